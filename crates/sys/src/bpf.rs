@@ -1,0 +1,1 @@
+//! Placeholder until the BPF calls land.

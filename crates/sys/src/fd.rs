@@ -1,0 +1,44 @@
+//! Descriptors: ranges of them, and raw numbers received from outside.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// Marks every descriptor from `first` on close-on-exec (`close_range(2)`, CLOEXEC since 5.11).
+///
+/// Where the call is refused, every number up to the limit of open files is marked one by one.
+pub fn close_on_exec_from(first: u32) -> io::Result<()> {
+    // SAFETY: only a flag of descriptors changes; no memory is involved.
+    let returned =
+        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    match crate::check(returned) {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EINVAL)) => {
+            let limit =
+                rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
+            for number in first..limit.min(1 << 20) as u32 {
+                // SAFETY: as above; a number that is not open answers EBADF.
+                unsafe { libc::fcntl(number as RawFd, libc::F_SETFD, libc::FD_CLOEXEC) };
+            }
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Clears close-on-exec on the descriptor with this number.
+pub fn keep_on_exec(number: RawFd) -> io::Result<()> {
+    // SAFETY: only a flag of the descriptor changes.
+    let returned = unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
+    crate::check(returned.into()).map(drop)
+}
+
+/// Takes ownership of a descriptor that this process inherited under a known number.
+///
+/// Fails where the number is not open. Call it once for each number: a second owner would close it for the first.
+pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_GETFD only looks.
+    let returned = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    crate::check(returned.into())?;
+    // SAFETY: the number is open, and by this function's contract nobody else in this process owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}

@@ -1,0 +1,21 @@
+//! `unshare(2)` and `setns(2)`.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Moves the calling thread into new namespaces (bits of [`crate::clone::flags`]).
+///
+/// Only for processes with one thread: others would be left with half of it.
+pub fn unshare(flags: u64) -> io::Result<()> {
+    // SAFETY: no CLONE_FILES or CLONE_VM among namespace flags, so no memory or descriptor changes hands.
+    let returned = unsafe { libc::unshare(flags as libc::c_int) };
+    crate::check(returned.into()).map(drop)
+}
+
+/// Moves the calling thread into the namespace `namespace`, or with a pidfd into the namespaces `kinds` of that
+/// process (5.8).
+pub fn join(namespace: BorrowedFd<'_>, kinds: u64) -> io::Result<()> {
+    // SAFETY: only the thread's namespaces change.
+    let returned = unsafe { libc::setns(namespace.as_raw_fd(), kinds as libc::c_int) };
+    crate::check(returned.into()).map(drop)
+}

@@ -1,0 +1,120 @@
+//! Signal masks, dispositions and `signalfd(2)`.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// A signal mask to be put back.
+#[derive(Clone, Copy)]
+pub struct Mask(libc::sigset_t);
+
+impl std::fmt::Debug for Mask {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Mask")
+    }
+}
+
+impl Mask {
+    /// Makes this the calling thread's mask again.
+    pub fn restore(&self) {
+        // SAFETY: the set is a valid one that the kernel filled; a null old set is allowed.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
+    }
+}
+
+fn set_of(fill: impl FnOnce(*mut libc::sigset_t)) -> libc::sigset_t {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    fill(set.as_mut_ptr());
+    // SAFETY: a zeroed sigset_t is a valid empty set on Linux, and `fill` only edits it.
+    unsafe { set.assume_init() }
+}
+
+fn block(set: &libc::sigset_t) -> io::Result<Mask> {
+    let mut old = set_of(|_| ());
+    // SAFETY: both sets are valid and live across the call.
+    let error = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, set, &raw mut old) };
+    if error == 0 { Ok(Mask(old)) } else { Err(io::Error::from_raw_os_error(error)) }
+}
+
+/// Blocks every signal in the calling thread and returns the mask from before.
+pub fn block_all() -> io::Result<Mask> {
+    block(&set_of(|set| {
+        // SAFETY: the pointer is to a set of our own.
+        unsafe { libc::sigfillset(set) };
+    }))
+}
+
+/// Unblocks every signal in the calling thread. Async-signal-safe.
+pub fn unblock_all() {
+    Mask(set_of(|set| {
+        // SAFETY: the pointer is to a set of our own.
+        unsafe { libc::sigemptyset(set) };
+    }))
+    .restore();
+}
+
+/// Gives every signal its default disposition, as `exec` keeps the ignored ones ignored. Async-signal-safe.
+pub fn reset_dispositions() {
+    for signal in 1..=64 {
+        if matches!(signal, libc::SIGKILL | libc::SIGSTOP) {
+            continue;
+        }
+        // SAFETY: SIG_DFL is a valid disposition; a signal that libc reserves answers EINVAL, which is fine.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// A descriptor from which signals are read.
+#[derive(Debug)]
+pub struct SignalDescriptor(OwnedFd);
+
+/// One signal that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// Its number.
+    pub signal: i32,
+    /// Who sent it, where a process did.
+    pub pid: i32,
+}
+
+impl SignalDescriptor {
+    /// Blocks every signal that can be blocked but the synchronous faults, and makes them readable here.
+    pub fn block_and_open() -> io::Result<(SignalDescriptor, Mask)> {
+        let set = set_of(|set| {
+            // SAFETY: the pointer is to a set of our own.
+            unsafe { libc::sigfillset(set) };
+            for fault in
+                [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS]
+            {
+                // SAFETY: as above.
+                unsafe { libc::sigdelset(set, fault) };
+            }
+        });
+        let mask = block(&set)?;
+        // SAFETY: the set lives across the call.
+        let number = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+        crate::check(number.into())?;
+        // SAFETY: a new descriptor that nobody else owns.
+        Ok((SignalDescriptor(unsafe { OwnedFd::from_raw_fd(number) }), mask))
+    }
+
+    /// For polling.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&self.0)
+    }
+
+    /// The next signal that waits, if one does.
+    pub fn read(&self) -> io::Result<Option<Received>> {
+        let mut info = MaybeUninit::<libc::signalfd_siginfo>::zeroed();
+        let size = size_of::<libc::signalfd_siginfo>();
+        // SAFETY: the buffer has the size given.
+        let count = unsafe { libc::read(self.0.as_raw_fd(), info.as_mut_ptr().cast(), size) };
+        if count < 0 {
+            let error = io::Error::last_os_error();
+            return if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) };
+        }
+        // SAFETY: plain numbers, zeroed before and filled by the kernel.
+        let info = unsafe { info.assume_init() };
+        Ok(Some(Received { signal: info.ssi_signo as i32, pid: info.ssi_pid as i32 }))
+    }
+}
