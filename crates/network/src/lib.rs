@@ -1,1 +1,40 @@
-//! (skeleton)
+//! Bridges, addresses, leases and firewall rules, by netlink alone: no `ip`, `nft` or `iptables` is called.
+//!
+//! A start takes these steps, and each is cheap when the one before it on this network did its work:
+//!
+//! 1. [`NetworkOptions::check`] turns what the user typed into a [`BridgeNetwork`], before any side effect.
+//! 2. [`NetworkStateDirectory::lease`] gives the container its address; the lease dies with its holder.
+//! 3. [`ensure`] makes the bridge, forwarding and masquerading complete.
+//! 4. [`attach`] makes the veth pair, one end in the container's network namespace.
+//! 5. The container's first process sends [`NamespaceConfiguration::messages`] inside.
+//!
+//! The end of a container needs nothing: its namespace takes the veth along, its holder's death the lease.
+//! [`remove_if_unused`] then removes what no container uses any more. Every function works in the network
+//! namespace of the calling thread and needs CAP_NET_ADMIN there.
+
+mod attachment;
+mod bridge;
+mod error;
+mod foreign_firewall;
+mod forwarding;
+mod kernel;
+mod link;
+mod masquerade;
+mod namespace_configuration;
+mod netlink;
+mod nftables;
+mod options;
+mod resolv;
+mod state;
+
+pub use attachment::{Attachment, NetnsTarget, attach};
+pub use bridge::{Bridge, Removal, ensure, remove_if_unused};
+pub use error::{Error, Kind, Result};
+pub use foreign_firewall::{Certainty, Finding, Firewall, foreign_firewall};
+pub use masquerade::{Lacking, Outbound};
+pub use namespace_configuration::{ConfigurationStep, NamespaceConfiguration};
+pub use options::{
+    BridgeNetwork, ContainerInterface, InterfaceName, Ipv4Network, Ipv6Choice, Ipv6Network, NetworkOptions,
+};
+pub use resolv::{ResolvConf, container_resolv_conf};
+pub use state::{AddressRequest, HeldLease, Lease, NetworkStateDirectory};

@@ -1,0 +1,120 @@
+//! Owns the veth pair between a bridge and a container's network namespace. It is made in one request and
+//! never removed here: the namespace's death takes it along.
+
+use std::net::Ipv4Addr;
+
+use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use crate::bridge::Bridge;
+use crate::error::{Error, Kind, Result};
+use crate::kernel::*;
+use crate::link::ifinfomsg;
+use crate::netlink::{Batch, Socket};
+use crate::options::ContainerInterface;
+
+/// The container's network namespace.
+#[derive(Debug, Clone, Copy)]
+pub enum NetnsTarget<'a> {
+    /// That of this process, in the caller's pid namespace.
+    Pid(Pid),
+    /// An open `/proc/PID/ns/net`.
+    Fd(BorrowedFd<'a>),
+}
+
+/// The pair as it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// The host's end, a port of the bridge: `vrc` and its index in eight hexadecimal digits.
+    pub host_interface: String,
+    /// The index of the host's end.
+    pub host_index: u32,
+    /// The container's address.
+    pub address: Ipv4Addr,
+}
+
+/// Creates a veth pair: one end up and a port of the bridge, the other in the container's namespace as
+/// `eth0` with index [`ContainerInterface::INDEX`], to be configured there
+/// ([`crate::NamespaceConfiguration`]).
+pub fn attach(
+    bridge: &Bridge,
+    target: NetnsTarget<'_>,
+    interface: &ContainerInterface,
+) -> Result<Attachment> {
+    let name = bridge.network.name().as_str();
+    let error = |errno: Errno| {
+        let mut error = Error::from_errno("attach container to bridge", name, errno);
+        match errno {
+            Errno::XFULL => error.kind = Kind::BridgeFull,
+            Errno::OPNOTSUPP => error.kind = Kind::KernelLacks("veth pairs (CONFIG_VETH)"),
+            _ => {}
+        }
+        error
+    };
+    let mut socket = Socket::route().map_err(error)?;
+    for _ in 0..16 {
+        let host_index = random_index().map_err(error)?;
+        let host_interface = format!("vrc{host_index:08x}");
+        let batch = request(bridge, target, interface, host_index, &host_interface);
+        match socket.execute(&batch) {
+            Ok(()) => return Ok(Attachment { host_interface, host_index, address: interface.ipv4 }),
+            // The index or the name is in use: another one.
+            Err(failure) if matches!(failure.errno, Errno::EXIST | Errno::BUSY) => {}
+            Err(failure) => return Err(error(failure.errno)),
+        }
+    }
+    Err(error(Errno::EXIST))
+}
+
+fn request(
+    bridge: &Bridge,
+    target: NetnsTarget<'_>,
+    interface: &ContainerInterface,
+    host_index: u32,
+    host_interface: &str,
+) -> Batch {
+    let mut batch = Batch::new();
+    let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    batch.message(RTM_NEWLINK, flags, &ifinfomsg(host_index, IFF_UP, IFF_UP), |m| {
+        m.put_string(IFLA_IFNAME, host_interface);
+        m.put_u32(IFLA_MASTER, bridge.index);
+        one_queue(m);
+        m.nest(IFLA_LINKINFO, |m| {
+            m.put_string(IFLA_INFO_KIND, "veth");
+            m.nest(IFLA_INFO_DATA, |m| {
+                let peer = ifinfomsg(ContainerInterface::INDEX, 0, 0);
+                m.nest_after(VETH_INFO_PEER, &peer, |m| {
+                    m.put_string(IFLA_IFNAME, ContainerInterface::NAME);
+                    m.put(IFLA_ADDRESS, &interface.mac);
+                    one_queue(m);
+                    match target {
+                        NetnsTarget::Pid(pid) => {
+                            m.put_u32(IFLA_NET_NS_PID, pid.as_raw_nonzero().get().cast_unsigned());
+                        }
+                        NetnsTarget::Fd(descriptor) => {
+                            m.put_u32(IFLA_NET_NS_FD, descriptor.as_raw_fd().cast_unsigned());
+                        }
+                    }
+                });
+            });
+        });
+    });
+    batch
+}
+
+/// By default a veth has a queue for each possible cpu (since 5.13), each with its memory and its directory in
+/// sysfs; without XDP they do nothing, as veth sends without a lock.
+fn one_queue(m: &mut crate::netlink::Attributes<'_>) {
+    m.put_u32(IFLA_NUM_TX_QUEUES, 1);
+    m.put_u32(IFLA_NUM_RX_QUEUES, 1);
+}
+
+/// The kernel keeps the peer's index only if the host's end has one given as well (veth_newlink). Random: a
+/// dead container's end may linger, so nothing of the container can name it.
+fn random_index() -> rustix::io::Result<u32> {
+    let mut bytes = [0; 4];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    // Positive as an int, and far above what the kernel counts up to by itself.
+    Ok(u32::from_ne_bytes(bytes) & 0x3fff_ffff | 0x4000_0000)
+}

@@ -1,0 +1,355 @@
+//! Owns a network's bridge on the host: makes it complete, and removes it when nobody uses it. The container's
+//! side is not its business.
+//!
+//! Order that everything rests on: a start takes its lease, then looks at the bridge under the shared lock; a
+//! removal looks at the leases under the exclusive lock. So whoever comes second sees the other.
+
+use std::net::Ipv4Addr;
+
+use rustix::io::Errno;
+
+use crate::error::{Error, Kind, Result, cidr};
+use crate::kernel::*;
+use crate::link::{self, Link, ifinfomsg};
+use crate::masquerade::{self, Outbound};
+use crate::netlink::{Batch, Socket, u32_at};
+use crate::options::{BridgeNetwork, InterfaceName, Ipv6Network, bridge_mac};
+use crate::state::{Lease, NetworkStateDirectory, Sharing};
+use crate::{forwarding, options};
+
+/// A network's bridge, up and complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    pub(crate) network: BridgeNetwork,
+    pub(crate) index: u32,
+    outbound: Outbound,
+}
+
+impl Bridge {
+    /// The network it serves.
+    pub fn network(&self) -> &BridgeNetwork {
+        &self.network
+    }
+
+    /// Its interface index in the host's network namespace.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// How far its containers get.
+    pub fn outbound(&self) -> &Outbound {
+        &self.outbound
+    }
+}
+
+/// Makes the network's bridge, addresses, forwarding and rules complete; cheap when they are.
+///
+/// Wants a lease of this network: it is what keeps a concurrent removal away from the bridge. Refuses a name
+/// that belongs to something else, and a subnet that overlaps with another interface's. On failure, a bridge
+/// made here is gone again.
+pub fn ensure(network: &BridgeNetwork, state: &NetworkStateDirectory, lease: &Lease) -> Result<Bridge> {
+    let name = network.name();
+    debug_assert_eq!(name, state.name(), "the state directory is the network's");
+    let mut socket =
+        Socket::route().map_err(|errno| Error::from_errno("open", "route netlink socket", errno))?;
+    {
+        let _lock = state.lock(Sharing::Shared)?;
+        let observed = observe(&mut socket, network)?;
+        if let Some(index) = observed.complete_bridge(network)
+            && masquerade::is_complete(network)
+        {
+            return Ok(Bridge { network: network.clone(), index, outbound: Outbound::Masqueraded });
+        }
+    }
+    let _lock = state.lock(Sharing::Exclusive)?;
+    let observed = observe(&mut socket, network)?;
+    let mut created = None;
+    let index = match &observed.link {
+        Some(link) if !link.is_our_bridge(name) => {
+            let kind = Kind::NameBelongsToSomethingElse(link.description());
+            return Err(Error::new("use network name", name.as_str(), kind));
+        }
+        Some(link) => match options::alias_subnet(link.alias.as_deref()) {
+            Some(subnet) if subnet != network.ipv4().to_string() => {
+                replace_unused(&mut socket, network, state, lease, link, subnet)?;
+                *created.insert(create(&mut socket, network)?)
+            }
+            _ => link.index,
+        },
+        None => *created.insert(create(&mut socket, network)?),
+    };
+    match complete(&mut socket, network, index, &observed) {
+        Ok(outbound) => Ok(Bridge { network: network.clone(), index, outbound }),
+        Err(error) => {
+            if let Some(index) = created {
+                // Best effort: the failure above is what the user needs to see.
+                let _ = link::delete(&mut socket, index);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What one round of requests shows.
+#[derive(Debug, Default)]
+struct Observed {
+    link: Option<Link>,
+    /// The interface that has the gateway's IPv4 address.
+    ipv4_on: Option<u32>,
+    /// The interface that has the gateway's IPv6 address.
+    ipv6_on: Option<u32>,
+    forwards_ipv4: bool,
+    forwards_ipv6: bool,
+}
+
+impl Observed {
+    fn complete_bridge(&self, network: &BridgeNetwork) -> Option<u32> {
+        let link = self.link.as_ref()?;
+        let complete = link.is_our_bridge(network.name())
+            && options::alias_subnet(link.alias.as_deref()) == Some(network.ipv4().to_string().as_str())
+            && link.flags & IFF_UP != 0
+            && self.ipv4_on == Some(link.index)
+            && self.forwards_ipv4
+            && (network.ipv6().is_none() || self.ipv6_on == Some(link.index) && self.forwards_ipv6);
+        complete.then_some(link.index)
+    }
+}
+
+/// Asks by one send for all that a complete bridge consists of.
+fn observe(socket: &mut Socket, network: &BridgeNetwork) -> Result<Observed> {
+    let mut batch = Batch::new();
+    link::request_by_name(&mut batch, network.name().as_str());
+    // The route to the gateway is local, through the interface that has the address.
+    let mut rtmsg = [0; 12];
+    rtmsg[0] = AF_INET;
+    rtmsg[1] = 32;
+    rtmsg[8..12].copy_from_slice(&RTM_F_FIB_MATCH.to_ne_bytes());
+    let gateway = network.ipv4().gateway().octets();
+    batch.message(RTM_GETROUTE, NLM_F_ACK, &rtmsg, |m| m.put(RTA_DST, &gateway));
+    request_forwarding(&mut batch, AF_INET);
+    if let Some(ipv6) = network.ipv6() {
+        // IPv6 alone answers RTM_GETADDR for one address.
+        let ifaddrmsg = ifaddrmsg(AF_INET6, 128, 0, 0);
+        batch.message(RTM_GETADDR, NLM_F_ACK, &ifaddrmsg, |m| m.put(IFA_ADDRESS, &ipv6.gateway().octets()));
+        request_forwarding(&mut batch, AF_INET6);
+    }
+    let mut observed = Observed::default();
+    let result = socket.exchange(&batch, |message| match message.kind {
+        RTM_NEWLINK => observed.link = Link::read(&message),
+        RTM_NEWADDR => {
+            observed.ipv6_on = message.split(8).and_then(|(fixed, _)| u32_at(fixed, 4));
+        }
+        _ => {
+            if let Some((fixed, attributes)) = message.split(12)
+                && message.kind == RTM_NEWROUTE
+                && fixed[7] == RTN_LOCAL
+            {
+                observed.ipv4_on = attributes.find_u32(RTA_OIF);
+            }
+            if let Some((fixed, attributes)) = message.split(1)
+                && message.kind == RTM_NEWNETCONF
+                && attributes.find_u32(NETCONFA_FORWARDING) == Some(1)
+            {
+                match fixed[0] {
+                    AF_INET => observed.forwards_ipv4 = true,
+                    _ => observed.forwards_ipv6 = true,
+                }
+            }
+        }
+    });
+    // Single refusals mean absence: no such link, address or route.
+    result.map_err(|errno| Error::from_errno("look at network", network.name().as_str(), errno))?;
+    Ok(observed)
+}
+
+fn request_forwarding(batch: &mut Batch, family: u8) {
+    batch.message(RTM_GETNETCONF, NLM_F_ACK, &[family], |m| {
+        m.put_u32(NETCONFA_IFINDEX, NETCONFA_IFINDEX_ALL.cast_unsigned());
+    });
+}
+
+/// `struct ifaddrmsg`; the scope is universe.
+pub(crate) fn ifaddrmsg(family: u8, prefix: u8, flags: u8, index: u32) -> [u8; 8] {
+    let [a, b, c, d] = index.to_ne_bytes();
+    [family, prefix, flags, RT_SCOPE_UNIVERSE, a, b, c, d]
+}
+
+/// Deletes our bridge that was made for another subnet, if nobody uses it.
+fn replace_unused(
+    socket: &mut Socket,
+    network: &BridgeNetwork,
+    state: &NetworkStateDirectory,
+    lease: &Lease,
+    link: &Link,
+    present: &str,
+) -> Result<()> {
+    let error = |errno| Error::from_errno("replace bridge", network.name().as_str(), errno);
+    let in_use = state.held_leases()?.iter().any(|held| held.address != lease.address())
+        || !link::all(socket, Some(link.index)).map_err(error)?.is_empty();
+    if in_use {
+        let kind = Kind::SubnetDiffers(present.to_owned());
+        return Err(Error::new("use network", network.name().as_str(), kind));
+    }
+    link::delete(socket, link.index).map_err(error)
+}
+
+/// Creates the bridge, bare; returns its index.
+fn create(socket: &mut Socket, network: &BridgeNetwork) -> Result<u32> {
+    refuse_overlap(socket, network)?;
+    let name = network.name();
+    let mut batch = Batch::new();
+    batch.message(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &ifinfomsg(0, 0, 0), |m| {
+        m.put_string(IFLA_IFNAME, name.as_str());
+        m.put(IFLA_ADDRESS, &bridge_mac(name));
+        m.nest(IFLA_LINKINFO, |m| m.put_string(IFLA_INFO_KIND, "bridge"));
+    });
+    link::request_by_name(&mut batch, name.as_str());
+    let mut created = None;
+    let failures = socket
+        .exchange(&batch, |message| created = Link::read(&message).or(created.take()))
+        .map_err(|errno| Error::from_errno("create bridge", name.as_str(), errno))?;
+    if let Some(failure) = failures.first() {
+        let mut error = Error::from_errno("create bridge", name.as_str(), failure.errno);
+        if failure.errno == Errno::OPNOTSUPP {
+            error.kind = Kind::KernelLacks("bridges (CONFIG_BRIDGE)");
+        }
+        return Err(error);
+    }
+    let link = created.ok_or_else(|| Error::new("create bridge", name.as_str(), Kind::Malformed))?;
+    Ok(link.index)
+}
+
+/// Gives the bridge its addresses, brings it up and marks it, then the host's part: forwarding and rules.
+fn complete(
+    socket: &mut Socket,
+    network: &BridgeNetwork,
+    index: u32,
+    observed: &Observed,
+) -> Result<Outbound> {
+    let ipv4 = network.ipv4();
+    let mut batch = Batch::new();
+    let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+    let fixed = ifaddrmsg(AF_INET, ipv4.prefix(), IFA_F_PERMANENT, index);
+    batch.message(RTM_NEWADDR, flags, &fixed, |m| {
+        m.put(IFA_LOCAL, &ipv4.gateway().octets());
+        m.put(IFA_ADDRESS, &ipv4.gateway().octets());
+        m.put(IFA_BROADCAST, &ipv4.broadcast().octets());
+    });
+    if let Some(ipv6) = network.ipv6() {
+        // Nobody else can have it: no second of waiting for duplicate address detection.
+        let fixed = ifaddrmsg(AF_INET6, Ipv6Network::PREFIX, IFA_F_PERMANENT | IFA_F_NODAD, index);
+        batch.message(RTM_NEWADDR, flags, &fixed, |m| m.put(IFA_ADDRESS, &ipv6.gateway().octets()));
+    }
+    batch.message(RTM_SETLINK, NLM_F_ACK, &ifinfomsg(index, IFF_UP, IFF_UP), |m| {
+        m.put(IFLA_IFALIAS, network.alias().as_bytes());
+    });
+    socket
+        .execute(&batch)
+        .map_err(|failure| Error::from_errno("configure bridge", network.name().as_str(), failure.errno))?;
+    if !observed.forwards_ipv4 {
+        forwarding::enable_ipv4()?;
+    }
+    if network.ipv6().is_some() && !observed.forwards_ipv6 {
+        forwarding::enable_ipv6()?;
+    }
+    masquerade::ensure(network)
+}
+
+/// Refuses a subnet that an address or a route of the host covers, wholly or in part.
+fn refuse_overlap(socket: &mut Socket, network: &BridgeNetwork) -> Result<()> {
+    let error = |errno| Error::from_errno("look for overlaps of subnet", network.ipv4().subnet(), errno);
+    let mut found: Vec<(u32, Ipv4Addr, u8)> = Vec::new();
+    let mut batch = Batch::new();
+    batch.message(RTM_GETADDR, NLM_F_DUMP, &ifaddrmsg(AF_INET, 0, 0, 0), |_| ());
+    socket
+        .dump(&batch, |message| {
+            if let Some((fixed, attributes)) = message.split(8)
+                && message.kind == RTM_NEWADDR
+                && let Some(index) = u32_at(fixed, 4)
+                && let Some(address) = attributes.find(IFA_ADDRESS).and_then(ipv4_address)
+            {
+                found.push((index, address, fixed[1]));
+            }
+        })
+        .map_err(error)?;
+    let mut batch = Batch::new();
+    let mut rtmsg = [0; 12];
+    rtmsg[0] = AF_INET;
+    batch.message(RTM_GETROUTE, NLM_F_DUMP, &rtmsg, |_| ());
+    socket
+        .dump(&batch, |message| {
+            if let Some((fixed, attributes)) = message.split(12)
+                && message.kind == RTM_NEWROUTE
+                && fixed[7] == RTN_UNICAST
+                && attributes.find_u32(RTA_TABLE).unwrap_or(u32::from(fixed[4])) == u32::from(RT_TABLE_MAIN)
+                && let Some(destination) = attributes.find(RTA_DST).and_then(ipv4_address)
+                && let Some(index) = attributes.find_u32(RTA_OIF)
+            {
+                found.push((index, destination, fixed[1]));
+            }
+        })
+        .map_err(error)?;
+    let own = network.ipv4();
+    let overlap = found.into_iter().find(|&(_, address, prefix)| {
+        // Shorter prefixes are default routes in pieces (0.0.0.0/1 and 128.0.0.0/1), not somebody's subnet.
+        let shorter = prefix.min(own.prefix());
+        prefix >= 4 && {
+            let mask = u32::MAX.checked_shl(32 - u32::from(shorter)).unwrap_or(0);
+            address.to_bits() & mask == own.gateway().to_bits() & mask
+        }
+    });
+    let Some((index, address, prefix)) = overlap else { return Ok(()) };
+    let links = link::all(socket, None).map_err(error)?;
+    let interface =
+        links.into_iter().find(|link| link.index == index).map_or_else(String::new, |link| link.name);
+    let first =
+        Ipv4Addr::from_bits(address.to_bits() & u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0));
+    let kind = Kind::SubnetOverlaps { subnet: cidr(first, prefix), interface };
+    Err(Error::new("use subnet", own.subnet(), kind))
+}
+
+fn ipv4_address(value: &[u8]) -> Option<Ipv4Addr> {
+    Some(Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?))
+}
+
+/// How a removal ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removal {
+    /// Bridge, rules and state are gone, or were before.
+    Removed,
+    /// Containers hold this many leases; nothing was changed.
+    LeasesHeld(usize),
+    /// No lease is held, but these interfaces are still ports of the bridge: of containers whose namespace
+    /// the kernel has not finished with (try again soon), or attached by somebody else.
+    PortsLeft(Vec<String>),
+}
+
+/// Removes the network's bridge, rules and state if no lease is held and no port is left. Safe against a start
+/// at the same time, and after a crash at any point; removes the files of dead leases in any case.
+pub fn remove_if_unused(state: &NetworkStateDirectory) -> Result<Removal> {
+    let name = state.name();
+    let error = |errno| Error::from_errno("remove network", name.as_str(), errno);
+    let mut socket = Socket::route().map_err(error)?;
+    let lock = state.lock(Sharing::Exclusive)?;
+    let held = state.held_leases()?;
+    if !held.is_empty() {
+        return Ok(Removal::LeasesHeld(held.len()));
+    }
+    if let Some(link) = our_bridge(&mut socket, name).map_err(error)? {
+        let ports = link::all(&mut socket, Some(link.index)).map_err(error)?;
+        if !ports.is_empty() {
+            return Ok(Removal::PortsLeft(ports.into_iter().map(|port| port.name).collect()));
+        }
+        // Rules first: while the bridge is there, a crash in between leaves a trace to start from.
+        masquerade::remove(name)?;
+        link::delete(&mut socket, link.index).map_err(error)?;
+    } else {
+        masquerade::remove(name)?;
+    }
+    state.remove(lock)?;
+    Ok(Removal::Removed)
+}
+
+fn our_bridge(socket: &mut Socket, name: &InterfaceName) -> std::result::Result<Option<Link>, Errno> {
+    Ok(link::by_name(socket, name.as_str())?.filter(|link| link.is_our_bridge(name)))
+}

@@ -1,0 +1,173 @@
+//! Owns the crate's error and its remedies; prints nothing.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use rustix::io::Errno;
+
+/// What went wrong, on what, and why; [`Error::hint`] says what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// What was being done, as a verb phrase: `create bridge`.
+    pub operation: &'static str,
+    /// The one thing it was done to: a name, an address, a path.
+    pub object: String,
+    /// The closed set of reasons.
+    pub kind: Kind,
+    /// The kernel's answer, where it was the kernel that refused.
+    pub cause: Option<Errno>,
+}
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why an operation failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The name cannot be an interface's name; the text says which rule it breaks.
+    InvalidName(&'static str),
+    /// The text is not a usable subnet in CIDR notation; the text says why.
+    InvalidSubnet(&'static str),
+    /// The requested container address cannot be used in this subnet; the text says why.
+    InvalidAddress(&'static str),
+    /// Another container holds the address.
+    AddressTaken {
+        /// The holder's id as it stands in the lease, or nothing if it has not been written yet.
+        holder: Option<String>,
+    },
+    /// Every address of the subnet is leased.
+    NoFreeAddress,
+    /// An interface with the network's name exists and is not ours; the text says what it is.
+    NameBelongsToSomethingElse(String),
+    /// Our bridge is in use with another subnet (its text is here).
+    SubnetDiffers(String),
+    /// Another interface or route of the host covers part of the subnet.
+    SubnetOverlaps {
+        /// The other subnet in CIDR notation.
+        subnet: String,
+        /// The interface it belongs to.
+        interface: String,
+    },
+    /// The bridge has its kernel maximum of 1,023 ports.
+    BridgeFull,
+    /// The caller may not do this.
+    NotPermitted,
+    /// The kernel was built without something, named here.
+    KernelLacks(&'static str),
+    /// The kernel refused; see `cause`.
+    Refused,
+    /// The kernel's answer could not be read: a bug here or there.
+    Malformed,
+}
+
+impl Error {
+    pub(crate) fn new(operation: &'static str, object: impl Into<String>, kind: Kind) -> Self {
+        Self { operation, object: object.into(), kind, cause: None }
+    }
+
+    /// The kernel's refusal, with the kinds that an errno alone decides.
+    pub(crate) fn from_errno(operation: &'static str, object: impl Into<String>, errno: Errno) -> Self {
+        let kind = match errno {
+            Errno::PERM | Errno::ACCESS | Errno::ROFS => Kind::NotPermitted,
+            _ => Kind::Refused,
+        };
+        Self { operation, object: object.into(), kind, cause: Some(errno) }
+    }
+
+    /// What the user can do about it, where something is known; lower case, no final period.
+    pub fn hint(&self) -> Option<String> {
+        Some(match &self.kind {
+            Kind::InvalidName(_) => "choose a name of 1 to 15 letters, digits, `-`, `_` or `.`".into(),
+            Kind::InvalidSubnet(_) => {
+                "give the gateway's address and the prefix length, such as `172.19.0.1/16`".into()
+            }
+            Kind::InvalidAddress(_) => {
+                "choose an address inside the network, or leave it out to get the next free one".into()
+            }
+            Kind::AddressTaken { .. } => {
+                "choose another address, or leave it out to get the next free one".into()
+            }
+            Kind::NoFreeAddress => "stop a container on this network, or use a larger subnet".into(),
+            Kind::NameBelongsToSomethingElse(_) => "choose another network name".into(),
+            Kind::SubnetDiffers(present) => {
+                format!(
+                    "use `{present}`, choose another network name, or stop the network's containers first"
+                )
+            }
+            Kind::SubnetOverlaps { .. } => "choose another subnet for the network".into(),
+            Kind::BridgeFull => "start the container on another network".into(),
+            Kind::NotPermitted if self.cause == Some(Errno::ROFS) => {
+                "`/proc/sys` is read-only here; set the value from outside, or make it writable".into()
+            }
+            Kind::NotPermitted => "run as root, or with CAP_NET_ADMIN in this network namespace".into(),
+            Kind::KernelLacks(what) => format!("use a kernel with {what}"),
+            Kind::Refused | Kind::Malformed => return None,
+        })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}`: ", self.operation, self.object)?;
+        match &self.kind {
+            Kind::InvalidName(why) | Kind::InvalidSubnet(why) | Kind::InvalidAddress(why) => f.write_str(why),
+            Kind::AddressTaken { holder: Some(holder) } => write!(f, "address taken by container `{holder}`"),
+            Kind::AddressTaken { holder: None } => f.write_str("address taken by another container"),
+            Kind::NoFreeAddress => f.write_str("no free address"),
+            Kind::NameBelongsToSomethingElse(what) => write!(f, "the name belongs to something else: {what}"),
+            Kind::SubnetDiffers(present) => {
+                write!(f, "the network is in use with another subnet, `{present}`")
+            }
+            Kind::SubnetOverlaps { subnet, interface } => {
+                write!(f, "the subnet overlaps with `{subnet}` on interface `{interface}`")
+            }
+            Kind::BridgeFull => f.write_str("the bridge has its maximum of 1023 ports"),
+            Kind::KernelLacks(what) => write!(f, "the kernel lacks {what}"),
+            Kind::Malformed => f.write_str("the kernel's answer is malformed"),
+            Kind::NotPermitted | Kind::Refused => match self.cause {
+                Some(errno) => f.write_str(&errno_text(errno)),
+                None => f.write_str("refused"),
+            },
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The C library's text for an errno in the house's form: lower case, without the number.
+pub(crate) fn errno_text(errno: Errno) -> String {
+    let text = std::io::Error::from_raw_os_error(errno.raw_os_error()).to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    match (letters.next(), letters.next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => {
+            first.to_lowercase().chain([second]).chain(letters).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// How an address and its prefix length are written.
+pub(crate) fn cidr(address: Ipv4Addr, prefix: u8) -> String {
+    format!("{address}/{prefix}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_operation_object_and_cause_without_the_number() {
+        let error = Error::from_errno("create bridge", "rabbitc0", Errno::PERM);
+        assert_eq!(error.to_string(), "create bridge `rabbitc0`: operation not permitted");
+        assert!(error.hint().expect("has a remedy").contains("root"));
+    }
+
+    #[test]
+    fn taken_address_names_its_holder() {
+        let kind = Kind::AddressTaken { holder: Some("web".into()) };
+        let error = Error::new("lease address", "172.19.0.2", kind);
+        assert_eq!(error.to_string(), "lease address `172.19.0.2`: address taken by container `web`");
+    }
+}

@@ -1,0 +1,295 @@
+//! Owns the search for firewalls of others that drop what our bridge forwards, and the commands that allow it.
+//! Reads the ruleset; changes nothing.
+//!
+//! A packet must pass every base chain on the forward hook; an accept of ours cannot overrule a drop of
+//! theirs. A chain is reported if it ends in a drop (by policy, or by an unconditional drop or reject) and
+//! neither it nor a chain that it jumps to accepts what comes in by our bridge, or everything. Not followed:
+//! sets, maps, marks and conditions on addresses; a ruleset that allows our bridge by such is reported
+//! although it lets our packets through.
+
+use rustix::io::Errno;
+
+use crate::bridge::Bridge;
+use crate::error::{Error, Result};
+use crate::kernel::*;
+use crate::masquerade::TABLE;
+use crate::netlink::Socket;
+use crate::nftables::{self, Chain, Expression, Rule};
+
+/// Where the kernel lists the tables of iptables-legacy, for the calling thread's network namespace.
+const LEGACY_TABLES: &str = "/proc/thread-self/net/ip_tables_names";
+
+/// Whose firewall it is, as far as its chains tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Firewall {
+    /// Docker's chains; `DOCKER-USER` is theirs for such allowances.
+    Docker,
+    /// Ubuntu's `ufw`.
+    Ufw,
+    /// firewalld with nftables.
+    Firewalld,
+    /// Rules made by the iptables command on nftables.
+    Iptables,
+    /// Rules made by the iptables-legacy command, which cannot be read by netlink.
+    IptablesLegacy,
+    /// Any other nftables table.
+    Nftables,
+}
+
+/// How sure a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Certainty {
+    /// The chain drops what no rule accepts, and none accepts our bridge.
+    Drops,
+    /// There is a filter table whose content cannot be seen from here.
+    MayDrop,
+}
+
+/// A firewall that drops forwarded packets of our bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Whose it is.
+    pub firewall: Firewall,
+    /// How sure that is.
+    pub certainty: Certainty,
+    /// The table with its family, as nft names it: `ip filter`.
+    pub table: String,
+    /// The chain on the forward hook.
+    pub chain: String,
+    /// What drops: `policy drop`, for example.
+    pub reason: &'static str,
+    /// The commands that allow our bridge, for a root shell.
+    pub command: String,
+}
+
+/// Every foreign firewall that drops what the bridge forwards. One dump of the chains; the rules of a table
+/// are read only if its forward chain is under suspicion or has a policy of accept with rules of its own.
+pub fn foreign_firewall(bridge: &Bridge) -> Result<Vec<Finding>> {
+    let name = bridge.network.name().as_str();
+    let error = |errno| Error::from_errno("look for foreign firewalls of bridge", name, errno);
+    let mut findings = Vec::new();
+    let mut socket = match Socket::netfilter() {
+        Ok(socket) => Some(socket),
+        Err(Errno::PROTONOSUPPORT) => None,
+        Err(errno) => return Err(error(errno)),
+    };
+    let chains = match socket.as_mut().map(nftables::chains) {
+        Some(Ok(chains)) => chains,
+        None | Some(Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOENT)) => Vec::new(),
+        Some(Err(errno)) => return Err(error(errno)),
+    };
+    for chain in chains.iter().filter(|chain| may_drop(chain, bridge)) {
+        let Some(socket) = socket.as_mut() else { break };
+        let rules = nftables::rules(socket, chain.family, &chain.table, None).map_err(error)?;
+        if let Some(reason) = drops(chain, &rules, name) {
+            findings.push(finding(chain, &chains, reason, name));
+        }
+    }
+    let legacy = std::fs::read_to_string(LEGACY_TABLES).unwrap_or_default();
+    if legacy.lines().any(|table| table == "filter") {
+        findings.push(Finding {
+            firewall: Firewall::IptablesLegacy,
+            certainty: Certainty::MayDrop,
+            table: "filter".into(),
+            chain: "FORWARD".into(),
+            reason: "rules of iptables-legacy",
+            command: both_directions(|direction| {
+                format!("iptables-legacy -I FORWARD {direction} {name} -j ACCEPT")
+            }),
+        });
+    }
+    Ok(findings)
+}
+
+fn may_drop(chain: &Chain, bridge: &Bridge) -> bool {
+    let family = match chain.family {
+        NFPROTO_INET | NFPROTO_IPV4 => true,
+        NFPROTO_IPV6 => bridge.network.ipv6().is_some(),
+        _ => false,
+    };
+    let ours = chain.family == NFPROTO_INET && chain.table == TABLE;
+    family && !ours && chain.hook == Some(NF_INET_FORWARD) && chain.kind.as_deref() == Some("filter")
+}
+
+/// Why the chain drops our bridge's packets, if it does.
+fn drops(chain: &Chain, rules: &[Rule], bridge: &str) -> Option<&'static str> {
+    let mut reason = (chain.policy == Some(NF_DROP)).then_some("policy drop");
+    for rule in rules.iter().filter(|rule| rule.chain == chain.name) {
+        match unconditional(rule) {
+            Some(Expression::Drop) => {
+                reason = Some("a last rule that drops");
+                break;
+            }
+            Some(Expression::Reject) => {
+                reason = Some("a last rule that rejects");
+                break;
+            }
+            Some(Expression::Accept) => {
+                reason = None;
+                break;
+            }
+            _ => {}
+        }
+    }
+    let reason = reason?;
+    (!accepts(&chain.name, rules, bridge, &mut Vec::new())).then_some(reason)
+}
+
+/// Whether a chain, or one that it jumps to, accepts what comes in by the bridge.
+fn accepts<'a>(chain: &'a str, rules: &'a [Rule], bridge: &str, seen: &mut Vec<&'a str>) -> bool {
+    if seen.contains(&chain) {
+        return false;
+    }
+    seen.push(chain);
+    for rule in rules.iter().filter(|rule| rule.chain == chain) {
+        let verdict = rule.expressions.last();
+        let accepted = match verdict {
+            Some(Expression::Accept) => matches_bridge(rule, bridge),
+            Some(Expression::Jump(target)) => {
+                matches_bridge(rule, bridge) && accepts(target, rules, bridge, seen)
+            }
+            _ => false,
+        };
+        if accepted {
+            return true;
+        }
+        // What is dropped here does not reach a later accept.
+        if matches!(unconditional(rule), Some(Expression::Drop | Expression::Reject)) {
+            return false;
+        }
+    }
+    false
+}
+
+/// The verdict of a rule without a condition.
+fn unconditional(rule: &Rule) -> Option<&Expression> {
+    let (verdict, before) = rule.expressions.split_last()?;
+    before.iter().all(|each| *each == Expression::Transparent).then_some(verdict)
+}
+
+/// Whether the rule's only condition, if it has one, is the incoming interface, and ours fulfils it.
+fn matches_bridge(rule: &Rule, bridge: &str) -> bool {
+    let mut loaded = None;
+    let conditions = rule.expressions.split_last().map_or(&[][..], |(_, before)| before);
+    conditions.iter().all(|expression| match expression {
+        Expression::Transparent => true,
+        Expression::Meta(key) => {
+            loaded = Some(*key);
+            *key == NFT_META_IIFNAME
+        }
+        Expression::Compare(NFT_CMP_EQ, value) => loaded == Some(NFT_META_IIFNAME) && is_name(value, bridge),
+        _ => false,
+    })
+}
+
+/// Whether an interface's name, padded to 16 bytes, starts with the compared bytes: a name compared without
+/// its zero is a prefix (`iifname "rabbit*"`, `-i rabbit+`).
+fn is_name(compared: &[u8], bridge: &str) -> bool {
+    let mut name = [0; 16];
+    name[..bridge.len()].copy_from_slice(bridge.as_bytes());
+    !compared.is_empty() && name.starts_with(compared)
+}
+
+fn finding(chain: &Chain, chains: &[Chain], reason: &'static str, bridge: &str) -> Finding {
+    let has = |name: &str| {
+        chains
+            .iter()
+            .any(|each| each.family == chain.family && each.table == chain.table && each.name == name)
+    };
+    let iptables = match chain.family {
+        NFPROTO_IPV4 => Some("iptables"),
+        NFPROTO_IPV6 => Some("ip6tables"),
+        _ => None,
+    };
+    // The iptables command knows its tables by these names.
+    let iptables = iptables.filter(|_| chain.table == "filter" && chain.name == "FORWARD");
+    let family = match chain.family {
+        NFPROTO_IPV4 => "ip",
+        NFPROTO_IPV6 => "ip6",
+        _ => "inet",
+    };
+    let (firewall, command) = match iptables {
+        Some(iptables) if has("DOCKER-USER") => {
+            let allow = |direction: &str| format!("{iptables} -I DOCKER-USER {direction} {bridge} -j ACCEPT");
+            (Firewall::Docker, both_directions(allow))
+        }
+        Some(_) if has("ufw-before-forward") || has("ufw6-before-forward") => {
+            (Firewall::Ufw, format!("ufw route allow in on {bridge} && ufw route allow out on {bridge}"))
+        }
+        Some(iptables) => {
+            let allow = |direction: &str| format!("{iptables} -I FORWARD {direction} {bridge} -j ACCEPT");
+            (Firewall::Iptables, both_directions(allow))
+        }
+        None if chain.table == "firewalld" => {
+            (Firewall::Firewalld, format!("firewall-cmd --zone=trusted --add-interface={bridge}"))
+        }
+        None => {
+            let chain = format!("{family} {} {}", chain.table, chain.name);
+            let allow = |key: &str| format!("nft insert rule {chain} {key} {bridge} accept");
+            (Firewall::Nftables, format!("{} && {}", allow("iifname"), allow("oifname")))
+        }
+    };
+    Finding {
+        firewall,
+        certainty: Certainty::Drops,
+        table: format!("{family} {}", chain.table),
+        chain: chain.name.clone(),
+        reason,
+        command,
+    }
+}
+
+fn both_directions(allow: impl Fn(&str) -> String) -> String {
+    format!("{} && {}", allow("-i"), allow("-o"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(chain: &str, expressions: Vec<Expression>) -> Rule {
+        Rule { chain: chain.into(), handle: 1, comment: None, expressions }
+    }
+
+    fn forward(policy: i32) -> Chain {
+        Chain {
+            family: NFPROTO_IPV4,
+            table: "filter".into(),
+            name: "FORWARD".into(),
+            hook: Some(NF_INET_FORWARD),
+            kind: Some("filter".into()),
+            policy: Some(policy),
+        }
+    }
+
+    fn accept_interface(chain: &str, name: &[u8]) -> Rule {
+        let condition = [Expression::Meta(NFT_META_IIFNAME), Expression::Compare(NFT_CMP_EQ, name.to_vec())];
+        rule(chain, condition.into_iter().chain([Expression::Transparent, Expression::Accept]).collect())
+    }
+
+    #[test]
+    fn a_policy_of_drop_without_an_accept_for_the_bridge_drops() {
+        let other = accept_interface("FORWARD", b"docker0\0");
+        assert_eq!(drops(&forward(NF_DROP), &[other], "rabbitc0"), Some("policy drop"));
+        assert_eq!(drops(&forward(NF_ACCEPT), &[], "rabbitc0"), None);
+    }
+
+    #[test]
+    fn an_accept_for_the_bridge_by_name_prefix_or_jump_allows_it() {
+        let chain = forward(NF_DROP);
+        for name in [&b"rabbitc0\0"[..], b"rabbitc"] {
+            assert_eq!(drops(&chain, &[accept_interface("FORWARD", name)], "rabbitc0"), None);
+            let jump = rule("FORWARD", vec![Expression::Transparent, Expression::Jump("USER".into())]);
+            assert_eq!(drops(&chain, &[jump, accept_interface("USER", name)], "rabbitc0"), None);
+        }
+        assert!(drops(&chain, &[accept_interface("FORWARD", b"rabbitc00")], "rabbitc0").is_some());
+    }
+
+    #[test]
+    fn a_last_rule_that_rejects_drops_despite_the_policy() {
+        let rules = [rule("FORWARD", vec![Expression::Transparent, Expression::Reject])];
+        assert_eq!(drops(&forward(NF_ACCEPT), &rules, "rabbitc0"), Some("a last rule that rejects"));
+        let late = [rules[0].clone(), accept_interface("FORWARD", b"rabbitc0\0")];
+        assert!(drops(&forward(NF_ACCEPT), &late, "rabbitc0").is_some());
+    }
+}

@@ -1,0 +1,427 @@
+//! Owns what a network is: its name, its subnets and the addresses in them; checks all of it before any side
+//! effect and changes nothing on the host.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::error::{Error, Kind, Result, cidr};
+
+/// The name of a network, of its bridge and of its state directory: a legal interface name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterfaceName(String);
+
+impl InterfaceName {
+    /// Takes 1 to 15 bytes as the kernel's `dev_valid_name` does, restricted to letters, digits, `-`, `_` and
+    /// `.`, so that the name means itself in every command that we print.
+    pub fn parse(name: &str) -> Result<Self> {
+        let why = if name.is_empty() {
+            "the name is empty"
+        } else if name.len() > 15 {
+            "the name is longer than the 15 bytes that an interface name may have"
+        } else if name == "." || name == ".." {
+            "the name is a directory's"
+        } else if name.starts_with(['-', '.']) {
+            "the name starts with `-` or `.`"
+        } else if matches!(name, "all" | "default" | "lo") {
+            "the kernel uses this name itself"
+        } else if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+            "the name has a character that interface names cannot have"
+        } else {
+            return Ok(Self(name.to_owned()));
+        };
+        Err(Error::new("use network name", name, Kind::InvalidName(why)))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for InterfaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The gateway's address in an IPv4 subnet, and with it the subnet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ipv4Network {
+    gateway: Ipv4Addr,
+    prefix: u8,
+}
+
+impl Ipv4Network {
+    /// Reads `address/prefix`, where the address is the gateway's: not the subnet's first or last, prefix 1
+    /// to 30, unicast and not loopback.
+    pub fn parse(text: &str) -> Result<Self> {
+        let fail = |why| Error::new("use subnet", text, Kind::InvalidSubnet(why));
+        let Some((address, prefix)) = text.split_once('/') else {
+            return Err(fail("the prefix length is missing"));
+        };
+        let gateway: Ipv4Addr = address.parse().map_err(|_| fail("the address is not an IPv4 address"))?;
+        let prefix_is_digits = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
+        let prefix = prefix.parse::<u8>().ok().filter(|length| prefix_is_digits && (1..=30).contains(length));
+        let prefix = prefix.ok_or_else(|| fail("the prefix length is not a number from 1 to 30"))?;
+        let network = Self { gateway, prefix };
+        if gateway.is_loopback() {
+            return Err(fail("the address is a loopback address"));
+        }
+        if gateway.octets()[0] == 0 || gateway.octets()[0] >= 224 {
+            return Err(fail("the address is not a unicast address"));
+        }
+        if gateway == network.first() {
+            return Err(fail("the address is the network's own; the gateway needs one inside it"));
+        }
+        if gateway == network.broadcast() {
+            return Err(fail("the address is the broadcast address; the gateway needs one below it"));
+        }
+        Ok(network)
+    }
+
+    /// The bridge's own address, the containers' default gateway.
+    pub fn gateway(&self) -> Ipv4Addr {
+        self.gateway
+    }
+
+    /// The prefix length in bits, 1 to 30.
+    pub fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
+    /// The network address: all host bits zero.
+    pub fn first(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.gateway.to_bits() & self.mask())
+    }
+
+    /// The broadcast address: all host bits one.
+    pub fn broadcast(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.gateway.to_bits() | !self.mask())
+    }
+
+    /// Whether the address has this subnet's prefix.
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
+        address.to_bits() & self.mask() == self.first().to_bits()
+    }
+
+    /// The netmask as a number in host byte order.
+    pub(crate) fn mask(&self) -> u32 {
+        u32::MAX << (32 - u32::from(self.prefix))
+    }
+
+    /// The subnet as `network/prefix`.
+    pub fn subnet(&self) -> String {
+        cidr(self.first(), self.prefix)
+    }
+
+    /// Checks that a container can have the address here: inside the subnet and not the gateway, network or
+    /// broadcast address.
+    pub fn check_container_address(&self, address: Ipv4Addr) -> Result<()> {
+        let why = if !self.contains(address) {
+            "the address is outside the network's subnet"
+        } else if address == self.gateway {
+            "the address is the gateway's"
+        } else if address == self.first() {
+            "the address is the network's own"
+        } else if address == self.broadcast() {
+            "the address is the broadcast address"
+        } else {
+            return Ok(());
+        };
+        Err(Error::new("use container address", address.to_string(), Kind::InvalidAddress(why)))
+    }
+
+    /// Reads a requested container address, plain or with this network's prefix length, and checks it.
+    pub fn parse_container_address(&self, text: &str) -> Result<Ipv4Addr> {
+        let fail = |why| Error::new("use container address", text, Kind::InvalidAddress(why));
+        let (address, prefix) =
+            text.split_once('/').map_or((text, None), |(left, right)| (left, Some(right)));
+        if prefix.is_some_and(|prefix| prefix != self.prefix.to_string()) {
+            return Err(fail("the prefix length differs from the network's"));
+        }
+        let address = address.parse().map_err(|_| fail("this is not an IPv4 address"))?;
+        self.check_container_address(address)?;
+        Ok(address)
+    }
+}
+
+impl fmt::Display for Ipv4Network {
+    /// `gateway/prefix`, as [`Ipv4Network::parse`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.gateway, self.prefix)
+    }
+}
+
+/// A unique local /64 (RFC 4193) for a bridge; hosts have in it the number they have in the IPv4 subnet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ipv6Network {
+    prefix: u64,
+    gateway: u32,
+}
+
+impl Ipv6Network {
+    /// The prefix length in bits.
+    pub const PREFIX: u8 = 64;
+
+    /// Derives the prefix from the network's name and IPv4 subnet, so that it is the same on every start.
+    fn derive(name: &InterfaceName, ipv4: &Ipv4Network) -> Self {
+        let hash = fnv1a(format!("{name} {}", ipv4.subnet()).as_bytes());
+        let prefix = 0xfd << 56 | hash & (u64::MAX >> 8);
+        Self { prefix, gateway: ipv4.gateway.to_bits() & !ipv4.mask() }
+    }
+
+    /// The bridge's own address, the containers' default gateway.
+    pub fn gateway(&self) -> Ipv6Addr {
+        self.host(self.gateway)
+    }
+
+    /// The network address: all host bits zero.
+    pub fn first(&self) -> Ipv6Addr {
+        self.host(0)
+    }
+
+    /// The subnet as `network/64`.
+    pub fn subnet(&self) -> String {
+        format!("{}/{}", self.first(), Self::PREFIX)
+    }
+
+    fn host(&self, number: u32) -> Ipv6Addr {
+        Ipv6Addr::from_bits(u128::from(self.prefix) << 64 | u128::from(number))
+    }
+}
+
+impl fmt::Display for Ipv6Network {
+    /// `gateway/64`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.gateway(), Self::PREFIX)
+    }
+}
+
+/// Whether a network gets IPv6.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ipv6Choice {
+    /// A unique local /64, if this network namespace has IPv6 and does not disable it.
+    #[default]
+    WhereTheHostHasIt,
+    /// No IPv6.
+    Off,
+}
+
+/// A network as the user means it, not yet checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkOptions {
+    /// The network's and its bridge's name.
+    pub name: String,
+    /// The gateway's address and the prefix length: `172.19.0.1/16`.
+    pub ipv4: String,
+    /// Whether the network gets IPv6.
+    pub ipv6: Ipv6Choice,
+}
+
+impl Default for NetworkOptions {
+    /// The original's network: `rabbitc0` with `172.19.0.1/16`.
+    fn default() -> Self {
+        Self { name: "rabbitc0".into(), ipv4: "172.19.0.1/16".into(), ipv6: Ipv6Choice::default() }
+    }
+}
+
+impl NetworkOptions {
+    /// Checks name and subnet; reads two files of `/proc/sys/net/ipv6` and changes nothing.
+    pub fn check(&self) -> Result<BridgeNetwork> {
+        let name = InterfaceName::parse(&self.name)?;
+        let ipv4 = Ipv4Network::parse(&self.ipv4)?;
+        let with_ipv6 = match self.ipv6 {
+            Ipv6Choice::WhereTheHostHasIt => crate::forwarding::host_has_ipv6(),
+            Ipv6Choice::Off => false,
+        };
+        let ipv6 = with_ipv6.then(|| Ipv6Network::derive(&name, &ipv4));
+        Ok(BridgeNetwork { name, ipv4, ipv6 })
+    }
+}
+
+/// A checked network: one bridge with one IPv4 subnet and perhaps one IPv6 subnet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgeNetwork {
+    name: InterfaceName,
+    ipv4: Ipv4Network,
+    ipv6: Option<Ipv6Network>,
+}
+
+impl BridgeNetwork {
+    /// The network's and its bridge's name.
+    pub fn name(&self) -> &InterfaceName {
+        &self.name
+    }
+
+    /// The IPv4 subnet with the gateway's address.
+    pub fn ipv4(&self) -> Ipv4Network {
+        self.ipv4
+    }
+
+    /// The IPv6 subnet, where the host has IPv6.
+    pub fn ipv6(&self) -> Option<Ipv6Network> {
+        self.ipv6
+    }
+
+    /// What stands in the bridge's `ifalias` once it is complete: our mark, and what it was made for.
+    pub(crate) fn alias(&self) -> String {
+        match self.ipv6 {
+            Some(ipv6) => format!("{ALIAS_MARK}{} {ipv6}", self.ipv4),
+            None => format!("{ALIAS_MARK}{}", self.ipv4),
+        }
+    }
+
+    /// The interface of the container that has this address.
+    pub fn container_interface(&self, address: Ipv4Addr) -> Result<ContainerInterface> {
+        self.ipv4.check_container_address(address)?;
+        let [a, b, c, d] = address.octets();
+        let number = address.to_bits() & !self.ipv4.mask();
+        Ok(ContainerInterface {
+            ipv4: address,
+            ipv4_network: self.ipv4,
+            ipv6: self.ipv6.map(|network| (network.host(number), network)),
+            // Locally administered. From the address: a next holder of the address has the same one, so no
+            // neighbour's ARP cache is ever stale.
+            mac: [0x02, 0x72, a, b, c, d],
+        })
+    }
+}
+
+/// How our bridges' `ifalias` starts.
+pub(crate) const ALIAS_MARK: &str = "rabbitc ";
+
+/// The IPv4 subnet, as `gateway/prefix`, that a bridge with this alias was made for.
+pub(crate) fn alias_subnet(alias: Option<&str>) -> Option<&str> {
+    alias?.strip_prefix(ALIAS_MARK)?.split(' ').next()
+}
+
+/// The bridge's hardware address: fixed, as a bridge without one changes it with its ports, and known from
+/// the name, so that a bridge whose creation was cut short is still known to be ours.
+pub(crate) fn bridge_mac(name: &InterfaceName) -> [u8; 6] {
+    let [a, b, c, d, ..] = fnv1a(format!("bridge {name}").as_bytes()).to_be_bytes();
+    [0x02, 0x62, a, b, c, d]
+}
+
+/// The interface `eth0` of one container, as it will be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContainerInterface {
+    pub(crate) ipv4: Ipv4Addr,
+    pub(crate) ipv4_network: Ipv4Network,
+    pub(crate) ipv6: Option<(Ipv6Addr, Ipv6Network)>,
+    pub(crate) mac: [u8; 6],
+}
+
+impl ContainerInterface {
+    /// Its name inside the container.
+    pub const NAME: &'static str = "eth0";
+
+    /// Its index inside the container. Fixed, so that the configuration can be written before the interface
+    /// exists; not 2, because hosts with tunnel modules give each new namespace `tunl0`, `sit0` and others
+    /// there (`net.core.fb_tunnels_only_for_init_net`).
+    pub const INDEX: u32 = 100;
+
+    /// The container's IPv4 address.
+    pub fn ipv4(&self) -> Ipv4Addr {
+        self.ipv4
+    }
+
+    /// The container's IPv4 address with the prefix length.
+    pub fn ipv4_cidr(&self) -> String {
+        cidr(self.ipv4, self.ipv4_network.prefix)
+    }
+
+    /// The container's IPv6 address.
+    pub fn ipv6(&self) -> Option<Ipv6Addr> {
+        self.ipv6.map(|(address, _)| address)
+    }
+
+    /// The container's hardware address.
+    pub fn mac(&self) -> [u8; 6] {
+        self.mac
+    }
+}
+
+/// FNV-1a, 64 bits: the same in every version of ours, unlike the standard library's hasher.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_the_kernel_takes_and_safe_to_print() {
+        for good in ["rabbitc0", "a", "br-lan.100", "123456789012345"] {
+            assert_eq!(InterfaceName::parse(good).expect(good).as_str(), good);
+        }
+        let bad =
+            ["", "1234567890123456", ".", "..", "a/b", "a b", "a:b", "é", "a%d", "-a", "a\n", "all", "a'b"];
+        for bad in bad {
+            let error = InterfaceName::parse(bad).expect_err(bad);
+            assert!(matches!(error.kind, Kind::InvalidName(_)));
+        }
+    }
+
+    #[test]
+    fn subnets_need_a_gateway_address_inside_and_a_prefix_from_1_to_30() {
+        let network = Ipv4Network::parse("172.19.0.1/16").expect("the default");
+        assert_eq!(network.first(), Ipv4Addr::new(172, 19, 0, 0));
+        assert_eq!(network.broadcast(), Ipv4Addr::new(172, 19, 255, 255));
+        assert_eq!(network.subnet(), "172.19.0.0/16");
+        Ipv4Network::parse("10.0.0.1/30").expect("two hosts");
+        Ipv4Network::parse("10.0.0.1/1").expect("half of all");
+        for bad in [
+            "172.19.0.1",
+            "172.19.0.0/16",
+            "172.19.255.255/16",
+            "172.19.0.1/31",
+            "172.19.0.1/0",
+            "172.19.0.1/33",
+            "172.19.0.1/",
+            "172.19.0.1/+16",
+            "172.19.0/16",
+            "172.19.0.256/16",
+            "127.0.0.1/8",
+            "224.0.0.1/8",
+            "0.0.0.1/8",
+            "fd00::1/64",
+            "x/y",
+            "/16",
+            "172.19.0.1/16/16",
+            " 172.19.0.1/16",
+        ] {
+            let error = Ipv4Network::parse(bad).expect_err(bad);
+            assert!(matches!(error.kind, Kind::InvalidSubnet(_)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn container_addresses_are_inside_and_not_special() {
+        let network = Ipv4Network::parse("172.19.0.1/16").expect("the default");
+        assert_eq!(network.parse_container_address("172.19.7.8"), Ok(Ipv4Addr::new(172, 19, 7, 8)));
+        assert_eq!(network.parse_container_address("172.19.7.8/16"), Ok(Ipv4Addr::new(172, 19, 7, 8)));
+        for bad in ["172.20.0.2", "172.19.0.1", "172.19.0.0", "172.19.255.255", "172.19.0.2/24", "x", ""] {
+            let error = network.parse_container_address(bad).expect_err(bad);
+            assert!(matches!(error.kind, Kind::InvalidAddress(_)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_ipv6_subnet_is_unique_local_and_the_same_each_time() {
+        let name = InterfaceName::parse("rabbitc0").expect("name");
+        let other = InterfaceName::parse("rabbitc1").expect("name");
+        let ipv4 = Ipv4Network::parse("172.19.0.1/16").expect("subnet");
+        let ipv6 = Ipv6Network::derive(&name, &ipv4);
+        assert_eq!(ipv6.gateway().octets()[0], 0xfd);
+        assert_eq!(ipv6.gateway().octets()[8..], [0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(ipv6, Ipv6Network::derive(&name, &ipv4));
+        assert_ne!(ipv6, Ipv6Network::derive(&other, &ipv4));
+        let network = BridgeNetwork { name, ipv4, ipv6: Some(ipv6) };
+        let interface = network.container_interface(Ipv4Addr::new(172, 19, 1, 2)).expect("inside");
+        assert_eq!(interface.ipv6().expect("has one").segments()[4..], [0, 0, 0, 0x102]);
+        assert_eq!(interface.mac(), [0x02, 0x72, 172, 19, 1, 2]);
+    }
+}

@@ -1,0 +1,90 @@
+//! Owns the text of a container's resolv.conf; reads no file itself.
+
+use std::net::IpAddr;
+
+/// A resolv.conf for a container with a network namespace of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvConf {
+    /// The file's content.
+    pub text: String,
+    /// How many name servers are left in it; with none, names cannot be looked up in the container.
+    pub name_servers: usize,
+}
+
+/// Takes the host's resolv.conf and drops the name servers that a container cannot reach: loopback ones, and
+/// link-local ones with a zone. If none is left, the same is done to `upstream`, the text of
+/// `/run/systemd/resolve/resolv.conf` on hosts where systemd-resolved listens on loopback. Comments are
+/// dropped: they speak of the host's file. Format: resolv.conf(5).
+pub fn container_resolv_conf(host: &str, upstream: Option<&str>) -> ResolvConf {
+    let own = reachable(host);
+    match upstream {
+        Some(upstream) if own.name_servers == 0 => {
+            let other = reachable(upstream);
+            if other.name_servers > 0 { other } else { own }
+        }
+        _ => own,
+    }
+}
+
+fn reachable(text: &str) -> ResolvConf {
+    let mut result = ResolvConf { text: String::with_capacity(text.len()), name_servers: 0 };
+    for line in text.lines() {
+        if line.trim().is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        let mut words = line.split_ascii_whitespace();
+        if words.next() == Some("nameserver") {
+            if !words.next().is_some_and(is_reachable) {
+                continue;
+            }
+            result.name_servers += 1;
+        }
+        result.text.push_str(line);
+        result.text.push('\n');
+    }
+    result
+}
+
+/// An address with a zone (`fe80::1%eth0`) does not parse, and would mean nothing in the container.
+fn is_reachable(address: &str) -> bool {
+    match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => !address.is_loopback() && !address.is_unspecified(),
+        Ok(IpAddr::V6(address)) => {
+            let address_in_v4 = address.to_ipv4_mapped();
+            !address.is_loopback()
+                && !address.is_unspecified()
+                && !address.is_unicast_link_local()
+                && !address_in_v4.is_some_and(|address| address.is_loopback())
+        }
+        Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_servers_on_the_hosts_loopback_are_dropped() {
+        let host =
+            "# made by hand\nnameserver 127.0.0.53\nnameserver ::1\nnameserver 192.0.2.1\nsearch lan\n";
+        let conf = container_resolv_conf(host, None);
+        assert_eq!(conf.text, "nameserver 192.0.2.1\nsearch lan\n");
+        assert_eq!(conf.name_servers, 1);
+    }
+
+    #[test]
+    fn the_resolvers_own_upstreams_are_used_where_the_host_has_only_its_stub() {
+        let conf = container_resolv_conf(
+            "nameserver 127.0.0.53\noptions edns0\n",
+            Some("nameserver 192.0.2.7\nnameserver fe80::1%2\nsearch lan\n"),
+        );
+        assert_eq!(conf.text, "nameserver 192.0.2.7\nsearch lan\n");
+    }
+
+    #[test]
+    fn options_stay_when_no_name_server_is_left() {
+        let conf = container_resolv_conf("nameserver 127.0.0.1\nsearch lan\n", Some("nameserver ::1\n"));
+        assert_eq!(conf, ResolvConf { text: "search lan\n".into(), name_servers: 0 });
+    }
+}

@@ -1,0 +1,380 @@
+//! Owns a network's state directory: its lock and its address leases. Touches no interface and no rule.
+//!
+//! ```text
+//! <parent>/<network>/lock                  flock: shared to use the bridge, exclusive to make or remove it
+//! <parent>/<network>/leases/172.19.0.2     the holder's id; flock held by the holder's descriptor
+//! ```
+//!
+//! Only kernel locks count: a lease whose file nobody locks is free, so a killed holder frees it by dying.
+//! Files are unlinked only while locked, and whoever gets a lock looks whether the file is still linked.
+
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat, unlinkat};
+use rustix::io::Errno;
+
+use crate::error::{Error, Kind, Result};
+use crate::options::{BridgeNetwork, ContainerInterface, InterfaceName, Ipv4Network};
+
+/// How many addresses with a lease file are tried for a dead holder before the first without one is taken:
+/// keeps a start's cost the same with 2 and with 500 containers. The rest is swept by the janitor.
+const STALE_PROBES: usize = 16;
+
+/// The state of one network, below a directory that the caller owns (`/run/rabbitc/network`).
+///
+/// The directories are made when they are needed and removed with the network, at any moment: so nothing
+/// holds a descriptor of them, and every use starts from the parent.
+#[derive(Debug, Clone)]
+pub struct NetworkStateDirectory {
+    parent: Arc<OwnedFd>,
+    name: InterfaceName,
+}
+
+/// Which address a container wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressRequest {
+    /// The lowest free one, counted from the gateway's address up, then from the subnet's start.
+    LowestFree,
+    /// This one or none.
+    Exactly(Ipv4Addr),
+}
+
+/// Who may hold the network's lock at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// Many: they find the bridge as it is.
+    Shared,
+    /// One: it makes or removes the bridge.
+    Exclusive,
+}
+
+/// The network's lock; dropping it unlocks.
+#[derive(Debug)]
+pub(crate) struct NetworkLock {
+    _descriptor: OwnedFd,
+}
+
+/// A lease as found on disk and still held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldLease {
+    /// The leased address.
+    pub address: Ipv4Addr,
+    /// The holder's id, as given when the lease was taken.
+    pub holder: Option<String>,
+}
+
+enum Attempt {
+    Taken(OwnedFd),
+    Held,
+    /// The file went away or came up meanwhile.
+    Again,
+}
+
+impl NetworkStateDirectory {
+    /// Names the state of the network `name` below `parent`, which must exist; creates nothing yet.
+    pub fn new(parent: BorrowedFd<'_>, name: &InterfaceName) -> Result<Self> {
+        let parent = parent
+            .try_clone_to_owned()
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::MFILE))
+            .map_err(|errno| Error::from_errno("open state of network", name.as_str(), errno))?;
+        Ok(Self { parent: Arc::new(parent), name: name.clone() })
+    }
+
+    /// Every network that has state below `parent`, for a sweep after a crash.
+    pub fn all(parent: BorrowedFd<'_>) -> Result<Vec<Self>> {
+        let parent_error = |errno| Error::from_errno("read directory", "network state", errno);
+        let mut all = Vec::new();
+        for name in entries(parent, ".").map_err(parent_error)? {
+            if let Ok(name) = InterfaceName::parse(&name) {
+                all.push(Self::new(parent, &name)?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// The network's name.
+    pub fn name(&self) -> &InterfaceName {
+        &self.name
+    }
+
+    /// Leases an address for `holder`, an id of one line. The lease lives until it is released or until every
+    /// copy of its descriptor is closed, whatever closes it.
+    pub fn lease(&self, network: &BridgeNetwork, request: AddressRequest, holder: &str) -> Result<Lease> {
+        let (address, descriptor) = match request {
+            AddressRequest::Exactly(address) => (address, self.take_exactly(&network.ipv4(), address)?),
+            AddressRequest::LowestFree => self.take_lowest(&network.ipv4())?,
+        };
+        let lease = Lease {
+            parent: Arc::clone(&self.parent),
+            path: self.lease_path(address),
+            interface: network.container_interface(address)?,
+            descriptor: Some(descriptor),
+        };
+        lease.write_holder(holder).map_err(|errno| self.error("write lease", address.to_string(), errno))?;
+        Ok(lease)
+    }
+
+    fn take_exactly(&self, network: &Ipv4Network, address: Ipv4Addr) -> Result<OwnedFd> {
+        network.check_container_address(address)?;
+        // A sweep holds each lease's lock for the moment of looking: only who still holds it after some
+        // milliseconds is a holder.
+        for _ in 0..5 {
+            match self.take(address)? {
+                Some(descriptor) => return Ok(descriptor),
+                None => std::thread::sleep(std::time::Duration::from_millis(1)),
+            }
+        }
+        let holder = self.read_holder(address);
+        Err(Error::new("lease address", address.to_string(), Kind::AddressTaken { holder }))
+    }
+
+    fn take_lowest(&self, network: &Ipv4Network) -> Result<(Ipv4Addr, OwnedFd)> {
+        let mut present = self.lease_files()?;
+        present.sort_unstable();
+        let mut probes = STALE_PROBES;
+        for address in candidates(network) {
+            if present.binary_search(&address).is_ok() {
+                if probes == 0 {
+                    continue;
+                }
+                probes -= 1;
+            }
+            if let Some(descriptor) = self.take(address)? {
+                return Ok((address, descriptor));
+            }
+        }
+        // Full, unless a holder beyond the first probes is dead.
+        for address in present {
+            if network.check_container_address(address).is_ok()
+                && let Some(descriptor) = self.take(address)?
+            {
+                return Ok((address, descriptor));
+            }
+        }
+        Err(Error::new("lease address in network", self.name.as_str(), Kind::NoFreeAddress))
+    }
+
+    /// The lease's locked descriptor, or nothing if it is held.
+    fn take(&self, address: Ipv4Addr) -> Result<Option<OwnedFd>> {
+        loop {
+            match self
+                .attempt(address)
+                .map_err(|errno| self.error("lease address", address.to_string(), errno))?
+            {
+                Attempt::Taken(descriptor) => return Ok(Some(descriptor)),
+                Attempt::Held => return Ok(None),
+                Attempt::Again => {}
+            }
+        }
+    }
+
+    fn attempt(&self, address: Ipv4Addr) -> rustix::io::Result<Attempt> {
+        let path = self.lease_path(address);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        match openat(&self.parent, &path, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(descriptor) => lock_now(descriptor),
+            Err(Errno::NOENT) => self.make_directories().map(|()| Attempt::Again),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn make_directories(&self) -> rustix::io::Result<()> {
+        for path in [self.name.to_string(), format!("{}/leases", self.name)] {
+            match mkdirat(&self.parent, &path, Mode::RWXU) {
+                // ENOENT: the network was removed between the two; the caller's loop comes back.
+                Ok(()) | Err(Errno::EXIST | Errno::NOENT) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    /// The leases that are held now, in order of address. Removes the files of dead holders.
+    pub fn held_leases(&self) -> Result<Vec<HeldLease>> {
+        let mut held = Vec::new();
+        let mut files = self.lease_files()?;
+        files.sort_unstable();
+        for address in files {
+            let path = self.lease_path(address);
+            let error = |errno| self.error("look at lease", address.to_string(), errno);
+            let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let descriptor = match openat(&self.parent, &path, flags, Mode::empty()) {
+                Ok(descriptor) => descriptor,
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(error(errno)),
+            };
+            match lock_now(descriptor).map_err(error)? {
+                Attempt::Held => held.push(HeldLease { address, holder: self.read_holder(address) }),
+                Attempt::Again => {}
+                // Still locked by us while it is unlinked.
+                Attempt::Taken(_dead) => {
+                    ignore_absence(unlinkat(&self.parent, &path, AtFlags::empty())).map_err(error)?
+                }
+            }
+        }
+        Ok(held)
+    }
+
+    /// Waits for the network's lock.
+    pub(crate) fn lock(&self, sharing: Sharing) -> Result<NetworkLock> {
+        let error = |errno| self.error("lock network", self.name.to_string(), errno);
+        let path = format!("{}/lock", self.name);
+        let operation = match sharing {
+            Sharing::Shared => FlockOperation::LockShared,
+            Sharing::Exclusive => FlockOperation::LockExclusive,
+        };
+        loop {
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let descriptor = match openat(&self.parent, &path, flags, Mode::RUSR | Mode::WUSR) {
+                Ok(descriptor) => descriptor,
+                Err(Errno::NOENT) => {
+                    self.make_directories().map_err(error)?;
+                    continue;
+                }
+                Err(errno) => return Err(error(errno)),
+            };
+            rustix::io::retry_on_intr(|| flock(&descriptor, operation)).map_err(error)?;
+            // Whoever removes the network unlinks the lock while holding it.
+            if fstat(&descriptor).map_err(error)?.st_nlink > 0 {
+                return Ok(NetworkLock { _descriptor: descriptor });
+            }
+        }
+    }
+
+    /// Removes the network's directory with its lock, held exclusively. A lease that came up meanwhile keeps
+    /// its directory, and the lock is made anew when it is next needed.
+    pub(crate) fn remove(&self, lock: NetworkLock) -> Result<()> {
+        let error = |errno| self.error("remove state of network", self.name.to_string(), errno);
+        let steps = [
+            (format!("{}/leases", self.name), AtFlags::REMOVEDIR),
+            (format!("{}/lock", self.name), AtFlags::empty()),
+            (self.name.to_string(), AtFlags::REMOVEDIR),
+        ];
+        for (path, flags) in steps {
+            match unlinkat(&self.parent, &path, flags) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(Errno::NOTEMPTY) => break,
+                Err(errno) => return Err(error(errno)),
+            }
+        }
+        drop(lock);
+        Ok(())
+    }
+
+    fn lease_files(&self) -> Result<Vec<Ipv4Addr>> {
+        let path = format!("{}/leases", self.name);
+        match entries(self.parent.as_fd(), &path) {
+            Ok(names) => Ok(names.iter().filter_map(|name| name.parse().ok()).collect()),
+            Err(Errno::NOENT) => Ok(Vec::new()),
+            Err(errno) => Err(self.error("read leases of network", self.name.to_string(), errno)),
+        }
+    }
+
+    fn read_holder(&self, address: Ipv4Addr) -> Option<String> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let descriptor = openat(&self.parent, self.lease_path(address), flags, Mode::empty()).ok()?;
+        let mut buffer = [0; 256];
+        let length = rustix::io::read(&descriptor, &mut buffer).ok()?;
+        let holder = std::str::from_utf8(&buffer[..length]).ok()?.trim_end();
+        (!holder.is_empty()).then(|| holder.to_owned())
+    }
+
+    fn lease_path(&self, address: Ipv4Addr) -> String {
+        let mut path = String::with_capacity(40);
+        write!(path, "{}/leases/{address}", self.name).expect("writing to a string does not fail");
+        path
+    }
+
+    fn error(&self, operation: &'static str, object: String, errno: Errno) -> Error {
+        Error::from_errno(operation, object, errno)
+    }
+}
+
+/// One leased address, locked by this value's descriptor. Dropping it releases the address.
+#[derive(Debug)]
+pub struct Lease {
+    parent: Arc<OwnedFd>,
+    path: String,
+    interface: ContainerInterface,
+    /// Present until the lease is handed over.
+    descriptor: Option<OwnedFd>,
+}
+
+impl Lease {
+    /// The leased address.
+    pub fn address(&self) -> Ipv4Addr {
+        self.interface.ipv4
+    }
+
+    /// The container's interface with this address.
+    pub fn interface(&self) -> &ContainerInterface {
+        &self.interface
+    }
+
+    /// The locked descriptor, close-on-exec. The lease is held as long as any copy of it is open.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_ref().expect("only `hand_over` takes it, and that consumes the lease").as_fd()
+    }
+
+    /// Gives the lease to whoever keeps the descriptor open; the address is free when it is closed.
+    pub fn hand_over(mut self) -> OwnedFd {
+        self.descriptor.take().expect("only this function takes it, and it consumes the lease")
+    }
+
+    fn write_holder(&self, holder: &str) -> rustix::io::Result<()> {
+        let descriptor = self.descriptor();
+        let line = holder.lines().next().unwrap_or_default();
+        let written = rustix::io::pwrite(descriptor, format!("{line}\n").as_bytes(), 0)?;
+        // After writing: a reader never finds the file of a living holder empty for longer than it must.
+        rustix::fs::ftruncate(descriptor, written as u64)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.descriptor.is_some() {
+            // Best effort: a file left behind is nobody's once the descriptor is closed.
+            let _ = unlinkat(&self.parent, &self.path, AtFlags::empty());
+        }
+    }
+}
+
+fn lock_now(descriptor: OwnedFd) -> rustix::io::Result<Attempt> {
+    match rustix::io::retry_on_intr(|| flock(&descriptor, FlockOperation::NonBlockingLockExclusive)) {
+        Err(Errno::WOULDBLOCK) => Ok(Attempt::Held),
+        Err(errno) => Err(errno),
+        // Released between our open and our lock: the file that we hold is no longer the lease's.
+        Ok(()) if fstat(&descriptor)?.st_nlink == 0 => Ok(Attempt::Again),
+        Ok(()) => Ok(Attempt::Taken(descriptor)),
+    }
+}
+
+fn candidates(network: &Ipv4Network) -> impl Iterator<Item = Ipv4Addr> + use<> {
+    let gateway = network.gateway().to_bits();
+    let above = gateway + 1..network.broadcast().to_bits();
+    let below = network.first().to_bits() + 1..gateway;
+    above.chain(below).map(Ipv4Addr::from_bits)
+}
+
+fn entries(parent: BorrowedFd<'_>, path: &str) -> rustix::io::Result<Vec<String>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let directory = Dir::new(openat(parent, path, flags, Mode::empty())?)?;
+    let mut names = Vec::new();
+    for entry in directory {
+        match entry?.file_name().to_str() {
+            Ok("." | "..") | Err(_) => {}
+            Ok(name) => names.push(name.to_owned()),
+        }
+    }
+    Ok(names)
+}
+
+fn ignore_absence(result: rustix::io::Result<()>) -> rustix::io::Result<()> {
+    match result {
+        Err(Errno::NOENT) => Ok(()),
+        other => other,
+    }
+}
