@@ -1,2 +1,80 @@
-//! (skeleton)
-fn main() {}
+//! What a developer or CI runs: build, test, demo, bench, guest, graph, docs, ci. Reads the arguments, calls one
+//! task, prints its failure; everything else is in the module of that task's name.
+
+mod bench;
+mod build;
+mod cgroup_view;
+mod ci;
+mod demo;
+mod docs;
+mod graph;
+mod guest;
+mod packages;
+mod process;
+mod remains;
+mod rootfs;
+mod tally;
+mod test;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use process::{Failure, Result};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  build                     static binaries into target/release
+  test [FILTER…]            installs what the tests need and runs all of them
+  demo                      shows what rabbitc does, step by step
+  bench [--rounds N] [--format json]
+                            start latency against crun, runc, podman and the bare kernel
+  guest prepare             makes the user-mode Linux guest with cgroup v2
+  guest run [--systemd] COMMAND…
+                            runs a shell command in it, in /host (this directory)
+  guest test                the small suite that CI runs in it
+  graph                     checks the arrows between the crates, and where unsafe code is
+  docs [--check]            writes the generated pages, or says which are stale
+  ci                        everything that .ci/run runs
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[OsString]) -> Result<u8> {
+    let Some((command, rest)) = arguments.split_first() else {
+        eprint!("{USAGE}");
+        return Ok(2);
+    };
+    match (command.to_str().unwrap_or_default(), rest) {
+        ("build", []) => {
+            let built = build::build()?;
+            println!("{}\n{}", built.rabbitc.display(), built.runtime.display());
+            Ok(0)
+        }
+        ("test", filters) => test::command(filters),
+        ("demo", []) => demo::demo().map(|()| 0),
+        ("bench", options) => bench::command(options).map(|()| 0),
+        ("guest", words) => guest::command(words),
+        ("graph", []) => graph::check().map(|()| 0),
+        ("docs", []) => docs::write().map(|()| 0),
+        ("docs", [flag]) if flag == "--check" => docs::check().map(|()| 0),
+        ("ci", []) => ci::ci(),
+        // The part of bench that runs inside its private view of cgroups and network.
+        ("bench-inside", options) => bench::inside(options).map(|()| 0),
+        ("help" | "--help" | "-h", _) => {
+            print!("{USAGE}");
+            Ok(0)
+        }
+        _ => Err(Failure::new(format!("no such command: `{}`", command.to_string_lossy()))
+            .hint("`cargo xtask help` lists them")),
+    }
+}

@@ -1,0 +1,198 @@
+//! Checks over the workspace's shape: which crate may use which, what the runtime must not pull in, where unsafe
+//! code may be. Reads only; builds nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::process::{self, Failure, Naming, Result};
+
+/// Which of our packages each of our packages may use; all of `docs/architecture.md`'s arrows, and no other.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("rabbitc-sys", &[]),
+    ("rabbitc-cgroup", &["rabbitc-sys"]),
+    ("rabbitc-network", &["rabbitc-sys"]),
+    ("rabbitc-image", &["rabbitc-sys"]),
+    ("rabbitc-runtime-core", &["rabbitc-cgroup", "rabbitc-sys"]),
+    ("rabbitc-monitor", &["rabbitc-runtime-core", "rabbitc-sys"]),
+    ("rabbitc-runtime", &["rabbitc-monitor", "rabbitc-runtime-core", "rabbitc-cgroup", "rabbitc-sys"]),
+    (
+        "rabbitc-engine",
+        &[
+            "rabbitc-monitor",
+            "rabbitc-runtime-core",
+            "rabbitc-image",
+            "rabbitc-network",
+            "rabbitc-cgroup",
+            "rabbitc-sys",
+        ],
+    ),
+    ("rabbitc", &["rabbitc-engine"]),
+];
+
+/// Packages outside the product: they may use any of it, nothing of it may use them.
+const OUTSIDE: &[&str] = &["xtask", "rabbitc-fixtures", "rabbitc-floor"];
+
+/// What must not be reachable from a package, and why.
+const FORBIDDEN: &[(&str, &[&str], &str)] = &[
+    ("rabbitc-runtime", &["tokio", "regex", "zbus", "clap"], "it starts in under a millisecond"),
+    ("rabbitc-monitor", &["rabbitc-network", "rabbitc-image", "tokio"], "one lives beside every container"),
+];
+
+/// Fails with every violation at once.
+pub fn check() -> Result<()> {
+    let text = process::read(process::cargo().args(["metadata", "--format-version", "1", "--locked"]))?;
+    let metadata: Value = serde_json::from_str(&text).naming("parse cargo metadata")?;
+    let graph = Graph::parse(&metadata);
+    let mut violations = graph.violations();
+    violations.extend(misplaced_unsafe(&process::workspace())?);
+    if violations.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("the crate graph is not what it should be:\n  {}", violations.join("\n  "))))
+}
+
+struct Graph {
+    members: BTreeSet<String>,
+    /// Package name to the names that it uses when built for users (no dev-dependencies).
+    uses: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Graph {
+    fn parse(metadata: &Value) -> Self {
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let names: BTreeMap<String, String> = list(&metadata["packages"])
+            .iter()
+            .map(|package| (text(&package["id"]), text(&package["name"])))
+            .collect();
+        let members = list(&metadata["workspace_members"])
+            .iter()
+            .filter_map(|id| names.get(&text(id)).cloned())
+            .collect();
+        let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for node in list(&metadata["resolve"]["nodes"]) {
+            let Some(user) = names.get(&text(&node["id"])) else { continue };
+            let used = uses.entry(user.clone()).or_default();
+            for dependency in list(&node["deps"]) {
+                // Kind is null for a normal dependency, "dev" or "build" otherwise.
+                let shipped = list(&dependency["dep_kinds"]).iter().any(|kind| kind["kind"] != "dev");
+                if let Some(name) = names.get(&text(&dependency["pkg"])).filter(|_| shipped) {
+                    used.insert(name.clone());
+                }
+            }
+        }
+        Self { members, uses }
+    }
+
+    fn violations(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for member in &self.members {
+            if OUTSIDE.contains(&member.as_str()) || member.starts_with("rabbitc-tests") {
+                continue;
+            }
+            let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| name == member) else {
+                found.push(format!("`{member}` has no row in the table of arrows"));
+                continue;
+            };
+            for used in self.uses.get(member).into_iter().flatten() {
+                if self.members.contains(used) && !allowed.contains(&used.as_str()) {
+                    found.push(format!("`{member}` must not use `{used}`"));
+                }
+            }
+        }
+        for (package, forbidden, why) in FORBIDDEN {
+            let reached = self.reach(package);
+            for name in forbidden.iter().filter(|name| reached.contains(**name)) {
+                found.push(format!("`{package}` must not pull in `{name}`: {why}"));
+            }
+        }
+        found
+    }
+
+    fn reach(&self, from: &str) -> BTreeSet<String> {
+        let mut reached = BTreeSet::new();
+        let mut waiting = vec![from.to_owned()];
+        while let Some(package) = waiting.pop() {
+            for used in self.uses.get(&package).into_iter().flatten() {
+                if reached.insert(used.clone()) {
+                    waiting.push(used.clone());
+                }
+            }
+        }
+        reached
+    }
+}
+
+/// Every line outside crates/sys that holds unsafe code, or allows it.
+fn misplaced_unsafe(workspace: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for top in ["crates", "xtask", "tests", "bench"] {
+        let mut files = Vec::new();
+        collect_sources(&workspace.join(top), &mut files)?;
+        for file in files {
+            let relative = file.strip_prefix(workspace).expect("it was found below the workspace");
+            if relative.starts_with("crates/sys") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&file).naming(format_args!("read `{}`", file.display()))?;
+            for (number, line) in text.lines().enumerate() {
+                if holds_unsafe(line) {
+                    found.push(format!(
+                        "{}:{}: unsafe code outside crates/sys",
+                        relative.display(),
+                        number + 1
+                    ));
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn collect_sources(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Ok(()) };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let kind = entry.file_type().naming(format_args!("look at `{}`", path.display()))?;
+        if kind.is_dir() && entry.file_name() != "target" {
+            collect_sources(&path, files)?;
+        } else if kind.is_file() && path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The compiler denies `unsafe` by the workspace's lint; this finds who would switch the lint off.
+fn holds_unsafe(line: &str) -> bool {
+    let code = line.split("//").next().unwrap_or_default();
+    let keyword = ["{", "fn ", "impl ", "extern ", "trait "];
+    let block = code.split("unsafe ").skip(1).any(|rest| keyword.iter().any(|next| rest.starts_with(next)));
+    let allowed = ["allow(", "expect("].iter().any(|lint| code.contains(&format!("{lint}unsafe_code")));
+    (block && !code.contains('"')) || allowed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unsafe_block_is_found_and_prose_is_not() {
+        let block = ["let x = un", "safe { read(p) };"].concat();
+        assert!(holds_unsafe(&block));
+        assert!(!holds_unsafe("// unsafe { } is explained here"));
+        assert!(!holds_unsafe("let unsafe_line = 1;"));
+    }
+
+    #[test]
+    fn forbidden_arrow_is_named() {
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let graph = Graph {
+            members: set(&["rabbitc-cgroup", "rabbitc-network", "rabbitc-sys"]),
+            uses: BTreeMap::from([("rabbitc-cgroup".to_owned(), set(&["rabbitc-network", "rabbitc-sys"]))]),
+        };
+        assert_eq!(graph.violations(), ["`rabbitc-cgroup` must not use `rabbitc-network`"]);
+    }
+}

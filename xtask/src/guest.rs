@@ -1,0 +1,352 @@
+//! A guest with pure cgroup v2, by user-mode Linux: prepares kernel and image below `target/guest`, runs a command
+//! in it, returns that command's exit status. Changes nothing on the host but those files.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::packages;
+use crate::process::{self, Failure, Naming, Result};
+use crate::tally::{Checked, Tally};
+
+/// Who is pid 1 in the guest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Init {
+    /// A short script: boots in a second or two.
+    Script,
+    /// systemd: a manager to ask for scopes and slices.
+    Systemd,
+}
+
+/// Changes whenever a prepared guest must be made anew.
+const RECIPE: &str = concat!(
+    "trixie 1\n",
+    include_str!("guest/init.sh"),
+    include_str!("guest/command.sh"),
+    include_str!("guest/rabbitc-guest.service"),
+);
+
+/// What the guest's root tree has beyond the minimum.
+const GUEST_PACKAGES: &str =
+    "systemd,systemd-sysv,dbus,iproute2,procps,util-linux,kmod,busybox-static,nftables";
+
+/// Why there is no guest on this machine, if that is so: for a skip that says why.
+pub fn unavailable() -> Option<String> {
+    if std::env::consts::ARCH != "x86_64" {
+        return Some(format!("user-mode Linux does not run on {}", std::env::consts::ARCH));
+    }
+    if !packages::is_debian() {
+        return Some("the guest is made from Debian's package archive, and this is not Debian".into());
+    }
+    None
+}
+
+/// The prepared guest on disk.
+pub struct Guest {
+    directory: PathBuf,
+}
+
+/// Makes kernel, tree and image where they are missing or made by an older recipe.
+pub fn prepare() -> Result<Guest> {
+    if let Some(why) = unavailable() {
+        return Err(Failure::new(format!("no guest here: {why}")));
+    }
+    let guest = Guest { directory: process::target_directory().join("guest") };
+    let stamp = guest.directory.join("stamp");
+    if std::fs::read_to_string(&stamp).is_ok_and(|text| text == RECIPE) {
+        return Ok(guest);
+    }
+    packages::install(packages::GUEST)?;
+    process::require_root_or_sudo()?;
+    process::run(process::as_root("rm").args(["-rf", "--one-file-system"]).arg(&guest.directory))?;
+    std::fs::create_dir_all(&guest.directory)
+        .naming(format_args!("create `{}`", guest.directory.display()))?;
+    let archive = Archive::of_this_machine()?;
+    eprintln!("guest: fetching the kernel");
+    guest.fetch_kernel(&archive)?;
+    eprintln!("guest: making the root tree");
+    guest.make_tree(&archive)?;
+    guest.make_image()?;
+    std::fs::write(&stamp, RECIPE).naming(format_args!("write `{}`", stamp.display()))?;
+    Ok(guest)
+}
+
+/// Where this machine gets its Debian packages from.
+struct Archive {
+    address: String,
+    keyring: &'static str,
+}
+
+impl Archive {
+    fn of_this_machine() -> Result<Self> {
+        let address = packages::configured_archive().ok_or_else(|| {
+            Failure::new("apt's configuration names no Debian archive").hint("look at /etc/apt/sources.list*")
+        })?;
+        let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
+        if !Path::new(keyring).exists() {
+            return Err(Failure::new(format!("`{keyring}` is missing"))
+                .hint("install the package debian-archive-keyring"));
+        }
+        Ok(Self { address, keyring })
+    }
+
+    fn source(&self, suite: &str) -> String {
+        format!("deb [signed-by={}] {} {suite} main", self.keyring, self.address)
+    }
+}
+
+impl Guest {
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// The newest kernel: the one in trixie does not start on CPUs with a large register state.
+    fn fetch_kernel(&self, archive: &Archive) -> Result<()> {
+        let apt = self.path("apt");
+        for directory in ["lists/partial", "cache/archives/partial"] {
+            let path = apt.join(directory);
+            std::fs::create_dir_all(&path).naming(format_args!("create `{}`", path.display()))?;
+        }
+        for (name, text) in [("sources.list", archive.source("sid")), ("status", String::new())] {
+            std::fs::write(apt.join(name), text).naming(format_args!("write apt's `{name}`"))?;
+        }
+        let private = |command: &mut Command| {
+            for (option, value) in [
+                ("Dir::Etc::SourceList", apt.join("sources.list")),
+                ("Dir::Etc::SourceParts", PathBuf::from("/dev/null")),
+                ("Dir::State::Lists", apt.join("lists")),
+                ("Dir::State::Status", apt.join("status")),
+                ("Dir::Cache", apt.join("cache")),
+            ] {
+                command.arg("-o").arg(format!("{option}={}", value.display()));
+            }
+            // Its own unprivileged user may not write below this directory.
+            command.args(["-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none", "--quiet=2"]);
+            command.current_dir(&apt);
+        };
+        let mut update = Command::new("apt-get");
+        private(&mut update);
+        process::read(update.arg("update"))?;
+        let mut download = Command::new("apt-get");
+        private(&mut download);
+        process::read(download.args(["download", "user-mode-linux"]))?;
+        let package = std::fs::read_dir(&apt)
+            .naming(format_args!("list `{}`", apt.display()))?
+            .flatten()
+            .map(|entry| entry.path())
+            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+            .ok_or_else(|| Failure::new("apt-get downloaded no package"))?;
+        process::run(Command::new("dpkg").arg("-x").arg(package).arg(self.path("kernel")))?;
+        std::fs::remove_dir_all(&apt).naming(format_args!("remove `{}`", apt.display()))
+    }
+
+    fn make_tree(&self, archive: &Archive) -> Result<()> {
+        let mut mmdebstrap = process::as_root("mmdebstrap");
+        mmdebstrap.args(["--quiet", "--variant=minbase", "--format=directory"]);
+        mmdebstrap.arg(format!("--include={GUEST_PACKAGES}"));
+        for path in ["man", "doc", "locale"] {
+            mmdebstrap.arg(format!("--dpkgopt=path-exclude=/usr/share/{path}/*"));
+        }
+        mmdebstrap.arg("trixie").arg(self.path("tree")).arg(archive.source("trixie"));
+        process::read(&mut mmdebstrap)?;
+        let scripts = self.path("scripts");
+        std::fs::create_dir_all(&scripts).naming(format_args!("create `{}`", scripts.display()))?;
+        for (name, text, mode, destination) in [
+            ("init", include_str!("guest/init.sh"), "0755", "usr/local/sbin/guest-init"),
+            ("command", include_str!("guest/command.sh"), "0755", "usr/local/sbin/guest-command"),
+            (
+                "unit",
+                include_str!("guest/rabbitc-guest.service"),
+                "0644",
+                "etc/systemd/system/rabbitc-guest.service",
+            ),
+        ] {
+            let source = scripts.join(name);
+            std::fs::write(&source, text).naming(format_args!("write `{}`", source.display()))?;
+            let mut install = process::as_root("install");
+            install.args(["-D", "-m", mode]).arg(source).arg(self.path("tree").join(destination));
+            process::run(&mut install)?;
+        }
+        let wants = self.path("tree/etc/systemd/system/multi-user.target.wants");
+        process::run(process::as_root("mkdir").arg("-p").arg(&wants))?;
+        let mut link = process::as_root("ln");
+        link.args(["-sf", "../rabbitc-guest.service"]).arg(wants.join("rabbitc-guest.service"));
+        process::run(&mut link)?;
+        let boot = scripts.join("boot");
+        std::fs::write(&boot, include_str!("guest/boot.sh")).naming("write the boot script")
+    }
+
+    fn make_image(&self) -> Result<()> {
+        let mut mke2fs = process::as_root("mke2fs");
+        mke2fs.args(["-q", "-F", "-t", "ext4", "-O", "^has_journal", "-d"]);
+        mke2fs.arg(self.path("tree")).arg(self.path("image")).arg("2G");
+        process::read(&mut mke2fs).map(drop)
+    }
+
+    /// Boots, runs the shell command in `/host` (the workspace), prints its output, returns its exit status.
+    /// A guest that does not power off within `limit` is killed, which is a failure.
+    pub fn run(&self, init: Init, command: &str, output: Streams, limit: Duration) -> Result<Ran> {
+        let run = RunDirectory::new(&self.directory)?;
+        std::fs::write(run.0.join("command"), format!("{command}\n")).naming("write the guest's command")?;
+        // The boot script may be newer than the prepared guest: it is not part of the image.
+        let boot = run.0.join("boot");
+        std::fs::write(&boot, include_str!("guest/boot.sh")).naming("write the boot script")?;
+        let mut guest = process::as_root("unshare");
+        guest.args(["--mount", "--pid", "--fork", "--kill-child=KILL", "--propagation", "private"]);
+        guest.arg("sh").arg(&boot);
+        guest.arg(self.path("tree")).arg(&self.directory).arg(process::workspace()).arg(&run.0);
+        guest.arg(match init {
+            Init::Script => "/usr/local/sbin/guest-init",
+            Init::Systemd => "/sbin/init",
+        });
+        guest.stdin(std::process::Stdio::null());
+        let printed = match output {
+            Streams::Inherited => {
+                wait(&mut guest, limit)?;
+                String::new()
+            }
+            Streams::Captured => {
+                let file = std::fs::File::create(run.0.join("output")).naming("create the output file")?;
+                guest.stdout(file.try_clone().naming("share the output file")?).stderr(file);
+                wait(&mut guest, limit)?;
+                let bytes = std::fs::read(run.0.join("output")).naming("read the guest's output")?;
+                String::from_utf8_lossy(&bytes).into_owned()
+            }
+        };
+        let Ok(status) = std::fs::read_to_string(run.0.join("status")) else {
+            let console = std::fs::read(run.0.join("console")).unwrap_or_default();
+            let console = String::from_utf8_lossy(&console);
+            let tail: Vec<&str> = console.lines().rev().take(20).collect();
+            let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
+            return Err(Failure::new(format!(
+                "the guest did not report a status; its console says:\n{tail}"
+            )));
+        };
+        let status = status.trim().parse().naming(format_args!("parse the guest's status `{status}`"))?;
+        Ok(Ran { status, printed })
+    }
+}
+
+/// Where the output of the guest's command goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Streams {
+    /// To this program's own, as it comes.
+    Inherited,
+    /// Into [`Ran::printed`].
+    Captured,
+}
+
+/// How the guest's command ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit status.
+    pub status: u8,
+    /// Standard output and error, where they were captured.
+    pub printed: String,
+}
+
+fn wait(guest: &mut Command, limit: Duration) -> Result<()> {
+    let mut child = guest.spawn().naming("start the guest")?;
+    let end = Instant::now() + limit;
+    loop {
+        if child.try_wait().naming("wait for the guest")?.is_some() {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            // unshare takes the kernel with it; through sudo only root may signal it.
+            let pid = child.id().to_string();
+            let killed = process::as_root("kill").args(["-TERM", &pid]).status();
+            killed.naming("kill the guest")?;
+            child.wait().naming("wait for the guest")?;
+            return Err(Failure::new(format!("the guest was still running after {} s", limit.as_secs())));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A directory that host and guest share for one run; removed when dropped.
+struct RunDirectory(PathBuf);
+
+impl RunDirectory {
+    fn new(guest: &Path) -> Result<Self> {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = guest.join(format!("run-{}-{number}", std::process::id()));
+        std::fs::create_dir(&path).naming(format_args!("create `{}`", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for RunDirectory {
+    fn drop(&mut self) {
+        // The guest's files belong to root.
+        let _ = process::as_root("rm").args(["-rf", "--one-file-system"]).arg(&self.0).status();
+    }
+}
+
+/// `cargo xtask guest …`: returns the exit status for this program.
+pub fn command(arguments: &[OsString]) -> Result<u8> {
+    let usage = || Failure::new("usage: cargo xtask guest prepare | test | run [--systemd] COMMAND…");
+    let mut words = arguments.iter().map(|word| word.to_string_lossy().into_owned());
+    match words.next().as_deref() {
+        Some("prepare") => prepare().map(|_| 0),
+        Some("test") => {
+            let mut tally = Tally::default();
+            suite(&mut tally);
+            Ok(u8::from(!tally.close()))
+        }
+        Some("run") => {
+            let mut rest: Vec<String> = words.collect();
+            let mut init = Init::Script;
+            if rest.first().is_some_and(|word| word == "--systemd") {
+                init = Init::Systemd;
+                rest.remove(0);
+            }
+            if rest.first().is_some_and(|word| word == "--") {
+                rest.remove(0);
+            }
+            if rest.is_empty() {
+                return Err(usage());
+            }
+            let ran = prepare()?.run(init, &rest.join(" "), Streams::Inherited, Duration::from_secs(900))?;
+            Ok(ran.status)
+        }
+        _ => Err(usage()),
+    }
+}
+
+/// The small suite that CI runs in the guest: each check is a shell command that must succeed there.
+pub fn suite(tally: &mut Tally) {
+    if let Some(why) = unavailable() {
+        tally.skipped += SUITE.len();
+        println!("skipped: guest ({} checks): {why}", SUITE.len());
+        return;
+    }
+    let guest = match prepare() {
+        Ok(guest) => guest,
+        Err(failure) => {
+            // Without the archive there is no guest; with it, this is a fault of ours.
+            tally.skipped += SUITE.len();
+            println!("skipped: guest ({} checks): {failure}", SUITE.len());
+            return;
+        }
+    };
+    for (init, name, command) in SUITE {
+        tally.check(&format!("guest: {name}"), || {
+            let ran = guest.run(*init, command, Streams::Captured, Duration::from_secs(180))?;
+            if ran.status == 0 {
+                return Ok(Checked::Held);
+            }
+            Err(Failure::new(format!("exit status {}\n{}", ran.status, ran.printed.trim_end())))
+        });
+    }
+}
+
+const SUITE: &[(Init, &str, &str)] = &[
+    (Init::Script, "the guest has cgroup v2 alone", "test \"$(stat -fc %T /sys/fs/cgroup)\" = cgroup2fs"),
+    (Init::Script, "rabbitc-runtime runs a bundle on cgroup v2", include_str!("guest/runtime-bundle.sh")),
+    (Init::Systemd, "rabbitc-runtime runs a bundle under systemd", include_str!("guest/runtime-bundle.sh")),
+    (Init::Script, "rabbitc runs a root file system on cgroup v2", include_str!("guest/rootfs.sh")),
+];

@@ -1,0 +1,20 @@
+# A busybox bundle made by `spec`: runs, prints, has its memory limit in a group of its own, and leaves nothing.
+set -eu
+runtime=/host/target/release/rabbitc-runtime
+bundle=/tmp/bundle
+mkdir -p $bundle/rootfs/bin
+cp /bin/busybox $bundle/rootfs/bin/busybox
+for applet in sh cat echo; do ln -s busybox $bundle/rootfs/bin/$applet; done
+groups() { find /sys/fs/cgroup -type d | sort; }
+cd $bundle
+$runtime spec
+sed -i -e 's/"terminal": true/"terminal": false/' config.json
+sed -i -e ':a;N;$!ba;s/"args": \[[^]]*\]/"args": ["sh", "-c", "echo pid $$; cat \/proc\/self\/cgroup; exit 7"]/' config.json
+groups >/tmp/before
+status=0
+$runtime run first >/tmp/output || status=$?
+cat /tmp/output
+test $status = 7
+grep -qx 'pid 1' /tmp/output
+grep -qx '0::/' /tmp/output
+groups | diff /tmp/before -
