@@ -1,1 +1,36 @@
-//! (skeleton)
+//! Control groups of one container: paths, limits, statistics, on v1, hybrid and v2 hosts.
+//!
+//! Two independent questions shape this crate. *Who owns the group*: here the files themselves ([`Cgroup`]).
+//! *Which file language*: [`writes_v1`] and [`writes_v2`] turn checked [`Resources`] into lines, as pure
+//! functions; [`Cgroup::apply`] sends each line to the hierarchy that has its controller, so a hybrid host, which
+//! speaks both, needs no third language.
+//!
+//! Nothing here mounts anything, prints, or depends on working directory, umask or environment.
+
+mod apply;
+mod create;
+pub mod devices;
+mod error;
+mod files;
+mod freezer;
+mod group;
+mod layout;
+mod path;
+mod processes;
+mod remove;
+mod resources;
+mod statistics;
+mod v1;
+mod v2;
+
+pub use error::{Error, Kind, Operation};
+pub use group::Cgroup;
+pub use layout::{Hierarchy, Language, Layout, Version};
+pub use path::{CgroupPath, DEFAULT_PARENT};
+pub use resources::{
+    Absent, BlockIo, Cpu, HugepageLimit, InterfacePriority, Memory, Network, Rdma, Resources, ThrottleDevice,
+    WeightDevice, Write,
+};
+pub use statistics::MemoryTable;
+pub use v1::writes_v1;
+pub use v2::{cpu_weight_of_shares, io_weight_of_block_weight, writes_v2};

@@ -1,0 +1,226 @@
+//! Owns making a container's group in all hierarchies. Must not set limits.
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::error::{Error, Kind, Operation};
+use crate::files;
+use crate::group::Cgroup;
+use crate::layout::{Hierarchy, Language, Layout, Version};
+use crate::path::CgroupPath;
+
+/// How often a group is made again whose parent another process removed at that moment.
+const MOST_ATTEMPTS: u32 = 1000;
+
+const MODE: Mode = Mode::from_raw_mode(0o755);
+
+/// What a directory was before we came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Existing,
+    Made,
+}
+
+impl Cgroup {
+    /// Makes the group in every hierarchy, missing ancestors included.
+    ///
+    /// On v1, cpusets start as their parent's. On v2, every controller that the root offers is handed down as far
+    /// as that is possible without moving a process; where it is not, [`apply`](Cgroup::apply) names the
+    /// controller when a limit needs it. On failure everything made here is removed again. A group that is
+    /// there already is taken over, see [`existed`](Cgroup::existed).
+    pub fn create(layout: &Layout, path: &CgroupPath) -> Result<Cgroup, Error> {
+        let mut cgroup = Cgroup { layout: layout.clone(), path: path.clone(), existed: false, unified: None };
+        let mut made = Vec::with_capacity(layout.hierarchies().len());
+        let created = layout.hierarchies().iter().try_for_each(|hierarchy| {
+            let found = make_leaf(hierarchy, path)?;
+            match found {
+                Found::Made => made.push(hierarchy),
+                Found::Existing => cgroup.existed = true,
+            }
+            prepare(hierarchy, path, layout.version())?;
+            if hierarchy.language() == Language::V2 {
+                let directory = files::open(hierarchy, path.as_str(), "", OFlags::PATH | OFlags::DIRECTORY);
+                cgroup.unified = Some(directory.map_err(|errno| failure(hierarchy, path.as_str(), errno))?);
+            }
+            Ok(())
+        });
+        let created =
+            created.and_then(|()| made.first().map_or(Ok(()), |first| widen_modes(first, &made, path)));
+        if let Err(error) = created {
+            // Best effort: what can not be removed does not replace the cause.
+            for hierarchy in made {
+                let _ = rmdir(hierarchy, path.as_str());
+            }
+            remove_own_ancestors(layout, path);
+            return Err(error);
+        }
+        Ok(cgroup)
+    }
+}
+
+/// Makes the group's own directory, and its ancestors when they are missing or go away meanwhile: whoever removes
+/// the last child of a shared parent removes the parent too.
+fn make_leaf(hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Found, Error> {
+    let mut last = Errno::NOENT;
+    for _ in 0..MOST_ATTEMPTS {
+        match mkdir(hierarchy, path.as_str()) {
+            Ok(found) => return Ok(found),
+            Err(errno @ (Errno::NOENT | Errno::NODEV)) => last = errno,
+            Err(errno) => return Err(failure(hierarchy, path.as_str(), errno)),
+        }
+        for ancestor in path.ancestors() {
+            let made = mkdir(hierarchy, ancestor).and_then(|found| {
+                if found == Found::Made { prepare_ancestor(hierarchy, path, ancestor) } else { Ok(()) }
+            });
+            match made {
+                Ok(()) => {}
+                Err(Errno::NOENT | Errno::NODEV) => break,
+                Err(errno) => return Err(failure(hierarchy, ancestor, errno)),
+            }
+        }
+    }
+    Err(failure(hierarchy, path.as_str(), last))
+}
+
+/// Readies an ancestor that we just made.
+fn prepare_ancestor(hierarchy: &Hierarchy, path: &CgroupPath, ancestor: &str) -> Result<(), Errno> {
+    if hierarchy.language() == Language::V1 && hierarchy.has("cpuset") {
+        inherit_cpuset(hierarchy, ancestor)?;
+        // Below our own parent the kernel itself gives every new child its parent's cpuset: two files to read
+        // and two to write less for each container.
+        if path.own_ancestors().any(|own| own == ancestor) {
+            files::write(hierarchy, ancestor, "cgroup.clone_children", "1")?;
+        }
+    }
+    Ok(())
+}
+
+/// Readies the group itself for processes.
+fn prepare(hierarchy: &Hierarchy, path: &CgroupPath, version: Version) -> Result<(), Error> {
+    let leaf = path.as_str();
+    match hierarchy.language() {
+        Language::V1 if hierarchy.has("cpuset") => {
+            inherit_cpuset(hierarchy, leaf).map_err(|errno| failure(hierarchy, leaf, errno))
+        }
+        Language::V1 => Ok(()),
+        Language::V2 if version == Version::V2 => {
+            hand_down_everything(hierarchy, path);
+            Ok(())
+        }
+        // Hybrid: what little the unified hierarchy has is handed down when a limit asks for it.
+        Language::V2 => Ok(()),
+    }
+}
+
+/// Fills an empty v1 cpuset from its parent, which is filled first where it is empty itself: without processors
+/// and memory nodes a group takes no process.
+fn inherit_cpuset(hierarchy: &Hierarchy, path: &str) -> Result<(), Errno> {
+    // Whoever filled it filled both, be it the kernel (cgroup.clone_children) or us.
+    if !files::read(hierarchy, path, "cpuset.cpus")?.trim().is_empty() {
+        return Ok(());
+    }
+    let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    if !parent.is_empty() {
+        inherit_cpuset(hierarchy, parent)?;
+    }
+    // Memory nodes first: a cpuset with processors counts as filled to everybody who looks meanwhile.
+    for file in ["cpuset.mems", "cpuset.cpus"] {
+        let value = files::read(hierarchy, parent, file)?;
+        files::write(hierarchy, path, file, value.trim())?;
+    }
+    Ok(())
+}
+
+/// Hands every offered controller down to the group, as far as the kernel lets us.
+fn hand_down_everything(hierarchy: &Hierarchy, path: &CgroupPath) {
+    let has = files::read(hierarchy, path.as_str(), "cgroup.controllers").unwrap_or_default();
+    let missing: Vec<&str> = hierarchy
+        .offered()
+        .split_ascii_whitespace()
+        .filter(|wanted| !has.split_ascii_whitespace().any(|controller| controller == *wanted))
+        .collect();
+    if missing.is_empty() {
+        return;
+    }
+    for ancestor in std::iter::once("").chain(path.ancestors()) {
+        let all: Vec<String> = missing.iter().map(|controller| format!("+{controller}")).collect();
+        // One that is refused takes the whole line with it, so then each goes alone. Best effort: a limit that
+        // needs a controller which stayed behind fails and names the reason.
+        if files::write(hierarchy, ancestor, "cgroup.subtree_control", &all.join(" ")).is_err() {
+            for one in all {
+                let _ = files::write(hierarchy, ancestor, "cgroup.subtree_control", &one);
+            }
+        }
+    }
+}
+
+/// Hands one controller down to the group; the error names the ancestor that could not.
+pub(crate) fn hand_down(hierarchy: &Hierarchy, path: &CgroupPath, controller: &str) -> Result<(), Error> {
+    for ancestor in std::iter::once("").chain(path.ancestors()) {
+        let handed = files::read(hierarchy, ancestor, "cgroup.subtree_control").unwrap_or_default();
+        if handed.split_ascii_whitespace().any(|known| known == controller) {
+            continue;
+        }
+        files::write(hierarchy, ancestor, "cgroup.subtree_control", &format!("+{controller}")).map_err(
+            |errno| {
+                let error = Error::kernel(Operation::Enable, hierarchy.display(ancestor, ""), errno);
+                match errno {
+                    Errno::BUSY => error
+                        .with_kind(Kind::ControllerHeld)
+                        .with_detail(format!("`{controller}` is needed, but processes are in that group")),
+                    Errno::NOENT => error
+                        .with_kind(Kind::ControllerUnavailable)
+                        .with_detail(format!("`{controller}` is not handed down to it")),
+                    _ => error.with_detail(format!("`{controller}` is needed")),
+                }
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// Gives the directories we made the mode they should have, whatever the umask took away: others than the owner
+/// look into them, a container's own users for example.
+fn widen_modes(first: &Hierarchy, made: &[&Hierarchy], path: &CgroupPath) -> Result<(), Error> {
+    // All were made under one umask, so one look tells for all.
+    let stat = rustix::fs::statat(first.root(), path.as_str(), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|errno| failure(first, path.as_str(), errno))?;
+    if Mode::from_raw_mode(stat.st_mode & 0o7777) == MODE {
+        return Ok(());
+    }
+    for hierarchy in made {
+        rustix::fs::chmodat(hierarchy.root(), path.as_str(), MODE, AtFlags::empty())
+            .map_err(|errno| failure(hierarchy, path.as_str(), errno))?;
+    }
+    Ok(())
+}
+
+/// Removes the ancestors that are ours and empty, in every hierarchy. Best effort: one that still has children,
+/// or that another process removes or refills at this moment, is theirs to remove.
+pub(crate) fn remove_own_ancestors(layout: &Layout, path: &CgroupPath) {
+    for ancestor in path.own_ancestors() {
+        for hierarchy in layout.hierarchies() {
+            let _ = rmdir(hierarchy, ancestor);
+        }
+    }
+}
+
+fn mkdir(hierarchy: &Hierarchy, path: &str) -> Result<Found, Errno> {
+    match rustix::fs::mkdirat(hierarchy.root(), path, MODE) {
+        Ok(()) => Ok(Found::Made),
+        Err(Errno::EXIST) => Ok(Found::Existing),
+        Err(errno) => Err(errno),
+    }
+}
+
+pub(crate) fn rmdir(hierarchy: &Hierarchy, path: &str) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(hierarchy.root(), path, AtFlags::REMOVEDIR) {
+        // Gone, or going at this moment.
+        Err(Errno::NOENT | Errno::NODEV) => Ok(()),
+        result => result,
+    }
+}
+
+fn failure(hierarchy: &Hierarchy, path: &str, errno: Errno) -> Error {
+    Error::kernel(Operation::Create, hierarchy.display(path, ""), errno)
+}

@@ -1,0 +1,143 @@
+//! Owns the handle of one container's group in all hierarchies: opening it, naming it, moving processes into it.
+//! Must not decide about limits.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use crate::error::{Error, Kind, Operation};
+use crate::files;
+use crate::layout::{Hierarchy, Language, Layout};
+use crate::path::CgroupPath;
+
+/// The group of one container, in every hierarchy that this process sees.
+///
+/// It is addressed by its path below each hierarchy's root, which stays open: whoever calls must hold the lock on
+/// the container's name, so that nobody removes the group and makes another of that name meanwhile.
+#[derive(Debug)]
+pub struct Cgroup {
+    pub(crate) layout: Layout,
+    pub(crate) path: CgroupPath,
+    pub(crate) existed: bool,
+    /// The directory in the unified hierarchy, where there is one.
+    pub(crate) unified: Option<OwnedFd>,
+}
+
+impl Cgroup {
+    /// The existing group `path`; [`Kind::NotFound`] when no hierarchy has it.
+    ///
+    /// A group that is left in some hierarchies only, as after an interrupted removal, opens too.
+    pub fn open(layout: &Layout, path: &CgroupPath) -> Result<Cgroup, Error> {
+        let mut cgroup = Cgroup { layout: layout.clone(), path: path.clone(), existed: false, unified: None };
+        for hierarchy in layout.hierarchies() {
+            match files::open(hierarchy, path.as_str(), "", OFlags::PATH | OFlags::DIRECTORY) {
+                Ok(directory) => {
+                    cgroup.existed = true;
+                    if hierarchy.language() == Language::V2 {
+                        cgroup.unified = Some(directory);
+                    }
+                }
+                Err(Errno::NOENT) => {}
+                Err(errno) => {
+                    return Err(Error::kernel(Operation::Open, hierarchy.display(path.as_str(), ""), errno));
+                }
+            }
+        }
+        if !cgroup.existed {
+            return Err(Error::plain(
+                Operation::Open,
+                path.to_string(),
+                Kind::NotFound,
+                "no hierarchy has such a group",
+            ));
+        }
+        Ok(cgroup)
+    }
+
+    /// The path below each hierarchy's root.
+    pub fn path(&self) -> &CgroupPath {
+        &self.path
+    }
+
+    /// The layout it was found in.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Whether some hierarchy had it before. [`create`](Cgroup::create) takes over what it finds; a caller that
+    /// wants a group of its own looks at this and at [`processes`](Cgroup::processes).
+    pub fn existed(&self) -> bool {
+        self.existed
+    }
+
+    /// Full paths of the group's directories, each with its hierarchy.
+    pub fn directories(&self) -> impl Iterator<Item = (&Hierarchy, String)> {
+        self.layout
+            .hierarchies()
+            .iter()
+            .map(|hierarchy| (hierarchy, hierarchy.display(self.path.as_str(), "")))
+    }
+
+    /// The directory in the unified hierarchy, for `CLONE_INTO_CGROUP` (v2 and hybrid). An `O_PATH` descriptor.
+    pub fn clone_descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.unified.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Moves the process into the group in every hierarchy.
+    ///
+    /// Every one, also those without a limit: a cgroup namespace shows a process's groups as roots, so in a
+    /// hierarchy that was left out the container would see, and with a writable mount own, the caller's group.
+    /// [`Kind::NoProcess`] when the process is gone.
+    pub fn join(&self, pid: i32) -> Result<(), Error> {
+        self.layout.hierarchies().iter().try_for_each(|hierarchy| self.join_one(hierarchy, pid))
+    }
+
+    /// Moves a process that was cloned into the unified group (see [`clone_descriptor`](Cgroup::clone_descriptor))
+    /// into the v1 hierarchies as well. Nothing to do on pure v2.
+    pub fn join_v1(&self, pid: i32) -> Result<(), Error> {
+        self.layout
+            .hierarchies()
+            .iter()
+            .filter(|hierarchy| hierarchy.language() == Language::V1)
+            .try_for_each(|hierarchy| self.join_one(hierarchy, pid))
+    }
+
+    fn join_one(&self, hierarchy: &Hierarchy, pid: i32) -> Result<(), Error> {
+        files::write(hierarchy, self.path.as_str(), "cgroup.procs", &pid.to_string())
+            .map_err(|errno| self.join_error(hierarchy, errno))
+    }
+
+    /// `cgroup.procs` of every hierarchy, opened for writing: a process that writes `0` into each moves itself,
+    /// with the rights of whoever opened them here. The unified hierarchy, where there is one, comes first.
+    pub fn procs_descriptors(&self) -> Result<Vec<OwnedFd>, Error> {
+        self.layout
+            .hierarchies()
+            .iter()
+            .map(|hierarchy| {
+                files::open(hierarchy, self.path.as_str(), "cgroup.procs", OFlags::WRONLY)
+                    .map_err(|errno| self.join_error(hierarchy, errno))
+            })
+            .collect()
+    }
+
+    fn join_error(&self, hierarchy: &Hierarchy, errno: Errno) -> Error {
+        let error = Error::kernel(Operation::Join, hierarchy.display(self.path.as_str(), ""), errno);
+        match errno {
+            Errno::NOSPC => error.with_detail("its cpuset has no processors or no memory nodes"),
+            Errno::BUSY => error
+                .with_detail("it hands controllers down to child groups, so it may hold no process itself"),
+            _ => error,
+        }
+    }
+
+    pub(crate) fn display(&self, hierarchy: &Hierarchy, file: &str) -> String {
+        hierarchy.display(self.path.as_str(), file)
+    }
+
+    /// The hierarchy to ask for the group's processes: every process is in all of them.
+    pub(crate) fn primary(&self) -> &Hierarchy {
+        // The v1 freezer where there is one, as what is frozen and what is listed must be the same.
+        self.layout.v1("freezer").unwrap_or(&self.layout.hierarchies()[0])
+    }
+}

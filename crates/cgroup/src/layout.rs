@@ -1,0 +1,384 @@
+//! Owns the answer to where this process sees its cgroup hierarchies. Must not create or change a group.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::error::{Error, Kind, Operation};
+use crate::files;
+
+/// Where every distribution and every runtime mounts cgroups.
+const USUAL_PLACE: &str = "/sys/fs/cgroup";
+
+// File system types of statfs(2), linux/magic.h.
+const CGROUP_SUPER_MAGIC: u64 = 0x0027_e0eb;
+const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
+
+/// Which generations of cgroups this process sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// Hierarchies of version 1 only.
+    V1,
+    /// Version 1 with a version 2 hierarchy beside it.
+    Hybrid,
+    /// Version 2 only.
+    V2,
+}
+
+/// The file language of one hierarchy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// Version 1.
+    V1,
+    /// Version 2, the unified hierarchy.
+    V2,
+}
+
+/// Every hierarchy that this process sees, opened once. Cloning shares the descriptors.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    version: Version,
+    hierarchies: Arc<[Hierarchy]>,
+}
+
+/// One mounted hierarchy.
+#[derive(Debug)]
+pub struct Hierarchy {
+    language: Language,
+    /// As `/proc/self/cgroup` has them: `cpu,cpuacct`, `name=systemd`; empty for v2.
+    controllers: String,
+    mount_point: String,
+    own_path: String,
+    root: OwnedFd,
+    /// v2: the controllers that its root offers.
+    offered: OnceLock<String>,
+}
+
+impl Hierarchy {
+    /// The file language spoken there.
+    pub fn language(&self) -> Language {
+        self.language
+    }
+
+    /// The controllers of a v1 hierarchy or its name, comma separated, as `/proc/self/cgroup` has them; empty for
+    /// the unified hierarchy.
+    pub fn controllers(&self) -> &str {
+        &self.controllers
+    }
+
+    /// Where it is mounted.
+    pub fn mount_point(&self) -> &str {
+        &self.mount_point
+    }
+
+    /// This process's own group, as `/proc/self/cgroup` has it.
+    pub fn own_path(&self) -> &str {
+        &self.own_path
+    }
+
+    /// The root of the mount, an `O_PATH` descriptor.
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Whether it offers `controller` (for v2: in its root, not necessarily handed down yet).
+    pub fn has(&self, controller: &str) -> bool {
+        match self.language {
+            Language::V1 => self.controllers.split(',').any(|name| name == controller),
+            Language::V2 => self.offered().split_ascii_whitespace().any(|name| name == controller),
+        }
+    }
+
+    /// v2: the controllers that the root offers, separated by white space; read once.
+    pub(crate) fn offered(&self) -> &str {
+        self.offered.get_or_init(|| {
+            // Unreadable counts as none: what needs a controller then fails and names it.
+            files::read(self, "", "cgroup.controllers").unwrap_or_default()
+        })
+    }
+
+    /// The full path of `file` in group `path`, for messages.
+    pub(crate) fn display(&self, path: &str, file: &str) -> String {
+        let mut text = self.mount_point.clone();
+        for part in [path, file].into_iter().filter(|part| !part.is_empty()) {
+            text.push('/');
+            text.push_str(part);
+        }
+        text
+    }
+}
+
+impl Layout {
+    /// Finds and opens the hierarchies.
+    ///
+    /// Looks into the usual place below `/sys/fs/cgroup` first, led by `/proc/self/cgroup`; the much longer
+    /// `/proc/self/mountinfo` is read only where something is missing there. [`Kind::NoHierarchy`] when nothing
+    /// is mounted at all.
+    pub fn detect() -> Result<Layout, Error> {
+        let memberships = read_proc("/proc/self/cgroup")?;
+        match usual(&memberships) {
+            Some(layout) => Ok(layout),
+            None => from_mountinfo(&memberships, &read_proc("/proc/self/mountinfo")?),
+        }
+    }
+
+    /// Which generations of cgroups there are.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// All hierarchies; the unified one, where there is one, comes first.
+    pub fn hierarchies(&self) -> &[Hierarchy] {
+        &self.hierarchies
+    }
+
+    /// The unified hierarchy of version 2.
+    pub fn unified(&self) -> Option<&Hierarchy> {
+        self.hierarchies.first().filter(|hierarchy| hierarchy.language == Language::V2)
+    }
+
+    /// The v1 hierarchy that has `controller`.
+    pub fn v1(&self, controller: &str) -> Option<&Hierarchy> {
+        self.hierarchies
+            .iter()
+            .find(|hierarchy| hierarchy.language == Language::V1 && hierarchy.has(controller))
+    }
+
+    /// Whether some hierarchy offers `controller`. The v1 controller `blkio` is called `io` on v2.
+    pub fn has(&self, controller: &str) -> bool {
+        self.hierarchies.iter().any(|hierarchy| hierarchy.has(controller))
+    }
+
+    fn new(hierarchies: Vec<Hierarchy>) -> Result<Layout, Error> {
+        let of = |language| hierarchies.iter().any(|hierarchy: &Hierarchy| hierarchy.language == language);
+        let version = match (of(Language::V1), of(Language::V2)) {
+            (true, true) => Version::Hybrid,
+            (true, false) => Version::V1,
+            (false, true) => Version::V2,
+            (false, false) => {
+                return Err(Error::plain(
+                    Operation::Detect,
+                    USUAL_PLACE,
+                    Kind::NoHierarchy,
+                    "no cgroup hierarchy is mounted",
+                ));
+            }
+        };
+        Ok(Layout { version, hierarchies: hierarchies.into() })
+    }
+}
+
+/// One line of `/proc/self/cgroup`.
+struct Membership<'a> {
+    language: Language,
+    controllers: &'a str,
+    path: &'a str,
+}
+
+/// Lines of `/proc/PID/cgroup`, `id:controllers:path`, see cgroups(7). A path may hold colons.
+fn parse_memberships(text: &str) -> impl Iterator<Item = Membership<'_>> {
+    text.lines().filter_map(|line| {
+        let mut parts = line.splitn(3, ':');
+        let (id, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+        let language = if id == "0" && controllers.is_empty() { Language::V2 } else { Language::V1 };
+        Some(Membership { language, controllers, path })
+    })
+}
+
+/// The layout when everything is mounted where it usually is; nothing when it is not.
+fn usual(memberships: &str) -> Option<Layout> {
+    let place = open_directory(USUAL_PLACE).ok()?;
+    let unified = |place: &str, root: OwnedFd| {
+        let membership = parse_memberships(memberships).find(|line| line.language == Language::V2)?;
+        Some(Hierarchy {
+            language: Language::V2,
+            controllers: String::new(),
+            mount_point: place.to_owned(),
+            own_path: membership.path.to_owned(),
+            root,
+            offered: OnceLock::new(),
+        })
+    };
+    if file_system(&place) == Some(CGROUP2_SUPER_MAGIC) {
+        return Layout::new(vec![unified(USUAL_PLACE, place)?]).ok();
+    }
+    let mut hierarchies = Vec::with_capacity(12);
+    let at_unified = format!("{USUAL_PLACE}/unified");
+    if let Ok(root) = open_directory(&at_unified)
+        && file_system(&root) == Some(CGROUP2_SUPER_MAGIC)
+    {
+        hierarchies.push(unified(&at_unified, root)?);
+    }
+    for line in parse_memberships(memberships).filter(|line| line.language == Language::V1) {
+        let directory = line.controllers.strip_prefix("name=").unwrap_or(line.controllers);
+        let mount_point = format!("{USUAL_PLACE}/{directory}");
+        let root = open_directory(&mount_point).ok()?;
+        if file_system(&root) != Some(CGROUP_SUPER_MAGIC) {
+            return None;
+        }
+        hierarchies.push(Hierarchy {
+            language: Language::V1,
+            controllers: line.controllers.to_owned(),
+            mount_point,
+            own_path: line.path.to_owned(),
+            root,
+            offered: OnceLock::new(),
+        });
+    }
+    Layout::new(hierarchies).ok()
+}
+
+/// The layout as the mount table has it: for unusual places, and hosts where not everything is mounted.
+fn from_mountinfo(memberships: &str, mountinfo: &str) -> Result<Layout, Error> {
+    let mut hierarchies: Vec<Hierarchy> = Vec::new();
+    for mount in parse_mounts(mountinfo) {
+        let Some(line) = parse_memberships(memberships).find(|line| mount.carries(line)) else { continue };
+        // A hierarchy may be mounted several times; the first mount is as good as any.
+        if hierarchies
+            .iter()
+            .any(|known| known.language == mount.language && known.controllers == line.controllers)
+        {
+            continue;
+        }
+        // What is mounted over, or not ours to enter, does not count.
+        let Ok(root) = open_directory(&mount.mount_point) else { continue };
+        let expected = match mount.language {
+            Language::V1 => CGROUP_SUPER_MAGIC,
+            Language::V2 => CGROUP2_SUPER_MAGIC,
+        };
+        if file_system(&root) != Some(expected) {
+            continue;
+        }
+        let hierarchy = Hierarchy {
+            language: mount.language,
+            controllers: line.controllers.to_owned(),
+            mount_point: mount.mount_point,
+            own_path: line.path.to_owned(),
+            root,
+            offered: OnceLock::new(),
+        };
+        match mount.language {
+            Language::V2 => hierarchies.insert(0, hierarchy),
+            Language::V1 => hierarchies.push(hierarchy),
+        }
+    }
+    Layout::new(hierarchies)
+}
+
+/// One cgroup mount of `/proc/self/mountinfo`.
+#[derive(Debug, PartialEq, Eq)]
+struct Mount {
+    language: Language,
+    mount_point: String,
+    options: String,
+}
+
+impl Mount {
+    /// Whether this is the hierarchy that `line` speaks of: all its controllers are in the super options.
+    fn carries(&self, line: &Membership<'_>) -> bool {
+        self.language == line.language
+            && (self.language == Language::V2
+                || line
+                    .controllers
+                    .split(',')
+                    .all(|name| self.options.split(',').any(|option| option == name)))
+    }
+}
+
+/// The cgroup mounts among the lines of `/proc/PID/mountinfo`, see proc_pid_mountinfo(5).
+fn parse_mounts(mountinfo: &str) -> impl Iterator<Item = Mount> {
+    mountinfo.lines().filter_map(|line| {
+        let (front, back) = line.split_once(" - ")?;
+        let mut back = back.split(' ');
+        let language = match back.next()? {
+            "cgroup" => Language::V1,
+            "cgroup2" => Language::V2,
+            _ => return None,
+        };
+        Some(Mount {
+            language,
+            mount_point: unescape(front.split(' ').nth(4)?),
+            options: back.nth(1).unwrap_or_default().to_owned(),
+        })
+    })
+}
+
+/// Space, tab, newline and backslash stand as three octal digits in the mount table.
+fn unescape(text: &str) -> String {
+    ["\\040", "\\011", "\\012", "\\134"]
+        .into_iter()
+        .zip([" ", "\t", "\n", "\\"])
+        .fold(text.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
+}
+
+fn open_directory(path: &str) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn file_system(directory: &OwnedFd) -> Option<u64> {
+    rustix::fs::fstatfs(directory).ok().map(|statistics| statistics.f_type as u64)
+}
+
+fn read_proc(path: &str) -> Result<String, Error> {
+    rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(|file| files::read_all(&file))
+        .map_err(|errno| Error::kernel(Operation::Read, path, errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEMBERSHIPS: &str = "4:memory:/a:b\n2:cpu,cpuacct:/\n1:name=systemd:/init.scope\n0::/user\n";
+
+    #[test]
+    fn memberships_keep_colons_in_paths() {
+        let lines: Vec<_> =
+            parse_memberships(MEMBERSHIPS).map(|line| (line.language, line.controllers, line.path)).collect();
+        assert_eq!(lines[0], (Language::V1, "memory", "/a:b"));
+        assert_eq!(lines[3], (Language::V2, "", "/user"));
+    }
+
+    #[test]
+    fn mounts_are_found_by_their_super_options() {
+        let table = "32 31 0:29 / /odd\\040place rw,relatime shared:4 - cgroup cgroup rw,cpu,cpuacct\n\
+                     33 31 0:30 / /proc rw - proc proc rw\n\
+                     34 31 0:31 / /two rw - cgroup2 none rw,nsdelegate\n";
+        let mounts: Vec<_> = parse_mounts(table).collect();
+        assert_eq!(mounts.len(), 2);
+        assert_eq!(mounts[0].mount_point, "/odd place");
+        let carried: Vec<_> = parse_memberships(MEMBERSHIPS)
+            .filter(|line| mounts[0].carries(line))
+            .map(|line| line.controllers)
+            .collect();
+        assert_eq!(carried, ["cpu,cpuacct"]);
+        assert_eq!(mounts[1].language, Language::V2);
+    }
+
+    #[test]
+    fn usual_places_and_the_mount_table_agree_on_this_host() {
+        let Ok(layout) = Layout::detect() else {
+            println!("skipped: this host mounts no cgroups");
+            return;
+        };
+        let memberships = read_proc("/proc/self/cgroup").expect("a readable /proc");
+        let mountinfo = read_proc("/proc/self/mountinfo").expect("a readable /proc");
+        let table = from_mountinfo(&memberships, &mountinfo).expect("hierarchies in the mount table");
+        assert_eq!(layout.version(), table.version());
+        for hierarchy in layout.hierarchies() {
+            assert!(
+                table.hierarchies().iter().any(|other| other.controllers == hierarchy.controllers),
+                "{hierarchy:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_mounted_is_an_error_with_a_remedy() {
+        let error = from_mountinfo(MEMBERSHIPS, "").expect_err("no mounts");
+        assert_eq!(error.kind, Kind::NoHierarchy);
+        assert!(error.hint().is_some());
+    }
+}

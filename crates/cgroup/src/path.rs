@@ -1,0 +1,120 @@
+//! Owns the checked path of a group below the root of each hierarchy. Must not touch the file system.
+
+use std::fmt;
+
+use crate::error::{Error, Kind, Operation};
+
+/// The group below which the engine keeps its containers, in every hierarchy.
+pub const DEFAULT_PARENT: &str = "rabbitc";
+
+/// The longest name of one group, in bytes (`NAME_MAX`).
+const LONGEST_NAME: usize = 255;
+
+/// The longest path, in bytes: with mount point and file name it stays below `PATH_MAX`.
+const LONGEST_PATH: usize = 3500;
+
+/// Path of a group relative to the root of each hierarchy, as this process sees it.
+///
+/// At least one name; no `.`, no `..`, no empty part, no NUL and no newline (the kernel refuses the latter).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CgroupPath {
+    /// Without slash at either end.
+    text: String,
+    /// How many ancestors, counted from the leaf up, belong to us and go with their last child.
+    own_ancestors: usize,
+}
+
+impl CgroupPath {
+    /// Checks `text`, with or without a leading slash.
+    ///
+    /// Below [`DEFAULT_PARENT`] the ancestors are ours: they are removed with their last child. Any others
+    /// belong to somebody else and stay, also when we had to make them.
+    pub fn parse(text: &str) -> Result<CgroupPath, Error> {
+        let refuse = |detail: &str| {
+            Err(Error::plain(Operation::ParsePath, text.escape_debug().to_string(), Kind::Invalid, detail))
+        };
+        let relative = text.strip_prefix('/').unwrap_or(text);
+        if relative.is_empty() {
+            return refuse("a container needs a group of its own, not the root");
+        }
+        if relative.len() > LONGEST_PATH {
+            return refuse("longer than 3500 bytes");
+        }
+        for name in relative.split('/') {
+            match name {
+                "" => return refuse("has an empty part"),
+                "." | ".." => return refuse("has a `.` or `..` part"),
+                _ if name.len() > LONGEST_NAME => return refuse("has a part longer than 255 bytes"),
+                _ if name.contains(['\0', '\n']) => return refuse("has a NUL or a newline"),
+                _ => {}
+            }
+        }
+        let mut names = relative.split('/');
+        let own_ancestors = if names.next() == Some(DEFAULT_PARENT) { names.count() } else { 0 };
+        Ok(CgroupPath { text: relative.to_owned(), own_ancestors })
+    }
+
+    /// The group of container `id` below `parent`, all of which is ours: removed with its last child.
+    pub fn in_own_parent(parent: &str, id: &str) -> Result<CgroupPath, Error> {
+        let path = CgroupPath::parse(&format!("{parent}/{id}"))?;
+        let own_ancestors = path.text.matches('/').count();
+        Ok(CgroupPath { own_ancestors, ..path })
+    }
+
+    /// The path without leading slash.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Every proper ancestor, outermost first: `a`, `a/b` for `a/b/c`.
+    pub(crate) fn ancestors(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.text.match_indices('/').map(|(end, _)| &self.text[..end]).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The ancestors that are ours, innermost first.
+    pub(crate) fn own_ancestors(&self) -> impl Iterator<Item = &str> {
+        self.ancestors().rev().take(self.own_ancestors)
+    }
+}
+
+impl fmt::Display for CgroupPath {
+    /// With a leading slash, as `/proc/PID/cgroup` has it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "/{}", self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_loses_its_leading_slash_only() {
+        assert_eq!(CgroupPath::parse("/a/b:c").expect("a good path").as_str(), "a/b:c");
+        assert_eq!(CgroupPath::parse("a").expect("a good path").to_string(), "/a");
+    }
+
+    #[test]
+    fn path_that_could_leave_its_place_is_refused() {
+        let long = "x".repeat(256);
+        for text in ["", "/", "//a", "a//b", "a/", "..", "a/../b", "a/.", "a\0b", "a\nb", long.as_str()] {
+            let error = CgroupPath::parse(text).expect_err("a bad path");
+            assert_eq!(error.kind, Kind::Invalid, "{text:?}");
+            assert!(!error.to_string().contains(['\0', '\n']), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_our_own_ancestors_go_with_the_last_child() {
+        let own = |text: &str| {
+            let path = CgroupPath::parse(text).expect("a good path");
+            path.own_ancestors().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(own("/rabbitc/a"), ["rabbitc"]);
+        assert_eq!(own("/rabbitc/pod/a"), ["rabbitc/pod", "rabbitc"]);
+        assert!(own("/docker/a").is_empty());
+        assert!(own("/rabbitc").is_empty());
+        let path = CgroupPath::in_own_parent("test", "a").expect("a good path");
+        assert_eq!(path.own_ancestors().collect::<Vec<_>>(), ["test"]);
+    }
+}
