@@ -19,20 +19,12 @@ pub enum Init {
     Systemd,
 }
 
-/// Changes whenever a prepared guest must be made anew.
-const RECIPE: &str = concat!(
-    "trixie 1\n",
-    include_str!("guest/init.sh"),
-    include_str!("guest/command.sh"),
-    include_str!("guest/rabbitc-guest.service"),
-);
-
 /// What the guest's root tree has beyond the minimum.
 const GUEST_PACKAGES: &str =
     "systemd,systemd-sysv,dbus,iproute2,procps,util-linux,kmod,busybox-static,nftables";
 
 /// Why there is no guest on this machine, if that is so: for a skip that says why.
-pub fn unavailable() -> Option<String> {
+fn unavailable() -> Option<String> {
     if std::env::consts::ARCH != "x86_64" {
         return Some(format!("user-mode Linux does not run on {}", std::env::consts::ARCH));
     }
@@ -47,29 +39,55 @@ pub struct Guest {
     directory: PathBuf,
 }
 
+/// The kernel and the root tree are fetched anew when this changes.
+const TREE_RECIPE: &str =
+    concat!("sid kernel, trixie tree, 1: ", "systemd and the packages of GUEST_PACKAGES");
+
+/// What we put into the tree: (text, mode, path). The image is made anew, in a second, when one changes.
+const SCRIPTS: &[(&str, &str, &str)] = &[
+    (include_str!("guest/init.sh"), "0755", "usr/local/sbin/guest-init"),
+    (include_str!("guest/command.sh"), "0755", "usr/local/sbin/guest-command"),
+    (include_str!("guest/rabbitc-guest.service"), "0644", "etc/systemd/system/rabbitc-guest.service"),
+];
+
+/// Whether the guest can be had.
+pub enum Preparation {
+    /// Kernel and image are on disk.
+    Ready(Guest),
+    /// This machine cannot have one, and why: no Debian, or no way to its archive.
+    Unavailable(String),
+}
+
 /// Makes kernel, tree and image where they are missing or made by an older recipe.
-pub fn prepare() -> Result<Guest> {
+pub fn prepare() -> Result<Preparation> {
     if let Some(why) = unavailable() {
-        return Err(Failure::new(format!("no guest here: {why}")));
+        return Ok(Preparation::Unavailable(why));
     }
-    let guest = Guest { directory: process::target_directory().join("guest") };
-    let stamp = guest.directory.join("stamp");
-    if std::fs::read_to_string(&stamp).is_ok_and(|text| text == RECIPE) {
-        return Ok(guest);
-    }
-    packages::install(packages::GUEST)?;
     process::require_root_or_sudo()?;
-    process::run(process::as_root("rm").args(["-rf", "--one-file-system"]).arg(&guest.directory))?;
-    std::fs::create_dir_all(&guest.directory)
-        .naming(format_args!("create `{}`", guest.directory.display()))?;
-    let archive = Archive::of_this_machine()?;
-    eprintln!("guest: fetching the kernel");
-    guest.fetch_kernel(&archive)?;
-    eprintln!("guest: making the root tree");
-    guest.make_tree(&archive)?;
-    guest.make_image()?;
-    std::fs::write(&stamp, RECIPE).naming(format_args!("write `{}`", stamp.display()))?;
-    Ok(guest)
+    let guest = Guest { directory: process::target_directory().join("guest") };
+    let tree_recipe = format!("{TREE_RECIPE} {GUEST_PACKAGES}");
+    if !guest.is_stamped("tree.stamp", &tree_recipe) {
+        packages::install(packages::GUEST)?;
+        process::run(process::as_root("rm").args(["-rf", "--one-file-system"]).arg(&guest.directory))?;
+        let archive = Archive::of_this_machine()?;
+        let apt = PrivateApt::new(guest.path("apt"), &archive)?;
+        if let Err(failure) = apt.update() {
+            return Ok(Preparation::Unavailable(format!("the package archive cannot be reached: {failure}")));
+        }
+        eprintln!("guest: fetching the kernel");
+        guest.fetch_kernel(&apt)?;
+        eprintln!("guest: making the root tree");
+        guest.make_tree(&archive)?;
+        guest.stamp("tree.stamp", &tree_recipe)?;
+    }
+    let scripts: String =
+        SCRIPTS.iter().map(|(text, mode, path)| format!("{path} {mode}\n{text}\n")).collect();
+    if !guest.is_stamped("image.stamp", &scripts) {
+        guest.install_scripts()?;
+        guest.make_image()?;
+        guest.stamp("image.stamp", &scripts)?;
+    }
+    Ok(Preparation::Ready(guest))
 }
 
 /// Where this machine gets its Debian packages from.
@@ -96,49 +114,73 @@ impl Archive {
     }
 }
 
+/// apt with lists, cache and configuration of its own: the host's stay as they are.
+struct PrivateApt {
+    directory: PathBuf,
+}
+
+impl PrivateApt {
+    fn new(directory: PathBuf, archive: &Archive) -> Result<Self> {
+        for name in ["lists/partial", "cache/archives/partial"] {
+            let path = directory.join(name);
+            std::fs::create_dir_all(&path).naming(format_args!("create `{}`", path.display()))?;
+        }
+        for (name, text) in [("sources.list", archive.source("sid")), ("status", String::new())] {
+            std::fs::write(directory.join(name), text).naming(format_args!("write apt's `{name}`"))?;
+        }
+        Ok(Self { directory })
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("apt-get");
+        for (option, value) in [
+            ("Dir::Etc::SourceList", self.directory.join("sources.list")),
+            ("Dir::Etc::SourceParts", PathBuf::from("/dev/null")),
+            ("Dir::State::Lists", self.directory.join("lists")),
+            ("Dir::State::Status", self.directory.join("status")),
+            ("Dir::Cache", self.directory.join("cache")),
+        ] {
+            command.arg("-o").arg(format!("{option}={}", value.display()));
+        }
+        // apt's own unprivileged user may not write below this directory.
+        command.args(["-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none", "--quiet=2"]);
+        command.args(["-o", "Acquire::Retries=2", "-o", "APT::Update::Error-Mode=any"]);
+        command.current_dir(&self.directory);
+        command
+    }
+
+    fn update(&self) -> Result<()> {
+        process::read(self.command().arg("update")).map(drop)
+    }
+
+    /// Where the downloaded package lies.
+    fn download(&self, package: &str) -> Result<PathBuf> {
+        process::read(self.command().args(["download", package]))?;
+        let entries = std::fs::read_dir(&self.directory).naming("list apt's directory")?;
+        let mut paths = entries.flatten().map(|entry| entry.path());
+        let found = paths.find(|path| path.extension().is_some_and(|extension| extension == "deb"));
+        found.ok_or_else(|| Failure::new(format!("apt-get downloaded no package `{package}`")))
+    }
+}
+
 impl Guest {
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
 
+    fn is_stamped(&self, name: &str, recipe: &str) -> bool {
+        std::fs::read_to_string(self.path(name)).is_ok_and(|text| text == recipe)
+    }
+
+    fn stamp(&self, name: &str, recipe: &str) -> Result<()> {
+        std::fs::write(self.path(name), recipe).naming(format_args!("write `{name}` of the guest"))
+    }
+
     /// The newest kernel: the one in trixie does not start on CPUs with a large register state.
-    fn fetch_kernel(&self, archive: &Archive) -> Result<()> {
-        let apt = self.path("apt");
-        for directory in ["lists/partial", "cache/archives/partial"] {
-            let path = apt.join(directory);
-            std::fs::create_dir_all(&path).naming(format_args!("create `{}`", path.display()))?;
-        }
-        for (name, text) in [("sources.list", archive.source("sid")), ("status", String::new())] {
-            std::fs::write(apt.join(name), text).naming(format_args!("write apt's `{name}`"))?;
-        }
-        let private = |command: &mut Command| {
-            for (option, value) in [
-                ("Dir::Etc::SourceList", apt.join("sources.list")),
-                ("Dir::Etc::SourceParts", PathBuf::from("/dev/null")),
-                ("Dir::State::Lists", apt.join("lists")),
-                ("Dir::State::Status", apt.join("status")),
-                ("Dir::Cache", apt.join("cache")),
-            ] {
-                command.arg("-o").arg(format!("{option}={}", value.display()));
-            }
-            // Its own unprivileged user may not write below this directory.
-            command.args(["-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none", "--quiet=2"]);
-            command.current_dir(&apt);
-        };
-        let mut update = Command::new("apt-get");
-        private(&mut update);
-        process::read(update.arg("update"))?;
-        let mut download = Command::new("apt-get");
-        private(&mut download);
-        process::read(download.args(["download", "user-mode-linux"]))?;
-        let package = std::fs::read_dir(&apt)
-            .naming(format_args!("list `{}`", apt.display()))?
-            .flatten()
-            .map(|entry| entry.path())
-            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-            .ok_or_else(|| Failure::new("apt-get downloaded no package"))?;
+    fn fetch_kernel(&self, apt: &PrivateApt) -> Result<()> {
+        let package = apt.download("user-mode-linux")?;
         process::run(Command::new("dpkg").arg("-x").arg(package).arg(self.path("kernel")))?;
-        std::fs::remove_dir_all(&apt).naming(format_args!("remove `{}`", apt.display()))
+        std::fs::remove_dir_all(&apt.directory).naming(format_args!("remove `{}`", apt.directory.display()))
     }
 
     fn make_tree(&self, archive: &Archive) -> Result<()> {
@@ -149,32 +191,22 @@ impl Guest {
             mmdebstrap.arg(format!("--dpkgopt=path-exclude=/usr/share/{path}/*"));
         }
         mmdebstrap.arg("trixie").arg(self.path("tree")).arg(archive.source("trixie"));
-        process::read(&mut mmdebstrap)?;
-        let scripts = self.path("scripts");
-        std::fs::create_dir_all(&scripts).naming(format_args!("create `{}`", scripts.display()))?;
-        for (name, text, mode, destination) in [
-            ("init", include_str!("guest/init.sh"), "0755", "usr/local/sbin/guest-init"),
-            ("command", include_str!("guest/command.sh"), "0755", "usr/local/sbin/guest-command"),
-            (
-                "unit",
-                include_str!("guest/rabbitc-guest.service"),
-                "0644",
-                "etc/systemd/system/rabbitc-guest.service",
-            ),
-        ] {
-            let source = scripts.join(name);
+        process::read(&mut mmdebstrap).map(drop)
+    }
+
+    fn install_scripts(&self) -> Result<()> {
+        let source = self.path("script");
+        for (text, mode, destination) in SCRIPTS {
             std::fs::write(&source, text).naming(format_args!("write `{}`", source.display()))?;
             let mut install = process::as_root("install");
-            install.args(["-D", "-m", mode]).arg(source).arg(self.path("tree").join(destination));
+            install.args(["-D", "-m", mode]).arg(&source).arg(self.path("tree").join(destination));
             process::run(&mut install)?;
         }
         let wants = self.path("tree/etc/systemd/system/multi-user.target.wants");
         process::run(process::as_root("mkdir").arg("-p").arg(&wants))?;
         let mut link = process::as_root("ln");
         link.args(["-sf", "../rabbitc-guest.service"]).arg(wants.join("rabbitc-guest.service"));
-        process::run(&mut link)?;
-        let boot = scripts.join("boot");
-        std::fs::write(&boot, include_str!("guest/boot.sh")).naming("write the boot script")
+        process::run(&mut link)
     }
 
     fn make_image(&self) -> Result<()> {
@@ -291,7 +323,7 @@ pub fn command(arguments: &[OsString]) -> Result<u8> {
     let usage = || Failure::new("usage: cargo xtask guest prepare | test | run [--systemd] COMMAND…");
     let mut words = arguments.iter().map(|word| word.to_string_lossy().into_owned());
     match words.next().as_deref() {
-        Some("prepare") => prepare().map(|_| 0),
+        Some("prepare") => ready().map(|_| 0),
         Some("test") => {
             let mut tally = Tally::default();
             suite(&mut tally);
@@ -310,26 +342,32 @@ pub fn command(arguments: &[OsString]) -> Result<u8> {
             if rest.is_empty() {
                 return Err(usage());
             }
-            let ran = prepare()?.run(init, &rest.join(" "), Streams::Inherited, Duration::from_secs(900))?;
+            let ran = ready()?.run(init, &rest.join(" "), Streams::Inherited, Duration::from_secs(900))?;
             Ok(ran.status)
         }
         _ => Err(usage()),
     }
 }
 
+fn ready() -> Result<Guest> {
+    match prepare()? {
+        Preparation::Ready(guest) => Ok(guest),
+        Preparation::Unavailable(why) => Err(Failure::new(format!("no guest here: {why}"))),
+    }
+}
+
 /// The small suite that CI runs in the guest: each check is a shell command that must succeed there.
 pub fn suite(tally: &mut Tally) {
-    if let Some(why) = unavailable() {
-        tally.skipped += SUITE.len();
-        println!("skipped: guest ({} checks): {why}", SUITE.len());
-        return;
-    }
     let guest = match prepare() {
-        Ok(guest) => guest,
-        Err(failure) => {
-            // Without the archive there is no guest; with it, this is a fault of ours.
+        Ok(Preparation::Ready(guest)) => guest,
+        Ok(Preparation::Unavailable(why)) => {
             tally.skipped += SUITE.len();
-            println!("skipped: guest ({} checks): {failure}", SUITE.len());
+            println!("skipped: guest ({} checks): {why}", SUITE.len());
+            return;
+        }
+        Err(failure) => {
+            tally.failed += 1;
+            println!("FAILED: prepare the guest: {failure}");
             return;
         }
     };
