@@ -133,9 +133,13 @@ pub fn inside(options: &[OsString]) -> Result<()> {
             }
         }
     }
+    let versions = versions();
     match format {
-        Format::Json => println!("{:#}", render_json(&contenders, rounds)),
-        Format::Table => print_table(&contenders, rounds),
+        Format::Json => println!("{:#}", render_json(&contenders, rounds, &versions)),
+        Format::Table => {
+            print_table(&contenders, rounds);
+            println!("compared with {}", versions.join(", "));
+        }
     }
     Ok(())
 }
@@ -240,6 +244,15 @@ impl Contender {
     }
 }
 
+/// The first line that each stranger says about its version.
+fn versions() -> Vec<String> {
+    let version = |program: &&str| {
+        let said = process::read(Command::new(program).arg("--version")).ok()?;
+        said.lines().next().map(str::to_owned)
+    };
+    ["crun", "runc", "podman"].iter().filter_map(version).collect()
+}
+
 /// The calls column of strace's last line: `100.00    0.001234           3       412        20 total`.
 fn total_calls(report: &str) -> Option<u64> {
     let line = report.lines().rev().find(|line| line.trim_end().ends_with("total"))?;
@@ -267,7 +280,7 @@ fn ratio(contenders: &[Contender], one: &Contender, other: &str) -> Option<f64> 
     median(pairs.map(|(one, other)| one.as_secs_f64() / other.as_secs_f64()).collect())
 }
 
-fn render_json(contenders: &[Contender], rounds: usize) -> Value {
+fn render_json(contenders: &[Contender], rounds: usize, versions: &[String]) -> Value {
     let row = |contender: &Contender| {
         let times = milliseconds(&contender.times);
         json!({
@@ -282,7 +295,7 @@ fn render_json(contenders: &[Contender], rounds: usize) -> Value {
             "peak_kilobytes": contender.peak_kilobytes,
         })
     };
-    json!({ "rounds": rounds, "contenders": contenders.iter().map(row).collect::<Vec<_>>() })
+    json!({ "rounds": rounds, "versions": versions, "contenders": contenders.iter().map(row).collect::<Vec<_>>() })
 }
 
 fn print_table(contenders: &[Contender], rounds: usize) {

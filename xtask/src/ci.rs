@@ -13,7 +13,9 @@ pub fn ci() -> Result<u8> {
     let mut tally = Tally::default();
     let held = |result: Result<()>| result.map(|()| Checked::Held);
     tally.check("rustfmt and clippy are installed", || held(components()));
-    tally.check("formatting", || held(process::run(process::cargo().args(["fmt", "--all", "--check"]))));
+    tally.check("formatting", || {
+        held(process::run(process::cargo().args(["fmt", "--all", "--check", "--", "--files-with-diff"])))
+    });
     tally.check("crate graph", || held(graph::check()));
     tally.check("clippy", || {
         let mut clippy = process::cargo();

@@ -113,7 +113,12 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
 
 /// A command as a person would type it.
 pub fn typed(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    // Which toolchain's cargo it is matters to nobody.
+    let program = match command.get_program() {
+        path if Path::new(path).ends_with("cargo") => OsStr::new("cargo"),
+        other => other,
+    };
+    let words = std::iter::once(program).chain(command.get_args());
     words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
 

@@ -4,6 +4,8 @@ root=/tmp/root
 mkdir -p $root/bin
 cp /bin/busybox $root/bin/busybox
 for applet in sh ps cat echo; do ln -s busybox $root/bin/$applet; done
-/host/target/release/rabbitc --rootfs=$root --network none --memory 64m --cmd=/bin/sh -- -c 'echo pid $$; cat /proc/self/cgroup' | tee /tmp/output
+/host/target/release/rabbitc --rootfs=$root --network none --memory 64m --cmd=/bin/sh -- \
+  -c 'echo pid $$; cat /proc/self/cgroup' >/tmp/output
+cat /tmp/output
 grep -qx 'pid 1' /tmp/output
 grep -qx '0::/' /tmp/output
