@@ -118,23 +118,23 @@ impl Observed {
 /// Asks by one send for all that a complete bridge consists of.
 fn observe(socket: &mut Socket, network: &BridgeNetwork) -> Result<Observed> {
     let mut batch = Batch::new();
-    link::request_by_name(&mut batch, network.name().as_str());
+    link::request_by_name(&mut batch, 0, network.name().as_str());
     // The route to the gateway is local, through the interface that has the address.
     let mut rtmsg = [0; 12];
     rtmsg[0] = AF_INET;
     rtmsg[1] = 32;
     rtmsg[8..12].copy_from_slice(&RTM_F_FIB_MATCH.to_ne_bytes());
     let gateway = network.ipv4().gateway().octets();
-    batch.message(RTM_GETROUTE, NLM_F_ACK, &rtmsg, |m| m.put(RTA_DST, &gateway));
+    batch.message(RTM_GETROUTE, 0, &rtmsg, |m| m.put(RTA_DST, &gateway));
     request_forwarding(&mut batch, AF_INET);
     if let Some(ipv6) = network.ipv6() {
         // IPv6 alone answers RTM_GETADDR for one address.
         let ifaddrmsg = ifaddrmsg(AF_INET6, 128, 0, 0);
-        batch.message(RTM_GETADDR, NLM_F_ACK, &ifaddrmsg, |m| m.put(IFA_ADDRESS, &ipv6.gateway().octets()));
+        batch.message(RTM_GETADDR, 0, &ifaddrmsg, |m| m.put(IFA_ADDRESS, &ipv6.gateway().octets()));
         request_forwarding(&mut batch, AF_INET6);
     }
     let mut observed = Observed::default();
-    let result = socket.exchange(&batch, |message| match message.kind {
+    let result = socket.query(&batch, |message| match message.kind {
         RTM_NEWLINK => observed.link = Link::read(&message),
         RTM_NEWADDR => {
             observed.ipv6_on = message.split(8).and_then(|(fixed, _)| u32_at(fixed, 4));
@@ -157,13 +157,12 @@ fn observe(socket: &mut Socket, network: &BridgeNetwork) -> Result<Observed> {
             }
         }
     });
-    // Single refusals mean absence: no such link, address or route.
     result.map_err(|errno| Error::from_errno("look at network", network.name().as_str(), errno))?;
     Ok(observed)
 }
 
 fn request_forwarding(batch: &mut Batch, family: u8) {
-    batch.message(RTM_GETNETCONF, NLM_F_ACK, &[family], |m| {
+    batch.message(RTM_GETNETCONF, 0, &[family], |m| {
         m.put_u32(NETCONFA_IFINDEX, NETCONFA_IFINDEX_ALL.cast_unsigned());
     });
 }
@@ -203,7 +202,7 @@ fn create(socket: &mut Socket, network: &BridgeNetwork) -> Result<u32> {
         m.put(IFLA_ADDRESS, &bridge_mac(name));
         m.nest(IFLA_LINKINFO, |m| m.put_string(IFLA_INFO_KIND, "bridge"));
     });
-    link::request_by_name(&mut batch, name.as_str());
+    link::request_by_name(&mut batch, NLM_F_ACK, name.as_str());
     let mut created = None;
     let failures = socket
         .exchange(&batch, |message| created = Link::read(&message).or(created.take()))
@@ -227,6 +226,8 @@ fn complete(
     observed: &Observed,
 ) -> Result<Outbound> {
     let ipv4 = network.ipv4();
+    // Before it is up: it must never take its route from a container (CVE-2020-13401).
+    forwarding::refuse_router_advertisements(network.name())?;
     let mut batch = Batch::new();
     let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
     let fixed = ifaddrmsg(AF_INET, ipv4.prefix(), IFA_F_PERMANENT, index);
@@ -250,7 +251,7 @@ fn complete(
         forwarding::enable_ipv4()?;
     }
     if network.ipv6().is_some() && !observed.forwards_ipv6 {
-        forwarding::enable_ipv6()?;
+        forwarding::enable_ipv6(socket)?;
     }
     masquerade::ensure(network)
 }

@@ -6,6 +6,10 @@ use std::io;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::kernel::*;
+use crate::link;
+use crate::netlink::{Batch, Socket};
+use crate::options::InterfaceName;
 
 const IPV4_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 const IPV6_FORWARD: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
@@ -24,28 +28,51 @@ pub(crate) fn enable_ipv4() -> Result<()> {
 }
 
 /// Lets the kernel forward IPv6 between interfaces, without losing the host's own default route.
-pub(crate) fn enable_ipv6() -> Result<()> {
+pub(crate) fn enable_ipv6(socket: &mut Socket) -> Result<()> {
     // First: a forwarding interface with accept_ra 1 ignores router advertisements, and turning forwarding on
     // drops the routes learned from them; with 2 it keeps both (kernel, ip-sysctl.rst).
-    keep_router_advertisements();
+    for interface in routed_by_advertisement(socket)? {
+        let path = format!("{IPV6_CONF}/{interface}/accept_ra");
+        if fs::read(&path).is_ok_and(|value| value.trim_ascii() == b"1") {
+            write(&path, "2")?;
+        }
+    }
     write(IPV6_FORWARD, "1")
 }
 
-/// Best effort: an interface that goes away meanwhile needs nothing, and a value that cannot be written shows
-/// when forwarding itself is written.
-fn keep_router_advertisements() {
-    let Ok(interfaces) = fs::read_dir(IPV6_CONF) else { return };
-    for interface in interfaces.flatten() {
-        let name = interface.file_name();
-        // `default` decides about interfaces to come, containers' veths among them: not ours to change.
-        if name == "all" || name == "default" || name == "lo" {
-            continue;
-        }
-        let path = interface.path().join("accept_ra");
-        if fs::read(&path).is_ok_and(|value| value.trim_ascii() == b"1") {
-            let _ = fs::write(&path, "2");
-        }
+/// Makes a bridge of ours deaf to router advertisements: what is behind it are containers.
+pub(crate) fn refuse_router_advertisements(bridge: &InterfaceName) -> Result<()> {
+    let path = format!("{IPV6_CONF}/{bridge}/accept_ra");
+    match fs::read(&path) {
+        Ok(value) if value.trim_ascii() != b"0" => write(&path, "0"),
+        // No IPv6 in this kernel, or done before.
+        _ => Ok(()),
     }
+}
+
+/// The interfaces that may have a route from router advertisements to lose: those that have one now, and
+/// hardware, which may be waiting for a cable. Not bridges and veths in general: behind those are containers
+/// and guests, of others too, whose advertisements must not begin to count.
+fn routed_by_advertisement(socket: &mut Socket) -> Result<Vec<String>> {
+    let error = |errno| Error::from_errno("turn on forwarding by", IPV6_FORWARD, errno);
+    let mut batch = Batch::new();
+    let mut rtmsg = [0; 12];
+    rtmsg[0] = AF_INET6;
+    batch.message(RTM_GETROUTE, NLM_F_DUMP, &rtmsg, |_| ());
+    let mut learned = Vec::new();
+    socket
+        .dump(&batch, |message| {
+            if let Some((fixed, attributes)) = message.split(12)
+                && message.kind == RTM_NEWROUTE
+                && fixed[5] == RTPROT_RA
+            {
+                learned.extend(attributes.find_u32(RTA_OIF));
+            }
+        })
+        .map_err(error)?;
+    let mut links = link::all(socket, None).map_err(error)?;
+    links.retain(|link| link.kind.is_none() && link.name != "lo" || learned.contains(&link.index));
+    Ok(links.into_iter().map(|link| link.name).collect())
 }
 
 fn write(path: &str, value: &str) -> Result<()> {

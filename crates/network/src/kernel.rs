@@ -33,6 +33,7 @@ pub const RTA_GATEWAY: u16 = 5;
 pub const RTA_TABLE: u16 = 15;
 pub const RT_TABLE_MAIN: u8 = 254;
 pub const RTPROT_BOOT: u8 = 3;
+pub const RTPROT_RA: u8 = 9;
 pub const RT_SCOPE_UNIVERSE: u8 = 0;
 pub const RTN_UNICAST: u8 = 1;
 pub const RTN_LOCAL: u8 = 2;

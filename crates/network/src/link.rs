@@ -65,9 +65,9 @@ pub(crate) fn ifinfomsg(index: u32, flags: u32, change: u32) -> [u8; IFINFOMSG] 
     bytes
 }
 
-/// Adds the request for an interface by name; an absent one is answered by ENODEV.
-pub(crate) fn request_by_name(batch: &mut Batch, name: &str) {
-    batch.message(RTM_GETLINK, NLM_F_ACK, &ifinfomsg(0, 0, 0), |m| {
+/// Adds the request for an interface by name, perhaps with NLM_F_ACK; an absent one is answered by ENODEV.
+pub(crate) fn request_by_name(batch: &mut Batch, flags: u16, name: &str) {
+    batch.message(RTM_GETLINK, flags, &ifinfomsg(0, 0, 0), |m| {
         m.put_string(IFLA_IFNAME, name);
         m.put_u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
     });
@@ -76,7 +76,7 @@ pub(crate) fn request_by_name(batch: &mut Batch, name: &str) {
 /// The interface of this name, if there is one.
 pub(crate) fn by_name(socket: &mut Socket, name: &str) -> Result<Option<Link>, Errno> {
     let mut batch = Batch::new();
-    request_by_name(&mut batch, name);
+    request_by_name(&mut batch, NLM_F_ACK, name);
     let mut link = None;
     let failures = socket.exchange(&batch, |message| link = Link::read(&message).or(link.take()))?;
     match failures.first() {

@@ -269,6 +269,22 @@ impl Socket {
         Ok(failures)
     }
 
+    /// Sends requests for one object each, which ask for no acknowledgement: what is there is answered by one
+    /// data message, what is not by an error. Errors are not told apart: they mean absence.
+    pub fn query(&mut self, batch: &Batch, mut on_reply: impl FnMut(Message<'_>)) -> Result<(), Errno> {
+        self.send(batch)?;
+        let mut left = batch.count();
+        while left > 0 {
+            for message in self.receive()? {
+                left = left.saturating_sub(1);
+                if end_of_request(&message).is_none() {
+                    on_reply(message);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// [`Self::exchange`] where any failure is one: the first is returned.
     pub fn execute(&mut self, batch: &Batch) -> Result<(), Failure> {
         let everything = |errno| Failure { sequence: batch.count(), errno };

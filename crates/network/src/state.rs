@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RawDir, flock, fstat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Kind, Result};
@@ -86,13 +86,8 @@ impl NetworkStateDirectory {
     /// Every network that has state below `parent`, for a sweep after a crash.
     pub fn all(parent: BorrowedFd<'_>) -> Result<Vec<Self>> {
         let parent_error = |errno| Error::from_errno("read directory", "network state", errno);
-        let mut all = Vec::new();
-        for name in entries(parent, ".").map_err(parent_error)? {
-            if let Ok(name) = InterfaceName::parse(&name) {
-                all.push(Self::new(parent, &name)?);
-            }
-        }
-        Ok(all)
+        let names = entries(parent, ".", |name| InterfaceName::parse(name).ok()).map_err(parent_error)?;
+        names.iter().map(|name| Self::new(parent, name)).collect()
     }
 
     /// The network's name.
@@ -266,8 +261,8 @@ impl NetworkStateDirectory {
 
     fn lease_files(&self) -> Result<Vec<Ipv4Addr>> {
         let path = format!("{}/leases", self.name);
-        match entries(self.parent.as_fd(), &path) {
-            Ok(names) => Ok(names.iter().filter_map(|name| name.parse().ok()).collect()),
+        match entries(self.parent.as_fd(), &path, |name| name.parse().ok()) {
+            Ok(addresses) => Ok(addresses),
             Err(Errno::NOENT) => Ok(Vec::new()),
             Err(errno) => Err(self.error("read leases of network", self.name.to_string(), errno)),
         }
@@ -327,9 +322,12 @@ impl Lease {
     fn write_holder(&self, holder: &str) -> rustix::io::Result<()> {
         let descriptor = self.descriptor();
         let line = holder.lines().next().unwrap_or_default();
-        let written = rustix::io::pwrite(descriptor, format!("{line}\n").as_bytes(), 0)?;
-        // After writing: a reader never finds the file of a living holder empty for longer than it must.
-        rustix::fs::ftruncate(descriptor, written as u64)
+        let written = rustix::io::pwrite(descriptor, format!("{line}\n").as_bytes(), 0)? as u64;
+        // A dead holder's longer name; after writing, so that a reader never finds the file empty.
+        if fstat(descriptor)?.st_size.cast_unsigned() > written {
+            rustix::fs::ftruncate(descriptor, written)?;
+        }
+        Ok(())
     }
 }
 
@@ -359,17 +357,21 @@ fn candidates(network: &Ipv4Network) -> impl Iterator<Item = Ipv4Addr> + use<> {
     above.chain(below).map(Ipv4Addr::from_bits)
 }
 
-fn entries(parent: BorrowedFd<'_>, path: &str) -> rustix::io::Result<Vec<String>> {
+/// The names in a directory that `read` makes something of. One large buffer: 500 leases are one call.
+fn entries<T>(
+    parent: BorrowedFd<'_>,
+    path: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> rustix::io::Result<Vec<T>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let directory = Dir::new(openat(parent, path, flags, Mode::empty())?)?;
-    let mut names = Vec::new();
-    for entry in directory {
-        match entry?.file_name().to_str() {
-            Ok("." | "..") | Err(_) => {}
-            Ok(name) => names.push(name.to_owned()),
-        }
+    let directory = openat(parent, path, flags, Mode::empty())?;
+    let mut buffer = Vec::with_capacity(32 * 1024);
+    let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
+    let mut found = Vec::new();
+    while let Some(entry) = entries.next() {
+        found.extend(entry?.file_name().to_str().ok().and_then(&read));
     }
-    Ok(names)
+    Ok(found)
 }
 
 fn ignore_absence(result: rustix::io::Result<()>) -> rustix::io::Result<()> {

@@ -252,7 +252,7 @@ fn what_leaves_the_host_has_the_hosts_address() {
 }
 
 #[test]
-fn turning_ipv6_forwarding_on_keeps_router_advertisements() {
+fn turning_ipv6_forwarding_on_keeps_routes_from_router_advertisements() {
     if !may_run("turning_ipv6_forwarding_on") || !has_program("turning_ipv6_forwarding_on", "ip") {
         return;
     }
@@ -262,12 +262,16 @@ fn turning_ipv6_forwarding_on_keeps_router_advertisements() {
         if network.ipv6().is_none() {
             return eprintln!("skipped: turning_ipv6_forwarding_on: no IPv6 here");
         }
-        sh("ip link add lan0 type veth peer name lan1; sysctl -q -w net.ipv6.conf.lan1.accept_ra=0");
+        sh("ip link add lan0 type veth peer name lan1; ip link set lan0 up; ip link set lan1 up");
+        sh("ip -6 route add default via fe80::1 dev lan0 proto ra");
         let state = parent.network(&network);
         let lease = state.lease(&network, AddressRequest::LowestFree, "one").expect("a lease");
         ensure(&network, &state, &lease).expect("a bridge");
-        let values = "sysctl -n net.ipv6.conf.all.forwarding net.ipv6.conf.lan0.accept_ra net.ipv6.conf.lan1.accept_ra";
-        assert_eq!(sh(values), "1\n2\n0\n");
+        assert_eq!(sh("sysctl -n net.ipv6.conf.all.forwarding"), "1\n");
+        assert!(sh("ip -6 route").contains("default via fe80::1 dev lan0 proto ra"));
+        // The uplink goes on listening; others, with containers of somebody behind them, do not begin to.
+        let accept_ra = |interface| sh(&format!("sysctl -n net.ipv6.conf.{interface}.accept_ra"));
+        assert_eq!(["lan0", "lan1", "rabbitc0"].map(accept_ra), ["2\n", "1\n", "0\n"]);
     });
 }
 
