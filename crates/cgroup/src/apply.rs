@@ -1,12 +1,13 @@
 //! Owns setting limits on a group: each line to the hierarchy that has its controller. Must not translate limits.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::create::hand_down;
-use crate::devices;
+use crate::devices::{self, exceptions};
 use crate::error::{Error, Kind, Operation};
 use crate::files;
 use crate::group::Cgroup;
@@ -25,7 +26,12 @@ impl Cgroup {
         self.check_version(resources)?;
         let mut round = Round { cgroup: self, opened: None, refused: Vec::new() };
         if self.layout.version() != Version::V2 {
-            for write in v1::writes_v1(resources) {
+            let mut writes = v1::writes_v1(resources);
+            if let Some(changes) = self.device_changes(resources)? {
+                writes.retain(|write| write.controller != "devices");
+                writes.splice(0..0, changes);
+            }
+            for write in writes {
                 match self.layout.v1(&write.controller) {
                     Some(hierarchy) => round.write(hierarchy, write)?,
                     // In v2's language below, or by a program.
@@ -53,13 +59,42 @@ impl Cgroup {
         self.filter_devices(resources)
     }
 
+    /// v1: what to write instead, when the group is in use and has rules already. Writing all of them anew would
+    /// refuse the running processes everything for a moment, and fails when there are child groups.
+    fn device_changes(&self, resources: &Resources) -> Result<Option<Vec<Write>>, Error> {
+        let Some(hierarchy) = self.layout.v1("devices").filter(|_| !resources.devices.is_empty()) else {
+            return Ok(None);
+        };
+        if let Some(rule) = exceptions::inexpressible(&resources.devices) {
+            return Err(Error::plain(
+                Operation::CheckLimits,
+                "devices",
+                Kind::Unsupported,
+                format!(
+                    "cgroup v1 can not take a part out of what an earlier rule allows or refuses: {rule}"
+                ),
+            ));
+        }
+        let had_rules = self.devices_set.swap(true, Ordering::Relaxed) || self.existed;
+        if !had_rules {
+            return Ok(None);
+        }
+        let current = files::read(hierarchy, self.path.as_str(), "devices.list").map_err(|errno| {
+            Error::kernel(Operation::Read, self.display(hierarchy, "devices.list"), errno)
+        })?;
+        Ok(Some(exceptions::changes(&current, &resources.devices)))
+    }
+
     fn filter_devices(&self, resources: &Resources) -> Result<(), Error> {
         if resources.devices.is_empty() || self.layout.v1("devices").is_some() {
             return Ok(());
         }
         match (&self.unified, self.layout.unified()) {
-            (Some(directory), Some(hierarchy)) => devices::filter(directory, &resources.devices)
-                .map_err(|errno| Error::kernel(Operation::FilterDevices, self.display(hierarchy, ""), errno)),
+            (Some(directory), Some(hierarchy)) => {
+                devices::attach_filter(directory.as_fd(), &resources.devices).map_err(|errno| {
+                    Error::kernel(Operation::FilterDevices, self.display(hierarchy, ""), errno)
+                })
+            }
             _ => Err(Error::plain(
                 Operation::FilterDevices,
                 self.path.to_string(),

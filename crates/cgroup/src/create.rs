@@ -1,5 +1,7 @@
 //! Owns making a container's group in all hierarchies. Must not set limits.
 
+use std::sync::atomic::AtomicBool;
+
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -29,7 +31,13 @@ impl Cgroup {
     /// controller when a limit needs it. On failure everything made here is removed again. A group that is
     /// there already is taken over, see [`existed`](Cgroup::existed).
     pub fn create(layout: &Layout, path: &CgroupPath) -> Result<Cgroup, Error> {
-        let mut cgroup = Cgroup { layout: layout.clone(), path: path.clone(), existed: false, unified: None };
+        let mut cgroup = Cgroup {
+            layout: layout.clone(),
+            path: path.clone(),
+            existed: false,
+            unified: None,
+            devices_set: AtomicBool::new(false),
+        };
         let mut made = Vec::with_capacity(layout.hierarchies().len());
         let created = layout.hierarchies().iter().try_for_each(|hierarchy| {
             let found = make_leaf(hierarchy, path)?;

@@ -21,7 +21,7 @@ impl Cgroup {
         self.refuse_own_group(Operation::Freeze)?;
         self.freeze_within(PATIENCE).inspect_err(|_| {
             // Best effort: half a frozen group helps nobody, and the cause is what counts.
-            let _ = self.thaw_if_there();
+            let _ = self.thaw();
         })
     }
 
@@ -45,12 +45,24 @@ impl Cgroup {
         self.freezers().any(|(hierarchy, file, _)| self.frozen_in(hierarchy, file) != State::Running)
     }
 
-    /// As [`thaw`](Cgroup::thaw); a group that is gone, or a host without freezer, has nothing frozen.
-    pub(crate) fn thaw_if_there(&self) -> Result<(), Error> {
-        match self.thaw() {
-            Err(error) if matches!(error.kind, Kind::ControllerUnavailable | Kind::NotFound) => Ok(()),
-            result => result,
+    /// Thaws the group and every group below, so that what was killed can die. On v2 frozen processes die as well;
+    /// on v1 they do not, and each group that was frozen itself has to be thawed itself.
+    pub(crate) fn thaw_tree(&self) -> Result<(), Error> {
+        for (hierarchy, file, value) in self.freezers() {
+            let failed = |errno| Error::kernel(Operation::Thaw, self.display(hierarchy, ""), errno);
+            let groups = match file {
+                V2_FILE => vec![self.path.as_str().to_owned()],
+                _ => files::tree(hierarchy, self.path.as_str()).map_err(failed)?,
+            };
+            for group in groups {
+                match files::write(hierarchy, &group, file, value.thawed) {
+                    // A group that is gone has nothing frozen.
+                    Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
+                    Err(errno) => return Err(failed(errno)),
+                }
+            }
         }
+        Ok(())
     }
 
     pub(crate) fn freeze_within(&self, patience: Duration) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 //! Must not decide about limits.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::AtomicBool;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -22,6 +23,8 @@ pub struct Cgroup {
     pub(crate) existed: bool,
     /// The directory in the unified hierarchy, where there is one.
     pub(crate) unified: Option<OwnedFd>,
+    /// Whether this handle has written device rules.
+    pub(crate) devices_set: AtomicBool,
 }
 
 impl Cgroup {
@@ -29,7 +32,13 @@ impl Cgroup {
     ///
     /// A group that is left in some hierarchies only, as after an interrupted removal, opens too.
     pub fn open(layout: &Layout, path: &CgroupPath) -> Result<Cgroup, Error> {
-        let mut cgroup = Cgroup { layout: layout.clone(), path: path.clone(), existed: false, unified: None };
+        let mut cgroup = Cgroup {
+            layout: layout.clone(),
+            path: path.clone(),
+            existed: false,
+            unified: None,
+            devices_set: AtomicBool::new(false),
+        };
         for hierarchy in layout.hierarchies() {
             match files::open(hierarchy, path.as_str(), "", OFlags::PATH | OFlags::DIRECTORY) {
                 Ok(directory) => {

@@ -60,13 +60,12 @@ impl Cgroup {
         let mut pause = Duration::from_micros(50);
         loop {
             if processes_below(hierarchy, self.path.as_str()).map_err(failed)?.is_empty() {
-                // Whoever froze the group and died must not leave killed processes frozen.
-                return self.thaw_if_there();
+                return Ok(());
             }
             // Frozen processes can not fork, so one pass reaches all of them.
             let frozen = self.freeze_within(FREEZING).is_ok();
             let killed = kill_below(hierarchy, self.path.as_str()).map_err(failed);
-            let thawed = self.thaw_if_there();
+            let thawed = self.thaw_tree();
             killed?;
             thawed?;
             if frozen {

@@ -1,17 +1,15 @@
 //! Owns the file language of cgroup v1: limits to lines. Must not touch the kernel.
 
-use crate::devices::{DeviceKind, DeviceRule};
+use crate::devices::exceptions;
 use crate::resources::{BlockIo, Cpu, Memory, Resources, ThrottleDevice, Write, present};
 
 /// The lines that set `resources` on cgroup v1, in the order in which they are to be written.
 ///
 /// Where two lines of one controller depend on each other (memory and swap, period, quota and burst), the order
-/// is that for a new group; on a used one the kernel may refuse one with EINVAL until the other is written.
+/// is that for a new group; on a used one the kernel may refuse one with EINVAL until the other is written. The
+/// device rules, too, are those for a new group.
 pub fn writes_v1(resources: &Resources) -> Vec<Write> {
-    let mut writes = Vec::new();
-    for rule in &resources.devices {
-        device(rule, &mut writes);
-    }
+    let mut writes = exceptions::writes(&resources.devices);
     memory(&resources.memory, &mut writes);
     cpu(&resources.cpu, &mut writes);
     if let Some(limit) = resources.pids {
@@ -119,24 +117,5 @@ fn block_io(block_io: &BlockIo, writes: &mut Vec<Write>) {
         for ThrottleDevice { major, minor, rate } in devices {
             writes.push(Write::new("blkio", file, format!("{major}:{minor} {rate}")));
         }
-    }
-}
-
-fn device(rule: &DeviceRule, writes: &mut Vec<Write>) {
-    let file = if rule.allow { "devices.allow" } else { "devices.deny" };
-    if rule.is_everything() {
-        writes.push(Write::new("devices", file, "a"));
-        return;
-    }
-    // The kernel takes `a` for everything whatever stands behind it, so a part of everything is two lines.
-    let kinds: &[char] = match rule.kind {
-        DeviceKind::All => &['b', 'c'],
-        DeviceKind::Block => &['b'],
-        DeviceKind::Character => &['c'],
-    };
-    let number = |number: Option<u32>| number.map_or("*".to_owned(), |number| number.to_string());
-    for kind in kinds {
-        let value = format!("{kind} {}:{} {}", number(rule.major), number(rule.minor), rule.access);
-        writes.push(Write::new("devices", file, value));
     }
 }

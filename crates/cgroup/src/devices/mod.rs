@@ -1,9 +1,10 @@
 //! Owns the rules about devices and the filter of cgroup v2 made of them. Must not make device nodes.
 
+pub(crate) mod exceptions;
 mod program;
 
 use std::fmt;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
 use sys::bpf;
@@ -89,16 +90,31 @@ impl DeviceRule {
         DeviceRule { allow, kind: DeviceKind::All, major: None, minor: None, access: DeviceAccess::ALL }
     }
 
+    /// Whether it decides every access to every device.
     pub(crate) fn is_everything(&self) -> bool {
         *self == DeviceRule::everything(self.allow)
     }
 }
 
-/// Puts a filter for `rules` on the group directory `group`: in the place of ours where there is one, in one step,
-/// so that there is no moment with both or with neither.
-pub(crate) fn filter(group: &OwnedFd, rules: &[DeviceRule]) -> Result<(), Errno> {
+impl fmt::Display for DeviceRule {
+    /// In the words of cgroup v1: `allow c 1:3 rwm`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.allow { "allow" } else { "deny" };
+        let kind = match self.kind {
+            DeviceKind::All => 'a',
+            DeviceKind::Character => 'c',
+            DeviceKind::Block => 'b',
+        };
+        let number = |number: Option<u32>| number.map_or("*".to_owned(), |number| number.to_string());
+        write!(formatter, "{verdict} {kind} {}:{} {}", number(self.major), number(self.minor), self.access)
+    }
+}
+
+/// Puts a filter for `rules` on the directory `group` of the unified hierarchy: in the place of ours where there is one, in one step,
+/// so that there is no moment with both or with neither. Filters of others, and of ancestors, hold as well.
+/// Needs CAP_BPF or CAP_SYS_ADMIN in the initial user namespace (EPERM), and Linux 5.6 to replace.
+pub fn attach_filter(group: BorrowedFd<'_>, rules: &[DeviceRule]) -> Result<(), Errno> {
     let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-    let group = group.as_fd();
     let program = bpf::load_device_filter(&device_filter(rules), PROGRAM_NAME).map_err(errno)?;
     let mut ours = Vec::new();
     for attached in bpf::attached_device_filters(group).map_err(errno)? {
