@@ -4,7 +4,7 @@
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,24 +39,14 @@ fn start(root: &OsStr, program: &OsStr) -> io::Result<u8> {
         arguments: CStringArray::new(vec![CString::new(program.as_bytes())?]),
         environment: CStringArray::new(vec![c"PATH=/bin".to_owned()]),
         cgroup_mounts: cgroup_mounts(&hierarchies)?,
+        memberships: memberships(&hierarchies, &groups)?,
     };
-    let (gate, opener) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let unified = unified(&hierarchies, &groups)?;
     let request = sys::clone::CloneRequest {
         flags: flags::NEWNS | flags::NEWPID | flags::NEWNET | flags::NEWUTS | flags::NEWIPC,
-        cgroup: None,
+        cgroup: unified.as_ref().map(AsFd::as_fd),
     };
-    let started = sys::clone::clone(&request, &mut || {
-        let mut byte = [0];
-        // The cgroup namespace is rooted where its maker is, so it waits until it has been moved.
-        if rustix::io::read(gate.as_fd(), &mut byte) != Ok(1) {
-            return 125;
-        }
-        child.run()
-    })?;
-    for group in &groups {
-        std::fs::write(group.join("cgroup.procs"), started.pid.to_string())?;
-    }
-    rustix::io::write(opener.as_fd(), b"g")?;
+    let started = sys::clone::clone(&request, &mut || child.run())?;
     let status = rustix::process::waitid(WaitId::PidFd(started.pidfd.as_fd()), WaitIdOptions::EXITED)?;
     for group in &groups {
         std::fs::remove_dir(group)?;
@@ -135,6 +125,25 @@ fn cgroup_mounts(hierarchies: &[Hierarchy]) -> io::Result<Vec<(CString, CString,
     mounts.collect()
 }
 
+/// The cgroup2 group in which the child starts.
+fn unified(hierarchies: &[Hierarchy], groups: &[PathBuf]) -> io::Result<Option<OwnedFd>> {
+    let found = hierarchies.iter().zip(groups).find(|(hierarchy, _)| hierarchy.kind == "cgroup2");
+    let Some((_, group)) = found else { return Ok(None) };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(Some(rustix::fs::open(group, flags, Mode::empty())?))
+}
+
+/// In each v1 group the file through which the child moves itself: `tasks` and not `cgroup.procs`. A thread that
+/// moves itself alone needs no stable thread group, so the kernel does not stop all forks and exits, for which it
+/// would wait for an RCU grace period: milliseconds.
+fn memberships(hierarchies: &[Hierarchy], groups: &[PathBuf]) -> io::Result<Vec<OwnedFd>> {
+    let first = hierarchies.iter().zip(groups).filter(|(hierarchy, _)| hierarchy.kind == "cgroup");
+    let open = |(_, group): (&Hierarchy, &PathBuf)| {
+        Ok(rustix::fs::open(group.join("tasks"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?)
+    };
+    first.map(open).collect()
+}
+
 /// Everything that the child needs, laid out beforehand.
 struct Child {
     root: CString,
@@ -142,6 +151,7 @@ struct Child {
     arguments: CStringArray,
     environment: CStringArray,
     cgroup_mounts: Vec<(CString, CString, CString)>,
+    memberships: Vec<OwnedFd>,
 }
 
 impl Child {
@@ -157,6 +167,10 @@ impl Child {
     }
 
     fn set_up(&self) -> rustix::io::Result<()> {
+        for membership in &self.memberships {
+            rustix::io::write(membership, b"0")?;
+        }
+        // Rooted where its maker is: after the move.
         sys::namespace::unshare(flags::NEWCGROUP).map_err(|_| rustix::io::Errno::PERM)?;
         rustix::mount::mount_change(c"/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
         rustix::mount::mount_bind_recursive(&self.root, &self.root)?;
