@@ -10,7 +10,7 @@ use rustix::process::Pid;
 use crate::bridge::Bridge;
 use crate::error::{Error, Kind, Result};
 use crate::kernel::*;
-use crate::link::ifinfomsg;
+use crate::link::{self, ifinfomsg};
 use crate::netlink::{Batch, Socket};
 use crate::options::ContainerInterface;
 
@@ -58,7 +58,17 @@ pub fn attach(
         let host_interface = format!("vrc{host_index:08x}");
         let batch = request(bridge, target, interface, host_index, &host_interface);
         match socket.execute(&batch) {
-            Ok(()) => return Ok(Attachment { host_interface, host_index, address: interface.ipv4 }),
+            Ok(()) => {
+                let attachment = Attachment { host_interface, host_index, address: interface.ipv4 };
+                return match socket.execute(&forwarding_entry(&attachment, interface)) {
+                    Ok(()) => Ok(attachment),
+                    Err(failure) => {
+                        // Best effort: the failure is what the user needs to see.
+                        let _ = link::delete(&mut socket, host_index);
+                        Err(error(failure.errno))
+                    }
+                };
+            }
             // The index or the name is in use: another one.
             Err(failure) if matches!(failure.errno, Errno::EXIST | Errno::BUSY) => {}
             Err(failure) => return Err(error(failure.errno)),
@@ -99,6 +109,24 @@ fn request(
                 });
             });
         });
+    });
+    batch
+}
+
+/// Tells the bridge where the container's hardware address is, for good. The last holder of the address had
+/// the same one, and the kernel may still be busy with its namespace: left to learn, the bridge would send the
+/// first packets there, where they are refused.
+fn forwarding_entry(attachment: &Attachment, interface: &ContainerInterface) -> Batch {
+    // struct ndmsg: family, padding, index, state, flags, type
+    let mut ndmsg = [0; 12];
+    ndmsg[0] = AF_BRIDGE;
+    ndmsg[4..8].copy_from_slice(&attachment.host_index.to_ne_bytes());
+    ndmsg[8..10].copy_from_slice(&NUD_NOARP.to_ne_bytes());
+    // Sticky: a packet with this source on another port does not move it.
+    ndmsg[10] = NTF_MASTER | NTF_STICKY;
+    let mut batch = Batch::new();
+    batch.message(RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &ndmsg, |m| {
+        m.put(NDA_LLADDR, &interface.mac);
     });
     batch
 }

@@ -1,7 +1,7 @@
 //! Owns the numbers of rtnetlink, nfnetlink and nf_tables under their kernel names; no logic here.
 //!
 //! Sources: `linux/netlink.h`, `linux/rtnetlink.h`, `linux/if_link.h`, `linux/if_addr.h`, `linux/veth.h`,
-//! `linux/netconf.h`, `linux/netfilter/nfnetlink.h`, `linux/netfilter/nf_tables.h`. All are kernel ABI.
+//! `linux/neighbour.h`, `linux/netconf.h`, `linux/netfilter/nfnetlink.h`, `linux/netfilter/nf_tables.h`. All are kernel ABI.
 
 // netlink.h
 pub const NLM_F_REQUEST: u16 = 0x1;
@@ -25,6 +25,7 @@ pub const RTM_NEWADDR: u16 = 20;
 pub const RTM_GETADDR: u16 = 22;
 pub const RTM_NEWROUTE: u16 = 24;
 pub const RTM_GETROUTE: u16 = 26;
+pub const RTM_NEWNEIGH: u16 = 28;
 pub const RTM_NEWNETCONF: u16 = 80;
 pub const RTM_GETNETCONF: u16 = 82;
 pub const RTA_DST: u16 = 1;
@@ -35,6 +36,7 @@ pub const RT_TABLE_MAIN: u8 = 254;
 pub const RTPROT_BOOT: u8 = 3;
 pub const RTPROT_RA: u8 = 9;
 pub const RT_SCOPE_UNIVERSE: u8 = 0;
+pub const RT_SCOPE_LINK: u8 = 253;
 pub const RTN_UNICAST: u8 = 1;
 pub const RTN_LOCAL: u8 = 2;
 pub const RTM_F_FIB_MATCH: u32 = 0x2000;
@@ -48,6 +50,7 @@ pub const IFLA_MASTER: u16 = 10;
 pub const IFLA_LINKINFO: u16 = 18;
 pub const IFLA_NET_NS_PID: u16 = 19;
 pub const IFLA_IFALIAS: u16 = 20;
+pub const IFLA_AF_SPEC: u16 = 26;
 pub const IFLA_NET_NS_FD: u16 = 28;
 pub const IFLA_EXT_MASK: u16 = 29;
 pub const IFLA_NUM_TX_QUEUES: u16 = 31;
@@ -55,6 +58,14 @@ pub const IFLA_NUM_RX_QUEUES: u16 = 32;
 pub const IFLA_INFO_KIND: u16 = 1;
 pub const IFLA_INFO_DATA: u16 = 2;
 pub const VETH_INFO_PEER: u16 = 1;
+pub const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+pub const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
+
+// neighbour.h
+pub const NDA_LLADDR: u16 = 2;
+pub const NTF_MASTER: u8 = 0x04;
+pub const NTF_STICKY: u8 = 0x40;
+pub const NUD_NOARP: u16 = 0x40;
 
 // if_addr.h
 pub const IFA_ADDRESS: u16 = 1;
@@ -70,6 +81,7 @@ pub const NETCONFA_IFINDEX_ALL: i32 = -1;
 
 // socket.h
 pub const AF_INET: u8 = 2;
+pub const AF_BRIDGE: u8 = 7;
 pub const AF_INET6: u8 = 10;
 
 // netfilter.h, nfnetlink.h

@@ -1,6 +1,8 @@
 //! Owns what is to be configured inside a container's network namespace, as bytes ready to be sent there by a
 //! process that cannot allocate. Sends nothing itself.
 
+use std::net::Ipv6Addr;
+
 use crate::bridge::ifaddrmsg;
 use crate::kernel::*;
 use crate::link::ifinfomsg;
@@ -47,9 +49,13 @@ impl NamespaceConfiguration {
         let mut plan = Plan::default();
         plan.bring_loopback_up();
         plan.add_ipv4_address(interface);
+        if interface.ipv6.is_some() {
+            // Before it is up, as that is when the kernel makes its own address.
+            plan.turn_off_automatic_address();
+        }
         plan.bring_interface_up();
         // The kernel takes IPv6 addresses and routes on an interface that is up as usable at once.
-        plan.add_ipv6_address(interface);
+        plan.add_ipv6_addresses(interface);
         plan.add_default_routes(interface);
         plan.finish()
     }
@@ -105,18 +111,44 @@ impl Plan {
         );
     }
 
-    fn add_ipv6_address(&mut self, interface: &ContainerInterface) {
+    fn turn_off_automatic_address(&mut self) {
+        let fixed = ifinfomsg(ContainerInterface::INDEX, 0, 0);
+        self.batch.message(RTM_SETLINK, NLM_F_ACK, &fixed, |m| {
+            m.nest(IFLA_AF_SPEC, |m| {
+                m.nest(AF_INET6.into(), |m| m.put(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]));
+            });
+        });
+        self.describe(
+            "turn off automatic address",
+            ContainerInterface::NAME.into(),
+            "the kernel's own link-local address would be unusable for a second, and fail for good while the \
+             last holder of the address is not quite gone; it is added by hand instead",
+        );
+    }
+
+    fn add_ipv6_addresses(&mut self, interface: &ContainerInterface) {
         let Some((address, _)) = interface.ipv6 else { return };
+        self.add_ipv6_address(
+            interface.link_local(),
+            "IPv6 neighbours find each other by link-local addresses",
+            RT_SCOPE_LINK,
+        );
+        self.add_ipv6_address(
+            address,
+            "the same for IPv6; the lease makes it unique, so nobody has to wait for duplicate detection",
+            RT_SCOPE_UNIVERSE,
+        );
+    }
+
+    fn add_ipv6_address(&mut self, address: Ipv6Addr, why: &'static str, scope: u8) {
         let flags = IFA_F_PERMANENT | IFA_F_NODAD;
-        let fixed = ifaddrmsg(AF_INET6, Ipv6Network::PREFIX, flags, ContainerInterface::INDEX);
+        let mut fixed = ifaddrmsg(AF_INET6, Ipv6Network::PREFIX, flags, ContainerInterface::INDEX);
+        fixed[3] = scope;
         self.batch.message(RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &fixed, |m| {
             m.put(IFA_ADDRESS, &address.octets());
         });
-        self.describe(
-            "add address",
-            format!("{address}/{} on {}", Ipv6Network::PREFIX, ContainerInterface::NAME),
-            "the same for IPv6; the lease makes it unique, so nobody has to wait for duplicate detection",
-        );
+        let object = format!("{address}/{} on {}", Ipv6Network::PREFIX, ContainerInterface::NAME);
+        self.describe("add address", object, why);
     }
 
     fn add_default_routes(&mut self, interface: &ContainerInterface) {

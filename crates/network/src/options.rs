@@ -335,6 +335,18 @@ impl ContainerInterface {
         self.ipv6.map(|(address, _)| address)
     }
 
+    /// The same interface for a container that has IPv6 disabled.
+    pub fn without_ipv6(self) -> Self {
+        Self { ipv6: None, ..self }
+    }
+
+    /// The link-local address that belongs to the hardware address (RFC 4291, appendix A).
+    pub(crate) fn link_local(&self) -> Ipv6Addr {
+        let [a, b, c, d, e, f] = self.mac;
+        let [first, second, third] = [[a ^ 0x02, b], [c, 0xff], [0xfe, d]].map(u16::from_be_bytes);
+        Ipv6Addr::new(0xfe80, 0, 0, 0, first, second, third, u16::from_be_bytes([e, f]))
+    }
+
     /// The container's hardware address.
     pub fn mac(&self) -> [u8; 6] {
         self.mac
@@ -423,5 +435,6 @@ mod tests {
         let interface = network.container_interface(Ipv4Addr::new(172, 19, 1, 2)).expect("inside");
         assert_eq!(interface.ipv6().expect("has one").segments()[4..], [0, 0, 0, 0x102]);
         assert_eq!(interface.mac(), [0x02, 0x72, 172, 19, 1, 2]);
+        assert_eq!(interface.link_local().to_string(), "fe80::72:acff:fe13:102");
     }
 }

@@ -227,6 +227,59 @@ fn the_hosts_end_is_a_port_of_the_bridge_and_up_from_the_start() {
 }
 
 #[test]
+fn the_next_holder_of_an_address_is_reached_at_once() {
+    if !may_run("the_next_holder") {
+        return;
+    }
+    Namespace::new().run(|| {
+        let parent = StateParent::new("next");
+        let network = network("rabbitc0", "172.19.0.1/16");
+        let state = parent.network(&network);
+        // One neighbour that remembers the last holder, too.
+        let neighbour = Namespace::new();
+        let _neighbour = start(&network, &state, &neighbour);
+        for round in 0..20 {
+            // The kernel is still busy with the last one's namespace.
+            let container = Namespace::new();
+            let (lease, _) = start(&network, &state, &container);
+            assert_eq!(lease.address().to_string(), "172.19.0.3");
+            let mut addresses = vec!["172.19.0.3:80".to_owned()];
+            addresses.extend(lease.interface().ipv6().map(|address| format!("[{address}]:80")));
+            for address in addresses {
+                let _server = serve_once(&container, &address);
+                fetch(&address).unwrap_or_else(|error| panic!("round {round}, {address}: {error}"));
+                let _server = serve_once(&container, &address);
+                let result = neighbour.run(move || fetch(&address));
+                result.unwrap_or_else(|error| panic!("round {round}, from the neighbour: {error}"));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_namespace_can_be_named_by_a_process_in_it() {
+    if !may_run("a_namespace_can_be_named") {
+        return;
+    }
+    Namespace::new().run(|| {
+        let parent = StateParent::new("pid");
+        let network = network("rabbitc0", "172.19.0.1/16");
+        let state = parent.network(&network);
+        let container = Namespace::new();
+        let mut process =
+            container.run(|| std::process::Command::new("sleep").arg("60").spawn().expect("sleep"));
+        let lease = state.lease(&network, AddressRequest::LowestFree, "one").expect("a lease");
+        let bridge = ensure(&network, &state, &lease).expect("a bridge");
+        let pid = rustix::process::Pid::from_child(&process);
+        let attached = attach(&bridge, NetnsTarget::Pid(pid), lease.interface());
+        process.kill().expect("our child");
+        process.wait().expect("our child");
+        attached.expect("a veth");
+        assert!(container.run(|| sh("ip -o link")).contains("eth0@"));
+    });
+}
+
+#[test]
 fn what_leaves_the_host_has_the_hosts_address() {
     if !may_run("what_leaves_the_host") || !has_program("what_leaves_the_host", "ip") {
         return;
