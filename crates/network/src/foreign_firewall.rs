@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use crate::bridge::Bridge;
 use crate::error::{Error, Result};
 use crate::kernel::*;
+use crate::legacy_iptables::{self, FilterTable};
 use crate::masquerade::TABLE;
 use crate::netlink::Socket;
 use crate::nftables::{self, Chain, Expression, Rule};
@@ -30,7 +31,7 @@ pub enum Firewall {
     Firewalld,
     /// Rules made by the iptables command on nftables.
     Iptables,
-    /// Rules made by the iptables-legacy command, which cannot be read by netlink.
+    /// Rules made by the iptables-legacy command.
     IptablesLegacy,
     /// Any other nftables table.
     Nftables,
@@ -41,7 +42,7 @@ pub enum Firewall {
 pub enum Certainty {
     /// The chain drops what no rule accepts, and none accepts our bridge.
     Drops,
-    /// There is a filter table whose content cannot be seen from here.
+    /// There is a filter table whose content could not be read.
     MayDrop,
 }
 
@@ -87,18 +88,47 @@ pub fn foreign_firewall(bridge: &Bridge) -> Result<Vec<Finding>> {
     }
     let legacy = std::fs::read_to_string(LEGACY_TABLES).unwrap_or_default();
     if legacy.lines().any(|table| table == "filter") {
-        findings.push(Finding {
-            firewall: Firewall::IptablesLegacy,
-            certainty: Certainty::MayDrop,
-            table: "filter".into(),
-            chain: "FORWARD".into(),
-            reason: "rules of iptables-legacy",
-            command: both_directions(|direction| {
-                format!("iptables-legacy -I FORWARD {direction} {name} -j ACCEPT")
-            }),
-        });
+        findings.extend(legacy_finding(legacy_iptables::filter_table(), name));
     }
     Ok(findings)
+}
+
+/// What the filter table of iptables-legacy does to the bridge; one that cannot be read may do anything.
+fn legacy_finding(table: std::result::Result<FilterTable, Errno>, bridge: &str) -> Option<Finding> {
+    let (certainty, reason, chains) = match table {
+        Ok(table) => {
+            let forward = Chain {
+                family: NFPROTO_IPV4,
+                table: "filter".into(),
+                name: "FORWARD".into(),
+                hook: Some(NF_INET_FORWARD),
+                kind: Some("filter".into()),
+                policy: Some(table.forward_policy),
+            };
+            (Certainty::Drops, drops(&forward, &table.rules, bridge)?, table.chains)
+        }
+        Err(_) => (Certainty::MayDrop, "rules that cannot be read", Vec::new()),
+    };
+    let has = |name: &str| chains.iter().any(|chain| chain == name);
+    let (firewall, command) = iptables_command("iptables-legacy", has, bridge);
+    let firewall = if firewall == Firewall::Iptables { Firewall::IptablesLegacy } else { firewall };
+    let (table, chain) = ("iptables-legacy filter".into(), "FORWARD".into());
+    Some(Finding { firewall, certainty, table, chain, reason, command })
+}
+
+/// How to allow the bridge in a table that the iptables command made.
+fn iptables_command(iptables: &str, has: impl Fn(&str) -> bool, bridge: &str) -> (Firewall, String) {
+    let allow = |chain: &str| {
+        let one = |direction: &str| format!("{iptables} -I {chain} {direction} {bridge} -j ACCEPT");
+        format!("{} && {}", one("-i"), one("-o"))
+    };
+    if has("DOCKER-USER") {
+        (Firewall::Docker, allow("DOCKER-USER"))
+    } else if has("ufw-before-forward") || has("ufw6-before-forward") {
+        (Firewall::Ufw, format!("ufw route allow in on {bridge} && ufw route allow out on {bridge}"))
+    } else {
+        (Firewall::Iptables, allow("FORWARD"))
+    }
 }
 
 fn may_drop(chain: &Chain, bridge: &Bridge) -> bool {
@@ -209,17 +239,7 @@ fn finding(chain: &Chain, chains: &[Chain], reason: &'static str, bridge: &str) 
         _ => "inet",
     };
     let (firewall, command) = match iptables {
-        Some(iptables) if has("DOCKER-USER") => {
-            let allow = |direction: &str| format!("{iptables} -I DOCKER-USER {direction} {bridge} -j ACCEPT");
-            (Firewall::Docker, both_directions(allow))
-        }
-        Some(_) if has("ufw-before-forward") || has("ufw6-before-forward") => {
-            (Firewall::Ufw, format!("ufw route allow in on {bridge} && ufw route allow out on {bridge}"))
-        }
-        Some(iptables) => {
-            let allow = |direction: &str| format!("{iptables} -I FORWARD {direction} {bridge} -j ACCEPT");
-            (Firewall::Iptables, both_directions(allow))
-        }
+        Some(iptables) => iptables_command(iptables, has, bridge),
         None if chain.table == "firewalld" => {
             (Firewall::Firewalld, format!("firewall-cmd --zone=trusted --add-interface={bridge}"))
         }
@@ -237,10 +257,6 @@ fn finding(chain: &Chain, chains: &[Chain], reason: &'static str, bridge: &str) 
         reason,
         command,
     }
-}
-
-fn both_directions(allow: impl Fn(&str) -> String) -> String {
-    format!("{} && {}", allow("-i"), allow("-o"))
 }
 
 #[cfg(test)]

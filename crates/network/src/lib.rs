@@ -18,6 +18,7 @@ mod error;
 mod foreign_firewall;
 mod forwarding;
 mod kernel;
+mod legacy_iptables;
 mod link;
 mod masquerade;
 mod namespace_configuration;

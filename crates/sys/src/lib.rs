@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod clone;
 pub mod exec;
 pub mod fd;
+pub mod iptables;
 pub mod keyring;
 pub mod mount;
 pub mod namespace;

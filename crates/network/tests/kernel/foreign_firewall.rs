@@ -34,9 +34,7 @@ fn found_and_allowed(test: &'static str, set_up: &'static str, firewall: Firewal
         });
         sh(&findings[0].command);
         assert_eq!(container.run(|| fetch("192.0.2.9:80")).expect("allowed"), "hello");
-        if firewall != Firewall::IptablesLegacy {
-            assert_eq!(foreign_firewall(&bridge), Ok(vec![]));
-        }
+        assert_eq!(foreign_firewall(&bridge), Ok(vec![]));
     });
 }
 
@@ -106,15 +104,49 @@ fn firewalld_is_allowed_by_its_own_command() {
     );
 }
 
+fn has_legacy(test: &str) -> bool {
+    has_program(test, "iptables-legacy")
+}
+
 #[test]
-fn legacy_iptables_is_named_as_something_that_cannot_be_seen() {
-    if !has_program("legacy", "iptables-legacy") {
+fn a_policy_of_drop_by_legacy_iptables_is_named() {
+    if has_legacy("legacy_policy") {
+        found_and_allowed(
+            "legacy_policy",
+            "iptables-legacy -P FORWARD DROP; iptables-legacy -A FORWARD -i docker0 -j ACCEPT;
+             iptables-legacy -A FORWARD -i rabbitc0 -p udp -j ACCEPT",
+            Firewall::IptablesLegacy,
+            "iptables-legacy -I FORWARD -i rabbitc0 -j ACCEPT && iptables-legacy -I FORWARD -o rabbitc0 -j ACCEPT",
+        );
+    }
+}
+
+#[test]
+fn docker_by_legacy_iptables_is_allowed_in_its_users_chain() {
+    if has_legacy("legacy_docker") {
+        found_and_allowed(
+            "legacy_docker",
+            "iptables-legacy -N DOCKER-USER; iptables-legacy -A DOCKER-USER -j RETURN;
+             iptables-legacy -A FORWARD -j DOCKER-USER; iptables-legacy -A FORWARD -j REJECT",
+            Firewall::Docker,
+            "iptables-legacy -I DOCKER-USER -i rabbitc0 -j ACCEPT && \
+             iptables-legacy -I DOCKER-USER -o rabbitc0 -j ACCEPT",
+        );
+    }
+}
+
+#[test]
+fn legacy_iptables_that_lets_everything_through_is_not_named() {
+    if !has_legacy("legacy_open") || !may_run("legacy_open") {
         return;
     }
-    found_and_allowed(
-        "legacy",
-        "iptables-legacy -P FORWARD DROP",
-        Firewall::IptablesLegacy,
-        "iptables-legacy -I FORWARD -i rabbitc0 -j ACCEPT && iptables-legacy -I FORWARD -o rabbitc0 -j ACCEPT",
-    );
+    Namespace::new().run(|| {
+        let parent = StateParent::new("legacy_open");
+        let network = network("rabbitc0", "172.19.0.1/16");
+        let state = parent.network(&network);
+        let lease = state.lease(&network, AddressRequest::LowestFree, "one").expect("a lease");
+        let bridge = ensure(&network, &state, &lease).expect("a bridge");
+        sh("iptables-legacy -A INPUT -j DROP; iptables-legacy -A FORWARD -i eth9 -j DROP");
+        assert_eq!(foreign_firewall(&bridge), Ok(vec![]));
+    });
 }
