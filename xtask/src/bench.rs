@@ -49,23 +49,33 @@ fn build_all() -> Result<PathBuf> {
     Ok(build::build_static(&["rabbitc-floor"])?.remove(0))
 }
 
-fn parse(options: &[OsString]) -> Result<(usize, Format)> {
-    let (mut rounds, mut format) = (20, Format::Table);
+struct Options {
+    rounds: usize,
+    /// Before each start. One right after another finds the kernel's lock over all forks still in its slow mode,
+    /// and is spared a wait that a start by itself pays.
+    pause: Duration,
+    format: Format,
+}
+
+fn parse(options: &[OsString]) -> Result<Options> {
+    let mut parsed = Options { rounds: 20, pause: Duration::from_millis(100), format: Format::Table };
     let words: Vec<String> = options.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let mut words = words.iter().map(String::as_str);
     while let Some(word) = words.next() {
         let value = words.next().unwrap_or_default();
+        let number = || value.parse::<u32>().naming(format_args!("{word} `{value}`"));
         match (word, value) {
-            ("--rounds", number) => rounds = number.parse().naming(format_args!("--rounds `{number}`"))?,
-            ("--format", "json") => format = Format::Json,
-            ("--format", "table") => format = Format::Table,
+            ("--rounds", _) => parsed.rounds = number()? as usize,
+            ("--pause", _) => parsed.pause = Duration::from_millis(number()?.into()),
+            ("--format", "json") => parsed.format = Format::Json,
+            ("--format", "table") => parsed.format = Format::Table,
             _ => return Err(Failure::new(format!("no such option: `{word} {value}`"))),
         }
     }
-    if rounds == 0 {
+    if parsed.rounds == 0 {
         return Err(Failure::new("--rounds `0`: at least one is needed"));
     }
-    Ok((rounds, format))
+    Ok(parsed)
 }
 
 /// A root with every mount point (so that nobody has to make one) and a bundle on it.
@@ -113,7 +123,7 @@ const PODMAN: &str = "podman run --rm --rootfs";
 
 /// The measuring itself, in the private view.
 pub fn inside(options: &[OsString]) -> Result<()> {
-    let (rounds, format) = parse(options)?;
+    let Options { rounds, pause, format } = parse(options)?;
     let variable =
         |name: &str| std::env::var_os(name).ok_or_else(|| Failure::new(format!("`{name}` is not set")));
     let directory = PathBuf::from(variable("RABBITC_BENCH_DIRECTORY")?);
@@ -123,6 +133,7 @@ pub fn inside(options: &[OsString]) -> Result<()> {
     }
     for _ in 0..rounds {
         for contender in contenders.iter_mut().filter(|contender| contender.failure.is_none()) {
+            std::thread::sleep(pause);
             let started = Instant::now();
             let status = contender.command().status().naming(format_args!("run `{}`", contender.name))?;
             let taken = started.elapsed();
@@ -135,9 +146,9 @@ pub fn inside(options: &[OsString]) -> Result<()> {
     }
     let versions = versions();
     match format {
-        Format::Json => println!("{:#}", render_json(&contenders, rounds, &versions)),
+        Format::Json => println!("{:#}", render_json(&contenders, rounds, pause, &versions)),
         Format::Table => {
-            print_table(&contenders, rounds);
+            print_table(&contenders, rounds, pause);
             println!("compared with {}", versions.join(", "));
         }
     }
@@ -280,7 +291,7 @@ fn ratio(contenders: &[Contender], one: &Contender, other: &str) -> Option<f64> 
     median(pairs.map(|(one, other)| one.as_secs_f64() / other.as_secs_f64()).collect())
 }
 
-fn render_json(contenders: &[Contender], rounds: usize, versions: &[String]) -> Value {
+fn render_json(contenders: &[Contender], rounds: usize, pause: Duration, versions: &[String]) -> Value {
     let row = |contender: &Contender| {
         let times = milliseconds(&contender.times);
         json!({
@@ -295,13 +306,15 @@ fn render_json(contenders: &[Contender], rounds: usize, versions: &[String]) -> 
             "peak_kilobytes": contender.peak_kilobytes,
         })
     };
-    json!({ "rounds": rounds, "versions": versions, "contenders": contenders.iter().map(row).collect::<Vec<_>>() })
+    json!({ "rounds": rounds, "pause_ms": pause.as_millis() as u64, "versions": versions, "contenders": contenders.iter().map(row).collect::<Vec<_>>() })
 }
 
-fn print_table(contenders: &[Contender], rounds: usize) {
+fn print_table(contenders: &[Contender], rounds: usize, pause: Duration) {
+    let pause = pause.as_millis();
     println!(
-        "start of `/bin/true` in a container, {rounds} rounds in turn; ratios are medians of paired runs\n"
+        "start of `/bin/true` in a container: {rounds} rounds in turn, {pause} ms pause before each start;"
     );
+    println!("ratios are medians of paired runs\n");
     let heads = ["", "median ms", "min ms", "× floor", "× crun", "× podman", "syscalls", "peak MB"];
     println!(
         "| {:26} | {:>9} | {:>7} | {:>7} | {:>7} | {:>8} | {:>8} | {:>7} |",
