@@ -114,11 +114,11 @@ pub enum Warning {
     },
 }
 
-/// Why a profile cannot become a filter.
+/// Why a profile cannot become a filter. Field paths are relative to `linux.seccomp`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The specification demands a failure for an errno that the action cannot carry.
-    #[error("linux.seccomp.{field}: `{action}` takes no errno")]
+    #[error("{field}: `{action}` takes no errno")]
     ErrnoOfAction {
         /// Path of the field below `linux.seccomp`.
         field: String,
@@ -126,7 +126,7 @@ pub enum Error {
         action: Action,
     },
     /// The kernel has 16 bits for it.
-    #[error("linux.seccomp.{field}: `{errno}` is greater than 65535")]
+    #[error("{field}: `{errno}` is greater than 65535")]
     ErrnoRange {
         /// Path of the field below `linux.seccomp`.
         field: String,
@@ -134,7 +134,7 @@ pub enum Error {
         errno: u32,
     },
     /// System calls have six arguments.
-    #[error("linux.seccomp.syscalls[{rule}].args[{argument}].index: `{index}` is greater than 5")]
+    #[error("syscalls[{rule}].args[{argument}].index: `{index}` is greater than 5")]
     ArgumentIndex {
         /// Index in `syscalls`.
         rule: usize,
@@ -144,25 +144,25 @@ pub enum Error {
         index: u32,
     },
     /// A name is the empty string.
-    #[error("linux.seccomp.syscalls[{rule}].names: a name is empty")]
+    #[error("syscalls[{rule}].names: a name is empty")]
     EmptyName {
         /// Index in `syscalls`.
         rule: usize,
     },
     /// The first process would wait for its own listener for ever.
-    #[error("linux.seccomp.defaultAction: `SCMP_ACT_NOTIFY` cannot be the default action")]
+    #[error("defaultAction: `SCMP_ACT_NOTIFY` cannot be the default action")]
     NotifyByDefault,
     /// As above.
-    #[error("linux.seccomp.syscalls[{rule}].action: `SCMP_ACT_NOTIFY` cannot be used for `write`")]
+    #[error("syscalls[{rule}].action: `SCMP_ACT_NOTIFY` cannot be used for `write`")]
     NotifyOfWrite {
         /// Index in `syscalls`.
         rule: usize,
     },
     /// Notified calls would wait for nobody.
-    #[error("linux.seccomp.listenerPath: missing, `SCMP_ACT_NOTIFY` needs it")]
+    #[error("listenerPath: missing, `SCMP_ACT_NOTIFY` needs it")]
     NoListener,
     /// Two rules with the same conditions and different actions; libseccomp refuses them too.
-    #[error("linux.seccomp.syscalls: rules for `{name}` with the same arguments disagree: {} and {}",
+    #[error("syscalls: rules for `{name}` with the same arguments disagree: {} and {}",
         action_text(*.first), action_text(*.second))]
     Conflict {
         /// The call.
@@ -173,10 +173,13 @@ pub enum Error {
         second: u32,
     },
     /// The kernel takes no longer program.
-    #[error("linux.seccomp: the filter has {0} instructions, the kernel takes {MAX_INSTRUCTIONS}")]
+    #[error("the filter has {0} instructions, the kernel takes {MAX_INSTRUCTIONS}")]
     TooLong(usize),
+    /// More names than any kernel has calls, by far.
+    #[error("syscalls: {0} names are too many")]
+    TooManyNames(usize),
     /// There are no system call tables for this machine.
-    #[error("linux.seccomp: this build has no system call table for `{}`", std::env::consts::ARCH)]
+    #[error("this build has no system call table for `{}`", std::env::consts::ARCH)]
     UnsupportedHost,
 }
 

@@ -31,6 +31,9 @@ pub(super) const RET_ENOSYS: Return = RET_ERRNO | ENOSYS;
 /// The action of ABIs that the profile does not list.
 pub(super) const RET_UNLISTED: Return = RET_KILL_PROCESS;
 
+/// Positions of names must fit into `Entry`; any profile in earnest has hundreds.
+const MAX_NAMES: usize = 0xff_ffff;
+
 /// One comparison; `value` is masked already, and `mask` is all ones unless the operator is `MaskedEqual`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Condition {
@@ -90,7 +93,8 @@ pub(super) struct Checked<'a> {
     /// Returned for calls with greater numbers than any named one.
     pub(super) newer: Return,
     pub(super) notifies: bool,
-    names: Vec<(Name<'a>, &'a str, usize)>,
+    /// Every name with the index of its rule.
+    names: Vec<(Name<'a>, usize)>,
     rules: Vec<CheckedRule<'a>>,
 }
 
@@ -117,8 +121,11 @@ impl<'a> Checked<'a> {
                 if name.is_empty() {
                     return Err(Error::EmptyName { rule: i });
                 }
-                names.push((Name::new(name), name.as_ref(), i));
+                names.push((Name::new(name), i));
             }
+        }
+        if names.len() > MAX_NAMES {
+            return Err(Error::TooManyNames(names.len()));
         }
         let notifies = profile.syscalls.iter().any(|rule| rule.action == Action::Notify);
         Ok(Checked { default, newer, notifies, names, rules })
@@ -126,36 +133,37 @@ impl<'a> Checked<'a> {
 
     /// The names that no table has: calls of other machines, of later kernels, or misspelt.
     pub(super) fn unknown_names(&self, abis: &[Abi]) -> Vec<String> {
-        let unknown = |(name, text, _): &&(Name<'a>, &'a str, usize)| {
-            abis.iter().all(|abi| abi.number(name).is_none() && abi.multiplexed(text).is_none())
+        let is_unknown = |name: &Name<'_>| {
+            abis.iter().all(|abi| abi.number(name).is_none() && abi.multiplexed(name).is_none())
         };
-        self.names.iter().filter(unknown).map(|(_, text, _)| (*text).to_owned()).collect()
+        let names = self.names.iter().map(|(name, _)| name);
+        names.filter(|name| is_unknown(name)).map(|name| name.text.to_owned()).collect()
     }
 
     /// Appends the verdicts of one ABI, from `base` on, to those of another that shares its `arch` value.
     pub(super) fn resolve(&self, abi: Abi, into: &mut Resolved) -> Result<Counts, Error> {
         let base = if abi == Abi::X32 { X32_BIT } else { 0 };
-        let mut entries: Vec<Entry> = Vec::with_capacity(self.names.len());
+        let mut entries = Vec::with_capacity(self.names.len());
         let mut largest = None;
-        for (order, (name, text, rule)) in self.names.iter().enumerate() {
+        for (order, (name, rule)) in self.names.iter().enumerate() {
             let redundant = self.rules[*rule].returns == self.default;
-            let mut enter = |number, call| {
+            let mut enter = |number, call: u64| {
                 if number < ARM_PRIVATE || base != 0 {
                     largest = largest.max(Some(number));
                 }
                 // What the default does anyway needs no rule, and must not hide a conditional one.
                 if !redundant {
-                    entries.push(Entry { number, order: order as u32, rule: *rule, call });
+                    entries.push(Entry::new(number, order, call));
                 }
             };
             if let Some(number) = abi.number(name) {
-                enter(number, None);
+                enter(number, 0);
             }
-            if let Some((number, call)) = abi.multiplexed(text) {
-                enter(number, Some(call));
+            if let Some((number, call)) = abi.multiplexed(name) {
+                enter(number, call);
             }
         }
-        entries.sort_unstable_by_key(|entry| (entry.number, entry.order));
+        entries.sort_unstable();
 
         let default = Verdict::Return(self.default);
         let mut counts = Counts::default();
@@ -170,8 +178,8 @@ impl<'a> Checked<'a> {
             }
         };
         let mut is_open = largest.is_some();
-        for call in entries.chunk_by(|a, b| a.number == b.number) {
-            let number = call[0].number;
+        for call in entries.chunk_by(|a, b| a.number() == b.number()) {
+            let number = call[0].number();
             if is_open && number >= first_newer {
                 close(into);
                 is_open = false;
@@ -194,8 +202,16 @@ impl<'a> Checked<'a> {
     fn verdict(&self, abi: Abi, call: &[Entry], into: &mut Resolved) -> Result<Verdict, Error> {
         let mut conditional = Vec::new();
         for entry in call {
-            let rule = &self.rules[entry.rule];
-            for conditions in alternatives(rule.arguments, abi, entry.call) {
+            let rule = &self.rules[self.names[entry.order()].1];
+            if rule.arguments.is_empty() && entry.call().is_none() {
+                return Ok(Verdict::Return(rule.returns)); // Nearly every rule: nothing to allocate.
+            }
+            // An argument compared twice makes every condition a rule of its own: libseccomp refuses such a
+            // list, runc splits it, and profiles rely on that.
+            let size = if repeats(rule.arguments) { 1 } else { rule.arguments.len().max(1) };
+            for start in (0..rule.arguments.len().max(1)).step_by(size) {
+                let group = rule.arguments.get(start..start + size).unwrap_or(rule.arguments);
+                let conditions = conditions(group, abi, entry.call());
                 if conditions.is_empty() {
                     return Ok(Verdict::Return(rule.returns));
                 }
@@ -207,7 +223,7 @@ impl<'a> Checked<'a> {
             .windows(2)
             .find(|pair| pair[0].conditions == pair[1].conditions && pair[0].returns != pair[1].returns)
         {
-            let name = self.names[call[0].order as usize].1.to_owned();
+            let name = self.names[call[0].order()].0.text.to_owned();
             return Err(Error::Conflict { name, first: pair[0].returns, second: pair[1].returns });
         }
         conditional.dedup();
@@ -216,14 +232,28 @@ impl<'a> Checked<'a> {
     }
 }
 
-/// One name of one rule, as a number.
-struct Entry {
-    number: u32,
-    /// Position of the name in the profile.
-    order: u32,
-    rule: usize,
-    /// The sub-function, where `number` is a multiplexer.
-    call: Option<u64>,
+/// One name of one rule as a number: sorts by number, then by position in the profile. Packed, because there
+/// are hundreds to sort.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry(u64);
+
+impl Entry {
+    /// `call` is the sub-function where the number is a multiplexer, else 0.
+    fn new(number: u32, order: usize, call: u64) -> Self {
+        Entry(u64::from(number) << 32 | (order as u64) << 8 | call)
+    }
+
+    fn number(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    fn order(self) -> usize {
+        (self.0 >> 8) as usize & MAX_NAMES
+    }
+
+    fn call(self) -> Option<u64> {
+        Some(self.0 & 0xff).filter(|call| *call != 0)
+    }
 }
 
 fn check<'a>(i: usize, syscall: &'a Syscall) -> Result<CheckedRule<'a>, Error> {
@@ -258,13 +288,8 @@ fn returned(action: Action, errno: Option<u32>, field: impl FnOnce() -> String) 
     }
 }
 
-/// The condition lists of one rule: one, or one a condition where an argument is compared twice (runc does so
-/// since libseccomp refuses such rules, and profiles rely on it).
-fn alternatives(arguments: &[Argument], abi: Abi, call: Option<u64>) -> Vec<Vec<Condition>> {
-    let repeats =
-        arguments.iter().enumerate().any(|(i, a)| arguments[..i].iter().any(|b| a.index == b.index));
-    let groups: Vec<&[Argument]> = if repeats { arguments.chunks(1).collect() } else { vec![arguments] };
-    groups.into_iter().map(|group| conditions(group, abi, call)).collect()
+fn repeats(arguments: &[Argument]) -> bool {
+    arguments.iter().enumerate().any(|(i, a)| arguments[..i].iter().any(|b| a.index == b.index))
 }
 
 fn conditions(arguments: &[Argument], abi: Abi, call: Option<u64>) -> Vec<Condition> {

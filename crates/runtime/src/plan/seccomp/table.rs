@@ -87,23 +87,25 @@ impl Abi {
 
     /// The sub-function of `socketcall(2)` or `ipc(2)` that does the same as a call, on the one ABI that has
     /// them: the number of the multiplexer, and its first argument.
-    pub(super) fn multiplexed(self, name: &str) -> Option<(u32, u64)> {
-        const SOCKETCALL: u32 = 102;
-        const IPC: u32 = 117;
+    pub(super) fn multiplexed(self, name: &Name<'_>) -> Option<(u32, u64)> {
         if self != Abi::X86 {
             return None;
         }
-        let position = SOCKETCALLS.iter().position(|known| *known == name);
-        if let Some(position) = position {
-            return Some((SOCKETCALL, position as u64 + 1));
+        let mut slot = name.hash;
+        while MULTIPLEXED_SLOTS[slot] != 0 {
+            let (known, multiplexer, call) = MULTIPLEXED[usize::from(MULTIPLEXED_SLOTS[slot]) - 1];
+            if known == name.text {
+                return Some((multiplexer, call));
+            }
+            slot = (slot + 1) & (SLOTS - 1);
         }
-        pick(IPC_CALLS, name).map(|call| (IPC, u64::from(call)))
+        None
     }
 }
 
 /// A name with its hash, so that several tables are asked at the price of one.
 pub(super) struct Name<'a> {
-    text: &'a str,
+    pub(super) text: &'a str,
     hash: usize,
 }
 
@@ -126,45 +128,59 @@ const ARM_OWN: &[(&str, u32)] = &[
     ("get_tls", ARM_PRIVATE + 6),
 ];
 
-/// Sub-functions of `socketcall(2)` from 1 on (linux/net.h).
-const SOCKETCALLS: &[&str] = &[
-    "socket",
-    "bind",
-    "connect",
-    "listen",
-    "accept",
-    "getsockname",
-    "getpeername",
-    "socketpair",
-    "send",
-    "recv",
-    "sendto",
-    "recvfrom",
-    "shutdown",
-    "setsockopt",
-    "getsockopt",
-    "sendmsg",
-    "recvmsg",
-    "accept4",
-    "recvmmsg",
-    "sendmmsg",
+const SOCKETCALL: u32 = 102;
+const IPC: u32 = 117;
+
+/// Sub-functions of `socketcall(2)` (linux/net.h) and `ipc(2)` (linux/ipc.h).
+const MULTIPLEXED: &[(&str, u32, u64)] = &[
+    ("socket", SOCKETCALL, 1),
+    ("bind", SOCKETCALL, 2),
+    ("connect", SOCKETCALL, 3),
+    ("listen", SOCKETCALL, 4),
+    ("accept", SOCKETCALL, 5),
+    ("getsockname", SOCKETCALL, 6),
+    ("getpeername", SOCKETCALL, 7),
+    ("socketpair", SOCKETCALL, 8),
+    ("send", SOCKETCALL, 9),
+    ("recv", SOCKETCALL, 10),
+    ("sendto", SOCKETCALL, 11),
+    ("recvfrom", SOCKETCALL, 12),
+    ("shutdown", SOCKETCALL, 13),
+    ("setsockopt", SOCKETCALL, 14),
+    ("getsockopt", SOCKETCALL, 15),
+    ("sendmsg", SOCKETCALL, 16),
+    ("recvmsg", SOCKETCALL, 17),
+    ("accept4", SOCKETCALL, 18),
+    ("recvmmsg", SOCKETCALL, 19),
+    ("sendmmsg", SOCKETCALL, 20),
+    ("semop", IPC, 1),
+    ("semget", IPC, 2),
+    ("semctl", IPC, 3),
+    ("semtimedop", IPC, 4),
+    ("msgsnd", IPC, 11),
+    ("msgrcv", IPC, 12),
+    ("msgget", IPC, 13),
+    ("msgctl", IPC, 14),
+    ("shmat", IPC, 21),
+    ("shmdt", IPC, 22),
+    ("shmget", IPC, 23),
+    ("shmctl", IPC, 24),
 ];
 
-/// Sub-functions of `ipc(2)` (linux/ipc.h).
-const IPC_CALLS: &[(&str, u32)] = &[
-    ("semop", 1),
-    ("semget", 2),
-    ("semctl", 3),
-    ("semtimedop", 4),
-    ("msgsnd", 11),
-    ("msgrcv", 12),
-    ("msgget", 13),
-    ("msgctl", 14),
-    ("shmat", 21),
-    ("shmdt", 22),
-    ("shmget", 23),
-    ("shmctl", 24),
-];
+/// Index + 1 into `MULTIPLEXED` by hash of the name.
+static MULTIPLEXED_SLOTS: [u8; SLOTS] = {
+    let mut slots = [0u8; SLOTS];
+    let mut i = 0;
+    while i < MULTIPLEXED.len() {
+        let mut slot = hash(MULTIPLEXED[i].0);
+        while slots[slot] != 0 {
+            slot = (slot + 1) & (SLOTS - 1);
+        }
+        slots[slot] = i as u8 + 1;
+        i += 1;
+    }
+    slots
+};
 
 /// Calls with an x32 entry of their own, because a structure they pass has pointers (syscall_64.tbl, from 512).
 const X32_OWN: &[(&str, u32)] = &[
@@ -237,16 +253,24 @@ fn pick(list: &[(&str, u32)], name: &str) -> Option<u32> {
     list.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
 }
 
-/// FNV-1a, folded to the size of the tables: names are short and known, so spread is all that matters.
+/// Four bytes at a time, since a profile has hundreds of names; they are known, so spread is all that matters.
 const fn hash(name: &str) -> usize {
-    let bytes = name.as_bytes();
-    let mut state: u32 = 0x811c_9dc5;
-    let mut i = 0;
-    while i < bytes.len() {
-        state = (state ^ bytes[i] as u32).wrapping_mul(0x0100_0193);
-        i += 1;
+    let mut rest = name.as_bytes();
+    let mut state = name.len() as u32;
+    while let [a, b, c, d, more @ ..] = rest {
+        state = mix(state, u32::from_le_bytes([*a, *b, *c, *d]));
+        rest = more;
     }
-    ((state >> 16) ^ state) as usize & (SLOTS - 1)
+    while let [a, more @ ..] = rest {
+        state = mix(state, *a as u32);
+        rest = more;
+    }
+    (state >> (u32::BITS - SLOTS.trailing_zeros())) as usize
+}
+
+/// The multiplier is 2^32 divided by the golden ratio; the high bits depend on all lower ones.
+const fn mix(state: u32, word: u32) -> u32 {
+    (state.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b1)
 }
 
 /// Slots of a hash table: a power of two, twice the longest table.
@@ -276,11 +300,24 @@ macro_rules! table {
                 slots
             };
 
+            /// The crate's `name` as an array: a jump table would be one mispredicted branch a name.
+            static NAMES: [&str; Sysno::last().id() as usize + 1] = {
+                let mut names = [""; Sysno::last().id() as usize + 1];
+                let mut number = 0;
+                while number < names.len() {
+                    if let Some(call) = Sysno::new(number) {
+                        names[number] = call.name();
+                    }
+                    number += 1;
+                }
+                names
+            };
+
             pub(super) fn number(name: &Name<'_>) -> Option<u32> {
                 let mut slot = name.hash;
                 while TABLE[slot] != 0 {
                     let number = TABLE[slot] - 1;
-                    if Sysno::new(usize::from(number)).is_some_and(|call| call.name() == name.text) {
+                    if NAMES[usize::from(number)] == name.text {
                         return Some(u32::from(number));
                     }
                     slot = (slot + 1) & (SLOTS - 1);
@@ -335,9 +372,9 @@ mod tests {
 
     #[test]
     fn multiplexers_are_of_x86_alone() {
-        assert_eq!(Abi::X86.multiplexed("socket"), Some((102, 1)));
-        assert_eq!(Abi::X86.multiplexed("sendmmsg"), Some((102, 20)));
-        assert_eq!(Abi::X86.multiplexed("shmctl"), Some((117, 24)));
-        assert_eq!(Abi::X86_64.multiplexed("socket"), None);
+        assert_eq!(Abi::X86.multiplexed(&Name::new("socket")), Some((102, 1)));
+        assert_eq!(Abi::X86.multiplexed(&Name::new("sendmmsg")), Some((102, 20)));
+        assert_eq!(Abi::X86.multiplexed(&Name::new("shmctl")), Some((117, 24)));
+        assert_eq!(Abi::X86_64.multiplexed(&Name::new("socket")), None);
     }
 }

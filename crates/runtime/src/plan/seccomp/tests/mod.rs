@@ -276,7 +276,7 @@ fn flags_follow_the_profile_and_the_listener() {
         (FLAG_LOG, &[Warning::WaitKillableWithoutListener][..])
     );
     profile.syscalls.push(rule(&["mkdir"], Action::Notify, &[]));
-    assert!(refused(&profile).contains("linux.seccomp.listenerPath"));
+    assert!(refused(&profile).starts_with("listenerPath: missing"));
     profile.listener_path = Some("/run/agent".to_owned());
     let program = compiled(&profile);
     assert!(program.listener);
@@ -296,28 +296,22 @@ fn contradictions_and_impossible_fields_are_refused_by_name() {
     let equal = [(0, Operator::Equal, 1, 0)];
     let conflict = vec![rule(&["read"], Action::Trap, &equal), rule(&["read"], Action::Log, &equal)];
     for (profile, expected) in [
-        (bad_default, "linux.seccomp.defaultErrnoRet: `SCMP_ACT_KILL` takes no errno"),
-        (with_errno(Action::Allow, 1), "linux.seccomp.syscalls[0].errnoRet: `SCMP_ACT_ALLOW` takes no errno"),
-        (
-            with_errno(Action::Errno, 65536),
-            "linux.seccomp.syscalls[0].errnoRet: `65536` is greater than 65535",
-        ),
-        (one(rule(&[""], Action::Trap, &[])), "linux.seccomp.syscalls[0].names: a name is empty"),
+        (bad_default, "defaultErrnoRet: `SCMP_ACT_KILL` takes no errno"),
+        (with_errno(Action::Allow, 1), "syscalls[0].errnoRet: `SCMP_ACT_ALLOW` takes no errno"),
+        (with_errno(Action::Errno, 65536), "syscalls[0].errnoRet: `65536` is greater than 65535"),
+        (one(rule(&[""], Action::Trap, &[])), "syscalls[0].names: a name is empty"),
         (
             one(rule(&["read"], Action::Trap, &[(6, Operator::Equal, 1, 0)])),
-            "linux.seccomp.syscalls[0].args[0].index: `6` is greater than 5",
+            "syscalls[0].args[0].index: `6` is greater than 5",
         ),
         (
             one(rule(&["write"], Action::Notify, &[])),
-            "linux.seccomp.syscalls[0].action: `SCMP_ACT_NOTIFY` cannot be used for `write`",
+            "syscalls[0].action: `SCMP_ACT_NOTIFY` cannot be used for `write`",
         ),
-        (
-            profile(Action::Notify, vec![]),
-            "linux.seccomp.defaultAction: `SCMP_ACT_NOTIFY` cannot be the default action",
-        ),
+        (profile(Action::Notify, vec![]), "defaultAction: `SCMP_ACT_NOTIFY` cannot be the default action"),
         (
             profile(Action::Allow, conflict),
-            "linux.seccomp.syscalls: rules for `read` with the same arguments disagree: trap and log",
+            "syscalls: rules for `read` with the same arguments disagree: trap and log",
         ),
     ] {
         assert_eq!(refused(&profile), expected);

@@ -121,7 +121,7 @@ fn expected(host: Host, profile: &LinuxSeccomp, data: &Data) -> Vec<u32> {
     for rule in &profile.syscalls {
         for name in &rule.names {
             let direct = abi.number(&Name::new(name)).map(|number| (number, None));
-            let multiplexed = abi.multiplexed(name).map(|(number, call)| (number, Some(call)));
+            let multiplexed = abi.multiplexed(&Name::new(name)).map(|(number, call)| (number, Some(call)));
             for (number, call) in direct.into_iter().chain(multiplexed) {
                 if !(0x0f_0000..X32_BIT).contains(&number) {
                     largest = largest.max(Some(number));
@@ -200,7 +200,7 @@ fn random_data(random: &mut Random, host: Host) -> Data {
 fn programs_answer_as_the_profile_reads() {
     let mut random = Random(0x5ecc_0819);
     let (mut compiled, mut overlapping, mut called) = (0, 0, 0);
-    for round in 0..3000 {
+    for round in 0..1000 {
         let host = random.pick(&[X86_64_HOST, AARCH64_HOST]);
         let profile = random_profile(&mut random, host);
         let program = match compile_for(host, &profile, Options::default()) {
@@ -210,7 +210,7 @@ fn programs_answer_as_the_profile_reads() {
         };
         verify(&program.instructions);
         compiled += 1;
-        for _ in 0..200 {
+        for _ in 0..150 {
             let data = random_data(&mut random, host);
             let expected = expected(host, &profile, &data);
             let (found, _) = run(&program.instructions, &data);
@@ -223,7 +223,7 @@ fn programs_answer_as_the_profile_reads() {
         }
     }
     assert!(
-        compiled > 1000 && overlapping * 4 < called,
+        compiled > 300 && overlapping * 4 < called,
         "{compiled} compiled, {overlapping} of {called} open"
     );
 }
