@@ -1,1 +1,19 @@
-//! (skeleton)
+//! Owns the parent's side of one running container: its terminal, the signals of its caller, its exit status. Must
+//! not start or remove anything: whoever calls it has started the container and cleans up after it.
+//!
+//! One thread, one `poll(2)`, buffers of fixed size: what stands behind a container for as long as that lives should
+//! cost next to nothing. It knows neither network nor image, so that it can run as a process of its own.
+
+mod buffer;
+mod caller;
+mod error;
+mod exit;
+mod relay;
+mod signals;
+mod stream;
+mod supervise;
+
+pub use caller::copy_window_size;
+pub use error::{Error, Operation};
+pub use exit::Exit;
+pub use supervise::{Console, Outcome, Supervision, supervise};

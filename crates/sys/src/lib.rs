@@ -12,6 +12,7 @@ pub mod keyring;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
+pub mod pidfd;
 pub mod process;
 pub mod scheduling;
 pub mod seccomp;

@@ -1,0 +1,222 @@
+//! Owns the loop that stands behind one container from its start to its end. Must not start, kill or remove anything.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+use sys::signal::SignalDescriptor;
+
+use crate::error::{Error, Incidents, Operation, errno_of};
+use crate::exit::Exit;
+use crate::relay::{Events, Line, Relay};
+use crate::signals::{Treatment, asks_to_end, treatment};
+
+/// What connects the container with its caller.
+#[derive(Debug)]
+pub enum Console {
+    /// The container has the caller's own standard streams: nothing to copy.
+    Inherited,
+    /// The container has a terminal of its own.
+    Terminal {
+        /// The controlling end of its pty (`/dev/ptmx`). It is made non-blocking, so nobody else may read from it.
+        outer: OwnedFd,
+    },
+}
+
+/// A started container, and what its caller gave for it.
+#[derive(Debug)]
+pub struct Supervision<'a> {
+    /// The container's init; a child of the calling process.
+    pub pidfd: BorrowedFd<'a>,
+    /// Its pid, for messages.
+    pub pid: i32,
+    /// The caller's signals: blocked since before the container was started, so that none is lost.
+    pub signals: &'a SignalDescriptor,
+    /// How the container's standard streams are connected.
+    pub console: Console,
+    /// The caller's standard input; used with a terminal only.
+    pub input: BorrowedFd<'a>,
+    /// The caller's standard output; used with a terminal only.
+    pub output: BorrowedFd<'a>,
+}
+
+/// What is known after a container's end.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How its init ended.
+    pub exit: Exit,
+    /// What failed on the way without being a reason to leave the container alone: a signal that could not be
+    /// forwarded, a full disk behind standard output. At most 16, each once.
+    pub incidents: Vec<Error>,
+}
+
+/// Stands behind a container until it has ended and its output is written.
+///
+/// Until then the caller's terminal, where there is one on `input` and the calling process is in its foreground, is
+/// raw, and it is as it was before when this returns, however it returns. If the caller's terminal goes away, so does
+/// the container's: its session leader gets SIGHUP from the kernel, as at any terminal.
+///
+/// A failure of the supervision itself is an error; the container may be running then.
+pub fn supervise(supervision: Supervision<'_>) -> Result<Outcome, Error> {
+    let Supervision { pidfd, pid, signals, console, input, output } = supervision;
+    let container = Container { pidfd, pid, signals };
+    let mut incidents = Incidents::default();
+    let mut relay = match console {
+        Console::Inherited => None,
+        Console::Terminal { outer } => Some(Relay::new(outer, input, output, &mut incidents)?),
+    };
+    container.stand_by(&mut relay, &mut incidents)?;
+    let exit = container.reap()?;
+    if let Some(mut relay) = relay {
+        container.drain(&mut relay, &mut incidents)?;
+        incidents.note(relay.finish());
+    }
+    Ok(Outcome { exit, incidents: incidents.into_errors() })
+}
+
+struct Container<'a> {
+    pidfd: BorrowedFd<'a>,
+    pid: i32,
+    signals: &'a SignalDescriptor,
+}
+
+/// What a wait ended with.
+struct Ready {
+    exited: bool,
+    signals: bool,
+    relay: Events,
+}
+
+/// Whether init's end is among what is waited for.
+#[derive(PartialEq, Eq)]
+enum Init {
+    Running,
+    Ended,
+}
+
+impl Container<'_> {
+    /// Forwards signals and copies the terminal until init has ended.
+    fn stand_by(&self, relay: &mut Option<Relay<'_>>, incidents: &mut Incidents) -> Result<(), Error> {
+        loop {
+            let ready = self.wait(relay.as_ref(), &Init::Running)?;
+            if ready.signals {
+                while let Some(number) = self.next_signal()? {
+                    self.treat(number, relay.as_mut(), incidents);
+                }
+            }
+            if ready.exited {
+                return Ok(());
+            }
+            let line = relay.as_mut().map(|relay| relay.copy(ready.relay, incidents));
+            if line == Some(Line::HungUp) {
+                // Closes the container's terminal: that is what hangs it up.
+                *relay = None;
+            }
+        }
+    }
+
+    fn treat(&self, number: i32, relay: Option<&mut Relay<'_>>, incidents: &mut Incidents) {
+        let treatment = treatment(number);
+        if matches!(treatment, Treatment::Forward | Treatment::ForwardAndResume) {
+            incidents.note(self.forward(number));
+        }
+        match (treatment, relay) {
+            (Treatment::Resize, Some(relay)) => relay.resize(incidents),
+            (Treatment::ForwardAndResume, Some(relay)) => relay.look_at_caller(incidents),
+            _ => {}
+        }
+    }
+
+    fn forward(&self, number: i32) -> Result<(), Error> {
+        match sys::pidfd::send_signal(self.pidfd, number).map_err(|error| errno_of(&error)) {
+            // It has just ended, which the next wait will tell.
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(errno) => {
+                let object = format!("signal {number} to process {}", self.pid);
+                Err(Error::new(Operation::ForwardSignal, object, errno))
+            }
+        }
+    }
+
+    fn reap(&self) -> Result<Exit, Error> {
+        loop {
+            let failed = |errno| Error::new(Operation::Reap, format!("process {}", self.pid), errno);
+            match waitid(WaitId::PidFd(self.pidfd), WaitIdOptions::EXITED) {
+                Ok(status) => {
+                    if let Some(exit) = status.as_ref().and_then(Exit::from_status) {
+                        return Ok(exit);
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
+    }
+
+    /// Writes what the container left in its terminal. A slow reader is waited for, as there is no telling it from a
+    /// stuck one; a signal that asks this process to end has no container to go to any more and ends the wait.
+    fn drain(&self, relay: &mut Relay<'_>, incidents: &mut Incidents) -> Result<(), Error> {
+        relay.begin_to_drain();
+        while !relay.drain(incidents) {
+            if relay.wanted().output.is_empty() {
+                continue;
+            }
+            let ready = self.wait(Some(relay), &Init::Ended)?;
+            if ready.signals {
+                while let Some(number) = self.next_signal()? {
+                    if asks_to_end(number) {
+                        return Ok(());
+                    }
+                }
+            }
+            // The output alone: the terminal is read by `drain`, and input is over.
+            relay.copy(Events { output: ready.relay.output, ..Events::NONE }, incidents);
+        }
+        Ok(())
+    }
+
+    fn next_signal(&self) -> Result<Option<i32>, Error> {
+        match self.signals.read() {
+            Ok(received) => Ok(received.map(|received| received.signal)),
+            Err(error) => {
+                let object = format!("process {}", self.pid);
+                Err(Error::new(Operation::ReceiveSignal, object, errno_of(&error)))
+            }
+        }
+    }
+
+    fn wait(&self, relay: Option<&Relay<'_>>, init: &Init) -> Result<Ready, Error> {
+        let mut wanted = relay.map_or(Events::NONE, Relay::wanted);
+        if *init == Init::Ended {
+            wanted = Events { output: wanted.output, ..Events::NONE };
+        }
+        let timeout = relay.and_then(Relay::timeout).and_then(|timeout| Timespec::try_from(timeout).ok());
+        let mut descriptors = Vec::with_capacity(5);
+        // A descriptor of which nothing is wanted stays out: it would report a hang-up for ever.
+        let mut add = |descriptor: Option<_>, flags: PollFlags| {
+            let descriptor = descriptor.filter(|_| !flags.is_empty())?;
+            descriptors.push(PollFd::from_borrowed_fd(descriptor, flags));
+            Some(descriptors.len() - 1)
+        };
+        let signals = add(Some(self.signals.descriptor()), PollFlags::IN);
+        let pidfd = add((*init == Init::Running).then_some(self.pidfd), PollFlags::IN);
+        let terminal = add(relay.map(Relay::terminal), wanted.terminal);
+        let input = add(relay.and_then(Relay::input), wanted.input);
+        let output = add(relay.and_then(Relay::output), wanted.output);
+        match poll(&mut descriptors, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => {
+                return Err(Error::new(Operation::Wait, format!("process {}", self.pid), errno));
+            }
+        }
+        let flags = |index: Option<usize>| {
+            index.map_or(PollFlags::empty(), |index: usize| descriptors[index].revents())
+        };
+        Ok(Ready {
+            exited: !flags(pidfd).is_empty(),
+            signals: !flags(signals).is_empty(),
+            relay: Events { terminal: flags(terminal), input: flags(input), output: flags(output) },
+        })
+    }
+}
