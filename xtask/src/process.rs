@@ -82,15 +82,17 @@ pub fn is_root() -> bool {
 
 /// `program` as root: itself where the caller is root, else through sudo with the caller's environment.
 pub fn as_root(program: impl AsRef<OsStr>) -> Command {
-    if is_root() {
-        return Command::new(program);
+    // What only root runs lies in directories that a user's PATH may not have.
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    let mut command = if is_root() { Command::new("env") } else { Command::new("sudo") };
+    if !is_root() {
+        // sudo replaces PATH even with -E.
+        command.args(["-E", "env"]);
     }
-    let mut command = Command::new("sudo");
-    // sudo replaces PATH even with -E.
-    let path = std::env::var_os("PATH").unwrap_or_default();
     let mut assignment = OsString::from("PATH=");
     assignment.push(path);
-    command.args(["-E", "env"]).arg(assignment).arg(program);
+    command.arg(assignment).arg(program);
     command
 }
 
