@@ -144,9 +144,15 @@ impl Cgroup {
         hierarchy.display(self.path.as_str(), file)
     }
 
-    /// The hierarchy to ask for the group's processes: every process is in all of them.
-    pub(crate) fn primary(&self) -> &Hierarchy {
+    /// The hierarchies to ask for the group's processes.
+    ///
+    /// One is enough for those that joined all; but one that was cloned into the unified group, and whose parent
+    /// died before it moved it on, is in that alone.
+    pub(crate) fn asked(&self) -> impl Iterator<Item = &Hierarchy> + Clone {
         // The v1 freezer where there is one, as what is frozen and what is listed must be the same.
-        self.layout.v1("freezer").unwrap_or(&self.layout.hierarchies()[0])
+        let v1 = self.layout.v1("freezer").or_else(|| {
+            self.layout.hierarchies().iter().find(|hierarchy| hierarchy.language() == Language::V1)
+        });
+        v1.into_iter().chain(self.layout.unified())
     }
 }

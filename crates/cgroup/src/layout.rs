@@ -189,7 +189,7 @@ fn parse_memberships(text: &str) -> impl Iterator<Item = Membership<'_>> {
 
 /// The layout when everything is mounted where it usually is; nothing when it is not.
 fn usual(memberships: &str) -> Option<Layout> {
-    let place = open_directory(USUAL_PLACE).ok()?;
+    let place = open_directory(CWD, USUAL_PLACE).ok()?;
     let unified = |place: &str, root: OwnedFd| {
         let membership = parse_memberships(memberships).find(|line| line.language == Language::V2)?;
         Some(Hierarchy {
@@ -206,7 +206,7 @@ fn usual(memberships: &str) -> Option<Layout> {
     }
     let mut hierarchies = Vec::with_capacity(12);
     let at_unified = format!("{USUAL_PLACE}/unified");
-    if let Ok(root) = open_directory(&at_unified)
+    if let Ok(root) = open_directory(&place, "unified")
         && file_system(&root) == Some(CGROUP2_SUPER_MAGIC)
     {
         hierarchies.push(unified(&at_unified, root)?);
@@ -214,7 +214,7 @@ fn usual(memberships: &str) -> Option<Layout> {
     for line in parse_memberships(memberships).filter(|line| line.language == Language::V1) {
         let directory = line.controllers.strip_prefix("name=").unwrap_or(line.controllers);
         let mount_point = format!("{USUAL_PLACE}/{directory}");
-        let root = open_directory(&mount_point).ok()?;
+        let root = open_directory(&place, directory).ok()?;
         if file_system(&root) != Some(CGROUP_SUPER_MAGIC) {
             return None;
         }
@@ -243,7 +243,7 @@ fn from_mountinfo(memberships: &str, mountinfo: &str) -> Result<Layout, Error> {
             continue;
         }
         // What is mounted over, or not ours to enter, does not count.
-        let Ok(root) = open_directory(&mount.mount_point) else { continue };
+        let Ok(root) = open_directory(CWD, &mount.mount_point) else { continue };
         let expected = match mount.language {
             Language::V1 => CGROUP_SUPER_MAGIC,
             Language::V2 => CGROUP2_SUPER_MAGIC,
@@ -313,8 +313,8 @@ fn unescape(text: &str) -> String {
         .fold(text.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
 }
 
-fn open_directory(path: &str) -> Result<OwnedFd, Errno> {
-    rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+fn open_directory(start: impl AsFd, path: &str) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(start, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 fn file_system(directory: &OwnedFd) -> Option<u64> {

@@ -17,19 +17,27 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const FREEZING: Duration = Duration::from_millis(100);
 
 impl Cgroup {
-    /// The processes in the group itself, as this process's pid namespace numbers them; those that it can not see
-    /// are left out. Empty when the group is gone.
+    /// The processes in the group itself, as this process's pid namespace numbers them, in ascending order; those
+    /// that it can not see are left out. Empty when the group is gone.
     pub fn processes(&self) -> Result<Vec<i32>, Error> {
-        let hierarchy = self.primary();
-        processes_in(hierarchy, self.path.as_str())
-            .map_err(|errno| Error::kernel(Operation::Read, self.display(hierarchy, "cgroup.procs"), errno))
+        self.list(processes_in)
     }
 
-    /// The processes in the group and in all groups below it, in no order.
+    /// The processes in the group and in all groups below it, in ascending order.
     pub fn processes_recursive(&self) -> Result<Vec<i32>, Error> {
-        let hierarchy = self.primary();
-        processes_below(hierarchy, self.path.as_str())
-            .map_err(|errno| Error::kernel(Operation::Read, self.display(hierarchy, "cgroup.procs"), errno))
+        self.list(processes_below)
+    }
+
+    fn list(&self, read: fn(&Hierarchy, &str) -> Result<Vec<i32>, Errno>) -> Result<Vec<i32>, Error> {
+        let mut pids = Vec::new();
+        for hierarchy in self.asked() {
+            pids.extend(read(hierarchy, self.path.as_str()).map_err(|errno| {
+                Error::kernel(Operation::Read, self.display(hierarchy, "cgroup.procs"), errno)
+            })?);
+        }
+        pids.sort_unstable();
+        pids.dedup();
+        Ok(pids)
     }
 
     /// Sends SIGKILL to every process in the group and below, also to frozen ones and to those that fork at this
@@ -54,17 +62,18 @@ impl Cgroup {
     }
 
     fn kill_one_by_one(&self) -> Result<(), Error> {
-        let hierarchy = self.primary();
-        let failed = |errno| Error::kernel(Operation::Kill, self.display(hierarchy, ""), errno);
         let deadline = Instant::now() + PATIENCE;
         let mut pause = Duration::from_micros(50);
         loop {
-            if processes_below(hierarchy, self.path.as_str()).map_err(failed)?.is_empty() {
+            if self.processes_recursive()?.is_empty() {
                 return Ok(());
             }
             // Frozen processes can not fork, so one pass reaches all of them.
             let frozen = self.freeze_within(FREEZING).is_ok();
-            let killed = kill_below(hierarchy, self.path.as_str()).map_err(failed);
+            let killed = self.asked().try_for_each(|hierarchy| {
+                kill_below(hierarchy, self.path.as_str())
+                    .map_err(|errno| Error::kernel(Operation::Kill, self.display(hierarchy, ""), errno))
+            });
             let thawed = self.thaw_tree();
             killed?;
             thawed?;
@@ -74,7 +83,7 @@ impl Cgroup {
             if Instant::now() > deadline {
                 return Err(Error::plain(
                     Operation::Kill,
-                    self.display(hierarchy, ""),
+                    self.path.to_string(),
                     Kind::Busy,
                     "its processes can neither be frozen nor do they end",
                 ));
