@@ -231,11 +231,11 @@ fn expect(output: &str, part: &str) -> Result<()> {
     Err(Failure::new(format!("`{part}` does not appear in the output")))
 }
 
-/// The command as the reader would type it: without the way through sudo's `env`, and without our long path.
+/// The command as the reader would type it: by sudo, and without our long path.
 fn displayed(command: &Command) -> String {
     let text = process::typed(command);
-    let at = text.find("/rabbitc ").or_else(|| text.ends_with("/rabbitc").then(|| text.len() - 8));
-    at.map_or(text.clone(), |at| format!("sudo {}", &text[at + 1..]))
+    let start = if text.ends_with("/rabbitc") { Some(text.len() - 8) } else { text.find("/rabbitc ") };
+    start.map_or(text.clone(), |at| format!("sudo {}", &text[at + 1..]))
 }
 
 fn title(text: &str) {

@@ -113,15 +113,18 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// A command as a person would type it.
+/// A command as a person would type it: without cargo's toolchain path and without the environment for sudo.
 pub fn typed(command: &Command) -> String {
-    // Which toolchain's cargo it is matters to nobody.
-    let program = match command.get_program() {
-        path if Path::new(path).ends_with("cargo") => OsStr::new("cargo"),
-        other => other,
-    };
-    let words = std::iter::once(program).chain(command.get_args());
-    words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+    let all = std::iter::once(command.get_program()).chain(command.get_args());
+    let mut words: Vec<String> = all.map(|word| word.to_string_lossy().into_owned()).collect();
+    if let Some(path) = words.iter().position(|word| word.starts_with("PATH=")) {
+        let kept = usize::from(words[0] == "sudo");
+        words.drain(kept..=path);
+    }
+    if words[0].ends_with("/cargo") {
+        "cargo".clone_into(&mut words[0]);
+    }
+    words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
 fn quoted(word: &str) -> String {
