@@ -1,1 +1,25 @@
-//! (skeleton)
+//! The OCI runtime as a library: the parent parses everything into a plan, a list of named steps; the child only
+//! runs the list.
+//!
+//! Nothing here prints, exits, reads the environment or depends on working directory, umask or signal state.
+
+pub mod bundle;
+pub mod capability;
+mod error;
+mod exec;
+mod hooks;
+mod id;
+mod init;
+pub mod launch;
+pub mod lifecycle;
+pub mod plan;
+mod remedy;
+pub mod spec;
+pub mod state_dir;
+pub mod sync;
+
+pub use bundle::Bundle;
+pub use error::{Error, ErrorKind, FailedStep, Result};
+pub use exec::{ExecOptions, exec};
+pub use id::ContainerId;
+pub use init::step::StepDescription;

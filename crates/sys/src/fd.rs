@@ -42,3 +42,11 @@ pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the number is open, and by this function's contract nobody else in this process owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
+
+/// Closes a copy that a child made by `clone` inherited. The parent's descriptor stays open; in the child the number
+/// must not be used again, which a program that ends in exec or `_exit` never does.
+pub fn close_copy(descriptor: std::os::fd::BorrowedFd<'_>) {
+    use std::os::fd::AsRawFd;
+    // SAFETY: only this process's descriptor table changes; a failure leaves the copy open, as it was.
+    unsafe { libc::close(descriptor.as_raw_fd()) };
+}

@@ -127,3 +127,11 @@ pub fn set_user(user: u32) -> io::Result<()> {
     let returned = unsafe { libc::syscall(libc::SYS_setresuid, user, user, user) };
     crate::check(returned).map(drop)
 }
+
+/// Writes the working directory's path into `buffer` and returns its length; a directory outside of the root is
+/// told by a path that does not begin with `/` (getcwd(2)). Async-signal-safe.
+pub fn current_directory(buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: pointer and length describe one slice.
+    let returned = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
+    crate::check(returned).map(|length| (length as usize).saturating_sub(1))
+}

@@ -1,0 +1,74 @@
+//! An OCI bundle: a directory that was opened, and its config.json, parsed.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::spec::Spec;
+
+/// The largest config.json that is read: real ones have some ten kilobytes.
+const LARGEST: u64 = 16 << 20;
+
+/// A bundle.
+#[derive(Debug)]
+pub struct Bundle {
+    /// Its directory, absolute, links resolved.
+    pub path: PathBuf,
+    /// Its configuration.
+    pub spec: Spec,
+}
+
+impl Bundle {
+    /// Opens the bundle in `directory`.
+    pub fn open(directory: &Path) -> Result<Bundle> {
+        let path = std::fs::canonicalize(directory)
+            .map_err(|error| Error::at_path("open the bundle", directory, error))?;
+        let spec = read_json::<Spec>(&path.join("config.json"))
+            .map_err(|error| error.with_hint("`rabbitc-runtime spec` writes a config.json to start from"))?;
+        Ok(Bundle { path, spec })
+    }
+}
+
+/// Reads a JSON document; a wrong field is named by its path.
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let file = File::open(path).map_err(|error| Error::at_path("open", path, error))?;
+    let mut text = String::new();
+    file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| Error::at_path("read", path, error))?;
+    if text.len() as u64 > LARGEST {
+        return Err(Error::invalid(
+            format!("`{}`", path.display()),
+            format!("is larger than {LARGEST} bytes"),
+        ));
+    }
+    parse_json(&text).map_err(|error| error.from_field(path.display().to_string()))
+}
+
+/// Parses a JSON document; a wrong field is named by its path.
+pub fn parse_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
+    let mut document = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut document).map_err(|error| {
+        let path = error.path().to_string();
+        Error::invalid(if path == "." { "JSON".to_owned() } else { path }, error.into_inner().to_string())
+    })?;
+    document.end().map_err(|error| Error::invalid("JSON", error.to_string()))?;
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_field_is_named_by_its_path() {
+        let error = parse_json::<Spec>(r#"{"process": {"args": [1]}}"#).expect_err("a number is no string");
+        assert!(error.to_string().starts_with("process.args[0]: "), "{error}");
+    }
+
+    #[test]
+    fn number_that_does_not_fit_is_refused() {
+        let error =
+            parse_json::<Spec>(r#"{"process": {"user": {"uid": 4294967296}}}"#).expect_err("too large");
+        assert!(error.to_string().contains("process.user.uid"), "{error}");
+    }
+}

@@ -1,0 +1,220 @@
+//! Another program in a running container: a second list over the same steps.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+use sys::clone::{CloneRequest, flags};
+use sys::shared::SharedCounters;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::ContainerId;
+use crate::init::step::{Action, Barrier, InitAction, JoinedNamespace, Step};
+use crate::init::{self, Context, Trace};
+use crate::lifecycle::{self, Status, Verb, permits};
+use crate::plan::{always, c_string, init_step, process};
+use crate::spec::{Process, Spec};
+use crate::state_dir::StateRoot;
+use crate::sync::{self, Record};
+
+/// What `exec` is asked for.
+#[derive(Debug, Default)]
+pub struct ExecOptions {
+    /// The process to run, as config.json writes one.
+    pub process: Process,
+    /// Where the other end of its terminal goes; without one it comes back.
+    pub console_socket: Option<OwnedFd>,
+    /// How many descriptors from 3 on it inherits.
+    pub kept_descriptors: u32,
+    /// Whether a paused container is no obstacle: the program then runs when it is resumed.
+    pub ignore_paused: bool,
+}
+
+/// A program that `exec` started.
+#[derive(Debug)]
+pub struct Executed {
+    /// Its pid in the caller's pid namespace.
+    pub pid: i32,
+    /// That process; it is the caller's child.
+    pub pidfd: OwnedFd,
+    /// The controlling end of its terminal, where it has one and it was not sent elsewhere.
+    pub console: Option<OwnedFd>,
+}
+
+/// Starts a program in the namespaces and the cgroup of container `id`.
+pub fn exec(root: &StateRoot, id: &ContainerId, options: ExecOptions) -> Result<Executed> {
+    let view = lifecycle::view(root, id)?;
+    let paused = view.status == Status::Paused && options.ignore_paused;
+    if !permits(view.status, Verb::Exec) && !paused {
+        let reason = format!("container is {}", view.status.name());
+        let error = Error::new(ErrorKind::WrongStatus, format!("exec in `{id}`"), reason);
+        return Err(error.with_hint("only a running container can run more programs"));
+    }
+    let spec: Spec = crate::bundle::read_json(&lifecycle::config_path(&view.record))?;
+    let steps = plan(&spec, &options, view.record.pid)?;
+    let group = lifecycle::cgroup_of(&view.record);
+    let system = |error: std::io::Error| Error::system(format!("exec in `{id}`"), error);
+    let (ours, theirs) = sync::pair().map_err(system)?;
+    let (console_here, console_there) = match options.console_socket {
+        Some(socket) => (None, Some(socket)),
+        None if options.process.terminal => {
+            sync::pair().map(|(here, there)| (Some(here), Some(there))).map_err(system)?
+        }
+        None => (None, None),
+    };
+    // Nobody reads the times; the steps want a place to write them.
+    let counters = SharedCounters::new(steps.len() + 1).map_err(system)?;
+    let trace = Trace { ends: counters.counters(), fail_at: None };
+    let request = CloneRequest { flags: 0, cgroup: None };
+    let console = console_there.as_ref().map(OwnedFd::as_fd);
+    let child = sys::clone::clone(&request, &mut || {
+        sys::fd::close_copy(ours.as_fd());
+        // A process of the container must not be able to attach before the program is its own (CVE-2016-9962).
+        if sys::process::set_dumpable(sys::process::Dumpable::No).is_err() {
+            return init::FAILED;
+        }
+        init::run(&steps, &mut Context::new(theirs.as_fd(), None, console), &trace)
+    })
+    .map_err(|error| crate::remedy::explain_clone(error, 0))?;
+    drop(theirs);
+    drop(console_there);
+    let mut guard = Started { pid: child.pid, pidfd: Some(child.pidfd) };
+    let mut terminal = None;
+    loop {
+        match sync::receive(ours.as_fd()).map_err(|error| system(error.into()))? {
+            Some(Record::Reached { step }) => {
+                let barrier = match steps.get(usize::from(step)).map(|step| &step.action) {
+                    Some(Action::Init(InitAction::Wait(barrier))) => *barrier,
+                    _ => {
+                        return Err(Error::new(
+                            ErrorKind::System,
+                            format!("exec in `{id}`"),
+                            "no barrier of the list",
+                        ));
+                    }
+                };
+                if let (Barrier::HostReady, Some(group)) = (barrier, &group) {
+                    group.join(guard.pid)?;
+                }
+                if let (Barrier::Ready, Some(here)) = (barrier, &console_here) {
+                    terminal = sync::receive_descriptor(here.as_fd()).map_err(system)?;
+                }
+                // A child that died is seen when its end is read.
+                let _ = sync::send(ours.as_fd(), Record::Go { step });
+            }
+            Some(Record::Process { pid }) => guard.follow(pid)?,
+            Some(Record::Failed { step, failure }) => {
+                let index = usize::from(step);
+                let error = crate::remedy::explain_step(&steps[index], index, failure, &view.record.rootfs);
+                return Err(error.in_container(id.as_str()));
+            }
+            Some(Record::Go { .. }) => {}
+            None => break,
+        }
+    }
+    let pid = guard.pid;
+    let pidfd = guard.pidfd.take().expect("taken only here");
+    Ok(Executed { pid, pidfd, console: terminal })
+}
+
+/// A child that is killed and reaped unless it is handed out.
+struct Started {
+    pid: i32,
+    pidfd: Option<OwnedFd>,
+}
+
+impl Started {
+    fn follow(&mut self, pid: i32) -> Result<()> {
+        let system = |error: rustix::io::Errno| Error::system("follow the new process", error);
+        let raw = rustix::process::Pid::from_raw(pid)
+            .ok_or_else(|| Error::new(ErrorKind::System, "follow the new process", "it has no pid here"))?;
+        let pidfd = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()).map_err(system)?;
+        if let Some(intermediate) = self.pidfd.replace(pidfd) {
+            sync::retry(|| waitid(WaitId::PidFd(intermediate.as_fd()), WaitIdOptions::EXITED))
+                .map_err(system)?;
+        }
+        self.pid = pid;
+        Ok(())
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(pidfd) = &self.pidfd {
+            // It may have ended by itself.
+            let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
+            let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+        }
+    }
+}
+
+/// The list: join, fork, become the user, execute.
+fn plan(spec: &Spec, options: &ExecOptions, pid: i32) -> Result<Vec<Step>> {
+    let process = &options.process;
+    let program = process::plan_program(process)?;
+    let mut steps = vec![always(InitAction::Wait(Barrier::HostReady))];
+    steps.push(always(InitAction::NewSession));
+    let namespaces = namespaces_of(pid)?;
+    let own_pids = namespaces.iter().any(|namespace| namespace.flag == flags::NEWPID);
+    let own_users = namespaces.iter().any(|namespace| namespace.flag == flags::NEWUSER);
+    steps.push(always(InitAction::JoinNamespaces { namespaces }));
+    if own_pids {
+        steps.push(always(InitAction::Fork));
+        // The parent of the one that forked: a session of its own again.
+        steps.push(always(InitAction::NewSession));
+    }
+    if own_users {
+        steps.push(always(InitAction::BecomeNamespaceRoot));
+    }
+    if process.terminal {
+        let size = process.console_size.map(|size| (size.height, size.width));
+        steps.push(init_step(InitAction::Console { size, target: None }, "process.terminal"));
+    }
+    let path = c_string(&process.cwd, "process.cwd")?;
+    steps.push(init_step(InitAction::WorkingDirectory { path }, "process.cwd"));
+    steps.push(init_step(
+        InitAction::FindProgram { candidates: program.candidates.clone() },
+        "process.args[0]",
+    ));
+    process::plan_limits(process, &mut steps)?;
+    steps.push(always(InitAction::Wait(Barrier::Ready)));
+    let mut warnings = Vec::new();
+    let filter = match &spec.linux {
+        Some(linux) => crate::plan::seccomp_step(linux, &mut warnings)?,
+        None => None,
+    };
+    let rights = process::plan_rights(process, true, &mut warnings);
+    steps.extend(process::plan_end(process, filter, None, false, options.kept_descriptors, rights, program));
+    Ok(steps)
+}
+
+/// The namespaces of process `pid` that differ from the caller's, the user namespace first.
+fn namespaces_of(pid: i32) -> Result<Vec<JoinedNamespace>> {
+    use std::os::unix::fs::MetadataExt;
+    const FILES: [(&str, u64); 8] = [
+        ("user", flags::NEWUSER),
+        ("cgroup", flags::NEWCGROUP),
+        ("ipc", flags::NEWIPC),
+        ("uts", flags::NEWUTS),
+        ("net", flags::NEWNET),
+        ("pid", flags::NEWPID),
+        ("time", flags::NEWTIME),
+        ("mnt", flags::NEWNS),
+    ];
+    let mut joined = Vec::new();
+    for (name, flag) in FILES {
+        let path = PathBuf::from(format!("/proc/{pid}/ns/{name}"));
+        let file = match std::fs::File::open(&path) {
+            Ok(file) => file,
+            // A kernel without this kind.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && name == "time" => continue,
+            Err(error) => return Err(Error::at_path("open the namespace", &path, error)),
+        };
+        let inode = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+        let own = std::fs::metadata(format!("/proc/self/ns/{name}")).map(inode).ok();
+        if file.metadata().map(inode).ok() != own {
+            joined.push(JoinedNamespace { descriptor: file.into(), flag, name, path });
+        }
+    }
+    Ok(joined)
+}

@@ -1,0 +1,164 @@
+//! Hooks: programs of the caller that run at fixed moments, bounded in time, killed as a group.
+
+use std::ffi::CString;
+use std::io::{Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use sys::clone::{CloneRequest, flags};
+use sys::exec::CStringArray;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::c_string;
+use crate::spec::Hook;
+
+/// In which world a hook runs.
+#[derive(Clone, Copy)]
+pub(crate) enum World<'a> {
+    /// The caller's.
+    Host,
+    /// The namespaces of the process behind this pidfd.
+    Container(BorrowedFd<'a>),
+}
+
+/// Runs `hooks` in order with `state` on their stdin; the first that fails ends it.
+pub(crate) fn run(hooks: &[Hook], list: &str, state: &[u8], world: World<'_>) -> Result<()> {
+    for (index, hook) in hooks.iter().enumerate() {
+        let field = format!("hooks.{list}[{index}]");
+        run_one(hook, &field, state, world)?;
+    }
+    Ok(())
+}
+
+fn run_one(hook: &Hook, field: &str, state: &[u8], world: World<'_>) -> Result<()> {
+    let operation = format!("{field}: run the hook `{}`", hook.path.display());
+    if !hook.path.is_absolute() {
+        return Err(Error::invalid(format!("{field}.path"), "is not an absolute path".to_owned()));
+    }
+    if hook.timeout.is_some_and(|seconds| seconds <= 0) {
+        return Err(Error::invalid(format!("{field}.timeout"), "must be greater than zero".to_owned()));
+    }
+    let strings = |texts: &[String], part: &str| -> Result<Vec<CString>> {
+        texts.iter().map(|text| c_string(text, &format!("{field}.{part}"))).collect()
+    };
+    let path = c_string(&hook.path.to_string_lossy(), field)?;
+    let mut arguments = strings(&hook.args, "args")?;
+    if arguments.is_empty() {
+        arguments.push(path.clone());
+    }
+    let arguments = CStringArray::new(arguments);
+    let environment = CStringArray::new(strings(&hook.env, "env")?);
+    let system = |error: std::io::Error| Error::system(operation.clone(), error);
+
+    let input = state_file(state).map_err(system)?;
+    let (told, teller) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|error| system(error.into()))?;
+    let child = sys::clone::clone(&CloneRequest { flags: 0, cgroup: None }, &mut || {
+        let code = become_hook(&path, &arguments, &environment, input.as_fd(), world);
+        // Best effort: without it the exit status still tells of a failure.
+        let _ = rustix::io::write(&teller, &code.to_ne_bytes());
+        127
+    })
+    .map_err(system)?;
+    drop(input);
+    drop(teller);
+    let mut guard = HookProcess { pid: child.pid, pidfd: child.pidfd, done: false };
+    let deadline = hook.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds as u64));
+    if !ended_by(guard.pidfd.as_fd(), deadline) {
+        let seconds = hook.timeout.unwrap_or_default();
+        return Err(Error::new(
+            ErrorKind::System,
+            operation,
+            format!("did not end within {seconds} seconds"),
+        ));
+    }
+    let status = waitid(WaitId::PidFd(guard.pidfd.as_fd()), WaitIdOptions::EXITED)
+        .map_err(|error| system(error.into()))?;
+    guard.done = true;
+    let mut told = std::fs::File::from(told);
+    let mut errno = [0u8; 4];
+    if told.read_exact(&mut errno).is_ok() {
+        return Err(system(std::io::Error::from_raw_os_error(i32::from_ne_bytes(errno))));
+    }
+    match status.and_then(|status| status.exit_status().map(Ok).or(status.terminating_signal().map(Err))) {
+        Some(Ok(0)) => Ok(()),
+        Some(Ok(code)) => {
+            Err(Error::new(ErrorKind::System, operation, format!("ended with exit code {code}")))
+        }
+        Some(Err(signal)) => {
+            Err(Error::new(ErrorKind::System, operation, format!("was killed by signal {signal}")))
+        }
+        None => Err(Error::new(ErrorKind::System, operation, "ended without a status")),
+    }
+}
+
+/// A hook that runs; dropped before its end, it is killed with all of its group.
+struct HookProcess {
+    pid: i32,
+    pidfd: OwnedFd,
+    done: bool,
+}
+
+impl Drop for HookProcess {
+    fn drop(&mut self) {
+        if let Some(group) = Pid::from_raw(self.pid) {
+            // Best effort: an empty group has nobody left to kill.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        if !self.done {
+            let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+            let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
+        }
+    }
+}
+
+/// In the child: neither allocates nor locks. Returns the errno of what failed.
+fn become_hook(
+    path: &std::ffi::CStr,
+    arguments: &CStringArray,
+    environment: &CStringArray,
+    input: BorrowedFd<'_>,
+    world: World<'_>,
+) -> i32 {
+    let attempt = || -> std::io::Result<()> {
+        rustix::process::setpgid(None, None)?;
+        rustix::stdio::dup2_stdin(input)?;
+        sys::fd::close_on_exec_from(3)?;
+        if let World::Container(pidfd) = world {
+            let kinds = flags::NEWNS | flags::NEWUTS | flags::NEWIPC | flags::NEWNET;
+            sys::namespace::join(pidfd, kinds)?;
+            rustix::process::chdir(c"/")?;
+        }
+        sys::signal::reset_dispositions();
+        sys::signal::unblock_all();
+        Err(sys::exec::execve(path, arguments, environment))
+    };
+    attempt().err().and_then(|error| error.raw_os_error()).unwrap_or(0)
+}
+
+/// The state as a file in memory: a hook may read it at its own pace or not at all, and nobody waits for it.
+fn state_file(state: &[u8]) -> std::io::Result<OwnedFd> {
+    let file = rustix::fs::memfd_create(c"state", rustix::fs::MemfdFlags::CLOEXEC)?;
+    let mut file = std::fs::File::from(file);
+    file.write_all(state)?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+/// Waits for the process's end until `deadline`; says whether it came.
+pub(crate) fn ended_by(pidfd: BorrowedFd<'_>, deadline: Option<Instant>) -> bool {
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = left
+            .map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
+        let mut watched = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+        match poll(&mut watched, timeout.as_ref()) {
+            Ok(0) => return false,
+            Ok(_) => return true,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! Each step in words: its name, its object and why a container needs it. Called only in the parent.
+
+use super::step::{Action, Barrier, HookKind, HostAction, InitAction, Step, StepDescription};
+
+impl Step {
+    /// The step in words; `number` counts from 1.
+    pub(crate) fn describe(&self, number: usize) -> StepDescription {
+        let (side, (name, object, why)) = match &self.action {
+            Action::Host(action) => ("host", host(action)),
+            Action::Init(action) => ("container", init(action)),
+        };
+        StepDescription { number, side, name, object, asked_by: self.asked_by.clone(), why }
+    }
+}
+
+type Words = (String, String, &'static str);
+
+fn words(name: &str, object: impl Into<String>, why: &'static str) -> Words {
+    (name.to_owned(), object.into(), why)
+}
+
+fn quoted(text: impl AsRef<str>) -> String {
+    format!("`{}`", text.as_ref())
+}
+
+fn listed<T>(items: impl IntoIterator<Item = T>) -> String
+where
+    T: AsRef<str>,
+{
+    let items: Vec<String> = items.into_iter().map(|item| item.as_ref().to_owned()).collect();
+    items.join(", ")
+}
+
+fn path(text: &std::ffi::CStr) -> String {
+    quoted(text.to_string_lossy())
+}
+
+fn hook_name(kind: HookKind) -> &'static str {
+    match kind {
+        HookKind::CreateRuntime => "createRuntime",
+        HookKind::CreateContainer => "createContainer",
+        HookKind::StartContainer => "startContainer",
+    }
+}
+
+fn host(action: &HostAction) -> Words {
+    match action {
+        HostAction::ReserveState { directory } => words(
+            "reserve the state directory",
+            quoted(directory.to_string_lossy()),
+            "the intent is on disk before anything exists, so whatever dies half way can be found and undone",
+        ),
+        HostAction::Prepare { name, object, why } => words(name, object.clone(), why),
+        HostAction::CreateCgroup { path } => words(
+            "create the cgroup",
+            quoted(path),
+            "a group of its own lets the kernel count, limit and kill all of the container's processes together",
+        ),
+        HostAction::ApplyLimits { description } => words(
+            "write limits into the cgroup",
+            description.clone(),
+            "limits are in force before the first process of the container runs",
+        ),
+        HostAction::OpenGate => {
+            words("make the start gate", "", "a created container waits at a socket until it is started")
+        }
+        HostAction::Clone { namespaces, into_cgroup } => (
+            "clone the init process".to_owned(),
+            if *into_cgroup {
+                format!("into its cgroup, with new namespaces: {}", listed(namespaces))
+            } else {
+                format!("with new namespaces: {}", listed(namespaces))
+            },
+            "one system call makes the process and its own view of pids, mounts, network, names and queues: \
+             that is the container",
+        ),
+        HostAction::WriteIdMaps { description } => words(
+            "write the id maps",
+            description.clone(),
+            "they say which users outside stand behind the users inside",
+        ),
+        HostAction::JoinCgroup { path } => words(
+            "move init into the cgroup",
+            quoted(path),
+            "from here on everything it starts is counted and limited with it",
+        ),
+        HostAction::SetOomScore { value } => words(
+            "set the out-of-memory score",
+            value.to_string(),
+            "it tells the kernel whom to kill first when memory runs out",
+        ),
+        HostAction::AttachNetwork { object } => words(
+            "attach the network",
+            object.clone(),
+            "a virtual cable: one end in the host's bridge, the other born inside the container",
+        ),
+        HostAction::RunHooks { kind, hooks } => words(
+            &format!("run {} hooks", hook_name(*kind)),
+            listed(hooks.iter().map(|hook| quoted(hook.path.to_string_lossy()))),
+            "programs of the caller take part in the start",
+        ),
+        HostAction::Commit => words(
+            "record the container as made",
+            "",
+            "only what is complete is kept; before this, a failure removes everything",
+        ),
+    }
+}
+
+fn barrier(barrier: Barrier) -> Words {
+    match barrier {
+        Barrier::HostReady => words(
+            "wait for the host's part",
+            "cgroup and id maps",
+            "limits and users must be in place before the child does anything",
+        ),
+        Barrier::Network => words(
+            "wait for the network",
+            "",
+            "the host attaches the cable while the container mounts its file systems",
+        ),
+        Barrier::Hooks(kind) => words(
+            &format!("wait for {} hooks", hook_name(kind)),
+            "",
+            "the specification fixes the moment at which they run",
+        ),
+        Barrier::Ready => words(
+            "report ready",
+            "",
+            "the parent commits, or takes everything back if the child never gets here",
+        ),
+        Barrier::Gate => {
+            words("wait for start", "", "creating and starting are two commands in the OCI's life cycle")
+        }
+    }
+}
+
+fn init(action: &InitAction) -> Words {
+    match action {
+        InitAction::Wait(kind) => barrier(*kind),
+        InitAction::NewSession => {
+            words("start a new session", "", "the container gets no signals meant for the caller's terminal")
+        }
+        InitAction::DieWithParent => words(
+            "die with the parent",
+            "SIGKILL",
+            "a container in the foreground must not outlive the command that shows it",
+        ),
+        InitAction::JoinKeyring { name } => words(
+            "join a new session keyring",
+            path(name),
+            "the kernel keeps keys for processes; those of the host are none of the container's business",
+        ),
+        InitAction::JoinNamespaces { namespaces } => words(
+            "join namespaces",
+            listed(namespaces.iter().map(|one| format!("{} `{}`", one.name, one.path.display()))),
+            "namespaces that exist already are shared with whoever is in them",
+        ),
+        InitAction::Fork => words(
+            "fork into the joined pid namespace",
+            "",
+            "a pid namespace takes in only the children of whoever joins it",
+        ),
+        InitAction::Unshare { names, .. } => words(
+            "unshare namespaces",
+            listed(names),
+            "made after the move into the cgroup, so that this group becomes the container's root group",
+        ),
+        InitAction::TimeOffsets { .. } => {
+            words("set clock offsets", "", "a time namespace shifts the monotonic and boot clocks")
+        }
+        InitAction::BecomeNamespaceRoot => {
+            words("become root of the user namespace", "", "setting up needs that namespace's privileges")
+        }
+        InitAction::Propagation { name, .. } => {
+            words("make all mounts", *name, "no mount of the container may ever show on the host")
+        }
+        InitAction::BindRoot { path: root } => words(
+            "bind the root file system",
+            path(root),
+            "pivot_root wants a mount, and a directory becomes one by being bound",
+        ),
+        InitAction::OverlayRoot(overlay) => words(
+            "mount an overlay as root",
+            overlay.describe(),
+            "reads come from below, writes go into a layer that is thrown away",
+        ),
+        InitAction::Mount(mount) => (
+            format!("mount {}", quoted(mount.kind.file_system.to_string_lossy())),
+            quoted(format!("/{}", mount.target.path.to_string_lossy())),
+            why_mounted(&mount.target.path.to_string_lossy(), &mount.kind.file_system.to_string_lossy()),
+        ),
+        InitAction::Bind(mount) => (
+            format!("bind {}", path(&mount.kind.source)),
+            quoted(format!("/{}", mount.target.path.to_string_lossy())),
+            "a file or directory of the host appears inside",
+        ),
+        InitAction::SetAttributes { target, .. } => words(
+            "change mount attributes",
+            quoted(format!("/{}", target.path.to_string_lossy())),
+            "a mount that had to be writable while it was filled is closed now",
+        ),
+        InitAction::Devices { devices } => words(
+            "make device nodes",
+            listed(devices.iter().map(|device| format!("/{}", device.target.path.to_string_lossy()))),
+            "programs expect these few devices, and get no others",
+        ),
+        InitAction::Links { links } => words(
+            "make standard links",
+            listed(links.iter().map(|link| format!("/{}", link.target.path.to_string_lossy()))),
+            "/dev/stdin and its kin are links into /proc",
+        ),
+        InitAction::Console { .. } => words(
+            "open a terminal",
+            "`/dev/pts/0`",
+            "a terminal of the container's own, whose other end the caller holds",
+        ),
+        InitAction::Mask { targets } => words(
+            "mask paths",
+            listed(targets.iter().map(|target| format!("/{}", target.path.to_string_lossy()))),
+            "parts of /proc and /sys are not namespaced and would show or change the host",
+        ),
+        InitAction::ReadOnlyPaths { targets } => words(
+            "make paths read-only",
+            listed(targets.iter().map(|target| format!("/{}", target.path.to_string_lossy()))),
+            "parts of /proc would change the host if they could be written",
+        ),
+        InitAction::PivotRoot => words(
+            "pivot_root",
+            "",
+            "the container's root becomes `/` and the host's tree is cut off: unlike chroot, there is no way back",
+        ),
+        InitAction::RootAttributes { .. } => {
+            words("make the root read-only", "`/`", "nothing in the root file system can be changed")
+        }
+        InitAction::RootPropagation { name, .. } => {
+            words("set the root's propagation", name.clone(), "it says whether later mounts travel")
+        }
+        InitAction::Sysctls { values } => words(
+            "set kernel parameters",
+            listed(values.iter().map(|one| one.name.clone())),
+            "those that are namespaced can differ from the host's",
+        ),
+        InitAction::Hostname { name } => {
+            words("set the host name", path(name), "the uts namespace has a name of its own")
+        }
+        InitAction::Domainname { name } => {
+            words("set the domain name", path(name), "the uts namespace has a domain of its own")
+        }
+        InitAction::ConfigureNetwork(program) => words(
+            "configure the network",
+            program.description.clone(),
+            "a new network namespace is empty: loopback is down, there is no address and no route",
+        ),
+        InitAction::ResourceLimits { limits } => words(
+            "set resource limits",
+            listed(limits.iter().map(|(_, _, name)| name.clone())),
+            "limits of single processes, as ulimit shows them",
+        ),
+        InitAction::Scheduler(_) => {
+            words("set the scheduler", "", "the program's place in the queue for the processor")
+        }
+        InitAction::IoPriority { .. } => {
+            words("set the I/O priority", "", "the program's place in the queue for disks")
+        }
+        InitAction::CpuAffinity { text, .. } => {
+            words("set CPU affinity", text.clone(), "the processors it may run on")
+        }
+        InitAction::Personality { .. } => {
+            words("set the personality", "", "what machine the kernel pretends to be")
+        }
+        InitAction::FindProgram { candidates } => words(
+            "find the program",
+            listed(candidates.iter().map(|candidate| path(candidate))),
+            "a program that is missing is told before the container counts as made",
+        ),
+        InitAction::Umask { mask } => {
+            words("set the umask", format!("{mask:04o}"), "the mode bits new files lack")
+        }
+        InitAction::WorkingDirectory { path: directory } => words(
+            "enter the working directory",
+            path(directory),
+            "by then the root is the container's, so the path is too",
+        ),
+        InitAction::BoundingSet { kept, .. } => words(
+            "shrink the capability bounding set",
+            format!("to {kept} capabilities"),
+            "what is not in it can't be regained, not even by a set-user-ID program",
+        ),
+        InitAction::Credentials { uid, gid, .. } => {
+            words("change user and group", format!("{uid}:{gid}"), "the program runs as its own user")
+        }
+        InitAction::Capabilities { effective, .. } => words(
+            "set capabilities",
+            format!("{} effective", effective.count_ones()),
+            "root is split into capabilities; a container keeps the few that programs use",
+        ),
+        InitAction::NoNewPrivileges => {
+            words("set no_new_privs", "", "no exec can give more rights than the process has now")
+        }
+        InitAction::OpenLabel { path: file } => words(
+            "open the label file",
+            path(file),
+            "opened on the host's own procfs, before the container's is in place",
+        ),
+        InitAction::WriteLabel { label } => words(
+            "set the security label",
+            path(label),
+            "the kernel's security module confines the program by it",
+        ),
+        InitAction::Seccomp { instructions, .. } => words(
+            "install the seccomp filter",
+            format!("{} instructions", instructions.len()),
+            "system calls that containers do not need are refused, and with them the kernel's rarely tested corners",
+        ),
+        InitAction::CloseDescriptors { .. } => {
+            words("mark descriptors close-on-exec", "", "no open file of the runtime may reach the container")
+        }
+        InitAction::Execute { candidates, .. } => (
+            "execute the program".to_owned(),
+            candidates.first().map(|first| path(first)).unwrap_or_default(),
+            "the child becomes the container's program, as pid 1 of its world",
+        ),
+    }
+}
+
+fn why_mounted(target: &str, file_system: &str) -> &'static str {
+    match (target, file_system) {
+        ("proc", _) | (_, "proc") => {
+            "ps and many programs read it; mounted here it shows this pid namespace alone"
+        }
+        ("sys", _) | (_, "sysfs") => {
+            "the kernel's view of devices, read-only, with this network namespace's interfaces"
+        }
+        ("dev", _) => "a fresh directory for the few device nodes that a container gets",
+        ("dev/pts", _) | (_, "devpts") => "terminals of its own: the host's can't be seen",
+        ("dev/shm", _) => "POSIX shared memory, private and limited in size",
+        ("dev/mqueue", _) | (_, "mqueue") => "POSIX message queues of this ipc namespace",
+        (_, "cgroup" | "cgroup2") => "the container sees its own cgroup as the root of all",
+        (_, "tmpfs") => "scratch space in memory that goes with the container",
+        _ => "a file system that the configuration asks for",
+    }
+}

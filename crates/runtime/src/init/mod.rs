@@ -1,0 +1,229 @@
+//! The only code that runs between clone and exec: a loop over the plan's steps.
+//!
+//! It never allocates, locks, formats or logs, as the parent may have had many threads; what fails is told as a
+//! step, a call and an errno.
+
+mod console;
+pub(crate) mod describe;
+pub(crate) mod failure;
+mod mount;
+mod network;
+mod process;
+pub(crate) mod step;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::io::Errno;
+
+use self::failure::{Call, During, Failure, Outcome};
+use self::step::{Action, Barrier, InitAction, Step};
+use crate::sync::{self, Record};
+
+/// Exit code of an init process that failed before its program ran; the parent renders the reason.
+pub(crate) const FAILED: i32 = 125;
+
+/// What the steps share while they run.
+pub(crate) struct Context<'a> {
+    /// The socket to the parent.
+    sync: BorrowedFd<'a>,
+    /// The listening socket of the start gate, where the plan has one.
+    gate: Option<BorrowedFd<'a>>,
+    /// Where the terminal's other end goes.
+    console: Option<BorrowedFd<'a>>,
+    /// The caller that opened the gate: from then on, failures go there.
+    starter: Option<OwnedFd>,
+    /// The mount that is or becomes the root.
+    root: Option<OwnedFd>,
+    /// A label file that was opened while the host's procfs was in reach.
+    label: Option<OwnedFd>,
+    /// Which candidate of the program's paths exists.
+    program: usize,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(
+        sync: BorrowedFd<'a>,
+        gate: Option<BorrowedFd<'a>>,
+        console: Option<BorrowedFd<'a>>,
+    ) -> Context<'a> {
+        Context { sync, gate, console, starter: None, root: None, label: None, program: 0 }
+    }
+
+    fn root(&self) -> Result<BorrowedFd<'_>, Failure> {
+        self.root.as_ref().map(OwnedFd::as_fd).ok_or(Failure {
+            call: Call::Open,
+            errno: Errno::BADF.raw_os_error(),
+            item: 0,
+        })
+    }
+
+    /// Where records go and come from now.
+    fn peer(&self) -> BorrowedFd<'_> {
+        self.starter.as_ref().map_or(self.sync, OwnedFd::as_fd)
+    }
+}
+
+/// Where the child stores when each step ended, and which steps must fail for a test.
+pub(crate) struct Trace<'a> {
+    /// Nanoseconds of the monotonic clock, one for each step of the plan, then one for the child's beginning.
+    pub(crate) ends: &'a [AtomicU64],
+    /// The step that fails before it runs, for fault-injection tests.
+    pub(crate) fail_at: Option<usize>,
+}
+
+/// Runs the plan's init steps; returns only if one failed, after it has told the parent.
+pub(crate) fn run(steps: &[Step], context: &mut Context<'_>, trace: &Trace<'_>) -> i32 {
+    if let Some(begun) = trace.ends.get(steps.len()) {
+        begun.store(sys::process::monotonic_nanoseconds(), Ordering::Relaxed);
+    }
+    run_from(0, steps, context, trace)
+}
+
+fn run_from(first: usize, steps: &[Step], context: &mut Context<'_>, trace: &Trace<'_>) -> i32 {
+    for (number, step) in steps.iter().enumerate().skip(first) {
+        let Action::Init(action) = &step.action else { continue };
+        if matches!(action, InitAction::Fork) && trace.fail_at != Some(number) {
+            return fork(number, steps, context, trace);
+        }
+        let outcome = if trace.fail_at == Some(number) {
+            Err(Failure { call: Call::Injected, errno: Errno::IO.raw_os_error(), item: 0 })
+        } else {
+            if let (InitAction::Execute { .. }, Some(end)) = (action, trace.ends.get(number)) {
+                // A successful exec never comes back to say when.
+                end.store(sys::process::monotonic_nanoseconds(), Ordering::Relaxed);
+            }
+            run_step(action, number as u16, context)
+        };
+        if let Err(failure) = outcome {
+            // A peer that is gone cannot be told; the exit status says the rest.
+            let _ = sync::send(context.peer(), Record::Failed { step: number as u16, failure });
+            return FAILED;
+        }
+        if let Some(end) = trace.ends.get(number) {
+            end.store(sys::process::monotonic_nanoseconds(), Ordering::Relaxed);
+        }
+    }
+    FAILED
+}
+
+/// Goes on in a child of this process's parent, which thereby is in the joined pid namespace; this process ends.
+fn fork(number: usize, steps: &[Step], context: &mut Context<'_>, trace: &Trace<'_>) -> i32 {
+    let request = sys::clone::CloneRequest { flags: sys::clone::flags::PARENT, cgroup: None };
+    let socket = context.sync;
+    let made = sys::clone::clone(&request, &mut || run_from(number + 1, steps, context, trace));
+    let record = match made {
+        Ok(child) => Record::Process { pid: child.pid },
+        Err(error) => {
+            let errno = error.raw_os_error().unwrap_or(0);
+            Record::Failed { step: number as u16, failure: Failure { call: Call::Clone, errno, item: 0 } }
+        }
+    };
+    match sync::send(socket, record) {
+        Ok(()) => 0,
+        Err(_) => FAILED,
+    }
+}
+
+fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outcome {
+    match action {
+        InitAction::Wait(Barrier::Gate) => wait_at_gate(context),
+        InitAction::Wait(_) => wait(number, context),
+        InitAction::NewSession => process::new_session(),
+        InitAction::DieWithParent => process::die_with_parent(context),
+        InitAction::JoinKeyring { name } => process::join_keyring(name),
+        InitAction::JoinNamespaces { namespaces } => process::join_namespaces(context, namespaces),
+        // Done by the loop, as the rest of the list runs in the new process.
+        InitAction::Fork => Ok(()),
+        InitAction::Unshare { flags, .. } => sys::namespace::unshare(*flags).during(Call::Unshare),
+        InitAction::TimeOffsets { text } => process::write_file(c"/proc/self/timens_offsets", text),
+        InitAction::BecomeNamespaceRoot => process::become_namespace_root(),
+        InitAction::Propagation { flags, .. } => sys::mount::change(c"/", *flags).during(Call::Mount),
+        InitAction::BindRoot { path } => mount::bind_root(context, path),
+        InitAction::OverlayRoot(overlay) => mount::overlay_root(context, overlay),
+        InitAction::Mount(plan) => mount::mount(context, plan),
+        InitAction::Bind(plan) => mount::bind(context, plan),
+        InitAction::SetAttributes { target, set, clear } => {
+            mount::change_attributes(context, target, *set, *clear)
+        }
+        InitAction::Devices { devices } => mount::devices(context, devices),
+        InitAction::Links { links } => mount::links(context, links),
+        InitAction::Console { size, target } => console::open(context, *size, target.as_ref()),
+        InitAction::Mask { targets } => mount::mask(context, targets),
+        InitAction::ReadOnlyPaths { targets } => mount::read_only_paths(context, targets),
+        InitAction::PivotRoot => mount::pivot(context),
+        InitAction::RootAttributes { set } => {
+            let change = sys::mount::Attributes { set: *set, ..Default::default() };
+            sys::mount::set_attributes(context.root()?, change, sys::mount::Reach::Mount)
+                .during(Call::MountSetattr)
+        }
+        InitAction::RootPropagation { flags, .. } => mount::set_propagation(context.root()?, *flags),
+        InitAction::Sysctls { values } => process::sysctls(context, values),
+        InitAction::Hostname { name } => {
+            rustix::system::sethostname(name.to_bytes()).during(Call::Sethostname)
+        }
+        InitAction::Domainname { name } => {
+            rustix::system::setdomainname(name.to_bytes()).during(Call::Setdomainname)
+        }
+        InitAction::ConfigureNetwork(program) => network::configure(program),
+        InitAction::ResourceLimits { limits } => process::resource_limits(limits),
+        InitAction::Scheduler(scheduling) => sys::scheduling::set(scheduling).during(Call::SchedSetattr),
+        InitAction::IoPriority { class, level } => {
+            sys::scheduling::set_io_priority(*class, *level).during(Call::IoprioSet)
+        }
+        InitAction::CpuAffinity { cpus, .. } => {
+            rustix::thread::sched_setaffinity(None, cpus).during(Call::SchedSetaffinity)
+        }
+        InitAction::Personality { persona } => {
+            sys::process::set_personality(*persona).during(Call::Personality)
+        }
+        InitAction::FindProgram { candidates } => process::find_program(context, candidates),
+        InitAction::Umask { mask } => {
+            rustix::process::umask(rustix::fs::Mode::from_raw_mode(*mask));
+            Ok(())
+        }
+        InitAction::WorkingDirectory { path } => process::working_directory(path),
+        InitAction::BoundingSet { drop, .. } => process::bounding_set(drop),
+        InitAction::Credentials { uid, gid, groups } => process::credentials(*uid, *gid, groups.as_deref()),
+        InitAction::Capabilities { effective, permitted, inheritable, ambient } => {
+            process::capabilities(*effective, *permitted, *inheritable, ambient)
+        }
+        InitAction::NoNewPrivileges => rustix::thread::set_no_new_privs(true).during(Call::Prctl),
+        InitAction::OpenLabel { path } => process::open_label(context, path),
+        InitAction::WriteLabel { label } => process::write_label(context, label),
+        InitAction::Seccomp { instructions, flags } => {
+            sys::seccomp::install(instructions, *flags).during(Call::Seccomp).map(drop)
+        }
+        InitAction::CloseDescriptors { keep } => process::close_descriptors(*keep),
+        InitAction::Execute { candidates, arguments, environment } => {
+            process::execute(context, candidates, arguments, environment)
+        }
+    }
+}
+
+fn ended() -> Failure {
+    Failure { call: Call::Receive, errno: Errno::CONNABORTED.raw_os_error(), item: 0 }
+}
+
+/// Tells the parent that this barrier is reached, and waits until it is open.
+fn wait(number: u16, context: &mut Context<'_>) -> Outcome {
+    sync::send(context.peer(), Record::Reached { step: number }).during(Call::Send)?;
+    match sync::receive(context.peer()).during(Call::Receive)? {
+        Some(Record::Go { step }) if step == number => Ok(()),
+        _ => Err(ended()),
+    }
+}
+
+/// Waits until somebody calls `start`. A caller that connects and goes away (a look at the state, a `start` that
+/// was killed) changes nothing.
+fn wait_at_gate(context: &mut Context<'_>) -> Outcome {
+    let gate = context.gate.ok_or_else(ended)?;
+    loop {
+        let flags = rustix::net::SocketFlags::CLOEXEC;
+        let caller = sync::retry(|| rustix::net::accept_with(gate, flags)).during(Call::Accept)?;
+        if let Ok(Some(Record::Go { .. })) = sync::receive(caller.as_fd()) {
+            context.starter = Some(caller);
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! The child's mounts: every path inside the container is resolved inside its root and used as a descriptor.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
+};
+use sys::mount::{Attributes, Reach, attribute, set_attributes};
+
+use super::Context;
+use super::failure::{Call, During, Failure, Outcome};
+use super::step::{DeviceNode, Link};
+use crate::plan::mounts::{Bind, FileSystem, MountPlan, OverlayRoot, Target, TargetKind};
+
+const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
+
+/// Opens a path inside the container's root, links resolved inside it, and nothing beyond it reachable.
+pub(super) fn open_inside(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    // EAGAIN: a rename or mount elsewhere raced with a `..`; the kernel asks to try again (openat2(2)).
+    for _ in 0..64 {
+        match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), INSIDE) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            other => return other,
+        }
+    }
+    Err(Errno::AGAIN)
+}
+
+/// Opens the target, making what is missing of it.
+fn open_target(root: BorrowedFd<'_>, target: &Target) -> Result<OwnedFd, Failure> {
+    match open_inside(root, &target.path, OFlags::PATH) {
+        Err(Errno::NOENT) => make_target(root, target),
+        other => other.during(Call::Open),
+    }
+}
+
+fn make_target(root: BorrowedFd<'_>, target: &Target) -> Result<OwnedFd, Failure> {
+    let last = target.levels.len().saturating_sub(1);
+    for (index, (parent, name)) in target.levels.iter().enumerate() {
+        let parent = open_inside(root, parent, OFlags::PATH | OFlags::DIRECTORY).during(Call::Open)?;
+        let made = if index == last && target.kind == TargetKind::File {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(&parent, name.as_c_str(), flags, Mode::from_raw_mode(0o644)).map(drop)
+        } else {
+            rustix::fs::mkdirat(&parent, name.as_c_str(), Mode::from_raw_mode(0o755))
+        };
+        match made {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).during(Call::Mkdir),
+        }
+    }
+    open_inside(root, &target.path, OFlags::PATH).during(Call::Open)
+}
+
+fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Outcome {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount, c"", target, c"", flags).during(Call::MoveMount)
+}
+
+fn clone_tree(directory: BorrowedFd<'_>, path: &CStr, recursive: bool) -> rustix::io::Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if path.is_empty() {
+        flags |= OpenTreeFlags::AT_EMPTY_PATH;
+    }
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    open_tree(directory, path, flags)
+}
+
+/// Binds the root directory onto itself, as `pivot_root` wants a mount.
+pub(super) fn bind_root(context: &mut Context<'_>, path: &CStr) -> Outcome {
+    let tree = clone_tree(CWD, path, true).during(Call::OpenTree)?;
+    let target =
+        rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .during(Call::Open)?;
+    attach(tree.as_fd(), target.as_fd())?;
+    context.root = Some(tree);
+    Ok(())
+}
+
+/// A new instance of a file system, not attached anywhere yet.
+fn make_file_system(
+    file_system: &CStr,
+    source: &CStr,
+    parameters: &[(std::ffi::CString, Option<std::ffi::CString>)],
+    attributes: Attributes,
+) -> Result<OwnedFd, Failure> {
+    let opened = fsopen(file_system, FsOpenFlags::FSOPEN_CLOEXEC).during(Call::Fsopen)?;
+    fsconfig_set_string(opened.as_fd(), c"source", source).during(Call::Fsconfig)?;
+    for (item, (key, value)) in parameters.iter().enumerate() {
+        match value {
+            Some(value) => fsconfig_set_string(opened.as_fd(), key.as_c_str(), value.as_c_str()),
+            None => fsconfig_set_flag(opened.as_fd(), key.as_c_str()),
+        }
+        .during_item(Call::Fsconfig, item)?;
+    }
+    create(opened.as_fd(), attributes)
+}
+
+fn create(opened: BorrowedFd<'_>, attributes: Attributes) -> Result<OwnedFd, Failure> {
+    fsconfig_create(opened).during(Call::Fsconfig)?;
+    let bits = MountAttrFlags::from_bits_retain(attributes.set as u32);
+    fsmount(opened, FsMountFlags::FSMOUNT_CLOEXEC, bits).during(Call::Fsmount)
+}
+
+/// Mounts a throw-away overlay and makes it the root.
+pub(super) fn overlay_root(context: &mut Context<'_>, overlay: &OverlayRoot) -> Outcome {
+    let open_lower = |path: &CStr| {
+        rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .during(Call::Open)
+    };
+    // Before anything is attached, so that no lower path can lead into what is made here.
+    let lower = open_lower(&overlay.lower)?;
+    let scratch = {
+        let opened = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).during(Call::Fsopen)?;
+        fsconfig_set_string(opened.as_fd(), c"mode", c"0700").during(Call::Fsconfig)?;
+        create(opened.as_fd(), Attributes::default())?
+    };
+    let place = open_lower(&overlay.scratch)?;
+    attach(scratch.as_fd(), place.as_fd())?;
+    let root = overlay_over(scratch.as_fd(), lower.as_fd(), 0, overlay.user_namespace)?;
+    rustix::fs::mkdirat(&scratch, c"merged", Mode::from_raw_mode(0o755)).during(Call::Mkdir)?;
+    let merged = rustix::fs::openat(&scratch, c"merged", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .during(Call::Open)?;
+    attach(root.as_fd(), merged.as_fd())?;
+    for (index, (path, target)) in overlay.submounts.iter().enumerate() {
+        let lower = open_lower(path)?;
+        let mount = overlay_over(scratch.as_fd(), lower.as_fd(), index + 1, overlay.user_namespace)?;
+        let target = open_target(root.as_fd(), target)?;
+        attach(mount.as_fd(), target.as_fd())?;
+    }
+    context.root = Some(root);
+    Ok(())
+}
+
+/// One overlay with its upper and work directories in `scratch`.
+fn overlay_over(
+    scratch: BorrowedFd<'_>,
+    lower: BorrowedFd<'_>,
+    number: usize,
+    user_namespace: bool,
+) -> Result<OwnedFd, Failure> {
+    let make = |letter: u8| -> Result<OwnedFd, Failure> {
+        let mut name = Digits::after(&[letter], number);
+        let name = name.c_str();
+        rustix::fs::mkdirat(scratch, name, Mode::from_raw_mode(0o755)).during(Call::Mkdir)?;
+        rustix::fs::openat(scratch, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .during(Call::Open)
+    };
+    let (upper, work) = (make(b'u')?, make(b'w')?);
+    // The merged root shows the owner and mode of the upper directory.
+    let below = rustix::fs::fstat(lower).during(Call::Stat)?;
+    let (uid, gid) = (rustix::fs::Uid::from_raw(below.st_uid), rustix::fs::Gid::from_raw(below.st_gid));
+    rustix::fs::fchown(&upper, Some(uid), Some(gid)).during(Call::Chown)?;
+    rustix::fs::fchmod(&upper, Mode::from_raw_mode(below.st_mode & 0o7777)).during(Call::Chmod)?;
+    let opened = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).during(Call::Fsopen)?;
+    fsconfig_set_string(opened.as_fd(), c"source", c"overlay").during(Call::Fsconfig)?;
+    // Through /proc, as a path of any length and with any character then fits the option.
+    for (key, directory) in [(c"lowerdir", lower), (c"upperdir", upper.as_fd()), (c"workdir", work.as_fd())] {
+        let mut path = Digits::after(b"/proc/self/fd/", directory.as_raw_fd() as usize);
+        fsconfig_set_string(opened.as_fd(), key, path.c_str()).during(Call::Fsconfig)?;
+    }
+    if user_namespace {
+        fsconfig_set_flag(opened.as_fd(), c"userxattr").during(Call::Fsconfig)?;
+    }
+    create(opened.as_fd(), Attributes::default())
+}
+
+/// A short text that ends in a number, without allocation.
+struct Digits {
+    bytes: [u8; 40],
+    length: usize,
+}
+
+impl Digits {
+    fn after(prefix: &[u8], mut number: usize) -> Digits {
+        let mut bytes = [0u8; 40];
+        bytes[..prefix.len()].copy_from_slice(prefix);
+        let mut digits = [0u8; 20];
+        let mut count = 0;
+        loop {
+            digits[count] = b'0' + (number % 10) as u8;
+            number /= 10;
+            count += 1;
+            if number == 0 {
+                break;
+            }
+        }
+        for index in 0..count {
+            bytes[prefix.len() + index] = digits[count - 1 - index];
+        }
+        Digits { bytes, length: prefix.len() + count }
+    }
+
+    fn c_str(&mut self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes[..=self.length]).unwrap_or(c"")
+    }
+}
+
+/// Mounts a new file system at its target.
+pub(super) fn mount(context: &mut Context<'_>, plan: &MountPlan<FileSystem>) -> Outcome {
+    let root = context.root()?;
+    let mount =
+        make_file_system(&plan.kind.file_system, &plan.kind.source, &plan.kind.parameters, plan.attributes)?;
+    let target = open_target(root, &plan.target)?;
+    finish(mount.as_fd(), target.as_fd(), Attributes::default(), plan.recursive, plan.propagation)
+}
+
+/// Binds something of the host at its target.
+pub(super) fn bind(context: &mut Context<'_>, plan: &MountPlan<Bind>) -> Outcome {
+    let root = context.root()?;
+    let tree = clone_tree(CWD, &plan.kind.source, plan.kind.recursive).during(Call::OpenTree)?;
+    let target = open_target(root, &plan.target)?;
+    finish(tree.as_fd(), target.as_fd(), plan.attributes, plan.recursive, plan.propagation)
+}
+
+/// Attributes first, while nobody can see the mount; then it is attached.
+fn finish(
+    mount: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    attributes: Attributes,
+    recursive: Attributes,
+    propagation: u64,
+) -> Outcome {
+    if recursive != Attributes::default() {
+        set_attributes(mount, recursive, Reach::Tree).during(Call::MountSetattr)?;
+    }
+    if attributes != Attributes::default() {
+        set_attributes(mount, attributes, Reach::Mount).during(Call::MountSetattr)?;
+    }
+    attach(mount, target)?;
+    if propagation != 0 {
+        set_propagation(mount, propagation)?;
+    }
+    Ok(())
+}
+
+const MS_REC: u64 = 1 << 14;
+
+/// Sets the propagation of the mount behind a descriptor.
+pub(super) fn set_propagation(mount: BorrowedFd<'_>, flags: u64) -> Outcome {
+    let reach = if flags & MS_REC == 0 { Reach::Mount } else { Reach::Tree };
+    let change = Attributes { propagation: flags & !MS_REC, ..Attributes::default() };
+    set_attributes(mount, change, reach).during(Call::MountSetattr)
+}
+
+/// Changes attributes of what is mounted at a target.
+pub(super) fn change_attributes(context: &mut Context<'_>, target: &Target, set: u64, clear: u64) -> Outcome {
+    let mount = open_inside(context.root()?, &target.path, OFlags::PATH).during(Call::Open)?;
+    let change = Attributes { set, clear, propagation: 0 };
+    set_attributes(mount.as_fd(), change, Reach::Mount).during(Call::MountSetattr)
+}
+
+/// Makes device nodes, or binds the host's where none can be made.
+pub(super) fn devices(context: &mut Context<'_>, devices: &[DeviceNode]) -> Outcome {
+    let root = context.root()?;
+    for (item, device) in devices.iter().enumerate() {
+        let result = if device.bind { bind_device(root, device) } else { make_device(root, device) };
+        result.map_err(|failure| Failure { item: item as u32, ..failure })?;
+    }
+    Ok(())
+}
+
+fn make_device(root: BorrowedFd<'_>, device: &DeviceNode) -> Outcome {
+    let Some((parent, name)) = device.target.levels.last() else { return Ok(()) };
+    let parent = match open_inside(root, parent, OFlags::PATH | OFlags::DIRECTORY) {
+        Err(Errno::NOENT) => make_parent(root, &device.target)?,
+        other => other.during(Call::Open)?,
+    };
+    let mode = Mode::from_raw_mode(device.mode);
+    match rustix::fs::mknodat(&parent, name.as_c_str(), device.file_type, mode, device.device) {
+        Ok(()) => {}
+        // A node that is there already serves if it is the right one; anything else there is refused.
+        Err(Errno::EXIST) => {
+            let found =
+                rustix::fs::statat(&parent, name.as_c_str(), AtFlags::SYMLINK_NOFOLLOW).during(Call::Stat)?;
+            let same = FileType::from_raw_mode(found.st_mode) == device.file_type
+                && (device.file_type == FileType::Fifo || found.st_rdev == device.device);
+            return if same { Ok(()) } else { Err(Errno::EXIST).during(Call::Mknod) };
+        }
+        Err(errno) => return Err(errno).during(Call::Mknod),
+    }
+    // The umask does not apply to what the configuration says.
+    let node = rustix::fs::openat(
+        &parent,
+        name.as_c_str(),
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .during(Call::Open)?;
+    let found = rustix::fs::fstat(&node).during(Call::Stat)?;
+    if found.st_mode & 0o7777 != device.mode {
+        // Not by descriptor, as fchmod refuses O_PATH ones; the directory is ours and nobody else runs yet.
+        rustix::fs::chmodat(&parent, name.as_c_str(), mode, AtFlags::empty()).during(Call::Chmod)?;
+    }
+    if device.uid != 0 || device.gid != 0 {
+        let (uid, gid) = (rustix::fs::Uid::from_raw(device.uid), rustix::fs::Gid::from_raw(device.gid));
+        rustix::fs::chownat(&parent, name.as_c_str(), Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .during(Call::Chown)?;
+    }
+    Ok(())
+}
+
+fn make_parent(root: BorrowedFd<'_>, target: &Target) -> Result<OwnedFd, Failure> {
+    let mut last = None;
+    for (parent, name) in &target.levels[..target.levels.len().saturating_sub(1)] {
+        let directory = open_inside(root, parent, OFlags::PATH | OFlags::DIRECTORY).during(Call::Open)?;
+        match rustix::fs::mkdirat(&directory, name.as_c_str(), Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).during(Call::Mkdir),
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        last =
+            Some(rustix::fs::openat(&directory, name.as_c_str(), flags, Mode::empty()).during(Call::Open)?);
+    }
+    last.ok_or(Errno::NOENT).during(Call::Open)
+}
+
+fn bind_device(root: BorrowedFd<'_>, device: &DeviceNode) -> Outcome {
+    let tree = clone_tree(CWD, &device.host, false).during(Call::OpenTree)?;
+    let target = open_target(root, &device.target)?;
+    attach(tree.as_fd(), target.as_fd())
+}
+
+/// Makes symbolic links; one that is there stays.
+pub(super) fn links(context: &mut Context<'_>, links: &[Link]) -> Outcome {
+    let root = context.root()?;
+    for (item, link) in links.iter().enumerate() {
+        let Some((parent, name)) = link.target.levels.last() else { continue };
+        let parent = match open_inside(root, parent, OFlags::PATH | OFlags::DIRECTORY) {
+            // No /dev at all: then nobody looks for its links either.
+            Err(Errno::NOENT) => continue,
+            other => other.during_item(Call::Open, item)?,
+        };
+        match rustix::fs::symlinkat(link.text.as_c_str(), &parent, name.as_c_str()) {
+            Ok(()) | Err(Errno::EXIST | Errno::ROFS) => {}
+            Err(errno) => return Err(errno).during_item(Call::Symlink, item),
+        }
+    }
+    Ok(())
+}
+
+/// Hides each target that exists: files behind the null device, directories behind one empty read-only tmpfs.
+pub(super) fn mask(context: &mut Context<'_>, targets: &[Target]) -> Outcome {
+    let root = context.root()?;
+    let mut empty: Option<OwnedFd> = None;
+    let mut null: Option<OwnedFd> = None;
+    for (item, target) in targets.iter().enumerate() {
+        let found = match open_inside(root, &target.path, OFlags::PATH) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => continue,
+            other => other.during_item(Call::Open, item)?,
+        };
+        let status = rustix::fs::fstat(&found).during_item(Call::Stat, item)?;
+        let cover = if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
+            match &empty {
+                Some(first) => clone_tree(first.as_fd(), c"", false).during_item(Call::OpenTree, item)?,
+                None => {
+                    let opened = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).during(Call::Fsopen)?;
+                    fsconfig_set_string(opened.as_fd(), c"mode", c"0755").during(Call::Fsconfig)?;
+                    fsconfig_set_string(opened.as_fd(), c"nr_inodes", c"2").during(Call::Fsconfig)?;
+                    let set = attribute::RDONLY | attribute::NOSUID | attribute::NODEV | attribute::NOEXEC;
+                    create(opened.as_fd(), Attributes { set, ..Attributes::default() })?
+                }
+            }
+        } else {
+            if null.is_none() {
+                null = Some(host_null()?);
+            }
+            clone_tree(null.as_ref().expect("just opened").as_fd(), c"", false)
+                .during_item(Call::OpenTree, item)?
+        };
+        attach(cover.as_fd(), found.as_fd()).map_err(|failure| Failure { item: item as u32, ..failure })?;
+        if empty.is_none() && FileType::from_raw_mode(status.st_mode) == FileType::Directory {
+            empty = Some(cover);
+        }
+    }
+    Ok(())
+}
+
+/// The host's null device, checked: an image's `/dev/null` could be anything (CVE-2025-31133).
+fn host_null() -> Result<OwnedFd, Failure> {
+    let null = rustix::fs::openat(
+        CWD,
+        c"/dev/null",
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .during(Call::Open)?;
+    let status = rustix::fs::fstat(&null).during(Call::Stat)?;
+    let right = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice
+        && status.st_rdev == rustix::fs::makedev(1, 3);
+    if right { Ok(null) } else { Err(Errno::NODEV).during(Call::Stat) }
+}
+
+/// Binds each target that exists onto itself, read-only.
+pub(super) fn read_only_paths(context: &mut Context<'_>, targets: &[Target]) -> Outcome {
+    let root = context.root()?;
+    for (item, target) in targets.iter().enumerate() {
+        let found = match open_inside(root, &target.path, OFlags::PATH) {
+            Err(Errno::NOENT | Errno::NOTDIR) => continue,
+            other => other.during_item(Call::Open, item)?,
+        };
+        let tree = clone_tree(found.as_fd(), c"", true).during_item(Call::OpenTree, item)?;
+        let change = Attributes { set: attribute::RDONLY, ..Attributes::default() };
+        set_attributes(tree.as_fd(), change, Reach::Tree).during_item(Call::MountSetattr, item)?;
+        attach(tree.as_fd(), found.as_fd()).map_err(|failure| Failure { item: item as u32, ..failure })?;
+    }
+    Ok(())
+}
+
+/// Makes the container's root the root, and lets go of the host's tree.
+pub(super) fn pivot(context: &mut Context<'_>) -> Outcome {
+    rustix::process::fchdir(context.root()?).during(Call::Chdir)?;
+    sys::mount::pivot_root_here().during(Call::PivotRoot)?;
+    // The old root now lies on top of the new one; nothing of it is in use here.
+    unmount(c".", UnmountFlags::DETACH).during(Call::Umount)?;
+    rustix::process::chdir(c"/").during(Call::Chdir)
+}
+
+/// Binds the terminal at `/dev/console`, from its descriptor.
+pub(super) fn bind_terminal(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>, target: &Target) -> Outcome {
+    let tree = clone_tree(terminal, c"", false).during(Call::OpenTree)?;
+    let target = open_target(root, target)?;
+    attach(tree.as_fd(), target.as_fd())
+}

@@ -1,0 +1,183 @@
+//! The child's own attributes: session, keys, namespaces, limits, users, rights, and at last its program.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
+
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, Signal};
+use sys::exec::CStringArray;
+
+use super::Context;
+use super::failure::{Call, During, Failure, Outcome};
+use super::step::{JoinedNamespace, Sysctl};
+
+pub(super) fn new_session() -> Outcome {
+    match rustix::process::setsid() {
+        // Already a leader: what is wanted is there.
+        Ok(_) | Err(Errno::PERM) => Ok(()),
+        Err(errno) => Err(errno).during(Call::Setsid),
+    }
+}
+
+/// Asks for SIGKILL at the parent's death, and makes sure that it has not died before.
+pub(super) fn die_with_parent(context: &Context<'_>) -> Outcome {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).during(Call::Prctl)?;
+    let mut watched =
+        [rustix::event::PollFd::from_borrowed_fd(context.sync, rustix::event::PollFlags::empty())];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut watched, Some(&now)).during(Call::Receive)?;
+    let gone = watched[0].revents().contains(rustix::event::PollFlags::HUP);
+    if gone { Err(Errno::CONNABORTED).during(Call::Receive) } else { Ok(()) }
+}
+
+pub(super) fn join_keyring(name: &CStr) -> Outcome {
+    match sys::keyring::join_new_session(name) {
+        // A kernel without keyrings has none to leak; a filter outside that refuses the call hides the host's too.
+        Err(error) if matches!(error.raw_os_error(), Some(38 | 1)) => Ok(()),
+        other => other.during(Call::Keyctl),
+    }
+}
+
+pub(super) fn join_namespaces(context: &mut Context<'_>, namespaces: &[JoinedNamespace]) -> Outcome {
+    for (item, namespace) in namespaces.iter().enumerate() {
+        sys::namespace::join(namespace.descriptor.as_fd(), namespace.flag).during_item(Call::Setns, item)?;
+        if namespace.flag == sys::clone::flags::NEWNS {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            context.root = Some(rustix::fs::openat(CWD, c"/", flags, Mode::empty()).during(Call::Open)?);
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn become_namespace_root() -> Outcome {
+    sys::process::set_group(0).during(Call::Setresgid)?;
+    sys::process::set_user(0).during(Call::Setresuid)
+}
+
+/// Writes one small file of the host's procfs.
+pub(super) fn write_file(path: &CStr, text: &[u8]) -> Outcome {
+    let file =
+        rustix::fs::openat(CWD, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).during(Call::Open)?;
+    rustix::io::write(&file, text).during(Call::Write).map(drop)
+}
+
+/// Writes kernel parameters through the container's procfs, which must be one.
+pub(super) fn sysctls(context: &Context<'_>, values: &[Sysctl]) -> Outcome {
+    let root = context.root()?;
+    let tree =
+        super::mount::open_inside(root, c"proc/sys", OFlags::PATH | OFlags::DIRECTORY).during(Call::Open)?;
+    let found = rustix::fs::fstatfs(&tree).during(Call::Stat)?;
+    if found.f_type as u64 != rustix::fs::PROC_SUPER_MAGIC as u64 {
+        return Err(Errno::NODEV).during(Call::Stat);
+    }
+    for (item, value) in values.iter().enumerate() {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::openat(&tree, value.path.as_c_str(), flags, Mode::empty())
+            .during_item(Call::Open, item)?;
+        rustix::io::write(&file, &value.value).during_item(Call::Write, item)?;
+    }
+    Ok(())
+}
+
+pub(super) fn resource_limits(limits: &[(Resource, Rlimit, String)]) -> Outcome {
+    for (item, (resource, limit, _)) in limits.iter().enumerate() {
+        rustix::process::setrlimit(*resource, limit.clone()).during_item(Call::Setrlimit, item)?;
+    }
+    Ok(())
+}
+
+/// Remembers the first candidate that can be executed; the last refusal is the failure.
+pub(super) fn find_program(context: &mut Context<'_>, candidates: &[CString]) -> Outcome {
+    let mut refusal = Errno::NOENT;
+    for (item, candidate) in candidates.iter().enumerate() {
+        let checked = rustix::fs::accessat(CWD, candidate.as_c_str(), Access::EXEC_OK, AtFlags::empty());
+        let errno = match checked {
+            Ok(()) => match rustix::fs::statat(CWD, candidate.as_c_str(), AtFlags::empty()) {
+                Ok(status) if rustix::fs::FileType::from_raw_mode(status.st_mode).is_dir() => Errno::ISDIR,
+                Ok(_) => {
+                    context.program = item;
+                    return Ok(());
+                }
+                Err(errno) => errno,
+            },
+            Err(errno) => errno,
+        };
+        if errno != Errno::NOENT && errno != Errno::NOTDIR {
+            refusal = errno;
+        }
+    }
+    Err(refusal).during(Call::Access)
+}
+
+/// Enters the directory and makes sure that it lies inside the root (CVE-2024-21626).
+pub(super) fn working_directory(path: &CStr) -> Outcome {
+    rustix::process::chdir(path).during(Call::Chdir)?;
+    let mut buffer = [0u8; 4096];
+    sys::process::current_directory(&mut buffer).during(Call::Chdir)?;
+    if buffer[0] == b'/' { Ok(()) } else { Err(Errno::XDEV).during(Call::Chdir) }
+}
+
+pub(super) fn bounding_set(drop: &[u32]) -> Outcome {
+    for (item, capability) in drop.iter().enumerate() {
+        sys::process::drop_from_bounding_set(*capability).during_item(Call::Prctl, item)?;
+    }
+    Ok(())
+}
+
+pub(super) fn credentials(uid: u32, gid: u32, groups: Option<&[u32]>) -> Outcome {
+    sys::process::keep_capabilities().during(Call::Prctl)?;
+    if let Some(groups) = groups {
+        sys::process::set_groups(groups).during(Call::Setgroups)?;
+    }
+    sys::process::set_group(gid).during(Call::Setresgid)?;
+    sys::process::set_user(uid).during(Call::Setresuid)
+}
+
+pub(super) fn capabilities(effective: u64, permitted: u64, inheritable: u64, ambient: &[u32]) -> Outcome {
+    sys::process::set_capabilities(effective, permitted, inheritable).during(Call::Capset)?;
+    sys::process::clear_ambient_set().during(Call::Prctl)?;
+    for (item, capability) in ambient.iter().enumerate() {
+        sys::process::raise_ambient(*capability).during_item(Call::Prctl, item)?;
+    }
+    Ok(())
+}
+
+pub(super) fn open_label(context: &mut Context<'_>, path: &CStr) -> Outcome {
+    let file =
+        rustix::fs::openat(CWD, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).during(Call::Open)?;
+    let found = rustix::fs::fstatfs(&file).during(Call::Stat)?;
+    if found.f_type as u64 != rustix::fs::PROC_SUPER_MAGIC as u64 {
+        return Err(Errno::NODEV).during(Call::Stat);
+    }
+    context.label = Some(file);
+    Ok(())
+}
+
+pub(super) fn write_label(context: &Context<'_>, label: &CStr) -> Outcome {
+    let file = context.label.as_ref().ok_or(Errno::BADF).during(Call::Write)?;
+    rustix::io::write(file, label.to_bytes()).during(Call::Write).map(drop)
+}
+
+/// Everything from 3 on goes at exec, but for `keep` descriptors that the caller hands to the program.
+pub(super) fn close_descriptors(keep: u32) -> Outcome {
+    sys::fd::close_on_exec_from(3 + keep).during(Call::CloseRange)?;
+    for number in 3..3 + keep {
+        sys::fd::keep_on_exec(number as i32).during_item(Call::CloseRange, number as usize)?;
+    }
+    Ok(())
+}
+
+pub(super) fn execute(
+    context: &Context<'_>,
+    candidates: &[CString],
+    arguments: &CStringArray,
+    environment: &CStringArray,
+) -> Outcome {
+    sys::signal::reset_dispositions();
+    sys::signal::unblock_all();
+    let Some(path) = candidates.get(context.program) else {
+        return Err(Failure { call: Call::Execve, errno: Errno::NOENT.raw_os_error(), item: 0 });
+    };
+    Err(sys::exec::execve(path, arguments, environment)).during_item(Call::Execve, context.program)
+}

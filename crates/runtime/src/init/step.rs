@@ -1,0 +1,176 @@
+//! The vocabulary: every step that makes a container, on either side of the clone, with the data it needs laid out.
+//!
+//! Nothing here runs anything; [`super::run`] runs the child's steps, [`crate::launch`] the parent's.
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use rustix::process::{Resource, Rlimit};
+use sys::exec::CStringArray;
+use sys::seccomp::Instruction;
+
+use crate::plan::mounts::{Bind, FileSystem, MountPlan, OverlayRoot, Target};
+use crate::spec::Hook;
+
+/// One step of a start.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) action: Action,
+    /// What asked for it: a path into config.json (`mounts[0]`), or `None` where it always happens.
+    pub(crate) asked_by: Option<String>,
+}
+
+/// Which side of the clone runs a step.
+#[derive(Debug)]
+pub(crate) enum Action {
+    Host(HostAction),
+    Init(InitAction),
+}
+
+/// What the parent does, outside the container.
+#[derive(Debug)]
+pub(crate) enum HostAction {
+    ReserveState { directory: PathBuf },
+    Prepare { name: &'static str, object: String, why: &'static str },
+    CreateCgroup { path: String },
+    ApplyLimits { description: String },
+    OpenGate,
+    Clone { namespaces: Vec<&'static str>, into_cgroup: bool },
+    WriteIdMaps { description: String },
+    JoinCgroup { path: String },
+    SetOomScore { value: i32 },
+    AttachNetwork { object: String },
+    RunHooks { kind: HookKind, hooks: Vec<Hook> },
+    Commit,
+}
+
+/// The lists of hooks that run before a container's program does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HookKind {
+    CreateRuntime,
+    CreateContainer,
+    StartContainer,
+}
+
+/// Points at which child and parent wait for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Barrier {
+    /// The parent has put the child into its cgroup and written its id maps.
+    HostReady,
+    /// The parent has attached the network.
+    Network,
+    /// The parent runs hooks of this kind.
+    Hooks(HookKind),
+    /// The container is made; the parent commits.
+    Ready,
+    /// `start` has been called.
+    Gate,
+}
+
+/// What the child does, inside what will be the container.
+#[derive(Debug)]
+pub(crate) enum InitAction {
+    Wait(Barrier),
+    NewSession,
+    DieWithParent,
+    JoinKeyring { name: CString },
+    JoinNamespaces { namespaces: Vec<JoinedNamespace> },
+    Fork,
+    Unshare { flags: u64, names: Vec<&'static str> },
+    TimeOffsets { text: Vec<u8> },
+    BecomeNamespaceRoot,
+    Propagation { flags: u64, name: &'static str },
+    BindRoot { path: CString },
+    OverlayRoot(OverlayRoot),
+    Mount(MountPlan<FileSystem>),
+    Bind(MountPlan<Bind>),
+    SetAttributes { target: Target, set: u64, clear: u64 },
+    Devices { devices: Vec<DeviceNode> },
+    Links { links: Vec<Link> },
+    Console { size: Option<(u16, u16)>, target: Option<Target> },
+    Mask { targets: Vec<Target> },
+    ReadOnlyPaths { targets: Vec<Target> },
+    PivotRoot,
+    RootAttributes { set: u64 },
+    RootPropagation { flags: u64, name: String },
+    Sysctls { values: Vec<Sysctl> },
+    Hostname { name: CString },
+    Domainname { name: CString },
+    ConfigureNetwork(crate::plan::NetworkProgram),
+    ResourceLimits { limits: Vec<(Resource, Rlimit, String)> },
+    Scheduler(sys::scheduling::Scheduling),
+    IoPriority { class: u16, level: u16 },
+    CpuAffinity { cpus: Box<rustix::thread::CpuSet>, text: String },
+    Personality { persona: u64 },
+    FindProgram { candidates: Vec<CString> },
+    Umask { mask: u32 },
+    WorkingDirectory { path: CString },
+    BoundingSet { drop: Vec<u32>, kept: usize },
+    Credentials { uid: u32, gid: u32, groups: Option<Vec<u32>> },
+    Capabilities { effective: u64, permitted: u64, inheritable: u64, ambient: Vec<u32> },
+    NoNewPrivileges,
+    OpenLabel { path: CString },
+    WriteLabel { label: CString },
+    Seccomp { instructions: Vec<Instruction>, flags: u32 },
+    CloseDescriptors { keep: u32 },
+    Execute { candidates: Vec<CString>, arguments: CStringArray, environment: CStringArray },
+}
+
+/// A namespace that exists already.
+#[derive(Debug)]
+pub(crate) struct JoinedNamespace {
+    pub(crate) descriptor: OwnedFd,
+    pub(crate) flag: u64,
+    pub(crate) name: &'static str,
+    pub(crate) path: PathBuf,
+}
+
+/// A device node to make.
+#[derive(Debug)]
+pub(crate) struct DeviceNode {
+    pub(crate) target: Target,
+    /// Path on the host, for binding where nodes can't be made.
+    pub(crate) host: CString,
+    pub(crate) file_type: rustix::fs::FileType,
+    pub(crate) device: u64,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Bind the host's node: in a user namespace no node can be made.
+    pub(crate) bind: bool,
+}
+
+/// A symbolic link to make.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) text: CString,
+    pub(crate) target: Target,
+}
+
+/// A kernel parameter to set, by its path below `/proc/sys`.
+#[derive(Debug)]
+pub(crate) struct Sysctl {
+    pub(crate) name: String,
+    pub(crate) path: CString,
+    pub(crate) value: Vec<u8>,
+}
+
+/// A step in words.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepDescription {
+    /// Its number, from 1.
+    pub number: usize,
+    /// `host` or `container`: which side of the clone runs it.
+    pub side: &'static str,
+    /// What it does, a verb first.
+    pub name: String,
+    /// What it does it to; may be empty.
+    pub object: String,
+    /// The path into config.json that asked for it, where one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<String>,
+    /// Why a container needs it, one sentence.
+    pub why: &'static str,
+}

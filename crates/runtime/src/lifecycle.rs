@@ -1,0 +1,424 @@
+//! Status is derived from the kernel: is init alive, is the gate there, is the cgroup frozen. The record on disk
+//! only says where to look.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::error::{Error, ErrorKind, FailedStep, Result};
+use crate::hooks::{self, World};
+use crate::id::ContainerId;
+use crate::state_dir::{Lock, Record, StateDir, StateRoot};
+use crate::sync::{self, Record as Message};
+
+/// Where a container is in its life (runtime.md, "State").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Being made.
+    Creating,
+    /// Made, and waiting to be started.
+    Created,
+    /// Its program runs.
+    Running,
+    /// Frozen.
+    Paused,
+    /// Its init is gone.
+    Stopped,
+}
+
+impl Status {
+    /// As the specification spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        }
+    }
+}
+
+/// What can be done to a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Let its program begin.
+    Start,
+    /// Send it a signal.
+    Kill,
+    /// Remove it.
+    Delete,
+    /// Run another program in it.
+    Exec,
+    /// Freeze it.
+    Pause,
+    /// Thaw it.
+    Resume,
+}
+
+/// The one table of which status permits which verb.
+pub fn permits(status: Status, verb: Verb) -> bool {
+    use Status::{Created, Paused, Running, Stopped};
+    match verb {
+        Verb::Start => status == Created,
+        Verb::Kill => matches!(status, Created | Running | Paused),
+        Verb::Delete => status == Stopped,
+        Verb::Exec => status == Running,
+        Verb::Pause => matches!(status, Created | Running),
+        Verb::Resume => status == Paused,
+    }
+}
+
+fn demand(id: &str, status: Status, verb: Verb) -> Result<()> {
+    if permits(status, verb) {
+        return Ok(());
+    }
+    let (what, hint) = match verb {
+        Verb::Start => ("start", "only a created container can be started"),
+        Verb::Kill => ("kill", "there is nobody to signal"),
+        Verb::Delete => ("delete", "kill it first, or delete it with `--force`"),
+        Verb::Exec => ("exec in", "only a running container can run more programs"),
+        Verb::Pause => ("pause", "only a running container can be paused"),
+        Verb::Resume => ("resume", "only a paused container can be resumed"),
+    };
+    let reason = match verb {
+        // podman and containerd look for these words.
+        Verb::Kill => "container not running".to_owned(),
+        _ => format!("container is {}", status.name()),
+    };
+    Err(Error::new(ErrorKind::WrongStatus, format!("{what} `{id}`"), reason).with_hint(hint))
+}
+
+/// What is known of a container now.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Its record.
+    pub record: Record,
+    /// Its status.
+    pub status: Status,
+}
+
+/// Looks at a container.
+pub fn view(root: &StateRoot, id: &ContainerId) -> Result<View> {
+    let state = root.open(id, Lock::No)?;
+    let record = state.read()?;
+    let status = status(&state, &record);
+    Ok(View { record, status })
+}
+
+fn status(state: &StateDir, record: &Record) -> Status {
+    if record.pid == 0 {
+        return if state.is_locked_by_another() { Status::Creating } else { Status::Stopped };
+    }
+    if init(record).is_none() {
+        return Status::Stopped;
+    }
+    if state.has_gate() && gate_answers(state) {
+        return Status::Created;
+    }
+    if cgroup_of(record).is_some_and(|group| group.frozen()) { Status::Paused } else { Status::Running }
+}
+
+/// The init process, if it is the one that was recorded and has not ended.
+fn init(record: &Record) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(Pid::from_raw(record.pid)?, PidfdFlags::empty()).ok()?;
+    // The number may be another process's by now; after the descriptor is open, the start time decides for it.
+    let same = start_time(record.pid) == Some(record.start_time);
+    let ended = hooks::ended_by(pidfd.as_fd(), Some(Instant::now()));
+    (same && !ended).then_some(pidfd)
+}
+
+/// Start time of a process in clock ticks after boot (proc_pid_stat(5), field 22).
+pub(crate) fn start_time(pid: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold spaces and parentheses; fields are counted after its last one.
+    let (_, rest) = text.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// The container's cgroup, as far as it is still there.
+pub fn cgroup_of(record: &Record) -> Option<cgroup::Cgroup> {
+    let layout = cgroup::Layout::detect().ok()?;
+    let path = cgroup::CgroupPath::parse(record.cgroup_path.as_deref()?).ok()?;
+    cgroup::Cgroup::open(&layout, &path).ok()
+}
+
+fn gate_socket() -> rustix::io::Result<OwnedFd> {
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
+/// Makes the start gate: init inherits it and waits there.
+pub(crate) fn open_gate(state: &StateDir) -> Result<OwnedFd> {
+    let make = || -> rustix::io::Result<OwnedFd> {
+        let socket = gate_socket()?;
+        rustix::net::bind(&socket, &SocketAddrUnix::new(state.gate_address())?)?;
+        rustix::net::listen(&socket, 16)?;
+        Ok(socket)
+    };
+    make().map_err(|error| Error::at_path("make the start gate in", state.path(), error))
+}
+
+fn connect_gate(state: &StateDir) -> rustix::io::Result<OwnedFd> {
+    let socket = gate_socket()?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(state.gate_address())?)?;
+    Ok(socket)
+}
+
+/// Whether somebody waits behind the gate. Init takes a caller that goes away again for what it is.
+fn gate_answers(state: &StateDir) -> bool {
+    connect_gate(state).is_ok()
+}
+
+/// The state document of the specification (runtime.md, "State").
+pub(crate) fn state_document(record: &Record, status: &str) -> Vec<u8> {
+    let mut document = serde_json::json!({
+        "ociVersion": record.oci_version,
+        "id": record.id,
+        "status": status,
+        "bundle": record.bundle,
+    });
+    if record.pid != 0 && status != "stopped" {
+        document["pid"] = record.pid.into();
+    }
+    if !record.annotations.is_empty() {
+        document["annotations"] = serde_json::to_value(&record.annotations).expect("strings");
+    }
+    document.to_string().into_bytes()
+}
+
+/// Lets the container's program begin.
+pub fn start(root: &StateRoot, id: &ContainerId) -> Result<()> {
+    let state = root.open(id, Lock::Wait)?;
+    let record = state.read()?;
+    demand(id.as_str(), status(&state, &record), Verb::Start)?;
+    let system = |error: rustix::io::Errno| Error::system(format!("start `{id}`"), error);
+    let socket = connect_gate(&state).map_err(system)?;
+    sync::send(socket.as_fd(), Message::Go { step: 0 }).map_err(system)?;
+    loop {
+        match sync::receive(socket.as_fd()).map_err(system)? {
+            Some(Message::Reached { step }) => {
+                // The only barrier beyond the gate.
+                let document = state_document(&record, "created");
+                let pidfd = init(&record)
+                    .ok_or_else(|| Error::new(ErrorKind::System, format!("start `{id}`"), "init ended"))?;
+                hooks::run(
+                    &record.hooks.start_container,
+                    "startContainer",
+                    &document,
+                    World::Container(pidfd.as_fd()),
+                )?;
+                sync::send(socket.as_fd(), Message::Go { step }).map_err(system)?;
+            }
+            Some(Message::Failed { failure, step }) => {
+                let reason = format!("{}: {}", failure.call.name(), crate::error::errno_text(failure.errno));
+                let mut error =
+                    Error::new(crate::remedy::kind_of_exec(failure), format!("start `{id}`"), reason);
+                error.errno = Some(failure.errno);
+                error.step = Some(FailedStep {
+                    number: usize::from(step) + 1,
+                    total: usize::from(step) + 1,
+                    asked_by: None,
+                    call: Some(failure.call.name()),
+                });
+                return Err(error);
+            }
+            Some(_) => {}
+            None => break,
+        }
+    }
+    state.remove_gate()?;
+    let document = state_document(&record, "running");
+    if let Err(error) = hooks::run(&record.hooks.poststart, "poststart", &document, World::Host) {
+        // The specification (1.3): a poststart hook that fails ends the container.
+        kill_all(&record);
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Runs the poststart hooks of a container that was launched at once.
+pub fn run_poststart(record: &Record) -> Result<()> {
+    hooks::run(&record.hooks.poststart, "poststart", &state_document(record, "running"), World::Host)
+}
+
+/// Whom a signal is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The init process.
+    Init,
+    /// Every process of the cgroup.
+    All,
+}
+
+/// Sends a signal.
+pub fn kill(root: &StateRoot, id: &ContainerId, signal: Signal, target: Target) -> Result<()> {
+    let state = root.open(id, Lock::No)?;
+    let record = state.read()?;
+    let status = status(&state, &record);
+    if target == Target::All && status == Status::Stopped {
+        // Without a pid namespace of its own, processes can outlive init.
+        return signal_all(&record, signal);
+    }
+    demand(id.as_str(), status, Verb::Kill)?;
+    if target == Target::All {
+        return signal_all(&record, signal);
+    }
+    let Some(pidfd) = init(&record) else { return demand(id.as_str(), Status::Stopped, Verb::Kill) };
+    pidfd_send_signal(&pidfd, signal).map_err(|error| Error::system(format!("kill `{id}`"), error))?;
+    if signal == Signal::KILL
+        && let Some(group) = cgroup_of(&record)
+    {
+        // A frozen process dies only once it is thawed.
+        group.thaw()?;
+    }
+    Ok(())
+}
+
+fn signal_all(record: &Record, signal: Signal) -> Result<()> {
+    let Some(group) = cgroup_of(record) else { return Ok(()) };
+    if signal == Signal::KILL {
+        return Ok(group.kill()?);
+    }
+    for pid in group.processes_recursive()? {
+        if let Some(pid) = Pid::from_raw(pid)
+            && let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty())
+        {
+            // It may have ended in between; that is what was wanted anyway.
+            let _ = pidfd_send_signal(&pidfd, signal);
+        }
+    }
+    Ok(())
+}
+
+/// Freezes or thaws.
+pub fn pause(root: &StateRoot, id: &ContainerId) -> Result<()> {
+    let view = view(root, id)?;
+    demand(id.as_str(), view.status, Verb::Pause)?;
+    cgroup_of(&view.record).map_or(Ok(()), |group| Ok(group.freeze()?))
+}
+
+/// Thaws.
+pub fn resume(root: &StateRoot, id: &ContainerId) -> Result<()> {
+    let view = view(root, id)?;
+    demand(id.as_str(), view.status, Verb::Resume)?;
+    cgroup_of(&view.record).map_or(Ok(()), |group| Ok(group.thaw()?))
+}
+
+/// How insistent a removal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Force {
+    /// Only a stopped container goes.
+    No,
+    /// It is killed first; what is half made or unreadable goes too; one that is not there is fine.
+    Yes,
+}
+
+/// Removes a container and all that was made for it.
+pub fn delete(root: &StateRoot, id: &ContainerId, force: Force) -> Result<()> {
+    let state = match root.open(id, Lock::Wait) {
+        Err(error) if error.kind == ErrorKind::NotFound && force == Force::Yes => return Ok(()),
+        other => other?,
+    };
+    let record = match state.read() {
+        Ok(record) => record,
+        // The default path of its cgroup is the best guess where the record is gone.
+        Err(_) if force == Force::Yes => Record {
+            id: id.to_string(),
+            cgroup_path: Some(format!("{}/{id}", cgroup::DEFAULT_PARENT)),
+            ..Record::default()
+        },
+        Err(error) => return Err(error),
+    };
+    let status = status(&state, &record);
+    if force == Force::No && status == Status::Created {
+        // As runc does: a container that never ran may be deleted.
+        kill_all(&record);
+    } else if force == Force::No {
+        demand(id.as_str(), status, Verb::Delete)?;
+    }
+    remove(state, &record)
+}
+
+/// Kills what is left, removes the cgroup and the state, and runs the poststop hooks; all errors are tried to the end.
+pub fn remove(state: StateDir, record: &Record) -> Result<()> {
+    kill_all(record);
+    if let Some(group) = cgroup_of(record) {
+        group.remove()?;
+    }
+    let document = state_document(record, "stopped");
+    state.remove()?;
+    // The specification: a failed poststop hook is told, and the rest goes on.
+    hooks::run(&record.hooks.poststop, "poststop", &document, World::Host)
+}
+
+fn kill_all(record: &Record) {
+    if let Some(pidfd) = init(record) {
+        // It may end in between.
+        let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        if let Some(group) = cgroup_of(record) {
+            // Removal names what can't be killed.
+            let _ = group.kill();
+        }
+        hooks::ended_by(pidfd.as_fd(), Some(Instant::now() + Duration::from_secs(10)));
+    } else if let Some(group) = cgroup_of(record) {
+        let _ = group.kill();
+    }
+}
+
+/// Finishes what died half way: containers that should have gone with their launcher, and starts that were never
+/// committed. Returns the ids of what it removed.
+pub fn sweep(root: &StateRoot, removed: &mut dyn FnMut(&Record)) -> Result<Vec<ContainerId>> {
+    let mut swept = Vec::new();
+    root.sweep_unfinished();
+    for id in root.list()? {
+        let Ok(state) = root.open(&id, Lock::No) else { continue };
+        if !state.try_lock() {
+            continue;
+        }
+        let Ok(record) = state.read() else { continue };
+        if record.dies_with_launcher || record.pid == 0 {
+            // Whoever held the lock is gone, and so is its reason to be.
+            removed(&record);
+            remove(state, &record)?;
+            swept.push(id);
+        }
+    }
+    Ok(swept)
+}
+
+/// Paths of config.json of a container's bundle.
+pub fn config_path(record: &Record) -> PathBuf {
+    record.bundle.join("config.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_is_permitted_in_just_these_statuses() {
+        use Status::{Created, Creating, Paused, Running, Stopped};
+        let table = [
+            (Verb::Start, vec![Created]),
+            (Verb::Kill, vec![Created, Running, Paused]),
+            (Verb::Delete, vec![Stopped]),
+            (Verb::Exec, vec![Running]),
+            (Verb::Pause, vec![Created, Running]),
+            (Verb::Resume, vec![Paused]),
+        ];
+        for (verb, statuses) in table {
+            for status in [Creating, Created, Running, Paused, Stopped] {
+                assert_eq!(permits(status, verb), statuses.contains(&status), "{verb:?} {status:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn start_time_survives_a_name_with_parentheses() {
+        assert!(start_time(std::process::id() as i32).is_some());
+        assert_eq!(start_time(i32::MAX), None);
+    }
+}

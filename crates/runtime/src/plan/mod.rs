@@ -1,0 +1,773 @@
+//! From config.json and the host to a [`ContainerPlan`]: an ordered list of steps that owns every byte the child
+//! needs. Planning opens and looks, and changes nothing.
+
+pub(crate) mod devices;
+pub(crate) mod limits;
+pub(crate) mod mounts;
+pub(crate) mod namespaces;
+pub(crate) mod process;
+pub mod seccomp;
+
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+use sys::clone::flags;
+use sys::mount::attribute;
+
+use self::mounts::{MountContext, OverlayRoot, Target, makes_namespace};
+pub use self::mounts::{TargetKind, root_mount_points};
+use self::namespaces::NamespacePlan;
+use crate::error::{Error, Result};
+use crate::id::ContainerId;
+use crate::init::step::{Action, Barrier, HookKind, HostAction, InitAction, Step, StepDescription, Sysctl};
+use crate::spec::{Hook, Linux, NamespaceKind, Process, Spec};
+
+/// Requests that init sends from within the container's network namespace.
+#[derive(Debug, Clone, Default)]
+pub struct NetworkProgram {
+    /// rtnetlink requests, one after the other, each asking for an acknowledgement.
+    pub messages: Vec<u8>,
+    /// How many there are.
+    pub count: usize,
+    /// What they do, in a few words.
+    pub description: String,
+    /// What each does, in order.
+    pub items: Vec<String>,
+}
+
+/// When the container's program begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// As soon as the container is made (`run`).
+    #[default]
+    Immediately,
+    /// When somebody calls `start` (`create`).
+    AtGate,
+}
+
+/// Whether the container outlives whoever started it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lifetime {
+    /// It lives on its own.
+    #[default]
+    Own,
+    /// It dies with the thread that launched it.
+    Launcher,
+}
+
+/// What stands at the container's root.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum RootSource {
+    /// The directory that config.json names, written to directly.
+    #[default]
+    Directory,
+    /// That directory below a throw-away overlay.
+    Overlay {
+        /// An existing empty directory of the caller's, used inside the container's mount namespace only.
+        scratch: PathBuf,
+        /// Mounts of the lower tree that get overlays of their own, as absolute paths of the host.
+        submounts: Vec<PathBuf>,
+    },
+}
+
+/// Something the caller does on the host before the clone, shown in the timeline with the rest.
+#[derive(Debug, Clone)]
+pub struct Preparation {
+    /// A verb phrase.
+    pub name: &'static str,
+    /// What it is done to.
+    pub object: String,
+    /// Why a container needs it.
+    pub why: &'static str,
+    /// The path into config.json that asked for it.
+    pub asked_by: Option<String>,
+}
+
+/// What config.json does not say.
+#[derive(Debug, Clone)]
+pub struct PlanOptions {
+    /// The container's name.
+    pub id: ContainerId,
+    /// Where relative paths of config.json begin.
+    pub bundle: PathBuf,
+    /// Where the state will be kept; shown only.
+    pub state_directory: PathBuf,
+    /// When the program begins.
+    pub start: Start,
+    /// How long it may live.
+    pub lifetime: Lifetime,
+    /// What stands at the root.
+    pub root: RootSource,
+    /// What the caller does before the clone, in this order.
+    pub preparations: Vec<Preparation>,
+    /// What is to be attached while init mounts (shown), and configured inside.
+    pub network: Option<(String, NetworkProgram)>,
+    /// Whether the program gets a session keyring of its own.
+    pub new_keyring: bool,
+    /// How many descriptors from 3 on the program inherits.
+    pub kept_descriptors: u32,
+    /// The host name where config.json has none.
+    pub hostname_default: Option<String>,
+}
+
+impl PlanOptions {
+    /// The usual.
+    pub fn new(id: ContainerId, bundle: PathBuf, state_directory: PathBuf) -> PlanOptions {
+        PlanOptions {
+            id,
+            bundle,
+            state_directory,
+            start: Start::Immediately,
+            lifetime: Lifetime::Own,
+            root: RootSource::Directory,
+            preparations: Vec::new(),
+            network: None,
+            new_keyring: true,
+            kept_descriptors: 0,
+            hostname_default: None,
+        }
+    }
+}
+
+/// Maps of users and groups into a new user namespace, as the kernel's files take them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct IdMaps {
+    pub(crate) uid: String,
+    pub(crate) gid: String,
+}
+
+/// A container that is legal on this host and kernel, ready to be launched.
+#[derive(Debug)]
+pub struct ContainerPlan {
+    pub(crate) id: ContainerId,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) namespaces: NamespacePlan,
+    pub(crate) id_maps: Option<IdMaps>,
+    pub(crate) cgroup: Option<CgroupPlan>,
+    pub(crate) hooks: crate::spec::Hooks,
+    pub(crate) annotations: std::collections::BTreeMap<String, String>,
+    pub(crate) bundle: PathBuf,
+    pub(crate) rootfs: PathBuf,
+    pub(crate) oci_version: String,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) start: Start,
+    pub(crate) oom_score_adj: Option<i32>,
+    pub(crate) has_network: bool,
+    /// What was left out and why: for the caller to show.
+    pub warnings: Vec<String>,
+    /// Whether the container has a terminal, whose other end must be received.
+    pub terminal: bool,
+}
+
+/// The cgroup to be made.
+#[derive(Debug)]
+pub(crate) struct CgroupPlan {
+    pub(crate) layout: cgroup::Layout,
+    pub(crate) path: cgroup::CgroupPath,
+    pub(crate) resources: cgroup::Resources,
+}
+
+/// A step that a field of config.json asked for.
+pub(crate) fn init_step(action: InitAction, asked_by: impl Into<String>) -> Step {
+    Step { action: Action::Init(action), asked_by: Some(asked_by.into()) }
+}
+
+/// A step that every container has.
+pub(crate) fn always(action: InitAction) -> Step {
+    Step { action: Action::Init(action), asked_by: None }
+}
+
+fn host(action: HostAction, asked_by: Option<&str>) -> Step {
+    Step { action: Action::Host(action), asked_by: asked_by.map(str::to_owned) }
+}
+
+/// A C string; a NUL byte is refused with the field's name.
+pub(crate) fn c_string(text: &str, field: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| Error::invalid(field, "has a NUL byte".to_owned()))
+}
+
+impl ContainerPlan {
+    /// Checks `spec` against this host and lays out every step. Nothing is changed.
+    pub fn new(spec: &Spec, options: &PlanOptions) -> Result<ContainerPlan> {
+        check_version(&spec.oci_version)?;
+        let mut warnings = Vec::new();
+        let linux = spec.linux.clone().unwrap_or_default();
+        let Some(process) = &spec.process else {
+            return Err(Error::invalid("process", "is missing, so there is nothing to start".to_owned()));
+        };
+        let program = process::plan_program(process)?;
+        let rootfs = root_directory(spec, &options.bundle)?;
+        refuse_unsupported(&linux)?;
+        let namespaces = namespaces::plan_namespaces(&linux.namespaces)?;
+        if !makes_namespace(spec, NamespaceKind::Mount) {
+            let hint = "list `{\"type\": \"mount\"}` in linux.namespaces";
+            return Err(Error::invalid("linux.namespaces", "a new mount namespace is needed".to_owned())
+                .with_hint(hint));
+        }
+        let user_namespace = namespaces.at_clone & flags::NEWUSER != 0;
+        let id_maps = id_maps(&linux, user_namespace)?;
+        let cgroup = plan_cgroup(&linux, &options.id)?;
+        let hooks = spec.hooks.clone().unwrap_or_default();
+
+        let mut plan = Steps { list: Vec::new() };
+        plan.host_part(options, &namespaces, id_maps.as_ref(), cgroup.as_ref(), process);
+        plan.child_beginning(options, &namespaces, &linux, user_namespace);
+        plan.hooks(HookKind::CreateRuntime, hooks.prestart.iter().chain(&hooks.create_runtime));
+        plan.file_systems(spec, options, &namespaces, cgroup.as_ref(), &rootfs, user_namespace)?;
+        plan.hooks(HookKind::CreateContainer, hooks.create_container.iter());
+        plan.identity(spec, options, &linux)?;
+        let label = plan.label(process)?;
+        plan.list.push(always(InitAction::PivotRoot));
+        if let Some(name) = &linux.rootfs_propagation {
+            plan.root_propagation(name)?;
+        }
+        if spec.root.as_ref().is_some_and(|root| root.readonly) {
+            plan.list.push(init_step(InitAction::RootAttributes { set: attribute::RDONLY }, "root.readonly"));
+        }
+        plan.list.push(init_step(
+            InitAction::WorkingDirectory { path: c_string(&process.cwd, "process.cwd")? },
+            "process.cwd",
+        ));
+        plan.list.push(init_step(
+            InitAction::FindProgram { candidates: program.candidates.clone() },
+            "process.args[0]",
+        ));
+        process::plan_limits(process, &mut plan.list)?;
+        plan.special(&linux)?;
+        if let Some((object, network)) = &options.network {
+            plan.list
+                .push(host(HostAction::AttachNetwork { object: object.clone() }, Some("linux.namespaces")));
+            plan.list.push(always(InitAction::Wait(Barrier::Network)));
+            plan.list.push(always(InitAction::ConfigureNetwork(network.clone())));
+        }
+        let filter = seccomp_step(&linux, &mut warnings)?;
+        plan.list.push(host(HostAction::Commit, None));
+        plan.list.push(always(InitAction::Wait(Barrier::Ready)));
+        if options.start == Start::AtGate {
+            plan.list.push(always(InitAction::Wait(Barrier::Gate)));
+        }
+        plan.hooks(HookKind::StartContainer, hooks.start_container.iter());
+        let rights =
+            process::plan_rights(process, id_maps.is_none() || !linux.gid_mappings.is_empty(), &mut warnings);
+        plan.list.extend(process::plan_end(
+            process,
+            filter,
+            label,
+            options.lifetime == Lifetime::Launcher,
+            options.kept_descriptors,
+            rights,
+            program,
+        ));
+        Ok(ContainerPlan {
+            id: options.id.clone(),
+            steps: plan.list,
+            namespaces,
+            id_maps,
+            cgroup,
+            hooks,
+            annotations: spec.annotations.clone(),
+            bundle: options.bundle.clone(),
+            rootfs,
+            oci_version: spec.oci_version.clone(),
+            lifetime: options.lifetime,
+            start: options.start,
+            oom_score_adj: process.oom_score_adj,
+            has_network: options.network.is_some(),
+            warnings,
+            terminal: process.terminal,
+        })
+    }
+
+    /// Every step in words, in order.
+    pub fn describe(&self) -> Vec<StepDescription> {
+        self.steps.iter().enumerate().map(|(index, step)| step.describe(index + 1)).collect()
+    }
+
+    /// The container's id.
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// The path of its cgroup below each hierarchy's root, if it has one.
+    pub fn cgroup_path(&self) -> Option<&str> {
+        self.cgroup.as_ref().map(|plan| plan.path.as_str())
+    }
+}
+
+struct Steps {
+    list: Vec<Step>,
+}
+
+impl Steps {
+    fn host_part(
+        &mut self,
+        options: &PlanOptions,
+        namespaces: &NamespacePlan,
+        id_maps: Option<&IdMaps>,
+        cgroup: Option<&CgroupPlan>,
+        process: &Process,
+    ) {
+        self.list.push(host(HostAction::ReserveState { directory: options.state_directory.clone() }, None));
+        for one in &options.preparations {
+            let action = HostAction::Prepare { name: one.name, object: one.object.clone(), why: one.why };
+            self.list.push(host(action, one.asked_by.as_deref()));
+        }
+        if let Some(cgroup) = cgroup {
+            let path = cgroup.path.as_str().to_owned();
+            self.list.push(host(HostAction::CreateCgroup { path }, Some("linux.cgroupsPath")));
+            let description = limits::describe(&cgroup.resources);
+            self.list.push(host(HostAction::ApplyLimits { description }, Some("linux.resources")));
+        }
+        if options.start == Start::AtGate {
+            self.list.push(host(HostAction::OpenGate, None));
+        }
+        let names = namespaces::names(namespaces.at_clone);
+        let into_cgroup = cgroup.is_some_and(|plan| plan.layout.unified().is_some());
+        self.list.push(host(HostAction::Clone { namespaces: names, into_cgroup }, Some("linux.namespaces")));
+        if let Some(maps) = id_maps {
+            let first = maps.uid.lines().next().unwrap_or_default().to_owned();
+            self.list.push(host(HostAction::WriteIdMaps { description: first }, Some("linux.uidMappings")));
+        }
+        if let Some(cgroup) = cgroup {
+            let path = cgroup.path.as_str().to_owned();
+            self.list.push(host(HostAction::JoinCgroup { path }, Some("linux.cgroupsPath")));
+        }
+        if let Some(value) = process.oom_score_adj {
+            self.list.push(host(HostAction::SetOomScore { value }, Some("process.oomScoreAdj")));
+        }
+    }
+
+    fn child_beginning(
+        &mut self,
+        options: &PlanOptions,
+        namespaces: &NamespacePlan,
+        linux: &Linux,
+        user_namespace: bool,
+    ) {
+        if options.lifetime == Lifetime::Launcher {
+            self.list.push(always(InitAction::DieWithParent));
+        }
+        self.list.push(always(InitAction::Wait(Barrier::HostReady)));
+        if user_namespace {
+            self.list.push(init_step(InitAction::BecomeNamespaceRoot, "linux.uidMappings"));
+        }
+        self.list.push(always(InitAction::NewSession));
+        if options.new_keyring {
+            let name = CString::new(format!("_ses.{}", options.id)).expect("an id has no NUL");
+            self.list.push(always(InitAction::JoinKeyring { name }));
+        }
+        if !namespaces.joined.is_empty() {
+            let again = namespaces.joined.iter().map(|one| crate::init::step::JoinedNamespace {
+                descriptor: one.descriptor.try_clone().expect("descriptors of a plan can be duplicated"),
+                flag: one.flag,
+                name: one.name,
+                path: one.path.clone(),
+            });
+            let action = InitAction::JoinNamespaces { namespaces: again.collect() };
+            self.list.push(init_step(action, "linux.namespaces"));
+            if namespaces.needs_intermediate {
+                self.list.push(init_step(InitAction::Fork, "linux.namespaces"));
+            }
+        }
+        if namespaces.unshared != 0 {
+            let names = namespaces::names(namespaces.unshared);
+            self.list.push(init_step(
+                InitAction::Unshare { flags: namespaces.unshared, names },
+                "linux.namespaces",
+            ));
+        }
+        if !linux.time_offsets.is_empty() {
+            let mut text = Vec::new();
+            for (clock, offset) in &linux.time_offsets {
+                text.extend_from_slice(format!("{clock} {} {}\n", offset.secs, offset.nanosecs).as_bytes());
+            }
+            self.list.push(init_step(InitAction::TimeOffsets { text }, "linux.timeOffsets"));
+        }
+    }
+
+    fn hooks<'a>(&mut self, kind: HookKind, hooks: impl Iterator<Item = &'a Hook>) {
+        let hooks: Vec<Hook> = hooks.cloned().collect();
+        if hooks.is_empty() {
+            return;
+        }
+        let name = match kind {
+            HookKind::CreateRuntime => "hooks.createRuntime",
+            HookKind::CreateContainer => "hooks.createContainer",
+            HookKind::StartContainer => "hooks.startContainer",
+        };
+        self.list.push(host(HostAction::RunHooks { kind, hooks }, Some(name)));
+        self.list.push(init_step(InitAction::Wait(Barrier::Hooks(kind)), name));
+    }
+
+    fn file_systems(
+        &mut self,
+        spec: &Spec,
+        options: &PlanOptions,
+        namespaces: &NamespacePlan,
+        cgroup: Option<&CgroupPlan>,
+        rootfs: &Path,
+        user_namespace: bool,
+    ) -> Result<()> {
+        let slave = mounts::propagation_flags("rslave").expect("a known name");
+        let private = mounts::propagation_flags("rprivate").expect("a known name");
+        let wanted = spec.linux.as_ref().and_then(|linux| linux.rootfs_propagation.as_deref());
+        let (flags, name) = match wanted {
+            Some("shared" | "rshared" | "slave" | "rslave") => (slave, "slaves of the host's"),
+            _ => (private, "private"),
+        };
+        self.list.push(always(InitAction::Propagation { flags, name }));
+        let lower = c_string(&rootfs.to_string_lossy(), "root.path")?;
+        match &options.root {
+            RootSource::Directory => {
+                self.list.push(init_step(InitAction::BindRoot { path: lower }, "root.path"))
+            }
+            RootSource::Overlay { scratch, submounts } => {
+                let mut plans = Vec::new();
+                for path in submounts {
+                    let text = path.to_string_lossy();
+                    let inside =
+                        text.strip_prefix(rootfs.to_string_lossy().trim_end_matches('/')).unwrap_or(&text);
+                    plans.push((
+                        c_string(&text, "root.path")?,
+                        Target::parse(inside, TargetKind::Directory, "root.path")?,
+                    ));
+                }
+                let scratch = c_string(&scratch.to_string_lossy(), "root.path")?;
+                let overlay = OverlayRoot { scratch, lower, submounts: plans, user_namespace };
+                self.list.push(init_step(InitAction::OverlayRoot(overlay), "root.path"));
+            }
+        }
+        let context = MountContext {
+            bundle: &options.bundle,
+            cgroup_layout: cgroup.map(|plan| &plan.layout),
+            cgroup_path: cgroup.map(|plan| plan.path.as_str()),
+            new_cgroup_namespace: namespaces.unshared & flags::NEWCGROUP != 0,
+        };
+        self.list.extend(mounts::plan_mounts(spec, &context)?);
+        if !binds_dev(spec) {
+            let devices = spec.linux.as_ref().map(|linux| linux.devices.as_slice()).unwrap_or_default();
+            let devices = devices::plan_devices(devices, user_namespace)?;
+            self.list.push(init_step(InitAction::Devices { devices }, "linux.devices"));
+            self.list.push(always(InitAction::Links { links: devices::plan_links()? }));
+        }
+        let process = spec.process.as_ref();
+        if process.is_some_and(|process| process.terminal) {
+            let size = process.and_then(|process| process.console_size).map(|size| (size.height, size.width));
+            let target = if binds_dev(spec) {
+                None
+            } else {
+                Some(Target::parse("/dev/console", TargetKind::File, "process.terminal")?)
+            };
+            self.list.push(init_step(InitAction::Console { size, target }, "process.terminal"));
+        }
+        let mut hidden = Vec::new();
+        mounts::plan_hidden(spec, &mut hidden)?;
+        // Kernel parameters are written while /proc/sys still can be.
+        self.sysctls(spec)?;
+        self.list.extend(hidden);
+        Ok(())
+    }
+
+    fn sysctls(&mut self, spec: &Spec) -> Result<()> {
+        let Some(linux) = spec.linux.as_ref().filter(|linux| !linux.sysctl.is_empty()) else { return Ok(()) };
+        let mut values = Vec::new();
+        for (name, value) in &linux.sysctl {
+            values.push(sysctl(name, value, spec)?);
+        }
+        self.list.push(init_step(InitAction::Sysctls { values }, "linux.sysctl"));
+        Ok(())
+    }
+
+    fn identity(&mut self, spec: &Spec, options: &PlanOptions, linux: &Linux) -> Result<()> {
+        let own = linux.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::Uts);
+        let named = |field: &str, value: &Option<String>| -> Result<Option<CString>> {
+            let Some(value) = value.as_deref().filter(|value| !value.is_empty()) else { return Ok(None) };
+            if !own {
+                let reason = "needs a uts namespace, or it would change the host's".to_owned();
+                return Err(Error::invalid(field, reason));
+            }
+            if value.len() > 64 {
+                return Err(Error::invalid(field, format!("`{value}` has more than 64 bytes")));
+            }
+            c_string(value, field).map(Some)
+        };
+        let hostname = spec.hostname.clone().or_else(|| options.hostname_default.clone());
+        if let Some(name) = named("hostname", &hostname)? {
+            self.list.push(init_step(InitAction::Hostname { name }, "hostname"));
+        }
+        if let Some(name) = named("domainname", &spec.domainname)? {
+            self.list.push(init_step(InitAction::Domainname { name }, "domainname"));
+        }
+        Ok(())
+    }
+
+    /// Opens the label's file while the host's procfs is in reach; the label itself is written just before exec.
+    fn label(&mut self, process: &Process) -> Result<Option<CString>> {
+        let apparmor = process.apparmor_profile.as_deref().filter(|profile| !profile.is_empty());
+        let selinux = process.selinux_label.as_deref().filter(|label| !label.is_empty());
+        let (path, text, field, enabled) = match (apparmor, selinux) {
+            (Some(profile), _) => (
+                c"/proc/self/attr/apparmor/exec",
+                format!("exec {profile}"),
+                "process.apparmorProfile",
+                Path::new("/sys/kernel/security/apparmor").exists(),
+            ),
+            (None, Some(label)) => (
+                c"/proc/self/attr/exec",
+                label.to_owned(),
+                "process.selinuxLabel",
+                Path::new("/sys/fs/selinux/enforce").exists(),
+            ),
+            (None, None) => return Ok(None),
+        };
+        if !enabled {
+            // As runc does: a label on a host without the module is not in force anywhere.
+            return Ok(None);
+        }
+        self.list.push(init_step(InitAction::OpenLabel { path: path.to_owned() }, field));
+        c_string(&text, field).map(Some)
+    }
+
+    fn root_propagation(&mut self, name: &str) -> Result<()> {
+        let Some(flags) = mounts::propagation_flags(name) else {
+            return Err(Error::invalid("linux.rootfsPropagation", format!("`{name}` is not a propagation")));
+        };
+        let action = InitAction::RootPropagation { flags, name: name.to_owned() };
+        self.list.push(init_step(action, "linux.rootfsPropagation"));
+        Ok(())
+    }
+
+    fn special(&mut self, linux: &Linux) -> Result<()> {
+        if let Some(personality) = &linux.personality {
+            let persona = match personality.domain.as_str() {
+                "LINUX" => 0,
+                "LINUX32" => 8,
+                other => {
+                    return Err(Error::invalid(
+                        "linux.personality.domain",
+                        format!("`{other}` is not a domain"),
+                    ));
+                }
+            };
+            if !personality.flags.is_empty() {
+                return Err(Error::invalid("linux.personality.flags", "none is defined".to_owned()));
+            }
+            self.list.push(init_step(InitAction::Personality { persona }, "linux.personality"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether /dev is the host's, or something else that is not ours to fill.
+fn binds_dev(spec: &Spec) -> bool {
+    spec.mounts.iter().any(|mount| {
+        mount.destination.trim_end_matches('/') == "/dev"
+            && (mount.kind.as_deref() == Some("bind")
+                || mount.options.iter().flatten().any(|option| option == "bind" || option == "rbind"))
+    })
+}
+
+fn check_version(version: &str) -> Result<()> {
+    let mut parts = version.split(['.', '-', '+']);
+    let number = |part: Option<&str>| part.and_then(|part| part.parse::<u32>().ok());
+    match (number(parts.next()), number(parts.next()), number(parts.next())) {
+        (Some(1), Some(_), Some(_)) => Ok(()),
+        (Some(_), Some(_), Some(_)) => {
+            Err(Error::invalid("ociVersion", format!("`{version}` is not a version 1 of the specification")))
+        }
+        _ => Err(Error::invalid(
+            "ociVersion",
+            format!("`{version}` is not a version such as `{}`", crate::spec::VERSION),
+        )),
+    }
+}
+
+fn root_directory(spec: &Spec, bundle: &Path) -> Result<PathBuf> {
+    let Some(root) = &spec.root else {
+        return Err(Error::invalid("root", "is missing".to_owned()));
+    };
+    if root.path.as_os_str().is_empty() {
+        return Err(Error::invalid("root.path", "is empty".to_owned()));
+    }
+    let path = bundle.join(&root.path);
+    let path = std::fs::canonicalize(&path)
+        .map_err(|error| Error::at_path("open the root file system", &path, error).from_field("root.path"))?;
+    let metadata = std::fs::metadata(&path)
+        .map_err(|error| Error::at_path("examine", &path, error).from_field("root.path"))?;
+    if !metadata.is_dir() {
+        let hint = "a root file system is a directory tree; unpack an archive or mount an image first";
+        return Err(
+            Error::invalid("root.path", format!("`{}` is not a directory", path.display())).with_hint(hint)
+        );
+    }
+    Ok(path)
+}
+
+/// What this runtime does not do yet is refused, never left out in silence.
+fn refuse_unsupported(linux: &Linux) -> Result<()> {
+    let refuse = |field: &str, present: bool| {
+        if present {
+            let error =
+                Error::new(crate::error::ErrorKind::Unsupported, field, "is not supported by this version");
+            Err(error.with_hint(format!("remove `{field}` from config.json")))
+        } else {
+            Ok(())
+        }
+    };
+    refuse("linux.intelRdt", linux.intel_rdt.is_some())?;
+    refuse("linux.memoryPolicy", linux.memory_policy.is_some())?;
+    refuse("linux.netDevices", !linux.net_devices.is_empty())?;
+    refuse(
+        "linux.mountLabel",
+        linux
+            .mount_label
+            .as_deref()
+            .is_some_and(|label| !label.is_empty() && Path::new("/sys/fs/selinux/enforce").exists()),
+    )?;
+    let notify = linux.seccomp.as_ref().is_some_and(|profile| profile.listener_path.is_some());
+    refuse("linux.seccomp.listenerPath", notify)?;
+    let time = linux
+        .namespaces
+        .iter()
+        .any(|namespace| namespace.kind == NamespaceKind::Time && namespace.path.is_none());
+    if !linux.time_offsets.is_empty() && !time {
+        return Err(Error::invalid("linux.timeOffsets", "needs a new time namespace".to_owned()));
+    }
+    Ok(())
+}
+
+fn id_maps(linux: &Linux, user_namespace: bool) -> Result<Option<IdMaps>> {
+    if !user_namespace {
+        if linux.uid_mappings.is_empty() && linux.gid_mappings.is_empty() {
+            return Ok(None);
+        }
+        let joined = linux.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::User);
+        return if joined {
+            Ok(None)
+        } else {
+            Err(Error::invalid("linux.uidMappings", "needs a new user namespace".to_owned()))
+        };
+    }
+    let text = |maps: &[crate::spec::IdMapping], field: &str| -> Result<String> {
+        if maps.is_empty() {
+            return Err(Error::invalid(field, "is empty, and a user namespace is asked for".to_owned()));
+        }
+        let mut text = String::new();
+        for (index, map) in maps.iter().enumerate() {
+            let fits = |first: u32| first.checked_add(map.size).is_some();
+            if map.size == 0 || !fits(map.container_id) || !fits(map.host_id) {
+                return Err(Error::invalid(
+                    format!("{field}[{index}].size"),
+                    format!("{} does not fit", map.size),
+                ));
+            }
+            text.push_str(&format!("{} {} {}\n", map.container_id, map.host_id, map.size));
+        }
+        Ok(text)
+    };
+    Ok(Some(IdMaps {
+        uid: text(&linux.uid_mappings, "linux.uidMappings")?,
+        gid: text(&linux.gid_mappings, "linux.gidMappings")?,
+    }))
+}
+
+fn plan_cgroup(linux: &Linux, id: &ContainerId) -> Result<Option<CgroupPlan>> {
+    let layout = match cgroup::Layout::detect() {
+        Ok(layout) => layout,
+        // A host without any cgroup can still isolate; a limit then can't be kept, and says so.
+        Err(error) if error.kind == cgroup::Kind::NoHierarchy && linux.resources.is_none() => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let path = match linux.cgroups_path.as_deref().filter(|path| !path.is_empty()) {
+        Some(path) => cgroup::CgroupPath::parse(path)
+            .map_err(|error| Error::from(error).from_field("linux.cgroupsPath"))?,
+        None => cgroup::CgroupPath::parse(&format!("{}/{id}", cgroup::DEFAULT_PARENT))?,
+    };
+    let resources = limits::plan_limits(&linux.resources.clone().unwrap_or_default())?;
+    Ok(Some(CgroupPlan { layout, path, resources }))
+}
+
+/// Only parameters that belong to a namespace of the container's own may be set.
+fn sysctl(name: &str, value: &str, spec: &Spec) -> Result<Sysctl> {
+    let field = format!("linux.sysctl[{name}]");
+    // Both forms of sysctl(8): the first separator decides, and the other then stands for a dot in a name.
+    let slashes = name.find(['.', '/']).is_some_and(|at| name.as_bytes()[at] == b'/');
+    let path: String = if slashes {
+        name.to_owned()
+    } else {
+        name.chars()
+            .map(|character| match character {
+                '.' => '/',
+                '/' => '.',
+                other => other,
+            })
+            .collect()
+    };
+    let legal =
+        !path.starts_with('/') && path.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
+    if !legal || value.contains('\0') {
+        return Err(Error::invalid(field, "is not the name of a kernel parameter".to_owned()));
+    }
+    let kind = if path.starts_with("net/") {
+        NamespaceKind::Network
+    } else if path.starts_with("fs/mqueue/")
+        || [
+            "kernel/msgmax",
+            "kernel/msgmnb",
+            "kernel/msgmni",
+            "kernel/sem",
+            "kernel/shmall",
+            "kernel/shmmax",
+            "kernel/shmmni",
+            "kernel/shm_rmid_forced",
+            "kernel/msg_next_id",
+            "kernel/sem_next_id",
+            "kernel/shm_next_id",
+        ]
+        .contains(&path.as_str())
+    {
+        NamespaceKind::Ipc
+    } else if path == "kernel/domainname" || path == "kernel/hostname" {
+        NamespaceKind::Uts
+    } else if path.starts_with("user/") {
+        NamespaceKind::User
+    } else {
+        return Err(Error::invalid(field, "is not namespaced: it would change the host".to_owned()));
+    };
+    if path == "kernel/hostname" {
+        return Err(Error::invalid(field, "is set by `hostname`".to_owned()));
+    }
+    let own = spec.linux.iter().flat_map(|linux| &linux.namespaces).any(|namespace| {
+        let host = namespace.path.as_deref().is_some_and(is_own_namespace);
+        namespace.kind == kind && !host
+    });
+    if !own {
+        return Err(Error::invalid(
+            field,
+            format!("needs a {kind:?} namespace of the container's own").to_lowercase(),
+        ));
+    }
+    Ok(Sysctl { name: name.to_owned(), path: c_string(&path, &field)?, value: value.as_bytes().to_vec() })
+}
+
+/// Whether a namespace file is one that this process is in.
+fn is_own_namespace(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(found) = std::fs::metadata(path) else { return false };
+    let own =
+        |name: &str| std::fs::metadata(format!("/proc/self/ns/{name}")).map(|own| (own.dev(), own.ino()));
+    ["net", "ipc", "uts", "user", "mnt", "pid"]
+        .iter()
+        .any(|name| own(name).is_ok_and(|own| own == (found.dev(), found.ino())))
+}
+
+pub(crate) fn seccomp_step(linux: &Linux, warnings: &mut Vec<String>) -> Result<Option<Step>> {
+    let Some(profile) = &linux.seccomp else { return Ok(None) };
+    let program = seccomp::compile(profile, seccomp::Options::default())
+        .map_err(|error| Error::invalid("linux.seccomp", error.to_string()))?;
+    warnings.extend(program.warnings.iter().map(ToString::to_string));
+    let action = InitAction::Seccomp { instructions: program.instructions, flags: program.flags };
+    Ok(Some(init_step(action, "linux.seccomp")))
+}

@@ -1,0 +1,515 @@
+//! What is mounted where: config.json's `mounts`, masked and read-only paths, laid out for the child.
+
+use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+use sys::mount::attribute;
+
+use crate::error::{Error, Result};
+use crate::init::step::{InitAction, Link, Step};
+use crate::plan::{c_string, init_step};
+use crate::spec::{Mount, NamespaceKind, Spec};
+
+/// A mount with everything the child needs to make it.
+#[derive(Debug)]
+pub(crate) struct MountPlan<Kind> {
+    pub(crate) kind: Kind,
+    pub(crate) target: Target,
+    /// Attributes of this mount.
+    pub(crate) attributes: sys::mount::Attributes,
+    /// Attributes of the whole tree below it.
+    pub(crate) recursive: sys::mount::Attributes,
+    /// `MS_SHARED` and its kin, with `MS_REC` where the tree is meant; 0 leaves it.
+    pub(crate) propagation: u64,
+}
+
+/// A new instance of a file system.
+#[derive(Debug)]
+pub(crate) struct FileSystem {
+    pub(crate) file_system: CString,
+    pub(crate) source: CString,
+    pub(crate) parameters: Vec<(CString, Option<CString>)>,
+}
+
+/// Something of the host that appears inside as well.
+#[derive(Debug)]
+pub(crate) struct Bind {
+    pub(crate) source: CString,
+    pub(crate) recursive: bool,
+}
+
+/// A throw-away overlay as root: one layer for the root itself and one for each submount of the lower tree.
+#[derive(Debug)]
+pub(crate) struct OverlayRoot {
+    /// An existing empty directory; the child mounts a tmpfs there, in its own mount namespace.
+    pub(crate) scratch: CString,
+    pub(crate) lower: CString,
+    pub(crate) submounts: Vec<(CString, Target)>,
+    /// `userxattr`: in a user namespace overlayfs may not use trusted.* attributes.
+    pub(crate) user_namespace: bool,
+}
+
+impl OverlayRoot {
+    pub(crate) fn describe(&self) -> String {
+        let mut text = format!("over `{}`", self.lower.to_string_lossy());
+        for (path, _) in &self.submounts {
+            text.push_str(&format!(", `{}`", path.to_string_lossy()));
+        }
+        text
+    }
+}
+
+/// What a target must be, and is made where it is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetKind {
+    /// A directory.
+    Directory,
+    /// An empty file.
+    File,
+}
+
+/// A place inside the container, relative to its root.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Without a leading slash; `.` is the root itself.
+    pub(crate) path: CString,
+    /// Each level with its parent, topmost first, for making what is missing.
+    pub(crate) levels: Vec<(CString, CString)>,
+    pub(crate) kind: TargetKind,
+}
+
+impl Target {
+    /// Parses a destination. `..` can't lead out of the root, as the kernel resolves the path inside it, yet it is
+    /// refused here: it never means what it says once links are involved.
+    pub(crate) fn parse(destination: &str, kind: TargetKind, field: &str) -> Result<Target> {
+        let parts: Vec<&str> =
+            destination.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        if parts.contains(&"..") {
+            return Err(Error::invalid(field, format!("`{destination}` contains `..`")));
+        }
+        let path = if parts.is_empty() { ".".to_owned() } else { parts.join("/") };
+        let mut levels = Vec::with_capacity(parts.len());
+        for (index, name) in parts.iter().enumerate() {
+            let parent = if index == 0 { ".".to_owned() } else { parts[..index].join("/") };
+            levels.push((c_string(&parent, field)?, c_string(name, field)?));
+        }
+        Ok(Target { path: c_string(&path, field)?, levels, kind })
+    }
+}
+
+const MS_REC: u64 = 1 << 14;
+const MS_UNBINDABLE: u64 = 1 << 17;
+const MS_PRIVATE: u64 = 1 << 18;
+const MS_SLAVE: u64 = 1 << 19;
+const MS_SHARED: u64 = 1 << 20;
+
+/// The propagation flags behind a name of `mount(8)`.
+pub(crate) fn propagation_flags(name: &str) -> Option<u64> {
+    let (recursive, name) = match name.strip_prefix('r') {
+        Some(rest) => (MS_REC, rest),
+        None => (0, name),
+    };
+    let flag = match name {
+        "private" => MS_PRIVATE,
+        "slave" => MS_SLAVE,
+        "shared" => MS_SHARED,
+        "unbindable" => MS_UNBINDABLE,
+        _ => return None,
+    };
+    Some(flag | recursive)
+}
+
+#[derive(Debug, Default)]
+struct Options {
+    attributes: sys::mount::Attributes,
+    recursive: sys::mount::Attributes,
+    propagation: u64,
+    bind: Option<bool>,
+    remount: bool,
+    parameters: Vec<(String, Option<String>)>,
+}
+
+/// One option of `mount(8)` that is an attribute of the mount: bits to set and to clear.
+fn attribute_option(name: &str) -> Option<(u64, u64)> {
+    Some(match name {
+        "ro" => (attribute::RDONLY, 0),
+        "rw" => (0, attribute::RDONLY),
+        "nosuid" => (attribute::NOSUID, 0),
+        "suid" => (0, attribute::NOSUID),
+        "nodev" => (attribute::NODEV, 0),
+        "dev" => (0, attribute::NODEV),
+        "noexec" => (attribute::NOEXEC, 0),
+        "exec" => (0, attribute::NOEXEC),
+        "nodiratime" => (attribute::NODIRATIME, 0),
+        "diratime" => (0, attribute::NODIRATIME),
+        "nosymfollow" => (attribute::NOSYMFOLLOW, 0),
+        "symfollow" => (0, attribute::NOSYMFOLLOW),
+        "noatime" => (attribute::NOATIME, attribute::ATIME_MASK),
+        "strictatime" => (attribute::STRICTATIME, attribute::ATIME_MASK),
+        "relatime" | "atime" | "norelatime" | "nostrictatime" => (0, attribute::ATIME_MASK),
+        _ => return None,
+    })
+}
+
+fn merge(into: &mut sys::mount::Attributes, (set, clear): (u64, u64)) {
+    into.set = (into.set & !clear) | set;
+    into.clear = (into.clear & !(set & !attribute::ATIME_MASK)) | clear;
+}
+
+fn parse_options(options: &[String], field: &str) -> Result<Options> {
+    let mut parsed = Options::default();
+    for option in options {
+        let name = option.as_str();
+        if let Some(change) = attribute_option(name) {
+            merge(&mut parsed.attributes, change);
+        } else if let Some(change) = name.strip_prefix('r').and_then(attribute_option) {
+            merge(&mut parsed.recursive, change);
+        } else if let Some(flags) = propagation_flags(name) {
+            parsed.propagation = flags;
+        } else {
+            match name {
+                "defaults" | "async" | "nomand" | "nodirsync" | "loud" | "noiversion" | "nolazytime" => {}
+                "bind" => parsed.bind = Some(false),
+                "rbind" => parsed.bind = Some(true),
+                "remount" => parsed.remount = true,
+                "tmpcopyup" | "idmap" | "ridmap" => {
+                    return Err(Error::unsupported(
+                        field,
+                        format!("option `{name}`"),
+                        "leave the option out",
+                    ));
+                }
+                _ => {
+                    let (key, value) = match name.split_once('=') {
+                        Some((key, value)) => (key, Some(value.to_owned())),
+                        None => (name, None),
+                    };
+                    parsed.parameters.push((key.to_owned(), value));
+                }
+            }
+        }
+    }
+    Ok(parsed)
+}
+
+/// What the mounts need to know of the host and the rest of the plan.
+pub(crate) struct MountContext<'a> {
+    pub(crate) bundle: &'a Path,
+    pub(crate) cgroup_layout: Option<&'a cgroup::Layout>,
+    pub(crate) cgroup_path: Option<&'a str>,
+    pub(crate) new_cgroup_namespace: bool,
+}
+
+/// The steps for every entry of `mounts`, in order.
+pub(crate) fn plan_mounts(spec: &Spec, context: &MountContext<'_>) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    for (index, mount) in spec.mounts.iter().enumerate() {
+        let field = format!("mounts[{index}]");
+        plan_mount(mount, &field, context, &mut steps)?;
+    }
+    Ok(steps)
+}
+
+fn plan_mount(mount: &Mount, field: &str, context: &MountContext<'_>, steps: &mut Vec<Step>) -> Result<()> {
+    if mount.destination.is_empty() {
+        return Err(Error::invalid(format!("{field}.destination"), "is empty".to_owned()));
+    }
+    if mount.uid_mappings.is_some() || mount.gid_mappings.is_some() {
+        return Err(Error::unsupported(
+            format!("{field}.uidMappings"),
+            "idmapped mounts".to_owned(),
+            "use a user namespace for the whole container, or change owners on the host",
+        ));
+    }
+    let options_field = format!("{field}.options");
+    let options = parse_options(mount.options.as_deref().unwrap_or_default(), &options_field)?;
+    let destination_field = format!("{field}.destination");
+    let kind = mount.kind.as_deref().unwrap_or_default();
+    if options.remount && options.bind.is_none() {
+        let target = Target::parse(&mount.destination, TargetKind::Directory, &destination_field)?;
+        steps.push(init_step(
+            InitAction::SetAttributes {
+                target,
+                set: options.attributes.set,
+                clear: options.attributes.clear,
+            },
+            field,
+        ));
+        return Ok(());
+    }
+    if let Some(recursive) =
+        options.bind.or((kind == "bind").then_some(false)).or((kind == "rbind").then_some(true))
+    {
+        return plan_bind(mount, field, recursive, options, context, steps);
+    }
+    if kind == "cgroup" || kind == "cgroup2" {
+        return plan_cgroup(mount, field, &options, context, steps);
+    }
+    if kind.is_empty() {
+        return Err(Error::invalid(
+            format!("{field}.type"),
+            "is missing, and no option says `bind`".to_owned(),
+        ));
+    }
+    let target = Target::parse(&mount.destination, TargetKind::Directory, &destination_field)?;
+    if (kind == "proc" || kind == "sysfs")
+        && target.levels.len() > 1
+        && target.path.as_bytes().starts_with(b"proc/")
+    {
+        return Err(Error::invalid(destination_field, "a mount inside /proc could fake it".to_owned()));
+    }
+    let mut parameters = options.parameters;
+    if kind == "mqueue" || kind == "proc" || kind == "sysfs" {
+        // Their only options are those of the mount itself.
+        parameters.retain(|(key, _)| matches!(key.as_str(), "hidepid" | "gid" | "subset"));
+    }
+    let file_system = FileSystem {
+        file_system: c_string(kind, &format!("{field}.type"))?,
+        source: c_string(mount.source.as_deref().filter(|source| !source.is_empty()).unwrap_or(kind), field)?,
+        parameters: lay_out(&parameters, &options_field)?,
+    };
+    let plan = MountPlan {
+        kind: file_system,
+        target,
+        attributes: options.attributes,
+        recursive: options.recursive,
+        propagation: options.propagation,
+    };
+    steps.push(init_step(InitAction::Mount(plan), field));
+    Ok(())
+}
+
+fn lay_out(parameters: &[(String, Option<String>)], field: &str) -> Result<Vec<(CString, Option<CString>)>> {
+    parameters
+        .iter()
+        .map(|(key, value)| {
+            let value = value.as_deref().map(|value| c_string(value, field)).transpose()?;
+            Ok((c_string(key, field)?, value))
+        })
+        .collect()
+}
+
+fn plan_bind(
+    mount: &Mount,
+    field: &str,
+    recursive: bool,
+    options: Options,
+    context: &MountContext<'_>,
+    steps: &mut Vec<Step>,
+) -> Result<()> {
+    let source_field = format!("{field}.source");
+    let Some(source) = mount.source.as_deref().filter(|source| !source.is_empty()) else {
+        return Err(Error::invalid(source_field, "is missing for a bind mount".to_owned()));
+    };
+    let source: PathBuf = if source.starts_with('/') { source.into() } else { context.bundle.join(source) };
+    let kind = match std::fs::metadata(&source) {
+        Ok(metadata) if metadata.is_dir() => TargetKind::Directory,
+        Ok(_) => TargetKind::File,
+        Err(error) => {
+            return Err(
+                Error::at_path("open the source of a bind mount", &source, error).from_field(source_field)
+            );
+        }
+    };
+    let plan = MountPlan {
+        kind: Bind { source: c_string(&source.to_string_lossy(), &source_field)?, recursive },
+        target: Target::parse(&mount.destination, kind, &format!("{field}.destination"))?,
+        attributes: options.attributes,
+        recursive: options.recursive,
+        propagation: options.propagation,
+    };
+    steps.push(init_step(InitAction::Bind(plan), field));
+    Ok(())
+}
+
+/// The cgroup file system: cgroup2 where that is all there is, else a tmpfs with each v1 hierarchy in it.
+fn plan_cgroup(
+    mount: &Mount,
+    field: &str,
+    options: &Options,
+    context: &MountContext<'_>,
+    steps: &mut Vec<Step>,
+) -> Result<()> {
+    let Some(layout) = context.cgroup_layout else {
+        return Ok(());
+    };
+    let destination_field = format!("{field}.destination");
+    let fresh = |file_system: &str,
+                 path: &str,
+                 parameters: &[(String, Option<String>)],
+                 attributes|
+     -> Result<InitAction> {
+        Ok(InitAction::Mount(MountPlan {
+            kind: FileSystem {
+                file_system: c_string(file_system, field)?,
+                source: c_string("cgroup", field)?,
+                parameters: lay_out(parameters, field)?,
+            },
+            target: Target::parse(path, TargetKind::Directory, &destination_field)?,
+            attributes,
+            recursive: sys::mount::Attributes::default(),
+            propagation: options.propagation,
+        }))
+    };
+    if layout.version() == cgroup::Version::V2 {
+        steps.push(init_step(fresh("cgroup2", &mount.destination, &[], options.attributes)?, field));
+        return Ok(());
+    }
+    let writable =
+        sys::mount::Attributes { set: options.attributes.set & !attribute::RDONLY, ..options.attributes };
+    let mode = [("mode".to_owned(), Some("755".to_owned()))];
+    steps.push(init_step(fresh("tmpfs", &mount.destination, &mode, writable)?, field));
+    let mut links = Vec::new();
+    for hierarchy in layout.hierarchies() {
+        let name = hierarchy.mount_point().rsplit('/').next().unwrap_or_default();
+        let path = format!("{}/{name}", mount.destination);
+        let action = if context.new_cgroup_namespace {
+            match hierarchy.language() {
+                cgroup::Language::V1 => {
+                    fresh("cgroup", &path, &v1_parameters(hierarchy.controllers()), options.attributes)?
+                }
+                cgroup::Language::V2 => fresh("cgroup2", &path, &[], options.attributes)?,
+            }
+        } else {
+            let own = Path::new(hierarchy.mount_point())
+                .join(context.cgroup_path.unwrap_or_default().trim_start_matches('/'));
+            InitAction::Bind(MountPlan {
+                kind: Bind { source: c_string(&own.to_string_lossy(), field)?, recursive: false },
+                target: Target::parse(&path, TargetKind::Directory, &destination_field)?,
+                attributes: options.attributes,
+                recursive: sys::mount::Attributes::default(),
+                propagation: options.propagation,
+            })
+        };
+        steps.push(init_step(action, field));
+        // Joint hierarchies are known by each controller's own name too.
+        if name.contains(',') {
+            for controller in name.split(',') {
+                links.push(Link {
+                    text: c_string(name, field)?,
+                    target: Target::parse(
+                        &format!("{}/{controller}", mount.destination),
+                        TargetKind::File,
+                        &destination_field,
+                    )?,
+                });
+            }
+        }
+    }
+    if !links.is_empty() {
+        steps.push(init_step(InitAction::Links { links }, field));
+    }
+    if options.attributes.set & attribute::RDONLY != 0 {
+        let target = Target::parse(&mount.destination, TargetKind::Directory, &destination_field)?;
+        steps.push(init_step(InitAction::SetAttributes { target, set: attribute::RDONLY, clear: 0 }, field));
+    }
+    Ok(())
+}
+
+/// The mount options that name a v1 hierarchy: its controllers, or `none` and its name.
+fn v1_parameters(controllers: &str) -> Vec<(String, Option<String>)> {
+    let mut parameters = Vec::new();
+    for one in controllers.split(',') {
+        match one.split_once('=') {
+            Some((key, value)) => {
+                parameters.push(("none".to_owned(), None));
+                parameters.push((key.to_owned(), Some(value.to_owned())));
+            }
+            None => parameters.push((one.to_owned(), None)),
+        }
+    }
+    parameters
+}
+
+/// The mask and read-only steps.
+pub(crate) fn plan_hidden(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {
+    let Some(linux) = &spec.linux else { return Ok(()) };
+    let targets = |paths: &[String], field: &str| -> Result<Vec<Target>> {
+        let parse = |(index, path): (usize, &String)| {
+            if !path.starts_with('/') {
+                return Err(Error::invalid(format!("{field}[{index}]"), format!("`{path}` is not absolute")));
+            }
+            Target::parse(path, TargetKind::File, &format!("{field}[{index}]"))
+        };
+        paths.iter().enumerate().map(parse).collect()
+    };
+    let read_only = targets(&linux.readonly_paths, "linux.readonlyPaths")?;
+    if !read_only.is_empty() {
+        steps.push(init_step(InitAction::ReadOnlyPaths { targets: read_only }, "linux.readonlyPaths"));
+    }
+    let masked = targets(&linux.masked_paths, "linux.maskedPaths")?;
+    if !masked.is_empty() {
+        steps.push(init_step(InitAction::Mask { targets: masked }, "linux.maskedPaths"));
+    }
+    Ok(())
+}
+
+/// The mount points that must exist in the root file system itself: those below no other mount.
+pub fn root_mount_points(spec: &Spec) -> Vec<(String, TargetKind)> {
+    let mut covered: BTreeSet<String> = BTreeSet::new();
+    let mut points = Vec::new();
+    for mount in &spec.mounts {
+        let parts: Vec<&str> =
+            mount.destination.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        let path = parts.join("/");
+        let below = (1..parts.len()).any(|count| covered.contains(&parts[..count].join("/")));
+        let bind = mount.kind.as_deref() == Some("bind")
+            || mount.options.iter().flatten().any(|option| option == "bind" || option == "rbind");
+        let file = bind
+            && mount
+                .source
+                .as_deref()
+                .and_then(|source| std::fs::metadata(source).ok())
+                .is_some_and(|meta| !meta.is_dir());
+        if !path.is_empty() && !below && !covered.contains(&path) {
+            points.push((path.clone(), if file { TargetKind::File } else { TargetKind::Directory }));
+        }
+        covered.insert(path);
+    }
+    points
+}
+
+/// Whether `spec` makes a new namespace of this kind.
+pub(crate) fn makes_namespace(spec: &Spec, kind: NamespaceKind) -> bool {
+    spec.linux.iter().flat_map(|linux| &linux.namespaces).any(|namespace| {
+        namespace.kind == kind && namespace.path.as_ref().is_none_or(|path| path.as_os_str().is_empty())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_options_win_over_earlier_ones() {
+        let options = ["ro", "rw", "nosuid"].map(str::to_owned);
+        let parsed = parse_options(&options, "mounts[0].options").expect("legal");
+        assert_eq!(parsed.attributes.set, attribute::NOSUID);
+        assert_eq!(parsed.attributes.clear & attribute::RDONLY, attribute::RDONLY);
+    }
+
+    #[test]
+    fn recursive_names_are_not_mistaken_for_propagation() {
+        let options = ["rro", "rprivate", "rbind"].map(str::to_owned);
+        let parsed = parse_options(&options, "mounts[0].options").expect("legal");
+        assert_eq!(parsed.recursive.set, attribute::RDONLY);
+        assert_eq!(parsed.propagation, MS_PRIVATE | MS_REC);
+        assert_eq!(parsed.bind, Some(true));
+    }
+
+    #[test]
+    fn destination_with_parent_parts_is_refused() {
+        let error =
+            Target::parse("/a/../b", TargetKind::Directory, "mounts[3].destination").expect_err("refused");
+        assert!(error.to_string().contains("mounts[3].destination"), "{error}");
+    }
+
+    #[test]
+    fn mount_points_below_other_mounts_need_not_exist_in_the_root() {
+        let mount = |destination: &str| Mount { destination: destination.to_owned(), ..Mount::default() };
+        let spec = Spec { mounts: ["/dev", "/dev/pts", "/proc"].map(mount).to_vec(), ..Spec::default() };
+        let points: Vec<String> = root_mount_points(&spec).into_iter().map(|(path, _)| path).collect();
+        assert_eq!(points, ["dev", "proc"]);
+    }
+}

@@ -1,0 +1,113 @@
+//! Which namespaces are made and which are joined.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use sys::clone::flags;
+
+use crate::error::{Error, Result};
+use crate::init::step::JoinedNamespace;
+use crate::spec::{Namespace, NamespaceKind};
+
+/// Namespaces that are made and those that are joined: two disjoint sets.
+#[derive(Debug, Default)]
+pub(crate) struct NamespacePlan {
+    /// Made by the clone itself.
+    pub(crate) at_clone: u64,
+    /// Unshared by the child once it is in its cgroup.
+    pub(crate) unshared: u64,
+    /// Joined, the user namespace first.
+    pub(crate) joined: Vec<JoinedNamespace>,
+    /// A joined pid namespace takes only children: then, and only then, there is an intermediate process.
+    pub(crate) needs_intermediate: bool,
+}
+
+/// Every kind: its flag, its name in config.json, its file in `/proc/PID/ns`.
+const KINDS: [(NamespaceKind, u64, &str, &str); 8] = [
+    (NamespaceKind::User, flags::NEWUSER, "user", "user"),
+    (NamespaceKind::Pid, flags::NEWPID, "pid", "pid"),
+    (NamespaceKind::Network, flags::NEWNET, "network", "net"),
+    (NamespaceKind::Mount, flags::NEWNS, "mount", "mnt"),
+    (NamespaceKind::Ipc, flags::NEWIPC, "ipc", "ipc"),
+    (NamespaceKind::Uts, flags::NEWUTS, "uts", "uts"),
+    (NamespaceKind::Cgroup, flags::NEWCGROUP, "cgroup", "cgroup"),
+    (NamespaceKind::Time, flags::NEWTIME, "time", "time"),
+];
+
+fn facts(kind: NamespaceKind) -> (u64, &'static str, &'static str) {
+    let (_, flag, name, file) =
+        KINDS.iter().find(|(known, ..)| *known == kind).expect("every kind is listed");
+    (*flag, name, file)
+}
+
+/// Names of the kinds whose flags are set.
+pub(crate) fn names(set: u64) -> Vec<&'static str> {
+    KINDS.iter().filter(|(_, flag, ..)| set & flag != 0).map(|(_, _, name, _)| *name).collect()
+}
+
+/// Plans; opens the namespaces to be joined.
+pub(crate) fn plan_namespaces(namespaces: &[Namespace]) -> Result<NamespacePlan> {
+    let mut plan = NamespacePlan::default();
+    let mut seen = Vec::new();
+    for (index, namespace) in namespaces.iter().enumerate() {
+        let field = format!("linux.namespaces[{index}]");
+        let (flag, name, file) = facts(namespace.kind);
+        if seen.contains(&namespace.kind) {
+            return Err(Error::invalid(field, format!("`{name}` is listed twice")));
+        }
+        seen.push(namespace.kind);
+        if !Path::new(&format!("/proc/self/ns/{file}")).exists() {
+            return Err(Error::unsupported(
+                field,
+                format!("the {name} namespace"),
+                "this kernel was built without it",
+            ));
+        }
+        match namespace.path.as_deref().filter(|path| !path.as_os_str().is_empty()) {
+            Some(path) => {
+                let joined = open(path, flag, name, &field)?;
+                plan.needs_intermediate |= namespace.kind == NamespaceKind::Pid;
+                plan.joined.push(joined);
+            }
+            None if matches!(namespace.kind, NamespaceKind::Cgroup | NamespaceKind::Time) => {
+                plan.unshared |= flag
+            }
+            None => plan.at_clone |= flag,
+        }
+    }
+    // Joined first, it gives the rights to join the others.
+    plan.joined.sort_by_key(|joined| joined.flag != flags::NEWUSER);
+    Ok(plan)
+}
+
+fn open(path: &Path, flag: u64, name: &'static str, field: &str) -> Result<JoinedNamespace> {
+    let field = format!("{field}.path");
+    let file = File::open(path)
+        .map_err(|error| Error::at_path("open the namespace", path, error).from_field(&field))?;
+    let found = rustix::fs::fstatfs(&file).map_err(|error| Error::at_path("examine", path, error))?;
+    const NSFS_MAGIC: u64 = 0x6e73_6673;
+    if found.f_type as u64 != NSFS_MAGIC {
+        return Err(Error::invalid(field, format!("`{}` is not a namespace", path.display())));
+    }
+    Ok(JoinedNamespace { descriptor: OwnedFd::from(file), flag, name, path: path.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespace_listed_twice_is_refused() {
+        let twice = [NamespaceKind::Pid, NamespaceKind::Pid].map(|kind| Namespace { kind, path: None });
+        let error = plan_namespaces(&twice).expect_err("refused");
+        assert_eq!(error.to_string(), "linux.namespaces[1]: `pid` is listed twice");
+    }
+
+    #[test]
+    fn file_that_is_no_namespace_is_refused() {
+        let wrong = [Namespace { kind: NamespaceKind::Network, path: Some("/etc/hostname".into()) }];
+        let error = plan_namespaces(&wrong).expect_err("refused");
+        assert!(error.to_string().contains("is not a namespace"), "{error}");
+    }
+}

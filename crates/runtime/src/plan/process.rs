@@ -1,0 +1,282 @@
+//! The container's program: who runs it, with which rights and limits, from where.
+
+use std::ffi::CString;
+
+use rustix::process::{Resource, Rlimit};
+use sys::exec::CStringArray;
+
+use crate::capability;
+use crate::error::{Error, Result};
+use crate::init::step::{InitAction, Step};
+use crate::plan::{always, c_string, init_step};
+use crate::spec::{Process, User};
+
+/// A set of capabilities, one bit each.
+fn capability_bits(names: &[String], known: u32, field: &str, warnings: &mut Vec<String>) -> u64 {
+    let mut bits = 0;
+    for name in names {
+        match capability::number(name).filter(|number| *number <= known) {
+            Some(number) => bits |= 1 << number,
+            // The specification: a runtime must not fail for a capability it does not know.
+            None => warnings.push(format!("{field}: `{name}` is unknown to this kernel and left out")),
+        }
+    }
+    bits
+}
+
+fn numbers(bits: u64) -> Vec<u32> {
+    (0..64).filter(|number| bits & (1 << number) != 0).collect()
+}
+
+/// The steps from root's credentials to the program's, in the order the kernel demands.
+pub(crate) fn plan_rights(process: &Process, setgroups: bool, warnings: &mut Vec<String>) -> Vec<Step> {
+    let known = sys::process::last_capability();
+    let mut steps = Vec::new();
+    let sets = process.capabilities.clone().unwrap_or_default();
+    let mut bits = |names: &[String], set: &str| {
+        capability_bits(names, known, &format!("process.capabilities.{set}"), warnings)
+    };
+    let bounding = bits(&sets.bounding, "bounding");
+    let (effective, permitted) = (bits(&sets.effective, "effective"), bits(&sets.permitted, "permitted"));
+    let (inheritable, ambient) = (bits(&sets.inheritable, "inheritable"), bits(&sets.ambient, "ambient"));
+    let drop = numbers(!bounding & ((1u64 << (known + 1)) - 1))
+        .into_iter()
+        .filter(|number| sys::process::bounding_set_has(*number))
+        .collect();
+    let asked = "process.capabilities";
+    steps.push(init_step(InitAction::BoundingSet { drop, kept: bounding.count_ones() as usize }, asked));
+    let User { uid, gid, additional_gids, .. } = &process.user;
+    let groups = setgroups.then(|| additional_gids.clone());
+    steps.push(init_step(InitAction::Credentials { uid: *uid, gid: *gid, groups }, "process.user"));
+    let ambient = numbers(ambient);
+    steps.push(init_step(InitAction::Capabilities { effective, permitted, inheritable, ambient }, asked));
+    if process.no_new_privileges {
+        steps.push(init_step(InitAction::NoNewPrivileges, "process.noNewPrivileges"));
+    }
+    steps
+}
+
+/// Where `args[0]` may be found, in order.
+fn candidates(process: &Process) -> Result<Vec<CString>> {
+    let program = &process.args[0];
+    if program.is_empty() {
+        return Err(Error::invalid("process.args[0]", "is empty".to_owned()));
+    }
+    if program.contains('/') {
+        return Ok(vec![c_string(program, "process.args[0]")?]);
+    }
+    let path = process.env.iter().rev().find_map(|entry| entry.strip_prefix("PATH="));
+    let path = path.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    let directory =
+        |directory: &str| if directory.is_empty() { ".".to_owned() } else { directory.to_owned() };
+    path.split(':').map(|one| c_string(&format!("{}/{program}", directory(one)), "process.args[0]")).collect()
+}
+
+/// The program as the child needs it: looked for, then executed.
+pub(crate) struct Program {
+    pub(crate) candidates: Vec<CString>,
+    pub(crate) arguments: CStringArray,
+    pub(crate) environment: CStringArray,
+}
+
+/// Lays out the program.
+pub(crate) fn plan_program(process: &Process) -> Result<Program> {
+    if process.args.is_empty() {
+        return Err(Error::invalid("process.args", "must have at least one entry".to_owned()));
+    }
+    if !process.cwd.starts_with('/') {
+        return Err(Error::invalid("process.cwd", format!("`{}` is not an absolute path", process.cwd)));
+    }
+    let strings = |texts: &[String], field: &str| -> Result<Vec<CString>> {
+        texts.iter().enumerate().map(|(index, text)| c_string(text, &format!("{field}[{index}]"))).collect()
+    };
+    let mut environment = strings(&process.env, "process.env")?;
+    if !process.env.iter().any(|entry| entry.starts_with("HOME=")) {
+        let home = if process.user.uid == 0 { c"HOME=/root" } else { c"HOME=/" };
+        environment.push(home.to_owned());
+    }
+    Ok(Program {
+        candidates: candidates(process)?,
+        arguments: CStringArray::new(strings(&process.args, "process.args")?),
+        environment: CStringArray::new(environment),
+    })
+}
+
+fn resource(name: &str) -> Option<Resource> {
+    Some(match name {
+        "RLIMIT_AS" => Resource::As,
+        "RLIMIT_CORE" => Resource::Core,
+        "RLIMIT_CPU" => Resource::Cpu,
+        "RLIMIT_DATA" => Resource::Data,
+        "RLIMIT_FSIZE" => Resource::Fsize,
+        "RLIMIT_LOCKS" => Resource::Locks,
+        "RLIMIT_MEMLOCK" => Resource::Memlock,
+        "RLIMIT_MSGQUEUE" => Resource::Msgqueue,
+        "RLIMIT_NICE" => Resource::Nice,
+        "RLIMIT_NOFILE" => Resource::Nofile,
+        "RLIMIT_NPROC" => Resource::Nproc,
+        "RLIMIT_RSS" => Resource::Rss,
+        "RLIMIT_RTPRIO" => Resource::Rtprio,
+        "RLIMIT_RTTIME" => Resource::Rttime,
+        "RLIMIT_SIGPENDING" => Resource::Sigpending,
+        "RLIMIT_STACK" => Resource::Stack,
+        _ => return None,
+    })
+}
+
+/// Limits and scheduling of the process itself.
+pub(crate) fn plan_limits(process: &Process, steps: &mut Vec<Step>) -> Result<()> {
+    let mut limits = Vec::new();
+    for (index, limit) in process.rlimits.iter().enumerate() {
+        let field = format!("process.rlimits[{index}]");
+        let Some(resource) = resource(&limit.kind) else {
+            return Err(Error::invalid(
+                format!("{field}.type"),
+                format!("`{}` is not a resource limit", limit.kind),
+            ));
+        };
+        if process.rlimits[..index].iter().any(|earlier| earlier.kind == limit.kind) {
+            return Err(Error::invalid(format!("{field}.type"), format!("`{}` is listed twice", limit.kind)));
+        }
+        if limit.soft > limit.hard {
+            return Err(Error::invalid(
+                format!("{field}.soft"),
+                format!("{} exceeds the hard limit {}", limit.soft, limit.hard),
+            ));
+        }
+        let bound = |value: u64| (value != u64::MAX).then_some(value);
+        limits.push((
+            resource,
+            Rlimit { current: bound(limit.soft), maximum: bound(limit.hard) },
+            limit.kind.clone(),
+        ));
+    }
+    if !limits.is_empty() {
+        steps.push(init_step(InitAction::ResourceLimits { limits }, "process.rlimits"));
+    }
+    if let Some(scheduler) = &process.scheduler {
+        steps.push(init_step(InitAction::Scheduler(scheduling(scheduler)?), "process.scheduler"));
+    }
+    if let Some(priority) = &process.io_priority {
+        let class = match priority.class.as_str() {
+            "IOPRIO_CLASS_RT" => 1,
+            "IOPRIO_CLASS_BE" => 2,
+            "IOPRIO_CLASS_IDLE" => 3,
+            other => {
+                return Err(Error::invalid("process.ioPriority.class", format!("`{other}` is not a class")));
+            }
+        };
+        if priority.priority > 7 {
+            return Err(Error::invalid(
+                "process.ioPriority.priority",
+                format!("{} is not in 0 to 7", priority.priority),
+            ));
+        }
+        steps.push(init_step(
+            InitAction::IoPriority { class, level: priority.priority },
+            "process.ioPriority",
+        ));
+    }
+    if let Some(list) = process
+        .exec_cpu_affinity
+        .as_ref()
+        .and_then(|affinity| affinity.last.as_ref().or(affinity.initial.as_ref()))
+    {
+        let cpus = Box::new(cpu_set(list)?);
+        steps
+            .push(init_step(InitAction::CpuAffinity { cpus, text: list.clone() }, "process.execCPUAffinity"));
+    }
+    if let Some(mask) = process.user.umask {
+        steps.push(init_step(InitAction::Umask { mask: mask & 0o7777 }, "process.user.umask"));
+    }
+    Ok(())
+}
+
+fn cpu_set(list: &str) -> Result<rustix::thread::CpuSet> {
+    let wrong =
+        || Error::invalid("process.execCPUAffinity", format!("`{list}` is not a list such as `0-3,7`"));
+    let mut set = rustix::thread::CpuSet::new();
+    for part in list.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let first: usize = first.trim().parse().map_err(|_| wrong())?;
+        let last: usize = last.trim().parse().map_err(|_| wrong())?;
+        if first > last || last >= rustix::thread::CpuSet::MAX_CPU {
+            return Err(wrong());
+        }
+        (first..=last).for_each(|cpu| set.set(cpu));
+    }
+    Ok(set)
+}
+
+fn scheduling(scheduler: &crate::spec::Scheduler) -> Result<sys::scheduling::Scheduling> {
+    let policy = match scheduler.policy.as_str() {
+        "SCHED_OTHER" => 0,
+        "SCHED_FIFO" => 1,
+        "SCHED_RR" => 2,
+        "SCHED_BATCH" => 3,
+        "SCHED_ISO" => 4,
+        "SCHED_IDLE" => 5,
+        "SCHED_DEADLINE" => 6,
+        other => {
+            return Err(Error::invalid("process.scheduler.policy", format!("`{other}` is not a policy")));
+        }
+    };
+    let mut flags = 0;
+    for (index, flag) in scheduler.flags.iter().enumerate() {
+        flags |= match flag.as_str() {
+            "SCHED_FLAG_RESET_ON_FORK" => 0x01,
+            "SCHED_FLAG_RECLAIM" => 0x02,
+            "SCHED_FLAG_DL_OVERRUN" => 0x04,
+            "SCHED_FLAG_KEEP_POLICY" => 0x08,
+            "SCHED_FLAG_KEEP_PARAMS" => 0x10,
+            "SCHED_FLAG_UTIL_CLAMP_MIN" => 0x20,
+            "SCHED_FLAG_UTIL_CLAMP_MAX" => 0x40,
+            other => {
+                return Err(Error::invalid(
+                    format!("process.scheduler.flags[{index}]"),
+                    format!("`{other}` is not a flag"),
+                ));
+            }
+        };
+    }
+    let priority = scheduler.priority.unwrap_or(0);
+    Ok(sys::scheduling::Scheduling {
+        policy,
+        flags,
+        nice: scheduler.nice.unwrap_or(0),
+        priority: u32::try_from(priority)
+            .map_err(|_| Error::invalid("process.scheduler.priority", format!("`{priority}` is negative")))?,
+        runtime: scheduler.runtime.unwrap_or(0),
+        deadline: scheduler.deadline.unwrap_or(0),
+        period: scheduler.period.unwrap_or(0),
+    })
+}
+
+/// The last steps: nothing of the runtime is left, the filter is on, the program begins.
+pub(crate) fn plan_end(
+    process: &Process,
+    filter: Option<Step>,
+    label: Option<CString>,
+    dies_with_parent: bool,
+    kept_descriptors: u32,
+    rights: Vec<Step>,
+    program: Program,
+) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let (early, late) = if process.no_new_privileges { (None, filter) } else { (filter, None) };
+    // Without no_new_privs a filter takes CAP_SYS_ADMIN, which is about to go.
+    steps.extend(early);
+    steps.extend(rights);
+    if dies_with_parent {
+        // A change of credentials cleared it (prctl(2)).
+        steps.push(always(InitAction::DieWithParent));
+    }
+    if let Some(label) = label {
+        steps.push(init_step(InitAction::WriteLabel { label }, "process"));
+    }
+    steps.push(always(InitAction::CloseDescriptors { keep: kept_descriptors }));
+    steps.extend(late);
+    let Program { candidates, arguments, environment } = program;
+    steps.push(init_step(InitAction::Execute { candidates, arguments, environment }, "process.args"));
+    steps
+}

@@ -1,0 +1,334 @@
+//! From a step, a call and an errno to words: what failed, why, and what one can do. The one table of remedies.
+
+use std::ffi::CStr;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use sys::clone::flags;
+
+use crate::error::libc_errno::{
+    EACCES, EINVAL, EISDIR, ELOOP, ENOENT, ENOEXEC, ENOSPC, ENOSYS, ENOTDIR, EPERM,
+};
+use crate::error::{Error, ErrorKind, errno_text};
+use crate::init::failure::{Call, Failure};
+use crate::init::step::{Action, InitAction, Step};
+
+/// The kind of a failed search for or exec of the program.
+pub(crate) fn kind_of_exec(failure: Failure) -> ErrorKind {
+    match (failure.call, failure.errno) {
+        (Call::Access | Call::Execve, ENOENT | ENOTDIR) => ErrorKind::ProgramNotFound,
+        (Call::Access | Call::Execve, _) => ErrorKind::ProgramNotExecutable,
+        _ => ErrorKind::System,
+    }
+}
+
+/// The error for a step that the child reported.
+pub(crate) fn explain_step(step: &Step, index: usize, failure: Failure, rootfs: &Path) -> Error {
+    let words = step.describe(index + 1);
+    let Action::Init(action) = &step.action else {
+        return Error::new(ErrorKind::System, words.name, errno_text(failure.errno));
+    };
+    match action {
+        InitAction::FindProgram { candidates } => {
+            let candidate = candidates.last().map(|path| path.as_c_str()).unwrap_or_default();
+            return explain_program(candidate, candidates.len(), failure, rootfs);
+        }
+        InitAction::Execute { candidates, .. } => {
+            let candidate =
+                candidates.get(failure.item as usize).map(|path| path.as_c_str()).unwrap_or_default();
+            return explain_program(candidate, 1, failure, rootfs);
+        }
+        _ => {}
+    }
+    let object = item(action, failure).unwrap_or(words.object);
+    let operation =
+        if object.is_empty() { words.name } else { format!("{} {object}", preposition(action, &words.name)) };
+    let reason = if failure.call == Call::Injected {
+        "injected failure".to_owned()
+    } else {
+        errno_text(failure.errno)
+    };
+    let kind = match failure.errno {
+        EPERM | EACCES => ErrorKind::Permission,
+        ENOSYS => ErrorKind::Unsupported,
+        _ => ErrorKind::System,
+    };
+    let mut error = Error::new(kind, operation, reason);
+    error.errno = Some(failure.errno);
+    error.hint = remedy(action, failure);
+    error
+}
+
+fn preposition(action: &InitAction, name: &str) -> String {
+    match action {
+        InitAction::Mount(_) | InitAction::Bind(_) => format!("{name} on"),
+        _ => name.to_owned(),
+    }
+}
+
+/// The one of a step's several objects that failed.
+fn item(action: &InitAction, failure: Failure) -> Option<String> {
+    let index = failure.item as usize;
+    let inside = |path: &CStr| format!("`/{}`", path.to_string_lossy());
+    match action {
+        InitAction::Devices { devices } => Some(inside(&devices.get(index)?.target.path)),
+        InitAction::Links { links } => Some(inside(&links.get(index)?.target.path)),
+        InitAction::Mask { targets } | InitAction::ReadOnlyPaths { targets } => {
+            Some(inside(&targets.get(index)?.path))
+        }
+        InitAction::Sysctls { values } => Some(format!("`{}`", values.get(index)?.name)),
+        InitAction::ResourceLimits { limits } => Some(format!("`{}`", limits.get(index)?.2)),
+        InitAction::JoinNamespaces { namespaces } => {
+            let one = namespaces.get(index)?;
+            Some(format!("{} `{}`", one.name, one.path.display()))
+        }
+        InitAction::ConfigureNetwork(program) => program.items.get(index).cloned(),
+        InitAction::BoundingSet { drop, .. } => {
+            Some(format!("CAP_{}", crate::capability::NAMES.get(*drop.get(index)? as usize)?))
+        }
+        _ => None,
+    }
+}
+
+/// What one can do: each row a cause that people meet.
+fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
+    let text = match (action, failure.call, failure.errno) {
+        (InitAction::Mount(mount), Call::Fsopen, 19) => {
+            return Some(format!(
+                "this kernel has no file system `{0}`; `modprobe {0}` may bring it",
+                mount.kind.file_system.to_string_lossy()
+            ));
+        }
+        (InitAction::OverlayRoot(_), Call::Fsopen, 19) => {
+            "this kernel has no overlay file system; `modprobe overlay` may bring it"
+        }
+        (InitAction::OverlayRoot(_), Call::Fsmount | Call::Fsconfig, EINVAL) => {
+            "the root's file system can't lie below an overlay; copy it to a plain directory, or run without `--overlay`"
+        }
+        (InitAction::Mount(mount), _, EPERM) if mount.kind.file_system.as_c_str() == c"proc" => {
+            "the host hides part of its own /proc; unmask it, or share the host's pid namespace"
+        }
+        (InitAction::Mount(mount), _, EPERM) if mount.kind.file_system.as_c_str() == c"sysfs" => {
+            "sysfs needs a network namespace of the container's own; bind /sys from the host instead"
+        }
+        (InitAction::Mount(_) | InitAction::Bind(_), Call::Mkdir, 30) => {
+            "the root file system is read-only and lacks this mount point; create it there first, or use `--overlay`"
+        }
+        (InitAction::Mount(_), Call::Fsconfig, EINVAL) => {
+            "the file system does not know one of the mount's options, or not this value"
+        }
+        (InitAction::Mount(_) | InitAction::Bind(_), Call::Open, ELOOP) => {
+            "the mount point leads through a magic link, which could lead out of the container"
+        }
+        (_, Call::Fsopen | Call::OpenTree | Call::MoveMount | Call::MountSetattr | Call::Open, ENOSYS) => {
+            "the kernel is older than 5.15, or a seccomp filter around this process refuses new calls"
+        }
+        (_, Call::Mkdir | Call::Write, ENOSPC) => "the disk is full",
+        (InitAction::PivotRoot, _, EINVAL) => {
+            "the host's root is a ramdisk; move to a real root, as switch_root does"
+        }
+        (InitAction::ResourceLimits { .. }, _, EPERM) => {
+            "raising a hard limit takes CAP_SYS_RESOURCE, which this caller lacks"
+        }
+        (InitAction::Capabilities { .. }, _, EPERM) => {
+            "the caller lacks one of the capabilities itself; leave it out of process.capabilities"
+        }
+        (InitAction::Seccomp { .. }, _, EINVAL) => "the kernel lacks seccomp filters or one of the flags",
+        (InitAction::WorkingDirectory { .. }, _, ENOENT | ENOTDIR) => {
+            "create the directory in the root file system, or choose another one"
+        }
+        (InitAction::WorkingDirectory { .. }, _, 18) => "the directory lies outside of the container's root",
+        (InitAction::Sysctls { .. }, Call::Open, ENOENT) => "this kernel has no such parameter",
+        (InitAction::ConfigureNetwork(_), Call::Netlink, 95) => {
+            "the kernel lacks this part of networking; try without IPv6"
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+/// Why the clone failed.
+pub(crate) fn explain_clone(error: std::io::Error, namespaces: u64) -> Error {
+    let errno = error.raw_os_error();
+    let error = Error::system("clone the init process", error);
+    let user = namespaces & flags::NEWUSER != 0;
+    let hint = match errno {
+        Some(EPERM) if user => {
+            "unprivileged user namespaces are off: see `sysctl kernel.unprivileged_userns_clone` and, on Ubuntu, `kernel.apparmor_restrict_unprivileged_userns`"
+        }
+        Some(EPERM) => "new namespaces take root: use sudo",
+        Some(ENOSPC) => "a limit on namespaces is reached: see `sysctl user`",
+        Some(11) => "a limit on processes is reached: see `ulimit -u` and the caller's pids cgroup",
+        Some(EINVAL) => "this kernel lacks one of the namespaces",
+        _ => return error,
+    };
+    error.with_hint(hint)
+}
+
+/// Why a program could not be found or executed: looks at the file in the root file system.
+fn explain_program(path: &CStr, candidates: usize, failure: Failure, rootfs: &Path) -> Error {
+    let shown = path.to_string_lossy();
+    let name = if candidates > 1 {
+        shown.rsplit('/').next().unwrap_or_default().to_owned()
+    } else {
+        shown.to_string()
+    };
+    let operation = format!("execute `{name}`");
+    let kind = kind_of_exec(failure);
+    let with = |reason: String, hint: &str| {
+        let mut error = Error::new(kind, operation.clone(), reason).with_hint(hint);
+        error.errno = Some(failure.errno);
+        error
+    };
+    match failure.errno {
+        ENOENT | ENOTDIR if failure.call == Call::Access => {
+            let where_to = if candidates > 1 {
+                "executable file not found in $PATH"
+            } else {
+                "no such file or directory"
+            };
+            with(where_to.to_owned(), "check the name, and that the root file system has the program")
+        }
+        EISDIR => with("is a directory".to_owned(), "name a program inside of it"),
+        EACCES => match mode_of(rootfs, &shown) {
+            Some(mode) if mode & 0o111 == 0 => with(
+                format!("permission denied: its mode is {:04o}, so nobody may execute it", mode & 0o7777),
+                "`chmod +x` it in the root file system",
+            ),
+            Some(_) => with(
+                "permission denied".to_owned(),
+                "its file system is mounted noexec, or a directory above it or the container's user lacks the right",
+            ),
+            None => {
+                with("permission denied".to_owned(), "a directory above it lacks the right to be searched")
+            }
+        },
+        ENOENT => match interpreter(rootfs, &shown) {
+            Some(interpreter) => with(
+                format!("its interpreter `{interpreter}` does not exist in the root file system"),
+                "install the interpreter there, or link the program statically",
+            ),
+            None => with(
+                "no such file or directory".to_owned(),
+                "check that the root file system has the program",
+            ),
+        },
+        ENOEXEC => match foreign_machine(rootfs, &shown) {
+            Some(machine) => with(
+                format!("it is built for {machine}, and this machine is {}", std::env::consts::ARCH),
+                "use a root file system for this architecture",
+            ),
+            None => with(
+                "exec format error".to_owned(),
+                "it is neither a program nor a script that begins with `#!`",
+            ),
+        },
+        errno => {
+            let mut error = Error::new(kind, operation, errno_text(errno));
+            error.errno = Some(errno);
+            error
+        }
+    }
+}
+
+/// Opens a file as the container would, inside its root.
+fn open_in(rootfs: &Path, path: &str) -> Option<std::fs::File> {
+    let root =
+        rustix::fs::openat(CWD, rootfs, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .ok()?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let file = rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve).ok()?;
+    Some(std::fs::File::from(file))
+}
+
+fn mode_of(rootfs: &Path, path: &str) -> Option<u32> {
+    Some(open_in(rootfs, path)?.metadata().ok()?.permissions().mode())
+}
+
+fn beginning(rootfs: &Path, path: &str) -> Option<Vec<u8>> {
+    let file = open_in(rootfs, path)?;
+    let mut bytes = Vec::new();
+    file.take(4096).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// The interpreter that a script or a dynamic program names.
+fn interpreter(rootfs: &Path, path: &str) -> Option<String> {
+    let bytes = beginning(rootfs, path)?;
+    if let Some(line) = bytes.strip_prefix(b"#!") {
+        let line = line.split(|byte| *byte == b'\n').next()?;
+        let text = String::from_utf8_lossy(line);
+        return Some(text.split_ascii_whitespace().next()?.to_owned());
+    }
+    elf_interpreter(&bytes)
+}
+
+/// `PT_INTERP` of a 64-bit little-endian ELF file (elf(5)).
+fn elf_interpreter(bytes: &[u8]) -> Option<String> {
+    let number = |at: usize, size: usize| -> Option<usize> {
+        let mut value = [0u8; 8];
+        value[..size].copy_from_slice(bytes.get(at..at + size)?);
+        usize::try_from(u64::from_le_bytes(value)).ok()
+    };
+    if !bytes.starts_with(b"\x7fELF\x02\x01") {
+        return None;
+    }
+    let (table, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
+    for index in 0..count {
+        let header = table.checked_add(index.checked_mul(size)?)?;
+        if number(header, 4)? == 3 {
+            let (offset, length) = (number(header + 8, 8)?, number(header + 32, 8)?);
+            let text = bytes.get(offset..offset.checked_add(length)?)?;
+            return Some(String::from_utf8_lossy(text).trim_end_matches('\0').to_owned());
+        }
+    }
+    None
+}
+
+/// The machine an ELF file is for, where it is not this one.
+fn foreign_machine(rootfs: &Path, path: &str) -> Option<String> {
+    let bytes = beginning(rootfs, path)?;
+    if !bytes.starts_with(b"\x7fELF") {
+        return None;
+    }
+    let machine = u16::from_le_bytes([*bytes.get(18)?, *bytes.get(19)?]);
+    let name = match machine {
+        3 => "x86",
+        8 => "mips",
+        20 | 21 => "powerpc",
+        22 => "s390x",
+        40 => "arm",
+        62 => "x86_64",
+        183 => "aarch64",
+        243 => "riscv64",
+        258 => "loongarch64",
+        other => return Some(format!("ELF machine {other}")),
+    };
+    (name != std::env::consts::ARCH).then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn script_names_its_interpreter() {
+        let directory = std::env::temp_dir().join(format!("rabbitc-remedy-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("made");
+        std::fs::write(directory.join("script"), "#!/opt/missing -x\n").expect("written");
+        assert_eq!(interpreter(&directory, "/script").as_deref(), Some("/opt/missing"));
+        std::fs::remove_dir_all(&directory).expect("removed");
+    }
+
+    #[test]
+    fn cut_elf_file_is_no_panic() {
+        for length in 0..64 {
+            let mut bytes = b"\x7fELF\x02\x01".to_vec();
+            bytes.resize(length.max(6), 0xff);
+            assert_eq!(elf_interpreter(&bytes), None);
+        }
+    }
+}

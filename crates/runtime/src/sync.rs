@@ -1,0 +1,151 @@
+//! The records that parent and child exchange: fixed size, one SEQPACKET message each, no allocation.
+//!
+//! Which record comes when is not written here: barriers are steps of the plan, and both ends read it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+
+use crate::init::failure::{Call, Failure};
+
+/// One record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Record {
+    /// Parent to child: the barrier at this step is open.
+    Go { step: u16 },
+    /// Child to parent: the barrier at this step is reached.
+    Reached { step: u16 },
+    /// Child to parent: this step failed.
+    Failed { step: u16, failure: Failure },
+    /// Intermediate process to parent: the process that matters has this pid.
+    Process { pid: i32 },
+}
+
+const SIZE: usize = 16;
+
+impl Record {
+    fn encode(self) -> [u8; SIZE] {
+        let mut bytes = [0u8; SIZE];
+        let (kind, step, call, errno, item) = match self {
+            Record::Go { step } => (1u8, step, 0u8, 0, 0),
+            Record::Reached { step } => (2, step, 0, 0, 0),
+            Record::Failed { step, failure } => (3, step, failure.call as u8, failure.errno, failure.item),
+            Record::Process { pid } => (4, 0, 0, pid, 0),
+        };
+        bytes[0] = kind;
+        bytes[1] = call;
+        bytes[2..4].copy_from_slice(&step.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&errno.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&item.to_ne_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8; SIZE]) -> Option<Record> {
+        let step = u16::from_ne_bytes([bytes[2], bytes[3]]);
+        let number = i32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+        let item = u32::from_ne_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
+        Some(match bytes[0] {
+            1 => Record::Go { step },
+            2 => Record::Reached { step },
+            3 => Record::Failed {
+                step,
+                failure: Failure { call: Call::from_number(bytes[1])?, errno: number, item },
+            },
+            4 => Record::Process { pid: number },
+            _ => return None,
+        })
+    }
+}
+
+/// A connected pair, close-on-exec.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Sends one record; a peer that is gone answers EPIPE and raises no signal.
+pub(crate) fn send(socket: BorrowedFd<'_>, record: Record) -> rustix::io::Result<()> {
+    retry(|| rustix::net::send(socket, &record.encode(), SendFlags::NOSIGNAL)).map(drop)
+}
+
+/// Receives one record; `None` when the peer has closed its end.
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> rustix::io::Result<Option<Record>> {
+    let mut bytes = [0u8; SIZE];
+    let (count, _) = match retry(|| rustix::net::recv(socket, &mut bytes[..], RecvFlags::empty())) {
+        // A peer that died with our records unread resets the connection: the same news as an end.
+        Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+        other => other?,
+    };
+    if count == 0 {
+        return Ok(None);
+    }
+    if count != SIZE {
+        return Err(rustix::io::Errno::BADMSG);
+    }
+    Record::decode(&bytes).map(Some).ok_or(rustix::io::Errno::BADMSG)
+}
+
+/// Repeats a call that a signal interrupted.
+pub(crate) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    loop {
+        match call() {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Sends a descriptor along with `name`, as runc's console socket protocol wants it.
+pub(crate) fn send_descriptor(
+    socket: BorrowedFd<'_>,
+    name: &[u8],
+    descriptor: BorrowedFd<'_>,
+) -> rustix::io::Result<()> {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [descriptor];
+    if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(rustix::io::Errno::NOBUFS);
+    }
+    let data = [io::IoSlice::new(name)];
+    retry(|| rustix::net::sendmsg(socket, &data, &mut ancillary, SendFlags::NOSIGNAL)).map(drop)
+}
+
+/// Receives the descriptor that [`send_descriptor`] sent; `None` when the peer closed without one.
+pub fn receive_descriptor(socket: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage};
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = [0u8; 4096];
+    let mut data = [io::IoSliceMut::new(&mut bytes)];
+    retry(|| rustix::net::recvmsg(socket.as_fd(), &mut data, &mut ancillary, RecvFlags::CMSG_CLOEXEC))?;
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(mut descriptors) = message {
+            return Ok(descriptors.next());
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_survive_the_wire() {
+        let (one, other) = pair().expect("a socket pair");
+        let failure = Failure { call: Call::Execve, errno: 2, item: 7 };
+        for record in [
+            Record::Go { step: 3 },
+            Record::Reached { step: 65535 },
+            Record::Failed { step: 9, failure },
+            Record::Process { pid: 77 },
+        ] {
+            send(one.as_fd(), record).expect("sent");
+            assert_eq!(receive(other.as_fd()).expect("received"), Some(record));
+        }
+        drop(one);
+        assert_eq!(receive(other.as_fd()).expect("an end"), None);
+    }
+}
