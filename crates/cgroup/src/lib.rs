@@ -31,6 +31,9 @@ pub use resources::{
     Absent, BlockIo, Cpu, HugepageLimit, InterfacePriority, Memory, Network, Rdma, Resources, ThrottleDevice,
     WeightDevice, Write,
 };
-pub use statistics::MemoryTable;
+pub use statistics::{
+    BlockIoStatistics, CpuStatistics, MemoryTable, PidsStatistics, Pressure, PressureStatistics, Stall,
+    Statistics,
+};
 pub use v1::writes_v1;
 pub use v2::{cpu_weight_of_shares, io_weight_of_block_weight, writes_v2};

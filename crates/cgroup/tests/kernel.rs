@@ -241,6 +241,26 @@ fn limit_on_tasks_refuses_the_fork() {
 }
 
 #[test]
+fn statistics_tell_what_was_used() {
+    let Some(layout) = layout_with("pids") else { return };
+    let group = scratch(&layout);
+    group.apply(&Resources { pids: Some(9), ..Resources::default() }).expect("the limit");
+    let mut child = gated("read gate");
+    group.join(child.id() as i32).expect("the shell in the group");
+    child.stdin.as_mut().expect("the gate").write_all(b"go\n").expect("an open gate");
+    // The shell waits at its second gate, so that it is there and has run.
+    while group.statistics().cpu.is_none_or(|cpu| cpu.usage == 0) {
+        std::thread::yield_now();
+    }
+    let statistics = group.statistics();
+    let pids = statistics.pids.expect("tasks");
+    assert_eq!((pids.current, pids.limit), (1, Some(9)));
+    assert_eq!(statistics.memory_counters.is_empty(), !layout.has("memory"));
+    open_gate(&mut child);
+    child.wait().expect("the shell's end");
+}
+
+#[test]
 fn value_that_the_kernel_refuses_is_named_with_its_file() {
     let Some(layout) = layout_with("cpuset") else { return };
     let group = scratch(&layout);
