@@ -169,6 +169,7 @@ impl<'a> Launch<'a> {
     /// The whole start.
     fn run(&mut self, root: &StateRoot, host: &mut dyn Host) -> Result<()> {
         self.reserve_state(root)?;
+        self.write_files()?;
         self.prepare(host)?;
         self.create_cgroup()?;
         self.open_gate()?;
@@ -216,6 +217,32 @@ impl<'a> Launch<'a> {
             |launch| root.reserve(&launch.record),
         )?;
         self.state = state;
+        Ok(())
+    }
+
+    fn write_files(&mut self) -> Result<()> {
+        let plan = self.plan;
+        self.step(
+            |action| matches!(action, HostAction::WriteFiles { .. }),
+            |launch| {
+                let state = launch.state.as_ref().expect("the state directory was reserved first");
+                plan.files.iter().try_for_each(|file| {
+                    let path = state.path().join(file.name);
+                    let write = || -> std::io::Result<()> {
+                        use std::io::Write;
+                        use std::os::unix::fs::OpenOptionsExt;
+                        let mut options = std::fs::OpenOptions::new();
+                        options
+                            .write(true)
+                            .create_new(true)
+                            .mode(0o644)
+                            .open(&path)?
+                            .write_all(file.content.as_bytes())
+                    };
+                    write().map_err(|error| Error::at_path("write", &path, error))
+                })
+            },
+        )?;
         Ok(())
     }
 

@@ -50,6 +50,11 @@ fn host(action: &HostAction) -> Words {
             quoted(directory.to_string_lossy()),
             "the intent is on disk before anything exists, so whatever dies half way can be found and undone",
         ),
+        HostAction::WriteFiles { names } => words(
+            "write the container's own files",
+            names.clone(),
+            "names and resolvers inside differ from the host's",
+        ),
         HostAction::Prepare { name, object, why } => words(name, object.clone(), why),
         HostAction::CreateCgroup { path } => words(
             "create the cgroup",

@@ -53,7 +53,13 @@ fn make_target(root: BorrowedFd<'_>, target: &Target) -> Result<OwnedFd, Failure
             Err(errno) => return Err(errno).during(Call::Mkdir),
         }
     }
-    open_inside(root, &target.path, OFlags::PATH).during(Call::Open)
+    match open_inside(root, &target.path, OFlags::PATH) {
+        // A link that leads nowhere: what is mounted covers the link itself.
+        Err(Errno::NOENT) if target.kind == TargetKind::File => {
+            open_inside(root, &target.path, OFlags::PATH | OFlags::NOFOLLOW).during(Call::Open)
+        }
+        other => other.during(Call::Open),
+    }
 }
 
 fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Outcome {

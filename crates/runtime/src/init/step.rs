@@ -32,6 +32,7 @@ pub(crate) enum Action {
 #[derive(Debug)]
 pub(crate) enum HostAction {
     ReserveState { directory: PathBuf },
+    WriteFiles { names: String },
     Prepare { name: &'static str, object: String, why: &'static str },
     CreateCgroup { path: String },
     ApplyLimits { description: String },

@@ -83,6 +83,17 @@ pub struct Preparation {
     pub asked_by: Option<String>,
 }
 
+/// A file that is written for this container alone and bound into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnFile {
+    /// Its name in the state directory.
+    pub name: &'static str,
+    /// Where it appears inside.
+    pub destination: &'static str,
+    /// What is in it.
+    pub content: String,
+}
+
 /// What config.json does not say.
 #[derive(Debug, Clone)]
 pub struct PlanOptions {
@@ -102,6 +113,8 @@ pub struct PlanOptions {
     pub preparations: Vec<Preparation>,
     /// What is to be attached while init mounts (shown), and configured inside.
     pub network: Option<(String, NetworkProgram)>,
+    /// Files of the container's own, such as /etc/hosts.
+    pub files: Vec<OwnFile>,
     /// Whether the program gets a session keyring of its own.
     pub new_keyring: bool,
     /// How many descriptors from 3 on the program inherits.
@@ -122,6 +135,7 @@ impl PlanOptions {
             root: RootSource::Directory,
             preparations: Vec::new(),
             network: None,
+            files: Vec::new(),
             new_keyring: true,
             kept_descriptors: 0,
             hostname_default: None,
@@ -153,6 +167,7 @@ pub struct ContainerPlan {
     pub(crate) start: Start,
     pub(crate) oom_score_adj: Option<i32>,
     pub(crate) has_network: bool,
+    pub(crate) files: Vec<OwnFile>,
     /// What was left out and why: for the caller to show.
     pub warnings: Vec<String>,
     /// Whether the container has a terminal, whose other end must be received.
@@ -273,6 +288,7 @@ impl ContainerPlan {
             start: options.start,
             oom_score_adj: process.oom_score_adj,
             has_network: options.network.is_some(),
+            files: options.files.clone(),
             warnings,
             terminal: process.terminal,
         })
@@ -308,6 +324,10 @@ impl Steps {
         process: &Process,
     ) {
         self.list.push(host(HostAction::ReserveState { directory: options.state_directory.clone() }, None));
+        if !options.files.is_empty() {
+            let names: Vec<&str> = options.files.iter().map(|file| file.destination).collect();
+            self.list.push(host(HostAction::WriteFiles { names: names.join(", ") }, None));
+        }
         for one in &options.preparations {
             let action = HostAction::Prepare { name: one.name, object: one.object.clone(), why: one.why };
             self.list.push(host(action, one.asked_by.as_deref()));
@@ -444,6 +464,9 @@ impl Steps {
             new_cgroup_namespace: namespaces.unshared & flags::NEWCGROUP != 0,
         };
         self.list.extend(mounts::plan_mounts(spec, &context)?);
+        for file in &options.files {
+            self.list.push(always(mounts::own_file(file, &options.state_directory)?));
+        }
         if !binds_dev(spec) {
             let devices = spec.linux.as_ref().map(|linux| linux.devices.as_slice()).unwrap_or_default();
             let devices = devices::plan_devices(devices, user_namespace)?;

@@ -422,6 +422,18 @@ fn v1_parameters(controllers: &str) -> Vec<(String, Option<String>)> {
     parameters
 }
 
+/// Binds a file that the parent writes into the state directory.
+pub(crate) fn own_file(file: &crate::plan::OwnFile, state_directory: &Path) -> Result<InitAction> {
+    let source = state_directory.join(file.name);
+    Ok(InitAction::Bind(MountPlan {
+        kind: Bind { source: c_string(&source.to_string_lossy(), file.destination)?, recursive: false },
+        target: Target::parse(file.destination, TargetKind::File, file.destination)?,
+        attributes: sys::mount::Attributes::default(),
+        recursive: sys::mount::Attributes::default(),
+        propagation: 0,
+    }))
+}
+
 /// The mask and read-only steps.
 pub(crate) fn plan_hidden(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {
     let Some(linux) = &spec.linux else { return Ok(()) };
