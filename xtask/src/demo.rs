@@ -20,7 +20,7 @@ const STEP_LIMIT: Duration = Duration::from_secs(60);
 pub fn demo() -> Result<()> {
     progress("installing what the demonstration needs");
     process::require_root_or_sudo()?;
-    packages::install(&[packages::BUSYBOX])?;
+    packages::install(packages::DEMO)?;
     progress("building");
     let binaries = build::build()?;
     let server = build::build_static(&["rabbitc-fixtures"])?;

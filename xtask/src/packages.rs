@@ -15,7 +15,7 @@ pub struct Package {
 }
 
 /// The minimal root of demo, tests and bench.
-pub const BUSYBOX: Package = Package {
+const BUSYBOX: Package = Package {
     name: "busybox-static",
     program: "busybox",
     reason: "one static binary makes a whole root file system",
@@ -34,7 +34,19 @@ pub const TEST: &[Package] = &[
         program: "ip",
         reason: "reads back links and addresses with other eyes than rabbitc's own",
     },
+    Package {
+        name: "iptables",
+        program: "iptables-legacy",
+        reason: "sets up the foreign firewalls that rabbitc must detect",
+    },
+    Package { name: "procps", program: "sysctl", reason: "reads back kernel settings; ps for the host root" },
     Package { name: "util-linux", program: "unshare", reason: "private namespaces around a test" },
+];
+
+/// What `cargo xtask demo` needs.
+pub const DEMO: &[Package] = &[
+    BUSYBOX,
+    Package { name: "procps", program: "ps", reason: "shows the processes in a container on the host root" },
 ];
 
 /// What `cargo xtask bench` needs.

@@ -121,11 +121,13 @@ impl Reading {
                 self.section = Section::Failures;
                 return shown();
             }
+            "running 0 tests" => return None,
             _ => {}
         }
         if let Some(result) = line.strip_prefix("test result: ") {
             self.finish(result);
-            return shown();
+            // Most binaries have no doc test: that is no news.
+            return if result.starts_with("ok. 0 passed; 0 failed; 0 ignored") { None } else { shown() };
         }
         if let Some(name) = line.strip_prefix("---- ").and_then(|rest| rest.split(' ').next()) {
             name.clone_into(&mut self.test);
