@@ -45,18 +45,11 @@ impl<'a> CallerTerminal<'a> {
         if self.job == Job::Background {
             return Ok(());
         }
-        let failed = |errno| Error::new(Operation::EnterRawMode, "the caller's terminal", errno);
-        // The settings of the first time are those to give back: after a stop the shell has set its own.
-        let before = match &self.before {
-            Some(before) => before.clone(),
-            None => tcgetattr(self.terminal).map_err(failed)?,
-        };
-        let mut raw = before.clone();
-        raw.make_raw();
-        // Not FLUSH: what is typed ahead is for the container.
-        tcsetattr(self.terminal, OptionalActions::Now, &raw).map_err(failed)?;
-        self.before = Some(before);
-        Ok(())
+        match self.make_raw() {
+            // It is gone, which the next read tells; the kernel sent SIGCONT with its SIGHUP.
+            Ok(()) | Err(Errno::IO) => Ok(()),
+            Err(errno) => Err(Error::new(Operation::EnterRawMode, "the caller's terminal", errno)),
+        }
     }
 
     /// Gives the settings back; nothing to do where they were not changed, or where the shell has the terminal.
@@ -76,6 +69,20 @@ impl<'a> CallerTerminal<'a> {
     /// Whether the terminal itself is gone: its window closed, its line cut.
     pub(crate) fn is_hung_up(&self) -> bool {
         tcgetattr(self.terminal).is_err_and(|errno| errno == Errno::IO)
+    }
+
+    fn make_raw(&mut self) -> Result<(), Errno> {
+        // The settings of the first time are those to give back: after a stop the shell has set its own.
+        let before = match &self.before {
+            Some(before) => before.clone(),
+            None => tcgetattr(self.terminal)?,
+        };
+        let mut raw = before.clone();
+        raw.make_raw();
+        // Not FLUSH: what is typed ahead is for the container.
+        tcsetattr(self.terminal, OptionalActions::Now, &raw)?;
+        self.before = Some(before);
+        Ok(())
     }
 }
 
