@@ -1,2 +1,26 @@
-//! (skeleton)
-fn main() {}
+//! `rabbitc`: the engine's command line. Arguments as typed become options as meant, one engine call follows, and
+//! what comes back is rendered.
+
+mod args;
+mod explain;
+mod plan;
+mod render;
+mod run;
+
+use std::process::ExitCode;
+
+/// Exit code of a failure of rabbitc itself, as docker has it.
+const FAILED: u8 = 125;
+
+fn main() -> ExitCode {
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let command = match args::parse(arguments) {
+        Ok(command) => command,
+        Err(exit) => return exit,
+    };
+    match command {
+        args::Command::Run(arguments) => run::run(*arguments),
+        args::Command::Plan(arguments) => plan::plan(*arguments),
+        args::Command::Tidy(paths) => run::tidy(&paths),
+    }
+}

@@ -1,1 +1,20 @@
-//! (skeleton)
+//! The engine: containers as people mean them, on the runtime and the network crate.
+//!
+//! Nothing here prints, exits or reads the environment; what a person should know comes back as a value.
+
+mod container;
+mod defaults;
+mod error;
+mod host_root;
+mod mount_points;
+mod network;
+mod options;
+mod paths;
+
+pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepare};
+pub use error::{Error, Result};
+pub use network::tidy_networks;
+pub use options::{NetworkMode, RootOptions, RunOptions, TerminalMode, parse_cpus, parse_size};
+pub use paths::EnginePaths;
+pub use runtime::launch::StepTiming;
+pub use runtime::{ErrorKind, StepDescription};

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use sys::pidfd::send_signal;
 
 use crate::error::{Error, ErrorKind, FailedStep, Result};
 use crate::hooks::{self, World};
 use crate::id::ContainerId;
+use crate::signal::Signal;
 use crate::state_dir::{Lock, Record, StateDir, StateRoot};
 use crate::sync::{self, Record as Message};
 
@@ -267,7 +269,8 @@ pub fn kill(root: &StateRoot, id: &ContainerId, signal: Signal, target: Target) 
         return signal_all(&record, signal);
     }
     let Some(pidfd) = init(&record) else { return demand(id.as_str(), Status::Stopped, Verb::Kill) };
-    pidfd_send_signal(&pidfd, signal).map_err(|error| Error::system(format!("kill `{id}`"), error))?;
+    send_signal(pidfd.as_fd(), signal.number())
+        .map_err(|error| Error::system(format!("send {signal} to `{id}`"), error))?;
     if signal == Signal::KILL
         && let Some(group) = cgroup_of(&record)
     {
@@ -287,7 +290,7 @@ fn signal_all(record: &Record, signal: Signal) -> Result<()> {
             && let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty())
         {
             // It may have ended in between; that is what was wanted anyway.
-            let _ = pidfd_send_signal(&pidfd, signal);
+            let _ = send_signal(pidfd.as_fd(), signal.number());
         }
     }
     Ok(())
@@ -318,6 +321,10 @@ pub enum Force {
 
 /// Removes a container and all that was made for it.
 pub fn delete(root: &StateRoot, id: &ContainerId, force: Force) -> Result<()> {
+    if force == Force::Yes {
+        // What a creator that was killed left before it had the name.
+        root.sweep_unfinished();
+    }
     let state = match root.open(id, Lock::Wait) {
         Err(error) if error.kind == ErrorKind::NotFound && force == Force::Yes => return Ok(()),
         other => other?,
@@ -327,7 +334,7 @@ pub fn delete(root: &StateRoot, id: &ContainerId, force: Force) -> Result<()> {
         // The default path of its cgroup is the best guess where the record is gone.
         Err(_) if force == Force::Yes => Record {
             id: id.to_string(),
-            cgroup_path: Some(format!("{}/{id}", cgroup::DEFAULT_PARENT)),
+            cgroup_path: Some(format!("rabbitc-{id}")),
             ..Record::default()
         },
         Err(error) => return Err(error),
@@ -357,7 +364,7 @@ pub fn remove(state: StateDir, record: &Record) -> Result<()> {
 fn kill_all(record: &Record) {
     if let Some(pidfd) = init(record) {
         // It may end in between.
-        let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        let _ = send_signal(pidfd.as_fd(), Signal::KILL.number());
         if let Some(group) = cgroup_of(record) {
             // Removal names what can't be killed.
             let _ = group.kill();

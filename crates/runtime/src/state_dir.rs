@@ -170,7 +170,10 @@ impl StateRoot {
             if !name.to_string_lossy().starts_with(UNFINISHED) {
                 continue;
             }
-            // Its maker holds the lock from just after it made the directory; whoever loses that race fails clearly.
+            // Its maker takes the lock just after it made the directory: before that, only its pid and the time tell.
+            if may_be_in_the_making(&entry.path(), &name.to_string_lossy()) {
+                continue;
+            }
             if let Ok(directory) = open_directory(&entry.path())
                 && flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok()
             {
@@ -179,6 +182,14 @@ impl StateRoot {
             }
         }
     }
+}
+
+/// Whether the process that the name tells of may be about to lock it: it lives, and the directory is young.
+fn may_be_in_the_making(path: &Path, name: &str) -> bool {
+    let maker = name.strip_prefix(UNFINISHED).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+    let lives = maker.is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists());
+    let age = std::fs::metadata(path).ok().and_then(|metadata| metadata.modified().ok()?.elapsed().ok());
+    lives && age.is_some_and(|age| age.as_secs() < 10)
 }
 
 /// Whether to wait for the lock of a container's directory.

@@ -299,6 +299,15 @@ impl ContainerPlan {
         self.steps.iter().enumerate().map(|(index, step)| step.describe(index + 1)).collect()
     }
 
+    /// The name of preparation `index`, as the options gave it.
+    pub fn preparation(&self, index: usize) -> Option<&'static str> {
+        let names = self.steps.iter().filter_map(|step| match &step.action {
+            Action::Host(HostAction::Prepare { name, .. }) => Some(*name),
+            _ => None,
+        });
+        names.skip(index).next()
+    }
+
     /// The container's id.
     pub fn id(&self) -> &ContainerId {
         &self.id
@@ -706,7 +715,7 @@ fn plan_cgroup(linux: &Linux, id: &ContainerId) -> Result<Option<CgroupPlan>> {
     let path = match linux.cgroups_path.as_deref().filter(|path| !path.is_empty()) {
         Some(path) => cgroup::CgroupPath::parse(path)
             .map_err(|error| Error::from(error).from_field("linux.cgroupsPath"))?,
-        None => cgroup::CgroupPath::parse(&format!("{}/{id}", cgroup::DEFAULT_PARENT))?,
+        None => cgroup::CgroupPath::parse(&format!("rabbitc-{id}"))?,
     };
     let resources = limits::plan_limits(&linux.resources.clone().unwrap_or_default())?;
     Ok(Some(CgroupPlan { layout, path, resources }))

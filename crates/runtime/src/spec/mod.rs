@@ -223,7 +223,7 @@ pub struct Linux {
     pub devices: Vec<Device>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub net_devices: BTreeMap<String, NetDevice>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "seccomp::optional", skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<seccomp::LinuxSeccomp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rootfs_propagation: Option<String>,

@@ -1,0 +1,55 @@
+//! What people see of errors and notices.
+
+use std::io::{IsTerminal, Write};
+
+use engine::{Error, Notice};
+
+/// Which field of the configuration stands behind which flag.
+pub(crate) fn flag_of(field: &str) -> &'static str {
+    match field {
+        "root.path" => "--rootfs",
+        "root.readonly" => "--read-only",
+        "hostname" => "--hostname",
+        "linux.resources" => "--memory, --cpus, --pids-limit, and the default devices",
+        "process.terminal" => "a terminal on stdin and stdout",
+        field if field.starts_with("process.args") => "--cmd",
+        _ => "default",
+    }
+}
+
+/// Whether text for people may have colours there.
+pub(crate) fn colours(terminal: bool) -> bool {
+    terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn stderr(text: &str) {
+    // Nobody may be reading; there is no other place to say so.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Prints an error: what, where in the start, and the remedy.
+pub(crate) fn error(error: &Error) {
+    let bold = colours(std::io::stderr().is_terminal());
+    let (on, off) = if bold { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+    let mut text = format!("{on}error:{off} {error}\n");
+    if let Some(step) = &error.step {
+        let asked = step.asked_by.as_deref().map_or("default", flag_of);
+        text.push_str(&format!("  step {} of {}, asked for by: {asked}\n", step.number, step.total));
+    }
+    if let Some(hint) = &error.hint {
+        text.push_str(&format!("  hint: {hint}\n"));
+    }
+    for one in &error.rollback {
+        text.push_str(&format!("  not taken back: {one}\n"));
+    }
+    stderr(&text);
+}
+
+/// Prints a notice.
+pub(crate) fn notice(notice: &Notice) {
+    let mut text = format!("warning: {}\n", notice.what);
+    if let Some(remedy) = &notice.remedy {
+        text.push_str(&format!("  hint: {remedy}\n"));
+    }
+    stderr(&text);
+}

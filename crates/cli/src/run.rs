@@ -1,0 +1,109 @@
+//! `rabbitc run`: a container in the foreground.
+
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use engine::{EnginePaths, Error, Finished, Result, StepTiming, TerminalMode};
+use sys::signal::SignalDescriptor;
+
+use crate::args::{Format, RunArguments, TIDY};
+use crate::{explain, render};
+
+pub(crate) fn run(arguments: RunArguments) -> ExitCode {
+    let paths = arguments.paths();
+    match run_container(&arguments, &paths) {
+        Ok((finished, timeline)) => {
+            if finished.network_idle {
+                tidy_later(&paths);
+            }
+            report(&finished);
+            match arguments.explain {
+                Some(Format::Text) => explain::text(&timeline),
+                Some(Format::Json) => explain::json(&timeline),
+                None => {}
+            }
+            ExitCode::from(finished.exit.code() as u8)
+        }
+        Err(error) => {
+            tidy_later(&paths);
+            render::error(&error);
+            ExitCode::from(error.kind.exit_code() as u8)
+        }
+    }
+}
+
+fn run_container(arguments: &RunArguments, paths: &EnginePaths) -> Result<(Finished, Vec<StepTiming>)> {
+    let options = arguments.options(terminal())?;
+    let prepared = engine::prepare(&options, paths)?;
+    // Before the start, so that no signal is lost between it and the supervision.
+    let (signals, _) = SignalDescriptor::block_and_open()
+        .map_err(|error| Error::system("open a signal descriptor", error))?;
+    let running = prepared.start(Default::default())?;
+    running.notices().iter().for_each(render::notice);
+    let timeline = running.timeline().to_vec();
+    let finished = running.supervise(&signals, std::io::stdin().as_fd(), std::io::stdout().as_fd())?;
+    Ok((finished, timeline))
+}
+
+/// A terminal of its own, of the caller's size, where a person sits at both ends.
+fn terminal() -> TerminalMode {
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        return TerminalMode::Inherit;
+    }
+    match rustix::termios::tcgetwinsize(std::io::stdout()) {
+        Ok(size) => TerminalMode::New(size.ws_row, size.ws_col),
+        Err(_) => TerminalMode::New(24, 80),
+    }
+}
+
+fn report(finished: &Finished) {
+    finished.notices.iter().for_each(render::notice);
+    if let Some(memory) = finished.memory {
+        let limit = memory.limit.map_or(String::new(), |limit| format!(": its limit is {}", size(limit)));
+        let peak = memory.peak.map_or(String::new(), |peak| format!(", its peak was {}", size(peak)));
+        let processes =
+            if memory.kills == 1 { "1 process".to_owned() } else { format!("{} processes", memory.kills) };
+        render::notice(&engine::Notice {
+            what: format!("the container ran out of memory and the kernel killed {processes}{limit}{peak}"),
+            remedy: Some("give it more with `--memory`".to_owned()),
+        });
+    }
+    finished.remains.iter().for_each(render::error);
+}
+
+fn size(bytes: u64) -> String {
+    const MEBIBYTE: u64 = 1 << 20;
+    if bytes.is_multiple_of(MEBIBYTE) {
+        format!("{} MiB", bytes / MEBIBYTE)
+    } else {
+        format!("{:.1} MiB", bytes as f64 / MEBIBYTE as f64)
+    }
+}
+
+/// Leaves it to a process of its own to remove the network once the kernel has taken the container's part of it
+/// apart: that takes a while, and nobody needs to wait for it.
+fn tidy_later(paths: &EnginePaths) {
+    if !paths.networks().exists() {
+        return;
+    }
+    let program = std::env::current_exe().unwrap_or_else(|_| "rabbitc".into());
+    let mut command = Command::new(program);
+    command.arg(TIDY).arg(paths.base()).current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    // The next command does it if this one can't be started.
+    drop(command.spawn());
+}
+
+/// The internal verb behind [`tidy_later`].
+pub(crate) fn tidy(paths: &EnginePaths) -> ExitCode {
+    match engine::tidy_networks(paths, Duration::from_secs(5)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            render::error(&error);
+            ExitCode::from(crate::FAILED)
+        }
+    }
+}

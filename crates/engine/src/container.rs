@@ -1,0 +1,454 @@
+//! One container in the foreground: everything from what a person asked for to nothing left.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use monitor::{Console, Exit, Supervision};
+use runtime::launch::{Container, Host, LaunchOptions, StepTiming};
+use runtime::plan::{
+    ContainerPlan, Lifetime, OwnFile, PlanOptions, Preparation, RootSource, TargetKind, root_mount_points,
+};
+use runtime::spec::Spec;
+use runtime::state_dir::StateRoot;
+use runtime::{ContainerId, ErrorKind, StepDescription, lifecycle};
+use sys::signal::SignalDescriptor;
+
+use crate::defaults;
+use crate::error::{Error, Result};
+use crate::host_root;
+use crate::mount_points::{self, MountPoints};
+use crate::network::{self, Connection, Patience};
+use crate::options::{NetworkMode, RootOptions, RunOptions};
+use crate::paths::EnginePaths;
+
+/// Something a person should know that is no failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// What it is.
+    pub what: String,
+    /// What one can do.
+    pub remedy: Option<String>,
+}
+
+/// A container that was checked and planned: legal, and nothing of it exists yet but its leased address.
+#[derive(Debug)]
+pub struct Prepared {
+    paths: EnginePaths,
+    plan: ContainerPlan,
+    root: PathBuf,
+    points: Vec<(String, TargetKind)>,
+    connection: Option<Connection>,
+    notices: Vec<Notice>,
+}
+
+/// The steps that a start of `options` would consist of; nothing is touched.
+pub fn plan(options: &RunOptions, paths: &EnginePaths) -> Result<Vec<StepDescription>> {
+    Ok(draft(options, paths, Effects::None)?.plan.describe())
+}
+
+/// Checks what `options` ask for against this host and plans it.
+///
+/// Remains of commands that were killed are removed on the way.
+pub fn prepare(options: &RunOptions, paths: &EnginePaths) -> Result<Prepared> {
+    draft(options, paths, Effects::Allowed)
+}
+
+/// Whether planning may sweep remains and lease an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effects {
+    Allowed,
+    None,
+}
+
+fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<Prepared> {
+    let bridge = match options.network {
+        NetworkMode::Bridge => Some(network::check(options)?),
+        NetworkMode::None | NetworkMode::Host => None,
+    };
+    check(options, effects)?;
+    let mut notices = Vec::new();
+    let root = root(options, &mut notices)?;
+    let id = new_id();
+    let (connection, wiring) = match (bridge, effects) {
+        (Some(bridge), Effects::Allowed) => {
+            sweep(paths)?;
+            let connection = Connection::lease(paths, bridge, options, id.as_str())?;
+            let wiring = connection.wiring();
+            (Some(connection), Some(wiring))
+        }
+        (Some(bridge), Effects::None) => (None, Some(network::planned_wiring(&bridge, options)?)),
+        (None, Effects::Allowed) => {
+            sweep(paths)?;
+            (None, None)
+        }
+        (None, Effects::None) => (None, None),
+    };
+    let state_directory = StateRoot::new(paths.containers()).directory(&id);
+    let files = own_files(options, wiring.as_ref().map(|wiring| wiring.address), &mut notices);
+    // A group beside those of others: a parent of our own would have to be made and removed for most containers.
+    let spec = defaults::spec(options, &root, &format!("rabbitc-{id}"), &hidden(options, paths));
+    let points = match &options.root {
+        RootOptions::Directory(_) => missing_points(&spec, &files),
+        // An overlay takes them in its upper layer.
+        RootOptions::Host | RootOptions::Overlay(_) => Vec::new(),
+    };
+    let mut plan_options = PlanOptions::new(id, PathBuf::from("/"), state_directory);
+    plan_options.lifetime = Lifetime::Launcher;
+    plan_options.files = files;
+    plan_options.root = match &options.root {
+        RootOptions::Directory(_) => RootSource::Directory,
+        RootOptions::Overlay(_) => RootSource::Overlay { scratch: paths.scratch(), submounts: Vec::new() },
+        RootOptions::Host => {
+            RootSource::Overlay { scratch: paths.scratch(), submounts: host_root::submounts()? }
+        }
+    };
+    plan_options.preparations = preparations(&options.root, &root, wiring.is_some(), options);
+    plan_options.network =
+        wiring.map(|wiring| (format!("`eth0` to `{}`", options.network_name), wiring.program));
+    let plan = ContainerPlan::new(&spec, &plan_options)?;
+    notices.extend(plan.warnings.iter().map(|what| Notice { what: what.clone(), remedy: None }));
+    Ok(Prepared { paths: paths.clone(), plan, root, points, connection, notices })
+}
+
+fn check(options: &RunOptions, effects: Effects) -> Result<()> {
+    if options.command.first().is_none_or(String::is_empty) {
+        return Err(Error::invalid("--cmd", "is empty".to_owned()));
+    }
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+    let name = &options.hostname;
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(legal) || name.starts_with(['-', '.']) {
+        let error = Error::invalid("--hostname", format!("`{}` is not a host name", name.escape_debug()));
+        return Err(
+            error.with_hint("up to 64 letters, digits, `-` and `.`, beginning with a letter or digit")
+        );
+    }
+    if options.memory.is_some_and(|bytes| bytes < 512 * 1024) {
+        let error = Error::invalid("--memory", "is less than a process needs to start".to_owned());
+        return Err(error.with_hint("give at least 512k; `64m` is a usual value"));
+    }
+    if effects == Effects::Allowed && !rustix::process::geteuid().is_root() {
+        let error = Error::new(ErrorKind::Permission, "start a container", "this takes root");
+        return Err(error.with_hint("run it with sudo"));
+    }
+    Ok(())
+}
+
+/// The root directory, absolute, and what is to be said of it.
+fn root(options: &RunOptions, notices: &mut Vec<Notice>) -> Result<PathBuf> {
+    let path = match &options.root {
+        RootOptions::Host => {
+            notices.push(Notice {
+                what: "this container runs on a throw-away copy of the host's root: all of the host's files, secrets \
+                       among them, can be read inside"
+                    .to_owned(),
+                remedy: Some("give it a root of its own with `--rootfs=DIRECTORY`".to_owned()),
+            });
+            return Ok(PathBuf::from("/"));
+        }
+        RootOptions::Directory(path) | RootOptions::Overlay(path) => path,
+    };
+    let found = std::fs::canonicalize(path).map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                "check the path; a root file system is a directory with `bin`, `lib` and so on"
+            }
+            _ => "every directory on the path must be searchable",
+        };
+        Error::at_path("open the root file system", path, error).from_field("--rootfs").with_hint(hint)
+    })?;
+    if !found.is_dir() {
+        let error = Error::invalid("--rootfs", format!("`{}` is not a directory", path.display()));
+        return Err(error.with_hint("unpack an archive, or mount an image, and name the directory"));
+    }
+    if found == Path::new("/") && matches!(options.root, RootOptions::Directory(_)) {
+        let error =
+            Error::invalid("--rootfs", "`/` is the host's own root, and would be written to".to_owned());
+        return Err(error.with_hint("leave `--rootfs` out to run on a throw-away copy of it"));
+    }
+    Ok(found)
+}
+
+/// Twelve random hexadecimal digits, as docker shortens its ids to.
+fn new_id() -> ContainerId {
+    let mut bytes = [0u8; 6];
+    // A kernel that can't is before its first entropy; nothing runs containers then.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    ContainerId::parse(&text).expect("hexadecimal digits are legal")
+}
+
+/// Our own directories, where the container could see them.
+fn hidden(options: &RunOptions, paths: &EnginePaths) -> Vec<String> {
+    match options.root {
+        RootOptions::Host => {
+            let mut hidden = vec!["/var/lib/rabbitc".to_owned()];
+            let base = paths.base();
+            if !base.starts_with("/run") {
+                hidden.push(base.to_string_lossy().into_owned());
+            }
+            hidden
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn own_files(
+    options: &RunOptions,
+    address: Option<std::net::Ipv4Addr>,
+    notices: &mut Vec<Notice>,
+) -> Vec<OwnFile> {
+    let mut hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
+    match address {
+        Some(address) => hosts.push_str(&format!("{address}\t{}\n", options.hostname)),
+        None => hosts.push_str(&format!("127.0.1.1\t{}\n", options.hostname)),
+    }
+    let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let resolvers = match options.network {
+        NetworkMode::Host => host,
+        NetworkMode::None => String::new(),
+        NetworkMode::Bridge => {
+            let upstream = std::fs::read_to_string("/run/systemd/resolve/resolv.conf").ok();
+            let found = ::network::container_resolv_conf(&host, upstream.as_deref());
+            if found.name_servers == 0 && !host.is_empty() {
+                notices.push(Notice {
+                    what: "the host's name servers listen on its loopback only, so the container can't look names up".to_owned(),
+                    remedy: Some("add a name server with an address of its own to /etc/resolv.conf".to_owned()),
+                });
+            }
+            found.text
+        }
+    };
+    vec![
+        OwnFile { name: "hosts", destination: "/etc/hosts", content: hosts },
+        OwnFile {
+            name: "hostname",
+            destination: "/etc/hostname",
+            content: format!("{}\n", options.hostname),
+        },
+        OwnFile { name: "resolv.conf", destination: "/etc/resolv.conf", content: resolvers },
+    ]
+}
+
+fn missing_points(spec: &Spec, files: &[OwnFile]) -> Vec<(String, TargetKind)> {
+    let mut points = root_mount_points(spec);
+    points.extend(
+        files.iter().map(|file| (file.destination.trim_start_matches('/').to_owned(), TargetKind::File)),
+    );
+    points
+}
+
+const NETWORK_PREPARATION: &str = "make the bridge and its rules";
+const POINTS_PREPARATION: &str = "make missing mount points";
+const SCRATCH_PREPARATION: &str = "make a place for the overlay";
+
+fn preparations(root: &RootOptions, path: &Path, connected: bool, options: &RunOptions) -> Vec<Preparation> {
+    let mut list = Vec::new();
+    list.push(match root {
+        RootOptions::Directory(_) => Preparation {
+            name: POINTS_PREPARATION,
+            object: format!("in `{}`", path.display()),
+            why: "a mount needs something to be mounted on; the last container removes what the first one made",
+            asked_by: Some("root.path".to_owned()),
+        },
+        RootOptions::Host | RootOptions::Overlay(_) => Preparation {
+            name: SCRATCH_PREPARATION,
+            object: String::new(),
+            why: "the layer that takes the container's writes is mounted there, seen by the container alone",
+            asked_by: Some("root.path".to_owned()),
+        },
+    });
+    if connected {
+        list.push(Preparation {
+            name: NETWORK_PREPARATION,
+            object: format!("`{}`, {}", options.network_name, options.network_ip),
+            why: "a switch in the kernel to which all containers of the network are plugged",
+            asked_by: Some("linux.namespaces".to_owned()),
+        });
+    }
+    list
+}
+
+/// Removes what killed commands left: containers whose supervisor is gone, mount points and networks nobody uses.
+fn sweep(paths: &EnginePaths) -> Result<()> {
+    let swept = lifecycle::sweep(&StateRoot::new(paths.containers()), &mut |_| {})?;
+    mount_points::sweep(&paths.roots())?;
+    if !swept.is_empty() {
+        network::tidy(paths, Patience::None)?;
+    }
+    Ok(())
+}
+
+impl Prepared {
+    /// Starts the container. It dies with the calling thread.
+    pub fn start(self, options: LaunchOptions) -> Result<Running> {
+        let Prepared { paths, plan, root, points, connection, notices } = self;
+        let state = StateRoot::new(paths.containers());
+        let mut host =
+            EngineHost { paths: &paths, plan: &plan, root: &root, points: &points, connection, stake: None };
+        let container = runtime::launch::launch(&plan, &state, &mut host, options)?;
+        let EngineHost { connection, stake, .. } = host;
+        Ok(Running { container, connection, stake, notices, terminal: plan.terminal })
+    }
+}
+
+/// The engine's part of a start.
+struct EngineHost<'a> {
+    paths: &'a EnginePaths,
+    plan: &'a ContainerPlan,
+    root: &'a Path,
+    points: &'a [(String, TargetKind)],
+    connection: Option<Connection>,
+    stake: Option<MountPoints>,
+}
+
+impl Host for EngineHost<'_> {
+    fn prepare(&mut self, index: usize) -> Result<()> {
+        match self.plan.preparation(index) {
+            Some(POINTS_PREPARATION) => {
+                self.stake = Some(MountPoints::make(&self.paths.roots(), self.root, self.points)?);
+                Ok(())
+            }
+            Some(SCRATCH_PREPARATION) => {
+                let path = self.paths.scratch();
+                let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+                made.map_err(|error| Error::at_path("make", &path, error))
+            }
+            Some(NETWORK_PREPARATION) => self.connection.as_mut().map_or(Ok(()), Connection::ensure),
+            _ => Ok(()),
+        }
+    }
+
+    fn attach_network(&mut self, pid: i32) -> Result<()> {
+        self.connection.as_ref().map_or(Ok(()), |connection| connection.attach(pid))
+    }
+}
+
+/// A container that runs.
+#[derive(Debug)]
+pub struct Running {
+    container: Container,
+    connection: Option<Connection>,
+    stake: Option<MountPoints>,
+    notices: Vec<Notice>,
+    terminal: bool,
+}
+
+/// Memory ran out in a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryKill {
+    /// How many processes the kernel killed.
+    pub kills: u64,
+    /// The limit in bytes.
+    pub limit: Option<u64>,
+    /// The most that was in use.
+    pub peak: Option<u64>,
+}
+
+/// A container that has ended, and of which nothing is left.
+#[derive(Debug)]
+pub struct Finished {
+    /// How its program ended.
+    pub exit: Exit,
+    /// Processes that were killed for want of memory.
+    pub memory: Option<MemoryKill>,
+    /// What went wrong on the way without being a reason to stop.
+    pub notices: Vec<Notice>,
+    /// What could not be removed.
+    pub remains: Vec<Error>,
+    /// Whether its network may be without users now: then [`crate::tidy_networks`] has something to do.
+    pub network_idle: bool,
+}
+
+impl Running {
+    /// What a person should know, the host's firewall included.
+    pub fn notices(&self) -> Vec<Notice> {
+        let mut notices = self.notices.clone();
+        let obstacles = self.connection.iter().flat_map(Connection::obstacles);
+        notices.extend(obstacles.map(|one| Notice { what: one.what, remedy: Some(one.remedy) }));
+        notices
+    }
+
+    /// When each step of the start ran.
+    pub fn timeline(&self) -> &[StepTiming] {
+        &self.container.timeline
+    }
+
+    /// The container's address, if it has one.
+    pub fn address(&self) -> Option<std::net::Ipv4Addr> {
+        self.connection.as_ref().map(Connection::address)
+    }
+
+    /// The pid of its init process.
+    pub fn pid(&self) -> i32 {
+        self.container.pid
+    }
+
+    /// Stands behind the container until it ends, and then removes all of it.
+    pub fn supervise(
+        mut self,
+        signals: &SignalDescriptor,
+        input: BorrowedFd<'_>,
+        output: BorrowedFd<'_>,
+    ) -> Result<Finished> {
+        let console = match self.container.console.take() {
+            Some(outer) if self.terminal => Console::Terminal { outer },
+            _ => Console::Inherited,
+        };
+        let supervision = Supervision {
+            pidfd: self.container.pidfd.as_fd(),
+            pid: self.container.pid,
+            signals,
+            console,
+            input,
+            output,
+        };
+        let ended = monitor::supervise(supervision);
+        let mut finished = self.finish();
+        match ended {
+            Ok(outcome) => {
+                finished.exit = outcome.exit;
+                finished.notices = outcome
+                    .incidents
+                    .iter()
+                    .map(|error| Notice { what: error.to_string(), remedy: error.hint().map(str::to_owned) })
+                    .collect();
+                Ok(finished)
+            }
+            Err(error) => {
+                let text = error.to_string();
+                let mut failure = Error::new(ErrorKind::System, "supervise the container", text);
+                failure.rollback = finished.remains;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Removes everything; each part is tried, whatever became of the others.
+    fn finish(self) -> Finished {
+        let Running { container, connection, stake, .. } = self;
+        let mut remains = Vec::new();
+        let memory = container.cgroup.as_ref().and_then(|group| {
+            let table = group.memory_table();
+            let kills = table.oom_kills.filter(|kills| *kills > 0)?;
+            Some(MemoryKill { kills, limit: table.limit, peak: table.peak })
+        });
+        if let Some(group) = &container.cgroup {
+            if let Err(error) = group.kill() {
+                remains.push(Error::from(error));
+            }
+            if let Err(error) = group.remove() {
+                remains.push(Error::from(error));
+            }
+        }
+        if let Err(error) = container.state.remove() {
+            remains.push(error);
+        }
+        if let Some(Err(error)) = stake.map(|mut stake| stake.release()) {
+            remains.push(error);
+        }
+        let network_idle = connection.is_some();
+        drop(connection);
+        Finished { exit: Exit::Code(0), memory, notices: Vec::new(), remains, network_idle }
+    }
+}

@@ -1,0 +1,27 @@
+//! The engine's error is the runtime's: one shape of message from the command line down to the failing call.
+
+pub use runtime::{Error, Result};
+
+use runtime::ErrorKind;
+
+/// Words of the network crate, in that shape.
+pub(crate) fn from_network(error: network::Error) -> Error {
+    let kind = match &error.kind {
+        network::Kind::InvalidName(_)
+        | network::Kind::InvalidSubnet(_)
+        | network::Kind::InvalidAddress(_)
+        | network::Kind::AddressTaken { .. }
+        | network::Kind::NameBelongsToSomethingElse(_)
+        | network::Kind::SubnetDiffers(_)
+        | network::Kind::SubnetOverlaps { .. } => ErrorKind::Invalid,
+        network::Kind::NotPermitted => ErrorKind::Permission,
+        network::Kind::KernelLacks(_) => ErrorKind::Unsupported,
+        _ => ErrorKind::System,
+    };
+    let text = error.to_string();
+    let (operation, reason) = text.split_once(": ").unwrap_or((&text, "failed"));
+    let mut result = Error::new(kind, operation, reason);
+    result.errno = error.cause.map(|errno| errno.raw_os_error());
+    result.hint = error.hint();
+    result
+}

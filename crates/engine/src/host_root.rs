@@ -1,0 +1,109 @@
+//! The host's own root as a container's: which of its mounts get an overlay of their own.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// File systems that show the kernel or live in memory; containers get their own or none.
+const PSEUDO: [&str; 24] = [
+    "autofs",
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "efivarfs",
+    "fusectl",
+    "hugetlbfs",
+    "mqueue",
+    "nfsd",
+    "nsfs",
+    "proc",
+    "pstore",
+    "ramfs",
+    "rpc_pipefs",
+    "securityfs",
+    "selinuxfs",
+    "sysfs",
+    "tmpfs",
+    "tracefs",
+];
+
+/// File systems that overlayfs refuses below it, as their names are not case-sensitive.
+const NOT_BELOW_OVERLAY: [&str; 4] = ["exfat", "msdos", "ntfs3", "vfat"];
+
+/// Where containers get mounts of their own.
+const OWN: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
+
+/// The mounts below `/` that hold files: each hides what lies under it, so each gets an overlay.
+pub(crate) fn submounts() -> Result<Vec<PathBuf>> {
+    let path = Path::new("/proc/self/mountinfo");
+    let text = std::fs::read_to_string(path).map_err(|error| Error::at_path("read", path, error))?;
+    let mut found = parse(&text);
+    found.retain(|path| path.is_dir());
+    Ok(found)
+}
+
+/// Reads mountinfo (proc_pid_mountinfo(5)).
+fn parse(text: &str) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = Vec::new();
+    for line in text.lines() {
+        let Some((mount, file_system)) = line.split_once(" - ") else { continue };
+        let (Some(point), Some(kind)) = (mount.split(' ').nth(4), file_system.split(' ').next()) else {
+            continue;
+        };
+        let point = PathBuf::from(unescape(point));
+        let own = OWN.iter().any(|own| point.starts_with(own));
+        if point == Path::new("/") || own || PSEUDO.contains(&kind) || NOT_BELOW_OVERLAY.contains(&kind) {
+            // What is mounted over hides what was there before.
+            found.retain(|earlier| *earlier != point);
+            continue;
+        }
+        if !found.contains(&point) {
+            found.push(point);
+        }
+    }
+    // Outer mounts first, so that inner ones find their mount points.
+    found.sort_by_key(|path| path.components().count());
+    found
+}
+
+/// Undoes the octal escapes of mountinfo.
+fn unescape(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let code = bytes.get(at + 1..at + 4).filter(|_| bytes[at] == b'\\');
+        let code = code.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        plain.push(code.unwrap_or(bytes[at]));
+        at += if code.is_some() { 4 } else { 1 };
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_mounts_with_files_get_an_overlay() {
+        let text = "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+                    22 21 0:5 / /proc rw - proc proc rw\n\
+                    23 21 8:3 / /home\\040of\\040all rw - ext4 /dev/sda3 rw\n\
+                    24 21 8:2 / /usr rw shared:1 - xfs /dev/sda2 rw\n\
+                    25 21 8:4 / /boot/efi rw - vfat /dev/sda4 rw\n\
+                    26 24 8:5 / /usr/local rw - ext4 /dev/sda5 rw\n\
+                    27 21 0:7 / /run/user/0 rw - tmpfs tmpfs rw\n";
+        assert_eq!(parse(text), ["/home of all", "/usr", "/usr/local"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn tmpfs_over_a_mount_hides_it() {
+        let text = "24 21 8:2 / /data rw - xfs /dev/sda2 rw\n25 24 0:9 / /data rw - tmpfs tmpfs rw\n";
+        assert!(parse(text).is_empty());
+    }
+}

@@ -1,0 +1,192 @@
+//! The container's network: its lease before the start, the bridge on the way, nothing of it after the end.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use network::{
+    AddressRequest, Bridge, BridgeNetwork, ContainerInterface, Finding, Ipv6Choice, Lease,
+    NamespaceConfiguration, NetnsTarget, NetworkOptions, NetworkStateDirectory, Outbound, Removal,
+};
+use runtime::plan::NetworkProgram;
+
+use crate::error::{Error, Result, from_network};
+use crate::options::RunOptions;
+use crate::paths::EnginePaths;
+
+/// A container's place in a network.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    network: BridgeNetwork,
+    state: NetworkStateDirectory,
+    lease: Lease,
+    bridge: Option<Bridge>,
+}
+
+/// What a person should know of the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Obstacle {
+    pub(crate) what: String,
+    pub(crate) remedy: String,
+}
+
+/// Checks names and addresses; nothing is touched.
+pub(crate) fn check(options: &RunOptions) -> Result<BridgeNetwork> {
+    let checked = NetworkOptions {
+        name: options.network_name.clone(),
+        ipv4: options.network_ip.clone(),
+        ipv6: Ipv6Choice::WhereTheHostHasIt,
+    };
+    let network = checked.check().map_err(from_network)?;
+    if let Some(address) = &options.container_ip {
+        network.ipv4().parse_container_address(address).map_err(from_network)?;
+    }
+    Ok(network)
+}
+
+/// An address and how init takes it.
+pub(crate) struct Wiring {
+    pub(crate) address: std::net::Ipv4Addr,
+    pub(crate) program: NetworkProgram,
+}
+
+fn wiring(interface: &ContainerInterface) -> Wiring {
+    let plan = NamespaceConfiguration::plan(interface);
+    let program = NetworkProgram {
+        count: plan.steps.len(),
+        description: plan
+            .steps
+            .iter()
+            .map(|step| format!("{} {}", step.name, step.object))
+            .collect::<Vec<_>>()
+            .join(", "),
+        items: plan.steps.iter().map(|step| format!("`{}`", step.object)).collect(),
+        messages: plan.messages,
+    };
+    Wiring { address: interface.ipv4(), program }
+}
+
+/// What a start would configure; without a requested address, as if the first one were free.
+pub(crate) fn planned_wiring(network: &BridgeNetwork, options: &RunOptions) -> Result<Wiring> {
+    let address = match &options.container_ip {
+        Some(text) => network.ipv4().parse_container_address(text).map_err(from_network)?,
+        None => network.ipv4().first(),
+    };
+    Ok(wiring(&network.container_interface(address).map_err(from_network)?))
+}
+
+impl Connection {
+    /// Leases an address.
+    pub(crate) fn lease(
+        paths: &EnginePaths,
+        network: BridgeNetwork,
+        options: &RunOptions,
+        id: &str,
+    ) -> Result<Connection> {
+        let request = match &options.container_ip {
+            Some(text) => {
+                AddressRequest::Exactly(network.ipv4().parse_container_address(text).map_err(from_network)?)
+            }
+            None => AddressRequest::LowestFree,
+        };
+        let parent = open_parent(&paths.networks(), Missing::Make)?.expect("it was made");
+        let state = NetworkStateDirectory::new(parent.as_fd(), network.name()).map_err(from_network)?;
+        let lease = state.lease(&network, request, id).map_err(from_network)?;
+        Ok(Connection { network, state, lease, bridge: None })
+    }
+
+    /// The container's IPv4 address.
+    pub(crate) fn address(&self) -> std::net::Ipv4Addr {
+        self.lease.address()
+    }
+
+    /// What init configures inside.
+    pub(crate) fn wiring(&self) -> Wiring {
+        wiring(self.lease.interface())
+    }
+
+    /// Makes the bridge and its rules complete.
+    pub(crate) fn ensure(&mut self) -> Result<()> {
+        let bridge = network::ensure(&self.network, &self.state, &self.lease).map_err(from_network)?;
+        self.bridge = Some(bridge);
+        Ok(())
+    }
+
+    /// Attaches the namespace of process `pid`.
+    pub(crate) fn attach(&self, pid: i32) -> Result<()> {
+        let bridge = self.bridge.as_ref().expect("the bridge is made before the clone");
+        let pid = rustix::process::Pid::from_raw(pid).expect("a child has a pid");
+        network::attach(bridge, NetnsTarget::Pid(pid), self.lease.interface()).map(drop).map_err(from_network)
+    }
+
+    /// What keeps the container from reaching what the host reaches.
+    pub(crate) fn obstacles(&self) -> Vec<Obstacle> {
+        let Some(bridge) = &self.bridge else { return Vec::new() };
+        let mut found = Vec::new();
+        if let Outbound::HostOnly(lacking) = bridge.outbound() {
+            let what = format!("the container reaches only the host: {}", lacking.what);
+            found.push(Obstacle { what, remedy: lacking.remedy.to_string() });
+        }
+        // A look that fails is no reason to stop a container that runs.
+        for finding in network::foreign_firewall(bridge).unwrap_or_default() {
+            let Finding { table, chain, reason, command, .. } = finding;
+            let name = self.network.name().as_str();
+            let what = format!(
+                "the host's firewall drops what `{name}` forwards: chain `{chain}` of table `{table}` ({reason})"
+            );
+            found.push(Obstacle { what, remedy: format!("allow it as root: {command}") });
+        }
+        found
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Missing {
+    Make,
+    Ignore,
+}
+
+fn open_parent(path: &Path, missing: Missing) -> Result<Option<OwnedFd>> {
+    use rustix::fs::{Mode, OFlags};
+    if missing == Missing::Make {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|error| Error::at_path("make", path, error))?;
+    }
+    match rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(descriptor) => Ok(Some(descriptor)),
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(error) => Err(Error::at_path("open", path, error)),
+    }
+}
+
+/// How patient a tidying is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Look once.
+    None,
+    /// The kernel takes dead namespaces apart on its own time; wait for it.
+    Until(Instant),
+}
+
+/// Removes bridges and rules of networks that nobody uses any more.
+///
+/// Waits, up to `limit`, while the kernel still takes the last container's namespace apart.
+pub fn tidy_networks(paths: &EnginePaths, limit: Duration) -> Result<()> {
+    tidy(paths, Patience::Until(Instant::now() + limit))
+}
+
+pub(crate) fn tidy(paths: &EnginePaths, patience: Patience) -> Result<()> {
+    let Some(parent) = open_parent(&paths.networks(), Missing::Ignore)? else { return Ok(()) };
+    for state in NetworkStateDirectory::all(parent.as_fd()).map_err(from_network)? {
+        loop {
+            match network::remove_if_unused(&state).map_err(from_network)? {
+                Removal::PortsLeft(_) if matches!(patience, Patience::Until(end) if Instant::now() < end) => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                _ => break,
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! Where the engine keeps what concerns this boot.
+
+use std::path::{Path, PathBuf};
+
+/// Directories of the engine, all below one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnginePaths {
+    base: PathBuf,
+}
+
+impl Default for EnginePaths {
+    fn default() -> EnginePaths {
+        EnginePaths { base: "/run/rabbitc".into() }
+    }
+}
+
+impl EnginePaths {
+    /// All below `base`, an absolute path.
+    pub fn below(base: impl Into<PathBuf>) -> EnginePaths {
+        EnginePaths { base: base.into() }
+    }
+
+    /// The directory that holds all.
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// One directory for each container.
+    pub fn containers(&self) -> PathBuf {
+        self.base.join("containers")
+    }
+
+    /// One directory for each network: leases and its lock.
+    pub fn networks(&self) -> PathBuf {
+        self.base.join("network")
+    }
+
+    /// One directory for each root file system in use: mount points that were made in it.
+    pub fn roots(&self) -> PathBuf {
+        self.base.join("roots")
+    }
+
+    /// An empty directory on which overlays are put together, each in its container's own mount namespace.
+    pub fn scratch(&self) -> PathBuf {
+        self.base.join("scratch")
+    }
+}
