@@ -117,14 +117,21 @@ impl Cgroup {
             .map_err(|errno| self.join_error(hierarchy, errno))
     }
 
-    /// `cgroup.procs` of every hierarchy, opened for writing: a process that writes `0` into each moves itself,
-    /// with the rights of whoever opened them here. The unified hierarchy, where there is one, comes first.
-    pub fn procs_descriptors(&self) -> Result<Vec<OwnedFd>, Error> {
+    /// Files through which a process of one thread moves itself, by writing `0` into each, with the rights of
+    /// whoever opened them here. The unified hierarchy, where there is one, comes first.
+    ///
+    /// For v1 that is `tasks`: a thread that moves itself takes no lock over all threads of the machine, for which
+    /// every other way of joining waits some ten milliseconds when nobody did so lately.
+    pub fn self_join_descriptors(&self) -> Result<Vec<OwnedFd>, Error> {
         self.layout
             .hierarchies()
             .iter()
             .map(|hierarchy| {
-                files::open(hierarchy, self.path.as_str(), "cgroup.procs", OFlags::WRONLY)
+                let file = match hierarchy.language() {
+                    Language::V1 => "tasks",
+                    Language::V2 => "cgroup.procs",
+                };
+                files::open(hierarchy, self.path.as_str(), file, OFlags::WRONLY)
                     .map_err(|errno| self.join_error(hierarchy, errno))
             })
             .collect()

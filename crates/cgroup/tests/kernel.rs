@@ -145,7 +145,7 @@ fn joined_process_is_in_the_group_in_every_hierarchy() {
 fn process_moves_itself_through_the_opened_files() {
     let Some(layout) = layout() else { return };
     let group = scratch(&layout);
-    let files = group.procs_descriptors().expect("files of every hierarchy");
+    let files = group.self_join_descriptors().expect("files of every hierarchy");
     assert_eq!(files.len(), layout.hierarchies().len());
     let mut child = gated("exit 0");
     for file in &files {

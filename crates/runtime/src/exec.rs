@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::process::{WaitId, WaitIdOptions, waitid};
-use sys::clone::{CloneRequest, flags};
+use sys::clone::{CloneRequest, Placement, flags};
 use sys::shared::SharedCounters;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -51,7 +51,8 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: ExecOptions) -> Result<
         return Err(error.with_hint("only a running container can run more programs"));
     }
     let spec: Spec = crate::bundle::read_json(&lifecycle::config_path(&view.record))?;
-    let steps = plan(&spec, &options, view.record.pid)?;
+    let steps =
+        plan(&spec, &options, view.record.pid, view.record.cgroup_path.as_deref().unwrap_or_default())?;
     let group = lifecycle::cgroup_of(&view.record);
     let system = |error: std::io::Error| Error::system(format!("exec in `{id}`"), error);
     let (ours, theirs) = sync::pair().map_err(system)?;
@@ -65,15 +66,21 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: ExecOptions) -> Result<
     // Nobody reads the times; the steps want a place to write them.
     let counters = SharedCounters::new(steps.len() + 1).map_err(system)?;
     let trace = Trace { ends: counters.counters(), fail_at: None };
-    let request = CloneRequest { flags: 0, cgroup: None };
+    let unified = group.as_ref().and_then(cgroup::Cgroup::clone_descriptor);
+    let request = CloneRequest { flags: 0, cgroup: unified };
+    let files = match &group {
+        Some(group) => group.self_join_descriptors()?,
+        None => Vec::new(),
+    };
     let console = console_there.as_ref().map(OwnedFd::as_fd);
-    let child = sys::clone::clone(&request, &mut || {
+    let child = sys::clone::clone(&request, &mut |placement| {
         sys::fd::close_copy(ours.as_fd());
         // A process of the container must not be able to attach before the program is its own (CVE-2016-9962).
         if sys::process::set_dumpable(sys::process::Dumpable::No).is_err() {
             return init::FAILED;
         }
-        init::run(&steps, &mut Context::new(theirs.as_fd(), None, console), &trace)
+        let skip = if placement == Placement::InCgroup { usize::from(unified.is_some()) } else { 0 };
+        init::run(&steps, &mut Context::new(theirs.as_fd(), None, console, &files[skip..]), &trace)
     })
     .map_err(|error| crate::remedy::explain_clone(error, 0))?;
     drop(theirs);
@@ -93,9 +100,6 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: ExecOptions) -> Result<
                         ));
                     }
                 };
-                if let (Barrier::HostReady, Some(group)) = (barrier, &group) {
-                    group.join(guard.pid)?;
-                }
                 if let (Barrier::Ready, Some(here)) = (barrier, &console_here) {
                     terminal = sync::receive_descriptor(here.as_fd()).map_err(system)?;
                 }
@@ -149,11 +153,11 @@ impl Drop for Started {
 }
 
 /// The list: join, fork, become the user, execute.
-fn plan(spec: &Spec, options: &ExecOptions, pid: i32) -> Result<Vec<Step>> {
+fn plan(spec: &Spec, options: &ExecOptions, pid: i32, cgroup_path: &str) -> Result<Vec<Step>> {
     let process = &options.process;
     let program = process::plan_program(process)?;
-    let mut steps = vec![always(InitAction::Wait(Barrier::HostReady))];
-    steps.push(always(InitAction::NewSession));
+    let mut steps =
+        vec![always(InitAction::JoinCgroup { path: cgroup_path.to_owned() }), always(InitAction::NewSession)];
     let namespaces = namespaces_of(pid)?;
     let own_pids = namespaces.iter().any(|namespace| namespace.flag == flags::NEWPID);
     let own_users = namespaces.iter().any(|namespace| namespace.flag == flags::NEWUSER);

@@ -55,7 +55,7 @@ fn run_one(hook: &Hook, field: &str, state: &[u8], world: World<'_>) -> Result<(
     let input = state_file(state).map_err(system)?;
     let (told, teller) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|error| system(error.into()))?;
-    let child = sys::clone::clone(&CloneRequest { flags: 0, cgroup: None }, &mut || {
+    let child = sys::clone::clone(&CloneRequest { flags: 0, cgroup: None }, &mut |_| {
         let code = become_hook(&path, &arguments, &environment, input.as_fd(), world);
         // Best effort: without it the exit status still tells of a failure.
         let _ = rustix::io::write(&teller, &code.to_ne_bytes());

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
-use sys::clone::{Child, CloneRequest};
+use sys::clone::{Child, CloneRequest, Placement};
 use sys::process::monotonic_nanoseconds;
 use sys::shared::SharedCounters;
 
@@ -314,13 +314,20 @@ impl<'a> Launch<'a> {
                 let cgroup = launch.cgroup.as_ref().and_then(cgroup::Cgroup::clone_descriptor);
                 let request = CloneRequest { flags: plan.namespaces.at_clone, cgroup };
                 let trace = Trace { ends: launch.counters.counters(), fail_at: launch.fail_at };
+                let files = match &launch.cgroup {
+                    Some(group) => group.self_join_descriptors()?,
+                    None => Vec::new(),
+                };
+                // The unified hierarchy comes first, and whoever was cloned into it has it behind him.
+                let unified = usize::from(cgroup.is_some());
                 let gate = launch.gate.as_ref().map(OwnedFd::as_fd);
                 let console = launch.console.as_ref().map(|console| console.theirs.as_fd());
                 let parent_ends = [Some(ours.as_fd()), launch.state.as_ref().map(StateDir::descriptor)];
-                let child = sys::clone::clone(&request, &mut || {
+                let child = sys::clone::clone(&request, &mut |placement| {
                     // With a copy open here, the parent's closing would never be seen, nor its lock be free.
                     parent_ends.into_iter().flatten().for_each(sys::fd::close_copy);
-                    let mut context = Context::new(theirs.as_fd(), gate, console);
+                    let skip = if placement == Placement::InCgroup { unified } else { 0 };
+                    let mut context = Context::new(theirs.as_fd(), gate, console, &files[skip..]);
                     init::run(&plan.steps, &mut context, &trace)
                 });
                 let child =
@@ -347,17 +354,6 @@ impl<'a> Launch<'a> {
                 |_| write_id_maps(pid, &maps),
             )?;
         }
-        self.step(
-            |action| matches!(action, HostAction::JoinCgroup { .. }),
-            |launch| {
-                let inside = launch.child.as_ref().is_some_and(|child| child.in_cgroup);
-                match &launch.cgroup {
-                    Some(group) if inside => group.join_v1(pid).map_err(|error| launch.died_or(error.into())),
-                    Some(group) => group.join(pid).map_err(|error| launch.died_or(error.into())),
-                    None => Ok(()),
-                }
-            },
-        )?;
         if let Some(score) = self.plan.oom_score_adj {
             self.step(
                 |action| matches!(action, HostAction::SetOomScore { .. }),

@@ -332,11 +332,9 @@ pub fn delete(root: &StateRoot, id: &ContainerId, force: Force) -> Result<()> {
     let record = match state.read() {
         Ok(record) => record,
         // The default path of its cgroup is the best guess where the record is gone.
-        Err(_) if force == Force::Yes => Record {
-            id: id.to_string(),
-            cgroup_path: Some(format!("rabbitc-{id}")),
-            ..Record::default()
-        },
+        Err(_) if force == Force::Yes => {
+            Record { id: id.to_string(), cgroup_path: Some(format!("rabbitc-{id}")), ..Record::default() }
+        }
         Err(error) => return Err(error),
     };
     let status = status(&state, &record);

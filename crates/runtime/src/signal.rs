@@ -59,10 +59,18 @@ impl Signal {
     /// Reads `TERM`, `SIGTERM`, `term`, `15`, `RTMIN+3` or `SIGRTMAX-1`.
     pub fn parse(text: &str) -> Result<Signal> {
         let wrong = || {
-            Error::invalid("signal", format!("`{}` is neither a name nor a number of 1 to 64", text.escape_debug()))
+            Error::invalid(
+                "signal",
+                format!("`{}` is neither a name nor a number of 1 to 64", text.escape_debug()),
+            )
         };
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return text.parse().ok().filter(|number| (1..=LAST).contains(number)).map(Signal).ok_or_else(wrong);
+            return text
+                .parse()
+                .ok()
+                .filter(|number| (1..=LAST).contains(number))
+                .map(Signal)
+                .ok_or_else(wrong);
         }
         let upper = text.to_ascii_uppercase();
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -70,7 +78,11 @@ impl Signal {
             return Ok(Signal(*number));
         }
         let offset = |rest: &str, sign: char| -> Option<i32> {
-            if rest.is_empty() { Some(0) } else { rest.strip_prefix(sign)?.parse().ok().filter(|n| (0..=LAST).contains(n)) }
+            if rest.is_empty() {
+                Some(0)
+            } else {
+                rest.strip_prefix(sign)?.parse().ok().filter(|n| (0..=LAST).contains(n))
+            }
         };
         let number = if let Some(rest) = name.strip_prefix("RTMIN") {
             offset(rest, '+').map(|above| FIRST_REAL_TIME + above)
@@ -113,8 +125,21 @@ mod tests {
 
     #[test]
     fn what_is_no_signal_is_refused() {
-        for text in ["", "0", "65", "-9", "+9", "9x", "SIG", "SIGFOO", "RTMIN+31", "RTMIN-1", "RTMAX-31", " 9", "18446744073709551625"]
-        {
+        for text in [
+            "",
+            "0",
+            "65",
+            "-9",
+            "+9",
+            "9x",
+            "SIG",
+            "SIGFOO",
+            "RTMIN+31",
+            "RTMIN-1",
+            "RTMAX-31",
+            " 9",
+            "18446744073709551625",
+        ] {
             assert!(Signal::parse(text).is_err(), "{text:?}");
         }
     }

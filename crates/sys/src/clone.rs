@@ -37,6 +37,15 @@ pub struct CloneRequest<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
 }
 
+/// In which cgroup a child begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// In the one that was requested.
+    InCgroup,
+    /// In its parent's: none was requested, or the kernel refused.
+    WithParent,
+}
+
 /// A child that `clone` made.
 #[derive(Debug)]
 pub struct Child {
@@ -56,14 +65,14 @@ pub struct Child {
 ///
 /// Where `clone3` or its cgroup argument is refused (ENOSYS before 5.3 or under a seccomp filter, EPERM under
 /// another filter), `clone(2)` is tried with the same flags.
-pub fn clone(request: &CloneRequest<'_>, program: &mut dyn FnMut() -> i32) -> io::Result<Child> {
+pub fn clone(request: &CloneRequest<'_>, program: &mut dyn FnMut(Placement) -> i32) -> io::Result<Child> {
     let mask = crate::signal::block_all()?;
     let result = clone_blocked(request, program);
     mask.restore();
     result
 }
 
-fn clone_blocked(request: &CloneRequest<'_>, program: &mut dyn FnMut() -> i32) -> io::Result<Child> {
+fn clone_blocked(request: &CloneRequest<'_>, program: &mut dyn FnMut(Placement) -> i32) -> io::Result<Child> {
     let mut pidfd: RawFd = -1;
     let base = request.flags | u64::from(linux_raw_sys::general::CLONE_PIDFD);
     if let Some(cgroup) = request.cgroup {
@@ -100,9 +109,14 @@ fn may_fall_back(error: &io::Error) -> bool {
     )
 }
 
-fn finish(pid: i32, pidfd: RawFd, in_cgroup: bool, program: &mut dyn FnMut() -> i32) -> io::Result<Child> {
+fn finish(
+    pid: i32,
+    pidfd: RawFd,
+    in_cgroup: bool,
+    program: &mut dyn FnMut(Placement) -> i32,
+) -> io::Result<Child> {
     if pid == 0 {
-        let code = program();
+        let code = program(if in_cgroup { Placement::InCgroup } else { Placement::WithParent });
         crate::process::exit_now(code);
     }
     // SAFETY: the kernel stored a new descriptor there, which nobody else owns.
@@ -147,7 +161,7 @@ mod tests {
     #[test]
     fn child_runs_the_program_and_exits_with_its_result() {
         let request = CloneRequest { flags: 0, cgroup: None };
-        let child = clone(&request, &mut || 42).expect("clone works without privilege");
+        let child = clone(&request, &mut |_| 42).expect("clone works without privilege");
         let status = waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED)
             .expect("our own child")
             .expect("blocking");

@@ -84,11 +84,6 @@ fn host(action: &HostAction) -> Words {
             description.clone(),
             "they say which users outside stand behind the users inside",
         ),
-        HostAction::JoinCgroup { path } => words(
-            "move init into the cgroup",
-            quoted(path),
-            "from here on everything it starts is counted and limited with it",
-        ),
         HostAction::SetOomScore { value } => words(
             "set the out-of-memory score",
             value.to_string(),
@@ -143,6 +138,11 @@ fn barrier(barrier: Barrier) -> Words {
 fn init(action: &InitAction) -> Words {
     match action {
         InitAction::Wait(kind) => barrier(*kind),
+        InitAction::JoinCgroup { path } => words(
+            "join the cgroup",
+            quoted(path),
+            "from here on everything this process starts is counted and limited with it",
+        ),
         InitAction::NewSession => {
             words("start a new session", "", "the container gets no signals meant for the caller's terminal")
         }

@@ -31,6 +31,8 @@ pub(crate) struct Context<'a> {
     gate: Option<BorrowedFd<'a>>,
     /// Where the terminal's other end goes.
     console: Option<BorrowedFd<'a>>,
+    /// Files of the cgroup through which this process moves itself.
+    cgroup: &'a [OwnedFd],
     /// The caller that opened the gate: from then on, failures go there.
     starter: Option<OwnedFd>,
     /// The mount that is or becomes the root.
@@ -46,8 +48,9 @@ impl<'a> Context<'a> {
         sync: BorrowedFd<'a>,
         gate: Option<BorrowedFd<'a>>,
         console: Option<BorrowedFd<'a>>,
+        cgroup: &'a [OwnedFd],
     ) -> Context<'a> {
-        Context { sync, gate, console, starter: None, root: None, label: None, program: 0 }
+        Context { sync, gate, console, cgroup, starter: None, root: None, label: None, program: 0 }
     }
 
     fn root(&self) -> Result<BorrowedFd<'_>, Failure> {
@@ -111,7 +114,7 @@ fn run_from(first: usize, steps: &[Step], context: &mut Context<'_>, trace: &Tra
 fn fork(number: usize, steps: &[Step], context: &mut Context<'_>, trace: &Trace<'_>) -> i32 {
     let request = sys::clone::CloneRequest { flags: sys::clone::flags::PARENT, cgroup: None };
     let socket = context.sync;
-    let made = sys::clone::clone(&request, &mut || run_from(number + 1, steps, context, trace));
+    let made = sys::clone::clone(&request, &mut |_| run_from(number + 1, steps, context, trace));
     let record = match made {
         Ok(child) => Record::Process { pid: child.pid },
         Err(error) => {
@@ -129,6 +132,7 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
     match action {
         InitAction::Wait(Barrier::Gate) => wait_at_gate(context),
         InitAction::Wait(_) => wait(number, context),
+        InitAction::JoinCgroup { .. } => process::join_cgroup(context),
         InitAction::NewSession => process::new_session(),
         InitAction::DieWithParent => process::die_with_parent(context),
         InitAction::JoinKeyring { name } => process::join_keyring(name),

@@ -12,6 +12,14 @@ use super::Context;
 use super::failure::{Call, During, Failure, Outcome};
 use super::step::{JoinedNamespace, Sysctl};
 
+/// Moves itself into the cgroup, hierarchy by hierarchy.
+pub(super) fn join_cgroup(context: &Context<'_>) -> Outcome {
+    for (item, file) in context.cgroup.iter().enumerate() {
+        rustix::io::write(file, b"0").during_item(Call::Write, item)?;
+    }
+    Ok(())
+}
+
 pub(super) fn new_session() -> Outcome {
     match rustix::process::setsid() {
         // Already a leader: what is wanted is there.

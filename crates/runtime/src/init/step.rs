@@ -39,7 +39,6 @@ pub(crate) enum HostAction {
     OpenGate,
     Clone { namespaces: Vec<&'static str>, into_cgroup: bool },
     WriteIdMaps { description: String },
-    JoinCgroup { path: String },
     SetOomScore { value: i32 },
     AttachNetwork { object: String },
     RunHooks { kind: HookKind, hooks: Vec<Hook> },
@@ -73,6 +72,7 @@ pub(crate) enum Barrier {
 #[derive(Debug)]
 pub(crate) enum InitAction {
     Wait(Barrier),
+    JoinCgroup { path: String },
     NewSession,
     DieWithParent,
     JoinKeyring { name: CString },

@@ -226,7 +226,7 @@ impl ContainerPlan {
 
         let mut plan = Steps { list: Vec::new() };
         plan.host_part(options, &namespaces, id_maps.as_ref(), cgroup.as_ref(), process);
-        plan.child_beginning(options, &namespaces, &linux, user_namespace);
+        plan.child_beginning(options, &namespaces, &linux, cgroup.as_ref(), user_namespace);
         plan.hooks(HookKind::CreateRuntime, hooks.prestart.iter().chain(&hooks.create_runtime));
         plan.file_systems(spec, options, &namespaces, cgroup.as_ref(), &rootfs, user_namespace)?;
         plan.hooks(HookKind::CreateContainer, hooks.create_container.iter());
@@ -357,10 +357,6 @@ impl Steps {
             let first = maps.uid.lines().next().unwrap_or_default().to_owned();
             self.list.push(host(HostAction::WriteIdMaps { description: first }, Some("linux.uidMappings")));
         }
-        if let Some(cgroup) = cgroup {
-            let path = cgroup.path.as_str().to_owned();
-            self.list.push(host(HostAction::JoinCgroup { path }, Some("linux.cgroupsPath")));
-        }
         if let Some(value) = process.oom_score_adj {
             self.list.push(host(HostAction::SetOomScore { value }, Some("process.oomScoreAdj")));
         }
@@ -371,13 +367,18 @@ impl Steps {
         options: &PlanOptions,
         namespaces: &NamespacePlan,
         linux: &Linux,
+        cgroup: Option<&CgroupPlan>,
         user_namespace: bool,
     ) {
         if options.lifetime == Lifetime::Launcher {
             self.list.push(always(InitAction::DieWithParent));
         }
-        self.list.push(always(InitAction::Wait(Barrier::HostReady)));
+        if let Some(cgroup) = cgroup {
+            let path = cgroup.path.as_str().to_owned();
+            self.list.push(init_step(InitAction::JoinCgroup { path }, "linux.cgroupsPath"));
+        }
         if user_namespace {
+            self.list.push(always(InitAction::Wait(Barrier::HostReady)));
             self.list.push(init_step(InitAction::BecomeNamespaceRoot, "linux.uidMappings"));
         }
         self.list.push(always(InitAction::NewSession));
