@@ -1,2 +1,28 @@
-//! (skeleton)
-fn main() {}
+//! The OCI runtime's command line. Owns the process: its arguments, its messages, its exit code; whatever happens to
+//! containers, the `runtime` crate does.
+
+mod args;
+mod commands;
+mod log;
+mod render;
+
+use std::process::ExitCode;
+
+use crate::args::Start;
+use crate::commands::Failure;
+
+fn main() -> ExitCode {
+    // An ignored SIGCHLD, which every parent can hand down, would throw exit statuses away.
+    sys::signal::reset_dispositions();
+    let mut parser = lexopt::Parser::from_env();
+    let (globals, verb) = match args::globals(&mut parser) {
+        Ok(Start::Verb(globals, verb)) => (globals, verb),
+        Ok(Start::Print(text)) => return render::print(&text),
+        Err(error) => return render::fail(&args::Globals::default(), &error, 1),
+    };
+    match commands::run(&verb, parser, &globals) {
+        Ok(code) => ExitCode::from(code),
+        Err(Failure::Failed { error, code }) => render::fail(&globals, &error, code),
+        Err(Failure::Help) => ExitCode::SUCCESS,
+    }
+}

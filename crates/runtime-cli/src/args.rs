@@ -1,0 +1,207 @@
+//! Owns the options that stand before the verb, and what the verbs' options have in common. Must not act on them.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use lexopt::{Arg, Parser, ValueExt};
+use runtime::state_dir::StateRoot;
+use runtime::{ContainerId, Error, ErrorKind, Result};
+
+use crate::commands;
+use crate::log::Format;
+
+/// Options before the verb.
+#[derive(Debug, Clone)]
+pub(crate) struct Globals {
+    /// Where state is kept.
+    pub(crate) root: PathBuf,
+    /// The log file.
+    pub(crate) log: Option<PathBuf>,
+    /// Its form.
+    pub(crate) log_format: Format,
+    /// Whether steps and their times are told.
+    pub(crate) debug: bool,
+}
+
+impl Default for Globals {
+    fn default() -> Globals {
+        Globals { root: default_root(), log: None, log_format: Format::Text, debug: false }
+    }
+}
+
+impl Globals {
+    pub(crate) fn state(&self) -> StateRoot {
+        StateRoot::new(&self.root)
+    }
+}
+
+/// What the arguments before and up to the verb ask for.
+pub(crate) enum Start {
+    /// Run a verb.
+    Verb(Globals, String),
+    /// Show a text.
+    Print(String),
+}
+
+/// For root `/run`; for others what their session offers, as runc does.
+fn default_root() -> PathBuf {
+    let session = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty());
+    match session {
+        Some(session) if !rustix::process::geteuid().is_root() => {
+            PathBuf::from(session).join("rabbitc-runtime")
+        }
+        _ => PathBuf::from("/run/rabbitc-runtime"),
+    }
+}
+
+/// Reads the options before the verb.
+pub(crate) fn globals(parser: &mut Parser) -> Result<Start> {
+    let mut globals = Globals::default();
+    while let Some(argument) = parser.next().map_err(wrong)? {
+        match argument {
+            Arg::Long("root") => globals.root = path(parser)?,
+            Arg::Long("log") => globals.log = Some(path(parser)?).filter(|path| !path.as_os_str().is_empty()),
+            Arg::Long("log-format") => {
+                globals.log_format = match text(parser)?.as_str() {
+                    "text" | "" => Format::Text,
+                    "json" => Format::Json,
+                    other => {
+                        return Err(Error::invalid(
+                            "--log-format",
+                            format!("`{other}` is neither text nor json"),
+                        ));
+                    }
+                }
+            }
+            Arg::Long("debug") => globals.debug = switch(parser)?,
+            Arg::Long("systemd-cgroup") => {
+                if switch(parser)? {
+                    let error = Error::unsupported(
+                        "--systemd-cgroup",
+                        "a cgroup that systemd owns".to_owned(),
+                        "leave the option out; with podman: `--cgroup-manager cgroupfs`, with Docker: \
+                         `native.cgroupdriver=cgroupfs`",
+                    );
+                    return Err(error);
+                }
+            }
+            Arg::Long("rootless") => match parser.optional_value().map(|value| value.string()) {
+                None => {}
+                Some(Ok(value)) if matches!(value.as_str(), "auto" | "false" | "true") => {}
+                Some(value) => {
+                    let value = value.map_err(wrong)?;
+                    return Err(Error::invalid(
+                        "--rootless",
+                        format!("`{value}` is none of auto, true, false"),
+                    ));
+                }
+            },
+            Arg::Long("version") | Arg::Short('v') => return Ok(Start::Print(version())),
+            Arg::Long("help") | Arg::Short('h') => return Ok(Start::Print(commands::overview())),
+            Arg::Value(verb) => {
+                let verb = verb.string().map_err(wrong)?;
+                if verb == "help" {
+                    return Ok(Start::Print(commands::overview()));
+                }
+                return Ok(Start::Verb(globals, verb));
+            }
+            other => return Err(unexpected(other)),
+        }
+    }
+    Ok(Start::Print(commands::overview()))
+}
+
+/// Callers parse these lines, which have runc's form.
+fn version() -> String {
+    format!("rabbitc-runtime version {}\nspec: {}\n", env!("CARGO_PKG_VERSION"), runtime::spec::VERSION)
+}
+
+/// An error of the parser, in this program's words.
+pub(crate) fn wrong(error: lexopt::Error) -> Error {
+    Error::new(ErrorKind::Invalid, "read the arguments", error.to_string())
+        .with_hint("see `rabbitc-runtime --help`")
+}
+
+/// An option or argument that does not belong here.
+pub(crate) fn unexpected(argument: Arg<'_>) -> Error {
+    wrong(argument.unexpected())
+}
+
+/// The option's value as a path.
+pub(crate) fn path(parser: &mut Parser) -> Result<PathBuf> {
+    parser.value().map(PathBuf::from).map_err(wrong)
+}
+
+/// The option's value as text.
+pub(crate) fn text(parser: &mut Parser) -> Result<String> {
+    parser.value().and_then(|value| value.string()).map_err(wrong)
+}
+
+/// The option's value as a number.
+pub(crate) fn number(parser: &mut Parser, option: &str) -> Result<u32> {
+    let text = text(parser)?;
+    checked_number(&text)
+        .ok_or_else(|| Error::invalid(option, format!("`{text}` is not a number of 0 to 4294967295")))
+}
+
+/// A number of digits alone that fits; nothing is cut and no sign or space passes.
+pub(crate) fn checked_number(text: &str) -> Option<u32> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
+}
+
+/// A flag, also in the form `--flag=false` that Go's callers write.
+pub(crate) fn switch(parser: &mut Parser) -> Result<bool> {
+    match parser.optional_value() {
+        None => Ok(true),
+        Some(value) => match value.to_string_lossy().as_ref() {
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            other => {
+                Err(Error::invalid("read the arguments", format!("`{other}` is neither true nor false")))
+            }
+        },
+    }
+}
+
+/// The container's id, once.
+pub(crate) fn take_id(slot: &mut Option<ContainerId>, value: OsString) -> Result<()> {
+    let text = value.string().map_err(wrong)?;
+    if slot.is_some() {
+        return Err(Error::invalid("read the arguments", format!("`{text}` is one argument too many")));
+    }
+    *slot = Some(ContainerId::parse(&text)?);
+    Ok(())
+}
+
+/// The container's id, which must be there.
+pub(crate) fn need_id(slot: Option<ContainerId>, verb: &str) -> Result<ContainerId> {
+    slot.ok_or_else(|| {
+        Error::invalid("read the arguments", format!("`{verb}` needs the id of a container"))
+            .with_hint(format!("see `rabbitc-runtime {verb} --help`"))
+    })
+}
+
+/// Refuses descriptors that are not there: their numbers would be given to files of this runtime's own, and those
+/// would be handed to the container. To be called before anything is opened.
+pub(crate) fn check_preserved(count: u32) -> Result<u32> {
+    let missing = (3..3u64 + u64::from(count))
+        .find(|number| std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_err());
+    match missing {
+        Some(number) => Err(Error::invalid("--preserve-fds", format!("descriptor {number} is not open"))),
+        None => Ok(count),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_parsed_whole_or_not_at_all() {
+        assert_eq!(checked_number("4294967295"), Some(u32::MAX));
+        for text in ["", "-1", "+1", " 1", "1 ", "4294967296", "0x1", "1e3"] {
+            assert_eq!(checked_number(text), None, "{text:?}");
+        }
+    }
+}

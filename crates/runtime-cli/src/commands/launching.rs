@@ -1,0 +1,202 @@
+//! What `create` and `run` have in common: their options, and the way from a bundle to a launched container.
+
+use std::io::IsTerminal;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use lexopt::{Arg, Parser};
+use runtime::launch::{BareHost, Container, LaunchOptions, launch};
+use runtime::plan::{ContainerPlan, PlanOptions, Start};
+use runtime::spec::{ConsoleSize, Spec};
+use runtime::state_dir::write_atomically;
+use runtime::{Bundle, ContainerId, Error, ErrorKind, Result, lifecycle};
+
+use super::{Failure, unsupported};
+use crate::args::{self, Globals};
+use crate::render;
+
+/// Who stays with the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// The command waits for its end.
+    Foreground,
+    /// The command ends, and the container goes on.
+    Detached,
+}
+
+/// Options of `create` and `run`.
+#[derive(Debug)]
+pub(super) struct Arguments {
+    pub(super) id: ContainerId,
+    pub(super) bundle: PathBuf,
+    pub(super) pid_file: Option<PathBuf>,
+    pub(super) console_socket: Option<PathBuf>,
+    pub(super) new_keyring: bool,
+    pub(super) kept_descriptors: u32,
+    pub(super) presence: Presence,
+    pub(super) keep: bool,
+}
+
+/// Reads them; `verb` is `create` or `run`.
+pub(super) fn parse(mut parser: Parser, verb: &str) -> std::result::Result<Arguments, Failure> {
+    let mut id = None;
+    let mut arguments = Arguments {
+        id: ContainerId::parse("unknown")?,
+        bundle: PathBuf::from("."),
+        pid_file: None,
+        console_socket: None,
+        new_keyring: true,
+        kept_descriptors: 0,
+        presence: if verb == "create" { Presence::Detached } else { Presence::Foreground },
+        keep: false,
+    };
+    while let Some(argument) = parser.next().map_err(args::wrong)? {
+        match argument {
+            Arg::Long("bundle") | Arg::Short('b') => arguments.bundle = args::path(&mut parser)?,
+            Arg::Long("pid-file") => arguments.pid_file = Some(args::path(&mut parser)?),
+            Arg::Long("console-socket") => arguments.console_socket = Some(args::path(&mut parser)?),
+            Arg::Long("no-new-keyring") => arguments.new_keyring = !args::switch(&mut parser)?,
+            Arg::Long("preserve-fds") => {
+                let count = args::number(&mut parser, "--preserve-fds")?;
+                arguments.kept_descriptors = args::check_preserved(count)?;
+            }
+            Arg::Long("no-pivot") => {
+                if args::switch(&mut parser)? {
+                    return Err(unsupported(
+                        "--no-pivot",
+                        "without pivot_root the host's tree stays in reach; move the host off its ramdisk instead",
+                    ));
+                }
+            }
+            Arg::Long("pidfd-socket") => return Err(unsupported("--pidfd-socket", "use `--pid-file`")),
+            Arg::Long("detach") | Arg::Short('d') if verb == "run" => {
+                arguments.presence =
+                    if args::switch(&mut parser)? { Presence::Detached } else { Presence::Foreground };
+            }
+            Arg::Long("keep") if verb == "run" => arguments.keep = args::switch(&mut parser)?,
+            // Nothing here makes this process a subreaper.
+            Arg::Long("no-subreaper") if verb == "run" => drop(args::switch(&mut parser)?),
+            Arg::Long("help") | Arg::Short('h') => return Err(Failure::Help),
+            Arg::Value(value) => args::take_id(&mut id, value)?,
+            other => return Err(args::unexpected(other).into()),
+        }
+    }
+    Ok(Arguments { id: args::need_id(id, verb)?, ..arguments })
+}
+
+/// From the bundle to a container, its pid file written.
+pub(super) fn bring_up(globals: &Globals, arguments: &Arguments, start: Start) -> Result<Container> {
+    let bundle = Bundle::open(&arguments.bundle)?;
+    let mut spec = bundle.spec;
+    check_console(&spec, arguments)?;
+    if arguments.presence == Presence::Foreground {
+        take_window_size(&mut spec);
+    }
+    let root = globals.state();
+    let options = PlanOptions {
+        start,
+        new_keyring: arguments.new_keyring,
+        kept_descriptors: arguments.kept_descriptors,
+        ..PlanOptions::new(arguments.id.clone(), bundle.path, root.directory(&arguments.id))
+    };
+    let plan = ContainerPlan::new(&spec, &options)?;
+    for warning in &plan.warnings {
+        render::warn(globals, warning);
+    }
+    let console_socket = arguments.console_socket.as_deref().map(connect).transpose()?;
+    let container =
+        launch(&plan, &root, &mut BareHost, LaunchOptions { console_socket, ..LaunchOptions::default() })?;
+    tell_timeline(globals, &container);
+    if let Some(path) = &arguments.pid_file
+        && let Err(mut error) = write_pid_file(path, container.pid)
+    {
+        error.rollback.extend(take_back(container).err());
+        return Err(error);
+    }
+    Ok(container)
+}
+
+/// Removes a container that was launched and can't be used.
+pub(super) fn take_back(container: Container) -> Result<()> {
+    let record = container.state.read()?;
+    lifecycle::remove(container.state, &record)
+}
+
+/// A terminal needs somebody at its other end, and a socket for it needs a terminal.
+fn check_console(spec: &Spec, arguments: &Arguments) -> Result<()> {
+    let terminal = spec.process.as_ref().is_some_and(|process| process.terminal);
+    check_terminal(terminal, arguments.presence, arguments.console_socket.as_deref())
+}
+
+/// The same for every verb that starts a program.
+pub(super) fn check_terminal(terminal: bool, presence: Presence, socket: Option<&Path>) -> Result<()> {
+    match (terminal, presence, socket) {
+        (true, Presence::Detached, None) => {
+            let reason = "a terminal is asked for, and nobody would hold its other end".to_owned();
+            let hint = "name a socket with `--console-socket`, or set process.terminal to false";
+            Err(Error::invalid("process.terminal", reason).with_hint(hint))
+        }
+        (false, _, Some(_)) => {
+            let hint = "set process.terminal to true, or leave the option out";
+            Err(Error::invalid("--console-socket", "no terminal is asked for".to_owned()).with_hint(hint))
+        }
+        (_, Presence::Foreground, Some(_)) => {
+            let hint = "add `--detach`, or leave the option out";
+            let reason = "a command in the foreground shows the terminal itself".to_owned();
+            Err(Error::invalid("--console-socket", reason).with_hint(hint))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The caller's window size, where config.json has none.
+fn take_window_size(spec: &mut Spec) {
+    if let Some(process) = &mut spec.process
+        && process.terminal
+        && process.console_size.is_none()
+    {
+        process.console_size = window_size();
+    }
+}
+
+/// The size of the terminal on stdin, where one is there and knows.
+pub(super) fn window_size() -> Option<ConsoleSize> {
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(input.as_fd()).ok()?;
+    (size.ws_row != 0).then_some(ConsoleSize { height: size.ws_row, width: size.ws_col })
+}
+
+/// Connects to the socket that takes the terminal.
+pub(super) fn connect(path: &Path) -> Result<OwnedFd> {
+    UnixStream::connect(path)
+        .map(OwnedFd::from)
+        .map_err(|error| Error::at_path("connect to the console socket", path, error))
+}
+
+/// Writes the pid as digits alone, whole or not at all, as callers watch for the file.
+pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        let reason = format!("`{}` has no file name", path.display());
+        return Err(Error::new(ErrorKind::Invalid, "--pid-file", reason));
+    };
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    write_atomically(directory, name, pid.to_string().as_bytes())
+}
+
+fn tell_timeline(globals: &Globals, container: &Container) {
+    if !globals.debug {
+        return;
+    }
+    for timing in &container.timeline {
+        let microseconds = timing.end_nanoseconds.saturating_sub(timing.start_nanoseconds) / 1000;
+        let step = &timing.step;
+        render::debug(globals, &format!("{} {} {}: {microseconds} us", step.number, step.name, step.object));
+    }
+}

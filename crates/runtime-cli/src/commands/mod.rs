@@ -1,0 +1,122 @@
+//! The verbs, one module each: what was typed becomes options, options become one call of the library.
+
+mod create;
+mod delete;
+mod document;
+mod exec;
+mod features;
+mod kill;
+mod launching;
+mod list;
+mod pause;
+mod plan;
+mod ps;
+mod resume;
+mod run;
+mod spec;
+mod start;
+mod state;
+mod supervising;
+
+use lexopt::Parser;
+use runtime::{Error, ErrorKind};
+
+use crate::args::Globals;
+use crate::render;
+
+/// Why a verb did not do what its name says.
+pub(crate) enum Failure {
+    /// It failed, and the process ends with this code.
+    Failed {
+        /// What to tell.
+        error: Error,
+        /// The exit code.
+        code: u8,
+    },
+    /// Its help was asked for.
+    Help,
+}
+
+impl From<Error> for Failure {
+    /// runc ends with 1 for whatever fails, but for `exec` and missing programs; callers read the text.
+    fn from(error: Error) -> Failure {
+        Failure::Failed { error, code: 1 }
+    }
+}
+
+/// The exit code of a verb that worked, or why it did not.
+type Outcome = Result<u8, Failure>;
+
+struct Verb {
+    name: &'static str,
+    summary: &'static str,
+    usage: &'static str,
+    run: fn(Parser, &Globals) -> Outcome,
+}
+
+macro_rules! verb {
+    ($module:ident, $summary:literal) => {
+        Verb { name: stringify!($module), summary: $summary, usage: $module::USAGE, run: $module::run }
+    };
+}
+
+const VERBS: [Verb; 14] = [
+    verb!(spec, "write a config.json to start from"),
+    verb!(create, "make a container that waits to be started"),
+    verb!(start, "let a created container's program begin"),
+    verb!(run, "make a container, start it and wait for its end"),
+    verb!(exec, "run another program in a running container"),
+    verb!(state, "show a container's state as JSON"),
+    verb!(list, "list the containers"),
+    verb!(ps, "list a container's processes"),
+    verb!(kill, "send a signal to a container"),
+    verb!(pause, "freeze a container's processes"),
+    verb!(resume, "thaw them"),
+    verb!(delete, "remove a container and all that was made for it"),
+    verb!(plan, "print the steps of a start, and touch nothing"),
+    verb!(features, "print what this runtime can do as JSON"),
+];
+
+/// Runs the verb of this name.
+pub(crate) fn run(name: &str, parser: Parser, globals: &Globals) -> Outcome {
+    let Some(verb) = VERBS.iter().find(|verb| verb.name == name) else {
+        let names: Vec<&str> = VERBS.iter().map(|verb| verb.name).collect();
+        let error =
+            Error::new(ErrorKind::Invalid, "read the arguments", format!("`{name}` is not a command"));
+        return Err(error.with_hint(format!("the commands are {}", names.join(", "))).into());
+    };
+    match (verb.run)(parser, globals) {
+        Err(Failure::Help) => {
+            render::print(verb.usage);
+            Ok(0)
+        }
+        other => other,
+    }
+}
+
+/// The text of `--help`.
+pub(crate) fn overview() -> String {
+    let mut text = String::from(
+        "rabbitc-runtime starts containers from OCI bundles.\n\n\
+         Usage: rabbitc-runtime [OPTIONS] COMMAND [ARGUMENTS]\n\nCommands:\n",
+    );
+    for verb in &VERBS {
+        text.push_str(&format!("  {:<9} {}\n", verb.name, verb.summary));
+    }
+    text.push_str(
+        "\nOptions:\n\
+         \x20 --root DIR           where state is kept [/run/rabbitc-runtime]\n\
+         \x20 --log FILE           append errors and warnings to FILE\n\
+         \x20 --log-format FORMAT  text or json\n\
+         \x20 --debug              tell each step and how long it took\n\
+         \x20 --rootless[=WHEN]    auto, true or false: accepted, and found out by itself\n\
+         \x20 --version            show the versions\n\
+         \x20 --help               show this; `COMMAND --help` shows a command's own\n",
+    );
+    text
+}
+
+/// Refuses an option of runc's that this version lacks.
+fn unsupported(option: &str, hint: &str) -> Failure {
+    Error::new(ErrorKind::Unsupported, option, "is not supported by this version").with_hint(hint).into()
+}

@@ -1,0 +1,93 @@
+//! `run`: makes a container, starts it and, in the foreground, waits for its end and removes it.
+
+use lexopt::Parser;
+use monitor::Exit;
+use runtime::launch::Container;
+use runtime::plan::Start;
+use runtime::state_dir::Lock;
+use runtime::{Error, ErrorKind, Result, lifecycle};
+
+use super::launching::{self, Arguments, Presence};
+use super::{Failure, Outcome, supervising};
+use crate::args::Globals;
+use crate::render;
+
+pub(super) const USAGE: &str = "\
+Make a container from a bundle, start it, wait for its end and remove it.
+The exit code is the program's, or 128 and the number of the signal that ended it.
+
+Usage: rabbitc-runtime run [OPTIONS] ID
+
+Options:
+  -b, --bundle DIR           the bundle [.]
+  -d, --detach               do not wait
+      --keep                 do not remove the container after its end
+      --pid-file FILE        write the pid of the container's init to FILE
+      --console-socket PATH  with --detach: send the terminal's other end to this socket
+      --preserve-fds N       hand down N descriptors, from 3 on
+      --no-new-keyring       keep the caller's session keyring
+";
+
+pub(super) fn run(parser: Parser, globals: &Globals) -> Outcome {
+    let arguments = launching::parse(parser, "run")?;
+    match arguments.presence {
+        Presence::Detached => {
+            let container = bring_up(globals, &arguments).map_err(failure)?;
+            run_poststart(container).map_err(failure)?;
+            Ok(0)
+        }
+        Presence::Foreground => foreground(globals, &arguments).map_err(failure),
+    }
+}
+
+/// As shells and docker do: 127 and 126 for a program that is missing or can't be executed; else 1, as runc does.
+fn failure(error: Error) -> Failure {
+    let code = match error.kind {
+        ErrorKind::ProgramNotFound => 127,
+        ErrorKind::ProgramNotExecutable => 126,
+        _ => 1,
+    };
+    Failure::Failed { error, code }
+}
+
+fn bring_up(globals: &Globals, arguments: &Arguments) -> Result<Container> {
+    launching::bring_up(globals, arguments, Start::Immediately)
+}
+
+/// Runs the hooks that follow the start; one that fails ends the container (runtime.md, "Lifecycle").
+fn run_poststart(container: Container) -> Result<Container> {
+    let record = container.state.read()?;
+    if let Err(mut error) = lifecycle::run_poststart(&record) {
+        error.rollback.extend(launching::take_back(container).err());
+        return Err(error);
+    }
+    Ok(container)
+}
+
+fn foreground(globals: &Globals, arguments: &Arguments) -> Result<u8> {
+    // Before the start, so that no signal is lost between it and the wait.
+    let signals = supervising::hold_signals()?;
+    let container = run_poststart(bring_up(globals, arguments)?)?;
+    let Container { pid, pidfd, state, console, cgroup, .. } = container;
+    // From here on `kill` and `delete` of others may work on it.
+    drop(state);
+    let exit = supervising::stand_behind(globals, &signals, pid, &pidfd, console)?;
+    let killed = cgroup.as_ref().map_or(0, |group| group.out_of_memory_kills());
+    if killed > 0 && matches!(exit, Exit::Signal { number: 9, .. }) {
+        render::warn(globals, &format!("container `{}` was killed for want of memory", arguments.id));
+    }
+    if !arguments.keep {
+        remove(globals, arguments)?;
+    }
+    Ok(supervising::exit_code(exit))
+}
+
+fn remove(globals: &Globals, arguments: &Arguments) -> Result<()> {
+    let state = match globals.state().open(&arguments.id, Lock::Wait) {
+        // Somebody else's `delete` was faster.
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let record = state.read()?;
+    lifecycle::remove(state, &record)
+}

@@ -1,0 +1,145 @@
+//! `spec`: writes a config.json to start from, with the same defaults as runc's.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use lexopt::{Arg, Parser};
+use runtime::spec::{
+    Capabilities, DeviceRule, Linux, Mount, Namespace, NamespaceKind, Process, Resources, Rlimit, Root, Spec,
+    User,
+};
+use runtime::{Error, ErrorKind};
+
+use super::{Failure, Outcome, unsupported};
+use crate::args::{self, Globals};
+
+pub(super) const USAGE: &str = "\
+Write a config.json to start from: a shell on a terminal, on the root file system `rootfs`.
+
+Usage: rabbitc-runtime spec [OPTIONS]
+
+Options:
+  -b, --bundle DIR  where to write it [.]
+";
+
+pub(super) fn run(mut parser: Parser, _: &Globals) -> Outcome {
+    let mut directory = PathBuf::from(".");
+    while let Some(argument) = parser.next().map_err(args::wrong)? {
+        match argument {
+            Arg::Long("bundle") | Arg::Short('b') => directory = args::path(&mut parser)?,
+            Arg::Long("rootless") => {
+                if args::switch(&mut parser)? {
+                    return Err(unsupported(
+                        "--rootless",
+                        "add a user namespace with uidMappings and gidMappings to config.json",
+                    ));
+                }
+            }
+            Arg::Long("help") | Arg::Short('h') => return Err(Failure::Help),
+            other => return Err(args::unexpected(other).into()),
+        }
+    }
+    let path = directory.join("config.json");
+    let mut text = serde_json::to_string_pretty(&default_spec()).expect("only string keys");
+    text.push('\n');
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
+    match file {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let operation = format!("write `{}`", path.display());
+            let error = Error::new(ErrorKind::AlreadyExists, operation, "the file exists");
+            Err(error.with_hint("remove it first").into())
+        }
+        file => {
+            let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+            written.map_err(|error| Error::at_path("write", &path, error))?;
+            Ok(0)
+        }
+    }
+}
+
+fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+fn default_spec() -> Spec {
+    Spec {
+        oci_version: runtime::spec::VERSION.to_owned(),
+        process: Some(default_process()),
+        root: Some(Root { path: "rootfs".into(), readonly: true }),
+        hostname: Some("rabbitc".to_owned()),
+        mounts: default_mounts(),
+        linux: Some(default_linux()),
+        ..Spec::default()
+    }
+}
+
+fn default_process() -> Process {
+    let capabilities = strings(&["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
+    Process {
+        terminal: true,
+        user: User::default(),
+        args: strings(&["sh"]),
+        env: strings(&["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"]),
+        cwd: "/".to_owned(),
+        capabilities: Some(Capabilities {
+            bounding: capabilities.clone(),
+            effective: capabilities.clone(),
+            permitted: capabilities,
+            ..Capabilities::default()
+        }),
+        rlimits: vec![Rlimit { kind: "RLIMIT_NOFILE".to_owned(), soft: 1024, hard: 1024 }],
+        no_new_privileges: true,
+        ..Process::default()
+    }
+}
+
+fn default_mounts() -> Vec<Mount> {
+    let mount = |destination: &str, kind: &str, source: &str, options: &[&str]| Mount {
+        destination: destination.to_owned(),
+        kind: Some(kind.to_owned()),
+        source: Some(source.to_owned()),
+        options: (!options.is_empty()).then(|| strings(options)),
+        ..Mount::default()
+    };
+    let terminals = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
+    vec![
+        mount("/proc", "proc", "proc", &[]),
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount("/dev/pts", "devpts", "devpts", &terminals),
+        mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
+        mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
+    ]
+}
+
+fn default_linux() -> Linux {
+    use NamespaceKind::{Cgroup, Ipc, Mount, Network, Pid, Uts};
+    Linux {
+        namespaces: [Pid, Network, Ipc, Uts, Mount, Cgroup]
+            .map(|kind| Namespace { kind, path: None })
+            .to_vec(),
+        resources: Some(Resources {
+            devices: vec![DeviceRule {
+                allow: false,
+                access: Some("rwm".to_owned()),
+                ..DeviceRule::default()
+            }],
+            ..Resources::default()
+        }),
+        masked_paths: strings(&[
+            "/proc/acpi",
+            "/proc/asound",
+            "/proc/kcore",
+            "/proc/keys",
+            "/proc/latency_stats",
+            "/proc/timer_list",
+            "/proc/timer_stats",
+            "/proc/sched_debug",
+            "/sys/firmware",
+            "/proc/scsi",
+        ]),
+        readonly_paths: strings(&["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]),
+        ..Linux::default()
+    }
+}

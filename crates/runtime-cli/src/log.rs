@@ -1,0 +1,92 @@
+//! Owns the log file that callers name with `--log`, in the two forms they read: logrus' text and its JSON. Must not
+//! write anywhere else.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The form of the log's lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// `time="…" level=error msg="…"`.
+    #[default]
+    Text,
+    /// `{"level":"error","msg":"…","time":"…"}`.
+    Json,
+}
+
+/// How much a line matters, by logrus' names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    Error,
+    Warning,
+    Debug,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warning => "warning",
+            Level::Debug => "debug",
+        }
+    }
+}
+
+/// Appends one line, in one write, as several commands may share the file.
+pub(crate) fn append(path: &Path, format: Format, level: Level, message: &str) -> std::io::Result<()> {
+    let line = line(format, level, message, &timestamp(SystemTime::now()));
+    OpenOptions::new().append(true).create(true).open(path)?.write_all(line.as_bytes())
+}
+
+fn line(format: Format, level: Level, message: &str, time: &str) -> String {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    match format {
+        Format::Json => {
+            format!("{{\"level\":\"{}\",\"msg\":{},\"time\":\"{time}\"}}\n", level.name(), quoted(message))
+        }
+        Format::Text => format!("time=\"{time}\" level={} msg={}\n", level.name(), quoted(message)),
+    }
+}
+
+/// A moment as RFC 3339 writes it, in UTC, with whole seconds.
+pub(crate) fn timestamp(moment: SystemTime) -> String {
+    rfc3339(moment.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+}
+
+/// Seconds since 1970 as RFC 3339 writes them, in UTC.
+pub(crate) fn rfc3339(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Years that begin in March put the leap day last; 400 of them have 146,097 days.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leap_days_and_ends_of_years_have_their_dates() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(rfc3339(1_735_689_599), "2024-12-31T23:59:59Z");
+        assert_eq!(rfc3339(4_107_542_400), "2100-03-01T00:00:00Z");
+    }
+
+    #[test]
+    fn message_with_quotes_and_lines_stays_one_line_of_json() {
+        let text = line(Format::Json, Level::Error, "a \"b\"\nc", "T");
+        assert_eq!(text, "{\"level\":\"error\",\"msg\":\"a \\\"b\\\"\\nc\",\"time\":\"T\"}\n");
+        let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(value["msg"], "a \"b\"\nc");
+    }
+}

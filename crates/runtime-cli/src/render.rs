@@ -1,0 +1,123 @@
+//! Owns what people and callers read: one function turns an error into text. Must not decide anything.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use runtime::Error;
+
+use crate::args::Globals;
+use crate::log::{self, Level};
+
+/// Tells `error` on stderr and in the log, and gives the exit code.
+pub(crate) fn fail(globals: &Globals, error: &Error, code: u8) -> ExitCode {
+    to_stderr(&error_text(error));
+    to_log(globals, Level::Error, &error_line(error));
+    ExitCode::from(code)
+}
+
+/// Tells something that the caller should know and that stopped nothing.
+pub(crate) fn warn(globals: &Globals, message: &str) {
+    if globals.log.is_none() {
+        to_stderr(&format!("warning: {message}\n"));
+    }
+    to_log(globals, Level::Warning, message);
+}
+
+/// Tells something to whoever asked for `--debug`.
+pub(crate) fn debug(globals: &Globals, message: &str) {
+    if !globals.debug {
+        return;
+    }
+    if globals.log.is_none() {
+        to_stderr(&format!("debug: {message}\n"));
+    }
+    to_log(globals, Level::Debug, message);
+}
+
+/// Writes `text` to stdout. A reader that has gone away is no failure.
+pub(crate) fn print(text: &str) -> ExitCode {
+    let mut output = std::io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            to_stderr(&format!("error: write to standard output: {error}\n"));
+            ExitCode::from(1)
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// The error as people read it: the fact first, then where in the plan, then what one can do.
+fn error_text(error: &Error) -> String {
+    let mut text = format!("error: {error}\n");
+    if let Some(step) = &error.step {
+        text.push_str(&format!("  {}\n", place(step)));
+    }
+    if let Some(hint) = &error.hint {
+        text.push_str(&format!("  hint: {hint}\n"));
+    }
+    for failed in &error.rollback {
+        text.push_str(&format!("  while taking back: {failed}\n"));
+    }
+    text
+}
+
+/// The same in one line, for logs: podman, containerd and CRI-O show this message to their users.
+fn error_line(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut more = Vec::new();
+    more.extend(error.step.as_ref().map(place));
+    more.extend(error.hint.as_ref().map(|hint| format!("hint: {hint}")));
+    if !more.is_empty() {
+        text.push_str(&format!(" ({})", more.join("; ")));
+    }
+    text
+}
+
+fn place(step: &runtime::FailedStep) -> String {
+    let mut text = format!("step {} of {}", step.number, step.total);
+    if let Some(asked_by) = &step.asked_by {
+        text.push_str(&format!(", from config.json: {asked_by}"));
+    }
+    text
+}
+
+fn to_stderr(text: &str) {
+    // Nobody is left to be told that nobody can be told.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+fn to_log(globals: &Globals, level: Level, message: &str) {
+    if let Some(path) = &globals.log
+        && let Err(error) = log::append(path, globals.log_format, level, message)
+    {
+        to_stderr(&format!("warning: write the log `{}`: {error}\n", path.display()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_tells_fact_place_and_hint_in_this_order() {
+        let mut error =
+            Error::new(runtime::ErrorKind::Permission, "mount `proc` on `/proc`", "operation not permitted")
+                .with_hint("unmask it");
+        error.step = Some(runtime::FailedStep {
+            number: 9,
+            total: 27,
+            asked_by: Some("mounts[0]".to_owned()),
+            call: Some("fsmount"),
+        });
+        assert_eq!(
+            error_text(&error),
+            "error: mount `proc` on `/proc`: operation not permitted\n  step 9 of 27, from config.json: \
+             mounts[0]\n  hint: unmask it\n"
+        );
+        assert_eq!(
+            error_line(&error),
+            "mount `proc` on `/proc`: operation not permitted (step 9 of 27, from config.json: mounts[0]; hint: \
+             unmask it)"
+        );
+    }
+}
