@@ -13,6 +13,7 @@ use std::process::ExitCode;
 const FAILED: u8 = 125;
 
 fn main() -> ExitCode {
+    sys::signal::keep_children();
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
     let command = match args::parse(arguments) {
         Ok(command) => command,

@@ -10,6 +10,7 @@ use network::{
     NamespaceConfiguration, NetnsTarget, NetworkOptions, NetworkStateDirectory, Outbound, Removal,
 };
 use runtime::plan::NetworkProgram;
+use rustix::fs::{FlockOperation, flock};
 
 use crate::error::{Error, Result, from_network};
 use crate::options::RunOptions;
@@ -160,6 +161,17 @@ fn open_parent(path: &Path, missing: Missing) -> Result<Option<OwnedFd>> {
     }
 }
 
+/// Opens a file that is only there to be locked; none where the engine never ran.
+fn lock_file(paths: &EnginePaths, name: &str) -> Result<Option<std::fs::File>> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = paths.base().join(name);
+    match std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::at_path("open", &path, error)),
+    }
+}
+
 /// How patient a tidying is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Patience {
@@ -169,10 +181,25 @@ pub(crate) enum Patience {
     Until(Instant),
 }
 
+/// How long a network without users stays, as the next container often comes at once.
+const GRACE: Duration = Duration::from_millis(300);
+
 /// Removes bridges and rules of networks that nobody uses any more.
 ///
-/// Waits, up to `limit`, while the kernel still takes the last container's namespace apart.
+/// Waits a moment first, and then, up to `limit`, while the kernel still takes the last container's namespace
+/// apart. Of many callers at once, one works, one waits for its turn, and the others have nothing to add.
 pub fn tidy_networks(paths: &EnginePaths, limit: Duration) -> Result<()> {
+    let (Some(next), Some(turn)) = (lock_file(paths, "tidy-next")?, lock_file(paths, "tidy")?) else {
+        return Ok(());
+    };
+    if flock(&next, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(());
+    }
+    flock(&turn, FlockOperation::LockExclusive)
+        .map_err(|error| Error::at_path("lock", paths.base(), error))?;
+    // From here on, what becomes idle is the next one's to see.
+    drop(next);
+    std::thread::sleep(GRACE);
     tidy(paths, Patience::Until(Instant::now() + limit))
 }
 

@@ -64,6 +64,13 @@ pub fn reset_dispositions() {
     }
 }
 
+/// Gives SIGCHLD its default disposition: a caller that ignored it would have the kernel reap our children, and
+/// their exit codes would be lost (wait(2)).
+pub fn keep_children() {
+    // SAFETY: SIG_DFL is a valid disposition.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// A descriptor from which signals are read.
 #[derive(Debug)]
 pub struct SignalDescriptor(OwnedFd);
