@@ -1,5 +1,6 @@
 //! Builds both binaries, statically linked, and puts them into `target/release`; installs nothing but a Rust target.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -34,6 +35,9 @@ pub fn build_static(packages: &[&str]) -> Result<Vec<PathBuf>> {
     let target = static_target();
     let mut cargo = process::cargo();
     cargo.args(["build", "--release", "--target", &target.triple]);
+    if !std::io::stderr().is_terminal() {
+        cargo.arg("--quiet");
+    }
     for package in packages {
         cargo.args(["--package", package]);
     }
