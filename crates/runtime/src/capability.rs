@@ -51,3 +51,10 @@ pub fn number(name: &str) -> Option<u32> {
     let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
     NAMES.iter().position(|known| *known == bare).map(|position| position as u32)
 }
+
+/// The number of the last capability that this kernel knows (`/proc/sys/kernel/cap_last_cap`); without procfs, the
+/// last that is named here.
+pub fn last() -> u32 {
+    let text = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
+    text.trim().parse().ok().filter(|number| *number < 63).unwrap_or(NAMES.len() as u32 - 1)
+}

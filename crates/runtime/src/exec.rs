@@ -75,10 +75,6 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: ExecOptions) -> Result<
     let console = console_there.as_ref().map(OwnedFd::as_fd);
     let child = sys::clone::clone(&request, &mut |placement| {
         sys::fd::close_copy(ours.as_fd());
-        // A process of the container must not be able to attach before the program is its own (CVE-2016-9962).
-        if sys::process::set_dumpable(sys::process::Dumpable::No).is_err() {
-            return init::FAILED;
-        }
         let skip = if placement == Placement::InCgroup { usize::from(unified.is_some()) } else { 0 };
         init::run(&steps, &mut Context::new(theirs.as_fd(), None, console, &files[skip..]), &trace)
     })
@@ -158,6 +154,8 @@ fn plan(spec: &Spec, options: &ExecOptions, pid: i32, cgroup_path: &str) -> Resu
     let program = process::plan_program(process)?;
     let mut steps =
         vec![always(InitAction::JoinCgroup { path: cgroup_path.to_owned() }), always(InitAction::NewSession)];
+    // A process of the container must not be able to attach before the program is its own (CVE-2016-9962).
+    steps.push(always(InitAction::HideFromOthers));
     let namespaces = namespaces_of(pid)?;
     let own_pids = namespaces.iter().any(|namespace| namespace.flag == flags::NEWPID);
     let own_users = namespaces.iter().any(|namespace| namespace.flag == flags::NEWUSER);

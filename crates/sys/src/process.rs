@@ -44,21 +44,6 @@ pub enum Dumpable {
     Yes = 1,
 }
 
-/// The highest capability this kernel knows, by asking for each (`PR_CAPBSET_READ` answers EINVAL beyond it).
-pub fn last_capability() -> u32 {
-    // SAFETY: numbers only.
-    (0..64)
-        .take_while(|number| unsafe { libc::prctl(libc::PR_CAPBSET_READ, *number, 0, 0, 0) } >= 0)
-        .last()
-        .unwrap_or(0)
-}
-
-/// Whether the bounding set holds capability `number`.
-pub fn bounding_set_has(number: u32) -> bool {
-    // SAFETY: numbers only.
-    unsafe { libc::prctl(libc::PR_CAPBSET_READ, number, 0, 0, 0) == 1 }
-}
-
 /// Drops capability `number` from the bounding set; the kernel never gives it back.
 pub fn drop_from_bounding_set(number: u32) -> io::Result<()> {
     // SAFETY: numbers only.

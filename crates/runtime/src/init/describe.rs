@@ -161,6 +161,11 @@ fn init(action: &InitAction) -> Words {
             listed(namespaces.iter().map(|one| format!("{} `{}`", one.name, one.path.display()))),
             "namespaces that exist already are shared with whoever is in them",
         ),
+        InitAction::HideFromOthers => words(
+            "hide from other processes",
+            "not dumpable",
+            "whoever is in a joined namespace already could attach, or reach the host's binary, until the exec",
+        ),
         InitAction::Fork => words(
             "fork into the joined pid namespace",
             "",

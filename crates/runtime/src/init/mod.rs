@@ -137,6 +137,9 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         InitAction::DieWithParent => process::die_with_parent(context),
         InitAction::JoinKeyring { name } => process::join_keyring(name),
         InitAction::JoinNamespaces { namespaces } => process::join_namespaces(context, namespaces),
+        InitAction::HideFromOthers => {
+            sys::process::set_dumpable(sys::process::Dumpable::No).during(Call::Prctl)
+        }
         // Done by the loop, as the rest of the list runs in the new process.
         InitAction::Fork => Ok(()),
         InitAction::Unshare { flags, .. } => sys::namespace::unshare(*flags).during(Call::Unshare),

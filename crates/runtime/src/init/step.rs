@@ -77,6 +77,7 @@ pub(crate) enum InitAction {
     DieWithParent,
     JoinKeyring { name: CString },
     JoinNamespaces { namespaces: Vec<JoinedNamespace> },
+    HideFromOthers,
     Fork,
     Unshare { flags: u64, names: Vec<&'static str> },
     TimeOffsets { text: Vec<u8> },

@@ -393,6 +393,10 @@ impl Steps {
                 name: one.name,
                 path: one.path.clone(),
             });
+            if !user_namespace {
+                // In a user namespace the parent may have to write our maps, and could not any more.
+                self.list.push(always(InitAction::HideFromOthers));
+            }
             let action = InitAction::JoinNamespaces { namespaces: again.collect() };
             self.list.push(init_step(action, "linux.namespaces"));
             if namespaces.needs_intermediate {
