@@ -187,14 +187,17 @@ fn show(command: &mut Command, input: &str) -> Result<String> {
         "" => println!("$ {}", displayed(command)),
         typed => println!("$ echo '{}' | {}", typed.trim_end(), displayed(command)),
     }
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    // One pipe for both, so that warnings and the timeline stand where they came.
+    let (mut pipe, writer) = std::io::pipe().naming("make a pipe")?;
+    command.stdin(Stdio::piped()).stderr(writer.try_clone().naming("share the pipe")?).stdout(writer);
     let mut child = command.spawn().naming("start it")?;
+    // The command holds the pipe's other end too, and would keep it open.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut stdin = child.stdin.take().expect("standard input is piped");
     // A program that reads nothing may be gone already.
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
     let mut output = Vec::new();
-    let mut pipe = child.stdout.take().expect("standard output is piped");
     let mut chunk = [0; 4096];
     loop {
         let length = pipe.read(&mut chunk).naming("read its output")?;
