@@ -84,7 +84,7 @@ pub struct Error {
     /// The kernel's number, where a call failed.
     pub errno: Option<i32>,
     /// Where in the plan.
-    pub step: Option<FailedStep>,
+    pub step: Option<Box<FailedStep>>,
     /// What one can do.
     pub hint: Option<String>,
     /// What went wrong while things were taken back; it never replaces the cause.

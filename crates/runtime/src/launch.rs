@@ -202,13 +202,13 @@ impl<'a> Launch<'a> {
         result.map(Some).map_err(|error| Error { step: Some(self.failed_step(index, None)), ..error })
     }
 
-    fn failed_step(&self, index: usize, call: Option<&'static str>) -> FailedStep {
-        FailedStep {
+    fn failed_step(&self, index: usize, call: Option<&'static str>) -> Box<FailedStep> {
+        Box::new(FailedStep {
             number: index + 1,
             total: self.plan.steps.len(),
             asked_by: self.plan.steps[index].asked_by.clone(),
             call,
-        }
+        })
     }
 
     fn reserve_state(&mut self, root: &StateRoot) -> Result<()> {

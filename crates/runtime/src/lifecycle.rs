@@ -219,12 +219,12 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<()> {
                 let mut error =
                     Error::new(crate::remedy::kind_of_exec(failure), format!("start `{id}`"), reason);
                 error.errno = Some(failure.errno);
-                error.step = Some(FailedStep {
+                error.step = Some(Box::new(FailedStep {
                     number: usize::from(step) + 1,
                     total: usize::from(step) + 1,
                     asked_by: None,
                     call: Some(failure.call.name()),
-                });
+                }));
                 return Err(error);
             }
             Some(_) => {}

@@ -90,7 +90,7 @@ pub(super) fn sysctls(context: &Context<'_>, values: &[Sysctl]) -> Outcome {
 
 pub(super) fn resource_limits(limits: &[(Resource, Rlimit, String)]) -> Outcome {
     for (item, (resource, limit, _)) in limits.iter().enumerate() {
-        rustix::process::setrlimit(*resource, limit.clone()).during_item(Call::Setrlimit, item)?;
+        rustix::process::setrlimit(*resource, *limit).during_item(Call::Setrlimit, item)?;
     }
     Ok(())
 }

@@ -301,11 +301,11 @@ impl ContainerPlan {
 
     /// The name of preparation `index`, as the options gave it.
     pub fn preparation(&self, index: usize) -> Option<&'static str> {
-        let names = self.steps.iter().filter_map(|step| match &step.action {
+        let mut names = self.steps.iter().filter_map(|step| match &step.action {
             Action::Host(HostAction::Prepare { name, .. }) => Some(*name),
             _ => None,
         });
-        names.skip(index).next()
+        names.nth(index)
     }
 
     /// The container's id.
