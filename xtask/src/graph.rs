@@ -28,7 +28,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "rabbitc-sys",
         ],
     ),
-    ("rabbitc", &["rabbitc-engine"]),
+    // Signals belong to the process, so the binary sets them up itself.
+    ("rabbitc", &["rabbitc-engine", "rabbitc-sys"]),
 ];
 
 /// Packages outside the product: they may use any of it, nothing of it may use them.

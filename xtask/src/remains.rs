@@ -100,8 +100,13 @@ fn state(path: &Path, seen: &mut BTreeSet<String>) {
         let inner = path.join(&name);
         if inner.is_dir() && !inner.is_symlink() {
             state(&inner, seen);
-        } else if name != "lock" && !name.ends_with(".lock") {
+        } else if !is_lock(&name) {
             seen.insert(format!("state file `{}`", inner.display()));
         }
     }
+}
+
+/// Files that only carry a lock: the next command finds and takes them again.
+fn is_lock(name: &str) -> bool {
+    name == "lock" || name.ends_with(".lock") || ["tidy", "tidy-next"].contains(&name)
 }
