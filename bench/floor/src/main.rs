@@ -46,7 +46,7 @@ fn start(root: &OsStr, program: &OsStr) -> io::Result<u8> {
         flags: flags::NEWNS | flags::NEWPID | flags::NEWNET | flags::NEWUTS | flags::NEWIPC,
         cgroup: unified.as_ref().map(AsFd::as_fd),
     };
-    let started = sys::clone::clone(&request, &mut || child.run())?;
+    let started = sys::clone::clone(&request, &mut |_| child.run())?;
     let status = rustix::process::waitid(WaitId::PidFd(started.pidfd.as_fd()), WaitIdOptions::EXITED)?;
     for group in &groups {
         std::fs::remove_dir(group)?;
