@@ -65,7 +65,7 @@ fn error_text(error: &Error) -> String {
 fn error_line(error: &Error) -> String {
     let mut text = error.to_string();
     let mut more = Vec::new();
-    more.extend(error.step.as_ref().map(place));
+    more.extend(error.step.as_deref().map(place));
     more.extend(error.hint.as_ref().map(|hint| format!("hint: {hint}")));
     if !more.is_empty() {
         text.push_str(&format!(" ({})", more.join("; ")));
@@ -103,12 +103,12 @@ mod tests {
         let mut error =
             Error::new(runtime::ErrorKind::Permission, "mount `proc` on `/proc`", "operation not permitted")
                 .with_hint("unmask it");
-        error.step = Some(runtime::FailedStep {
+        error.step = Some(Box::new(runtime::FailedStep {
             number: 9,
             total: 27,
             asked_by: Some("mounts[0]".to_owned()),
             call: Some("fsmount"),
-        });
+        }));
         assert_eq!(
             error_text(&error),
             "error: mount `proc` on `/proc`: operation not permitted\n  step 9 of 27, from config.json: \
