@@ -35,7 +35,6 @@ pub(crate) enum Call {
     Sethostname,
     Setdomainname,
     Write,
-    Socket,
     Netlink,
     Setgroups,
     Setresgid,
@@ -52,13 +51,12 @@ pub(crate) enum Call {
     SchedSetattr,
     SchedSetaffinity,
     IoprioSet,
-    SetMempolicy,
     Access,
 }
 
 impl Call {
     /// Every call, in the order of its number.
-    const ALL: [(Call, &'static str); 48] = [
+    const ALL: [(Call, &'static str); 46] = [
         (Call::Injected, "injected failure"),
         (Call::Receive, "recvmsg"),
         (Call::Send, "sendmsg"),
@@ -88,7 +86,6 @@ impl Call {
         (Call::Sethostname, "sethostname"),
         (Call::Setdomainname, "setdomainname"),
         (Call::Write, "write"),
-        (Call::Socket, "socket"),
         (Call::Netlink, "netlink request"),
         (Call::Setgroups, "setgroups"),
         (Call::Setresgid, "setresgid"),
@@ -105,7 +102,6 @@ impl Call {
         (Call::SchedSetattr, "sched_setattr"),
         (Call::SchedSetaffinity, "sched_setaffinity"),
         (Call::IoprioSet, "ioprio_set"),
-        (Call::SetMempolicy, "set_mempolicy"),
         (Call::Access, "faccessat"),
     ];
 
