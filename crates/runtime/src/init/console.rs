@@ -10,7 +10,7 @@ use rustix::pty::OpenptFlags;
 use super::Context;
 use super::failure::{Call, During, Outcome};
 use super::mount::open_inside;
-use crate::plan::mounts::Target;
+use super::step::Target;
 use crate::sync;
 
 const MULTIPLEXER: &CStr = c"dev/pts/ptmx";

@@ -13,8 +13,8 @@ use sys::mount::{Attributes, Reach, attribute, set_attributes};
 
 use super::Context;
 use super::failure::{Call, During, Failure, Outcome};
+use super::step::{Bind, FileSystem, MountPlan, OverlayRoot, Target, TargetKind};
 use super::step::{DeviceNode, Link};
-use crate::plan::mounts::{Bind, FileSystem, MountPlan, OverlayRoot, Target, TargetKind};
 
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 

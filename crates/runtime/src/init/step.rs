@@ -10,7 +10,6 @@ use rustix::process::{Resource, Rlimit};
 use sys::exec::CStringArray;
 use sys::seccomp::Instruction;
 
-use crate::plan::mounts::{Bind, FileSystem, MountPlan, OverlayRoot, Target};
 use crate::spec::Hook;
 
 /// One step of a start.
@@ -156,6 +155,74 @@ pub(crate) struct Sysctl {
     pub(crate) name: String,
     pub(crate) path: CString,
     pub(crate) value: Vec<u8>,
+}
+
+/// A mount with everything the child needs to make it.
+#[derive(Debug)]
+pub(crate) struct MountPlan<Kind> {
+    pub(crate) kind: Kind,
+    pub(crate) target: Target,
+    /// Attributes of this mount.
+    pub(crate) attributes: sys::mount::Attributes,
+    /// Attributes of the whole tree below it.
+    pub(crate) recursive: sys::mount::Attributes,
+    /// `MS_SHARED` and its kin, with `MS_REC` where the tree is meant; 0 leaves it.
+    pub(crate) propagation: u64,
+}
+
+/// A new instance of a file system.
+#[derive(Debug)]
+pub(crate) struct FileSystem {
+    pub(crate) file_system: CString,
+    pub(crate) source: CString,
+    pub(crate) parameters: Vec<(CString, Option<CString>)>,
+}
+
+/// Something of the host that appears inside as well.
+#[derive(Debug)]
+pub(crate) struct Bind {
+    pub(crate) source: CString,
+    pub(crate) recursive: bool,
+}
+
+/// A throw-away overlay as root: one layer for the root itself and one for each submount of the lower tree.
+#[derive(Debug)]
+pub(crate) struct OverlayRoot {
+    /// An existing empty directory; the child mounts a tmpfs there, in its own mount namespace.
+    pub(crate) scratch: CString,
+    pub(crate) lower: CString,
+    pub(crate) submounts: Vec<(CString, Target)>,
+    /// `userxattr`: in a user namespace overlayfs may not use trusted.* attributes.
+    pub(crate) user_namespace: bool,
+}
+
+impl OverlayRoot {
+    pub(crate) fn describe(&self) -> String {
+        let mut text = format!("over `{}`", self.lower.to_string_lossy());
+        for (path, _) in &self.submounts {
+            text.push_str(&format!(", `{}`", path.to_string_lossy()));
+        }
+        text
+    }
+}
+
+/// What a target must be, and is made where it is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetKind {
+    /// A directory.
+    Directory,
+    /// An empty file.
+    File,
+}
+
+/// A place inside the container, relative to its root.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Without a leading slash; `.` is the root itself.
+    pub(crate) path: CString,
+    /// Each level with its parent, topmost first, for making what is missing.
+    pub(crate) levels: Vec<(CString, CString)>,
+    pub(crate) kind: TargetKind,
 }
 
 /// A step in words.

@@ -4,8 +4,8 @@ use rustix::fs::{FileType, makedev};
 
 use crate::error::{Error, Result};
 use crate::init::step::{DeviceNode, Link};
+use crate::init::step::{Target, TargetKind};
 use crate::plan::c_string;
-use crate::plan::mounts::{Target, TargetKind};
 use crate::spec::Device;
 
 /// The nodes that every container has (config-linux.md, "Default Devices").

@@ -14,12 +14,15 @@ use std::path::{Path, PathBuf};
 use sys::clone::flags;
 use sys::mount::attribute;
 
-use self::mounts::{MountContext, OverlayRoot, Target, makes_namespace};
-pub use self::mounts::{TargetKind, root_mount_points};
+pub use self::mounts::root_mount_points;
+use self::mounts::{MountContext, makes_namespace};
 use self::namespaces::NamespacePlan;
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
-use crate::init::step::{Action, Barrier, HookKind, HostAction, InitAction, Step, StepDescription, Sysctl};
+pub use crate::init::step::TargetKind;
+use crate::init::step::{
+    Action, Barrier, HookKind, HostAction, InitAction, OverlayRoot, Step, StepDescription, Sysctl, Target,
+};
 use crate::spec::{Hook, Linux, NamespaceKind, Process, Spec};
 
 /// Requests that init sends from within the container's network namespace.
@@ -306,6 +309,13 @@ impl ContainerPlan {
             _ => None,
         });
         names.nth(index)
+    }
+
+    /// The index of the step that waits for `start`.
+    pub(crate) fn gate(&self) -> Option<usize> {
+        self.steps
+            .iter()
+            .position(|step| matches!(step.action, Action::Init(InitAction::Wait(Barrier::Gate))))
     }
 
     /// The container's id.
