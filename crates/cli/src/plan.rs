@@ -43,20 +43,51 @@ fn text(steps: &[StepDescription]) -> String {
     text
 }
 
-/// The page docs/start-sequence.md.
+/// The page docs/start-sequence.md: what is the same on every host. Steps that differ between hosts in number or
+/// object (cgroup hierarchies, addresses) are told once and in general.
 fn markdown(steps: &[StepDescription]) -> String {
     let mut text = String::from(
         "# What a start consists of\n\n\
          Every kernel step of `rabbitc --rootfs=DIRECTORY`, in order. This page is generated from the table that the\n\
-         program itself runs (`cargo xtask docs`). *host* is the parent, outside; *container* is the child after the\n\
-         clone. Host and container work at the same time: the container mounts while the host attaches the network.\n\n",
+         program itself runs (`cargo xtask docs`); `rabbitc plan` prints it for one container on one host, with every\n\
+         object, and `rabbitc --explain` with the time that each step took. *host* is the parent, outside; *container*\n\
+         is the child after the clone. Both work at the same time: the container mounts while the host attaches the\n\
+         network.\n\n",
     );
+    let mut number = 0;
+    let mut cgroups_told = false;
     for step in steps {
-        let object = if step.object.is_empty() { String::new() } else { format!(": {}", step.object) };
-        text.push_str(&format!(
-            "{}. *{}* **{}**{object}.\n   Why: {}.\n",
-            step.number, step.side, step.name, step.why
-        ));
+        let (what, why) = if step.object.contains("/sys/fs/cgroup") {
+            if std::mem::replace(&mut cgroups_told, true) {
+                continue;
+            }
+            (CGROUPS.to_owned(), "the container sees its own cgroup as the root of all")
+        } else {
+            (general(step), step.why)
+        };
+        number += 1;
+        text.push_str(&format!("{number}. *{}* **{what}**\n   ({why}).\n", step.side));
     }
     text
+}
+
+const CGROUPS: &str = "mount the cgroup file systems on `/sys/fs/cgroup`";
+
+/// A step without what is this container's or this host's alone.
+fn general(step: &StepDescription) -> String {
+    const TOLD_WHOLE: [&str; 4] = [
+        "make device nodes",
+        "make standard links",
+        "make paths read-only",
+        "write the container's own files",
+    ];
+    if step.name.starts_with("mount `") {
+        format!("{} on {}", step.name, step.object)
+    } else if step.name.starts_with("bind `") {
+        format!("bind a file of its own on {}", step.object)
+    } else if TOLD_WHOLE.contains(&step.name.as_str()) {
+        format!("{}: {}", step.name, step.object)
+    } else {
+        step.name.clone()
+    }
 }

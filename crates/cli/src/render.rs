@@ -10,6 +10,7 @@ pub(crate) fn flag_of(field: &str) -> &'static str {
         "root.path" => "--rootfs",
         "root.readonly" => "--read-only",
         "hostname" => "--hostname",
+        "network" => "--network, --network-name, --network-ip, --container-ip",
         "linux.resources" => "--memory, --cpus, --pids-limit, and the default devices",
         "process.terminal" => "a terminal on stdin and stdout",
         field if field.starts_with("process.args") => "--cmd",

@@ -104,8 +104,14 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
         }
     };
     plan_options.preparations = preparations(&options.root, &root, wiring.is_some(), options);
-    plan_options.network =
-        wiring.map(|wiring| (format!("`eth0` to `{}`", options.network_name), wiring.program));
+    match wiring {
+        Some(wiring) => {
+            plan_options.attachment = Some(format!("`eth0` to `{}`", options.network_name));
+            plan_options.network = Some(wiring.program);
+        }
+        None if options.network == NetworkMode::None => plan_options.network = Some(network::loopback()),
+        None => {}
+    }
     let plan = ContainerPlan::new(&spec, &plan_options)?;
     notices.extend(plan.warnings.iter().map(|what| Notice { what: what.clone(), remedy: None }));
     Ok(Prepared { paths: paths.clone(), plan, root, points, connection, notices })
@@ -263,7 +269,7 @@ fn preparations(root: &RootOptions, path: &Path, connected: bool, options: &RunO
             name: NETWORK_PREPARATION,
             object: format!("`{}`, {}", options.network_name, options.network_ip),
             why: "a switch in the kernel to which all containers of the network are plugged",
-            asked_by: Some("linux.namespaces".to_owned()),
+            asked_by: Some("network".to_owned()),
         });
     }
     list

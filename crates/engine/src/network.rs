@@ -53,26 +53,29 @@ pub(crate) struct Wiring {
 }
 
 fn wiring(interface: &ContainerInterface) -> Wiring {
-    let plan = NamespaceConfiguration::plan(interface);
-    let program = NetworkProgram {
+    Wiring { address: interface.ipv4(), program: program(NamespaceConfiguration::plan(interface)) }
+}
+
+/// What a container without a network still has: itself.
+pub(crate) fn loopback() -> NetworkProgram {
+    program(NamespaceConfiguration::loopback())
+}
+
+fn program(plan: NamespaceConfiguration) -> NetworkProgram {
+    let words: Vec<String> = plan.steps.iter().map(|step| format!("{} {}", step.name, step.object)).collect();
+    NetworkProgram {
         count: plan.steps.len(),
-        description: plan
-            .steps
-            .iter()
-            .map(|step| format!("{} {}", step.name, step.object))
-            .collect::<Vec<_>>()
-            .join(", "),
+        description: words.join(", "),
         items: plan.steps.iter().map(|step| format!("`{}`", step.object)).collect(),
         messages: plan.messages,
-    };
-    Wiring { address: interface.ipv4(), program }
+    }
 }
 
 /// What a start would configure; without a requested address, as if the first one were free.
 pub(crate) fn planned_wiring(network: &BridgeNetwork, options: &RunOptions) -> Result<Wiring> {
     let address = match &options.container_ip {
         Some(text) => network.ipv4().parse_container_address(text).map_err(from_network)?,
-        None => network.ipv4().first(),
+        None => std::net::Ipv4Addr::from(u32::from(network.ipv4().gateway()) + 1),
     };
     Ok(wiring(&network.container_interface(address).map_err(from_network)?))
 }

@@ -112,7 +112,7 @@ pub(crate) fn send_descriptor(
     retry(|| rustix::net::sendmsg(socket, &data, &mut ancillary, SendFlags::NOSIGNAL)).map(drop)
 }
 
-/// Receives the descriptor that [`send_descriptor`] sent; `None` when the peer closed without one.
+/// Receives the descriptor that `send_descriptor` sent; `None` when the peer closed without one.
 pub fn receive_descriptor(socket: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage};
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];

@@ -114,8 +114,10 @@ pub struct PlanOptions {
     pub root: RootSource,
     /// What the caller does before the clone, in this order.
     pub preparations: Vec<Preparation>,
-    /// What is to be attached while init mounts (shown), and configured inside.
-    pub network: Option<(String, NetworkProgram)>,
+    /// What the caller attaches while init mounts; shown.
+    pub attachment: Option<String>,
+    /// What init configures inside.
+    pub network: Option<NetworkProgram>,
     /// Files of the container's own, such as /etc/hosts.
     pub files: Vec<OwnFile>,
     /// Whether the program gets a session keyring of its own.
@@ -137,6 +139,7 @@ impl PlanOptions {
             lifetime: Lifetime::Own,
             root: RootSource::Directory,
             preparations: Vec::new(),
+            attachment: None,
             network: None,
             files: Vec::new(),
             new_keyring: true,
@@ -252,11 +255,12 @@ impl ContainerPlan {
         ));
         process::plan_limits(process, &mut plan.list)?;
         plan.special(&linux)?;
-        if let Some((object, network)) = &options.network {
-            plan.list
-                .push(host(HostAction::AttachNetwork { object: object.clone() }, Some("linux.namespaces")));
-            plan.list.push(always(InitAction::Wait(Barrier::Network)));
-            plan.list.push(always(InitAction::ConfigureNetwork(network.clone())));
+        if let Some(object) = &options.attachment {
+            plan.list.push(host(HostAction::AttachNetwork { object: object.clone() }, Some("network")));
+            plan.list.push(init_step(InitAction::Wait(Barrier::Network), "network"));
+        }
+        if let Some(network) = &options.network {
+            plan.list.push(init_step(InitAction::ConfigureNetwork(network.clone()), "network"));
         }
         let filter = seccomp_step(&linux, &mut warnings)?;
         plan.list.push(host(HostAction::Commit, None));
@@ -290,7 +294,7 @@ impl ContainerPlan {
             lifetime: options.lifetime,
             start: options.start,
             oom_score_adj: process.oom_score_adj,
-            has_network: options.network.is_some(),
+            has_network: options.attachment.is_some(),
             files: options.files.clone(),
             warnings,
             terminal: process.terminal,
