@@ -7,7 +7,8 @@ use crate::build;
 use crate::process::{self, Failure, Naming, Result};
 
 /// Page, and the arguments with which `rabbitc` prints it.
-const PAGES: &[(&str, &[&str])] = &[("docs/start-sequence.md", &["plan", "--format", "markdown"])];
+const PAGES: &[(&str, &[&str])] =
+    &[("docs/start-sequence.md", &["plan", "--rootfs=.", "--format", "markdown"])];
 
 /// Writes every page.
 pub fn write() -> Result<()> {

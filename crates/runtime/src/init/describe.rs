@@ -182,9 +182,11 @@ fn init(action: &InitAction) -> Words {
         InitAction::BecomeNamespaceRoot => {
             words("become root of the user namespace", "", "setting up needs that namespace's privileges")
         }
-        InitAction::Propagation { name, .. } => {
-            words("make all mounts", *name, "no mount of the container may ever show on the host")
-        }
+        InitAction::Propagation { name, .. } => words(
+            &format!("make all mounts {name}"),
+            "",
+            "no mount of the container may ever show on the host",
+        ),
         InitAction::BindRoot { path: root } => words(
             "bind the root file system",
             path(root),
