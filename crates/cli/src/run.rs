@@ -12,6 +12,10 @@ use crate::args::{Format, RunArguments, TIDY};
 use crate::{explain, render};
 
 pub(crate) fn run(arguments: RunArguments) -> ExitCode {
+    if let Err(error) = engine::host_binary::protect(c"rabbitc", std::env::args_os(), std::env::vars_os()) {
+        render::error(&error);
+        return ExitCode::from(error.kind.exit_code() as u8);
+    }
     let paths = arguments.paths();
     match run_container(&arguments, &paths) {
         Ok((finished, timeline)) => {
@@ -88,8 +92,8 @@ fn tidy_later(paths: &EnginePaths) {
     if !paths.networks().exists() {
         return;
     }
-    let program = std::env::current_exe().unwrap_or_else(|_| "rabbitc".into());
-    let mut command = Command::new(program);
+    // By this link, as the file that runs may have no path (see `host_binary`).
+    let mut command = Command::new("/proc/self/exe");
     command.arg(TIDY).arg(paths.base()).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     std::os::unix::process::CommandExt::process_group(&mut command, 0);

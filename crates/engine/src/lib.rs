@@ -16,5 +16,6 @@ pub use error::{Error, Result};
 pub use network::tidy_networks;
 pub use options::{NetworkMode, RootOptions, RunOptions, TerminalMode, parse_cpus, parse_size};
 pub use paths::EnginePaths;
-pub use runtime::launch::StepTiming;
+pub use runtime::host_binary;
+pub use runtime::launch::{LaunchOptions, StepTiming};
 pub use runtime::{ErrorKind, StepDescription};

@@ -20,6 +20,14 @@ fn main() -> ExitCode {
         Ok(Start::Print(text)) => return render::print(&text),
         Err(error) => return render::fail(&args::Globals::default(), &error, 1),
     };
+    if matches!(verb.as_str(), "run" | "create" | "exec") {
+        // These have a process in a container that is this program until it executes the container's.
+        let protected =
+            runtime::host_binary::protect(c"rabbitc-runtime", std::env::args_os(), std::env::vars_os());
+        if let Err(error) = protected {
+            return render::fail(&globals, &error, 1);
+        }
+    }
     match commands::run(&verb, parser, &globals) {
         Ok(code) => ExitCode::from(code),
         Err(Failure::Failed { error, code }) => render::fail(&globals, &error, code),

@@ -8,6 +8,7 @@ pub mod capability;
 mod error;
 mod exec;
 mod hooks;
+pub mod host_binary;
 mod id;
 mod init;
 pub mod launch;

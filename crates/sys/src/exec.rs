@@ -35,3 +35,24 @@ pub fn execve(path: &CStr, arguments: &CStringArray, environment: &CStringArray)
     unsafe { libc::execve(path.as_ptr(), arguments.pointers.as_ptr(), environment.pointers.as_ptr()) };
     io::Error::last_os_error()
 }
+
+/// As [`execve`], with the program that `file` refers to (`execveat(2)`).
+pub fn execve_descriptor(
+    file: std::os::fd::BorrowedFd<'_>,
+    arguments: &CStringArray,
+    environment: &CStringArray,
+) -> io::Error {
+    use std::os::fd::AsRawFd;
+    // SAFETY: both arrays are null-terminated and live across the call, as does the empty path.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            arguments.pointers.as_ptr(),
+            environment.pointers.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    io::Error::last_os_error()
+}

@@ -1,0 +1,114 @@
+//! The host's own binary, which init and exec are until their program begins, must not be writable from a container
+//! (CVE-2019-5736): a program `#!/proc/self/exe` of a hostile image is this very file.
+//!
+//! So whoever starts something in a container does it from a copy of the file's mount that is read-only and belongs
+//! to nobody; where that mount can't be made, from a sealed copy in memory.
+
+use std::ffi::{CStr, CString, OsString};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+
+use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::mount::{OpenTreeFlags, open_tree};
+use sys::exec::CStringArray;
+use sys::mount::{Attributes, Reach, attribute, set_attributes};
+
+use crate::error::{Error, Result};
+
+const SELF: &CStr = c"/proc/self/exe";
+
+/// Returns at once where this process already runs from a file that nobody can write to; else executes the same
+/// program with the same arguments and environment from such a file, and returns only if that fails.
+///
+/// To be called before anything else, while the process has one thread and nothing to lose. `name` is what the
+/// process is called afterwards, as it has no path to take its name from.
+pub fn protect(
+    name: &CStr,
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<()> {
+    let system = |error: std::io::Error| {
+        let error = Error::system("protect the host's binary from the container", error);
+        error.with_hint("this needs /proc, and the right to mount or some memory")
+    };
+    let file = rustix::fs::openat(CWD, SELF, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| system(error.into()))?;
+    if is_protected(&file) {
+        // A name is for people alone.
+        let _ = rustix::thread::set_name(name);
+        return Ok(());
+    }
+    let protected = read_only_mount().or_else(|_| sealed_copy(file)).map_err(system)?;
+    let strings = |texts: Vec<Vec<u8>>| -> Result<CStringArray> {
+        let texts: std::result::Result<Vec<CString>, _> = texts.into_iter().map(CString::new).collect();
+        texts.map(CStringArray::new).map_err(|error| system(error.into()))
+    };
+    let arguments = strings(arguments.into_iter().map(OsString::into_vec).collect())?;
+    let environment = environment.into_iter().map(|(name, value)| {
+        let mut entry = name.into_vec();
+        entry.push(b'=');
+        entry.extend(value.into_vec());
+        entry
+    });
+    let environment = strings(environment.collect())?;
+    Err(system(sys::exec::execve_descriptor(protected.as_fd(), &arguments, &environment)))
+}
+
+/// Whether the file lies on a read-only mount, or is sealed against writes.
+fn is_protected(file: &OwnedFd) -> bool {
+    let read_only = rustix::fs::fstatvfs(file)
+        .is_ok_and(|found| found.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+    read_only || rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SealFlags::WRITE))
+}
+
+/// A mount of the file alone, read-only, attached nowhere: it lives as long as somebody runs from it.
+fn read_only_mount() -> std::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = open_tree(CWD, SELF, flags)?;
+    let change = Attributes { set: attribute::RDONLY, ..Attributes::default() };
+    set_attributes(tree.as_fd(), change, Reach::Mount)?;
+    Ok(tree)
+}
+
+/// The file's content in memory, sealed: what somebody without the right to mount can have.
+fn sealed_copy(file: OwnedFd) -> std::io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let copy = rustix::fs::memfd_create(c"host-binary", flags)?;
+    let mut content = Vec::new();
+    std::fs::File::from(file).read_to_end(&mut content)?;
+    let mut copy = std::fs::File::from(copy);
+    copy.write_all(&content)?;
+    let copy = OwnedFd::from(copy);
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&copy, seals)?;
+    Ok(copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sealed_copy_counts_as_protected_and_refuses_writes() {
+        let file =
+            rustix::fs::openat(CWD, SELF, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).expect("opened");
+        let copy = sealed_copy(file).expect("copied");
+        assert!(is_protected(&copy));
+        assert_eq!(rustix::io::write(&copy, b"x"), Err(rustix::io::Errno::PERM));
+    }
+
+    #[test]
+    fn read_only_mount_counts_as_protected_and_refuses_writes_through_its_descriptor() {
+        let Ok(tree) = read_only_mount() else {
+            println!("skipped: making a mount needs root");
+            return;
+        };
+        assert!(is_protected(&tree));
+        use std::os::fd::AsRawFd;
+        let path = format!("/proc/self/fd/{}", tree.as_raw_fd());
+        let error = std::fs::OpenOptions::new().write(true).open(path).expect_err("refused");
+        // EROFS; ETXTBSY would only say that the file runs just now.
+        assert_eq!(error.raw_os_error(), Some(30));
+    }
+}
