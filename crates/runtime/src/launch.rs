@@ -146,6 +146,7 @@ impl<'a> Launch<'a> {
             cgroup_path: plan.cgroup_path().map(str::to_owned),
             created,
             dies_with_launcher: plan.lifetime == Lifetime::Launcher,
+            gate: plan.gate().map(|index| (plan.steps.len(), index + 1)),
             annotations: plan.annotations.clone(),
             hooks: plan.hooks.clone(),
             ..Record::default()
@@ -174,9 +175,16 @@ impl<'a> Launch<'a> {
         self.create_cgroup()?;
         self.open_gate()?;
         let socket = self.clone_init()?;
-        self.place_child()?;
-        self.attach_network(host)?;
-        self.serve(socket.as_fd(), host)
+        let mut serve = || -> Result<()> {
+            self.place_child()?;
+            self.attach_network(host)?;
+            self.serve(socket.as_fd(), host)
+        };
+        let result = serve();
+        if result.is_err() {
+            self.follow_unheard(socket.as_fd());
+        }
+        result
     }
 
     /// Runs the host step that `wanted` picks, if the plan has it; times it, and says where it failed.
@@ -442,6 +450,25 @@ impl<'a> Launch<'a> {
             reap(&intermediate);
         }
         Ok(())
+    }
+
+    /// After a failure of the host's part: an intermediate process may have forked, and nobody has listened yet.
+    fn follow_unheard(&mut self, socket: BorrowedFd<'_>) {
+        if !self.plan.namespaces.needs_intermediate {
+            return;
+        }
+        if let Some(child) = &self.child {
+            // It may be dead already; once it is, it has said what it had to say.
+            let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
+            hooks::ended_by(child.pidfd.as_fd(), None);
+        }
+        while let Ok(Some(message)) = sync::receive_waiting(socket) {
+            if let Message::Process { pid } = message {
+                // One that is gone already was reaped by somebody else.
+                let _ = self.follow(pid);
+                return;
+            }
+        }
     }
 
     fn run_hooks(&mut self, kind: HookKind) -> Result<()> {

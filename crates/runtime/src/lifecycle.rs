@@ -12,6 +12,8 @@ use sys::pidfd::send_signal;
 use crate::error::{Error, ErrorKind, FailedStep, Result};
 use crate::hooks::{self, World};
 use crate::id::ContainerId;
+use crate::init::failure::Failure;
+use crate::plan::{ContainerPlan, PlanOptions, Start};
 use crate::signal::Signal;
 use crate::state_dir::{Lock, Record, StateDir, StateRoot};
 use crate::sync::{self, Record as Message};
@@ -199,6 +201,7 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<()> {
     let system = |error: rustix::io::Errno| Error::system(format!("start `{id}`"), error);
     let socket = connect_gate(&state).map_err(system)?;
     sync::send(socket.as_fd(), Message::Go { step: 0 }).map_err(system)?;
+    let mut taken = false;
     loop {
         match sync::receive(socket.as_fd()).map_err(system)? {
             Some(Message::Reached { step }) => {
@@ -215,20 +218,16 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<()> {
                 sync::send(socket.as_fd(), Message::Go { step }).map_err(system)?;
             }
             Some(Message::Failed { failure, step }) => {
-                let reason = format!("{}: {}", failure.call.name(), crate::error::errno_text(failure.errno));
-                let mut error =
-                    Error::new(crate::remedy::kind_of_exec(failure), format!("start `{id}`"), reason);
-                error.errno = Some(failure.errno);
-                error.step = Some(Box::new(FailedStep {
-                    number: usize::from(step) + 1,
-                    total: usize::from(step) + 1,
-                    asked_by: None,
-                    call: Some(failure.call.name()),
-                }));
+                let error = explain_late(root, id, &record, usize::from(step), failure);
                 return Err(error);
             }
-            Some(_) => {}
-            None => break,
+            Some(Message::Go { .. }) => taken = true,
+            Some(Message::Process { .. }) => {}
+            None if taken => break,
+            None => {
+                let reason = "its init ended while it waited to be started";
+                return Err(Error::new(ErrorKind::System, format!("start `{id}`"), reason));
+            }
         }
     }
     state.remove_gate()?;
@@ -239,6 +238,31 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<()> {
         return Err(error);
     }
     Ok(())
+}
+
+/// The error for a step beyond the gate. Its plan went with whoever made the container, so it is made again from the
+/// bundle, for its words alone; steps are counted from the gate, as those before it may differ.
+fn explain_late(root: &StateRoot, id: &ContainerId, record: &Record, step: usize, failure: Failure) -> Error {
+    let (total, gate) = record.gate.unwrap_or((step + 1, step + 1));
+    let again = || -> Option<(Error, Option<String>)> {
+        let bundle = crate::Bundle::open(&record.bundle).ok()?;
+        let options = PlanOptions {
+            start: Start::AtGate,
+            ..PlanOptions::new(id.clone(), bundle.path.clone(), root.directory(id))
+        };
+        let plan = ContainerPlan::new(&bundle.spec, &options).ok()?;
+        let index = plan.gate()? + (step + 1).checked_sub(gate)?;
+        let found = plan.steps.get(index)?;
+        Some((crate::remedy::explain_step(found, index, failure, &record.rootfs), found.asked_by.clone()))
+    };
+    let (mut error, asked_by) = again().unwrap_or_else(|| {
+        let reason = format!("{}: {}", failure.call.name(), crate::error::errno_text(failure.errno));
+        (Error::new(crate::remedy::kind_of_exec(failure), "start".to_owned(), reason), None)
+    });
+    error.errno = Some(failure.errno);
+    error.step =
+        Some(Box::new(FailedStep { number: step + 1, total, asked_by, call: Some(failure.call.name()) }));
+    error.in_container(id.as_str())
 }
 
 /// Runs the poststart hooks of a container that was launched at once.

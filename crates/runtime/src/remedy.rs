@@ -31,6 +31,7 @@ pub(crate) fn explain_step(step: &Step, index: usize, failure: Failure, rootfs: 
         return Error::new(ErrorKind::System, words.name, errno_text(failure.errno));
     };
     match action {
+        _ if failure.call == Call::Injected => {}
         InitAction::FindProgram { candidates } => {
             let candidate = candidates.last().map(|path| path.as_c_str()).unwrap_or_default();
             return explain_program(candidate, candidates.len(), failure, rootfs);

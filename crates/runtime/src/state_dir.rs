@@ -49,6 +49,9 @@ pub struct Record {
     pub created: u64,
     /// Whether it goes with the process that holds its lock.
     pub dies_with_launcher: bool,
+    /// How many steps its start has, and the number of the one that waits for `start`: for messages.
+    #[serde(default)]
+    pub gate: Option<(usize, usize)>,
     /// Its annotations.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,

@@ -70,8 +70,17 @@ pub(crate) fn send(socket: BorrowedFd<'_>, record: Record) -> rustix::io::Result
 
 /// Receives one record; `None` when the peer has closed its end.
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> rustix::io::Result<Option<Record>> {
+    receive_with(socket, RecvFlags::empty())
+}
+
+/// Receives one record that waits already; an error where none does.
+pub(crate) fn receive_waiting(socket: BorrowedFd<'_>) -> rustix::io::Result<Option<Record>> {
+    receive_with(socket, RecvFlags::DONTWAIT)
+}
+
+fn receive_with(socket: BorrowedFd<'_>, flags: RecvFlags) -> rustix::io::Result<Option<Record>> {
     let mut bytes = [0u8; SIZE];
-    let (count, _) = match retry(|| rustix::net::recv(socket, &mut bytes[..], RecvFlags::empty())) {
+    let (count, _) = match retry(|| rustix::net::recv(socket, &mut bytes[..], flags)) {
         // A peer that died with our records unread resets the connection: the same news as an end.
         Err(rustix::io::Errno::CONNRESET) => return Ok(None),
         other => other?,

@@ -114,18 +114,35 @@ fn run_from(first: usize, steps: &[Step], context: &mut Context<'_>, trace: &Tra
 fn fork(number: usize, steps: &[Step], context: &mut Context<'_>, trace: &Trace<'_>) -> i32 {
     let request = sys::clone::CloneRequest { flags: sys::clone::flags::PARENT, cgroup: None };
     let socket = context.sync;
-    let made = sys::clone::clone(&request, &mut |_| run_from(number + 1, steps, context, trace));
-    let record = match made {
-        Ok(child) => Record::Process { pid: child.pid },
-        Err(error) => {
-            let errno = error.raw_os_error().unwrap_or(0);
-            Record::Failed { step: number as u16, failure: Failure { call: Call::Clone, errno, item: 0 } }
-        }
+    let (told, teller) = match rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC) {
+        Ok(pipe) => pipe,
+        Err(errno) => return tell_fork_failure(socket, number, errno.raw_os_error()),
     };
-    match sync::send(socket, record) {
-        Ok(()) => 0,
+    let made = sys::clone::clone(&request, &mut |_| {
+        // Not before the parent is told of this process: whatever it hears from here on, it knows whom to reap.
+        sys::fd::close_copy(teller.as_fd());
+        let mut byte = [0u8; 1];
+        match sync::retry(|| rustix::io::read(&told, &mut byte[..])) {
+            Ok(1) => run_from(number + 1, steps, context, trace),
+            _ => FAILED,
+        }
+    });
+    let pid = match made {
+        Ok(child) => child.pid,
+        Err(error) => return tell_fork_failure(socket, number, error.raw_os_error().unwrap_or(0)),
+    };
+    let sent = sync::send(socket, Record::Process { pid });
+    match sent.and_then(|()| rustix::io::write(&teller, &[1])) {
+        Ok(_) => 0,
         Err(_) => FAILED,
     }
+}
+
+fn tell_fork_failure(socket: BorrowedFd<'_>, number: usize, errno: i32) -> i32 {
+    let failure = Failure { call: Call::Clone, errno, item: 0 };
+    // A peer that is gone cannot be told.
+    let _ = sync::send(socket, Record::Failed { step: number as u16, failure });
+    FAILED
 }
 
 fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outcome {
@@ -228,7 +245,11 @@ fn wait_at_gate(context: &mut Context<'_>) -> Outcome {
     loop {
         let flags = rustix::net::SocketFlags::CLOEXEC;
         let caller = sync::retry(|| rustix::net::accept_with(gate, flags)).during(Call::Accept)?;
-        if let Ok(Some(Record::Go { .. })) = sync::receive(caller.as_fd()) {
+        if let Ok(Some(Record::Go { step })) = sync::receive(caller.as_fd()) {
+            // Told back, so that an end that follows means the program and not that nobody was here.
+            if sync::send(caller.as_fd(), Record::Go { step }).is_err() {
+                continue;
+            }
             context.starter = Some(caller);
             return Ok(());
         }
