@@ -1,0 +1,412 @@
+//! The binary as callers use it, on the real kernel.
+
+mod support;
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use support::{Bundle, errors, text};
+
+macro_rules! root_only {
+    ($name:literal) => {
+        if !support::can_run($name) {
+            return;
+        }
+    };
+}
+
+#[test]
+fn exit_code_of_run_is_the_programs() {
+    root_only!("exit_code_of_run_is_the_programs");
+    let bundle = Bundle::new("code", &["sh", "-c", "echo out; echo err >&2; exit 7"]);
+    let output = bundle.run();
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    assert_eq!((text(&output), errors(&output)), ("out\n".to_owned(), "err\n".to_owned()));
+    bundle.assert_clean("after the run");
+}
+
+#[test]
+fn standard_input_reaches_the_program() {
+    root_only!("standard_input_reaches_the_program");
+    let bundle = Bundle::new("stdin", &["cat"]);
+    let path = bundle.path.display().to_string();
+    let mut child = bundle
+        .command(&["run", "-b", &path, &bundle.id])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    child.stdin.take().expect("a pipe").write_all(b"hello\n").expect("written");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(text(&output), "hello\n");
+}
+
+#[test]
+fn programs_that_cannot_run_are_told_apart() {
+    root_only!("programs_that_cannot_run_are_told_apart");
+    let bundle = Bundle::new("programs", &[]);
+    let file = |name: &str, content: &str, mode: u32| {
+        let path = bundle.path.join("rootfs/bin").join(name);
+        std::fs::write(&path, content).expect("written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("its mode");
+    };
+    file("plain", "#!/bin/sh\n", 0o644);
+    file("script", "#!/opt/missing\n", 0o755);
+    file("junk", "junk", 0o755);
+    let cases = [
+        ("missing", 127, "executable file not found in $PATH"),
+        ("/bin/missing", 127, "no such file or directory"),
+        ("/bin/plain", 126, "its mode is 0644"),
+        ("/bin/script", 127, "its interpreter `/opt/missing` does not exist"),
+        ("/bin/junk", 126, "exec format error"),
+        ("/bin", 126, "is a directory"),
+    ];
+    for (program, code, message) in cases {
+        bundle.edit(|config| config["process"]["args"] = json!([program]));
+        let output = bundle.run();
+        assert_eq!(output.status.code(), Some(code), "{program}: {output:?}");
+        assert!(errors(&output).contains(message), "{program}: {}", errors(&output));
+        assert!(errors(&output).contains("from config.json: process.args"), "{}", errors(&output));
+        bundle.assert_clean(program);
+    }
+}
+
+#[test]
+fn created_container_waits_starts_runs_and_is_removed() {
+    root_only!("created_container_waits_starts_runs_and_is_removed");
+    let bundle = Bundle::new("life", &["sleep", "1000"]);
+    let id = bundle.id.as_str();
+    let pid_file = bundle.path.join("pid");
+    let (path, pid_path) = (bundle.path.display().to_string(), pid_file.display().to_string());
+    let created = bundle.quiet(&["create", "--bundle", &path, "--pid-file", &pid_path, id]);
+    assert!(created.status.success(), "{created:?}");
+    let state: Value = serde_json::from_str(&bundle.succeed(&["state", id])).expect("JSON");
+    assert_eq!(state["status"], "created");
+    assert_eq!(state["id"], id);
+    assert_eq!(state["bundle"], path);
+    assert_eq!(state["pid"].to_string(), std::fs::read_to_string(&pid_file).expect("a pid file"));
+    let again = bundle.create();
+    assert_eq!(again.status.code(), Some(1));
+    assert!(errors(&again).contains("a container of this name exists"), "{}", errors(&again));
+
+    bundle.succeed(&["start", id]);
+    assert_eq!(bundle.status(), "running");
+    assert!(!bundle.runtime(&["start", id]).status.success());
+    assert!(!bundle.runtime(&["delete", id]).status.success());
+    assert_eq!(bundle.succeed(&["list", "--quiet"]).trim(), id);
+    let pids: Vec<u64> =
+        serde_json::from_str(&bundle.succeed(&["ps", id, "--format", "json"])).expect("JSON");
+    assert_eq!(pids, [state["pid"].as_u64().expect("a number")]);
+
+    bundle.succeed(&["pause", id]);
+    assert_eq!(bundle.status(), "paused");
+    bundle.succeed(&["resume", id]);
+    assert_eq!(bundle.status(), "running");
+
+    bundle.succeed(&["kill", id, "SIGKILL"]);
+    bundle.wait_for("stopped");
+    let late = bundle.runtime(&["kill", id, "TERM"]);
+    assert!(errors(&late).contains("container not running"), "callers look for these words: {late:?}");
+    bundle.succeed(&["delete", id]);
+    bundle.assert_clean("after delete");
+    let gone = bundle.runtime(&["state", id]);
+    assert!(errors(&gone).contains("container does not exist"), "callers look for these words: {gone:?}");
+}
+
+#[test]
+fn failed_exec_is_told_by_start() {
+    root_only!("failed_exec_is_told_by_start");
+    let bundle = Bundle::new("late", &["/bin/script"]);
+    let path = bundle.path.join("rootfs/bin/script");
+    std::fs::write(&path, "#!/opt/missing\n").expect("written");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+    assert!(bundle.create().status.success());
+    let output = bundle.runtime(&["start", &bundle.id]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("its interpreter `/opt/missing` does not exist"), "{}", errors(&output));
+    assert!(errors(&output).contains("from config.json: process.args"), "{}", errors(&output));
+    assert_eq!(bundle.status(), "stopped");
+    bundle.succeed(&["delete", &bundle.id]);
+    bundle.assert_clean("after delete");
+}
+
+#[test]
+fn exec_runs_in_the_containers_world() {
+    root_only!("exec_runs_in_the_containers_world");
+    let bundle = Bundle::new("exec", &["sleep", "1000"]);
+    let id = bundle.id.as_str();
+    assert!(bundle.create().status.success());
+    let early = bundle.runtime(&["exec", id, "true"]);
+    assert_eq!(early.status.code(), Some(255), "{early:?}");
+    bundle.succeed(&["start", id]);
+    let script = "id -u; id -g; hostname; echo $COLOR; ps | grep -c sleep; exit 9";
+    let output = bundle.runtime(&["exec", "-u", "5:6", "-e", "COLOR=red", id, "sh", "-c", script]);
+    assert_eq!(output.status.code(), Some(9), "{output:?}");
+    assert!(text(&output).starts_with("5\n6\nrabbitc\nred\n"), "{output:?}");
+    assert_eq!(bundle.runtime(&["exec", id, "missing"]).status.code(), Some(127));
+    assert_eq!(bundle.runtime(&["exec", id, "/bin"]).status.code(), Some(126));
+    assert_eq!(
+        bundle.runtime(&["exec", "-u", "4294967296", id, "true"]).status.code(),
+        Some(1)
+    );
+
+    let process = bundle.path.join("process.json");
+    let document = json!({ "args": ["sh", "-c", "exit 4"], "cwd": "/", "user": { "uid": 0, "gid": 0 } });
+    std::fs::write(&process, document.to_string()).expect("written");
+    let output = bundle.runtime(&["exec", "--process", &process.display().to_string(), id]);
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+
+    let pid_file = bundle.path.join("exec-pid");
+    let detached = bundle.quiet(&[
+        "exec",
+        "--detach",
+        "--pid-file",
+        &pid_file.display().to_string(),
+        id,
+        "sleep",
+        "1000",
+    ]);
+    assert!(detached.status.success(), "{detached:?}");
+    let pid: i32 = std::fs::read_to_string(&pid_file).expect("a pid file").parse().expect("a number");
+    let pids: Vec<i32> = serde_json::from_str(&bundle.succeed(&["ps", id, "-f", "json"])).expect("JSON");
+    assert!(pids.contains(&pid) && pids.len() == 2, "{pids:?} and {pid}");
+    bundle.succeed(&["delete", "--force", id]);
+    bundle.assert_clean("after delete --force");
+}
+
+#[test]
+fn container_has_a_terminal_of_the_callers_size() {
+    root_only!("container_has_a_terminal_of_the_callers_size");
+    use std::io::Read;
+    let bundle = Bundle::new("terminal", &["sh", "-c", "tty; stty size; exit 3"]);
+    bundle.edit(|config| config["process"]["terminal"] = json!(true));
+    let outer = rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY)
+        .expect("a terminal");
+    rustix::pty::grantpt(&outer).expect("granted");
+    rustix::pty::unlockpt(&outer).expect("unlocked");
+    let name = rustix::pty::ptsname(&outer, Vec::new()).expect("a name").into_string().expect("text");
+    let inner = std::fs::File::options().read(true).write(true).open(name).expect("opened");
+    let size = rustix::termios::Winsize { ws_row: 33, ws_col: 99, ws_xpixel: 0, ws_ypixel: 0 };
+    rustix::termios::tcsetwinsize(&inner, size).expect("a size");
+    let path = bundle.path.display().to_string();
+    let mut child = bundle
+        .command(&["run", "--bundle", &path, &bundle.id])
+        .stdin(inner.try_clone().expect("a copy"))
+        .stdout(inner.try_clone().expect("a copy"))
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("it runs");
+    drop(inner);
+    // Read first: what waits in a terminal is lost with its last user.
+    let mut output = Vec::new();
+    // EIO is how a terminal without users ends.
+    let _ = std::fs::File::from(outer).read_to_end(&mut output);
+    let status = child.wait().expect("it ends");
+    assert_eq!(status.code(), Some(3));
+    let output = String::from_utf8_lossy(&output).replace('\r', "");
+    assert!(output.contains("/dev/pts/0\n33 99\n"), "{output:?}");
+    bundle.assert_clean("after the run");
+}
+
+#[test]
+fn terminal_without_a_holder_is_refused_before_anything_is_made() {
+    root_only!("terminal_without_a_holder_is_refused_before_anything_is_made");
+    let bundle = Bundle::new("holder", &["true"]);
+    bundle.edit(|config| config["process"]["terminal"] = json!(true));
+    let output = bundle.create();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("--console-socket"), "{}", errors(&output));
+    bundle.assert_clean("after the refusal");
+}
+
+#[test]
+fn hooks_run_at_their_moments_and_a_failed_one_takes_all_back() {
+    root_only!("hooks_run_at_their_moments_and_a_failed_one_takes_all_back");
+    let bundle = Bundle::new("hooks", &["true"]);
+    let log = bundle.path.join("log").display().to_string();
+    let lists = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"];
+    bundle.edit(|config| {
+        for list in lists {
+            let script = format!(
+                "/bin/busybox grep -o '\"status\":\"[a-z]*\"' | /bin/busybox sed 's/^/{list} /' >>{log}"
+            );
+            config["hooks"][list] = json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }]);
+        }
+        // It runs inside: what it writes is the container's output.
+        config["hooks"]["startContainer"] = json!([{ "path": "/bin/sh", "args": ["sh", "-c", "hostname"] }]);
+    });
+    let output = bundle.run();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(text(&output), "rabbitc\n");
+    let statuses = ["creating", "creating", "creating", "running", "stopped"];
+    let expected: String = lists
+        .iter()
+        .zip(statuses)
+        .map(|(list, status)| format!("{list} \"status\":\"{status}\"\n"))
+        .collect();
+    assert_eq!(std::fs::read_to_string(&log).expect("a log"), expected);
+
+    for list in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"] {
+        bundle.edit(|config| {
+            config["hooks"] = json!({ list: [{ "path": "/bin/sh", "args": ["sh", "-c", "exit 5"] }] });
+        });
+        let output = bundle.run();
+        assert_eq!(output.status.code(), Some(1), "{list}: {output:?}");
+        assert!(errors(&output).contains(&format!("hooks.{list}[0]")), "{}", errors(&output));
+        assert!(errors(&output).contains("ended with exit code 5"), "{}", errors(&output));
+        bundle.assert_clean(list);
+    }
+    bundle.edit(|config| {
+        config["hooks"] = json!({ "createRuntime": [{
+            "path": "/bin/sh", "args": ["sh", "-c", "sleep 1000 & sleep 1000"], "timeout": 1 }] });
+    });
+    let output = bundle.run();
+    assert!(errors(&output).contains("did not end within 1 seconds"), "{}", errors(&output));
+    bundle.assert_clean("after the hook's time was over");
+}
+
+#[test]
+fn user_namespace_maps_root_to_another_user() {
+    root_only!("user_namespace_maps_root_to_another_user");
+    let bundle =
+        Bundle::new("users", &["sh", "-c", "id -u; cat /proc/self/uid_map; touch /dev/shm/x && echo made"]);
+    // Nobody inside owns the root file system, so nothing can be made in it.
+    for directory in ["proc", "dev", "sys"] {
+        std::fs::create_dir(bundle.path.join("rootfs").join(directory)).expect("made");
+    }
+    bundle.edit(|config| {
+        config["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({ "type": "user" }));
+        let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+        config["linux"]["uidMappings"] = map.clone();
+        config["linux"]["gidMappings"] = map;
+    });
+    let output = bundle.run();
+    assert!(output.status.success(), "{output:?}");
+    let words: Vec<&str> =
+        std::str::from_utf8(&output.stdout).expect("text").split_ascii_whitespace().collect();
+    assert_eq!(words, ["0", "0", "100000", "65536", "made"]);
+}
+
+#[test]
+fn root_and_mounts_are_what_the_configuration_says() {
+    root_only!("root_and_mounts_are_what_the_configuration_says");
+    let script = "touch /x 2>/dev/null || echo read-only; touch /scratch/x && echo scratch; cat /data/file /one; \
+                  touch /data/x 2>/dev/null || echo data is read-only";
+    let bundle = Bundle::new("mounts", &["sh", "-c", script]);
+    for directory in ["rootfs/scratch", "rootfs/data", "source"] {
+        std::fs::create_dir(bundle.path.join(directory)).expect("made");
+    }
+    for file in ["rootfs/one", "source/file"] {
+        std::fs::write(bundle.path.join(file), "content\n").expect("written");
+    }
+    bundle.edit(|config| {
+        let mounts = config["mounts"].as_array_mut().expect("a list");
+        mounts.push(json!({ "destination": "/scratch", "type": "tmpfs", "options": ["size=64k"] }));
+        mounts.push(json!({ "destination": "/data", "source": "source", "options": ["rbind", "ro"] }));
+        mounts.push(json!({ "destination": "/one", "source": "source/file", "options": ["bind"] }));
+    });
+    let output = bundle.run();
+    assert_eq!(text(&output), "read-only\nscratch\ncontent\ncontent\ndata is read-only\n", "{output:?}");
+    bundle.assert_clean("after the run");
+}
+
+#[test]
+fn want_of_memory_is_named() {
+    root_only!("want_of_memory_is_named");
+    let bundle = Bundle::new("memory", &["dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1"]);
+    bundle.edit(|config| {
+        config["linux"]["resources"]["memory"] = json!({ "limit": 8_000_000, "swap": 8_000_000 });
+    });
+    let output = bundle.run();
+    if errors(&output).contains("no hierarchy offers the controller") {
+        println!("skipped: want_of_memory_is_named needs the memory controller");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(137), "{output:?}");
+    assert!(errors(&output).contains("killed for want of memory"), "{}", errors(&output));
+}
+
+#[test]
+fn joined_pid_namespace_shows_its_other_processes() {
+    root_only!("joined_pid_namespace_shows_its_other_processes");
+    let holder = Bundle::new("holder", &["sleep", "1000"]);
+    assert!(holder.create().status.success());
+    holder.succeed(&["start", &holder.id]);
+    let state: Value = serde_json::from_str(&holder.succeed(&["state", &holder.id])).expect("JSON");
+    let pid = &state["pid"];
+    let bundle = Bundle::new("joining", &["sh", "-c", "ps | grep -c '[s]leep 1000'; exit 6"]);
+    bundle.edit(|config| {
+        config["linux"]["namespaces"] = json!([
+            { "type": "mount" },
+            { "type": "pid", "path": format!("/proc/{pid}/ns/pid") },
+            { "type": "network", "path": format!("/proc/{pid}/ns/net") },
+            { "type": "ipc", "path": format!("/proc/{pid}/ns/ipc") },
+            { "type": "uts", "path": format!("/proc/{pid}/ns/uts") },
+        ]);
+        config["hostname"] = json!("");
+    });
+    let output = bundle.run();
+    assert_eq!(output.status.code(), Some(6), "{output:?}");
+    assert_eq!(text(&output), "1\n");
+    bundle.assert_clean("after the run");
+    assert_eq!(holder.status(), "running");
+}
+
+#[test]
+fn id_may_be_longer_than_a_socket_path() {
+    root_only!("id_may_be_longer_than_a_socket_path");
+    let mut bundle = Bundle::new("long", &["sleep", "1000"]);
+    bundle.id = format!("{}-{}", bundle.id, "x".repeat(127 - bundle.id.len()));
+    assert!(bundle.create().status.success());
+    bundle.succeed(&["start", &bundle.id]);
+    assert_eq!(bundle.status(), "running");
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    bundle.assert_clean("after delete");
+}
+
+#[test]
+fn descriptors_of_the_runtime_never_reach_the_program() {
+    root_only!("descriptors_of_the_runtime_never_reach_the_program");
+    let bundle = Bundle::new("descriptors", &["sh", "-c", "cd /proc/self/fd; echo *"]);
+    let output = bundle.run();
+    // The shell itself has the directory open that it lists.
+    assert_eq!(text(&output).trim(), "0 1 2 3", "{output:?}");
+    let path = bundle.path.display().to_string();
+    let refused = bundle.runtime(&["run", "--preserve-fds", "1", "-b", &path, &bundle.id]);
+    assert!(errors(&refused).contains("descriptor 3 is not open"), "{}", errors(&refused));
+}
+
+#[test]
+fn log_has_the_form_that_callers_read() {
+    root_only!("log_has_the_form_that_callers_read");
+    let bundle = Bundle::new("log", &["true"]);
+    let log = bundle.path.join("log").display().to_string();
+    let output = bundle.runtime(&["--log", &log, "--log-format", "json", "state", "nobody"]);
+    assert_eq!(output.status.code(), Some(1));
+    let line = std::fs::read_to_string(&log).expect("a log");
+    let entry: Value = serde_json::from_str(&line).expect("one line of JSON");
+    assert_eq!(entry["level"], "error");
+    assert!(entry["msg"].as_str().expect("text").contains("container does not exist"), "{entry}");
+    assert!(entry["time"].as_str().expect("text").ends_with('Z'), "{entry}");
+}
+
+#[test]
+fn systemd_is_refused_in_words() {
+    let output = std::process::Command::new(support::BINARY)
+        .args(["--systemd-cgroup", "list"])
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).starts_with("error: --systemd-cgroup: "), "{}", errors(&output));
+}
+
+#[test]
+fn version_has_the_lines_that_callers_parse() {
+    let output = std::process::Command::new(support::BINARY).arg("--version").output().expect("it runs");
+    let text = text(&output);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], format!("rabbitc-runtime version {}", env!("CARGO_PKG_VERSION")));
+    assert_eq!(lines[1], "spec: 1.3.0");
+}
