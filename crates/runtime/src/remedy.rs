@@ -117,6 +117,12 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
         (InitAction::Mount(_) | InitAction::Bind(_), Call::Mkdir, 30) => {
             "the root file system is read-only and lacks this mount point; create it there first, or use `--overlay`"
         }
+        (InitAction::Mount(_) | InitAction::Bind(_), Call::Mkdir, EACCES | 75) => {
+            "the root file system lacks this mount point and belongs to a user outside of the user namespace; create it there first"
+        }
+        (InitAction::Bind(_), Call::OpenTree, EACCES) => {
+            "the user namespace's root may not search a directory above the source; `chmod o+x` it, or move the source"
+        }
         (InitAction::Mount(_), Call::Fsconfig, EINVAL) => {
             "the file system does not know one of the mount's options, or not this value"
         }
