@@ -1,0 +1,166 @@
+//! Kills the runtime at one system call after the other: `state` answers, and one `delete --force` leaves nothing.
+
+mod support;
+
+use std::collections::HashMap;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+
+use support::Bundle;
+
+/// How many points of each command are tried; all of them where `RABBITC_TEST_ALL` is set.
+const POINTS: usize = 60;
+
+/// The calls of a command that is left alone, as (name, how many before it had this name), in order.
+fn calls(bundle: &Bundle, prepare: &dyn Fn(&Bundle), arguments: &[&str]) -> Vec<(String, usize)> {
+    prepare(bundle);
+    let log = bundle.path.join("calls");
+    let output = strace(bundle, &["-o", &log.display().to_string()], arguments);
+    assert!(output.success(), "{arguments:?} succeeds when it is only watched: {output}");
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    let mut calls = Vec::new();
+    for line in std::fs::read_to_string(&log).expect("a log").lines() {
+        let Some((name, _)) = line.split_once('(').filter(|(name, _)| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        }) else {
+            continue;
+        };
+        let count = counts.entry(name.to_owned()).or_default();
+        *count += 1;
+        calls.push((name.to_owned(), *count));
+    }
+    calls
+}
+
+/// Runs the binary below strace, which follows no children.
+fn strace(bundle: &Bundle, options: &[&str], arguments: &[&str]) -> std::process::ExitStatus {
+    Command::new("strace")
+        .args(options)
+        .arg("--")
+        .arg(support::BINARY)
+        .arg("--root")
+        .arg(bundle.path.join("state"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .expect("strace runs")
+}
+
+/// Kills `arguments` at many points; `prepare` runs before each.
+fn kill_everywhere(bundle: &Bundle, prepare: &dyn Fn(&Bundle), arguments: &[&str]) {
+    let calls = calls(bundle, prepare, arguments);
+    let stride =
+        if std::env::var_os("RABBITC_TEST_ALL").is_some() { 1 } else { calls.len().div_ceil(POINTS) };
+    let mut killed = 0;
+    for (name, count) in calls.iter().skip(1).step_by(stride.max(1)) {
+        prepare(bundle);
+        let inject = format!("inject={name}:signal=KILL:when={count}");
+        let status =
+            strace(bundle, &["-o", "/dev/null", "-e", &format!("trace={name}"), "-e", &inject], arguments);
+        // strace ends as what it watched did; a call that did not come again leaves it unharmed.
+        killed += usize::from(status.signal() == Some(9) || status.code() == Some(137));
+        let when = format!("{} killed at {name} number {count}", arguments[0]);
+        let state = bundle.runtime(&["state", &bundle.id]);
+        let answered = state.status.success() || support::errors(&state).starts_with("error: ");
+        assert!(answered, "{when}: {state:?}");
+        let deleted = bundle.runtime(&["delete", "--force", &bundle.id]);
+        assert!(deleted.status.success(), "{when}: {deleted:?}");
+        bundle.assert_clean(&when);
+    }
+    let tried = calls.len().saturating_sub(1).div_ceil(stride.max(1));
+    println!("{}: {} calls, killed at {killed} of {tried} points", arguments[0], calls.len());
+    assert!(killed * 2 > tried, "only {killed} of {tried} points were reached");
+}
+
+fn can_run(test: &str) -> bool {
+    let strace = Command::new("strace").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if strace.is_err() {
+        println!("skipped: {test} needs strace");
+        return false;
+    }
+    support::can_run(test)
+}
+
+/// What every case begins with: nothing, a created container, a running one.
+fn nothing(_: &Bundle) {}
+
+fn created(bundle: &Bundle) {
+    let output = bundle.create();
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn running(bundle: &Bundle) {
+    created(bundle);
+    bundle.succeed(&["start", &bundle.id]);
+}
+
+#[test]
+fn create_killed_at_any_call_is_undone_by_delete() {
+    if !can_run("create_killed_at_any_call_is_undone_by_delete") {
+        return;
+    }
+    let bundle = Bundle::new("kill-create", &["sleep", "1000"]);
+    let path = bundle.path.display().to_string();
+    kill_everywhere(&bundle, &nothing, &["create", "--bundle", &path, &bundle.id]);
+}
+
+#[test]
+fn run_killed_at_any_call_is_undone_by_delete() {
+    if !can_run("run_killed_at_any_call_is_undone_by_delete") {
+        return;
+    }
+    let bundle = Bundle::new("kill-run", &["true"]);
+    let path = bundle.path.display().to_string();
+    kill_everywhere(&bundle, &nothing, &["run", "--bundle", &path, &bundle.id]);
+}
+
+#[test]
+fn start_killed_at_any_call_is_undone_by_delete() {
+    if !can_run("start_killed_at_any_call_is_undone_by_delete") {
+        return;
+    }
+    let bundle = Bundle::new("kill-start", &["sleep", "1000"]);
+    kill_everywhere(&bundle, &created, &["start", &bundle.id]);
+}
+
+#[test]
+fn exec_killed_at_any_call_is_undone_by_delete() {
+    if !can_run("exec_killed_at_any_call_is_undone_by_delete") {
+        return;
+    }
+    let bundle = Bundle::new("kill-exec", &["sleep", "1000"]);
+    kill_everywhere(&bundle, &running, &["exec", &bundle.id, "true"]);
+}
+
+#[test]
+fn delete_killed_at_any_call_is_finished_by_the_next() {
+    if !can_run("delete_killed_at_any_call_is_finished_by_the_next") {
+        return;
+    }
+    let bundle = Bundle::new("kill-delete", &["sleep", "1000"]);
+    kill_everywhere(&bundle, &running, &["delete", "--force", &bundle.id]);
+}
+
+#[test]
+fn container_of_an_unreadable_record_is_removed_by_force() {
+    if !support::can_run("container_of_an_unreadable_record_is_removed_by_force") {
+        return;
+    }
+    let bundle = Bundle::new("garbage", &["sleep", "1000"]);
+    let bundle_path = bundle.path.display().to_string();
+    for content in ["", "{", "[]", "{\"format\":99}", "\u{0}\u{1}garbage"] {
+        let output = bundle.quiet(&["run", "--detach", "--bundle", &bundle_path, &bundle.id]);
+        assert!(output.status.success(), "{output:?}");
+        std::fs::write(bundle.path.join("state").join(&bundle.id).join("state.json"), content)
+            .expect("written");
+        let state = bundle.runtime(&["state", &bundle.id]);
+        assert_eq!(state.status.code(), Some(1), "{content:?}: {state:?}");
+        assert!(support::errors(&state).contains("hint: `delete --force`"), "{content:?}: {state:?}");
+        assert!(!bundle.runtime(&["delete", &bundle.id]).status.success(), "{content:?}");
+        bundle.succeed(&["delete", "--force", &bundle.id]);
+        bundle.assert_clean(content);
+    }
+}
