@@ -147,10 +147,7 @@ fn exec_runs_in_the_containers_world() {
     assert!(text(&output).starts_with("5\n6\nrabbitc\nred\n"), "{output:?}");
     assert_eq!(bundle.runtime(&["exec", id, "missing"]).status.code(), Some(127));
     assert_eq!(bundle.runtime(&["exec", id, "/bin"]).status.code(), Some(126));
-    assert_eq!(
-        bundle.runtime(&["exec", "-u", "4294967296", id, "true"]).status.code(),
-        Some(1)
-    );
+    assert_eq!(bundle.runtime(&["exec", "-u", "4294967296", id, "true"]).status.code(), Some(1));
 
     let process = bundle.path.join("process.json");
     let document = json!({ "args": ["sh", "-c", "exit 4"], "cwd": "/", "user": { "uid": 0, "gid": 0 } });
