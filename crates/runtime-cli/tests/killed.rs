@@ -49,8 +49,36 @@ fn strace(bundle: &Bundle, options: &[&str], arguments: &[&str]) -> std::process
         .expect("strace runs")
 }
 
+/// What must hold after a command was killed, wherever that was.
+fn check(bundle: &Bundle, when: &str) {
+    let state = bundle.runtime(&["state", &bundle.id]);
+    let answered = state.status.success() || support::errors(&state).starts_with("error: ");
+    assert!(answered, "{when}: {state:?}");
+    let deleted = bundle.runtime(&["delete", "--force", &bundle.id]);
+    assert!(deleted.status.success(), "{when}: {deleted:?}");
+    bundle.assert_clean(when);
+}
+
+/// Kills `arguments` after delays that grow until it ends by itself: where there is no strace.
+fn kill_in_time(bundle: &Bundle, prepare: &dyn Fn(&Bundle), arguments: &[&str]) {
+    println!("no strace: {} is killed after delays, not at calls", arguments[0]);
+    for number in 0..POINTS {
+        prepare(bundle);
+        let mut command = bundle.command(arguments);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+        std::thread::sleep(std::time::Duration::from_micros(150 * number as u64));
+        child.kill().expect("killed");
+        child.wait().expect("reaped");
+        check(bundle, &format!("{} killed after {} us", arguments[0], 150 * number));
+    }
+}
+
 /// Kills `arguments` at many points; `prepare` runs before each.
 fn kill_everywhere(bundle: &Bundle, prepare: &dyn Fn(&Bundle), arguments: &[&str]) {
+    let there = Command::new("strace").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if there.is_err() {
+        return kill_in_time(bundle, prepare, arguments);
+    }
     let calls = calls(bundle, prepare, arguments);
     let stride =
         if std::env::var_os("RABBITC_TEST_ALL").is_some() { 1 } else { calls.len().div_ceil(POINTS) };
@@ -63,25 +91,11 @@ fn kill_everywhere(bundle: &Bundle, prepare: &dyn Fn(&Bundle), arguments: &[&str
         // strace ends as what it watched did; a call that did not come again leaves it unharmed.
         killed += usize::from(status.signal() == Some(9) || status.code() == Some(137));
         let when = format!("{} killed at {name} number {count}", arguments[0]);
-        let state = bundle.runtime(&["state", &bundle.id]);
-        let answered = state.status.success() || support::errors(&state).starts_with("error: ");
-        assert!(answered, "{when}: {state:?}");
-        let deleted = bundle.runtime(&["delete", "--force", &bundle.id]);
-        assert!(deleted.status.success(), "{when}: {deleted:?}");
-        bundle.assert_clean(&when);
+        check(bundle, &when);
     }
     let tried = calls.len().saturating_sub(1).div_ceil(stride.max(1));
     println!("{}: {} calls, killed at {killed} of {tried} points", arguments[0], calls.len());
     assert!(killed * 2 > tried, "only {killed} of {tried} points were reached");
-}
-
-fn can_run(test: &str) -> bool {
-    let strace = Command::new("strace").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if strace.is_err() {
-        println!("skipped: {test} needs strace");
-        return false;
-    }
-    support::can_run(test)
 }
 
 /// What every case begins with: nothing, a created container, a running one.
@@ -99,7 +113,7 @@ fn running(bundle: &Bundle) {
 
 #[test]
 fn create_killed_at_any_call_is_undone_by_delete() {
-    if !can_run("create_killed_at_any_call_is_undone_by_delete") {
+    if !support::can_run("create_killed_at_any_call_is_undone_by_delete") {
         return;
     }
     let bundle = Bundle::new("kill-create", &["sleep", "1000"]);
@@ -109,7 +123,7 @@ fn create_killed_at_any_call_is_undone_by_delete() {
 
 #[test]
 fn run_killed_at_any_call_is_undone_by_delete() {
-    if !can_run("run_killed_at_any_call_is_undone_by_delete") {
+    if !support::can_run("run_killed_at_any_call_is_undone_by_delete") {
         return;
     }
     let bundle = Bundle::new("kill-run", &["true"]);
@@ -119,7 +133,7 @@ fn run_killed_at_any_call_is_undone_by_delete() {
 
 #[test]
 fn start_killed_at_any_call_is_undone_by_delete() {
-    if !can_run("start_killed_at_any_call_is_undone_by_delete") {
+    if !support::can_run("start_killed_at_any_call_is_undone_by_delete") {
         return;
     }
     let bundle = Bundle::new("kill-start", &["sleep", "1000"]);
@@ -128,7 +142,7 @@ fn start_killed_at_any_call_is_undone_by_delete() {
 
 #[test]
 fn exec_killed_at_any_call_is_undone_by_delete() {
-    if !can_run("exec_killed_at_any_call_is_undone_by_delete") {
+    if !support::can_run("exec_killed_at_any_call_is_undone_by_delete") {
         return;
     }
     let bundle = Bundle::new("kill-exec", &["sleep", "1000"]);
@@ -137,7 +151,7 @@ fn exec_killed_at_any_call_is_undone_by_delete() {
 
 #[test]
 fn delete_killed_at_any_call_is_finished_by_the_next() {
-    if !can_run("delete_killed_at_any_call_is_finished_by_the_next") {
+    if !support::can_run("delete_killed_at_any_call_is_finished_by_the_next") {
         return;
     }
     let bundle = Bundle::new("kill-delete", &["sleep", "1000"]);

@@ -208,6 +208,55 @@ fn container_has_a_terminal_of_the_callers_size() {
 }
 
 #[test]
+fn terminal_is_sent_to_the_console_socket() {
+    root_only!("terminal_is_sent_to_the_console_socket");
+    use std::io::Read;
+    use std::os::fd::AsFd;
+    let bundle = Bundle::new("socket", &["sh", "-c", "tty; test -t 0 && test -t 2 && echo terminal"]);
+    std::os::unix::fs::symlink("busybox", bundle.path.join("rootfs/bin/test")).expect("a link");
+    bundle.edit(|config| config["process"]["terminal"] = json!(true));
+    // Short, whatever the temporary directory's path: a socket's address has 108 bytes.
+    let socket = bundle.path.join("c");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let (path, socket) = (bundle.path.display().to_string(), socket.display().to_string());
+    let created = bundle.quiet(&["create", "--bundle", &path, "--console-socket", &socket, &bundle.id]);
+    assert!(created.status.success(), "{created:?}");
+    let (connection, _) = listener.accept().expect("a connection");
+    let outer = runtime::sync::receive_descriptor(connection.as_fd()).expect("received").expect("a terminal");
+    bundle.succeed(&["start", &bundle.id]);
+    let mut output = Vec::new();
+    // EIO is how a terminal without users ends.
+    let _ = std::fs::File::from(outer).read_to_end(&mut output);
+    assert_eq!(String::from_utf8_lossy(&output).replace('\r', ""), "/dev/pts/0\nterminal\n");
+    bundle.wait_for("stopped");
+    bundle.succeed(&["delete", &bundle.id]);
+    bundle.assert_clean("after delete");
+}
+
+#[test]
+fn signals_are_passed_on_to_the_program() {
+    root_only!("signals_are_passed_on_to_the_program");
+    let script = "trap 'echo told; exit 3' TERM; echo ready; while :; do sleep 0.01; done";
+    let bundle = Bundle::new("signals", &["sh", "-c", script]);
+    let path = bundle.path.display().to_string();
+    let mut child = bundle
+        .command(&["run", "--bundle", &path, &bundle.id])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut lines = std::io::BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut lines, &mut line).expect("a line");
+    assert_eq!(line, "ready\n");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("sent");
+    std::io::BufRead::read_line(&mut lines, &mut line).expect("a line");
+    assert_eq!(line, "ready\ntold\n");
+    assert_eq!(child.wait().expect("it ends").code(), Some(3));
+    bundle.assert_clean("after the run");
+}
+
+#[test]
 fn terminal_without_a_holder_is_refused_before_anything_is_made() {
     root_only!("terminal_without_a_holder_is_refused_before_anything_is_made");
     let bundle = Bundle::new("holder", &["true"]);
