@@ -35,6 +35,15 @@ fn path(text: &std::ffi::CStr) -> String {
     quoted(text.to_string_lossy())
 }
 
+/// A program that is searched for has just its name: only the search tells where it is.
+fn program_name(candidates: &[std::ffi::CString]) -> String {
+    match candidates {
+        [only] => path(only),
+        [first, ..] => quoted(first.to_string_lossy().rsplit('/').next().unwrap_or_default()),
+        [] => String::new(),
+    }
+}
+
 fn hook_name(kind: HookKind) -> &'static str {
     match kind {
         HookKind::CreateRuntime => "createRuntime",
@@ -330,7 +339,7 @@ fn init(action: &InitAction) -> Words {
         }
         InitAction::Execute { candidates, .. } => (
             "execute the program".to_owned(),
-            candidates.first().map(|first| path(first)).unwrap_or_default(),
+            program_name(candidates),
             "the child becomes the container's program, as pid 1 of its world",
         ),
     }
