@@ -43,8 +43,10 @@ impl MountPoints {
             let users = open(&directory.join("users"))?;
             lock_file(&users, FlockOperation::LockShared, &directory)?;
             let stake = MountPoints { directory: directory.clone(), users: Some(users) };
-            stake.make_missing(root, points)?;
-            return Ok(stake);
+            let made = stake.make_missing(root, points);
+            // A stake that is given up takes the lock itself: while we hold it, that would wait for us for ever.
+            unlock(lock);
+            return made.map(|()| stake);
         }
     }
 
@@ -100,8 +102,10 @@ impl MountPoints {
             Err(error) => return Err(Error::at_path("open", &path, error)),
         };
         lock_file(&lock, FlockOperation::LockExclusive, &self.directory)?;
-        drop(users);
-        remove_if_last(&self.directory)
+        unlock(users);
+        let removed = remove_if_last(&self.directory);
+        unlock(lock);
+        removed
     }
 }
 
@@ -119,7 +123,9 @@ pub(crate) fn sweep(roots: &Path) -> Result<()> {
         let directory = entry.path();
         let Ok(lock) = File::open(directory.join("lock")) else { continue };
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            remove_if_last(&directory)?;
+            let removed = remove_if_last(&directory);
+            unlock(lock);
+            removed?;
         }
     }
     Ok(())
@@ -183,6 +189,13 @@ fn open(path: &Path) -> Result<File> {
     let mut options = std::fs::OpenOptions::new();
     let opened = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
     opened.map_err(|error| Error::at_path("open", path, error))
+}
+
+/// Gives a lock up for every copy of the descriptor: a child that another thread has just forked holds one until it
+/// executes its program, and closing ours alone would leave the lock with it.
+fn unlock(file: File) {
+    // It can't fail on an open descriptor; if it did, closing is the next best.
+    let _ = flock(&file, FlockOperation::Unlock);
 }
 
 fn lock_file(file: &File, operation: FlockOperation, directory: &Path) -> Result<()> {

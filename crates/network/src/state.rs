@@ -54,7 +54,14 @@ pub(crate) enum Sharing {
 /// The network's lock; dropping it unlocks.
 #[derive(Debug)]
 pub(crate) struct NetworkLock {
-    _descriptor: OwnedFd,
+    descriptor: OwnedFd,
+}
+
+impl Drop for NetworkLock {
+    fn drop(&mut self) {
+        // For every copy: a child that another thread has just forked holds one until it executes its program.
+        let _ = flock(&self.descriptor, FlockOperation::Unlock);
+    }
 }
 
 /// A lease as found on disk and still held.
@@ -234,7 +241,7 @@ impl NetworkStateDirectory {
             rustix::io::retry_on_intr(|| flock(&descriptor, operation)).map_err(error)?;
             // Whoever removes the network unlinks the lock while holding it.
             if fstat(&descriptor).map_err(error)?.st_nlink > 0 {
-                return Ok(NetworkLock { _descriptor: descriptor });
+                return Ok(NetworkLock { descriptor });
             }
         }
     }
