@@ -177,7 +177,7 @@ impl<'a> Launch<'a> {
         let socket = self.clone_init()?;
         let mut serve = || -> Result<()> {
             self.place_child()?;
-            self.attach_network(host)?;
+            self.attach_network(host).map_err(|error| self.cause_in_init(socket.as_fd(), error))?;
             self.serve(socket.as_fd(), host)
         };
         let result = serve();
@@ -535,6 +535,22 @@ impl<'a> Launch<'a> {
         let step = self.failed_step(index, Some(failure.call.name()));
         let error = crate::remedy::explain_step(&self.plan.steps[index], index, failure, &self.plan.rootfs);
         Error { step: Some(step), ..error }.in_container(self.plan.id.as_str())
+    }
+
+    /// A namespace can't be attached to any more when init has failed meanwhile: then that is the cause, and not what
+    /// the host met because of it. Else `error`.
+    fn cause_in_init(&mut self, socket: BorrowedFd<'_>, error: Error) -> Error {
+        while let Ok(Some(message)) = sync::receive_waiting(socket) {
+            match message {
+                Message::Failed { step, failure } => return self.explain(usize::from(step), failure),
+                Message::Process { pid } => {
+                    // One that is gone already was reaped by somebody else.
+                    let _ = self.follow(pid);
+                }
+                Message::Reached { .. } | Message::Go { .. } => {}
+            }
+        }
+        self.died_or(error)
     }
 
     /// If the child is dead, says of what; else `error`.
