@@ -207,6 +207,15 @@ impl<'a> Relay<'a> {
         self.terminal_state == State::Ended && self.to_caller.is_empty()
     }
 
+    /// Tells the container's foreground job that its terminal is about to go. The kernel tells the session's leader
+    /// alone; a shell that is pid 1 does not hear it, and would wait for its job for ever.
+    pub(crate) fn hang_up(&self) {
+        if let Ok(group) = rustix::termios::tcgetpgrp(&self.terminal) {
+            // It may have ended by now: then the shell reads the end of its terminal next.
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::HUP);
+        }
+    }
+
     /// Gives the caller's terminal back, with the error if that fails.
     pub(crate) fn finish(mut self) -> Result<(), Error> {
         self.caller.as_mut().map_or(Ok(()), CallerTerminal::give_back)

@@ -110,6 +110,9 @@ impl Container<'_> {
             }
             let line = relay.as_mut().map(|relay| relay.copy(ready.relay, incidents));
             if line == Some(Line::HungUp) {
+                if let Some(relay) = relay {
+                    relay.hang_up();
+                }
                 // Closes the container's terminal: that is what hangs it up.
                 *relay = None;
             }
