@@ -59,8 +59,13 @@ pub fn reset_dispositions() {
         if matches!(signal, libc::SIGKILL | libc::SIGSTOP) {
             continue;
         }
-        // SAFETY: SIG_DFL is a valid disposition; a signal that libc reserves answers EINVAL, which is fine.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // All zero is SIG_DFL without flags. Not by libc's function, as that refuses the two signals that the library
+        // has for itself, and glibc's posix_spawn hands those on ignored.
+        let default = [0u64; 4];
+        let no_old = std::ptr::null_mut::<u64>();
+        // SAFETY: the kernel's struct of handler, flags, restorer and a 64-bit mask is not longer than this on any
+        // architecture that Rust's std knows, and SIG_DFL needs none of it.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), no_old, size_of::<u64>()) };
     }
 }
 
