@@ -175,13 +175,16 @@ impl RunArguments {
 
     fn command(&self) -> Result<Vec<String>> {
         let mut command = match &self.cmd {
-            Some(text) => shlex::split(text)
-                .ok_or_else(|| Error::invalid("--cmd", format!("`{text}` has a quote that does not end")))?,
+            Some(text) => shlex::split(text).ok_or_else(|| {
+                let error = Error::invalid("--cmd", format!("`{text}` has a quote that does not end"));
+                error.with_hint("close the quote, or put a backslash before it")
+            })?,
             None if self.arguments.is_empty() => vec!["/bin/sh".to_owned()],
             None => Vec::new(),
         };
         if self.cmd.is_some() && command.is_empty() {
-            return Err(Error::invalid("--cmd", "is empty".to_owned()));
+            let error = Error::invalid("--cmd", "is empty".to_owned());
+            return Err(error.with_hint("name a program, or leave it out to get `/bin/sh`"));
         }
         command.extend(self.arguments.iter().cloned());
         Ok(command)
@@ -192,7 +195,10 @@ impl RunArguments {
         let mut environment = Vec::new();
         for entry in &self.env {
             match entry.split_once('=') {
-                Some(("", _)) => return Err(Error::invalid("--env", format!("`{entry}` has no name"))),
+                Some(("", _)) => {
+                    let error = Error::invalid("--env", format!("`{entry}` has no name"));
+                    return Err(error.with_hint("write `NAME=value`, or `NAME` to take the caller's value"));
+                }
                 Some(_) => environment.push(entry.clone()),
                 None => environment.extend(std::env::var(entry).ok().map(|value| format!("{entry}={value}"))),
             }

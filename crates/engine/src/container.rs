@@ -119,7 +119,8 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
 
 fn check(options: &RunOptions, effects: Effects) -> Result<()> {
     if options.command.first().is_none_or(String::is_empty) {
-        return Err(Error::invalid("--cmd", "is empty".to_owned()));
+        let error = Error::invalid("--cmd", "is empty".to_owned());
+        return Err(error.with_hint("name a program, or leave it out to get `/bin/sh`"));
     }
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
     let name = &options.hostname;
