@@ -102,6 +102,9 @@ impl Error {
             }
             Kind::NotPermitted => "run as root, or with CAP_NET_ADMIN in this network namespace".into(),
             Kind::KernelLacks(what) => format!("use a kernel with {what}"),
+            Kind::Refused if self.cause == Some(Errno::NOSPC) => {
+                "the file system that holds the state is full: make room on it".into()
+            }
             Kind::Refused | Kind::Malformed => return None,
         })
     }

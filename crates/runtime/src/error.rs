@@ -124,7 +124,18 @@ impl Error {
             _ => ErrorKind::System,
         };
         let reason = errno.map_or_else(|| error.to_string(), errno_text);
-        Error { errno, ..Error::new(kind, operation, reason) }
+        // What holds for any call; who knows more says it instead.
+        let hint = match errno {
+            Some(libc_errno::ENOSPC) => Some("the file system is full: make room on it"),
+            Some(libc_errno::EROFS) => {
+                Some("the file system is read-only: make it writable, or choose another place")
+            }
+            Some(libc_errno::EMFILE | libc_errno::ENFILE) => {
+                Some("raise the limit on open files: `ulimit -n`")
+            }
+            _ => None,
+        };
+        Error { errno, hint: hint.map(str::to_owned), ..Error::new(kind, operation, reason) }
     }
 
     /// A failed call on a path.
@@ -160,7 +171,10 @@ pub(crate) mod libc_errno {
     pub(crate) const ENOTDIR: i32 = 20;
     pub(crate) const EISDIR: i32 = 21;
     pub(crate) const EINVAL: i32 = 22;
+    pub(crate) const ENFILE: i32 = 23;
+    pub(crate) const EMFILE: i32 = 24;
     pub(crate) const ENOSPC: i32 = 28;
+    pub(crate) const EROFS: i32 = 30;
     pub(crate) const ENOSYS: i32 = 38;
     pub(crate) const ELOOP: i32 = 40;
 }

@@ -129,7 +129,7 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
         (InitAction::Mount(_) | InitAction::Bind(_), Call::Open, ELOOP) => {
             "the mount point leads through a magic link, which could lead out of the container"
         }
-        (_, Call::Fsopen | Call::OpenTree | Call::MoveMount | Call::MountSetattr | Call::Open, ENOSYS) => {
+        (_, _, ENOSYS) => {
             "the kernel is older than 5.15, or a seccomp filter around this process refuses new calls"
         }
         (_, Call::Mkdir | Call::Write, ENOSPC) => "the disk is full",
