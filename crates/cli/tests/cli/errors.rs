@@ -1,0 +1,203 @@
+//! What can be wrong, each with one message that names object, cause and remedy, and nothing left behind.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::support::{Host, finish, has_program};
+
+fn file(path: &Path, content: &[u8], mode: u32) {
+    std::fs::write(path, content).expect("written");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set");
+}
+
+#[test]
+fn wrong_root_is_named() {
+    let Some(host) = Host::new() else { return };
+    host.run(&["--rootfs=/no/such/root"]).refuses(125, &["--rootfs", "/no/such/root", "no such file"]);
+    host.run(&["--rootfs=/etc/passwd"]).refuses(125, &["--rootfs", "/etc/passwd", "not a directory"]);
+    host.run(&["--rootfs=/"]).refuses(125, &["--rootfs", "`/`"]);
+    let empty = host.directory().join("empty");
+    std::fs::create_dir(&empty).expect("made");
+    host.run(&["-r", &empty.to_string_lossy()]).refuses(127, &["/bin/sh", "no such file"]);
+    assert!(crate::support::names(&empty).is_empty());
+    assert!(!host.state().join("containers").exists() || host.containers().is_empty());
+    host.assert_nothing_left();
+}
+
+#[test]
+fn wrong_program_is_named_with_what_is_wrong_with_it() {
+    let Some(host) = Host::new() else { return };
+    let bin = host.rootfs().join("bin");
+    file(&bin.join("plain"), b"#!/bin/sh\n", 0o644);
+    file(&bin.join("orphan"), b"#!/opt/missing/interpreter -x\n", 0o755);
+    file(&bin.join("text"), b"just words\n", 0o755);
+    file(&bin.join("empty"), b"", 0o755);
+    let mut foreign = std::fs::read("/bin/busybox").expect("read");
+    foreign[18..20].copy_from_slice(&183u16.to_le_bytes());
+    file(&bin.join("foreign"), &foreign, 0o755);
+    let rootfs = host.rootfs_flag();
+    let run = |command: &str| host.run(&[&rootfs, &format!("--cmd={command}")]);
+    run("/bin/missing").refuses(127, &["`/bin/missing`", "no such file"]);
+    run("missing").refuses(127, &["`missing`", "$PATH"]);
+    run("/bin/plain").refuses(126, &["`/bin/plain`", "permission denied", "0644", "chmod"]);
+    run("/bin/orphan").refuses(127, &["`/bin/orphan`", "`/opt/missing/interpreter`"]);
+    run("/bin/text").refuses(126, &["`/bin/text`", "exec format error", "#!"]);
+    run("/bin/empty").refuses(126, &["`/bin/empty`"]);
+    run("/bin/foreign").refuses(126, &["`/bin/foreign`", "aarch64"]);
+    run("/bin").refuses(126, &["`/bin`"]);
+    run("/bin/sh/x").refuses(127, &["`/bin/sh/x`"]);
+    run("'/bin/sh").refuses(125, &["--cmd", "quote"]);
+    host.run(&[&rootfs, "--cmd="]).refuses(125, &["--cmd", "empty"]);
+    host.run(&[&rootfs, "--", ""]).refuses(125, &["--cmd", "empty"]);
+    host.assert_nothing_left();
+}
+
+#[test]
+fn wrong_values_are_named() {
+    let Some(host) = Host::new() else { return };
+    let rootfs = host.rootfs_flag();
+    for (flag, parts) in [
+        ("--memory=lots", &["--memory", "lots"][..]),
+        ("--memory=1k", &["--memory"]),
+        ("--cpus=-1", &["--cpus", "-1"]),
+        ("--hostname=a b", &["--hostname", "a b"]),
+        ("--hostname=", &["--hostname"]),
+        ("--env==x", &["--env", "=x"]),
+    ] {
+        host.run(&[&rootfs, flag, "--cmd=/bin/true"]).refuses(125, parts);
+    }
+    // What clap refuses has its own form, but the same exit code.
+    for flags in [&["--network=moon"][..], &["--bogus"], &["stray"], &["--explain=xml"], &["--pids-limit=x"]]
+    {
+        let mut arguments = vec![rootfs.as_str()];
+        arguments.extend(flags);
+        let ran = host.run(&arguments);
+        assert_eq!(ran.code(), 125, "{ran:?}");
+        assert!(ran.stderr.starts_with("error: "), "{ran:?}");
+    }
+    host.assert_nothing_left();
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(crate::support::binary());
+        command.args(arguments).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        finish(command.spawn().expect("it runs"), None)
+    };
+    for arguments in [&["--help"][..], &["help"], &["run", "--help"], &["plan", "--help"]] {
+        let ran = run(arguments);
+        assert!(ran.text().contains("--rootfs"), "{ran:?}");
+    }
+    assert!(run(&["--version"]).text().starts_with("rabbitc "));
+}
+
+#[test]
+fn user_without_rights_is_told_to_use_sudo() {
+    let Some(host) = Host::new() else { return };
+    let program = host.directory().join("rabbitc");
+    std::fs::copy(crate::support::binary(), &program).expect("copied to where anybody can read it");
+    let mut command = host.command("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(&program);
+    command.args([&host.rootfs_flag(), "--cmd=/bin/true", "--state-dir=/run/rabbitc-none"]);
+    finish(command.spawn().expect("setpriv runs"), None).refuses(125, &["root", "sudo"]);
+    assert!(!Path::new("/run/rabbitc-none").exists());
+    host.assert_nothing_left();
+}
+
+#[test]
+fn root_without_its_capabilities_is_told_which_step_failed() {
+    let Some(host) = Host::new() else { return };
+    for (missing, network) in [("sys_admin", "none"), ("net_admin", "bridge")] {
+        let mut command = host.command("setpriv");
+        command.arg(format!("--bounding-set=-{missing}")).arg("--inh-caps=-all").arg("--");
+        command.arg(crate::support::binary());
+        command.args([
+            &format!("--state-dir={}", host.state().display()),
+            &host.rootfs_flag(),
+            &format!("--network={network}"),
+            "--cmd=/bin/true",
+        ]);
+        finish(command.spawn().expect("setpriv runs"), None).refuses(125, &["not permitted"]);
+        // Without the right to touch networks it can't tidy one up either: the next one that may does.
+        assert_eq!(host.run(&[&host.rootfs_flag(), "--cmd=/bin/true"]).code(), 0);
+        host.assert_nothing_left();
+    }
+}
+
+#[test]
+fn cgroups_that_can_not_be_written_are_named() {
+    let Some(host) = Host::new() else { return };
+    let Some(hierarchy) = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"]
+        .into_iter()
+        .find(|path| Path::new(path).join("cgroup.procs").exists())
+    else {
+        crate::support::skip("no cgroup hierarchy where hosts have it");
+        return;
+    };
+    // On the test's own mounts, and on the mount alone: the hierarchy itself stays writable for all others.
+    host.set_up(&format!("mount --bind {hierarchy} {hierarchy}; mount -o remount,bind,ro {hierarchy}"));
+    let ran = host.run(&[&host.rootfs_flag(), "--cmd=/bin/true"]);
+    ran.refuses(125, &["cgroup", "rabbitc-", hierarchy, "read-only"]);
+    host.set_up(&format!("umount {hierarchy}"));
+    assert_eq!(host.run(&[&host.rootfs_flag(), "--cmd=/bin/true"]).code(), 0);
+    host.assert_nothing_left();
+}
+
+#[test]
+fn kernel_that_lacks_a_call_is_named() {
+    let Some(host) = Host::new() else { return };
+    if !has_program("strace") {
+        return;
+    }
+    for call in ["fsopen", "open_tree", "move_mount", "pivot_root"] {
+        let mut command = host.command("strace");
+        command.args([
+            "-f",
+            "-o",
+            "/dev/null",
+            "-e",
+            &format!("inject={call}:error=ENOSYS"),
+            "-e",
+            &format!("trace={call}"),
+        ]);
+        command.arg(crate::support::binary()).arg(format!("--state-dir={}", host.state().display()));
+        command.args([&host.rootfs_flag(), "--cmd=/bin/true"]);
+        let ran = finish(command.spawn().expect("strace runs"), None);
+        if ran.code() != 0 {
+            ran.refuses(125, &["not implemented", "step "]);
+        }
+        host.assert_nothing_left();
+    }
+}
+
+#[test]
+fn root_that_can_not_be_written_is_named_and_overlay_helps() {
+    let Some(host) = Host::new() else { return };
+    let (rootfs, flag) = (host.rootfs(), host.rootfs_flag());
+    host.set_up(&format!("mount --bind {0} {0}; mount -o remount,bind,ro {0}", rootfs.display()));
+    host.run(&[&flag, "--cmd=/bin/true"]).refuses(125, &["mount point", "read-only", "--overlay"]);
+    assert_eq!(host.run(&[&flag, "--overlay", "--cmd=/bin/true"]).code(), 0);
+    host.set_up(&format!("umount {}", rootfs.display()));
+    host.assert_nothing_left();
+}
+
+#[test]
+fn full_disk_and_missing_state_directory_are_no_panics() {
+    let Some(host) = Host::new() else { return };
+    let small = host.directory().join("small");
+    std::fs::create_dir(&small).expect("made");
+    host.set_up(&format!("mount -t tmpfs -o nr_inodes=4 tmpfs {}", small.display()));
+    let mut command = host.command(crate::support::binary());
+    command
+        .arg(format!("--state-dir={}/state", small.display()))
+        .args([&host.rootfs_flag(), "--cmd=/bin/true"]);
+    finish(command.spawn().expect("nsenter runs"), None).refuses(125, &["no space"]);
+    host.set_up(&format!("umount {}", small.display()));
+    let mut command = host.command(crate::support::binary());
+    command.args(["--state-dir=/proc/nothing/here", &host.rootfs_flag(), "--cmd=/bin/true"]);
+    let ran = finish(command.spawn().expect("nsenter runs"), None);
+    assert_eq!(ran.code(), 125, "{ran:?}");
+    assert!(ran.stderr.contains("/proc/nothing/here"), "{ran:?}");
+    host.assert_nothing_left();
+}

@@ -1,0 +1,141 @@
+//! The root file system: what is mounted, where writes go, and mount points that come and go.
+
+use crate::support::{Host, names};
+
+#[test]
+fn container_has_the_usual_mounts_nodes_and_files() {
+    let Some(host) = Host::new() else { return };
+    let script = "cat /proc/mounts; echo ==; ls /dev; echo ==; ls /; echo ==; cat /etc/hosts; echo ==; \
+                  for link in fd stdin stdout stderr ptmx; do readlink /dev/$link; done; echo ==; echo x > /dev/null; \
+                  head -c 4 /dev/zero | wc -c; echo y > /dev/full 2>/dev/null || echo full; echo z > /dev/shm/z; cat /dev/shm/z";
+    let ran = host.inside(&["-h", "burrow"], script);
+    let parts: Vec<&str> = ran.text().split("==\n").collect();
+    for point in [
+        "proc /proc proc",
+        "sysfs /sys sysfs ro",
+        "tmpfs /dev tmpfs",
+        "devpts /dev/pts devpts",
+        "tmpfs /dev/shm tmpfs",
+        "mqueue /dev/mqueue mqueue",
+        "/sys/fs/cgroup",
+    ] {
+        assert!(parts[0].contains(point), "no {point:?} in {}", parts[0]);
+    }
+    let nodes: Vec<&str> = parts[1].lines().collect();
+    for node in
+        ["null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm", "mqueue", "fd", "stdin"]
+    {
+        assert!(nodes.contains(&node), "no {node} in {nodes:?}");
+    }
+    assert!(nodes.len() <= 16, "nothing else: {nodes:?}");
+    assert_eq!(parts.len(), 6, "{ran:?}");
+    for line in ["127.0.0.1\tlocalhost", "172.19.0.2\tburrow"] {
+        assert!(parts[3].contains(line), "{}", parts[3]);
+    }
+    assert!(parts[4].starts_with("/proc/self/fd\n"), "{}", parts[4]);
+    assert_eq!(parts[5].trim(), "4\nfull\nz");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn mount_table_of_the_host_never_changes() {
+    let Some(host) = Host::new() else { return };
+    let before = host.mount_table();
+    let container = host.background(&[], "up", "read end");
+    assert_eq!(host.mount_table(), before);
+    for flags in [&["--overlay"][..], &["--read-only"], &["--network=host"]] {
+        assert_eq!(host.inside(flags, "exit 0").code(), 0);
+        assert_eq!(host.mount_table(), before);
+    }
+    assert_eq!(host.run(&["--cmd=/bin/true"]).code(), 0);
+    assert_eq!(container.release().code(), 0);
+    assert_eq!(host.mount_table(), before);
+}
+
+#[test]
+fn writes_go_into_the_root_directory() {
+    let Some(host) = Host::new() else { return };
+    assert_eq!(host.inside(&[], "echo kept > /kept; mkdir /dir; rm /bin/md5sum").code(), 0);
+    let kept = host.rootfs().join("kept");
+    assert_eq!(std::fs::read_to_string(&kept).expect("it was written"), "kept\n");
+    assert!(!host.rootfs().join("bin/md5sum").exists());
+    std::fs::remove_file(kept).expect("removed");
+    std::fs::remove_dir(host.rootfs().join("dir")).expect("removed");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn overlay_keeps_writes_out_of_the_root_directory() {
+    let Some(host) = Host::new() else { return };
+    let before = names(&host.rootfs());
+    let ran =
+        host.inside(&["--overlay"], "echo lost > /lost; rm /bin/md5sum; ls /lost /bin/md5sum; cat /lost");
+    assert!(ran.stdout.ends_with("lost\n"), "{ran:?}");
+    assert!(ran.stderr.contains("/bin/md5sum: No such file"), "{ran:?}");
+    assert_eq!(names(&host.rootfs()), before);
+    assert!(host.rootfs().join("bin/md5sum").exists());
+    host.assert_nothing_left();
+}
+
+#[test]
+fn read_only_root_refuses_writes_and_leaves_tmp() {
+    let Some(host) = Host::new() else { return };
+    for flags in [&["--read-only"][..], &["--read-only", "--overlay"]] {
+        let ran = host.inside(
+            flags,
+            "echo no > /no && exit 9; touch /bin/no && exit 9; echo yes > /tmp/yes; cat /tmp/yes",
+        );
+        assert_eq!(ran.text(), "yes", "{flags:?}");
+        assert!(ran.stderr.contains("Read-only file system"), "{ran:?}");
+        let ran = host.inside(flags, "mount -o remount,rw / && exit 9; echo no > /no");
+        assert_ne!(ran.code(), 0);
+        assert_ne!(ran.code(), 9, "a container may not remount its root: {ran:?}");
+        assert!(!host.rootfs().join("no").exists());
+    }
+    host.assert_nothing_left();
+}
+
+#[test]
+fn mount_points_go_with_the_last_container_and_not_before() {
+    let Some(host) = Host::new() else { return };
+    std::fs::create_dir(host.rootfs().join("proc")).expect("one mount point was there before");
+    let one = host.background(&[], "one", "read end");
+    let two =
+        host.background(&[], "two", "read end; ls -d /proc/self/fd /sys/class /dev/null; cat /etc/hostname");
+    assert!(host.rootfs().join("dev").exists());
+    assert_eq!(one.release().code(), 0);
+    for point in ["proc", "sys", "dev", "etc/hosts", "etc/hostname", "etc/resolv.conf"] {
+        assert!(host.rootfs().join(point).exists(), "{point} is still mounted on");
+    }
+    let ran = two.release();
+    assert_eq!(
+        ran.text(),
+        "/dev/null\n/proc/self/fd\n/sys/class\nrabbitc",
+        "the neighbour's mounts are still there"
+    );
+    assert_eq!(names(&host.rootfs()), ["bin", "proc"], "what was there before stays");
+    std::fs::remove_dir(host.rootfs().join("proc")).expect("it is empty");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn mount_point_that_got_content_stays() {
+    let Some(host) = Host::new() else { return };
+    assert_eq!(host.inside(&[], "echo 1 > /etc/mine").code(), 0);
+    assert_eq!(names(&host.rootfs().join("etc")), ["mine"]);
+    std::fs::remove_dir_all(host.rootfs().join("etc")).expect("removed");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn link_out_of_the_root_is_followed_inside_alone() {
+    let Some(host) = Host::new() else { return };
+    let victim = host.directory().join("victim");
+    std::fs::create_dir(&victim).expect("made");
+    std::os::unix::fs::symlink(&victim, host.rootfs().join("etc")).expect("a hostile root file system");
+    let ran = host.inside(&[], "cat /etc/hostname");
+    assert_eq!(names(&victim), Vec::<String>::new(), "nothing was made outside of the root: {ran:?}");
+    std::fs::remove_file(host.rootfs().join("etc")).expect("removed");
+    // The target inside may have been made on the way, and goes as well.
+    host.assert_nothing_left();
+}

@@ -1,0 +1,82 @@
+//! Without `--rootfs`: the host's own root, as a throw-away copy.
+
+use std::path::Path;
+
+use crate::support::{Host, finish};
+
+#[test]
+fn writes_on_the_hosts_root_stay_inside_and_a_warning_is_given() {
+    let Some(host) = Host::new() else { return };
+    let name = format!("rabbitc-cli-test-{}", std::process::id());
+    let script = format!(
+        "echo a > /etc/{name}; echo b > /usr/{name}; echo c > /var/{name}; cat /etc/{name} /usr/{name} /var/{name}; head -n 1 /etc/passwd"
+    );
+    let ran = host.run(&["--", "/bin/sh", "-c", &script]);
+    assert!(ran.text().starts_with("a\nb\nc\nroot:"), "{ran:?}");
+    for directory in ["/etc", "/usr", "/var"] {
+        assert!(!Path::new(directory).join(&name).exists(), "{directory}");
+    }
+    assert!(ran.stderr.contains("warning: ") && ran.stderr.contains("secrets"), "{ran:?}");
+    assert!(ran.stderr.contains("--rootfs"), "the warning names a way out: {ran:?}");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn own_state_is_hidden_on_the_hosts_root() {
+    let Some(host) = Host::new() else { return };
+    let state = host.directory().join("run/rabbitc");
+    std::fs::create_dir_all(&state).expect("made");
+    // As on a host whose /run holds the state: bound there, on this test's own mounts.
+    let script = format!(
+        "mkdir -p /run/rabbitc && mount --bind {} /run/rabbitc && exec \"$0\" \"$@\"",
+        state.display()
+    );
+    let mut command = host.command("unshare");
+    command.args(["--mount", "sh", "-c", &script]).arg(crate::support::binary());
+    command.args(["--", "/bin/sh", "-c", "ls -A /run; ls -A /run/rabbitc; ls -A /var/lib/rabbitc; exit 0"]);
+    let ran = finish(command.spawn().expect("unshare runs"), None);
+    assert_eq!(ran.text(), "", "neither /run nor what is ours can be seen");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn state_elsewhere_is_hidden_too() {
+    let Some(host) = Host::new() else { return };
+    let script = format!("ls -A {} 2>/dev/null; exit 0", host.state().display());
+    let ran = host.run(&["--", "/bin/sh", "-c", &script]);
+    assert_eq!(ran.text(), "");
+}
+
+#[test]
+fn submount_of_the_host_gets_an_overlay_of_its_own() {
+    let Some(host) = Host::new() else { return };
+    // A partition of the host would be one; a bind mount is one to the kernel.
+    let (partition, point) = (host.directory().join("partition"), host.directory().join("srv"));
+    std::fs::create_dir(&partition).expect("made");
+    std::fs::create_dir(&point).expect("made");
+    std::fs::write(partition.join("file"), "of the partition\n").expect("written");
+    host.set_up(&format!("mount --bind {} {}", partition.display(), point.display()));
+    let script = format!(
+        "cat {0}/file; echo inside > {0}/file; echo new > {0}/new; cat {0}/file {0}/new",
+        point.display()
+    );
+    let ran = host.run(&["--", "/bin/sh", "-c", &script]);
+    assert_eq!(ran.text(), "of the partition\ninside\nnew");
+    assert_eq!(std::fs::read_to_string(partition.join("file")).expect("there"), "of the partition\n");
+    assert!(!partition.join("new").exists());
+    host.set_up(&format!("umount {}", point.display()));
+    host.assert_nothing_left();
+}
+
+#[test]
+fn several_containers_share_the_hosts_root_without_meeting() {
+    let Some(host) = Host::new() else { return };
+    let start = |text: &str| {
+        let script = format!("echo {text} > /etc/rabbitc-shared; sleep 0.3; cat /etc/rabbitc-shared");
+        host.rabbitc(&["--", "/bin/sh", "-c", &script]).spawn().expect("nsenter runs")
+    };
+    let (one, two) = (start("one"), start("two"));
+    assert_eq!(finish(one, None).text(), "one");
+    assert_eq!(finish(two, None).text(), "two");
+    host.assert_nothing_left();
+}

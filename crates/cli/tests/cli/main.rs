@@ -1,0 +1,14 @@
+//! `rabbitc` as a person types it, each test on a host of its own: see [`support::Host`].
+
+mod errors;
+mod explain;
+mod files;
+mod hardening;
+mod host_root;
+mod limits;
+mod network;
+mod remains;
+mod start;
+mod support;
+mod sweep;
+mod terminal;

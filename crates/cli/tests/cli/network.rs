@@ -1,0 +1,244 @@
+//! Addresses, servers, the way out, and firewalls of others.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::support::{Host, eventually, finish, has_program};
+
+/// A server of busybox that shows its host name, until its standard input ends.
+fn server(host: &Host, name: &str, flags: &[&str]) -> crate::support::Background {
+    let script = format!(
+        "mkdir -p /www-{name}; hostname > /www-{name}/index.html; httpd -p 80 -h /www-{name}; read end"
+    );
+    let mut all = vec!["-h", name];
+    all.extend(flags);
+    host.background(&all, name, &script)
+}
+
+/// Fetches a page as a program on `host` would.
+fn fetch(host: &Host, address: &str, path: &str) -> Option<String> {
+    let network = File::open(format!("/proc/{}/ns/net", host.pid())).expect("the holder lives");
+    let address: SocketAddr = format!("{address}:80").parse().expect("an address");
+    let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+    let thread = std::thread::spawn(move || -> std::io::Result<String> {
+        sys::namespace::join(network.as_fd(), sys::clone::flags::NEWNET)?;
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    });
+    let answer = thread.join().expect("no panic").ok()?;
+    let (head, page) = answer.split_once("\r\n\r\n")?;
+    head.contains(" 200 ").then(|| page.trim().to_owned())
+}
+
+#[test]
+fn two_servers_at_once_are_reachable_at_172_19_0_2_and_3() {
+    let Some(host) = Host::new() else { return };
+    let one = server(&host, "one", &[]);
+    let two = server(&host, "two", &[]);
+    eventually("the first one answers", || fetch(&host, "172.19.0.2", "/").as_deref() == Some("one"));
+    eventually("the second one answers", || fetch(&host, "172.19.0.3", "/").as_deref() == Some("two"));
+    // They reach each other, and each knows its own name.
+    let seen = host
+        .inside(&["-h", "three"], "wget -q -O - http://172.19.0.2/; grep three /etc/hosts; ip -o -4 addr");
+    assert!(seen.text().starts_with("one\n"), "{seen:?}");
+    assert!(seen.stdout.contains("172.19.0.4\tthree"), "{seen:?}");
+    assert!(seen.stdout.contains("inet 127.0.0.1/8"), "loopback is up: {seen:?}");
+    // An address is free again when its container has ended.
+    assert_eq!(one.release().code(), 0);
+    let seen = host.inside(&[], "ip -o -4 addr show dev eth0");
+    assert!(seen.text().contains("inet 172.19.0.2/16"), "{seen:?}");
+    assert_eq!(two.release().code(), 0);
+    for directory in ["www-one", "www-two"] {
+        std::fs::remove_dir_all(host.rootfs().join(directory)).expect("the servers' pages");
+    }
+    host.assert_nothing_left();
+}
+
+#[test]
+fn static_server_that_looks_up_its_own_address_answers_there() {
+    let Some(host) = Host::new() else { return };
+    let Some(program) = std::env::var_os("RABBITC_SERVER_BIN") else {
+        crate::support::skip("RABBITC_SERVER_BIN names no server");
+        return;
+    };
+    std::fs::copy(program, host.rootfs().join("bin/server")).expect("the server is copied");
+    let start = || {
+        let mut command = host.rabbitc(&[&host.rootfs_flag(), "--cmd=/bin/server"]);
+        command.stdin(Stdio::null()).spawn().expect("nsenter runs")
+    };
+    let one = start();
+    eventually("the first one answers", || fetch(&host, "172.19.0.2", "/").is_some());
+    let two = start();
+    eventually("the second one answers", || {
+        fetch(&host, "172.19.0.3", "/").as_deref() == Some("hello from rabbitc at 172.19.0.3")
+    });
+    for (address, child) in [("172.19.0.2", one), ("172.19.0.3", two)] {
+        assert!(fetch(&host, address, "/quit").is_some());
+        assert_eq!(finish(child, None).code(), 0);
+    }
+    host.assert_nothing_left();
+}
+
+#[test]
+fn requested_address_is_given_and_a_taken_one_is_named() {
+    let Some(host) = Host::new() else { return };
+    let one = host.background(&["-t", "172.19.3.7"], "up", "ip -o -4 addr show dev eth0; read end");
+    let rootfs = host.rootfs_flag();
+    host.run(&[&rootfs, "-t", "172.19.3.7/16", "--cmd=/bin/true"]).refuses(125, &["172.19.3.7", "taken"]);
+    for (address, why) in [
+        ("10.1.2.3", "outside"),
+        ("172.19.0.1", "gateway"),
+        ("172.19.255.255", "broadcast"),
+        ("172.19.0.300", "172.19.0.300"),
+        ("::1", "::1"),
+    ] {
+        host.run(&[&rootfs, "-t", address, "--cmd=/bin/true"]).refuses(125, &[address, why]);
+    }
+    let ran = one.release();
+    assert!(ran.text().contains("inet 172.19.3.7/16"), "{ran:?}");
+    host.assert_nothing_left();
+}
+
+/// Gives the host a neighbour behind a link of its own: the outside world, which knows no way back to containers.
+fn outside(host: &Host) -> crate::support::Background {
+    host.set_up("ip link add uplink type veth peer name outer");
+    let mut command = host.command("unshare");
+    let script = "echo up; read go; ip link set lo up; ip link set outer up; ip addr add 198.51.100.1/24 dev outer; \
+                  ip -6 addr add 2001:db8::1/64 dev outer nodad; mkdir -p $0; cd $0; echo world > index.html; \
+                  busybox httpd -f -p 8080 -h $0 & \
+                  until busybox wget -q -O /dev/null http://127.0.0.1:8080/; do sleep 0.05; done; echo served; read end; kill $!; exit 0";
+    let page = host.directory().join("world");
+    command.args(["--net", "sh", "-c", script]).arg(&page);
+    command.stdin(Stdio::piped());
+    let mut child = command.spawn().expect("unshare runs");
+    let mut up = [0u8; 3];
+    child.stdout.as_mut().expect("piped").read_exact(&mut up).expect("it comes up");
+    host.set_up(&format!(
+        "ip link set outer netns {}; ip addr add 198.51.100.2/24 dev uplink; ip -6 addr add 2001:db8::2/64 dev uplink nodad; \
+         ip link set uplink up; ip route add default via 198.51.100.1; ip -6 route add default via 2001:db8::1",
+        child.id()
+    ));
+    let mut background = crate::support::Background::of(child);
+    background.write(b"go\n");
+    let mut served = [0u8; 7];
+    background.read_exact(&mut served);
+    background
+}
+
+#[test]
+fn container_reaches_what_the_host_reaches() {
+    let Some(host) = Host::new() else { return };
+    let mut world = outside(&host);
+    let ran = host.inside(&[], "wget -q -O - http://198.51.100.1:8080/");
+    assert_eq!(ran.text(), "world");
+    assert_eq!(ran.stderr, "", "no firewall to warn of");
+    let ran = host.inside(
+        &[],
+        "for i in $(seq 50); do busybox timeout 2 wget -q -O - 'http://[2001:db8::1]:8080/' 2>/dev/null && exit 0; sleep 0.2; done; ip -6 addr; ip -6 route; exit 1",
+    );
+    assert_eq!(ran.text(), "world", "by IPv6 as well");
+    world.write(b"end\n");
+    assert_eq!(world.finish().code(), 0);
+    host.assert_nothing_left();
+}
+
+#[test]
+fn container_without_network_has_loopback_alone() {
+    let Some(host) = Host::new() else { return };
+    let ran = host.inside(&["--network=none"], "ip -o link; ip -o -4 addr");
+    assert_eq!(ran.text().matches(" lo ").count() + ran.stdout.matches(": lo:").count(), 2, "{ran:?}");
+    assert!(!ran.stdout.contains("eth0"), "{ran:?}");
+    let ran = host.inside(&["--network=host"], "readlink /proc/self/ns/net");
+    assert_eq!(ran.text(), host.shell("readlink /proc/self/ns/net"));
+    host.assert_nothing_left();
+}
+
+fn foreign_firewall_is_named(set_up: &str, chain: &str) {
+    let Some(host) = Host::new() else { return };
+    let mut world = outside(&host);
+    host.set_up(set_up);
+    // Not as pid 1: that would not hear the end of its time.
+    let fetch = "busybox timeout 2 wget -q -O - http://198.51.100.1:8080/; exit $?";
+    let ran = host.inside(&[], fetch);
+    assert_ne!(ran.code(), 0);
+    for part in ["warning: ", "firewall", chain, "rabbitc0", "  hint: "] {
+        assert!(ran.stderr.contains(part), "the warning lacks {part:?}: {}", ran.stderr);
+    }
+    let (_, command) = ran.stderr.split_once("allow it as root: ").expect("a command is given");
+    host.set_up(command.lines().next().expect("it is one line"));
+    let ran = host.inside(&[], fetch);
+    assert_eq!(ran.text(), "world", "the command that was named helps: {ran:?}");
+    assert!(!ran.stderr.contains("firewall"), "nothing is left to warn of: {ran:?}");
+    world.write(b"end\n");
+    assert_eq!(world.finish().code(), 0);
+    host.assert_nothing_left();
+}
+
+#[test]
+fn foreign_firewall_of_nft_is_named_with_the_command_that_allows_us() {
+    if has_program("nft") {
+        let rules = "chain theirs { type filter hook forward priority filter; policy drop; };";
+        foreign_firewall_is_named(&format!("nft 'table inet corporate {{ {rules} }}'"), "`theirs`");
+    }
+}
+
+#[test]
+fn foreign_firewall_of_iptables_is_named_with_the_command_that_allows_us() {
+    if has_program("iptables") {
+        foreign_firewall_is_named("iptables -P FORWARD DROP", "`FORWARD`");
+    }
+}
+
+#[test]
+fn network_names_and_subnets_that_can_not_be_are_refused() {
+    let Some(host) = Host::new() else { return };
+    let rootfs = host.rootfs_flag();
+    let refused = |flags: &[&str], parts: &[&str]| {
+        let mut arguments = vec![rootfs.as_str(), "--cmd=/bin/true"];
+        arguments.extend(flags);
+        host.run(&arguments).refuses(125, parts);
+    };
+    refused(&["-n", "a-name-of-16-byte"], &["a-name-of-16-byte", "15"]);
+    refused(&["-n", "a/b"], &["a/b"]);
+    refused(&["-n", ""], &["network name"]);
+    refused(&["-i", "172.19.0.1"], &["172.19.0.1", "prefix"]);
+    refused(&["-i", "172.19.0.1/33"], &["172.19.0.1/33"]);
+    refused(&["-i", "rabbit/16"], &["rabbit/16", "IPv4"]);
+    refused(&["-i", "172.19.0.1/31"], &["172.19.0.1/31"]);
+    // Belongs to something else.
+    host.set_up("ip link add theirs0 type bridge");
+    refused(&["-n", "theirs0"], &["theirs0"]);
+    refused(&["-n", "lo"], &["lo"]);
+    assert!(host.shell("ip -o link show theirs0").contains("theirs0"), "it is still there");
+    host.set_up("ip link del theirs0");
+    // Would cut the host off from somebody else's network.
+    host.set_up(
+        "ip link add theirs1 type bridge; ip addr add 172.19.200.1/24 dev theirs1; ip link set theirs1 up",
+    );
+    refused(&[], &["172.19.0.0/16", "172.19.200.0/24", "theirs1"]);
+    host.set_up("ip link del theirs1");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn two_networks_live_side_by_side() {
+    let Some(host) = Host::new() else { return };
+    let one = server(&host, "one", &[]);
+    let two = server(&host, "two", &["-n", "other0", "-i", "10.88.0.1/24"]);
+    eventually("the first one answers", || fetch(&host, "172.19.0.2", "/").as_deref() == Some("one"));
+    eventually("the second one answers", || fetch(&host, "10.88.0.2", "/").as_deref() == Some("two"));
+    assert_eq!(one.release().code(), 0);
+    assert_eq!(two.release().code(), 0);
+    for directory in ["www-one", "www-two"] {
+        std::fs::remove_dir_all(host.rootfs().join(directory)).expect("the servers' pages");
+    }
+    host.assert_nothing_left();
+}

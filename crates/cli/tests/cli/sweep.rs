@@ -1,0 +1,149 @@
+//! SIGKILL of `rabbitc` at any moment: the next command works, and nothing of the dead one remains.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Stdio;
+
+use crate::support::{Host, eventually, finish, has_program};
+
+/// Every how many system calls the default sweep kills; with `RABBITC_FULL_SWEEP` set, at every single one.
+const STRIDE: usize = 17;
+
+fn traced(host: &Host, trace: &[&str], flags: &[&str]) -> std::process::Command {
+    let mut command = host.command("strace");
+    command.args(["-o", "/dev/null"]).args(trace).arg(crate::support::binary());
+    command.arg(format!("--state-dir={}", host.state().display())).args(flags).arg("--cmd=/bin/true");
+    command
+}
+
+fn kill_at_every_call(host: &Host, flags: &[&str], offset: usize) {
+    let log = host.directory().join("calls");
+    let counted = finish(
+        {
+            let mut command = host.command("strace");
+            command.arg("-o").arg(&log).arg(crate::support::binary());
+            command.arg(format!("--state-dir={}", host.state().display())).args(flags).arg("--cmd=/bin/true");
+            command.spawn().expect("strace runs")
+        },
+        None,
+    );
+    assert_eq!(counted.code(), 0, "{counted:?}");
+    // strace counts each kind of call by itself.
+    let mut counts = BTreeMap::<String, usize>::new();
+    let mut calls = Vec::new();
+    for line in std::fs::read_to_string(&log).expect("strace wrote it").lines() {
+        if let Some((name, _)) = line.split_once('(').filter(|(name, _)| !name.contains([' ', '+', '-'])) {
+            let count = counts.entry(name.to_owned()).or_default();
+            *count += 1;
+            calls.push((name.to_owned(), *count));
+        }
+    }
+    assert!(calls.len() > 100, "{}", calls.len());
+    // The first call makes strace's own child this program.
+    calls.remove(0);
+    let stride = if std::env::var_os("RABBITC_FULL_SWEEP").is_some() { 1 } else { STRIDE };
+    let (mut killed, mut tried) = (0, 0);
+    let mut dead = BTreeSet::new();
+    for (index, (name, count)) in calls.iter().enumerate().skip(offset % stride).step_by(stride) {
+        let number = format!("{index}, {name}");
+        tried += 1;
+        let trace = format!("trace={name}");
+        let inject = format!("inject={name}:signal=KILL:when={count}");
+        let ran =
+            finish(traced(host, &["-e", &trace, "-e", &inject], flags).spawn().expect("strace runs"), None);
+        killed += usize::from(ran.code() == 137);
+        let here = host.containers();
+        dead.extend(here.into_iter().filter(|id| id.len() == 12));
+        // The next command works, at once, and with an address of its own.
+        let mut arguments = flags.to_vec();
+        arguments.push("--cmd=/bin/true");
+        let next = host.run(&arguments);
+        assert_eq!(
+            (next.code(), next.stderr.contains("error")),
+            (0, false),
+            "after a kill at call {number}: {next:?}"
+        );
+        let left = host.containers();
+        assert!(left.is_empty(), "after a kill at call {number}, this is still recorded: {left:?}");
+        for id in &dead {
+            let groups = Host::groups_of(id);
+            assert!(groups.is_empty(), "after a kill at call {number}: {groups:?}");
+        }
+        dead.clear();
+    }
+    // Some calls do not come each time: a wait more, a try more.
+    assert!(killed * 10 > tried * 7, "killed {killed} times of {tried}");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn next_command_works_after_a_kill_at_any_call() {
+    let Some(host) = Host::new() else { return };
+    if !has_program("strace") {
+        return;
+    }
+    kill_at_every_call(&host, &[&host.rootfs_flag(), "--memory=64m"], 3);
+}
+
+#[test]
+fn next_command_works_after_a_kill_at_any_call_on_an_overlay_without_network() {
+    let Some(host) = Host::new() else { return };
+    if !has_program("strace") {
+        return;
+    }
+    kill_at_every_call(&host, &[&host.rootfs_flag(), "--overlay", "--network=none"], 8);
+}
+
+#[test]
+fn container_dies_with_its_killed_rabbitc() {
+    let Some(host) = Host::new() else { return };
+    let mut container = host.background(
+        &[],
+        "up",
+        "trap '' TERM HUP INT; (trap '' TERM HUP; sleep 1000) & while :; do sleep 1; done",
+    );
+    let [id] = host.containers().try_into().expect("one container");
+    container.signal("KILL");
+    assert_eq!(container.finish().code(), 137);
+    eventually("all its processes are gone", || host.processes().is_empty());
+    // Before any other command: nothing runs. After it: nothing is there.
+    let next = host.inside(&[], "ip -o -4 addr show dev eth0");
+    assert_eq!(next.code(), 0, "{next:?}");
+    assert!(Host::groups_of(&id).is_empty());
+    host.assert_nothing_left();
+}
+
+#[test]
+fn killed_neighbour_is_swept_while_others_go_on() {
+    let Some(host) = Host::new() else { return };
+    let staying = host.background(&[], "staying", "read end; ip -o -4 addr show dev eth0; cat /etc/hostname");
+    let mut dying = host.background(&[], "dying", "sleep 1000");
+    dying.signal("KILL");
+    dying.finish();
+    assert_eq!(host.inside(&[], "true").code(), 0);
+    assert_eq!(host.containers().len(), 1, "the one that lives");
+    assert!(host.rootfs().join("proc").exists(), "its mount points are in use");
+    let ran = staying.release();
+    assert!(ran.text().contains("172.19.0.2") && ran.stdout.contains("rabbitc"), "{ran:?}");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn ten_killed_at_once_leave_nothing_after_the_next_command() {
+    let Some(host) = Host::new() else { return };
+    let mut children: Vec<_> = (0..10)
+        .map(|_| {
+            let mut command = host.script(&[], "sleep 1000");
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            command.spawn().expect("nsenter runs")
+        })
+        .collect();
+    // Wherever each of them is by then.
+    eventually("some of them run", || host.containers().len() > 4);
+    for child in &mut children {
+        child.kill().expect("it runs");
+        child.wait().expect("it can be waited for");
+    }
+    let next = host.inside(&[], "true");
+    assert_eq!((next.code(), next.stderr.as_str()), (0, ""), "{next:?}");
+    host.assert_nothing_left();
+}

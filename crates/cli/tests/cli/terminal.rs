@@ -1,0 +1,143 @@
+//! A person at a terminal: job control, Ctrl-C, window sizes.
+
+use std::io::{Read, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use crate::support::{Host, eventually, has_program};
+
+/// `script` gives the command a terminal, and this is who sits at it.
+struct Person {
+    child: Child,
+    keyboard: Option<ChildStdin>,
+    screen: Arc<Mutex<String>>,
+}
+
+impl Person {
+    /// Types a command at a terminal of 33 rows and 111 columns, whose device is written to `terminal` on the host.
+    fn new(host: &Host, arguments: &str) -> Option<Person> {
+        if !has_program("script") {
+            return None;
+        }
+        let line = format!(
+            "stty rows 33 cols 111; tty > {0}/terminal; {1} --state-dir={0}/state --rootfs={0}/rootfs {arguments}; \
+             echo \"ended with $?\"; stty -a | grep -o -e '-*icanon'",
+            host.directory().display(),
+            crate::support::binary().display()
+        );
+        let mut command: Command = host.command("script");
+        command.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env("SHELL", "/bin/sh");
+        let mut child = command.stdin(Stdio::piped()).spawn().expect("script runs");
+        let screen = Arc::new(Mutex::new(String::new()));
+        let seen = Arc::clone(&screen);
+        let mut output = child.stdout.take().expect("it is piped");
+        std::thread::spawn(move || {
+            let mut bytes = [0u8; 4096];
+            while let Ok(count @ 1..) = output.read(&mut bytes) {
+                seen.lock().expect("nobody panics").push_str(&String::from_utf8_lossy(&bytes[..count]));
+            }
+        });
+        let keyboard = child.stdin.take();
+        Some(Person { child, keyboard, screen })
+    }
+
+    fn types(&mut self, keys: &str) {
+        let keyboard = self.keyboard.as_mut().expect("it is there till the end");
+        keyboard.write_all(keys.as_bytes()).expect("script reads");
+    }
+
+    fn sees(&self, text: &str) {
+        let screen = || self.screen.lock().expect("nobody panics").clone();
+        let end = std::time::Instant::now() + crate::support::PATIENCE;
+        while !screen().contains(text) {
+            assert!(std::time::Instant::now() < end, "{text:?} never shows on:\n{}", screen());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        // Hanging up ends whatever runs there.
+        drop(self.keyboard.take());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn terminal_has_job_control_and_the_callers_size() {
+    let Some(host) = Host::new() else { return };
+    let Some(mut person) = Person::new(&host, "") else { return };
+    person.types("echo size=$(stty size) tty=$(tty)\n");
+    person.sees("size=33 111 tty=/dev/pts/0");
+    person.types("echo term=$TERM\n");
+    person.sees("term=xterm");
+    // Ctrl-C ends the program in the foreground and not the shell.
+    person.types("echo wait-one; sleep 1000\n");
+    person.sees("\nwait-one");
+    until_foreground_is(&host, "sleep");
+    person.types("\x03");
+    person.types("echo code=$?=\n");
+    person.sees("code=130=");
+    // Ctrl-Z stops it, and the shell goes on.
+    person.types("echo wait-two; sleep 1001\n");
+    person.sees("\nwait-two");
+    until_foreground_is(&host, "sleep");
+    person.types("\x1a");
+    person.sees("Stopped");
+    person.types("jobs; kill %1; fg; echo after=$?=\n");
+    person.sees("after=143=");
+    person.types("exit 5\n");
+    person.sees("ended with 5");
+    // The caller's terminal is as it was: lines, not raw keys.
+    person.sees("\nicanon");
+    host.assert_nothing_left();
+}
+
+/// Waits for a program of the container to run, so that a key is meant for it.
+fn until_foreground_is(host: &Host, name: &str) {
+    eventually("the program runs", || {
+        host.processes().iter().any(|process| process.contains(&format!("`{name} ")))
+    });
+}
+
+#[test]
+fn container_follows_the_window_as_it_changes() {
+    let Some(host) = Host::new() else { return };
+    let Some(mut person) = Person::new(&host, "") else { return };
+    person.types("echo size=$(stty size)\n");
+    person.sees("size=33 111");
+    let terminal = std::fs::read_to_string(host.directory().join("terminal")).expect("written by then");
+    let resized = Command::new("stty").args(["-F", terminal.trim(), "rows", "50", "cols", "132"]).status();
+    assert!(resized.expect("stty runs").success());
+    let mut tries = 0;
+    eventually("the container has the new size", || {
+        tries += 1;
+        person.types(&format!("echo try{tries}=$(stty size)=\n"));
+        person.sees(&format!("\ntry{tries}="));
+        person.screen.lock().expect("nobody panics").contains("=50 132=")
+    });
+    person.types("exit\n");
+    person.sees("ended with 0");
+}
+
+#[test]
+fn colours_are_for_terminals_alone() {
+    let Some(host) = Host::new() else { return };
+    let Some(person) = Person::new(&host, "--cmd=/bin/missing") else { return };
+    person.sees("ended with 127");
+    person.sees("\x1b[1;31merror:\x1b[0m");
+    let ran = host.run(&[&host.rootfs_flag(), "--cmd=/bin/missing"]);
+    assert!(!ran.stderr.contains('\x1b'), "{ran:?}");
+}
+
+#[test]
+fn terminal_that_hangs_up_ends_the_container() {
+    let Some(host) = Host::new() else { return };
+    let Some(mut person) = Person::new(&host, "") else { return };
+    person.types("echo here; sleep 1000\n");
+    person.sees("\nhere");
+    drop(person);
+    host.assert_nothing_left();
+}
