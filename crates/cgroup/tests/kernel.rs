@@ -468,8 +468,11 @@ fn device_rules_can_be_changed_on_a_group_in_use() {
     for (resources, expected) in [(null_and_zero(), "null\nzero\n"), (only_null(), "null\n")] {
         group.apply(&resources).expect("the device rules");
         assert_eq!(run_in(&group, TRY_DEVICES).1, expected);
-        // From the second time on with a child group, as a container may make.
-        let _ = Cgroup::create(&layout, &inner).expect("a child group");
+        // From the second time on with a child group, as a container may make; on v2 it would hand the controllers
+        // down, and the group could then hold no process itself.
+        if layout.version() != Version::V2 {
+            let _ = Cgroup::create(&layout, &inner).expect("a child group");
+        }
         group.apply(&null_and_zero()).expect("the device rules");
         assert_eq!(run_in(&group, TRY_DEVICES).1, "null\nzero\n");
     }

@@ -178,6 +178,7 @@ fn plan(spec: &Spec, options: &ExecOptions, pid: i32, cgroup_path: &str) -> Resu
         InitAction::FindProgram { candidates: program.candidates.clone() },
         "process.args[0]",
     ));
+    steps.push(always(InitAction::CloseDescriptors { keep: options.kept_descriptors }));
     process::plan_limits(process, &mut steps)?;
     steps.push(always(InitAction::Wait(Barrier::Ready)));
     let mut warnings = Vec::new();
@@ -186,7 +187,7 @@ fn plan(spec: &Spec, options: &ExecOptions, pid: i32, cgroup_path: &str) -> Resu
         None => None,
     };
     let rights = process::plan_rights(process, true, &mut warnings);
-    steps.extend(process::plan_end(process, filter, None, false, options.kept_descriptors, rights, program));
+    steps.extend(process::plan_end(process, filter, None, false, rights, program));
     Ok(steps)
 }
 

@@ -39,7 +39,7 @@ pub fn protect(
         let _ = rustix::thread::set_name(name);
         return Ok(());
     }
-    let protected = read_only_mount().or_else(|_| sealed_copy(file)).map_err(system)?;
+    let protected = read_only_mount(SELF).or_else(|_| sealed_copy(file)).map_err(system)?;
     let strings = |texts: Vec<Vec<u8>>| -> Result<CStringArray> {
         let texts: std::result::Result<Vec<CString>, _> = texts.into_iter().map(CString::new).collect();
         texts.map(CStringArray::new).map_err(|error| system(error.into()))
@@ -63,9 +63,9 @@ fn is_protected(file: &OwnedFd) -> bool {
 }
 
 /// A mount of the file alone, read-only, attached nowhere: it lives as long as somebody runs from it.
-fn read_only_mount() -> std::io::Result<OwnedFd> {
+fn read_only_mount(path: &CStr) -> std::io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = open_tree(CWD, SELF, flags)?;
+    let tree = open_tree(CWD, path, flags)?;
     let change = Attributes { set: attribute::RDONLY, ..Attributes::default() };
     set_attributes(tree.as_fd(), change, Reach::Mount)?;
     Ok(tree)
@@ -100,15 +100,21 @@ mod tests {
 
     #[test]
     fn read_only_mount_counts_as_protected_and_refuses_writes_through_its_descriptor() {
-        let Ok(tree) = read_only_mount() else {
+        use std::os::fd::AsRawFd;
+        use std::os::unix::ffi::OsStrExt;
+        // Not the program itself, which answers ETXTBSY as long as it runs, whatever the mount says.
+        let path = std::env::temp_dir().join(format!("rabbitc-host-binary-{}", std::process::id()));
+        std::fs::write(&path, "x").expect("written");
+        let name = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+        let made = read_only_mount(&name);
+        std::fs::remove_file(&path).expect("removed");
+        let Ok(tree) = made else {
             println!("skipped: making a mount needs root");
             return;
         };
         assert!(is_protected(&tree));
-        use std::os::fd::AsRawFd;
-        let path = format!("/proc/self/fd/{}", tree.as_raw_fd());
-        let error = std::fs::OpenOptions::new().write(true).open(path).expect_err("refused");
-        // EROFS; ETXTBSY would only say that the file runs just now.
-        assert_eq!(error.raw_os_error(), Some(30));
+        let link = format!("/proc/self/fd/{}", tree.as_raw_fd());
+        let error = std::fs::OpenOptions::new().write(true).open(link).expect_err("refused");
+        assert_eq!(error.raw_os_error(), Some(30), "EROFS");
     }
 }

@@ -253,6 +253,8 @@ impl ContainerPlan {
             InitAction::FindProgram { candidates: program.candidates.clone() },
             "process.args[0]",
         ));
+        // Before the limit of open files may fall: without close_range it bounds the search for them.
+        plan.list.push(always(InitAction::CloseDescriptors { keep: options.kept_descriptors }));
         process::plan_limits(process, &mut plan.list)?;
         plan.special(&linux)?;
         if let Some(object) = &options.attachment {
@@ -276,7 +278,6 @@ impl ContainerPlan {
             filter,
             label,
             options.lifetime == Lifetime::Launcher,
-            options.kept_descriptors,
             rights,
             program,
         ));

@@ -256,7 +256,6 @@ pub(crate) fn plan_end(
     filter: Option<Step>,
     label: Option<CString>,
     dies_with_parent: bool,
-    kept_descriptors: u32,
     rights: Vec<Step>,
     program: Program,
 ) -> Vec<Step> {
@@ -272,7 +271,6 @@ pub(crate) fn plan_end(
     if let Some(label) = label {
         steps.push(init_step(InitAction::WriteLabel { label }, "process"));
     }
-    steps.push(always(InitAction::CloseDescriptors { keep: kept_descriptors }));
     steps.extend(late);
     let Program { candidates, arguments, environment } = program;
     steps.push(init_step(InitAction::Execute { candidates, arguments, environment }, "process.args"));
