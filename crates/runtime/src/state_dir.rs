@@ -100,15 +100,13 @@ impl StateRoot {
 
     /// Reserves `record.id`: its directory appears at once, complete and locked.
     pub fn reserve(&self, record: &Record) -> Result<StateDir> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&self.path)
             .map_err(|error| Error::at_path("make the state directory", &self.path, error))?;
         let id = ContainerId::parse(&record.id)?;
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let unfinished = self.path.join(format!("{UNFINISHED}{}-{number}", std::process::id()));
+        let unfinished = self.path.join(unfinished_name());
         let made = std::fs::DirBuilder::new().mode(0o700).create(&unfinished);
         made.map_err(|error| Error::at_path("make the state directory", &unfinished, error))?;
         let result = self.fill_and_publish(&unfinished, &id, record);
@@ -185,6 +183,12 @@ impl StateRoot {
             }
         }
     }
+}
+
+/// A name of this process for a directory that is no container's yet, or no longer.
+fn unfinished_name() -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    format!("{UNFINISHED}{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Whether the process that the name tells of may be about to lock it: it lives, and the directory is young.
@@ -289,7 +293,10 @@ impl StateDir {
 
     /// Removes the directory; the id is free at once.
     pub fn remove(self) -> Result<()> {
-        match std::fs::remove_dir_all(&self.path) {
+        // Killed half way, a directory without its record would hold the id for ever: under this name it is swept.
+        let gone = self.path.with_file_name(unfinished_name());
+        let gone = if std::fs::rename(&self.path, &gone).is_ok() { &gone } else { &self.path };
+        match std::fs::remove_dir_all(gone) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::at_path("remove the state directory", &self.path, error))
             }
