@@ -34,10 +34,14 @@ impl MountPoints {
             let mut builder = std::fs::DirBuilder::new();
             let made = builder.recursive(true).mode(0o700).create(&directory);
             made.map_err(|error| Error::at_path("make", &directory, error))?;
-            let lock = open(&directory.join("lock"))?;
+            let lock = match open(&directory.join("lock")) {
+                // The last one removed the directory just now.
+                Err(error) if error.errno == Some(Errno::NOENT.raw_os_error()) => continue,
+                other => other?,
+            };
             lock_file(&lock, FlockOperation::LockExclusive, &directory)?;
-            if !directory.join("lock").exists() {
-                // The last one removed the directory while we waited.
+            if !is_linked(&lock) {
+                // Or while we waited; there may be another one of that name by now, with another lock.
                 continue;
             }
             let users = open(&directory.join("users"))?;
@@ -121,8 +125,12 @@ pub(crate) fn sweep(roots: &Path) -> Result<()> {
     let Ok(entries) = std::fs::read_dir(roots) else { return Ok(()) };
     for entry in entries.flatten() {
         let directory = entry.path();
-        let Ok(lock) = File::open(directory.join("lock")) else { continue };
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        let Ok(lock) = File::open(directory.join("lock")) else {
+            // Whoever made it was killed before its lock; one who has not come to it yet makes it again.
+            let _ = std::fs::remove_dir(&directory);
+            continue;
+        };
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() && is_linked(&lock) {
             let removed = remove_if_last(&directory);
             unlock(lock);
             removed?;
@@ -189,6 +197,11 @@ fn open(path: &Path) -> Result<File> {
     let mut options = std::fs::OpenOptions::new();
     let opened = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
     opened.map_err(|error| Error::at_path("open", path, error))
+}
+
+/// Whether the file still has its name; one that was removed locks nobody out.
+fn is_linked(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.nlink() > 0)
 }
 
 /// Gives a lock up for every copy of the descriptor: a child that another thread has just forked holds one until it
