@@ -1,7 +1,6 @@
 //! Many starts at once, starts that fail at each step, and the same through the library: nothing is left.
 
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -209,10 +208,9 @@ fn init_killed_at_any_moment_is_an_error_that_leaves_nothing() {
 fn state_directory_of_another_boot_or_person_is_no_obstacle() {
     let Some(host) = Host::new() else { return };
     let state = host.state();
-    std::fs::create_dir_all(state.join("containers/,new-1-0")).expect("made");
-    std::fs::create_dir_all(state.join("containers/0123456789ab")).expect("made");
+    std::fs::create_dir_all(state.join("containers/,new-4194305-0")).expect("made");
     std::fs::create_dir_all(state.join("roots/1-2")).expect("made");
     std::fs::create_dir_all(state.join("network/rabbitc0/leases")).expect("made");
     assert_eq!(host.inside(&[], "ip -o -4 addr show dev eth0").code(), 0);
-    assert!(Path::new(&state).exists());
+    host.assert_nothing_left();
 }
