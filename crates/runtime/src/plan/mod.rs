@@ -1,12 +1,15 @@
 //! From config.json and the host to a [`ContainerPlan`]: an ordered list of steps that owns every byte the child
 //! needs. Planning opens and looks, and changes nothing.
 
+mod check;
 pub(crate) mod devices;
 pub(crate) mod limits;
 pub(crate) mod mounts;
 pub(crate) mod namespaces;
+mod options;
 pub(crate) mod process;
 pub mod seccomp;
+mod sysctl;
 
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
@@ -17,137 +20,14 @@ use sys::mount::attribute;
 pub use self::mounts::root_mount_points;
 use self::mounts::{MountContext, makes_namespace};
 use self::namespaces::NamespacePlan;
+pub use self::options::{Lifetime, NetworkProgram, OwnFile, PlanOptions, Preparation, RootSource, Start};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
 pub use crate::init::step::TargetKind;
 use crate::init::step::{
-    Action, Barrier, HookKind, HostAction, InitAction, OverlayRoot, Step, StepDescription, Sysctl, Target,
+    Action, Barrier, HookKind, HostAction, InitAction, OverlayRoot, Step, StepDescription, Target,
 };
 use crate::spec::{Hook, Linux, NamespaceKind, Process, Spec};
-
-/// Requests that init sends from within the container's network namespace.
-#[derive(Debug, Clone, Default)]
-pub struct NetworkProgram {
-    /// rtnetlink requests, one after the other, each asking for an acknowledgement.
-    pub messages: Vec<u8>,
-    /// How many there are.
-    pub count: usize,
-    /// What they do, in a few words.
-    pub description: String,
-    /// What each does, in order.
-    pub items: Vec<String>,
-}
-
-/// When the container's program begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Start {
-    /// As soon as the container is made (`run`).
-    #[default]
-    Immediately,
-    /// When somebody calls `start` (`create`).
-    AtGate,
-}
-
-/// Whether the container outlives whoever started it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Lifetime {
-    /// It lives on its own.
-    #[default]
-    Own,
-    /// It dies with the thread that launched it.
-    Launcher,
-}
-
-/// What stands at the container's root.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum RootSource {
-    /// The directory that config.json names, written to directly.
-    #[default]
-    Directory,
-    /// That directory below a throw-away overlay.
-    Overlay {
-        /// An existing empty directory of the caller's, used inside the container's mount namespace only.
-        scratch: PathBuf,
-        /// Mounts of the lower tree that get overlays of their own, as absolute paths of the host.
-        submounts: Vec<PathBuf>,
-    },
-}
-
-/// Something the caller does on the host before the clone, shown in the timeline with the rest.
-#[derive(Debug, Clone)]
-pub struct Preparation {
-    /// A verb phrase.
-    pub name: &'static str,
-    /// What it is done to.
-    pub object: String,
-    /// Why a container needs it.
-    pub why: &'static str,
-    /// The path into config.json that asked for it.
-    pub asked_by: Option<String>,
-}
-
-/// A file that is written for this container alone and bound into it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnFile {
-    /// Its name in the state directory.
-    pub name: &'static str,
-    /// Where it appears inside.
-    pub destination: &'static str,
-    /// What is in it.
-    pub content: String,
-}
-
-/// What config.json does not say.
-#[derive(Debug, Clone)]
-pub struct PlanOptions {
-    /// The container's name.
-    pub id: ContainerId,
-    /// Where relative paths of config.json begin.
-    pub bundle: PathBuf,
-    /// Where the state will be kept; shown only.
-    pub state_directory: PathBuf,
-    /// When the program begins.
-    pub start: Start,
-    /// How long it may live.
-    pub lifetime: Lifetime,
-    /// What stands at the root.
-    pub root: RootSource,
-    /// What the caller does before the clone, in this order.
-    pub preparations: Vec<Preparation>,
-    /// What the caller attaches while init mounts; shown.
-    pub attachment: Option<String>,
-    /// What init configures inside.
-    pub network: Option<NetworkProgram>,
-    /// Files of the container's own, such as /etc/hosts.
-    pub files: Vec<OwnFile>,
-    /// Whether the program gets a session keyring of its own.
-    pub new_keyring: bool,
-    /// How many descriptors from 3 on the program inherits.
-    pub kept_descriptors: u32,
-    /// The host name where config.json has none.
-    pub hostname_default: Option<String>,
-}
-
-impl PlanOptions {
-    /// The usual.
-    pub fn new(id: ContainerId, bundle: PathBuf, state_directory: PathBuf) -> PlanOptions {
-        PlanOptions {
-            id,
-            bundle,
-            state_directory,
-            start: Start::Immediately,
-            lifetime: Lifetime::Own,
-            root: RootSource::Directory,
-            preparations: Vec::new(),
-            attachment: None,
-            network: None,
-            files: Vec::new(),
-            new_keyring: true,
-            kept_descriptors: 0,
-            hostname_default: None,
-        }
-    }
-}
 
 /// Maps of users and groups into a new user namespace, as the kernel's files take them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -210,15 +90,15 @@ pub(crate) fn c_string(text: &str, field: &str) -> Result<CString> {
 impl ContainerPlan {
     /// Checks `spec` against this host and lays out every step. Nothing is changed.
     pub fn new(spec: &Spec, options: &PlanOptions) -> Result<ContainerPlan> {
-        check_version(&spec.oci_version)?;
+        check::version(&spec.oci_version)?;
         let mut warnings = Vec::new();
         let linux = spec.linux.clone().unwrap_or_default();
         let Some(process) = &spec.process else {
             return Err(Error::invalid("process", "is missing, so there is nothing to start".to_owned()));
         };
         let program = process::plan_program(process)?;
-        let rootfs = root_directory(spec, &options.bundle)?;
-        refuse_unsupported(&linux)?;
+        let rootfs = check::root_directory(spec, &options.bundle)?;
+        check::refuse_unsupported(&linux)?;
         let namespaces = namespaces::plan_namespaces(&linux.namespaces)?;
         if !makes_namespace(spec, NamespaceKind::Mount) {
             let hint = "list `{\"type\": \"mount\"}` in linux.namespaces";
@@ -226,7 +106,7 @@ impl ContainerPlan {
                 .with_hint(hint));
         }
         let user_namespace = namespaces.at_clone & flags::NEWUSER != 0;
-        let id_maps = id_maps(&linux, user_namespace)?;
+        let id_maps = check::id_maps(&linux, user_namespace)?;
         let cgroup = plan_cgroup(&linux, &options.id)?;
         let hooks = spec.hooks.clone().unwrap_or_default();
 
@@ -524,7 +404,7 @@ impl Steps {
         let Some(linux) = spec.linux.as_ref().filter(|linux| !linux.sysctl.is_empty()) else { return Ok(()) };
         let mut values = Vec::new();
         for (name, value) in &linux.sysctl {
-            values.push(sysctl(name, value, spec)?);
+            values.push(sysctl::sysctl(name, value, spec)?);
         }
         self.list.push(init_step(InitAction::Sysctls { values }, "linux.sysctl"));
         Ok(())
@@ -619,110 +499,6 @@ fn binds_dev(spec: &Spec) -> bool {
     })
 }
 
-fn check_version(version: &str) -> Result<()> {
-    let mut parts = version.split(['.', '-', '+']);
-    let number = |part: Option<&str>| part.and_then(|part| part.parse::<u32>().ok());
-    match (number(parts.next()), number(parts.next()), number(parts.next())) {
-        (Some(1), Some(_), Some(_)) => Ok(()),
-        (Some(_), Some(_), Some(_)) => {
-            Err(Error::invalid("ociVersion", format!("`{version}` is not a version 1 of the specification")))
-        }
-        _ => Err(Error::invalid(
-            "ociVersion",
-            format!("`{version}` is not a version such as `{}`", crate::spec::VERSION),
-        )),
-    }
-}
-
-fn root_directory(spec: &Spec, bundle: &Path) -> Result<PathBuf> {
-    let Some(root) = &spec.root else {
-        return Err(Error::invalid("root", "is missing".to_owned()));
-    };
-    if root.path.as_os_str().is_empty() {
-        return Err(Error::invalid("root.path", "is empty".to_owned()));
-    }
-    let path = bundle.join(&root.path);
-    let path = std::fs::canonicalize(&path)
-        .map_err(|error| Error::at_path("open the root file system", &path, error).from_field("root.path"))?;
-    let metadata = std::fs::metadata(&path)
-        .map_err(|error| Error::at_path("examine", &path, error).from_field("root.path"))?;
-    if !metadata.is_dir() {
-        let hint = "a root file system is a directory tree; unpack an archive or mount an image first";
-        return Err(
-            Error::invalid("root.path", format!("`{}` is not a directory", path.display())).with_hint(hint)
-        );
-    }
-    Ok(path)
-}
-
-/// What this runtime does not do yet is refused, never left out in silence.
-fn refuse_unsupported(linux: &Linux) -> Result<()> {
-    let refuse = |field: &str, present: bool| {
-        if present {
-            let error =
-                Error::new(crate::error::ErrorKind::Unsupported, field, "is not supported by this version");
-            Err(error.with_hint(format!("remove `{field}` from config.json")))
-        } else {
-            Ok(())
-        }
-    };
-    refuse("linux.intelRdt", linux.intel_rdt.is_some())?;
-    refuse("linux.memoryPolicy", linux.memory_policy.is_some())?;
-    refuse("linux.netDevices", !linux.net_devices.is_empty())?;
-    refuse(
-        "linux.mountLabel",
-        linux
-            .mount_label
-            .as_deref()
-            .is_some_and(|label| !label.is_empty() && Path::new("/sys/fs/selinux/enforce").exists()),
-    )?;
-    let notify = linux.seccomp.as_ref().is_some_and(|profile| profile.listener_path.is_some());
-    refuse("linux.seccomp.listenerPath", notify)?;
-    let time = linux
-        .namespaces
-        .iter()
-        .any(|namespace| namespace.kind == NamespaceKind::Time && namespace.path.is_none());
-    if !linux.time_offsets.is_empty() && !time {
-        return Err(Error::invalid("linux.timeOffsets", "needs a new time namespace".to_owned()));
-    }
-    Ok(())
-}
-
-fn id_maps(linux: &Linux, user_namespace: bool) -> Result<Option<IdMaps>> {
-    if !user_namespace {
-        if linux.uid_mappings.is_empty() && linux.gid_mappings.is_empty() {
-            return Ok(None);
-        }
-        let joined = linux.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::User);
-        return if joined {
-            Ok(None)
-        } else {
-            Err(Error::invalid("linux.uidMappings", "needs a new user namespace".to_owned()))
-        };
-    }
-    let text = |maps: &[crate::spec::IdMapping], field: &str| -> Result<String> {
-        if maps.is_empty() {
-            return Err(Error::invalid(field, "is empty, and a user namespace is asked for".to_owned()));
-        }
-        let mut text = String::new();
-        for (index, map) in maps.iter().enumerate() {
-            let fits = |first: u32| first.checked_add(map.size).is_some();
-            if map.size == 0 || !fits(map.container_id) || !fits(map.host_id) {
-                return Err(Error::invalid(
-                    format!("{field}[{index}].size"),
-                    format!("{} does not fit", map.size),
-                ));
-            }
-            text.push_str(&format!("{} {} {}\n", map.container_id, map.host_id, map.size));
-        }
-        Ok(text)
-    };
-    Ok(Some(IdMaps {
-        uid: text(&linux.uid_mappings, "linux.uidMappings")?,
-        gid: text(&linux.gid_mappings, "linux.gidMappings")?,
-    }))
-}
-
 fn plan_cgroup(linux: &Linux, id: &ContainerId) -> Result<Option<CgroupPlan>> {
     let layout = match cgroup::Layout::detect() {
         Ok(layout) => layout,
@@ -739,80 +515,6 @@ fn plan_cgroup(linux: &Linux, id: &ContainerId) -> Result<Option<CgroupPlan>> {
     };
     let resources = limits::plan_limits(&linux.resources.clone().unwrap_or_default())?;
     Ok(Some(CgroupPlan { layout, path, resources }))
-}
-
-/// Only parameters that belong to a namespace of the container's own may be set.
-fn sysctl(name: &str, value: &str, spec: &Spec) -> Result<Sysctl> {
-    let field = format!("linux.sysctl[{name}]");
-    // Both forms of sysctl(8): the first separator decides, and the other then stands for a dot in a name.
-    let slashes = name.find(['.', '/']).is_some_and(|at| name.as_bytes()[at] == b'/');
-    let path: String = if slashes {
-        name.to_owned()
-    } else {
-        name.chars()
-            .map(|character| match character {
-                '.' => '/',
-                '/' => '.',
-                other => other,
-            })
-            .collect()
-    };
-    let legal =
-        !path.starts_with('/') && path.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
-    if !legal || value.contains('\0') {
-        return Err(Error::invalid(field, "is not the name of a kernel parameter".to_owned()));
-    }
-    let kind = if path.starts_with("net/") {
-        NamespaceKind::Network
-    } else if path.starts_with("fs/mqueue/")
-        || [
-            "kernel/msgmax",
-            "kernel/msgmnb",
-            "kernel/msgmni",
-            "kernel/sem",
-            "kernel/shmall",
-            "kernel/shmmax",
-            "kernel/shmmni",
-            "kernel/shm_rmid_forced",
-            "kernel/msg_next_id",
-            "kernel/sem_next_id",
-            "kernel/shm_next_id",
-        ]
-        .contains(&path.as_str())
-    {
-        NamespaceKind::Ipc
-    } else if path == "kernel/domainname" || path == "kernel/hostname" {
-        NamespaceKind::Uts
-    } else if path.starts_with("user/") {
-        NamespaceKind::User
-    } else {
-        return Err(Error::invalid(field, "is not namespaced: it would change the host".to_owned()));
-    };
-    if path == "kernel/hostname" {
-        return Err(Error::invalid(field, "is set by `hostname`".to_owned()));
-    }
-    let own = spec.linux.iter().flat_map(|linux| &linux.namespaces).any(|namespace| {
-        let host = namespace.path.as_deref().is_some_and(is_own_namespace);
-        namespace.kind == kind && !host
-    });
-    if !own {
-        return Err(Error::invalid(
-            field,
-            format!("needs a {kind:?} namespace of the container's own").to_lowercase(),
-        ));
-    }
-    Ok(Sysctl { name: name.to_owned(), path: c_string(&path, &field)?, value: value.as_bytes().to_vec() })
-}
-
-/// Whether a namespace file is one that this process is in.
-fn is_own_namespace(path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let Ok(found) = std::fs::metadata(path) else { return false };
-    let own =
-        |name: &str| std::fs::metadata(format!("/proc/self/ns/{name}")).map(|own| (own.dev(), own.ino()));
-    ["net", "ipc", "uts", "user", "mnt", "pid"]
-        .iter()
-        .any(|name| own(name).is_ok_and(|own| own == (found.dev(), found.ino())))
 }
 
 pub(crate) fn seccomp_step(linux: &Linux, warnings: &mut Vec<String>) -> Result<Option<Step>> {

@@ -1,0 +1,111 @@
+//! Checks of config.json as a whole, before anything is planned: what is wrong, and what this version can't do.
+
+use std::path::{Path, PathBuf};
+
+use super::IdMaps;
+use crate::error::{Error, Result};
+use crate::spec::{Linux, NamespaceKind, Spec};
+
+pub(super) fn version(version: &str) -> Result<()> {
+    let mut parts = version.split(['.', '-', '+']);
+    let number = |part: Option<&str>| part.and_then(|part| part.parse::<u32>().ok());
+    match (number(parts.next()), number(parts.next()), number(parts.next())) {
+        (Some(1), Some(_), Some(_)) => Ok(()),
+        (Some(_), Some(_), Some(_)) => {
+            Err(Error::invalid("ociVersion", format!("`{version}` is not a version 1 of the specification")))
+        }
+        _ => Err(Error::invalid(
+            "ociVersion",
+            format!("`{version}` is not a version such as `{}`", crate::spec::VERSION),
+        )),
+    }
+}
+
+pub(super) fn root_directory(spec: &Spec, bundle: &Path) -> Result<PathBuf> {
+    let Some(root) = &spec.root else {
+        return Err(Error::invalid("root", "is missing".to_owned()));
+    };
+    if root.path.as_os_str().is_empty() {
+        return Err(Error::invalid("root.path", "is empty".to_owned()));
+    }
+    let path = bundle.join(&root.path);
+    let path = std::fs::canonicalize(&path)
+        .map_err(|error| Error::at_path("open the root file system", &path, error).from_field("root.path"))?;
+    let metadata = std::fs::metadata(&path)
+        .map_err(|error| Error::at_path("examine", &path, error).from_field("root.path"))?;
+    if !metadata.is_dir() {
+        let hint = "a root file system is a directory tree; unpack an archive or mount an image first";
+        return Err(
+            Error::invalid("root.path", format!("`{}` is not a directory", path.display())).with_hint(hint)
+        );
+    }
+    Ok(path)
+}
+
+/// What this runtime does not do yet is refused, never left out in silence.
+pub(super) fn refuse_unsupported(linux: &Linux) -> Result<()> {
+    let refuse = |field: &str, present: bool| {
+        if present {
+            let error =
+                Error::new(crate::error::ErrorKind::Unsupported, field, "is not supported by this version");
+            Err(error.with_hint(format!("remove `{field}` from config.json")))
+        } else {
+            Ok(())
+        }
+    };
+    refuse("linux.intelRdt", linux.intel_rdt.is_some())?;
+    refuse("linux.memoryPolicy", linux.memory_policy.is_some())?;
+    refuse("linux.netDevices", !linux.net_devices.is_empty())?;
+    refuse(
+        "linux.mountLabel",
+        linux
+            .mount_label
+            .as_deref()
+            .is_some_and(|label| !label.is_empty() && Path::new("/sys/fs/selinux/enforce").exists()),
+    )?;
+    let notify = linux.seccomp.as_ref().is_some_and(|profile| profile.listener_path.is_some());
+    refuse("linux.seccomp.listenerPath", notify)?;
+    let time = linux
+        .namespaces
+        .iter()
+        .any(|namespace| namespace.kind == NamespaceKind::Time && namespace.path.is_none());
+    if !linux.time_offsets.is_empty() && !time {
+        return Err(Error::invalid("linux.timeOffsets", "needs a new time namespace".to_owned()));
+    }
+    Ok(())
+}
+
+pub(super) fn id_maps(linux: &Linux, user_namespace: bool) -> Result<Option<IdMaps>> {
+    if !user_namespace {
+        if linux.uid_mappings.is_empty() && linux.gid_mappings.is_empty() {
+            return Ok(None);
+        }
+        let joined = linux.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::User);
+        return if joined {
+            Ok(None)
+        } else {
+            Err(Error::invalid("linux.uidMappings", "needs a new user namespace".to_owned()))
+        };
+    }
+    let text = |maps: &[crate::spec::IdMapping], field: &str| -> Result<String> {
+        if maps.is_empty() {
+            return Err(Error::invalid(field, "is empty, and a user namespace is asked for".to_owned()));
+        }
+        let mut text = String::new();
+        for (index, map) in maps.iter().enumerate() {
+            let fits = |first: u32| first.checked_add(map.size).is_some();
+            if map.size == 0 || !fits(map.container_id) || !fits(map.host_id) {
+                return Err(Error::invalid(
+                    format!("{field}[{index}].size"),
+                    format!("{} does not fit", map.size),
+                ));
+            }
+            text.push_str(&format!("{} {} {}\n", map.container_id, map.host_id, map.size));
+        }
+        Ok(text)
+    };
+    Ok(Some(IdMaps {
+        uid: text(&linux.uid_mappings, "linux.uidMappings")?,
+        gid: text(&linux.gid_mappings, "linux.gidMappings")?,
+    }))
+}

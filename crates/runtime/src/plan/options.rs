@@ -1,0 +1,129 @@
+//! What a container's plan needs to know beside config.json.
+
+use std::path::PathBuf;
+
+use crate::id::ContainerId;
+
+/// Requests that init sends from within the container's network namespace.
+#[derive(Debug, Clone, Default)]
+pub struct NetworkProgram {
+    /// rtnetlink requests, one after the other, each asking for an acknowledgement.
+    pub messages: Vec<u8>,
+    /// How many there are.
+    pub count: usize,
+    /// What they do, in a few words.
+    pub description: String,
+    /// What each does, in order.
+    pub items: Vec<String>,
+}
+
+/// When the container's program begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// As soon as the container is made (`run`).
+    #[default]
+    Immediately,
+    /// When somebody calls `start` (`create`).
+    AtGate,
+}
+
+/// Whether the container outlives whoever started it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lifetime {
+    /// It lives on its own.
+    #[default]
+    Own,
+    /// It dies with the thread that launched it.
+    Launcher,
+}
+
+/// What stands at the container's root.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum RootSource {
+    /// The directory that config.json names, written to directly.
+    #[default]
+    Directory,
+    /// That directory below a throw-away overlay.
+    Overlay {
+        /// An existing empty directory of the caller's, used inside the container's mount namespace only.
+        scratch: PathBuf,
+        /// Mounts of the lower tree that get overlays of their own, as absolute paths of the host.
+        submounts: Vec<PathBuf>,
+    },
+}
+
+/// Something the caller does on the host before the clone, shown in the timeline with the rest.
+#[derive(Debug, Clone)]
+pub struct Preparation {
+    /// A verb phrase.
+    pub name: &'static str,
+    /// What it is done to.
+    pub object: String,
+    /// Why a container needs it.
+    pub why: &'static str,
+    /// The path into config.json that asked for it.
+    pub asked_by: Option<String>,
+}
+
+/// A file that is written for this container alone and bound into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnFile {
+    /// Its name in the state directory.
+    pub name: &'static str,
+    /// Where it appears inside.
+    pub destination: &'static str,
+    /// What is in it.
+    pub content: String,
+}
+
+/// What config.json does not say.
+#[derive(Debug, Clone)]
+pub struct PlanOptions {
+    /// The container's name.
+    pub id: ContainerId,
+    /// Where relative paths of config.json begin.
+    pub bundle: PathBuf,
+    /// Where the state will be kept; shown only.
+    pub state_directory: PathBuf,
+    /// When the program begins.
+    pub start: Start,
+    /// How long it may live.
+    pub lifetime: Lifetime,
+    /// What stands at the root.
+    pub root: RootSource,
+    /// What the caller does before the clone, in this order.
+    pub preparations: Vec<Preparation>,
+    /// What the caller attaches while init mounts; shown.
+    pub attachment: Option<String>,
+    /// What init configures inside.
+    pub network: Option<NetworkProgram>,
+    /// Files of the container's own, such as /etc/hosts.
+    pub files: Vec<OwnFile>,
+    /// Whether the program gets a session keyring of its own.
+    pub new_keyring: bool,
+    /// How many descriptors from 3 on the program inherits.
+    pub kept_descriptors: u32,
+    /// The host name where config.json has none.
+    pub hostname_default: Option<String>,
+}
+
+impl PlanOptions {
+    /// The usual.
+    pub fn new(id: ContainerId, bundle: PathBuf, state_directory: PathBuf) -> PlanOptions {
+        PlanOptions {
+            id,
+            bundle,
+            state_directory,
+            start: Start::Immediately,
+            lifetime: Lifetime::Own,
+            root: RootSource::Directory,
+            preparations: Vec::new(),
+            attachment: None,
+            network: None,
+            files: Vec::new(),
+            new_keyring: true,
+            kept_descriptors: 0,
+            hostname_default: None,
+        }
+    }
+}
