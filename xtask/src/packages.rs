@@ -41,6 +41,12 @@ pub const TEST: &[Package] = &[
     },
     Package { name: "procps", program: "sysctl", reason: "reads back kernel settings; ps for the host root" },
     Package { name: "util-linux", program: "unshare", reason: "private namespaces around a test" },
+    Package {
+        name: "strace",
+        program: "strace",
+        reason: "kills a command at one system call after the other",
+    },
+    Package { name: "bsdutils", program: "script", reason: "gives a command a terminal" },
 ];
 
 /// What `cargo xtask demo` needs.
