@@ -81,8 +81,15 @@ fn sealed_copy(file: OwnedFd) -> std::io::Result<OwnedFd> {
     copy.write_all(&content)?;
     let copy = OwnedFd::from(copy);
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(&copy, seals)?;
-    Ok(copy)
+    // EBUSY: somebody in the kernel still holds one of the pages just written; it lets go by itself.
+    let mut tries = 100;
+    loop {
+        match rustix::fs::fcntl_add_seals(&copy, seals) {
+            Err(rustix::io::Errno::BUSY) if tries > 0 => tries -= 1,
+            other => return Ok(other.map(|()| copy)?),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }
 
 #[cfg(test)]
