@@ -207,7 +207,8 @@ impl RunArguments {
     }
 
     pub(crate) fn paths(&self) -> EnginePaths {
-        EnginePaths::below(self.state_dir.clone())
+        // A process that tidies up later runs elsewhere.
+        EnginePaths::below(std::path::absolute(&self.state_dir).unwrap_or_else(|_| self.state_dir.clone()))
     }
 }
 

@@ -72,14 +72,14 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     let id = new_id();
     let (connection, wiring) = match (bridge, effects) {
         (Some(bridge), Effects::Allowed) => {
-            sweep(paths)?;
+            sweep(paths, &mut notices)?;
             let connection = Connection::lease(paths, bridge, options, id.as_str())?;
             let wiring = connection.wiring();
             (Some(connection), Some(wiring))
         }
         (Some(bridge), Effects::None) => (None, Some(network::planned_wiring(&bridge, options)?)),
         (None, Effects::Allowed) => {
-            sweep(paths)?;
+            sweep(paths, &mut notices)?;
             (None, None)
         }
         (None, Effects::None) => (None, None),
@@ -277,8 +277,15 @@ fn preparations(root: &RootOptions, path: &Path, connected: bool, options: &RunO
 }
 
 /// Removes what killed commands left: containers whose supervisor is gone, mount points and networks nobody uses.
-fn sweep(paths: &EnginePaths) -> Result<()> {
-    let swept = lifecycle::sweep(&StateRoot::new(paths.containers()), &mut |_| {})?;
+fn sweep(paths: &EnginePaths, notices: &mut Vec<Notice>) -> Result<()> {
+    let mut failed = |error: Error| {
+        // Somebody else's container is no reason to refuse this one.
+        notices.push(Notice {
+            what: format!("remains of a dead container: {error}"),
+            remedy: error.hint.clone(),
+        });
+    };
+    let swept = lifecycle::sweep(&StateRoot::new(paths.containers()), &mut |_| {}, &mut failed)?;
     mount_points::sweep(&paths.roots())?;
     if !swept.is_empty() {
         network::tidy(paths, Patience::None)?;
@@ -440,15 +447,18 @@ impl Running {
             let kills = table.oom_kills.filter(|kills| *kills > 0)?;
             Some(MemoryKill { kills, limit: table.limit, peak: table.peak })
         });
+        let mut gone = true;
         if let Some(group) = &container.cgroup {
             if let Err(error) = group.kill() {
                 remains.push(Error::from(error));
             }
             if let Err(error) = group.remove() {
+                gone = false;
                 remains.push(Error::from(error));
             }
         }
-        if let Err(error) = container.state.remove() {
+        // As long as the group is there, its record is what the next command finds it by.
+        if gone && let Err(error) = container.state.remove() {
             remains.push(error);
         }
         if let Some(Err(error)) = stake.map(|mut stake| stake.release()) {

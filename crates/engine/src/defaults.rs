@@ -25,7 +25,7 @@ const CAPABILITIES: [&str; 11] = [
 ];
 
 /// Parts of /proc and /sys that show or reach the host.
-const MASKED: [&str; 13] = [
+const MASKED: [&str; 14] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -36,6 +36,7 @@ const MASKED: [&str; 13] = [
     "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
+    "/sys/dev/block",
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
     "/sys/fs/selinux",

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         Ok(Start::Print(text)) => return render::print(&text),
         Err(error) => return render::fail(&args::Globals::default(), &error, 1),
     };
-    if matches!(verb.as_str(), "run" | "create" | "exec") {
+    if matches!(verb.as_str(), "run" | "create" | "start" | "exec") {
         // These have a process in a container that is this program until it executes the container's.
         let protected =
             runtime::host_binary::protect(c"rabbitc-runtime", std::env::args_os(), std::env::vars_os());

@@ -51,8 +51,14 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: ExecOptions) -> Result<
         return Err(error.with_hint("only a running container can run more programs"));
     }
     let spec: Spec = crate::bundle::read_json(&lifecycle::config_path(&view.record))?;
+    let gone = || Error::new(ErrorKind::WrongStatus, format!("exec in `{id}`"), "container is stopped");
+    let first = lifecycle::init(&view.record).ok_or_else(gone)?;
     let steps =
         plan(&spec, &options, view.record.pid, view.record.cgroup_path.as_deref().unwrap_or_default())?;
+    // Its number was its own until here, and with it the namespaces that were opened.
+    if crate::hooks::ended_by(first.as_fd(), Some(std::time::Instant::now())) {
+        return Err(gone());
+    }
     let group = lifecycle::cgroup_of(&view.record);
     let system = |error: std::io::Error| Error::system(format!("exec in `{id}`"), error);
     let (ours, theirs) = sync::pair().map_err(system)?;
@@ -83,6 +89,7 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: ExecOptions) -> Result<
     drop(console_there);
     let mut guard = Started { pid: child.pid, pidfd: Some(child.pidfd) };
     let mut terminal = None;
+    let mut ready = false;
     loop {
         match sync::receive(ours.as_fd()).map_err(|error| system(error.into()))? {
             Some(Record::Reached { step }) => {
@@ -96,6 +103,7 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: ExecOptions) -> Result<
                         ));
                     }
                 };
+                ready |= barrier == Barrier::Ready;
                 if let (Barrier::Ready, Some(here)) = (barrier, &console_here) {
                     terminal = sync::receive_descriptor(here.as_fd()).map_err(system)?;
                 }
@@ -109,7 +117,11 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: ExecOptions) -> Result<
                 return Err(error.in_container(id.as_str()));
             }
             Some(Record::Go { .. }) => {}
-            None => break,
+            None if ready => break,
+            None => {
+                let reason = "it ended before its program began";
+                return Err(Error::new(ErrorKind::System, format!("exec in `{id}`"), reason));
+            }
         }
     }
     let pid = guard.pid;
@@ -165,6 +177,11 @@ fn plan(spec: &Spec, options: &ExecOptions, pid: i32, cgroup_path: &str) -> Resu
         // The parent of the one that forked: a session of its own again.
         steps.push(always(InitAction::NewSession));
     }
+    // The file is the opening process's own, so it is opened after the fork, in a procfs that is checked to be one.
+    let label = crate::plan::label_step(process)?.map(|(open, label)| {
+        steps.push(open);
+        label
+    });
     if own_users {
         steps.push(always(InitAction::BecomeNamespaceRoot));
     }
@@ -187,7 +204,7 @@ fn plan(spec: &Spec, options: &ExecOptions, pid: i32, cgroup_path: &str) -> Resu
         None => None,
     };
     let rights = process::plan_rights(process, true, &mut warnings);
-    steps.extend(process::plan_end(process, filter, None, false, rights, program));
+    steps.extend(process::plan_end(process, filter, label, false, rights, program));
     Ok(steps)
 }
 

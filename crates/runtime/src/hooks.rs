@@ -103,14 +103,16 @@ struct HookProcess {
 
 impl Drop for HookProcess {
     fn drop(&mut self) {
+        if self.done {
+            // It was reaped: its number may be another group's by now.
+            return;
+        }
         if let Some(group) = Pid::from_raw(self.pid) {
             // Best effort: an empty group has nobody left to kill.
             let _ = kill_process_group(group, Signal::KILL);
         }
-        if !self.done {
-            let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
-            let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
-        }
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
     }
 }
 

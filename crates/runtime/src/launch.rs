@@ -240,12 +240,10 @@ impl<'a> Launch<'a> {
                         use std::io::Write;
                         use std::os::unix::fs::OpenOptionsExt;
                         let mut options = std::fs::OpenOptions::new();
-                        options
-                            .write(true)
-                            .create_new(true)
-                            .mode(0o644)
-                            .open(&path)?
-                            .write_all(file.content.as_bytes())
+                        let mut target = options.write(true).create_new(true).mode(0o644).open(&path)?;
+                        // Whatever the caller's umask: other users of the container read it too.
+                        target.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+                        target.write_all(file.content.as_bytes())
                     };
                     write().map_err(|error| Error::at_path("write", &path, error))
                 })
@@ -286,7 +284,14 @@ impl<'a> Launch<'a> {
         self.step(
             |action| matches!(action, HostAction::CreateCgroup { .. }),
             |launch| {
-                launch.cgroup = Some(cgroup::Cgroup::create(&cgroup.layout, &cgroup.path)?);
+                let group = cgroup::Cgroup::create(&cgroup.layout, &cgroup.path)?;
+                if group.existed() && !group.processes_recursive()?.is_empty() {
+                    // Not ours to limit, and by no means to kill when the start fails.
+                    let operation = format!("create the cgroup `{}`", cgroup.path.as_str());
+                    let error = Error::new(ErrorKind::Invalid, operation, "it exists and has processes");
+                    return Err(error.with_hint("name a group of the container's own in linux.cgroupsPath"));
+                }
+                launch.cgroup = Some(group);
                 Ok(())
             },
         )?;
@@ -522,7 +527,14 @@ impl<'a> Launch<'a> {
             |action| matches!(action, HostAction::Commit),
             |launch| {
                 launch.record.pid = launch.pid();
-                launch.record.start_time = crate::lifecycle::start_time(launch.record.pid).unwrap_or(0);
+                launch.record.start_time =
+                    crate::lifecycle::start_time(launch.record.pid).ok_or_else(|| {
+                        Error::new(
+                            ErrorKind::System,
+                            "record the init process",
+                            "/proc does not tell its start time",
+                        )
+                    })?;
                 launch.record.caller = host.record();
                 let state = launch.state.as_mut().expect("the state directory was reserved first");
                 state.write(&launch.record)
@@ -627,15 +639,19 @@ impl<'a> Launch<'a> {
             let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
             reap(&child);
         }
+        let mut gone = true;
         if let Some(group) = self.cgroup.take() {
             if let Err(error) = group.kill() {
                 failures.push(error.into());
             }
             if let Err(error) = group.remove() {
+                gone = false;
                 failures.push(error.into());
             }
         }
+        // As long as the group is there, its record is what a later command finds it by.
         if let Some(state) = self.state.take()
+            && gone
             && let Err(error) = state.remove()
         {
             failures.push(error);

@@ -120,14 +120,15 @@ fn status(state: &StateDir, record: &Record) -> Status {
     if init(record).is_none() {
         return Status::Stopped;
     }
-    if state.has_gate() && gate_answers(state) {
-        return Status::Created;
+    // First of all, as a frozen init answers nobody.
+    if cgroup_of(record).is_some_and(|group| group.frozen()) {
+        return Status::Paused;
     }
-    if cgroup_of(record).is_some_and(|group| group.frozen()) { Status::Paused } else { Status::Running }
+    if state.has_gate() && gate_answers(state) { Status::Created } else { Status::Running }
 }
 
 /// The init process, if it is the one that was recorded and has not ended.
-fn init(record: &Record) -> Option<OwnedFd> {
+pub(crate) fn init(record: &Record) -> Option<OwnedFd> {
     let pidfd = pidfd_open(Pid::from_raw(record.pid)?, PidfdFlags::empty()).ok()?;
     // The number may be another process's by now; after the descriptor is open, the start time decides for it.
     let same = start_time(record.pid) == Some(record.start_time);
@@ -173,7 +174,13 @@ fn connect_gate(state: &StateDir) -> rustix::io::Result<OwnedFd> {
 
 /// Whether somebody waits behind the gate. Init takes a caller that goes away again for what it is.
 fn gate_answers(state: &StateDir) -> bool {
-    connect_gate(state).is_ok()
+    let look = || -> rustix::io::Result<()> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        rustix::net::connect(&socket, &SocketAddrUnix::new(state.gate_address())?)
+    };
+    // A full backlog is of callers that went away while init could not answer.
+    matches!(look(), Ok(()) | Err(rustix::io::Errno::AGAIN))
 }
 
 /// The state document of the specification (runtime.md, "State").
@@ -355,10 +362,7 @@ pub fn delete(root: &StateRoot, id: &ContainerId, force: Force) -> Result<()> {
     };
     let record = match state.read() {
         Ok(record) => record,
-        // The default path of its cgroup is the best guess where the record is gone.
-        Err(_) if force == Force::Yes => {
-            Record { id: id.to_string(), cgroup_path: Some(format!("rabbitc-{id}")), ..Record::default() }
-        }
+        Err(_) if force == Force::Yes => unreadable(id),
         Err(error) => return Err(error),
     };
     let status = status(&state, &record);
@@ -399,7 +403,11 @@ fn kill_all(record: &Record) {
 
 /// Finishes what died half way: containers that should have gone with their launcher, and starts that were never
 /// committed. Returns the ids of what it removed.
-pub fn sweep(root: &StateRoot, removed: &mut dyn FnMut(&Record)) -> Result<Vec<ContainerId>> {
+pub fn sweep(
+    root: &StateRoot,
+    removed: &mut dyn FnMut(&Record),
+    failed: &mut dyn FnMut(Error),
+) -> Result<Vec<ContainerId>> {
     let mut swept = Vec::new();
     root.sweep_unfinished();
     for id in root.list()? {
@@ -407,15 +415,23 @@ pub fn sweep(root: &StateRoot, removed: &mut dyn FnMut(&Record)) -> Result<Vec<C
         if !state.try_lock() {
             continue;
         }
-        let Ok(record) = state.read() else { continue };
+        // A record that can't be read tells nothing of a container that should live on.
+        let record = state.read().unwrap_or_else(|_| unreadable(&id));
         if record.dies_with_launcher || record.pid == 0 {
             // Whoever held the lock is gone, and so is its reason to be.
             removed(&record);
-            remove(state, &record)?;
-            swept.push(id);
+            match remove(state, &record) {
+                Ok(()) => swept.push(id),
+                Err(error) => failed(error),
+            }
         }
     }
     Ok(swept)
+}
+
+/// What is assumed of a container whose record is gone: the default path of its cgroup is the best guess.
+fn unreadable(id: &ContainerId) -> Record {
+    Record { id: id.to_string(), cgroup_path: Some(format!("rabbitc-{id}")), ..Record::default() }
 }
 
 /// Paths of config.json of a container's bundle.

@@ -147,6 +147,16 @@ impl StateRoot {
 
     /// Opens the directory of `id` and takes its lock if `lock` says so.
     pub fn open(&self, id: &ContainerId, lock: Lock) -> Result<StateDir> {
+        loop {
+            let directory = self.open_once(id, lock)?;
+            // Whoever held the lock may have removed it, and another container of this id may be there by now.
+            if lock == Lock::No || directory.is_current() {
+                return Ok(directory);
+            }
+        }
+    }
+
+    fn open_once(&self, id: &ContainerId, lock: Lock) -> Result<StateDir> {
         let path = self.directory(id);
         let descriptor = match open_directory(&path) {
             Err(error) if error.errno == Some(crate::error::libc_errno::ENOENT) => {
@@ -229,6 +239,14 @@ impl StateDir {
 
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
+    }
+
+    /// Whether what was opened is what the path leads to.
+    fn is_current(&self) -> bool {
+        match (rustix::fs::fstat(&self.descriptor), rustix::fs::stat(&self.path)) {
+            (Ok(opened), Ok(found)) => (opened.st_dev, opened.st_ino) == (found.st_dev, found.st_ino),
+            _ => false,
+        }
     }
 
     /// Takes the lock if nobody holds it.

@@ -130,7 +130,8 @@ fn clone3(flags: u64, cgroup: RawFd, pidfd: &mut RawFd) -> io::Result<i32> {
         pidfd: std::ptr::from_mut(pidfd) as u64,
         child_tid: 0,
         parent_tid: 0,
-        exit_signal: libc::SIGCHLD as u64,
+        // A sibling reports as its maker does; the kernel refuses a signal beside CLONE_PARENT.
+        exit_signal: if flags & self::flags::PARENT == 0 { libc::SIGCHLD as u64 } else { 0 },
         stack: 0,
         stack_size: 0,
         tls: 0,

@@ -80,6 +80,8 @@ pub(crate) fn run(steps: &[Step], context: &mut Context<'_>, trace: &Trace<'_>) 
     if let Some(begun) = trace.ends.get(steps.len()) {
         begun.store(sys::process::monotonic_nanoseconds(), Ordering::Relaxed);
     }
+    // Modes are as the plan says, whatever the caller's umask; the program's own is set by a step.
+    rustix::process::umask(rustix::fs::Mode::empty());
     run_from(0, steps, context, trace)
 }
 

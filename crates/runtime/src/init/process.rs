@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 
-use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal};
 use sys::exec::CStringArray;
@@ -80,8 +80,9 @@ pub(super) fn sysctls(context: &Context<'_>, values: &[Sysctl]) -> Outcome {
         return Err(Errno::NODEV).during(Call::Stat);
     }
     for (item, value) in values.iter().enumerate() {
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = rustix::fs::openat(&tree, value.path.as_c_str(), flags, Mode::empty())
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let inside = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+        let file = rustix::fs::openat2(&tree, value.path.as_c_str(), flags, Mode::empty(), inside)
             .during_item(Call::Open, item)?;
         rustix::io::write(&file, &value.value).during_item(Call::Write, item)?;
     }

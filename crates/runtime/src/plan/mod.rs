@@ -117,7 +117,10 @@ impl ContainerPlan {
         plan.file_systems(spec, options, &namespaces, cgroup.as_ref(), &rootfs, user_namespace)?;
         plan.hooks(HookKind::CreateContainer, hooks.create_container.iter());
         plan.identity(spec, options, &linux)?;
-        let label = plan.label(process)?;
+        let label = label_step(process)?.map(|(open, label)| {
+            plan.list.push(open);
+            label
+        });
         plan.list.push(always(InitAction::PivotRoot));
         if let Some(name) = &linux.rootfs_propagation {
             plan.root_propagation(name)?;
@@ -373,8 +376,9 @@ impl Steps {
             new_cgroup_namespace: namespaces.unshared & flags::NEWCGROUP != 0,
         };
         self.list.extend(mounts::plan_mounts(spec, &context)?);
+        let read_only = spec.root.as_ref().is_some_and(|root| root.readonly);
         for file in &options.files {
-            self.list.push(always(mounts::own_file(file, &options.state_directory)?));
+            self.list.push(always(mounts::own_file(file, &options.state_directory, read_only)?));
         }
         if !binds_dev(spec) {
             let devices = spec.linux.as_ref().map(|linux| linux.devices.as_slice()).unwrap_or_default();
@@ -433,33 +437,6 @@ impl Steps {
         Ok(())
     }
 
-    /// Opens the label's file while the host's procfs is in reach; the label itself is written just before exec.
-    fn label(&mut self, process: &Process) -> Result<Option<CString>> {
-        let apparmor = process.apparmor_profile.as_deref().filter(|profile| !profile.is_empty());
-        let selinux = process.selinux_label.as_deref().filter(|label| !label.is_empty());
-        let (path, text, field, enabled) = match (apparmor, selinux) {
-            (Some(profile), _) => (
-                c"/proc/self/attr/apparmor/exec",
-                format!("exec {profile}"),
-                "process.apparmorProfile",
-                Path::new("/sys/kernel/security/apparmor").exists(),
-            ),
-            (None, Some(label)) => (
-                c"/proc/self/attr/exec",
-                label.to_owned(),
-                "process.selinuxLabel",
-                Path::new("/sys/fs/selinux/enforce").exists(),
-            ),
-            (None, None) => return Ok(None),
-        };
-        if !enabled {
-            // As runc does: a label on a host without the module is not in force anywhere.
-            return Ok(None);
-        }
-        self.list.push(init_step(InitAction::OpenLabel { path: path.to_owned() }, field));
-        c_string(&text, field).map(Some)
-    }
-
     fn root_propagation(&mut self, name: &str) -> Result<()> {
         let Some(flags) = mounts::propagation_flags(name) else {
             return Err(Error::invalid("linux.rootfsPropagation", format!("`{name}` is not a propagation")));
@@ -515,6 +492,33 @@ fn plan_cgroup(linux: &Linux, id: &ContainerId) -> Result<Option<CgroupPlan>> {
     };
     let resources = limits::plan_limits(&linux.resources.clone().unwrap_or_default())?;
     Ok(Some(CgroupPlan { layout, path, resources }))
+}
+
+/// Opens the label's file while the host's procfs is in reach; the label itself is written just before exec.
+pub(crate) fn label_step(process: &Process) -> Result<Option<(Step, CString)>> {
+    let apparmor = process.apparmor_profile.as_deref().filter(|profile| !profile.is_empty());
+    let selinux = process.selinux_label.as_deref().filter(|label| !label.is_empty());
+    let (path, text, field, enabled) = match (apparmor, selinux) {
+        (Some(profile), _) => (
+            c"/proc/self/attr/apparmor/exec",
+            format!("exec {profile}"),
+            "process.apparmorProfile",
+            Path::new("/sys/kernel/security/apparmor").exists(),
+        ),
+        (None, Some(label)) => (
+            c"/proc/self/attr/exec",
+            label.to_owned(),
+            "process.selinuxLabel",
+            Path::new("/sys/fs/selinux/enforce").exists(),
+        ),
+        (None, None) => return Ok(None),
+    };
+    if !enabled {
+        // As runc does: a label on a host without the module is not in force anywhere.
+        return Ok(None);
+    }
+    let open = init_step(InitAction::OpenLabel { path: path.to_owned() }, field);
+    Ok(Some((open, c_string(&text, field)?)))
 }
 
 pub(crate) fn seccomp_step(linux: &Linux, warnings: &mut Vec<String>) -> Result<Option<Step>> {

@@ -355,12 +355,18 @@ fn v1_parameters(controllers: &str) -> Vec<(String, Option<String>)> {
 }
 
 /// Binds a file that the parent writes into the state directory.
-pub(crate) fn own_file(file: &crate::plan::OwnFile, state_directory: &Path) -> Result<InitAction> {
+pub(crate) fn own_file(
+    file: &crate::plan::OwnFile,
+    state_directory: &Path,
+    read_only: bool,
+) -> Result<InitAction> {
+    let closed = attribute::NOSUID | attribute::NODEV | attribute::NOEXEC;
+    let set = if read_only { closed | attribute::RDONLY } else { closed };
     let source = state_directory.join(file.name);
     Ok(InitAction::Bind(MountPlan {
         kind: Bind { source: c_string(&source.to_string_lossy(), file.destination)?, recursive: false },
         target: Target::parse(file.destination, TargetKind::File, file.destination)?,
-        attributes: sys::mount::Attributes::default(),
+        attributes: sys::mount::Attributes { set, ..Default::default() },
         recursive: sys::mount::Attributes::default(),
         propagation: 0,
     }))

@@ -184,9 +184,13 @@ pub(crate) fn plan_limits(process: &Process, steps: &mut Vec<Step>) -> Result<()
         steps
             .push(init_step(InitAction::CpuAffinity { cpus, text: list.clone() }, "process.execCPUAffinity"));
     }
-    if let Some(mask) = process.user.umask {
-        steps.push(init_step(InitAction::Umask { mask: mask & 0o7777 }, "process.user.umask"));
-    }
+    let mask = process.user.umask.unwrap_or(0o022) & 0o7777;
+    let action = InitAction::Umask { mask };
+    steps.push(if process.user.umask.is_some() {
+        init_step(action, "process.user.umask")
+    } else {
+        always(action)
+    });
     Ok(())
 }
 
