@@ -134,6 +134,10 @@ fn check(options: &RunOptions, effects: Effects) -> Result<()> {
         let error = Error::invalid("--memory", "is less than a process needs to start".to_owned());
         return Err(error.with_hint("give at least 512k; `64m` is a usual value"));
     }
+    if options.pids_limit.is_some_and(|limit| limit < -1) {
+        let error = Error::invalid("--pids-limit", "is negative".to_owned());
+        return Err(error.with_hint("-1 is no limit; otherwise give the most tasks there may be"));
+    }
     if effects == Effects::Allowed && !rustix::process::geteuid().is_root() {
         let error = Error::new(ErrorKind::Permission, "start a container", "this takes root");
         return Err(error.with_hint("run it with sudo"));

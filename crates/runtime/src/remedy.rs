@@ -213,6 +213,10 @@ fn explain_program(path: &CStr, candidates: usize, failure: Failure, rootfs: &Pa
             }
         },
         ENOENT => match interpreter(rootfs, &shown) {
+            Some(interpreter) if interpreter.ends_with('\r') => with(
+                format!("its interpreter `{}` does not exist", interpreter.escape_debug()),
+                "the script's lines end in carriage returns, as on Windows; convert it, for instance with `sed -i 's/\\r$//'`",
+            ),
             Some(interpreter) => with(
                 format!("its interpreter `{interpreter}` does not exist in the root file system"),
                 "install the interpreter there, or link the program statically",
@@ -268,7 +272,8 @@ fn interpreter(rootfs: &Path, path: &str) -> Option<String> {
     if let Some(line) = bytes.strip_prefix(b"#!") {
         let line = line.split(|byte| *byte == b'\n').next()?;
         let text = String::from_utf8_lossy(line);
-        return Some(text.split_ascii_whitespace().next()?.to_owned());
+        // Blanks end it, and nothing else does: a carriage return is part of the name.
+        return Some(text.split([' ', '\t']).find(|word| !word.is_empty())?.to_owned());
     }
     elf_interpreter(&bytes)
 }
