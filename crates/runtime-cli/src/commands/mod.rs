@@ -21,7 +21,7 @@ mod supervising;
 use lexopt::Parser;
 use runtime::{Error, ErrorKind};
 
-use crate::args::Globals;
+use crate::args::{self, Globals};
 use crate::render;
 
 /// Why a verb did not do what its name says.
@@ -119,4 +119,17 @@ pub(crate) fn overview() -> String {
 /// Refuses an option of runc's that this version lacks.
 fn unsupported(option: &str, hint: &str) -> Failure {
     Error::new(ErrorKind::Unsupported, option, "is not supported by this version").with_hint(hint).into()
+}
+
+/// The arguments of a verb that takes an id and nothing else.
+fn only_id(mut parser: Parser, verb: &str) -> std::result::Result<runtime::ContainerId, Failure> {
+    let mut id = None;
+    while let Some(argument) = parser.next().map_err(args::wrong)? {
+        match argument {
+            lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => return Err(Failure::Help),
+            lexopt::Arg::Value(value) => args::take_id(&mut id, value)?,
+            other => return Err(args::unexpected(other).into()),
+        }
+    }
+    Ok(args::need_id(id, verb)?)
 }

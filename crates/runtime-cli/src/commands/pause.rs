@@ -1,10 +1,10 @@
 //! `pause`: freezes all processes of a container.
 
-use lexopt::{Arg, Parser};
+use lexopt::Parser;
 use runtime::lifecycle;
 
-use super::{Failure, Outcome};
-use crate::args::{self, Globals};
+use super::{Outcome, only_id};
+use crate::args::Globals;
 
 pub(super) const USAGE: &str = "\
 Freeze all processes of a container.
@@ -12,15 +12,7 @@ Freeze all processes of a container.
 Usage: rabbitc-runtime pause ID
 ";
 
-pub(super) fn run(mut parser: Parser, globals: &Globals) -> Outcome {
-    let mut id = None;
-    while let Some(argument) = parser.next().map_err(args::wrong)? {
-        match argument {
-            Arg::Long("help") | Arg::Short('h') => return Err(Failure::Help),
-            Arg::Value(value) => args::take_id(&mut id, value)?,
-            other => return Err(args::unexpected(other).into()),
-        }
-    }
-    lifecycle::pause(&globals.state(), &args::need_id(id, "pause")?)?;
+pub(super) fn run(parser: Parser, globals: &Globals) -> Outcome {
+    lifecycle::pause(&globals.state(), &only_id(parser, "pause")?)?;
     Ok(0)
 }
