@@ -10,6 +10,8 @@ mod mount_points;
 mod network;
 mod options;
 mod paths;
+#[allow(dead_code)] // Until the first user of its ranges.
+mod subordinate_ids;
 
 pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepare};
 pub use error::{Error, Result};
