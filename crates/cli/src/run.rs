@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
                 tidy_later(&paths);
             }
             report(&finished);
-            match arguments.explain {
+            match arguments.look.explain {
                 Some(Format::Text) => explain::text(&timeline),
                 Some(Format::Json) => explain::json(&timeline),
                 None => {}

@@ -14,7 +14,7 @@ use runtime::state_dir::StateRoot;
 use runtime::{ContainerId, ErrorKind, StepDescription, lifecycle};
 use sys::signal::SignalDescriptor;
 
-use crate::defaults;
+use crate::config;
 use crate::error::{Error, Result};
 use crate::host_root;
 use crate::mount_points::{self, MountPoints};
@@ -62,7 +62,7 @@ enum Effects {
 }
 
 fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<Prepared> {
-    let bridge = match options.network {
+    let bridge = match options.network.mode {
         NetworkMode::Bridge => Some(network::check(options)?),
         NetworkMode::None | NetworkMode::Host => None,
     };
@@ -87,8 +87,8 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     let state_directory = StateRoot::new(paths.containers()).directory(&id);
     let files = own_files(options, wiring.as_ref().map(|wiring| wiring.address), &mut notices);
     // A group beside those of others: a parent of our own would have to be made and removed for most containers.
-    let spec = defaults::spec(options, &root, &format!("rabbitc-{id}"), &hidden(options, paths));
-    let points = match &options.root {
+    let spec = config::spec(options, &root, &format!("rabbitc-{id}"), &hidden(options, paths));
+    let points = match &options.files.root {
         RootOptions::Directory(_) => missing_points(&spec, &files),
         // An overlay takes them in its upper layer.
         RootOptions::Host | RootOptions::Overlay(_) => Vec::new(),
@@ -96,20 +96,20 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     let mut plan_options = PlanOptions::new(id, PathBuf::from("/"), state_directory);
     plan_options.lifetime = Lifetime::Launcher;
     plan_options.files = files;
-    plan_options.root = match &options.root {
+    plan_options.root = match &options.files.root {
         RootOptions::Directory(_) => RootSource::Directory,
         RootOptions::Overlay(_) => RootSource::Overlay { scratch: paths.scratch(), submounts: Vec::new() },
         RootOptions::Host => {
             RootSource::Overlay { scratch: paths.scratch(), submounts: host_root::submounts()? }
         }
     };
-    plan_options.preparations = preparations(&options.root, &root, wiring.is_some(), options);
+    plan_options.preparations = preparations(&options.files.root, &root, wiring.is_some(), options);
     match wiring {
         Some(wiring) => {
-            plan_options.attachment = Some(format!("`eth0` to `{}`", options.network_name));
+            plan_options.attachment = Some(format!("`eth0` to `{}`", options.network.name));
             plan_options.network = Some(wiring.program);
         }
-        None if options.network == NetworkMode::None => plan_options.network = Some(network::loopback()),
+        None if options.network.mode == NetworkMode::None => plan_options.network = Some(network::loopback()),
         None => {}
     }
     let plan = ContainerPlan::new(&spec, &plan_options)?;
@@ -118,26 +118,7 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
 }
 
 fn check(options: &RunOptions, effects: Effects) -> Result<()> {
-    if options.command.first().is_none_or(String::is_empty) {
-        let error = Error::invalid("--cmd", "is empty".to_owned());
-        return Err(error.with_hint("name a program, or leave it out to get `/bin/sh`"));
-    }
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
-    let name = &options.hostname;
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(legal) || name.starts_with(['-', '.']) {
-        let error = Error::invalid("--hostname", format!("`{}` is not a host name", name.escape_debug()));
-        return Err(
-            error.with_hint("up to 64 letters, digits, `-` and `.`, beginning with a letter or digit")
-        );
-    }
-    if options.memory.is_some_and(|bytes| bytes < 512 * 1024) {
-        let error = Error::invalid("--memory", "is less than a process needs to start".to_owned());
-        return Err(error.with_hint("give at least 512k; `64m` is a usual value"));
-    }
-    if options.pids_limit.is_some_and(|limit| limit < -1) {
-        let error = Error::invalid("--pids-limit", "is negative".to_owned());
-        return Err(error.with_hint("-1 is no limit; otherwise give the most tasks there may be"));
-    }
+    options.check()?;
     if effects == Effects::Allowed && !rustix::process::geteuid().is_root() {
         let error = Error::new(ErrorKind::Permission, "start a container", "this takes root");
         return Err(error.with_hint("run it with sudo"));
@@ -147,7 +128,7 @@ fn check(options: &RunOptions, effects: Effects) -> Result<()> {
 
 /// The root directory, absolute, and what is to be said of it.
 fn root(options: &RunOptions, notices: &mut Vec<Notice>) -> Result<PathBuf> {
-    let path = match &options.root {
+    let path = match &options.files.root {
         RootOptions::Host => {
             notices.push(Notice {
                 what: "this container runs on a throw-away copy of the host's root: all of the host's files, secrets \
@@ -172,7 +153,7 @@ fn root(options: &RunOptions, notices: &mut Vec<Notice>) -> Result<PathBuf> {
         let error = Error::invalid("--rootfs", format!("`{}` is not a directory", path.display()));
         return Err(error.with_hint("unpack an archive, or mount an image, and name the directory"));
     }
-    if found == Path::new("/") && matches!(options.root, RootOptions::Directory(_)) {
+    if found == Path::new("/") && matches!(options.files.root, RootOptions::Directory(_)) {
         let error =
             Error::invalid("--rootfs", "`/` is the host's own root, and would be written to".to_owned());
         return Err(error.with_hint("leave `--rootfs` out to run on a throw-away copy of it"));
@@ -191,7 +172,7 @@ fn new_id() -> ContainerId {
 
 /// Our own directories, where the container could see them.
 fn hidden(options: &RunOptions, paths: &EnginePaths) -> Vec<String> {
-    match options.root {
+    match options.files.root {
         RootOptions::Host => {
             let mut hidden = vec!["/var/lib/rabbitc".to_owned()];
             let base = paths.base();
@@ -211,11 +192,11 @@ fn own_files(
 ) -> Vec<OwnFile> {
     let mut hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
     match address {
-        Some(address) => hosts.push_str(&format!("{address}\t{}\n", options.hostname)),
-        None => hosts.push_str(&format!("127.0.1.1\t{}\n", options.hostname)),
+        Some(address) => hosts.push_str(&format!("{address}\t{}\n", options.namespaces.hostname)),
+        None => hosts.push_str(&format!("127.0.1.1\t{}\n", options.namespaces.hostname)),
     }
     let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let resolvers = match options.network {
+    let resolvers = match options.network.mode {
         NetworkMode::Host => host,
         NetworkMode::None => String::new(),
         NetworkMode::Bridge => {
@@ -235,7 +216,7 @@ fn own_files(
         OwnFile {
             name: "hostname",
             destination: "/etc/hostname",
-            content: format!("{}\n", options.hostname),
+            content: format!("{}\n", options.namespaces.hostname),
         },
         OwnFile { name: "resolv.conf", destination: "/etc/resolv.conf", content: resolvers },
     ]
@@ -272,7 +253,7 @@ fn preparations(root: &RootOptions, path: &Path, connected: bool, options: &RunO
     if connected {
         list.push(Preparation {
             name: NETWORK_PREPARATION,
-            object: format!("`{}`, {}", options.network_name, options.network_ip),
+            object: format!("`{}`, {}", options.network.name, options.network.ip),
             why: "a switch in the kernel to which all containers of the network are plugged",
             asked_by: Some("network".to_owned()),
         });

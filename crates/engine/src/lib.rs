@@ -2,8 +2,8 @@
 //!
 //! Nothing here prints, exits or reads the environment; what a person should know comes back as a value.
 
+mod config;
 mod container;
-mod defaults;
 mod error;
 mod host_root;
 mod mount_points;
@@ -16,7 +16,10 @@ mod subordinate_ids;
 pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepare};
 pub use error::{Error, Result};
 pub use network::tidy_networks;
-pub use options::{NetworkMode, RootOptions, RunOptions, TerminalMode, parse_cpus, parse_size};
+pub use options::{
+    FileOptions, LimitOptions, NamespaceOptions, NetworkMode, NetworkOptions, ProcessOptions, RootOptions,
+    RunOptions, SecurityOptions, TerminalMode, parse_cpus, parse_size,
+};
 pub use paths::EnginePaths;
 pub use runtime::host_binary;
 pub use runtime::launch::{LaunchOptions, StepTiming};

@@ -35,12 +35,12 @@ pub(crate) struct Obstacle {
 /// Checks names and addresses; nothing is touched.
 pub(crate) fn check(options: &RunOptions) -> Result<BridgeNetwork> {
     let checked = NetworkOptions {
-        name: options.network_name.clone(),
-        ipv4: options.network_ip.clone(),
+        name: options.network.name.clone(),
+        ipv4: options.network.ip.clone(),
         ipv6: Ipv6Choice::WhereTheHostHasIt,
     };
     let network = checked.check().map_err(from_network)?;
-    if let Some(address) = &options.container_ip {
+    if let Some(address) = &options.network.container_ip {
         network.ipv4().parse_container_address(address).map_err(from_network)?;
     }
     Ok(network)
@@ -73,7 +73,7 @@ fn program(plan: NamespaceConfiguration) -> NetworkProgram {
 
 /// What a start would configure; without a requested address, as if the first one were free.
 pub(crate) fn planned_wiring(network: &BridgeNetwork, options: &RunOptions) -> Result<Wiring> {
-    let address = match &options.container_ip {
+    let address = match &options.network.container_ip {
         Some(text) => network.ipv4().parse_container_address(text).map_err(from_network)?,
         None => std::net::Ipv4Addr::from(u32::from(network.ipv4().gateway()) + 1),
     };
@@ -88,7 +88,7 @@ impl Connection {
         options: &RunOptions,
         id: &str,
     ) -> Result<Connection> {
-        let request = match &options.container_ip {
+        let request = match &options.network.container_ip {
             Some(text) => {
                 AddressRequest::Exactly(network.ipv4().parse_container_address(text).map_err(from_network)?)
             }

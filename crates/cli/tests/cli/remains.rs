@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use engine::{EnginePaths, RootOptions, RunOptions};
+use engine::{EnginePaths, FileOptions, LimitOptions, ProcessOptions, RootOptions, RunOptions};
 
 use crate::support::{Host, finish, has_program};
 
@@ -51,8 +51,8 @@ fn enter(host: &Host) {
 
 fn options(host: &Host) -> RunOptions {
     RunOptions {
-        root: RootOptions::Directory(host.rootfs()),
-        command: vec!["/bin/true".to_owned()],
+        files: FileOptions { root: RootOptions::Directory(host.rootfs()), ..FileOptions::default() },
+        process: ProcessOptions { command: vec!["/bin/true".to_owned()], ..ProcessOptions::default() },
         ..RunOptions::default()
     }
 }
@@ -169,14 +169,16 @@ fn runtime_options(step: usize) -> engine::LaunchOptions {
 #[test]
 fn start_that_fails_at_any_step_leaves_nothing() {
     let Some(host) = Host::new() else { return };
-    let options = RunOptions { memory: Some(64 << 20), pids_limit: Some(50), ..options(&host) };
+    let limits = LimitOptions { memory: Some(64 << 20), pids_limit: Some(50), ..LimitOptions::default() };
+    let options = RunOptions { limits, ..options(&host) };
     fail_every_step(options, &host);
 }
 
 #[test]
 fn start_on_an_overlay_that_fails_at_any_step_leaves_nothing() {
     let Some(host) = Host::new() else { return };
-    let options = RunOptions { root: RootOptions::Overlay(host.rootfs()), read_only: true, ..options(&host) };
+    let files = FileOptions { root: RootOptions::Overlay(host.rootfs()), read_only: true };
+    let options = RunOptions { files, ..options(&host) };
     fail_every_step(options, &host);
 }
 

@@ -1,91 +1,30 @@
-//! What a person asks for, as meant: typed, with defaults resolved, nothing looked up yet.
-
-use std::path::PathBuf;
+//! What a container may use of the host, as meant. Looks nothing up.
 
 use crate::error::{Error, Result};
 
-/// What stands at the container's root.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum RootOptions {
-    /// The host's own root below a throw-away overlay.
-    #[default]
-    Host,
-    /// A directory, written to directly.
-    Directory(PathBuf),
-    /// A directory below a throw-away overlay.
-    Overlay(PathBuf),
-}
-
-/// How the container is connected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum NetworkMode {
-    /// A bridge with addresses of its own.
-    #[default]
-    Bridge,
-    /// Loopback alone.
-    None,
-    /// The host's own network.
-    Host,
-}
-
-/// Whether the container gets a terminal of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TerminalMode {
-    /// The caller's streams are inherited.
-    #[default]
-    Inherit,
-    /// A new terminal of this size (rows, columns).
-    New(u16, u16),
-}
-
-/// A container as a person asks for it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RunOptions {
-    /// What stands at its root.
-    pub root: RootOptions,
-    /// Whether the root refuses writes.
-    pub read_only: bool,
-    /// The program and its arguments; never empty.
-    pub command: Vec<String>,
-    /// Its host name.
-    pub hostname: String,
-    /// How it is connected.
-    pub network: NetworkMode,
-    /// The bridge.
-    pub network_name: String,
-    /// Address of the bridge and its subnet.
-    pub network_ip: String,
-    /// The container's own address; without one, the lowest that is free.
-    pub container_ip: Option<String>,
-    /// Its terminal.
-    pub terminal: TerminalMode,
-    /// Variables of its environment, `NAME=value`, over the defaults.
-    pub environment: Vec<String>,
+/// Limits of one container; absent means none of its own.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LimitOptions {
     /// Memory in bytes.
     pub memory: Option<i64>,
     /// Processor time, in thousandths of a processor.
     pub cpu_millis: Option<u64>,
-    /// The most tasks.
+    /// The most tasks; -1 is no limit.
     pub pids_limit: Option<i64>,
 }
 
-impl Default for RunOptions {
-    fn default() -> RunOptions {
-        RunOptions {
-            root: RootOptions::Host,
-            read_only: false,
-            command: vec!["/bin/sh".to_owned()],
-            hostname: "rabbitc".to_owned(),
-            network: NetworkMode::Bridge,
-            network_name: "rabbitc0".to_owned(),
-            network_ip: "172.19.0.1/16".to_owned(),
-            container_ip: None,
-            terminal: TerminalMode::Inherit,
-            environment: Vec::new(),
-            memory: None,
-            cpu_millis: None,
-            pids_limit: None,
+impl LimitOptions {
+    /// Refuses what no kernel could do.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.memory.is_some_and(|bytes| bytes < 512 * 1024) {
+            let error = Error::invalid("--memory", "is less than a process needs to start".to_owned());
+            return Err(error.with_hint("give at least 512k; `64m` is a usual value"));
         }
+        if self.pids_limit.is_some_and(|limit| limit < -1) {
+            let error = Error::invalid("--pids-limit", "is negative".to_owned());
+            return Err(error.with_hint("-1 is no limit; otherwise give the most tasks there may be"));
+        }
+        Ok(())
     }
 }
 

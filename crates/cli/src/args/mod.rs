@@ -1,0 +1,198 @@
+//! Arguments as typed, and what they mean: one module a topic, as in the engine's options.
+
+mod files;
+mod limits;
+mod namespaces;
+mod network;
+mod process;
+mod security;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ArgAction, Args, Parser, ValueEnum};
+use engine::{EnginePaths, Result, RunOptions, TerminalMode};
+
+use self::files::FileArguments;
+use self::limits::LimitArguments;
+use self::namespaces::NamespaceArguments;
+use self::network::NetworkArguments;
+use self::process::ProcessArguments;
+use self::security::SecurityArguments;
+
+/// A command line, parsed.
+pub(crate) enum Command {
+    Run(Box<RunArguments>),
+    Plan(Box<PlanArguments>),
+    /// Internal: removes networks that nobody uses any more, after the last container's command has returned.
+    Tidy(EnginePaths),
+}
+
+/// The name of the internal verb; not for people.
+pub(crate) const TIDY: &str = "internal-tidy-networks";
+
+const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a container (`run` may be left out)\n  \
+                     rabbitc plan [OPTIONS] [-- ARGS]    print every step of the start, and touch nothing\n\n\
+                     Examples:\n  sudo rabbitc --rootfs=./root\n  sudo rabbitc --rootfs=./root --cmd=/bin/server\n  \
+                     sudo rabbitc --explain -- /bin/true";
+
+/// Runs a program in a container: its own pids, mounts, network, host name, queues and cgroup.
+#[derive(Debug, Parser)]
+#[command(name = "rabbitc", version, disable_help_flag = true, after_help = VERBS, max_term_width = 100)]
+pub(crate) struct RunArguments {
+    #[command(flatten)]
+    pub(crate) process: ProcessArguments,
+    #[command(flatten)]
+    pub(crate) files: FileArguments,
+    #[command(flatten)]
+    pub(crate) limits: LimitArguments,
+    #[command(flatten)]
+    pub(crate) namespaces: NamespaceArguments,
+    #[command(flatten)]
+    pub(crate) security: SecurityArguments,
+    #[command(flatten)]
+    pub(crate) network: NetworkArguments,
+    #[command(flatten)]
+    pub(crate) look: LookArguments,
+    /// Arguments of the program; without `--cmd`, the program and its arguments
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) arguments: Vec<String>,
+}
+
+/// What is shown and where state is kept.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Other")]
+pub(crate) struct LookArguments {
+    /// After the container's end, print on stderr what its start consisted of
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
+    pub(crate) explain: Option<Format>,
+    /// Directory for what concerns running containers
+    #[arg(long, default_value = "/run/rabbitc", value_name = "DIR", hide = true)]
+    pub(crate) state_dir: PathBuf,
+    /// Print this help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
+}
+
+/// Prints every step of a container's start, and touches nothing.
+#[derive(Debug, Parser)]
+#[command(name = "rabbitc plan", disable_help_flag = true, max_term_width = 100)]
+pub(crate) struct PlanArguments {
+    /// How to print it
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
+    pub(crate) format: PlanFormat,
+    #[command(flatten)]
+    pub(crate) run: RunArguments,
+}
+
+/// Forms of the timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+/// Forms of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    Text,
+    Json,
+    Markdown,
+}
+
+/// Parses the command line; help and mistakes are printed here.
+pub(crate) fn parse(mut arguments: Vec<OsString>) -> std::result::Result<Command, ExitCode> {
+    let verb = arguments.get(1).and_then(|verb| verb.to_str()).map(str::to_owned);
+    let parsed = match verb.as_deref() {
+        Some(TIDY) => {
+            let base = arguments.get(2).cloned().unwrap_or_else(|| "/run/rabbitc".into());
+            return Ok(Command::Tidy(EnginePaths::below(PathBuf::from(base))));
+        }
+        Some("plan") => {
+            arguments.remove(1);
+            PlanArguments::try_parse_from(arguments).map(|arguments| Command::Plan(Box::new(arguments)))
+        }
+        Some("help") if arguments.len() == 2 => RunArguments::try_parse_from(["rabbitc", "--help"])
+            .map(|arguments| Command::Run(Box::new(arguments))),
+        verb => {
+            if verb == Some("run") {
+                arguments.remove(1);
+            }
+            RunArguments::try_parse_from(arguments).map(|arguments| Command::Run(Box::new(arguments)))
+        }
+    };
+    parsed.map_err(|error| {
+        // Where nobody reads the message, the exit code still tells.
+        let _ = error.print();
+        if error.use_stderr() { ExitCode::from(crate::FAILED) } else { ExitCode::SUCCESS }
+    })
+}
+
+impl RunArguments {
+    /// What they mean.
+    pub(crate) fn options(&self, terminal: TerminalMode) -> Result<RunOptions> {
+        Ok(RunOptions {
+            process: self.process.options(terminal, &self.arguments)?,
+            files: self.files.options()?,
+            limits: self.limits.options()?,
+            namespaces: self.namespaces.options()?,
+            security: self.security.options()?,
+            network: self.network.options()?,
+        })
+    }
+
+    pub(crate) fn paths(&self) -> EnginePaths {
+        // A process that tidies up later runs elsewhere.
+        EnginePaths::below(
+            std::path::absolute(&self.look.state_dir).unwrap_or_else(|_| self.look.state_dir.clone()),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::RootOptions;
+
+    use super::*;
+
+    fn parse_run(arguments: &[&str]) -> RunArguments {
+        RunArguments::try_parse_from(std::iter::once(&"rabbitc").chain(arguments)).expect("legal arguments")
+    }
+
+    #[test]
+    fn flags_of_the_original_keep_their_short_forms() {
+        let arguments = parse_run(&[
+            "-r",
+            "/r",
+            "-c",
+            "/bin/x",
+            "-h",
+            "name",
+            "-n",
+            "br9",
+            "-i",
+            "10.0.0.1/24",
+            "-t",
+            "10.0.0.9/24",
+        ]);
+        let options = arguments.options(TerminalMode::Inherit).expect("legal");
+        assert_eq!(options.files.root, RootOptions::Directory("/r".into()));
+        assert_eq!(options.process.command, ["/bin/x"]);
+        assert_eq!(options.namespaces.hostname, "name");
+        assert_eq!(options.network.name, "br9");
+        assert_eq!(options.network.ip, "10.0.0.1/24");
+        assert_eq!(options.network.container_ip.as_deref(), Some("10.0.0.9/24"));
+    }
+
+    #[test]
+    fn command_is_split_as_a_shell_does_and_arguments_follow() {
+        let options = |arguments: &[&str]| {
+            parse_run(arguments).options(TerminalMode::Inherit).expect("legal").process.command
+        };
+        assert_eq!(options(&["--cmd=/bin/echo 'a b' c"]), ["/bin/echo", "a b", "c"]);
+        assert_eq!(options(&["--cmd=/bin/echo", "--", "-n", "x"]), ["/bin/echo", "-n", "x"]);
+        assert_eq!(options(&["--", "/bin/echo", "x"]), ["/bin/echo", "x"]);
+        assert_eq!(options(&[]), ["/bin/sh"]);
+    }
+}

@@ -1,0 +1,51 @@
+//! The OCI config that a person's options amount to: what every container gets unless it is told otherwise, one
+//! module a topic.
+
+mod files;
+mod limits;
+mod namespaces;
+mod process;
+mod security;
+
+use runtime::spec::{Linux, Root, Spec, VERSION};
+
+use crate::options::RunOptions;
+
+/// The config.json that a person's options amount to. `hidden` are paths of our own on the host's root.
+pub(crate) fn spec(
+    options: &RunOptions,
+    root: &std::path::Path,
+    cgroups_path: &str,
+    hidden: &[String],
+) -> Spec {
+    let mut process = process::process(options);
+    let mut linux = Linux {
+        namespaces: namespaces::namespaces(options),
+        resources: Some(limits::resources(&options.limits)),
+        cgroups_path: Some(cgroups_path.to_owned()),
+        ..Linux::default()
+    };
+    security::restrict(&options.security, &mut process, &mut linux, hidden);
+    Spec {
+        oci_version: VERSION.to_owned(),
+        root: Some(Root { path: root.to_owned(), readonly: options.files.read_only }),
+        process: Some(process),
+        hostname: Some(options.namespaces.hostname.clone()),
+        mounts: files::mounts(&options.files),
+        linux: Some(linux),
+        ..Spec::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_capability_beyond_eleven_and_none_that_survives_exec_by_itself() {
+        let spec = spec(&RunOptions::default(), std::path::Path::new("/"), "rabbitc-x", &[]);
+        let capabilities = spec.process.expect("there is one").capabilities.expect("set");
+        assert!(capabilities.bounding.len() <= 11);
+        assert!(capabilities.inheritable.is_empty() && capabilities.ambient.is_empty());
+    }
+}

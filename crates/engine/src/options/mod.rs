@@ -1,0 +1,43 @@
+//! What a person asks for, as meant: typed, with defaults resolved, nothing looked up yet. One module a topic.
+
+mod files;
+mod limits;
+mod namespaces;
+mod network;
+mod process;
+mod security;
+
+pub use self::files::{FileOptions, RootOptions};
+pub use self::limits::{LimitOptions, parse_cpus, parse_size};
+pub use self::namespaces::NamespaceOptions;
+pub use self::network::{NetworkMode, NetworkOptions};
+pub use self::process::{ProcessOptions, TerminalMode};
+pub use self::security::SecurityOptions;
+
+use crate::error::Result;
+
+/// A container as a person asks for it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RunOptions {
+    /// The program and what it is given.
+    pub process: ProcessOptions,
+    /// Root and mounts.
+    pub files: FileOptions,
+    /// What it may use of the host.
+    pub limits: LimitOptions,
+    /// What it shares.
+    pub namespaces: NamespaceOptions,
+    /// What it may do.
+    pub security: SecurityOptions,
+    /// How it is connected.
+    pub network: NetworkOptions,
+}
+
+impl RunOptions {
+    /// Refuses what is wrong on every host; nothing is touched.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.process.check()?;
+        self.limits.check()?;
+        self.namespaces.check()
+    }
+}
