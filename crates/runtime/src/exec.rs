@@ -9,7 +9,7 @@ use sys::shared::SharedCounters;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
-use crate::init::step::{Action, Barrier, InitAction, JoinedNamespace, Step};
+use crate::init::step::{Action, Barrier, InitAction, JoinedNamespace, Step, Target, TargetKind};
 use crate::init::{self, Context, Trace};
 use crate::lifecycle::{self, Status, Verb, permits};
 use crate::plan::{always, c_string, init_step, process};
@@ -177,7 +177,7 @@ fn plan(spec: &Spec, options: &ExecOptions, pid: i32, cgroup_path: &str) -> Resu
         // The parent of the one that forked: a session of its own again.
         steps.push(always(InitAction::NewSession));
     }
-    // The file is the opening process's own, so it is opened after the fork, in a procfs that is checked to be one.
+    // The file is the opening process's own, so it is opened after the fork.
     let label = crate::plan::label_step(process)?.map(|(open, label)| {
         steps.push(open);
         label
@@ -187,7 +187,8 @@ fn plan(spec: &Spec, options: &ExecOptions, pid: i32, cgroup_path: &str) -> Resu
     }
     if process.terminal {
         let size = process.console_size.map(|size| (size.height, size.width));
-        steps.push(init_step(InitAction::Console { size, target: None }, "process.terminal"));
+        let terminals = Target::parse("/dev/pts", TargetKind::Directory, "process.terminal")?;
+        steps.push(init_step(InitAction::Console { size, terminals, target: None }, "process.terminal"));
     }
     let path = c_string(&process.cwd, "process.cwd")?;
     steps.push(init_step(InitAction::WorkingDirectory { path }, "process.cwd"));

@@ -2,10 +2,11 @@
 
 use std::ffi::CStr;
 use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use sys::clone::flags;
 
 use crate::error::libc_errno::{
@@ -46,10 +47,9 @@ pub(crate) fn explain_step(step: &Step, index: usize, failure: Failure, rootfs: 
     let object = item(action, failure).unwrap_or(words.object);
     let operation =
         if object.is_empty() { words.name } else { format!("{} {object}", preposition(action, &words.name)) };
-    let reason = if failure.call == Call::Injected {
-        "injected failure".to_owned()
-    } else {
-        errno_text(failure.errno)
+    let reason = match told(action, failure) {
+        Some(reason) => reason.to_owned(),
+        None => errno_text(failure.errno),
     };
     let kind = match failure.errno {
         EPERM | EACCES => ErrorKind::Permission,
@@ -60,6 +60,31 @@ pub(crate) fn explain_step(step: &Step, index: usize, failure: Failure, rootfs: 
     error.errno = Some(failure.errno);
     error.hint = remedy(action, failure);
     error
+}
+
+/// What /proc is protected from.
+pub(crate) const PROC_HINT: &str = "mount it elsewhere; only cpuinfo, diskstats, loadavg, meminfo, net/dev, \
+                                    slabinfo, stat, swaps and uptime may be covered there";
+
+/// Refusals of our own, for which the number of the kernel's says too little.
+fn told(action: &InitAction, failure: Failure) -> Option<&'static str> {
+    const ENODEV: i32 = 19;
+    Some(match (action, failure.call, failure.errno) {
+        (_, Call::Injected, _) => "injected failure",
+        (InitAction::Sysctls { .. } | InitAction::OpenLabel { .. }, Call::Stat, ENODEV) => {
+            "what is there is not procfs"
+        }
+        (InitAction::Console { .. }, Call::Stat, ENODEV) => "/dev/pts is no file system of terminals",
+        (
+            InitAction::Mount(_)
+            | InitAction::Bind(_)
+            | InitAction::Devices { .. }
+            | InitAction::Console { .. },
+            Call::Stat,
+            EPERM,
+        ) => "the way to it ends in procfs, and a mount there could fake it",
+        _ => return None,
+    })
 }
 
 fn preposition(action: &InitAction, name: &str) -> String {
@@ -79,7 +104,7 @@ fn item(action: &InitAction, failure: Failure) -> Option<String> {
         InitAction::Mask { targets } | InitAction::ReadOnlyPaths { targets } => {
             Some(inside(&targets.get(index)?.path))
         }
-        InitAction::Sysctls { values } => Some(format!("`{}`", values.get(index)?.name)),
+        InitAction::Sysctls { values, .. } => Some(format!("`{}`", values.get(index)?.name)),
         InitAction::ResourceLimits { limits } => Some(format!("`{}`", limits.get(index)?.2)),
         InitAction::JoinNamespaces { namespaces } => {
             let one = namespaces.get(index)?;
@@ -114,6 +139,11 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
         (InitAction::Mount(mount), _, EPERM) if mount.kind.file_system.as_c_str() == c"sysfs" => {
             "sysfs needs a network namespace of the container's own; bind /sys from the host instead"
         }
+        (InitAction::Mount(_) | InitAction::Bind(_) | InitAction::Devices { .. }, Call::Stat, EPERM) => {
+            PROC_HINT
+        }
+        (InitAction::Console { .. }, Call::Stat, 19) => "mount `devpts` on /dev/pts",
+        (InitAction::Sysctls { .. }, Call::Stat, 19) => "mount `proc` on /proc",
         (InitAction::Mount(_) | InitAction::Bind(_), Call::Mkdir, 30) => {
             "the root file system is read-only and lacks this mount point; create it there first, or use `--overlay`"
         }
@@ -208,9 +238,10 @@ fn explain_program(path: &CStr, candidates: usize, failure: Failure, rootfs: &Pa
                 "permission denied".to_owned(),
                 "its file system is mounted noexec, or a directory above it or the container's user lacks the right",
             ),
-            None => {
-                with("permission denied".to_owned(), "a directory above it lacks the right to be searched")
-            }
+            None => with(
+                "permission denied".to_owned(),
+                "it is no regular file, or a directory above it lacks the right to be searched",
+            ),
         },
         ENOENT => match interpreter(rootfs, &shown) {
             Some(interpreter) if interpreter.ends_with('\r') => with(
@@ -218,7 +249,11 @@ fn explain_program(path: &CStr, candidates: usize, failure: Failure, rootfs: &Pa
                 "the script's lines end in carriage returns, as on Windows; convert it, for instance with `sed -i 's/\\r$//'`",
             ),
             Some(interpreter) => with(
-                format!("its interpreter `{interpreter}` does not exist in the root file system"),
+                // A file of the image: what it says must not steer the terminal of whoever reads this.
+                format!(
+                    "its interpreter `{}` does not exist in the root file system",
+                    interpreter.escape_debug()
+                ),
                 "install the interpreter there, or link the program statically",
             ),
             None => with(
@@ -244,15 +279,19 @@ fn explain_program(path: &CStr, candidates: usize, failure: Failure, rootfs: &Pa
     }
 }
 
-/// Opens a file as the container would, inside its root.
+/// Opens a regular file as the container would, inside its root. Anything else stays closed: opening a device of the
+/// image's choice is an act, and this process is no container.
 fn open_in(rootfs: &Path, path: &str) -> Option<std::fs::File> {
     let root =
         rustix::fs::openat(CWD, rootfs, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .ok()?;
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let file = rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve).ok()?;
-    Some(std::fs::File::from(file))
+    let found =
+        rustix::fs::openat2(&root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).ok()?;
+    if !FileType::from_raw_mode(rustix::fs::fstat(&found).ok()?.st_mode).is_file() {
+        return None;
+    }
+    std::fs::File::open(format!("/proc/self/fd/{}", found.as_raw_fd())).ok()
 }
 
 fn mode_of(rootfs: &Path, path: &str) -> Option<u32> {

@@ -9,17 +9,29 @@ use rustix::pty::OpenptFlags;
 
 use super::Context;
 use super::failure::{Call, During, Outcome};
-use super::mount::open_inside;
+use super::mount::{open_directory, open_inside};
 use super::step::Target;
 use crate::sync;
 
-const MULTIPLEXER: &CStr = c"dev/pts/ptmx";
+const MULTIPLEXER: &CStr = c"ptmx";
+/// `DEVPTS_SUPER_MAGIC` (statfs(2)).
+const DEVPTS: u64 = 0x1cd1;
 
 /// Opens a terminal from the container's own devpts, sends its controlling end to whoever asked for it, and makes
 /// the other end stdin, stdout, stderr and the controlling terminal.
-pub(super) fn open(context: &mut Context<'_>, size: Option<(u16, u16)>, target: Option<&Target>) -> Outcome {
-    let root = context.root()?;
-    let outer = open_inside(root, MULTIPLEXER, OFlags::RDWR | OFlags::NOCTTY).during(Call::Open)?;
+pub(super) fn open(
+    context: &mut Context<'_>,
+    size: Option<(u16, u16)>,
+    terminals: &Target,
+    target: Option<&Target>,
+) -> Outcome {
+    let terminals = open_directory(context, terminals).during(Call::Open)?;
+    // Opening is an act: a device or a FIFO of the image's choice must not get that far.
+    if rustix::fs::fstatfs(&terminals).during(Call::Stat)?.f_type as u64 != DEVPTS {
+        return Err(Errno::NODEV).during(Call::Stat);
+    }
+    let outer =
+        open_inside(terminals.as_fd(), MULTIPLEXER, OFlags::RDWR | OFlags::NOCTTY).during(Call::Open)?;
     rustix::pty::unlockpt(&outer).during(Call::Ioctl)?;
     // By descriptor, as a path below /dev could have been prepared by the image (CVE-2025-52565).
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
@@ -29,7 +41,7 @@ pub(super) fn open(context: &mut Context<'_>, size: Option<(u16, u16)>, target: 
         rustix::termios::tcsetwinsize(&inner, size).during(Call::Ioctl)?;
     }
     if let Some(target) = target {
-        super::mount::bind_terminal(root, inner.as_fd(), target)?;
+        super::mount::bind_terminal(context, inner.as_fd(), target)?;
     }
     let receiver = context.console.ok_or(Errno::NOTCONN).during(Call::Send)?;
     sync::send_descriptor(receiver, b"/dev/ptmx", outer.as_fd()).during(Call::Send)?;

@@ -257,7 +257,7 @@ fn init(action: &InitAction) -> Words {
         InitAction::RootPropagation { name, .. } => {
             words("set the root's propagation", name.clone(), "it says whether later mounts travel")
         }
-        InitAction::Sysctls { values } => words(
+        InitAction::Sysctls { values, .. } => words(
             "set kernel parameters",
             listed(values.iter().map(|one| one.name.clone())),
             "those that are namespaced can differ from the host's",
@@ -319,10 +319,10 @@ fn init(action: &InitAction) -> Words {
         InitAction::NoNewPrivileges => {
             words("set no_new_privs", "", "no exec can give more rights than the process has now")
         }
-        InitAction::OpenLabel { path: file } => words(
+        InitAction::OpenLabel { path: file, .. } => words(
             "open the label file",
-            path(file),
-            "opened on the host's own procfs, before the container's is in place",
+            quoted(format!("/proc/{}", file.to_string_lossy())),
+            "opened on the host's own procfs, as the container's could show another file",
         ),
         InitAction::WriteLabel { label } => words(
             "set the security label",

@@ -9,6 +9,7 @@ pub(crate) mod failure;
 mod mount;
 mod network;
 mod process;
+pub(crate) mod procfs;
 pub(crate) mod step;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::io::Errno;
 
 use self::failure::{Call, During, Failure, Outcome};
-use self::step::{Action, Barrier, InitAction, Step};
+use self::step::{ANCHORS, Action, Barrier, InitAction, Step};
 use crate::sync::{self, Record};
 
 /// Exit code of an init process that failed before its program ran; the parent renders the reason.
@@ -37,6 +38,8 @@ pub(crate) struct Context<'a> {
     starter: Option<OwnedFd>,
     /// The mount that is or becomes the root.
     root: Option<OwnedFd>,
+    /// Mounts of ours that later targets lie in (see `plan::anchor`).
+    anchors: [Option<OwnedFd>; ANCHORS],
     /// A label file that was opened while the host's procfs was in reach.
     label: Option<OwnedFd>,
     /// Which candidate of the program's paths exists.
@@ -50,7 +53,8 @@ impl<'a> Context<'a> {
         console: Option<BorrowedFd<'a>>,
         cgroup: &'a [OwnedFd],
     ) -> Context<'a> {
-        Context { sync, gate, console, cgroup, starter: None, root: None, label: None, program: 0 }
+        let anchors = [const { None }; ANCHORS];
+        Context { sync, gate, console, cgroup, starter: None, root: None, anchors, label: None, program: 0 }
     }
 
     fn root(&self) -> Result<BorrowedFd<'_>, Failure> {
@@ -174,7 +178,9 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         }
         InitAction::Devices { devices } => mount::devices(context, devices),
         InitAction::Links { links } => mount::links(context, links),
-        InitAction::Console { size, target } => console::open(context, *size, target.as_ref()),
+        InitAction::Console { size, terminals, target } => {
+            console::open(context, *size, terminals, target.as_ref())
+        }
         InitAction::Mask { targets } => mount::mask(context, targets),
         InitAction::ReadOnlyPaths { targets } => mount::read_only_paths(context, targets),
         InitAction::PivotRoot => mount::pivot(context),
@@ -184,7 +190,7 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
                 .during(Call::MountSetattr)
         }
         InitAction::RootPropagation { flags, .. } => mount::set_propagation(context.root()?, *flags),
-        InitAction::Sysctls { values } => process::sysctls(context, values),
+        InitAction::Sysctls { directory, values } => process::sysctls(context, directory, values),
         InitAction::Hostname { name } => {
             rustix::system::sethostname(name.to_bytes()).during(Call::Sethostname)
         }
@@ -215,7 +221,7 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
             process::capabilities(*effective, *permitted, *inheritable, ambient)
         }
         InitAction::NoNewPrivileges => rustix::thread::set_no_new_privs(true).during(Call::Prctl),
-        InitAction::OpenLabel { path } => process::open_label(context, path),
+        InitAction::OpenLabel { proc, path } => process::open_label(context, proc.as_fd(), path),
         InitAction::WriteLabel { label } => process::write_label(context, label),
         InitAction::Seccomp { instructions, flags } => {
             sys::seccomp::install(instructions, *flags).during(Call::Seccomp).map(drop)

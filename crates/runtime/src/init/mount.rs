@@ -1,6 +1,6 @@
 //! The child's mounts: every path inside the container is resolved inside its root and used as a descriptor.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
@@ -11,10 +11,10 @@ use rustix::mount::{
 };
 use sys::mount::{Attributes, Reach, attribute, set_attributes};
 
-use super::Context;
 use super::failure::{Call, During, Failure, Outcome};
 use super::step::{Bind, FileSystem, MountPlan, OverlayRoot, Target, TargetKind};
 use super::step::{DeviceNode, Link};
+use super::{Context, procfs};
 
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 
@@ -30,19 +30,45 @@ pub(super) fn open_inside(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> r
     Err(Errno::AGAIN)
 }
 
+/// The way to a target: where it begins, and what of it is left to walk.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    start: BorrowedFd<'a>,
+    path: &'a CStr,
+    levels: &'a [(CString, CString)],
+    kind: TargetKind,
+}
+
+impl<'a> Way<'a> {
+    /// From the mount that the target lies in, or from the root.
+    fn to(context: &'a Context<'_>, target: &'a Target) -> Result<Way<'a>, Failure> {
+        let Some(anchor) = &target.anchor else { return Ok(Way::from_root(context.root()?, target)) };
+        let start = context.anchors[anchor.slot].as_ref().ok_or(Errno::BADF).during(Call::Open)?;
+        Ok(Way { start: start.as_fd(), path: &anchor.path, levels: &anchor.levels, kind: target.kind })
+    }
+
+    fn from_root(root: BorrowedFd<'a>, target: &'a Target) -> Way<'a> {
+        Way { start: root, path: &target.path, levels: &target.levels, kind: target.kind }
+    }
+
+    fn open(self, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        open_inside(self.start, self.path, flags)
+    }
+}
+
 /// Opens the target, making what is missing of it.
-fn open_target(root: BorrowedFd<'_>, target: &Target) -> Result<OwnedFd, Failure> {
-    match open_inside(root, &target.path, OFlags::PATH) {
-        Err(Errno::NOENT) => make_target(root, target),
+fn open_target(way: Way<'_>) -> Result<OwnedFd, Failure> {
+    match way.open(OFlags::PATH) {
+        Err(Errno::NOENT) => make_target(way),
         other => other.during(Call::Open),
     }
 }
 
-fn make_target(root: BorrowedFd<'_>, target: &Target) -> Result<OwnedFd, Failure> {
-    let last = target.levels.len().saturating_sub(1);
-    for (index, (parent, name)) in target.levels.iter().enumerate() {
-        let parent = open_inside(root, parent, OFlags::PATH | OFlags::DIRECTORY).during(Call::Open)?;
-        let made = if index == last && target.kind == TargetKind::File {
+fn make_target(way: Way<'_>) -> Result<OwnedFd, Failure> {
+    let last = way.levels.len().saturating_sub(1);
+    for (index, (parent, name)) in way.levels.iter().enumerate() {
+        let parent = open_inside(way.start, parent, OFlags::PATH | OFlags::DIRECTORY).during(Call::Open)?;
+        let made = if index == last && way.kind == TargetKind::File {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             rustix::fs::openat(&parent, name.as_c_str(), flags, Mode::from_raw_mode(0o644)).map(drop)
         } else {
@@ -53,10 +79,10 @@ fn make_target(root: BorrowedFd<'_>, target: &Target) -> Result<OwnedFd, Failure
             Err(errno) => return Err(errno).during(Call::Mkdir),
         }
     }
-    match open_inside(root, &target.path, OFlags::PATH) {
+    match way.open(OFlags::PATH) {
         // A link that leads nowhere: what is mounted covers the link itself.
-        Err(Errno::NOENT) if target.kind == TargetKind::File => {
-            open_inside(root, &target.path, OFlags::PATH | OFlags::NOFOLLOW).during(Call::Open)
+        Err(Errno::NOENT) if way.kind == TargetKind::File => {
+            way.open(OFlags::PATH | OFlags::NOFOLLOW).during(Call::Open)
         }
         other => other.during(Call::Open),
     }
@@ -93,7 +119,7 @@ pub(super) fn bind_root(context: &mut Context<'_>, path: &CStr) -> Outcome {
 fn make_file_system(
     file_system: &CStr,
     source: &CStr,
-    parameters: &[(std::ffi::CString, Option<std::ffi::CString>)],
+    parameters: &[(CString, Option<CString>)],
     attributes: Attributes,
 ) -> Result<OwnedFd, Failure> {
     let opened = fsopen(file_system, FsOpenFlags::FSOPEN_CLOEXEC).during(Call::Fsopen)?;
@@ -137,7 +163,7 @@ pub(super) fn overlay_root(context: &mut Context<'_>, overlay: &OverlayRoot) -> 
     for (index, (path, target)) in overlay.submounts.iter().enumerate() {
         let lower = open_lower(path)?;
         let mount = overlay_over(scratch.as_fd(), lower.as_fd(), index + 1, overlay.user_namespace)?;
-        let target = open_target(root.as_fd(), target)?;
+        let target = open_target(Way::from_root(root.as_fd(), target))?;
         attach(mount.as_fd(), target.as_fd())?;
     }
     context.root = Some(root);
@@ -210,19 +236,35 @@ impl Digits {
 
 /// Mounts a new file system at its target.
 pub(super) fn mount(context: &mut Context<'_>, plan: &MountPlan<FileSystem>) -> Outcome {
-    let root = context.root()?;
     let mount =
         make_file_system(&plan.kind.file_system, &plan.kind.source, &plan.kind.parameters, plan.attributes)?;
-    let target = open_target(root, &plan.target)?;
-    finish(mount.as_fd(), target.as_fd(), Attributes::default(), plan.recursive, plan.propagation)
+    let place = open_place(context, mount.as_fd(), &plan.target)?;
+    finish(mount.as_fd(), place.as_fd(), Attributes::default(), plan.recursive, plan.propagation)?;
+    keep(context, mount, &plan.target);
+    Ok(())
 }
 
 /// Binds something of the host at its target.
 pub(super) fn bind(context: &mut Context<'_>, plan: &MountPlan<Bind>) -> Outcome {
-    let root = context.root()?;
     let tree = clone_tree(CWD, &plan.kind.source, plan.kind.recursive).during(Call::OpenTree)?;
-    let target = open_target(root, &plan.target)?;
-    finish(tree.as_fd(), target.as_fd(), plan.attributes, plan.recursive, plan.propagation)
+    let place = open_place(context, tree.as_fd(), &plan.target)?;
+    finish(tree.as_fd(), place.as_fd(), plan.attributes, plan.recursive, plan.propagation)?;
+    keep(context, tree, &plan.target);
+    Ok(())
+}
+
+/// Opens the place for `mount`, made where it is missing and checked not to lie in procfs.
+fn open_place(context: &Context<'_>, mount: BorrowedFd<'_>, target: &Target) -> Result<OwnedFd, Failure> {
+    let place = open_target(Way::to(context, target)?)?;
+    procfs::check_place(mount, place.as_fd(), target)?;
+    Ok(place)
+}
+
+/// Keeps a mount that later targets lie in.
+fn keep(context: &mut Context<'_>, mount: OwnedFd, target: &Target) {
+    if let Some(slot) = target.kept_at {
+        context.anchors[slot] = Some(mount);
+    }
 }
 
 /// Attributes first, while nobody can see the mount; then it is attached.
@@ -257,65 +299,64 @@ pub(super) fn set_propagation(mount: BorrowedFd<'_>, flags: u64) -> Outcome {
 
 /// Changes attributes of what is mounted at a target.
 pub(super) fn change_attributes(context: &mut Context<'_>, target: &Target, set: u64, clear: u64) -> Outcome {
-    let mount = open_inside(context.root()?, &target.path, OFlags::PATH).during(Call::Open)?;
+    let mount = Way::to(context, target)?.open(OFlags::PATH).during(Call::Open)?;
     let change = Attributes { set, clear, propagation: 0 };
     set_attributes(mount.as_fd(), change, Reach::Mount).during(Call::MountSetattr)
 }
 
 /// Makes device nodes, or binds the host's where none can be made.
 pub(super) fn devices(context: &mut Context<'_>, devices: &[DeviceNode]) -> Outcome {
-    let root = context.root()?;
     for (item, device) in devices.iter().enumerate() {
-        let result = if device.bind { bind_device(root, device) } else { make_device(root, device) };
+        let result = if device.bind { bind_device(context, device) } else { make_device(context, device) };
         result.map_err(|failure| Failure { item: item as u32, ..failure })?;
     }
     Ok(())
 }
 
-fn make_device(root: BorrowedFd<'_>, device: &DeviceNode) -> Outcome {
-    let Some((parent, name)) = device.target.levels.last() else { return Ok(()) };
-    let parent = match open_inside(root, parent, OFlags::PATH | OFlags::DIRECTORY) {
-        Err(Errno::NOENT) => make_parent(root, &device.target)?,
+fn make_device(context: &Context<'_>, device: &DeviceNode) -> Outcome {
+    let way = Way::to(context, &device.target)?;
+    let Some((parent, name)) = way.levels.last() else { return Ok(()) };
+    let parent = match open_inside(way.start, parent, OFlags::PATH | OFlags::DIRECTORY) {
+        Err(Errno::NOENT) => make_parent(way)?,
         other => other.during(Call::Open)?,
     };
     let mode = Mode::from_raw_mode(device.mode);
-    match rustix::fs::mknodat(&parent, name.as_c_str(), device.file_type, mode, device.device) {
-        Ok(()) => {}
+    let made = match rustix::fs::mknodat(&parent, name.as_c_str(), device.file_type, mode, device.device) {
+        Ok(()) => true,
         // A node that is there already serves if it is the right one; anything else there is refused.
-        Err(Errno::EXIST) => {
-            let found =
-                rustix::fs::statat(&parent, name.as_c_str(), AtFlags::SYMLINK_NOFOLLOW).during(Call::Stat)?;
-            let same = FileType::from_raw_mode(found.st_mode) == device.file_type
-                && (device.file_type == FileType::Fifo || found.st_rdev == device.device);
-            return if same { Ok(()) } else { Err(Errno::EXIST).during(Call::Mknod) };
-        }
+        Err(Errno::EXIST) => false,
         Err(errno) => return Err(errno).during(Call::Mknod),
-    }
-    // The umask does not apply to what the configuration says.
-    let node = rustix::fs::openat(
-        &parent,
-        name.as_c_str(),
-        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .during(Call::Open)?;
+    };
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let node = rustix::fs::openat(&parent, name.as_c_str(), flags, Mode::empty()).during(Call::Open)?;
+    // Also of one that was just made: where the directory is not ours alone, another may have taken its place.
     let found = rustix::fs::fstat(&node).during(Call::Stat)?;
+    let same = FileType::from_raw_mode(found.st_mode) == device.file_type
+        && (device.file_type == FileType::Fifo || found.st_rdev == device.device);
+    if !same {
+        return Err(Errno::EXIST).during(Call::Mknod);
+    }
+    if !made {
+        return Ok(());
+    }
     if found.st_mode & 0o7777 != device.mode {
-        // Not by descriptor, as fchmod refuses O_PATH ones; the directory is ours and nobody else runs yet.
-        rustix::fs::chmodat(&parent, name.as_c_str(), mode, AtFlags::empty()).during(Call::Chmod)?;
+        // The directory's default list of access applies where the umask does not. By the descriptor's link, as
+        // fchmod(2) refuses O_PATH ones and a path could lead to a file of the host.
+        let mut link = Digits::after(b"/proc/self/fd/", node.as_raw_fd() as usize);
+        rustix::fs::chmodat(CWD, link.c_str(), mode, AtFlags::empty()).during(Call::Chmod)?;
     }
     if device.uid != 0 || device.gid != 0 {
         let (uid, gid) = (rustix::fs::Uid::from_raw(device.uid), rustix::fs::Gid::from_raw(device.gid));
-        rustix::fs::chownat(&parent, name.as_c_str(), Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-            .during(Call::Chown)?;
+        rustix::fs::chownat(&node, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH).during(Call::Chown)?;
     }
     Ok(())
 }
 
-fn make_parent(root: BorrowedFd<'_>, target: &Target) -> Result<OwnedFd, Failure> {
+fn make_parent(way: Way<'_>) -> Result<OwnedFd, Failure> {
     let mut last = None;
-    for (parent, name) in &target.levels[..target.levels.len().saturating_sub(1)] {
-        let directory = open_inside(root, parent, OFlags::PATH | OFlags::DIRECTORY).during(Call::Open)?;
+    for (parent, name) in &way.levels[..way.levels.len().saturating_sub(1)] {
+        let directory =
+            open_inside(way.start, parent, OFlags::PATH | OFlags::DIRECTORY).during(Call::Open)?;
         match rustix::fs::mkdirat(&directory, name.as_c_str(), Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).during(Call::Mkdir),
@@ -327,18 +368,18 @@ fn make_parent(root: BorrowedFd<'_>, target: &Target) -> Result<OwnedFd, Failure
     last.ok_or(Errno::NOENT).during(Call::Open)
 }
 
-fn bind_device(root: BorrowedFd<'_>, device: &DeviceNode) -> Outcome {
+fn bind_device(context: &Context<'_>, device: &DeviceNode) -> Outcome {
     let tree = clone_tree(CWD, &device.host, false).during(Call::OpenTree)?;
-    let target = open_target(root, &device.target)?;
-    attach(tree.as_fd(), target.as_fd())
+    let place = open_place(context, tree.as_fd(), &device.target)?;
+    attach(tree.as_fd(), place.as_fd())
 }
 
 /// Makes symbolic links; one that is there stays.
 pub(super) fn links(context: &mut Context<'_>, links: &[Link]) -> Outcome {
-    let root = context.root()?;
     for (item, link) in links.iter().enumerate() {
-        let Some((parent, name)) = link.target.levels.last() else { continue };
-        let parent = match open_inside(root, parent, OFlags::PATH | OFlags::DIRECTORY) {
+        let way = Way::to(context, &link.target)?;
+        let Some((parent, name)) = way.levels.last() else { continue };
+        let parent = match open_inside(way.start, parent, OFlags::PATH | OFlags::DIRECTORY) {
             // No /dev at all: then nobody looks for its links either.
             Err(Errno::NOENT) => continue,
             other => other.during_item(Call::Open, item)?,
@@ -353,11 +394,10 @@ pub(super) fn links(context: &mut Context<'_>, links: &[Link]) -> Outcome {
 
 /// Hides each target that exists: files behind the null device, directories behind one empty read-only tmpfs.
 pub(super) fn mask(context: &mut Context<'_>, targets: &[Target]) -> Outcome {
-    let root = context.root()?;
     let mut empty: Option<OwnedFd> = None;
     let mut null: Option<OwnedFd> = None;
     for (item, target) in targets.iter().enumerate() {
-        let found = match open_inside(root, &target.path, OFlags::PATH) {
+        let found = match Way::to(context, target)?.open(OFlags::PATH) {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => continue,
             other => other.during_item(Call::Open, item)?,
         };
@@ -405,9 +445,8 @@ fn host_null() -> Result<OwnedFd, Failure> {
 
 /// Binds each target that exists onto itself, read-only.
 pub(super) fn read_only_paths(context: &mut Context<'_>, targets: &[Target]) -> Outcome {
-    let root = context.root()?;
     for (item, target) in targets.iter().enumerate() {
-        let found = match open_inside(root, &target.path, OFlags::PATH) {
+        let found = match Way::to(context, target)?.open(OFlags::PATH) {
             Err(Errno::NOENT | Errno::NOTDIR) => continue,
             other => other.during_item(Call::Open, item)?,
         };
@@ -429,8 +468,14 @@ pub(super) fn pivot(context: &mut Context<'_>) -> Outcome {
 }
 
 /// Binds the terminal at `/dev/console`, from its descriptor.
-pub(super) fn bind_terminal(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>, target: &Target) -> Outcome {
+pub(super) fn bind_terminal(context: &Context<'_>, terminal: BorrowedFd<'_>, target: &Target) -> Outcome {
     let tree = clone_tree(terminal, c"", false).during(Call::OpenTree)?;
-    let target = open_target(root, target)?;
-    attach(tree.as_fd(), target.as_fd())
+    let place = open_place(context, tree.as_fd(), target)?;
+    attach(tree.as_fd(), place.as_fd())
+}
+
+/// Opens a directory inside for what is looked up in it.
+pub(super) fn open_directory(context: &Context<'_>, target: &Target) -> rustix::io::Result<OwnedFd> {
+    let way = Way::to(context, target).map_err(|failure| Errno::from_raw_os_error(failure.errno))?;
+    way.open(OFlags::PATH | OFlags::DIRECTORY)
 }

@@ -1,7 +1,7 @@
 //! The child's own attributes: session, keys, namespaces, limits, users, rights, and at last its program.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -10,7 +10,8 @@ use sys::exec::CStringArray;
 
 use super::Context;
 use super::failure::{Call, During, Failure, Outcome};
-use super::step::{JoinedNamespace, Sysctl};
+use super::procfs::is_procfs;
+use super::step::{JoinedNamespace, Sysctl, Target};
 
 /// Moves itself into the cgroup, hierarchy by hierarchy.
 pub(super) fn join_cgroup(context: &Context<'_>) -> Outcome {
@@ -71,12 +72,9 @@ pub(super) fn write_file(path: &CStr, text: &[u8]) -> Outcome {
 }
 
 /// Writes kernel parameters through the container's procfs, which must be one.
-pub(super) fn sysctls(context: &Context<'_>, values: &[Sysctl]) -> Outcome {
-    let root = context.root()?;
-    let tree =
-        super::mount::open_inside(root, c"proc/sys", OFlags::PATH | OFlags::DIRECTORY).during(Call::Open)?;
-    let found = rustix::fs::fstatfs(&tree).during(Call::Stat)?;
-    if found.f_type as u64 != rustix::fs::PROC_SUPER_MAGIC as u64 {
+pub(super) fn sysctls(context: &Context<'_>, directory: &Target, values: &[Sysctl]) -> Outcome {
+    let tree = super::mount::open_directory(context, directory).during(Call::Open)?;
+    if !is_procfs(tree.as_fd())? {
         return Err(Errno::NODEV).during(Call::Stat);
     }
     for (item, value) in values.iter().enumerate() {
@@ -152,11 +150,10 @@ pub(super) fn capabilities(effective: u64, permitted: u64, inheritable: u64, amb
     Ok(())
 }
 
-pub(super) fn open_label(context: &mut Context<'_>, path: &CStr) -> Outcome {
-    let file =
-        rustix::fs::openat(CWD, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).during(Call::Open)?;
-    let found = rustix::fs::fstatfs(&file).during(Call::Stat)?;
-    if found.f_type as u64 != rustix::fs::PROC_SUPER_MAGIC as u64 {
+pub(super) fn open_label(context: &mut Context<'_>, proc: BorrowedFd<'_>, path: &CStr) -> Outcome {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(proc, path, flags, Mode::empty()).during(Call::Open)?;
+    if !is_procfs(file.as_fd())? {
         return Err(Errno::NODEV).during(Call::Stat);
     }
     context.label = Some(file);

@@ -89,13 +89,13 @@ pub(crate) enum InitAction {
     SetAttributes { target: Target, set: u64, clear: u64 },
     Devices { devices: Vec<DeviceNode> },
     Links { links: Vec<Link> },
-    Console { size: Option<(u16, u16)>, target: Option<Target> },
+    Console { size: Option<(u16, u16)>, terminals: Target, target: Option<Target> },
     Mask { targets: Vec<Target> },
     ReadOnlyPaths { targets: Vec<Target> },
     PivotRoot,
     RootAttributes { set: u64 },
     RootPropagation { flags: u64, name: String },
-    Sysctls { values: Vec<Sysctl> },
+    Sysctls { directory: Target, values: Vec<Sysctl> },
     Hostname { name: CString },
     Domainname { name: CString },
     ConfigureNetwork(crate::plan::NetworkProgram),
@@ -111,7 +111,7 @@ pub(crate) enum InitAction {
     Credentials { uid: u32, gid: u32, groups: Option<Vec<u32>> },
     Capabilities { effective: u64, permitted: u64, inheritable: u64, ambient: Vec<u32> },
     NoNewPrivileges,
-    OpenLabel { path: CString },
+    OpenLabel { proc: OwnedFd, path: CString },
     WriteLabel { label: CString },
     Seccomp { instructions: Vec<Instruction>, flags: u32 },
     CloseDescriptors { keep: u32 },
@@ -223,7 +223,25 @@ pub(crate) struct Target {
     /// Each level with its parent, topmost first, for making what is missing.
     pub(crate) levels: Vec<(CString, CString)>,
     pub(crate) kind: TargetKind,
+    /// Where the way to it begins, if not at the root (see `plan::anchor`).
+    pub(crate) anchor: Option<Anchor>,
+    /// Where the mount that is made here is kept, for what lies below it.
+    pub(crate) kept_at: Option<usize>,
 }
+
+/// A mount that was made earlier, and the way to a target from its root.
+#[derive(Debug)]
+pub(crate) struct Anchor {
+    /// Where the mount is kept.
+    pub(crate) slot: usize,
+    /// As [`Target::path`], from there.
+    pub(crate) path: CString,
+    /// As [`Target::levels`], from there.
+    pub(crate) levels: Vec<(CString, CString)>,
+}
+
+/// How many mounts can be kept.
+pub(crate) const ANCHORS: usize = 32;
 
 /// A step in words.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

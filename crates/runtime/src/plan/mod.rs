@@ -1,6 +1,7 @@
 //! From config.json and the host to a [`ContainerPlan`]: an ordered list of steps that owns every byte the child
 //! needs. Planning opens and looks, and changes nothing.
 
+pub(crate) mod anchor;
 mod check;
 pub(crate) mod devices;
 pub(crate) mod limits;
@@ -14,6 +15,7 @@ mod sysctl;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use sys::clone::flags;
 use sys::mount::attribute;
 
@@ -394,14 +396,15 @@ impl Steps {
             } else {
                 Some(Target::parse("/dev/console", TargetKind::File, "process.terminal")?)
             };
-            self.list.push(init_step(InitAction::Console { size, target }, "process.terminal"));
+            let terminals = Target::parse("/dev/pts", TargetKind::Directory, "process.terminal")?;
+            self.list.push(init_step(InitAction::Console { size, terminals, target }, "process.terminal"));
         }
         let mut hidden = Vec::new();
         mounts::plan_hidden(spec, &mut hidden)?;
         // Kernel parameters are written while /proc/sys still can be.
         self.sysctls(spec)?;
         self.list.extend(hidden);
-        Ok(())
+        anchor::anchor(&mut self.list)
     }
 
     fn sysctls(&mut self, spec: &Spec) -> Result<()> {
@@ -410,7 +413,8 @@ impl Steps {
         for (name, value) in &linux.sysctl {
             values.push(sysctl::sysctl(name, value, spec)?);
         }
-        self.list.push(init_step(InitAction::Sysctls { values }, "linux.sysctl"));
+        let directory = Target::parse("/proc/sys", TargetKind::Directory, "linux.sysctl")?;
+        self.list.push(init_step(InitAction::Sysctls { directory, values }, "linux.sysctl"));
         Ok(())
     }
 
@@ -494,19 +498,20 @@ fn plan_cgroup(linux: &Linux, id: &ContainerId) -> Result<Option<CgroupPlan>> {
     Ok(Some(CgroupPlan { layout, path, resources }))
 }
 
-/// Opens the label's file while the host's procfs is in reach; the label itself is written just before exec.
+/// Opens the label's file on the host's procfs, whose descriptor the child takes along: what a container shows as
+/// /proc could be another file (CVE-2019-16884). The label itself is written just before exec.
 pub(crate) fn label_step(process: &Process) -> Result<Option<(Step, CString)>> {
     let apparmor = process.apparmor_profile.as_deref().filter(|profile| !profile.is_empty());
     let selinux = process.selinux_label.as_deref().filter(|label| !label.is_empty());
     let (path, text, field, enabled) = match (apparmor, selinux) {
         (Some(profile), _) => (
-            c"/proc/self/attr/apparmor/exec",
+            c"self/attr/apparmor/exec",
             format!("exec {profile}"),
             "process.apparmorProfile",
             Path::new("/sys/kernel/security/apparmor").exists(),
         ),
         (None, Some(label)) => (
-            c"/proc/self/attr/exec",
+            c"self/attr/exec",
             label.to_owned(),
             "process.selinuxLabel",
             Path::new("/sys/fs/selinux/enforce").exists(),
@@ -517,7 +522,10 @@ pub(crate) fn label_step(process: &Process) -> Result<Option<(Step, CString)>> {
         // As runc does: a label on a host without the module is not in force anywhere.
         return Ok(None);
     }
-    let open = init_step(InitAction::OpenLabel { path: path.to_owned() }, field);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = rustix::fs::open("/proc", flags, Mode::empty())
+        .map_err(|error| Error::at_path("open", Path::new("/proc"), error))?;
+    let open = init_step(InitAction::OpenLabel { proc, path: path.to_owned() }, field);
     Ok(Some((open, c_string(&text, field)?)))
 }
 

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use sys::mount::attribute;
 
 use crate::error::{Error, Result};
+use crate::init::procfs::PROC_FILES;
 use crate::init::step::{Bind, FileSystem, InitAction, Link, MountPlan, Step, Target, TargetKind};
 use crate::plan::{c_string, init_step};
+use crate::remedy::PROC_HINT;
 use crate::spec::{Mount, NamespaceKind, Spec};
 
 impl Target {
@@ -26,7 +28,7 @@ impl Target {
             let parent = if index == 0 { ".".to_owned() } else { parts[..index].join("/") };
             levels.push((c_string(&parent, field)?, c_string(name, field)?));
         }
-        Ok(Target { path: c_string(&path, field)?, levels, kind })
+        Ok(Target { path: c_string(&path, field)?, levels, kind, anchor: None, kept_at: None })
     }
 }
 
@@ -158,6 +160,7 @@ fn plan_mount(mount: &Mount, field: &str, context: &MountContext<'_>, steps: &mu
     let options = parse_options(mount.options.as_deref().unwrap_or_default(), &options_field)?;
     let destination_field = format!("{field}.destination");
     let kind = mount.kind.as_deref().unwrap_or_default();
+    check_procfs(mount, &destination_field)?;
     if options.remount && options.bind.is_none() {
         let target = Target::parse(&mount.destination, TargetKind::Directory, &destination_field)?;
         steps.push(init_step(
@@ -185,12 +188,6 @@ fn plan_mount(mount: &Mount, field: &str, context: &MountContext<'_>, steps: &mu
         ));
     }
     let target = Target::parse(&mount.destination, TargetKind::Directory, &destination_field)?;
-    if (kind == "proc" || kind == "sysfs")
-        && target.levels.len() > 1
-        && target.path.as_bytes().starts_with(b"proc/")
-    {
-        return Err(Error::invalid(destination_field, "a mount inside /proc could fake it".to_owned()));
-    }
     let mut parameters = options.parameters;
     if kind == "mqueue" || kind == "proc" || kind == "sysfs" {
         // Their only options are those of the mount itself.
@@ -210,6 +207,18 @@ fn plan_mount(mount: &Mount, field: &str, context: &MountContext<'_>, steps: &mu
     };
     steps.push(init_step(InitAction::Mount(plan), field));
     Ok(())
+}
+
+/// A mount in /proc could fake what programs, and this runtime itself, read and write there (CVE-2019-19921,
+/// CVE-2025-52881). Links that lead there are seen by the child, which has the same list.
+fn check_procfs(mount: &Mount, field: &str) -> Result<()> {
+    let target = Target::parse(&mount.destination, TargetKind::Directory, field)?;
+    let path = target.path.to_string_lossy();
+    if !path.starts_with("proc/") || PROC_FILES.contains(&target.path.as_bytes()) {
+        return Ok(());
+    }
+    let reason = format!("`{}` lies in /proc, and a mount there could fake it", mount.destination);
+    Err(Error::invalid(field, reason).with_hint(PROC_HINT))
 }
 
 fn lay_out(parameters: &[(String, Option<String>)], field: &str) -> Result<Vec<(CString, Option<CString>)>> {
