@@ -51,22 +51,51 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: ExecOptions) -> Result<
         return Err(error.with_hint("only a running container can run more programs"));
     }
     let spec: Spec = crate::bundle::read_json(&lifecycle::config_path(&view.record))?;
+    let program = process::plan_program(&options.process)?;
+    let start = ProgramStart {
+        process: &options.process,
+        program,
+        input: None,
+        console_socket: options.console_socket,
+        kept_descriptors: options.kept_descriptors,
+    };
+    run_in(&view.record, &spec, start)
+}
+
+/// What is to be started in a container.
+pub(crate) struct ProgramStart<'a> {
+    /// Its user, rights and limits.
+    pub(crate) process: &'a Process,
+    pub(crate) program: process::Program,
+    /// Its standard input, where that is not the caller's.
+    pub(crate) input: Option<OwnedFd>,
+    pub(crate) console_socket: Option<OwnedFd>,
+    pub(crate) kept_descriptors: u32,
+}
+
+/// Starts a program in the namespaces and the cgroup of the container that `record` tells of, whose init must live.
+pub(crate) fn run_in(
+    record: &crate::state_dir::Record,
+    spec: &Spec,
+    start: ProgramStart<'_>,
+) -> Result<Executed> {
+    let id = &record.id;
     let gone = || Error::new(ErrorKind::WrongStatus, format!("exec in `{id}`"), "container is stopped");
-    let first = lifecycle::init(&view.record).ok_or_else(gone)?;
-    let steps =
-        plan(&spec, &options, view.record.pid, view.record.cgroup_path.as_deref().unwrap_or_default())?;
+    let first = lifecycle::init(record).ok_or_else(gone)?;
+    let (console_socket, terminal) = (start.console_socket, start.process.terminal);
+    let rights = Rights { process: start.process, kept_descriptors: start.kept_descriptors };
+    let cgroup_path = record.cgroup_path.as_deref().unwrap_or_default();
+    let steps = plan(spec, &rights, start.program, start.input, record.pid, cgroup_path)?;
     // Its number was its own until here, and with it the namespaces that were opened.
     if crate::hooks::ended_by(first.as_fd(), Some(std::time::Instant::now())) {
         return Err(gone());
     }
-    let group = lifecycle::cgroup_of(&view.record);
+    let group = lifecycle::cgroup_of(record);
     let system = |error: std::io::Error| Error::system(format!("exec in `{id}`"), error);
     let (ours, theirs) = sync::pair().map_err(system)?;
-    let (console_here, console_there) = match options.console_socket {
+    let (console_here, console_there) = match console_socket {
         Some(socket) => (None, Some(socket)),
-        None if options.process.terminal => {
-            sync::pair().map(|(here, there)| (Some(here), Some(there))).map_err(system)?
-        }
+        None if terminal => sync::pair().map(|(here, there)| (Some(here), Some(there))).map_err(system)?,
         None => (None, None),
     };
     // Nobody reads the times; the steps want a place to write them.
@@ -78,17 +107,17 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: ExecOptions) -> Result<
         Some(group) => group.self_join_descriptors()?,
         None => Vec::new(),
     };
-    let console = console_there.as_ref().map(OwnedFd::as_fd);
+    let console_end = console_there.as_ref().map(OwnedFd::as_fd);
     let child = sys::clone::clone(&request, &mut |placement| {
         sys::fd::close_copy(ours.as_fd());
         let skip = if placement == Placement::InCgroup { usize::from(unified.is_some()) } else { 0 };
-        init::run(&steps, &mut Context::new(theirs.as_fd(), None, console, &files[skip..]), &trace)
+        init::run(&steps, &mut Context::new(theirs.as_fd(), None, console_end, &files[skip..]), &trace)
     })
     .map_err(|error| crate::remedy::explain_clone(error, 0))?;
     drop(theirs);
     drop(console_there);
     let mut guard = Started { pid: child.pid, pidfd: Some(child.pidfd) };
-    let mut terminal = None;
+    let mut console = None;
     let mut ready = false;
     loop {
         match sync::receive(ours.as_fd()).map_err(|error| system(error.into()))? {
@@ -105,7 +134,7 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: ExecOptions) -> Result<
                 };
                 ready |= barrier == Barrier::Ready;
                 if let (Barrier::Ready, Some(here)) = (barrier, &console_here) {
-                    terminal = sync::receive_descriptor(here.as_fd()).map_err(system)?;
+                    console = sync::receive_descriptor(here.as_fd()).map_err(system)?;
                 }
                 // A child that died is seen when its end is read.
                 let _ = sync::send(ours.as_fd(), Record::Go { step });
@@ -113,8 +142,8 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: ExecOptions) -> Result<
             Some(Record::Process { pid }) => guard.follow(pid)?,
             Some(Record::Failed { step, failure }) => {
                 let index = usize::from(step);
-                let error = crate::remedy::explain_step(&steps[index], index, failure, &view.record.rootfs);
-                return Err(error.in_container(id.as_str()));
+                let error = crate::remedy::explain_step(&steps[index], index, failure, &record.rootfs);
+                return Err(error.in_container(id));
             }
             Some(Record::Go { .. }) => {}
             None if ready => break,
@@ -126,7 +155,7 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: ExecOptions) -> Result<
     }
     let pid = guard.pid;
     let pidfd = guard.pidfd.take().expect("taken only here");
-    Ok(Executed { pid, pidfd, console: terminal })
+    Ok(Executed { pid, pidfd, console })
 }
 
 /// A child that is killed and reaped unless it is handed out.
@@ -160,10 +189,21 @@ impl Drop for Started {
     }
 }
 
+/// As whom and with what a program runs.
+struct Rights<'a> {
+    process: &'a Process,
+    kept_descriptors: u32,
+}
+
 /// The list: join, fork, become the user, execute.
-fn plan(spec: &Spec, options: &ExecOptions, pid: i32, cgroup_path: &str) -> Result<Vec<Step>> {
-    let process = &options.process;
-    let program = process::plan_program(process)?;
+fn plan(
+    spec: &Spec,
+    Rights { process, kept_descriptors }: &Rights<'_>,
+    program: process::Program,
+    input: Option<OwnedFd>,
+    pid: i32,
+    cgroup_path: &str,
+) -> Result<Vec<Step>> {
     let mut steps =
         vec![always(InitAction::JoinCgroup { path: cgroup_path.to_owned() }), always(InitAction::NewSession)];
     // A process of the container must not be able to attach before the program is its own (CVE-2016-9962).
@@ -190,13 +230,16 @@ fn plan(spec: &Spec, options: &ExecOptions, pid: i32, cgroup_path: &str) -> Resu
         let terminals = Target::parse("/dev/pts", TargetKind::Directory, "process.terminal")?;
         steps.push(init_step(InitAction::Console { size, terminals, target: None }, "process.terminal"));
     }
+    if let Some(file) = input {
+        steps.push(always(InitAction::StandardInput { file }));
+    }
     let path = c_string(&process.cwd, "process.cwd")?;
     steps.push(init_step(InitAction::WorkingDirectory { path }, "process.cwd"));
     steps.push(init_step(
         InitAction::FindProgram { candidates: program.candidates.clone() },
         "process.args[0]",
     ));
-    steps.push(always(InitAction::CloseDescriptors { keep: options.kept_descriptors }));
+    steps.push(always(InitAction::CloseDescriptors { keep: *kept_descriptors }));
     process::plan_limits(process, &mut steps)?;
     steps.push(always(InitAction::Wait(Barrier::Ready)));
     let mut warnings = Vec::new();

@@ -1,26 +1,33 @@
 //! Hooks: programs of the caller that run at fixed moments, bounded in time, killed as a group.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use sys::clone::{CloneRequest, flags};
 use sys::exec::CStringArray;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::{self, ProgramStart};
 use crate::plan::c_string;
-use crate::spec::Hook;
+use crate::plan::process::Program;
+use crate::spec::{Hook, Process, Spec};
+use crate::state_dir::Record;
 
 /// In which world a hook runs.
 #[derive(Clone, Copy)]
 pub(crate) enum World<'a> {
     /// The caller's.
     Host,
-    /// The namespaces of the process behind this pidfd.
+    /// The namespaces of the process behind this pidfd, before its root is the container's.
     Container(BorrowedFd<'a>),
+    /// A started container, whose root may be anybody's: the hook is a file of that root, and gets the rights of the
+    /// container's own program and no more.
+    Program(&'a Record, &'a Spec),
 }
 
 /// Runs `hooks` in order with `state` on their stdin; the first that fails ends it.
@@ -51,21 +58,21 @@ fn run_one(hook: &Hook, field: &str, state: &[u8], world: World<'_>) -> Result<(
     let arguments = CStringArray::new(arguments);
     let environment = CStringArray::new(strings(&hook.env, "env")?);
     let system = |error: std::io::Error| Error::system(operation.clone(), error);
-
-    let input = state_file(state).map_err(system)?;
-    let (told, teller) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|error| system(error.into()))?;
-    let child = sys::clone::clone(&CloneRequest { flags: 0, cgroup: None }, &mut |_| {
-        let code = become_hook(&path, &arguments, &environment, input.as_fd(), world);
-        // Best effort: without it the exit status still tells of a failure.
-        let _ = rustix::io::write(&teller, &code.to_ne_bytes());
-        127
-    })
-    .map_err(system)?;
-    drop(input);
-    drop(teller);
-    let mut guard = HookProcess { pid: child.pid, pidfd: child.pidfd, done: false };
     let deadline = hook.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds as u64));
+    let input = state_file(state).map_err(system)?;
+    let mut told = None;
+    let mut guard = match world {
+        World::Program(record, spec) => {
+            let program = Program { candidates: vec![path], arguments, environment };
+            start_inside(record, spec, program, input).map_err(|error| error.from_field(field))?
+        }
+        World::Host | World::Container(_) => {
+            let (read, write) =
+                rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| system(error.into()))?;
+            told = Some(read);
+            start_outside(&path, &arguments, &environment, input, world, write).map_err(system)?
+        }
+    };
     if !ended_by(guard.pidfd.as_fd(), deadline) {
         let seconds = hook.timeout.unwrap_or_default();
         return Err(Error::new(
@@ -77,9 +84,8 @@ fn run_one(hook: &Hook, field: &str, state: &[u8], world: World<'_>) -> Result<(
     let status = waitid(WaitId::PidFd(guard.pidfd.as_fd()), WaitIdOptions::EXITED)
         .map_err(|error| system(error.into()))?;
     guard.done = true;
-    let mut told = std::fs::File::from(told);
     let mut errno = [0u8; 4];
-    if told.read_exact(&mut errno).is_ok() {
+    if told.is_some_and(|told| std::fs::File::from(told).read_exact(&mut errno).is_ok()) {
         return Err(system(std::io::Error::from_raw_os_error(i32::from_ne_bytes(errno))));
     }
     match status.and_then(|status| status.exit_status().map(Ok).or(status.terminating_signal().map(Err))) {
@@ -92,6 +98,40 @@ fn run_one(hook: &Hook, field: &str, state: &[u8], world: World<'_>) -> Result<(
         }
         None => Err(Error::new(ErrorKind::System, operation, "ended without a status")),
     }
+}
+
+/// Starts a hook of the container's root as another program of the container.
+fn start_inside(record: &Record, spec: &Spec, program: Program, input: OwnedFd) -> Result<HookProcess> {
+    // The directory may not be there for a hook that comes before the program.
+    let process =
+        Process { cwd: "/".to_owned(), terminal: false, ..spec.process.clone().unwrap_or_default() };
+    let start = ProgramStart {
+        process: &process,
+        program,
+        input: Some(input),
+        console_socket: None,
+        kept_descriptors: 0,
+    };
+    let started = exec::run_in(record, spec, start)?;
+    Ok(HookProcess { pid: started.pid, pidfd: started.pidfd, done: false })
+}
+
+/// Starts a hook of the host; what keeps it from its program is written to `teller`.
+fn start_outside(
+    path: &CStr,
+    arguments: &CStringArray,
+    environment: &CStringArray,
+    input: OwnedFd,
+    world: World<'_>,
+    teller: OwnedFd,
+) -> std::io::Result<HookProcess> {
+    let child = sys::clone::clone(&CloneRequest { flags: 0, cgroup: None }, &mut |_| {
+        let code = become_hook(path, arguments, environment, input.as_fd(), world);
+        // Best effort: without it the exit status still tells of a failure.
+        let _ = rustix::io::write(&teller, &code.to_ne_bytes());
+        127
+    })?;
+    Ok(HookProcess { pid: child.pid, pidfd: child.pidfd, done: false })
 }
 
 /// A hook that runs; dropped before its end, it is killed with all of its group.
@@ -118,7 +158,7 @@ impl Drop for HookProcess {
 
 /// In the child: neither allocates nor locks. Returns the errno of what failed.
 fn become_hook(
-    path: &std::ffi::CStr,
+    path: &CStr,
     arguments: &CStringArray,
     environment: &CStringArray,
     input: BorrowedFd<'_>,

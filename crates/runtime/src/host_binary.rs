@@ -6,7 +6,7 @@
 
 use std::ffi::{CStr, CString, OsString};
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags};
@@ -55,11 +55,18 @@ pub fn protect(
     Err(system(sys::exec::execve_descriptor(protected.as_fd(), &arguments, &environment)))
 }
 
-/// Whether the file lies on a read-only mount, or is sealed against writes.
+/// Whether the file is on a read-only mount of its own, or sealed against writes. A `/usr` that is mounted read-only
+/// does not count: it becomes writable for an upgrade, and a container may have kept the file open until then.
 fn is_protected(file: &OwnedFd) -> bool {
     let read_only = rustix::fs::fstatvfs(file)
         .is_ok_and(|found| found.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
-    read_only || rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SealFlags::WRITE))
+    // The root of a mount that is attached nowhere has no other path; the second, when an upgrade removed the file.
+    let own = || {
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        path.is_ok_and(|path| path.as_os_str() == "/" || path.as_os_str() == "/ (deleted)")
+    };
+    (read_only && own())
+        || rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SealFlags::WRITE))
 }
 
 /// A mount of the file alone, read-only, attached nowhere: it lives as long as somebody runs from it.
@@ -107,7 +114,6 @@ mod tests {
 
     #[test]
     fn read_only_mount_counts_as_protected_and_refuses_writes_through_its_descriptor() {
-        use std::os::fd::AsRawFd;
         use std::os::unix::ffi::OsStrExt;
         // Not the program itself, which answers ETXTBSY as long as it runs, whatever the mount says.
         let path = std::env::temp_dir().join(format!("rabbitc-host-binary-{}", std::process::id()));
@@ -123,5 +129,26 @@ mod tests {
         let link = format!("/proc/self/fd/{}", tree.as_raw_fd());
         let error = std::fs::OpenOptions::new().write(true).open(link).expect_err("refused");
         assert_eq!(error.raw_os_error(), Some(30), "EROFS");
+    }
+
+    #[test]
+    fn file_on_a_read_only_mount_of_others_does_not_count_as_protected() {
+        use std::os::unix::ffi::OsStrExt;
+        let directory = std::env::temp_dir().join(format!("rabbitc-read-only-{}", std::process::id()));
+        std::fs::create_dir(&directory).expect("made");
+        std::fs::write(directory.join("binary"), "x").expect("written");
+        let name = CString::new(directory.as_os_str().as_bytes()).expect("no NUL");
+        let made = read_only_mount(&name);
+        let file = made.map(|tree| {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            rustix::fs::openat(&tree, "binary", flags, Mode::empty()).expect("opened")
+        });
+        std::fs::remove_dir_all(&directory).expect("removed");
+        let Ok(file) = file else {
+            println!("skipped: making a mount needs root");
+            return;
+        };
+        assert_eq!(rustix::fs::fstatvfs(&file).map(|found| found.f_flag.bits() & 1), Ok(1), "read-only");
+        assert!(!is_protected(&file));
     }
 }

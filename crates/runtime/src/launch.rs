@@ -16,6 +16,7 @@ use crate::init::failure::Failure;
 use crate::init::step::{Action, Barrier, HookKind, HostAction, InitAction, StepDescription};
 use crate::init::{self, Context, Trace};
 use crate::plan::{ContainerPlan, Lifetime, Start};
+use crate::spec::Spec;
 use crate::state_dir::{Record, StateDir, StateRoot};
 use crate::sync::{self, Record as Message};
 
@@ -503,7 +504,10 @@ impl<'a> Launch<'a> {
                         &launch.plan.hooks.start_container,
                         list,
                         &state,
-                        World::Container(child.pidfd.as_fd()),
+                        World::Program(
+                            &launch.record,
+                            launch.plan.hooked.as_deref().unwrap_or(&Spec::default()),
+                        ),
                     ),
                 }
             },

@@ -15,6 +15,7 @@ use crate::id::ContainerId;
 use crate::init::failure::Failure;
 use crate::plan::{ContainerPlan, PlanOptions, Start};
 use crate::signal::Signal;
+use crate::spec::Spec;
 use crate::state_dir::{Lock, Record, StateDir, StateRoot};
 use crate::sync::{self, Record as Message};
 
@@ -214,14 +215,9 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<()> {
             Some(Message::Reached { step }) => {
                 // The only barrier beyond the gate.
                 let document = state_document(&record, "created");
-                let pidfd = init(&record)
-                    .ok_or_else(|| Error::new(ErrorKind::System, format!("start `{id}`"), "init ended"))?;
-                hooks::run(
-                    &record.hooks.start_container,
-                    "startContainer",
-                    &document,
-                    World::Container(pidfd.as_fd()),
-                )?;
+                let spec: Spec = crate::bundle::read_json(&config_path(&record))?;
+                let list = &record.hooks.start_container;
+                hooks::run(list, "startContainer", &document, World::Program(&record, &spec))?;
                 sync::send(socket.as_fd(), Message::Go { step }).map_err(system)?;
             }
             Some(Message::Failed { failure, step }) => {

@@ -236,6 +236,9 @@ fn init(action: &InitAction) -> Words {
             "`/dev/pts/0`",
             "a terminal of the container's own, whose other end the caller holds",
         ),
+        InitAction::StandardInput { .. } => {
+            words("take the standard input", "", "a hook reads the container's state from it")
+        }
         InitAction::Mask { targets } => words(
             "mask paths",
             listed(targets.iter().map(|target| format!("/{}", target.path.to_string_lossy()))),

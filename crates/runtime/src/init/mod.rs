@@ -181,6 +181,7 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         InitAction::Console { size, terminals, target } => {
             console::open(context, *size, terminals, target.as_ref())
         }
+        InitAction::StandardInput { file } => rustix::stdio::dup2_stdin(file).during(Call::Dup),
         InitAction::Mask { targets } => mount::mask(context, targets),
         InitAction::ReadOnlyPaths { targets } => mount::read_only_paths(context, targets),
         InitAction::PivotRoot => mount::pivot(context),

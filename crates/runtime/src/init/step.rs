@@ -90,6 +90,7 @@ pub(crate) enum InitAction {
     Devices { devices: Vec<DeviceNode> },
     Links { links: Vec<Link> },
     Console { size: Option<(u16, u16)>, terminals: Target, target: Option<Target> },
+    StandardInput { file: OwnedFd },
     Mask { targets: Vec<Target> },
     ReadOnlyPaths { targets: Vec<Target> },
     PivotRoot,

@@ -22,8 +22,8 @@ struct Kept {
 pub(crate) fn anchor(steps: &mut [Step]) -> Result<()> {
     let mut kept: Vec<Kept> = Vec::new();
     let mut slots: Vec<(usize, usize)> = Vec::new();
-    for index in 0..steps.len() {
-        let Action::Init(action) = &mut steps[index].action else { continue };
+    for (index, step) in steps.iter_mut().enumerate() {
+        let Action::Init(action) = &mut step.action else { continue };
         // What is mounted on a mount itself covers it, and is found from above.
         let covers = matches!(action, InitAction::Mount(_) | InitAction::Bind(_));
         for target in targets(action) {

@@ -47,6 +47,8 @@ pub struct ContainerPlan {
     pub(crate) id_maps: Option<IdMaps>,
     pub(crate) cgroup: Option<CgroupPlan>,
     pub(crate) hooks: crate::spec::Hooks,
+    /// The configuration, where a hook is to run as the container's program does.
+    pub(crate) hooked: Option<Box<Spec>>,
     pub(crate) annotations: std::collections::BTreeMap<String, String>,
     pub(crate) bundle: PathBuf,
     pub(crate) rootfs: PathBuf,
@@ -172,6 +174,7 @@ impl ContainerPlan {
             namespaces,
             id_maps,
             cgroup,
+            hooked: (!hooks.start_container.is_empty()).then(|| Box::new(spec.clone())),
             hooks,
             annotations: spec.annotations.clone(),
             bundle: options.bundle.clone(),
