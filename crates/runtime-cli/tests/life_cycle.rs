@@ -127,7 +127,8 @@ fn failed_exec_is_told_by_start() {
     assert_eq!(output.status.code(), Some(1));
     assert!(errors(&output).contains("its interpreter `/opt/missing` does not exist"), "{}", errors(&output));
     assert!(errors(&output).contains("from config.json: process.args"), "{}", errors(&output));
-    assert_eq!(bundle.status(), "stopped");
+    // It tells before it ends.
+    bundle.wait_for("stopped");
     bundle.succeed(&["delete", &bundle.id]);
     bundle.assert_clean("after delete");
 }

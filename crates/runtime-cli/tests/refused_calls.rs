@@ -143,3 +143,33 @@ fn containers_live_their_lives_with_every_newer_call_refused() {
         bundle.assert_clean(&what);
     }
 }
+
+#[test]
+fn mapped_mount_says_what_it_takes_where_mount_setattr_is_refused() {
+    if !support::can_run("mapped_mount_says_what_it_takes_where_mount_setattr_is_refused") {
+        return;
+    }
+    for errno in [libc::ENOSYS, libc::EPERM] {
+        let calls = vec![u32::try_from(libc::SYS_mount_setattr).expect("call numbers are small")];
+        let refusal = Refusal { name: "mount_setattr", calls, newer: false, errno };
+        let bundle = Bundle::new("refused-idmap", &["true"]);
+        bundle.edit(|config| {
+            let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 1 }]);
+            let mount = json!({
+                "destination": "/mnt", "type": "bind", "source": "/etc", "options": ["bind", "idmap"],
+                "uidMappings": map, "gidMappings": map,
+            });
+            config["mounts"].as_array_mut().expect("a list").push(mount);
+        });
+        let path = bundle.path.display().to_string();
+        let output = run_below(&refusal, &bundle, &["run", "--bundle", &path, &bundle.id]);
+        let told = errors(&output);
+        assert!(!output.status.success(), "{told}");
+        for part in
+            ["set attributes of the mount of `/etc`", "step 1 of", "mounts[", "`mount_setattr`: Linux 5.12"]
+        {
+            assert!(told.contains(part), "errno {errno}: {told}");
+        }
+        bundle.assert_clean("after the refusal");
+    }
+}

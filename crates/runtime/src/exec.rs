@@ -111,7 +111,7 @@ pub(crate) fn run_in(
     let child = sys::clone::clone(&request, &mut |placement| {
         sys::fd::close_copy(ours.as_fd());
         let skip = if placement == Placement::InCgroup { usize::from(unified.is_some()) } else { 0 };
-        init::run(&steps, &mut Context::new(theirs.as_fd(), None, console_end, &files[skip..]), &trace)
+        init::run(&steps, &mut Context::new(theirs.as_fd(), None, console_end, &files[skip..], &[]), &trace)
     })
     .map_err(|error| crate::remedy::explain_clone(error, 0))?;
     drop(theirs);

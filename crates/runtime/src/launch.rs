@@ -10,6 +10,7 @@ use sys::clone::{Child, CloneRequest, Placement};
 use sys::process::monotonic_nanoseconds;
 use sys::shared::SharedCounters;
 
+use crate::detached_mounts::DetachedMounts;
 use crate::error::{Error, ErrorKind, FailedStep, Result};
 use crate::hooks::{self, World};
 use crate::init::failure::Failure;
@@ -116,6 +117,8 @@ struct Launch<'a> {
     child: Option<Child>,
     gate: Option<OwnedFd>,
     console: Option<Console>,
+    /// Mounts for init, until it has them.
+    detached: DetachedMounts,
     ended: u64,
 }
 
@@ -164,12 +167,14 @@ impl<'a> Launch<'a> {
             child: None,
             gate: None,
             console,
+            detached: DetachedMounts::default(),
             ended: 0,
         })
     }
 
     /// The whole start.
     fn run(&mut self, root: &StateRoot, host: &mut dyn Host) -> Result<()> {
+        self.detach_mounts()?;
         self.reserve_state(root)?;
         self.write_files()?;
         self.prepare(host)?;
@@ -178,7 +183,9 @@ impl<'a> Launch<'a> {
         let socket = self.clone_init()?;
         let mut serve = || -> Result<()> {
             self.place_child()?;
-            self.attach_network(host).map_err(|error| self.cause_in_init(socket.as_fd(), error))?;
+            if !self.network_comes_late() {
+                self.attach_network(host).map_err(|error| self.cause_in_init(socket.as_fd(), error))?;
+            }
             self.serve(socket.as_fd(), host)
         };
         let result = serve();
@@ -235,8 +242,9 @@ impl<'a> Launch<'a> {
             |action| matches!(action, HostAction::WriteFiles { .. }),
             |launch| {
                 let state = launch.state.as_ref().expect("the state directory was reserved first");
+                let directory = state.path().to_owned();
                 plan.files.iter().try_for_each(|file| {
-                    let path = state.path().join(file.name);
+                    let path = directory.join(file.name);
                     let write = || -> std::io::Result<()> {
                         use std::io::Write;
                         use std::os::unix::fs::OpenOptionsExt;
@@ -244,9 +252,13 @@ impl<'a> Launch<'a> {
                         let mut target = options.write(true).create_new(true).mode(0o644).open(&path)?;
                         // Whatever the caller's umask: other users of the container read it too.
                         target.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+                        if let Some(maps) = &plan.id_maps {
+                            std::os::unix::fs::fchown(&target, maps.root.0, maps.root.1)?;
+                        }
                         target.write_all(file.content.as_bytes())
                     };
-                    write().map_err(|error| Error::at_path("write", &path, error))
+                    write().map_err(|error| Error::at_path("write", &path, error))?;
+                    if plan.files_detached { launch.detached.make_plain(&path) } else { Ok(()) }
                 })
             },
         )?;
@@ -254,25 +266,36 @@ impl<'a> Launch<'a> {
     }
 
     fn prepare(&mut self, host: &mut dyn Host) -> Result<()> {
-        let is_preparation = |action: &Action| matches!(action, Action::Host(HostAction::Prepare { .. }));
-        let indices: Vec<usize> = self
-            .plan
-            .steps
-            .iter()
-            .enumerate()
-            .filter(|(_, step)| is_preparation(&step.action))
-            .map(|(index, _)| index)
-            .collect();
-        for (number, index) in indices.into_iter().enumerate() {
+        let is_preparation = |action: &HostAction| matches!(action, HostAction::Prepare { .. });
+        self.each_step(is_preparation, |_, number, _| host.prepare(number))
+    }
+
+    fn detach_mounts(&mut self) -> Result<()> {
+        let is_mount = |action: &HostAction| matches!(action, HostAction::DetachMount(_));
+        self.each_step(is_mount, |launch, _, action| match action {
+            HostAction::DetachMount(mount) => launch.detached.make(mount),
+            _ => Ok(()),
+        })
+    }
+
+    /// Runs every host step that `wanted` picks, with its number among them; times each, and says which failed.
+    fn each_step(
+        &mut self,
+        wanted: impl Fn(&HostAction) -> bool,
+        mut run: impl FnMut(&mut Self, usize, &HostAction) -> Result<()>,
+    ) -> Result<()> {
+        let plan = self.plan;
+        let actions = plan.steps.iter().enumerate().filter_map(|(index, step)| match &step.action {
+            Action::Host(action) if wanted(action) => Some((index, action)),
+            _ => None,
+        });
+        for (number, (index, action)) in actions.enumerate() {
             let start = monotonic_nanoseconds();
             let result = if self.fail_at == Some(index) {
-                Err(Error::new(
-                    ErrorKind::System,
-                    self.plan.steps[index].describe(index + 1).name,
-                    "injected failure",
-                ))
+                let what = plan.steps[index].describe(index + 1).name;
+                Err(Error::new(ErrorKind::System, what, "injected failure"))
             } else {
-                host.prepare(number)
+                run(self, number, action)
             };
             self.host_times[index] = Some((start, monotonic_nanoseconds()));
             result.map_err(|error| Error { step: Some(self.failed_step(index, None)), ..error })?;
@@ -336,17 +359,20 @@ impl<'a> Launch<'a> {
                 let unified = usize::from(cgroup.is_some());
                 let gate = launch.gate.as_ref().map(OwnedFd::as_fd);
                 let console = launch.console.as_ref().map(|console| console.theirs.as_fd());
+                let detached = launch.detached.descriptors();
                 let parent_ends = [Some(ours.as_fd()), launch.state.as_ref().map(StateDir::descriptor)];
                 let child = sys::clone::clone(&request, &mut |placement| {
                     // With a copy open here, the parent's closing would never be seen, nor its lock be free.
                     parent_ends.into_iter().flatten().for_each(sys::fd::close_copy);
                     let skip = if placement == Placement::InCgroup { unified } else { 0 };
-                    let mut context = Context::new(theirs.as_fd(), gate, console, &files[skip..]);
+                    let mut context = Context::new(theirs.as_fd(), gate, console, &files[skip..], detached);
                     init::run(&plan.steps, &mut context, &trace)
                 });
                 let child =
                     child.map_err(|error| crate::remedy::explain_clone(error, plan.namespaces.at_clone))?;
                 launch.child = Some(child);
+                // The child has copies.
+                launch.detached = DetachedMounts::default();
                 Ok(())
             },
         )?;
@@ -375,6 +401,11 @@ impl<'a> Launch<'a> {
             )?;
         }
         Ok(())
+    }
+
+    /// Whether the network namespace is made by init itself, so that it is not there when the clone returns.
+    fn network_comes_late(&self) -> bool {
+        self.plan.namespaces.unshared & sys::clone::flags::NEWNET != 0
     }
 
     fn attach_network(&mut self, host: &mut dyn Host) -> Result<()> {
@@ -406,6 +437,7 @@ impl<'a> Launch<'a> {
                             self.commit_record(host)?;
                             committed = true;
                         }
+                        Some(Barrier::Network) if self.network_comes_late() => self.attach_network(host)?,
                         Some(Barrier::HostReady | Barrier::Network) => {}
                         Some(Barrier::Gate) | None => {
                             return Err(Error::new(
@@ -676,7 +708,7 @@ fn reap(child: &Child) {
     let _ = sync::retry(|| waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED));
 }
 
-fn write_id_maps(pid: i32, maps: &crate::plan::IdMaps) -> Result<()> {
+pub(crate) fn write_id_maps(pid: i32, maps: &crate::plan::IdMaps) -> Result<()> {
     let write = |name: &str, text: &str| {
         let path = std::path::PathBuf::from(format!("/proc/{pid}/{name}"));
         std::fs::write(&path, text).map_err(|error| Error::at_path("write", &path, error))

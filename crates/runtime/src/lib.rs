@@ -5,6 +5,7 @@
 
 pub mod bundle;
 pub mod capability;
+mod detached_mounts;
 mod error;
 mod exec;
 mod hooks;

@@ -130,6 +130,9 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
         (InitAction::OverlayRoot(_), Call::Fsopen, 19) => {
             "this kernel has no overlay file system; `modprobe overlay` may bring it"
         }
+        (InitAction::OverlayRoot(overlay), Call::Fsconfig, EINVAL) if overlay.lower.detached.is_some() => {
+            "an overlay over mapped owners takes Linux 5.19, and a root on a file system that can lie below an overlay; run without `--overlay`"
+        }
         (InitAction::OverlayRoot(_), Call::Fsmount | Call::Fsconfig, EINVAL) => {
             "the root's file system can't lie below an overlay; copy it to a plain directory, or run without `--overlay`"
         }
@@ -152,6 +155,9 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
         }
         (InitAction::Bind(_), Call::OpenTree, EACCES) => {
             "the user namespace's root may not search a directory above the source; `chmod o+x` it, or move the source"
+        }
+        (InitAction::Bind(_) | InitAction::SetAttributes { .. }, Call::MountSetattr, EPERM) => {
+            "in a user namespace, what the host has mounted read-only, nosuid, nodev or noexec stays so; leave out the option that undoes it"
         }
         (InitAction::Mount(_), Call::Fsconfig, EINVAL) => {
             "the file system does not know one of the mount's options, or not this value"

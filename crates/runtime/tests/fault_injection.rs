@@ -99,8 +99,28 @@ fn failure_of_any_step_leaves_nothing_behind() {
         fail_each_step(&scratch, &format!("fault-users-{process}"), &users, start);
     }
 
+    // With mounts that the parent makes: through the container's map, and through one of its own.
+    let mut mapped = users.clone();
+    let mount = |destination: &str| runtime::spec::Mount {
+        destination: destination.to_owned(),
+        kind: Some("bind".to_owned()),
+        source: Some(scratch.path.display().to_string()),
+        options: Some(vec!["rbind".to_owned(), "ridmap".to_owned()]),
+        ..Default::default()
+    };
+    let own = Some(vec![runtime::spec::IdMapping { container_id: 0, host_id: 500_000, size: 1 }]);
+    mapped.mounts.push(mount("/dev/container"));
+    mapped.mounts.push(runtime::spec::Mount {
+        uid_mappings: own.clone(),
+        gid_mappings: own,
+        ..mount("/dev/own")
+    });
+    let plain = scratch.plan(&users, &ContainerId::parse("count").expect("legal"), Start::Immediately);
+    let total = fail_each_step(&scratch, &format!("fault-mapped-{process}"), &mapped, Start::Immediately);
+    assert_eq!(total, plain.expect("legal here").describe().len() + 4, "two mounts made, two attached");
+
     let mut holder = std::process::Command::new("/bin/busybox")
-        .args(["unshare", "-p", "-n", "-f", "/bin/busybox", "sleep", "1000"])
+        .args(["unshare", "-p", "-n", "-U", "-r", "-f", "/bin/busybox", "sleep", "1000"])
         .spawn()
         .expect("a process in namespaces of its own");
     let inner = wait_for_child_of(holder.id());
@@ -113,21 +133,36 @@ fn failure_of_any_step_leaves_nothing_behind() {
         };
         namespace.path = Some(format!("/proc/{inner}/ns/{file}").into());
     }
-    let id = ContainerId::parse(&format!("fault-joined-{process}")).expect("legal");
-    let total = scratch.plan(&joined, &id, Start::Immediately).expect("legal here").describe().len();
-    for number in 1..=total {
-        let plan = scratch.plan(&joined, &id, Start::Immediately).expect("legal here");
-        let before = World::look(&scratch, id.as_str());
-        let options = LaunchOptions { fail_at_step: Some(number), ..LaunchOptions::default() };
-        let error = launch(&plan, &scratch.state(), &mut BareHost, options).expect_err("the step fails");
-        assert_eq!(error.step.as_ref().map(|step| step.number), Some(number), "{error}");
-        assert!(error.rollback.is_empty(), "{error:?}");
-        assert_eq!(before, World::look(&scratch, id.as_str()), "step {number} of {total}");
-    }
+    fail_each_step_beside(&scratch, &format!("fault-joined-{process}"), &joined);
+
+    // Users that exist: everything else is made below them, the pid namespace through a second process.
+    let mut below = support::spec(&["sleep", "1000"]);
+    below.linux.as_mut().expect("linux").namespaces.push(runtime::spec::Namespace {
+        kind: runtime::spec::NamespaceKind::User,
+        path: Some(format!("/proc/{inner}/ns/user").into()),
+    });
+    below.mounts.push(mount("/dev/container"));
+    fail_each_step_beside(&scratch, &format!("fault-below-{process}"), &below);
+
     let inner = rustix::process::Pid::from_raw(inner).expect("a pid");
     rustix::process::kill_process(inner, rustix::process::Signal::KILL).expect("killed");
     holder.wait().expect("reaped");
     assert!(support::is_childless(), "only the holder was left");
+}
+
+/// As `fail_each_step`, while the test has another child.
+fn fail_each_step_beside(scratch: &Scratch, name: &str, spec: &Spec) {
+    let id = ContainerId::parse(name).expect("legal");
+    let total = scratch.plan(spec, &id, Start::Immediately).expect("legal here").describe().len();
+    for number in 1..=total {
+        let plan = scratch.plan(spec, &id, Start::Immediately).expect("legal here");
+        let before = World::look(scratch, id.as_str());
+        let options = LaunchOptions { fail_at_step: Some(number), ..LaunchOptions::default() };
+        let error = launch(&plan, &scratch.state(), &mut BareHost, options).expect_err("the step fails");
+        assert_eq!(error.step.as_ref().map(|step| step.number), Some(number), "{error}");
+        assert!(error.rollback.is_empty(), "{error:?}");
+        assert_eq!(before, World::look(scratch, id.as_str()), "step {number} of {total}");
+    }
 }
 
 /// The first child of process `pid`, once it has one.

@@ -13,7 +13,7 @@ Usage: rabbitc-runtime features
 ";
 
 /// Options of mounts that are not passed on to the file system.
-const MOUNT_OPTIONS: [&str; 52] = [
+const MOUNT_OPTIONS: [&str; 54] = [
     "async",
     "atime",
     "bind",
@@ -21,6 +21,7 @@ const MOUNT_OPTIONS: [&str; 52] = [
     "dev",
     "diratime",
     "exec",
+    "idmap",
     "noatime",
     "nodev",
     "nodiratime",
@@ -38,6 +39,7 @@ const MOUNT_OPTIONS: [&str; 52] = [
     "relatime",
     "remount",
     "rexec",
+    "ridmap",
     "rnoatime",
     "rnodev",
     "rnodiratime",
@@ -90,7 +92,7 @@ pub(super) fn run(mut parser: Parser, _: &Globals) -> Outcome {
             "apparmor": { "enabled": true },
             "selinux": { "enabled": false },
             "intelRdt": { "enabled": false },
-            "mountExtensions": { "idmap": { "enabled": false } },
+            "mountExtensions": { "idmap": { "enabled": true } },
         },
         "annotations": { "org.rabbitc.runtime.version": env!("CARGO_PKG_VERSION") },
     });

@@ -1,6 +1,10 @@
 //! Each step in words: its name, its object and why a container needs it. Called only in the parent.
 
-use super::step::{Action, Barrier, HookKind, HostAction, InitAction, Step, StepDescription};
+use sys::mount::Reach;
+
+use super::step::{
+    Action, Barrier, DetachedMount, HookKind, HostAction, InitAction, OwnerMap, Step, StepDescription,
+};
 
 impl Step {
     /// The step in words; `number` counts from 1.
@@ -65,6 +69,7 @@ fn host(action: &HostAction) -> Words {
             "names and resolvers inside differ from the host's",
         ),
         HostAction::Prepare { name, object, why } => words(name, object.clone(), why),
+        HostAction::DetachMount(mount) => detach_mount(mount),
         HostAction::CreateCgroup { path } => words(
             "create the cgroup",
             quoted(path),
@@ -113,6 +118,41 @@ fn host(action: &HostAction) -> Words {
             "",
             "only what is complete is kept; before this, a failure removes everything",
         ),
+    }
+}
+
+fn detach_mount(mount: &DetachedMount) -> Words {
+    match &mount.owners {
+        Some(owners) => {
+            let name = match owners.reach {
+                Reach::Mount => "map the owners of a mount",
+                Reach::Tree => "map the owners of a tree of mounts",
+            };
+            let object = format!("{}{}", path(&mount.source), through(&owners.map));
+            words(
+                name,
+                object,
+                "files show other owners inside than on disk, and nothing is copied or changed",
+            )
+        }
+        None => words(
+            "make a mount for init",
+            path(&mount.source),
+            "the users of the namespace may not search a directory above it, so init could not get there",
+        ),
+    }
+}
+
+fn through(map: &OwnerMap) -> String {
+    let maps = match map {
+        OwnerMap::Lists(maps) => maps,
+        OwnerMap::Namespace(_) => return " through the map of the user namespace".to_owned(),
+    };
+    let lines = |text: &str| text.trim_end().replace('\n', ", ");
+    if maps.uid == maps.gid {
+        format!(" through `{}`", lines(&maps.uid))
+    } else {
+        format!(" through `{}` for users, `{}` for groups", lines(&maps.uid), lines(&maps.gid))
     }
 }
 
@@ -196,9 +236,9 @@ fn init(action: &InitAction) -> Words {
             "",
             "no mount of the container may ever show on the host",
         ),
-        InitAction::BindRoot { path: root } => words(
+        InitAction::BindRoot(root) => words(
             "bind the root file system",
-            path(root),
+            path(&root.path),
             "pivot_root wants a mount, and a directory becomes one by being bound",
         ),
         InitAction::OverlayRoot(overlay) => words(

@@ -34,6 +34,8 @@ pub(crate) struct Context<'a> {
     console: Option<BorrowedFd<'a>>,
     /// Files of the cgroup through which this process moves itself.
     cgroup: &'a [OwnedFd],
+    /// Mounts that the parent has made, attached nowhere yet, by their numbers in the plan.
+    detached: &'a [OwnedFd],
     /// The caller that opened the gate: from then on, failures go there.
     starter: Option<OwnedFd>,
     /// The mount that is or becomes the root.
@@ -52,14 +54,34 @@ impl<'a> Context<'a> {
         gate: Option<BorrowedFd<'a>>,
         console: Option<BorrowedFd<'a>>,
         cgroup: &'a [OwnedFd],
+        detached: &'a [OwnedFd],
     ) -> Context<'a> {
-        let anchors = [const { None }; ANCHORS];
-        Context { sync, gate, console, cgroup, starter: None, root: None, anchors, label: None, program: 0 }
+        Context {
+            sync,
+            gate,
+            console,
+            cgroup,
+            detached,
+            starter: None,
+            root: None,
+            anchors: [const { None }; ANCHORS],
+            label: None,
+            program: 0,
+        }
     }
 
     fn root(&self) -> Result<BorrowedFd<'_>, Failure> {
         self.root.as_ref().map(OwnedFd::as_fd).ok_or(Failure {
             call: Call::Open,
+            errno: Errno::BADF.raw_os_error(),
+            item: 0,
+        })
+    }
+
+    /// The mount of this number that the parent has made.
+    fn detached(&self, number: usize) -> Result<BorrowedFd<'a>, Failure> {
+        self.detached.get(number).map(OwnedFd::as_fd).ok_or(Failure {
+            call: Call::MoveMount,
             errno: Errno::BADF.raw_os_error(),
             item: 0,
         })
@@ -169,7 +191,7 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         InitAction::TimeOffsets { text } => process::write_file(c"/proc/self/timens_offsets", text),
         InitAction::BecomeNamespaceRoot => process::become_namespace_root(),
         InitAction::Propagation { flags, .. } => sys::mount::change(c"/", *flags).during(Call::Mount),
-        InitAction::BindRoot { path } => mount::bind_root(context, path),
+        InitAction::BindRoot(root) => mount::bind_root(context, root),
         InitAction::OverlayRoot(overlay) => mount::overlay_root(context, overlay),
         InitAction::Mount(plan) => mount::mount(context, plan),
         InitAction::Bind(plan) => mount::bind(context, plan),

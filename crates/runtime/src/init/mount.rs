@@ -12,7 +12,7 @@ use rustix::mount::{
 use sys::mount::{Attributes, Reach, attribute, set_attributes};
 
 use super::failure::{Call, During, Failure, Outcome};
-use super::step::{Bind, FileSystem, MountPlan, OverlayRoot, Target, TargetKind};
+use super::step::{Bind, BoundRoot, FileSystem, Lower, MountPlan, OverlayRoot, Target, TargetKind};
 use super::step::{DeviceNode, Link};
 use super::{Context, procfs};
 
@@ -104,15 +104,23 @@ fn clone_tree(directory: BorrowedFd<'_>, path: &CStr, recursive: bool) -> rustix
     open_tree(directory, path, flags)
 }
 
-/// Binds the root directory onto itself, as `pivot_root` wants a mount.
-pub(super) fn bind_root(context: &mut Context<'_>, path: &CStr) -> Outcome {
-    let tree = clone_tree(CWD, path, true).during(Call::OpenTree)?;
-    let target =
-        rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .during(Call::Open)?;
+/// Binds the root directory onto itself, as `pivot_root` wants a mount; one that the parent made goes onto the old
+/// root, as the way to the directory may be closed to this process.
+pub(super) fn bind_root(context: &mut Context<'_>, root: &BoundRoot) -> Outcome {
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let (tree, place) = match root.detached {
+        Some(number) => (duplicate(context.detached(number)?)?, c"/"),
+        None => (clone_tree(CWD, &root.path, true).during(Call::OpenTree)?, root.path.as_c_str()),
+    };
+    let target = rustix::fs::openat(CWD, place, directory, Mode::empty()).during(Call::Open)?;
     attach(tree.as_fd(), target.as_fd())?;
     context.root = Some(tree);
     Ok(())
+}
+
+/// Another descriptor of the same mount, which stays close-on-exec.
+fn duplicate(mount: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
+    rustix::io::fcntl_dupfd_cloexec(mount, 3).during(Call::Dup)
 }
 
 /// A new instance of a file system, not attached anywhere yet.
@@ -142,32 +150,53 @@ fn create(opened: BorrowedFd<'_>, attributes: Attributes) -> Result<OwnedFd, Fai
 
 /// Mounts a throw-away overlay and makes it the root.
 pub(super) fn overlay_root(context: &mut Context<'_>, overlay: &OverlayRoot) -> Outcome {
-    let open_lower = |path: &CStr| {
+    let open = |path: &CStr| {
         rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .during(Call::Open)
     };
+    let open_lower = |context: &Context<'_>, lower: &Lower| match lower.detached {
+        Some(number) => duplicate(context.detached(number)?),
+        None => open(&lower.path),
+    };
     // Before anything is attached, so that no lower path can lead into what is made here.
-    let lower = open_lower(&overlay.lower)?;
+    let lower = open_lower(context, &overlay.lower)?;
     let scratch = {
         let opened = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).during(Call::Fsopen)?;
         fsconfig_set_string(opened.as_fd(), c"mode", c"0700").during(Call::Fsconfig)?;
         create(opened.as_fd(), Attributes::default())?
     };
-    let place = open_lower(&overlay.scratch)?;
+    let place = open(&overlay.scratch)?;
     attach(scratch.as_fd(), place.as_fd())?;
-    let root = overlay_over(scratch.as_fd(), lower.as_fd(), 0, overlay.user_namespace)?;
+    let over = |lower: &Lower, opened: BorrowedFd<'_>, number: usize| {
+        if lower.detached.is_some() {
+            // An overlay takes no layer that is attached nowhere (before 6.15).
+            let place = make_directory(scratch.as_fd(), b'l', number)?;
+            attach(opened, place.as_fd())?;
+        }
+        overlay_over(scratch.as_fd(), opened, number, overlay.user_namespace)
+    };
+    let root = over(&overlay.lower, lower.as_fd(), 0)?;
     rustix::fs::mkdirat(&scratch, c"merged", Mode::from_raw_mode(0o755)).during(Call::Mkdir)?;
     let merged = rustix::fs::openat(&scratch, c"merged", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .during(Call::Open)?;
     attach(root.as_fd(), merged.as_fd())?;
-    for (index, (path, target)) in overlay.submounts.iter().enumerate() {
-        let lower = open_lower(path)?;
-        let mount = overlay_over(scratch.as_fd(), lower.as_fd(), index + 1, overlay.user_namespace)?;
+    for (index, (lower, target)) in overlay.submounts.iter().enumerate() {
+        let opened = open_lower(context, lower)?;
+        let mount = over(lower, opened.as_fd(), index + 1)?;
         let target = open_target(Way::from_root(root.as_fd(), target))?;
         attach(mount.as_fd(), target.as_fd())?;
     }
     context.root = Some(root);
     Ok(())
+}
+
+/// Makes and opens the directory of this letter and number.
+fn make_directory(scratch: BorrowedFd<'_>, letter: u8, number: usize) -> Result<OwnedFd, Failure> {
+    let mut name = Digits::after(&[letter], number);
+    let name = name.c_str();
+    rustix::fs::mkdirat(scratch, name, Mode::from_raw_mode(0o755)).during(Call::Mkdir)?;
+    rustix::fs::openat(scratch, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .during(Call::Open)
 }
 
 /// One overlay with its upper and work directories in `scratch`.
@@ -177,14 +206,7 @@ fn overlay_over(
     number: usize,
     user_namespace: bool,
 ) -> Result<OwnedFd, Failure> {
-    let make = |letter: u8| -> Result<OwnedFd, Failure> {
-        let mut name = Digits::after(&[letter], number);
-        let name = name.c_str();
-        rustix::fs::mkdirat(scratch, name, Mode::from_raw_mode(0o755)).during(Call::Mkdir)?;
-        rustix::fs::openat(scratch, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .during(Call::Open)
-    };
-    let (upper, work) = (make(b'u')?, make(b'w')?);
+    let (upper, work) = (make_directory(scratch, b'u', number)?, make_directory(scratch, b'w', number)?);
     // The merged root shows the owner and mode of the upper directory.
     let below = rustix::fs::fstat(lower).during(Call::Stat)?;
     let (uid, gid) = (rustix::fs::Uid::from_raw(below.st_uid), rustix::fs::Gid::from_raw(below.st_gid));
@@ -246,7 +268,10 @@ pub(super) fn mount(context: &mut Context<'_>, plan: &MountPlan<FileSystem>) -> 
 
 /// Binds something of the host at its target.
 pub(super) fn bind(context: &mut Context<'_>, plan: &MountPlan<Bind>) -> Outcome {
-    let tree = clone_tree(CWD, &plan.kind.source, plan.kind.recursive).during(Call::OpenTree)?;
+    let tree = match plan.kind.detached {
+        Some(number) => duplicate(context.detached(number)?)?,
+        None => clone_tree(CWD, &plan.kind.source, plan.kind.recursive).during(Call::OpenTree)?,
+    };
     let place = open_place(context, tree.as_fd(), &plan.target)?;
     finish(tree.as_fd(), place.as_fd(), plan.attributes, plan.recursive, plan.propagation)?;
     keep(context, tree, &plan.target);

@@ -48,20 +48,52 @@ pub(super) fn join_keyring(name: &CStr) -> Outcome {
     }
 }
 
+/// Joins the user namespace after the others, as in it this process has no rights over those that belong to the host;
+/// what it has no rights over before, it may get by joining it.
 pub(super) fn join_namespaces(context: &mut Context<'_>, namespaces: &[JoinedNamespace]) -> Outcome {
-    for (item, namespace) in namespaces.iter().enumerate() {
-        sys::namespace::join(namespace.descriptor.as_fd(), namespace.flag).during_item(Call::Setns, item)?;
-        if namespace.flag == sys::clone::flags::NEWNS {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            context.root = Some(rustix::fs::openat(CWD, c"/", flags, Mode::empty()).during(Call::Open)?);
+    const USERS: u64 = sys::clone::flags::NEWUSER;
+    let mut left = 0u64;
+    let others = |wanted: u64| {
+        let chosen = move |(_, one): &(usize, &JoinedNamespace)| one.flag & wanted != 0;
+        namespaces.iter().enumerate().filter(chosen)
+    };
+    let joins_users = others(USERS).next().is_some();
+    if joins_users {
+        // The namespace may forbid it; and who has no right to now keeps the groups in either case.
+        let _ = sys::process::set_groups(&[]);
+    }
+    for (item, namespace) in others(!USERS) {
+        match join(context, namespace) {
+            Err(Failure { errno, .. }) if joins_users && errno == Errno::PERM.raw_os_error() => {
+                left |= namespace.flag;
+            }
+            other => other.map_err(|failure| Failure { item: item as u32, ..failure })?,
         }
+    }
+    for (item, namespace) in others(USERS).chain(others(left)) {
+        join(context, namespace).map_err(|failure| Failure { item: item as u32, ..failure })?;
     }
     Ok(())
 }
 
+fn join(context: &mut Context<'_>, namespace: &JoinedNamespace) -> Outcome {
+    sys::namespace::join(namespace.descriptor.as_fd(), namespace.flag).during(Call::Setns)?;
+    if namespace.flag == sys::clone::flags::NEWNS {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        context.root = Some(rustix::fs::openat(CWD, c"/", flags, Mode::empty()).during(Call::Open)?);
+    }
+    Ok(())
+}
+
+/// Where nobody stands behind 0 in the namespace, this process stays who it is: it has its rights all the same, and
+/// the program's own user is set later.
 pub(super) fn become_namespace_root() -> Outcome {
-    sys::process::set_group(0).during(Call::Setresgid)?;
-    sys::process::set_user(0).during(Call::Setresuid)
+    let unmapped = |result: std::io::Result<()>| match result {
+        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(()),
+        other => other,
+    };
+    unmapped(sys::process::set_group(0)).during(Call::Setresgid)?;
+    unmapped(sys::process::set_user(0)).during(Call::Setresuid)
 }
 
 /// Writes one small file of the host's procfs.
@@ -135,7 +167,11 @@ pub(super) fn bounding_set(drop: &[u32]) -> Outcome {
 pub(super) fn credentials(uid: u32, gid: u32, groups: Option<&[u32]>) -> Outcome {
     sys::process::keep_capabilities().during(Call::Prctl)?;
     if let Some(groups) = groups {
-        sys::process::set_groups(groups).during(Call::Setgroups)?;
+        match sys::process::set_groups(groups) {
+            // A user namespace that forbids it; none are left from before it was joined.
+            Err(error) if groups.is_empty() && error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => {}
+            other => other.during(Call::Setgroups)?,
+        }
     }
     sys::process::set_group(gid).during(Call::Setresgid)?;
     sys::process::set_user(uid).during(Call::Setresuid)

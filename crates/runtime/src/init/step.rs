@@ -33,6 +33,7 @@ pub(crate) enum HostAction {
     ReserveState { directory: PathBuf },
     WriteFiles { names: String },
     Prepare { name: &'static str, object: String, why: &'static str },
+    DetachMount(DetachedMount),
     CreateCgroup { path: String },
     ApplyLimits { description: String },
     OpenGate,
@@ -82,7 +83,7 @@ pub(crate) enum InitAction {
     TimeOffsets { text: Vec<u8> },
     BecomeNamespaceRoot,
     Propagation { flags: u64, name: &'static str },
-    BindRoot { path: CString },
+    BindRoot(BoundRoot),
     OverlayRoot(OverlayRoot),
     Mount(MountPlan<FileSystem>),
     Bind(MountPlan<Bind>),
@@ -184,6 +185,43 @@ pub(crate) struct FileSystem {
 pub(crate) struct Bind {
     pub(crate) source: CString,
     pub(crate) recursive: bool,
+    /// The number of the mount that the parent has made of it; without one init makes it.
+    pub(crate) detached: Option<usize>,
+}
+
+/// The root directory as it is.
+#[derive(Debug)]
+pub(crate) struct BoundRoot {
+    pub(crate) path: CString,
+    /// As for [`Bind`].
+    pub(crate) detached: Option<usize>,
+}
+
+/// A mount that the parent makes before the clone, attached nowhere yet.
+#[derive(Debug)]
+pub(crate) struct DetachedMount {
+    pub(crate) source: CString,
+    pub(crate) recursive: bool,
+    /// What init makes of all the host's mounts, which this one would otherwise not be among.
+    pub(crate) propagation: u64,
+    /// How its owners are shown; `None` leaves them.
+    pub(crate) owners: Option<Owners>,
+}
+
+/// A map of owners (`MOUNT_ATTR_IDMAP`) and whether it reaches the mounts below.
+#[derive(Debug)]
+pub(crate) struct Owners {
+    pub(crate) map: OwnerMap,
+    pub(crate) reach: sys::mount::Reach,
+}
+
+/// Where a map of owners comes from.
+#[derive(Debug)]
+pub(crate) enum OwnerMap {
+    /// A short-lived user namespace is made with these.
+    Lists(crate::plan::IdMaps),
+    /// A user namespace that has it.
+    Namespace(OwnedFd),
 }
 
 /// A throw-away overlay as root: one layer for the root itself and one for each submount of the lower tree.
@@ -191,17 +229,25 @@ pub(crate) struct Bind {
 pub(crate) struct OverlayRoot {
     /// An existing empty directory; the child mounts a tmpfs there, in its own mount namespace.
     pub(crate) scratch: CString,
-    pub(crate) lower: CString,
-    pub(crate) submounts: Vec<(CString, Target)>,
+    pub(crate) lower: Lower,
+    pub(crate) submounts: Vec<(Lower, Target)>,
     /// `userxattr`: in a user namespace overlayfs may not use trusted.* attributes.
     pub(crate) user_namespace: bool,
 }
 
+/// A directory below an overlay.
+#[derive(Debug)]
+pub(crate) struct Lower {
+    pub(crate) path: CString,
+    /// As for [`Bind`].
+    pub(crate) detached: Option<usize>,
+}
+
 impl OverlayRoot {
     pub(crate) fn describe(&self) -> String {
-        let mut text = format!("over `{}`", self.lower.to_string_lossy());
-        for (path, _) in &self.submounts {
-            text.push_str(&format!(", `{}`", path.to_string_lossy()));
+        let mut text = format!("over `{}`", self.lower.path.to_string_lossy());
+        for (lower, _) in &self.submounts {
+            text.push_str(&format!(", `{}`", lower.path.to_string_lossy()));
         }
         text
     }

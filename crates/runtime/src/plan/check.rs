@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use super::IdMaps;
 use crate::error::{Error, Result};
 use crate::spec::{Linux, NamespaceKind, Spec};
 
@@ -73,39 +72,4 @@ pub(super) fn refuse_unsupported(linux: &Linux) -> Result<()> {
         return Err(Error::invalid("linux.timeOffsets", "needs a new time namespace".to_owned()));
     }
     Ok(())
-}
-
-pub(super) fn id_maps(linux: &Linux, user_namespace: bool) -> Result<Option<IdMaps>> {
-    if !user_namespace {
-        if linux.uid_mappings.is_empty() && linux.gid_mappings.is_empty() {
-            return Ok(None);
-        }
-        let joined = linux.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::User);
-        return if joined {
-            Ok(None)
-        } else {
-            Err(Error::invalid("linux.uidMappings", "needs a new user namespace".to_owned()))
-        };
-    }
-    let text = |maps: &[crate::spec::IdMapping], field: &str| -> Result<String> {
-        if maps.is_empty() {
-            return Err(Error::invalid(field, "is empty, and a user namespace is asked for".to_owned()));
-        }
-        let mut text = String::new();
-        for (index, map) in maps.iter().enumerate() {
-            let fits = |first: u32| first.checked_add(map.size).is_some();
-            if map.size == 0 || !fits(map.container_id) || !fits(map.host_id) {
-                return Err(Error::invalid(
-                    format!("{field}[{index}].size"),
-                    format!("{} does not fit", map.size),
-                ));
-            }
-            text.push_str(&format!("{} {} {}\n", map.container_id, map.host_id, map.size));
-        }
-        Ok(text)
-    };
-    Ok(Some(IdMaps {
-        uid: text(&linux.uid_mappings, "linux.uidMappings")?,
-        gid: text(&linux.gid_mappings, "linux.gidMappings")?,
-    }))
 }

@@ -4,10 +4,12 @@
 pub(crate) mod anchor;
 mod check;
 pub(crate) mod devices;
+mod id_maps;
 pub(crate) mod limits;
 pub(crate) mod mounts;
 pub(crate) mod namespaces;
 mod options;
+pub(crate) mod owners;
 pub(crate) mod process;
 pub mod seccomp;
 mod sysctl;
@@ -17,26 +19,24 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use sys::clone::flags;
-use sys::mount::attribute;
+use sys::mount::{Reach, attribute};
 
+pub(crate) use self::id_maps::IdMaps;
 pub use self::mounts::root_mount_points;
 use self::mounts::{MountContext, makes_namespace};
 use self::namespaces::NamespacePlan;
-pub use self::options::{Lifetime, NetworkProgram, OwnFile, PlanOptions, Preparation, RootSource, Start};
+pub use self::options::{
+    Lifetime, NetworkProgram, OwnFile, PlanOptions, Preparation, RootOwners, RootSource, Start,
+};
+use self::owners::{Detached, Users};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
 pub use crate::init::step::TargetKind;
 use crate::init::step::{
-    Action, Barrier, HookKind, HostAction, InitAction, OverlayRoot, Step, StepDescription, Target,
+    Action, Barrier, BoundRoot, HookKind, HostAction, InitAction, Lower, OverlayRoot, Owners, Step,
+    StepDescription, Target,
 };
 use crate::spec::{Hook, Linux, NamespaceKind, Process, Spec};
-
-/// Maps of users and groups into a new user namespace, as the kernel's files take them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct IdMaps {
-    pub(crate) uid: String,
-    pub(crate) gid: String,
-}
 
 /// A container that is legal on this host and kernel, ready to be launched.
 #[derive(Debug)]
@@ -58,6 +58,8 @@ pub struct ContainerPlan {
     pub(crate) oom_score_adj: Option<i32>,
     pub(crate) has_network: bool,
     pub(crate) files: Vec<OwnFile>,
+    /// Whether the parent makes the mounts of these files, as init could not reach them.
+    pub(crate) files_detached: bool,
     /// What was left out and why: for the caller to show.
     pub warnings: Vec<String>,
     /// Whether the container has a terminal, whose other end must be received.
@@ -109,16 +111,18 @@ impl ContainerPlan {
             return Err(Error::invalid("linux.namespaces", "a new mount namespace is needed".to_owned())
                 .with_hint(hint));
         }
-        let user_namespace = namespaces.at_clone & flags::NEWUSER != 0;
-        let id_maps = check::id_maps(&linux, user_namespace)?;
+        let makes_users = namespaces.at_clone & flags::NEWUSER != 0;
+        let id_maps = id_maps::of_container(&linux, makes_users)?;
+        let users = Users::of(&namespaces, id_maps.as_ref());
         let cgroup = plan_cgroup(&linux, &options.id)?;
         let hooks = spec.hooks.clone().unwrap_or_default();
 
-        let mut plan = Steps { list: Vec::new() };
+        let mut plan =
+            Steps { list: Vec::new(), detached: Detached::new(hosts_propagation(spec.linux.as_ref()).0) };
         plan.host_part(options, &namespaces, id_maps.as_ref(), cgroup.as_ref(), process);
-        plan.child_beginning(options, &namespaces, &linux, cgroup.as_ref(), user_namespace);
+        plan.child_beginning(options, &namespaces, &linux, cgroup.as_ref(), users, process);
         plan.hooks(HookKind::CreateRuntime, hooks.prestart.iter().chain(&hooks.create_runtime));
-        plan.file_systems(spec, options, &namespaces, cgroup.as_ref(), &rootfs, user_namespace)?;
+        plan.file_systems(spec, options, &namespaces, cgroup.as_ref(), &rootfs, users)?;
         plan.hooks(HookKind::CreateContainer, hooks.create_container.iter());
         plan.identity(spec, options, &linux)?;
         let label = label_step(process)?.map(|(open, label)| {
@@ -168,9 +172,14 @@ impl ContainerPlan {
             rights,
             program,
         ));
+        // Before everything else: what can't be mapped is refused before anything is made.
+        let mut steps = plan.detached.steps;
+        steps.append(&mut plan.list);
+        let files_detached = detaches_files(users);
         Ok(ContainerPlan {
             id: options.id.clone(),
-            steps: plan.list,
+            steps,
+            files_detached,
             namespaces,
             id_maps,
             cgroup,
@@ -224,6 +233,22 @@ impl ContainerPlan {
 
 struct Steps {
     list: Vec<Step>,
+    /// Mounts that the parent makes.
+    detached: Detached,
+}
+
+/// What becomes of the propagation of the host's mounts in the container's namespace.
+fn hosts_propagation(linux: Option<&Linux>) -> (u64, &'static str) {
+    let flags = |name| mounts::propagation_flags(name).expect("a known name");
+    match linux.and_then(|linux| linux.rootfs_propagation.as_deref()) {
+        Some("shared" | "rshared" | "slave" | "rslave") => (flags("rslave"), "slaves of the host's"),
+        _ => (flags("rprivate"), "private"),
+    }
+}
+
+/// The state directory is root's alone, so nobody in a user namespace gets there.
+fn detaches_files(users: Users<'_>) -> bool {
+    users.are_own() && rustix::process::geteuid().is_root()
 }
 
 impl Steps {
@@ -271,7 +296,8 @@ impl Steps {
         namespaces: &NamespacePlan,
         linux: &Linux,
         cgroup: Option<&CgroupPlan>,
-        user_namespace: bool,
+        users: Users<'_>,
+        process: &Process,
     ) {
         if options.lifetime == Lifetime::Launcher {
             self.list.push(always(InitAction::DieWithParent));
@@ -280,8 +306,12 @@ impl Steps {
             let path = cgroup.path.as_str().to_owned();
             self.list.push(init_step(InitAction::JoinCgroup { path }, "linux.cgroupsPath"));
         }
-        if user_namespace {
+        let makes_users = matches!(users, Users::New(_));
+        // What the parent writes about this process must be written before another one takes its place.
+        if makes_users || (namespaces.needs_intermediate && process.oom_score_adj.is_some()) {
             self.list.push(always(InitAction::Wait(Barrier::HostReady)));
+        }
+        if makes_users {
             self.list.push(init_step(InitAction::BecomeNamespaceRoot, "linux.uidMappings"));
         }
         self.list.push(always(InitAction::NewSession));
@@ -296,15 +326,12 @@ impl Steps {
                 name: one.name,
                 path: one.path.clone(),
             });
-            if !user_namespace {
+            if !makes_users {
                 // In a user namespace the parent may have to write our maps, and could not any more.
                 self.list.push(always(InitAction::HideFromOthers));
             }
             let action = InitAction::JoinNamespaces { namespaces: again.collect() };
             self.list.push(init_step(action, "linux.namespaces"));
-            if namespaces.needs_intermediate {
-                self.list.push(init_step(InitAction::Fork, "linux.namespaces"));
-            }
         }
         if namespaces.unshared != 0 {
             let names = namespaces::names(namespaces.unshared);
@@ -319,6 +346,14 @@ impl Steps {
                 text.extend_from_slice(format!("{clock} {} {}\n", offset.secs, offset.nanosecs).as_bytes());
             }
             self.list.push(init_step(InitAction::TimeOffsets { text }, "linux.timeOffsets"));
+        }
+        if namespaces.needs_intermediate {
+            self.list.push(init_step(InitAction::Fork, "linux.namespaces"));
+            // Of its own: the one above is its maker's.
+            self.list.push(always(InitAction::NewSession));
+        }
+        if matches!(users, Users::Joined(_)) {
+            self.list.push(init_step(InitAction::BecomeNamespaceRoot, "linux.namespaces"));
         }
     }
 
@@ -343,51 +378,29 @@ impl Steps {
         namespaces: &NamespacePlan,
         cgroup: Option<&CgroupPlan>,
         rootfs: &Path,
-        user_namespace: bool,
+        users: Users<'_>,
     ) -> Result<()> {
-        let slave = mounts::propagation_flags("rslave").expect("a known name");
-        let private = mounts::propagation_flags("rprivate").expect("a known name");
-        let wanted = spec.linux.as_ref().and_then(|linux| linux.rootfs_propagation.as_deref());
-        let (flags, name) = match wanted {
-            Some("shared" | "rshared" | "slave" | "rslave") => (slave, "slaves of the host's"),
-            _ => (private, "private"),
-        };
+        let (flags, name) = hosts_propagation(spec.linux.as_ref());
         self.list.push(always(InitAction::Propagation { flags, name }));
-        let lower = c_string(&rootfs.to_string_lossy(), "root.path")?;
-        match &options.root {
-            RootSource::Directory => {
-                self.list.push(init_step(InitAction::BindRoot { path: lower }, "root.path"))
-            }
-            RootSource::Overlay { scratch, submounts } => {
-                let mut plans = Vec::new();
-                for path in submounts {
-                    let text = path.to_string_lossy();
-                    let inside =
-                        text.strip_prefix(rootfs.to_string_lossy().trim_end_matches('/')).unwrap_or(&text);
-                    plans.push((
-                        c_string(&text, "root.path")?,
-                        Target::parse(inside, TargetKind::Directory, "root.path")?,
-                    ));
-                }
-                let scratch = c_string(&scratch.to_string_lossy(), "root.path")?;
-                let overlay = OverlayRoot { scratch, lower, submounts: plans, user_namespace };
-                self.list.push(init_step(InitAction::OverlayRoot(overlay), "root.path"));
-            }
-        }
+        self.root(options, rootfs, users)?;
         let context = MountContext {
             bundle: &options.bundle,
             cgroup_layout: cgroup.map(|plan| &plan.layout),
             cgroup_path: cgroup.map(|plan| plan.path.as_str()),
             new_cgroup_namespace: namespaces.unshared & flags::NEWCGROUP != 0,
+            users,
         };
-        self.list.extend(mounts::plan_mounts(spec, &context)?);
+        let mounts = mounts::plan_mounts(spec, &context, &mut self.detached)?;
+        self.list.extend(mounts);
         let read_only = spec.root.as_ref().is_some_and(|root| root.readonly);
-        for file in &options.files {
-            self.list.push(always(mounts::own_file(file, &options.state_directory, read_only)?));
+        for (index, file) in options.files.iter().enumerate() {
+            // Made when the file is written, so after those of the list.
+            let number = detaches_files(users).then(|| self.detached.steps.len() + index);
+            self.list.push(always(mounts::own_file(file, &options.state_directory, read_only, number)?));
         }
         if !binds_dev(spec) {
             let devices = spec.linux.as_ref().map(|linux| linux.devices.as_slice()).unwrap_or_default();
-            let devices = devices::plan_devices(devices, user_namespace)?;
+            let devices = devices::plan_devices(devices, users.are_own())?;
             self.list.push(init_step(InitAction::Devices { devices }, "linux.devices"));
             self.list.push(always(InitAction::Links { links: devices::plan_links()? }));
         }
@@ -408,6 +421,51 @@ impl Steps {
         self.sysctls(spec)?;
         self.list.extend(hidden);
         anchor::anchor(&mut self.list)
+    }
+
+    /// The root itself: bound, or an overlay over it and over each mount in it.
+    fn root(&mut self, options: &PlanOptions, rootfs: &Path, users: Users<'_>) -> Result<()> {
+        let root_path = c_string(&rootfs.to_string_lossy(), "root.path")?;
+        let shifted = options.root_owners == RootOwners::Shifted;
+        let mut detach = |source: &CString, recursive: bool| -> Result<Option<usize>> {
+            let owners = match users.map()? {
+                Some(map) if shifted => Some(Owners { map, reach: Reach::Tree }),
+                _ => None,
+            };
+            if owners.is_none() && !owners::needs_parent(source, users) {
+                return Ok(None);
+            }
+            Ok(Some(self.detached.add(source, recursive, owners, "root.path")))
+        };
+        let action = match &options.root {
+            RootSource::Directory => {
+                let detached = detach(&root_path, true)?;
+                InitAction::BindRoot(BoundRoot { path: root_path, detached })
+            }
+            RootSource::Overlay { scratch, submounts } => {
+                let detached = detach(&root_path, false)?;
+                let mut plans = Vec::new();
+                for path in submounts {
+                    let text = path.to_string_lossy();
+                    let inside =
+                        text.strip_prefix(rootfs.to_string_lossy().trim_end_matches('/')).unwrap_or(&text);
+                    let path = c_string(&text, "root.path")?;
+                    let detached = detach(&path, false)?;
+                    let target = Target::parse(inside, TargetKind::Directory, "root.path")?;
+                    plans.push((Lower { path, detached }, target));
+                }
+                // Nobody in a user namespace reaches the caller's directory; the old root serves as well.
+                let scratch = if users.are_own() { Path::new("/") } else { scratch };
+                InitAction::OverlayRoot(OverlayRoot {
+                    scratch: c_string(&scratch.to_string_lossy(), "root.path")?,
+                    lower: Lower { path: root_path, detached },
+                    submounts: plans,
+                    user_namespace: users.are_own(),
+                })
+            }
+        };
+        self.list.push(init_step(action, "root.path"));
+        Ok(())
     }
 
     fn sysctls(&mut self, spec: &Spec) -> Result<()> {

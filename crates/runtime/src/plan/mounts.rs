@@ -9,6 +9,7 @@ use sys::mount::attribute;
 use crate::error::{Error, Result};
 use crate::init::procfs::PROC_FILES;
 use crate::init::step::{Bind, FileSystem, InitAction, Link, MountPlan, Step, Target, TargetKind};
+use crate::plan::owners::{self, Detached, Users};
 use crate::plan::{c_string, init_step};
 use crate::remedy::PROC_HINT;
 use crate::spec::{Mount, NamespaceKind, Spec};
@@ -61,6 +62,7 @@ struct Options {
     propagation: u64,
     bind: Option<bool>,
     remount: bool,
+    idmap: Option<sys::mount::Reach>,
     parameters: Vec<(String, Option<String>)>,
 }
 
@@ -107,7 +109,9 @@ fn parse_options(options: &[String], field: &str) -> Result<Options> {
                 "bind" => parsed.bind = Some(false),
                 "rbind" => parsed.bind = Some(true),
                 "remount" => parsed.remount = true,
-                "tmpcopyup" | "idmap" | "ridmap" => {
+                "idmap" => parsed.idmap = Some(sys::mount::Reach::Mount),
+                "ridmap" => parsed.idmap = Some(sys::mount::Reach::Tree),
+                "tmpcopyup" => {
                     return Err(Error::unsupported(
                         field,
                         format!("option `{name}`"),
@@ -133,28 +137,32 @@ pub(crate) struct MountContext<'a> {
     pub(crate) cgroup_layout: Option<&'a cgroup::Layout>,
     pub(crate) cgroup_path: Option<&'a str>,
     pub(crate) new_cgroup_namespace: bool,
+    pub(crate) users: Users<'a>,
 }
 
-/// The steps for every entry of `mounts`, in order.
-pub(crate) fn plan_mounts(spec: &Spec, context: &MountContext<'_>) -> Result<Vec<Step>> {
+/// The steps for every entry of `mounts`, in order; what the parent must make for them is added to `detached`.
+pub(crate) fn plan_mounts(
+    spec: &Spec,
+    context: &MountContext<'_>,
+    detached: &mut Detached,
+) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
     for (index, mount) in spec.mounts.iter().enumerate() {
         let field = format!("mounts[{index}]");
-        plan_mount(mount, &field, context, &mut steps)?;
+        plan_mount(mount, &field, context, &mut steps, detached)?;
     }
     Ok(steps)
 }
 
-fn plan_mount(mount: &Mount, field: &str, context: &MountContext<'_>, steps: &mut Vec<Step>) -> Result<()> {
+fn plan_mount(
+    mount: &Mount,
+    field: &str,
+    context: &MountContext<'_>,
+    steps: &mut Vec<Step>,
+    detached: &mut Detached,
+) -> Result<()> {
     if mount.destination.is_empty() {
         return Err(Error::invalid(format!("{field}.destination"), "is empty".to_owned()));
-    }
-    if mount.uid_mappings.is_some() || mount.gid_mappings.is_some() {
-        return Err(Error::unsupported(
-            format!("{field}.uidMappings"),
-            "idmapped mounts".to_owned(),
-            "use a user namespace for the whole container, or change owners on the host",
-        ));
     }
     let options_field = format!("{field}.options");
     let options = parse_options(mount.options.as_deref().unwrap_or_default(), &options_field)?;
@@ -176,7 +184,12 @@ fn plan_mount(mount: &Mount, field: &str, context: &MountContext<'_>, steps: &mu
     if let Some(recursive) =
         options.bind.or((kind == "bind").then_some(false)).or((kind == "rbind").then_some(true))
     {
-        return plan_bind(mount, field, recursive, options, context, steps);
+        return plan_bind(mount, field, recursive, options, context, (steps, detached));
+    }
+    if owners::asked_for(mount, options.idmap, context.users, field)?.is_some() {
+        let reason = "`idmap` and id maps are for bind mounts; this is a new file system".to_owned();
+        let hint = "leave them out: what the container makes there has the container's owners already";
+        return Err(Error::invalid(options_field, reason).with_hint(hint));
     }
     if kind == "cgroup" || kind == "cgroup2" {
         return plan_cgroup(mount, field, &options, context, steps);
@@ -237,8 +250,9 @@ fn plan_bind(
     recursive: bool,
     options: Options,
     context: &MountContext<'_>,
-    steps: &mut Vec<Step>,
+    (steps, detached): (&mut Vec<Step>, &mut Detached),
 ) -> Result<()> {
+    let owners = owners::asked_for(mount, options.idmap, context.users, field)?;
     let source_field = format!("{field}.source");
     let Some(source) = mount.source.as_deref().filter(|source| !source.is_empty()) else {
         return Err(Error::invalid(source_field, "is missing for a bind mount".to_owned()));
@@ -253,8 +267,11 @@ fn plan_bind(
             );
         }
     };
+    let source = c_string(&source.to_string_lossy(), &source_field)?;
+    let by_parent = owners.is_some() || owners::needs_parent(&source, context.users);
+    let number = by_parent.then(|| detached.add(&source, recursive, owners, field));
     let plan = MountPlan {
-        kind: Bind { source: c_string(&source.to_string_lossy(), &source_field)?, recursive },
+        kind: Bind { source, recursive, detached: number },
         target: Target::parse(&mount.destination, kind, &format!("{field}.destination"))?,
         attributes: options.attributes,
         recursive: options.recursive,
@@ -316,7 +333,11 @@ fn plan_cgroup(
             let own = Path::new(hierarchy.mount_point())
                 .join(context.cgroup_path.unwrap_or_default().trim_start_matches('/'));
             InitAction::Bind(MountPlan {
-                kind: Bind { source: c_string(&own.to_string_lossy(), field)?, recursive: false },
+                kind: Bind {
+                    source: c_string(&own.to_string_lossy(), field)?,
+                    recursive: false,
+                    detached: None,
+                },
                 target: Target::parse(&path, TargetKind::Directory, &destination_field)?,
                 attributes: options.attributes,
                 recursive: sys::mount::Attributes::default(),
@@ -363,17 +384,22 @@ fn v1_parameters(controllers: &str) -> Vec<(String, Option<String>)> {
     parameters
 }
 
-/// Binds a file that the parent writes into the state directory.
+/// Binds a file that the parent writes into the state directory; `detached` is the mount that the parent makes of it.
 pub(crate) fn own_file(
     file: &crate::plan::OwnFile,
     state_directory: &Path,
     read_only: bool,
+    detached: Option<usize>,
 ) -> Result<InitAction> {
     let closed = attribute::NOSUID | attribute::NODEV | attribute::NOEXEC;
     let set = if read_only { closed | attribute::RDONLY } else { closed };
     let source = state_directory.join(file.name);
     Ok(InitAction::Bind(MountPlan {
-        kind: Bind { source: c_string(&source.to_string_lossy(), file.destination)?, recursive: false },
+        kind: Bind {
+            source: c_string(&source.to_string_lossy(), file.destination)?,
+            recursive: false,
+            detached,
+        },
         target: Target::parse(file.destination, TargetKind::File, file.destination)?,
         attributes: sys::mount::Attributes { set, ..Default::default() },
         recursive: sys::mount::Attributes::default(),

@@ -17,9 +17,10 @@ pub(crate) struct NamespacePlan {
     pub(crate) at_clone: u64,
     /// Unshared by the child once it is in its cgroup.
     pub(crate) unshared: u64,
-    /// Joined, the user namespace first.
+    /// Joined, before any is unshared.
     pub(crate) joined: Vec<JoinedNamespace>,
-    /// A joined pid namespace takes only children: then, and only then, there is an intermediate process.
+    /// A pid namespace that is joined or unshared takes only children: then, and only then, there is an intermediate
+    /// process.
     pub(crate) needs_intermediate: bool,
 }
 
@@ -50,6 +51,10 @@ pub(crate) fn names(set: u64) -> Vec<&'static str> {
 pub(crate) fn plan_namespaces(namespaces: &[Namespace]) -> Result<NamespacePlan> {
     let mut plan = NamespacePlan::default();
     let mut seen = Vec::new();
+    let joins_users = namespaces.iter().any(|namespace| {
+        namespace.kind == NamespaceKind::User
+            && namespace.path.as_ref().is_some_and(|path| !path.as_os_str().is_empty())
+    });
     for (index, namespace) in namespaces.iter().enumerate() {
         let field = format!("linux.namespaces[{index}]");
         let (flag, name, file) = facts(namespace.kind);
@@ -70,14 +75,14 @@ pub(crate) fn plan_namespaces(namespaces: &[Namespace]) -> Result<NamespacePlan>
                 plan.needs_intermediate |= namespace.kind == NamespaceKind::Pid;
                 plan.joined.push(joined);
             }
-            None if matches!(namespace.kind, NamespaceKind::Cgroup | NamespaceKind::Time) => {
-                plan.unshared |= flag
+            None if joins_users || matches!(namespace.kind, NamespaceKind::Cgroup | NamespaceKind::Time) => {
+                // Below a user namespace that is joined, all of them are made after it, so that they belong to it.
+                plan.unshared |= flag;
+                plan.needs_intermediate |= namespace.kind == NamespaceKind::Pid;
             }
             None => plan.at_clone |= flag,
         }
     }
-    // Joined first, it gives the rights to join the others.
-    plan.joined.sort_by_key(|joined| joined.flag != flags::NEWUSER);
     Ok(plan)
 }
 
@@ -102,6 +107,19 @@ mod tests {
         let twice = [NamespaceKind::Pid, NamespaceKind::Pid].map(|kind| Namespace { kind, path: None });
         let error = plan_namespaces(&twice).expect_err("refused");
         assert_eq!(error.to_string(), "linux.namespaces[1]: `pid` is listed twice");
+    }
+
+    #[test]
+    fn what_is_made_below_a_joined_user_namespace_is_made_after_it() {
+        let own = |kind| Namespace { kind, path: None };
+        let users = Namespace { kind: NamespaceKind::User, path: Some("/proc/self/ns/user".into()) };
+        let plan =
+            plan_namespaces(&[own(NamespaceKind::Pid), own(NamespaceKind::Mount), users]).expect("legal");
+        assert_eq!((plan.at_clone, plan.unshared), (0, flags::NEWPID | flags::NEWNS));
+        assert!(plan.needs_intermediate, "only children are in an unshared pid namespace");
+        let plan = plan_namespaces(&[own(NamespaceKind::Pid), own(NamespaceKind::User)]).expect("legal");
+        assert_eq!((plan.at_clone, plan.unshared), (flags::NEWPID | flags::NEWUSER, 0));
+        assert!(!plan.needs_intermediate);
     }
 
     #[test]

@@ -52,6 +52,17 @@ pub enum RootSource {
     },
 }
 
+/// Whose the files of the root look in a user namespace of the container's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RootOwners {
+    /// Their owners on disk: then those must lie in the namespace's range.
+    #[default]
+    AsOnDisk,
+    /// Shown shifted through the namespace's map: root's files are files of the container's root, and what it writes
+    /// is root's on disk. Without such a namespace, as on disk.
+    Shifted,
+}
+
 /// Something the caller does on the host before the clone, shown in the timeline with the rest.
 #[derive(Debug, Clone)]
 pub struct Preparation {
@@ -91,6 +102,8 @@ pub struct PlanOptions {
     pub lifetime: Lifetime,
     /// What stands at the root.
     pub root: RootSource,
+    /// Whose its files look.
+    pub root_owners: RootOwners,
     /// What the caller does before the clone, in this order.
     pub preparations: Vec<Preparation>,
     /// What the caller attaches while init mounts; shown.
@@ -117,6 +130,7 @@ impl PlanOptions {
             start: Start::Immediately,
             lifetime: Lifetime::Own,
             root: RootSource::Directory,
+            root_owners: RootOwners::AsOnDisk,
             preparations: Vec::new(),
             attachment: None,
             network: None,

@@ -1,0 +1,195 @@
+//! The mounts that the parent makes before the clone, attached nowhere: init finds their descriptors and puts them in
+//! place. Whoever asks for none pays for none.
+
+use std::ffi::{CStr, OsStr};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, StatxFlags};
+use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use sys::clone::{CloneRequest, flags};
+use sys::mount::{Attributes, Reach, set_attributes, set_attributes_idmapped};
+
+use crate::error::{Error, ErrorKind, Result, libc_errno};
+use crate::init::step::{DetachedMount, OwnerMap};
+use crate::plan::IdMaps;
+use crate::sync;
+
+/// The mounts made so far, and the user namespaces whose maps they show owners through.
+#[derive(Debug, Default)]
+pub(crate) struct DetachedMounts {
+    mounts: Vec<OwnedFd>,
+    maps: Vec<(IdMaps, OwnedFd)>,
+}
+
+impl DetachedMounts {
+    /// Makes the next one.
+    pub(crate) fn make(&mut self, plan: &DetachedMount) -> Result<()> {
+        let tree = clone_tree(&plan.source, plan.recursive, plan.propagation)?;
+        if let Some(owners) = &plan.owners {
+            let map = match &owners.map {
+                OwnerMap::Namespace(namespace) => namespace.as_fd(),
+                OwnerMap::Lists(maps) => self.namespace_with(maps)?,
+            };
+            map_owners(tree.as_fd(), map, owners.reach)
+                .map_err(|error| explain(error, &plan.source, map, owners.reach))?;
+        }
+        self.mounts.push(tree);
+        Ok(())
+    }
+
+    /// Makes the next one of a file of our own, whose owners are right.
+    pub(crate) fn make_plain(&mut self, source: &Path) -> Result<()> {
+        let source = crate::plan::c_string(&source.to_string_lossy(), "state directory")?;
+        let tree = clone_tree(&source, false, MS_PRIVATE)?;
+        self.mounts.push(tree);
+        Ok(())
+    }
+
+    /// The mounts, in the order in which they were made.
+    pub(crate) fn descriptors(&self) -> &[OwnedFd] {
+        &self.mounts
+    }
+
+    /// A user namespace with these maps; nobody lives in it.
+    fn namespace_with(&mut self, maps: &IdMaps) -> Result<BorrowedFd<'_>> {
+        let index = match self.maps.iter().position(|(known, _)| known == maps) {
+            Some(index) => index,
+            None => {
+                self.maps.push((maps.clone(), make_user_namespace(maps)?));
+                self.maps.len() - 1
+            }
+        };
+        Ok(self.maps[index].1.as_fd())
+    }
+}
+
+const MS_REC: u64 = 1 << 14;
+const MS_PRIVATE: u64 = 1 << 18;
+
+/// A copy of a mount, attached nowhere, and no peer of the host's: what is mounted in one must not show in the other.
+fn clone_tree(source: &CStr, recursive: bool, propagation: u64) -> Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    let tree = open_tree(CWD, source, flags).map_err(|error| {
+        let hint = match error {
+            Errno::PERM => "making a mount outside of the user namespace takes root",
+            Errno::INVAL => "it may lie on a mount that is unbindable",
+            _ => "see that it exists and can be reached",
+        };
+        Error::at_path("make a mount of", path(source), error).with_hint(hint)
+    })?;
+    let change = Attributes { propagation: propagation & !MS_REC, ..Attributes::default() };
+    set_attributes(tree.as_fd(), change, Reach::Tree).map_err(|error| {
+        let error = Error::at_path("set attributes of the mount of", path(source), error);
+        error.with_hint(
+            "this takes `mount_setattr`: Linux 5.12, and no seccomp filter around this process that refuses it",
+        )
+    })?;
+    Ok(tree)
+}
+
+fn path(source: &CStr) -> &Path {
+    Path::new(OsStr::from_bytes(source.to_bytes()))
+}
+
+/// Shows the owners of a mount that is attached nowhere through the map of a user namespace.
+fn map_owners(mount: BorrowedFd<'_>, map: BorrowedFd<'_>, reach: Reach) -> io::Result<()> {
+    set_attributes_idmapped(mount, Attributes::default(), reach, Some(map))
+}
+
+/// A user namespace lives as long as somebody has it open; a child that waits makes it, and goes.
+fn make_user_namespace(maps: &IdMaps) -> Result<OwnedFd> {
+    let system = |error: io::Error| Error::system("make a user namespace for an id map", error);
+    let (end, ours) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|error| system(error.into()))?;
+    let request = CloneRequest { flags: flags::NEWUSER, cgroup: None };
+    let child = sys::clone::clone(&request, &mut |_| {
+        // Whatever becomes of the parent, this ends with it.
+        sys::fd::close_copy(ours.as_fd());
+        let mut byte = [0u8; 1];
+        let _ = sync::retry(|| rustix::io::read(&end, &mut byte[..]));
+        0
+    })
+    .map_err(|error| crate::remedy::explain_clone(error, flags::NEWUSER))?;
+    let open = || -> Result<OwnedFd> {
+        crate::launch::write_id_maps(child.pid, maps)?;
+        let path = PathBuf::from(format!("/proc/{}/ns/user", child.pid));
+        let file = std::fs::File::open(&path);
+        Ok(file.map_err(|error| Error::at_path("open the user namespace", &path, error))?.into())
+    };
+    let namespace = open();
+    // It may be gone already; then it has done what it was for.
+    let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
+    let _ = sync::retry(|| waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED));
+    namespace
+}
+
+/// Why owners can't be mapped: finds the mount in the way, and names its file system.
+fn explain(error: io::Error, source: &CStr, map: BorrowedFd<'_>, reach: Reach) -> Error {
+    let errno = error.raw_os_error();
+    let (culprit, name) = match errno {
+        Some(libc_errno::EINVAL | libc_errno::EPERM) => culprit(source, map, reach),
+        _ => None,
+    }
+    .unwrap_or_else(|| (path(source).to_owned(), "of an unknown kind".to_owned()));
+    let operation = format!("map the owners of `{}`", culprit.display());
+    let wrong = |kind, reason: String, hint: &str| {
+        let mut error = Error::new(kind, operation.clone(), reason).with_hint(hint);
+        error.errno = errno;
+        error
+    };
+    match errno {
+        Some(libc_errno::EINVAL) => {
+            let since = match name.as_str() {
+                "overlay" => "map the owners of the directories below the overlay instead",
+                "tmpfs" => "the kernel can on tmpfs since 6.3; use a directory on a disk",
+                "fuse" | "fuseblk" => "the kernel can on FUSE since 6.12, where the file system agrees",
+                "nfs" | "nfs4" | "cifs" | "9p" | "virtiofs" => {
+                    "the kernel can not on network file systems; copy the files to a local one, or change owners there"
+                }
+                _ => "use a directory on another file system (ext4, xfs and btrfs can), or leave the map out",
+            };
+            let reason = format!("its file system, `{name}`, can't show other owners on this kernel");
+            wrong(ErrorKind::Unsupported, reason, since)
+        }
+        Some(libc_errno::EPERM) => wrong(
+            ErrorKind::Permission,
+            format!("its file system is `{name}`, and the kernel does not permit it"),
+            "it takes root in the user namespace that the file system belongs to, and a mount without a map so far",
+        ),
+        _ => Error::system(operation.clone(), error),
+    }
+}
+
+/// The first mount of the tree whose owners can't be mapped, and the name of its file system.
+fn culprit(source: &CStr, map: BorrowedFd<'_>, reach: Reach) -> Option<(PathBuf, String)> {
+    let source = std::fs::canonicalize(path(source)).ok()?;
+    let found = rustix::fs::statx(CWD, &source, AtFlags::empty(), StatxFlags::MNT_ID).ok()?;
+    let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let entries = table.lines().filter_map(|line| {
+        let (mount, file_system) = line.split_once(" - ")?;
+        let fields: Vec<&str> = mount.split(' ').collect();
+        let kind = file_system.split(' ').next()?;
+        Some((fields.first()?.parse::<u64>().ok()?, PathBuf::from(fields.get(4)?), kind.to_owned()))
+    });
+    let mut tried = Vec::new();
+    for (number, point, kind) in entries {
+        if number == found.stx_mnt_id {
+            tried.insert(0, (source.clone(), kind));
+        } else if reach == Reach::Tree && point.starts_with(&source) {
+            tried.push((point, kind));
+        }
+    }
+    let refused = |place: &Path| {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        open_tree(CWD, place, flags).is_ok_and(|tree| map_owners(tree.as_fd(), map, Reach::Mount).is_err())
+    };
+    tried.into_iter().find(|(place, _)| refused(place))
+}
