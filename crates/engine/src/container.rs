@@ -87,7 +87,7 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     let state_directory = StateRoot::new(paths.containers()).directory(&id);
     let files = own_files(options, wiring.as_ref().map(|wiring| wiring.address), &mut notices);
     // A group beside those of others: a parent of our own would have to be made and removed for most containers.
-    let spec = config::spec(options, &root, &format!("rabbitc-{id}"), &hidden(options, paths));
+    let spec = config::spec(options, &root, &format!("rabbitc-{id}"), &hidden(options, paths))?;
     let points = match &options.files.root {
         RootOptions::Directory(_) => missing_points(&spec, &files),
         // An overlay takes them in its upper layer.
@@ -112,7 +112,8 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
         None if options.network.mode == NetworkMode::None => plan_options.network = Some(network::loopback()),
         None => {}
     }
-    let plan = ContainerPlan::new(&spec, &plan_options)?;
+    let plan =
+        ContainerPlan::new(&spec, &plan_options).map_err(|error| config::name_flags(error, options))?;
     notices.extend(plan.warnings.iter().map(|what| Notice { what: what.clone(), remedy: None }));
     Ok(Prepared { paths: paths.clone(), plan, root, points, connection, notices })
 }

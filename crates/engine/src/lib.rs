@@ -17,8 +17,9 @@ pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepa
 pub use error::{Error, Result};
 pub use network::tidy_networks;
 pub use options::{
-    FileOptions, LimitOptions, NamespaceOptions, NetworkMode, NetworkOptions, ProcessOptions, RootOptions,
-    RunOptions, SecurityOptions, TerminalMode, parse_cpus, parse_size,
+    AppArmorChoice, CapabilityList, FileOptions, LabelOptions, LimitOptions, NamespaceOptions, NetworkMode,
+    NetworkOptions, ProcessOptions, RootOptions, RunOptions, SeccompChoice, SecurityOptions, TerminalMode,
+    Unmask, parse_cpus, parse_size,
 };
 pub use paths::EnginePaths;
 pub use runtime::host_binary;

@@ -1,14 +1,18 @@
 //! The OCI config that a person's options amount to: what every container gets unless it is told otherwise, one
 //! module a topic.
 
+mod devices;
 mod files;
 mod limits;
 mod namespaces;
 mod process;
+mod seccomp_file;
 mod security;
+mod sysctl;
 
 use runtime::spec::{Linux, Root, Spec, VERSION};
 
+use crate::error::{Error, Result};
 use crate::options::RunOptions;
 
 /// The config.json that a person's options amount to. `hidden` are paths of our own on the host's root.
@@ -17,24 +21,29 @@ pub(crate) fn spec(
     root: &std::path::Path,
     cgroups_path: &str,
     hidden: &[String],
-) -> Spec {
-    let mut process = process::process(options);
-    let mut linux = Linux {
+) -> Result<Spec> {
+    let linux = Linux {
         namespaces: namespaces::namespaces(options),
         resources: Some(limits::resources(&options.limits)),
         cgroups_path: Some(cgroups_path.to_owned()),
         ..Linux::default()
     };
-    security::restrict(&options.security, &mut process, &mut linux, hidden);
-    Spec {
+    let mut spec = Spec {
         oci_version: VERSION.to_owned(),
         root: Some(Root { path: root.to_owned(), readonly: options.files.read_only }),
-        process: Some(process),
+        process: Some(process::process(options)),
         hostname: Some(options.namespaces.hostname.clone()),
         mounts: files::mounts(&options.files),
         linux: Some(linux),
         ..Spec::default()
-    }
+    };
+    security::restrict(&options.security, &mut spec, hidden)?;
+    Ok(spec)
+}
+
+/// The error of a plan, with the flag that asked for it where the plan knows only a field.
+pub(crate) fn name_flags(error: Error, options: &RunOptions) -> Error {
+    security::name_flags(error, &options.security)
 }
 
 #[cfg(test)]
@@ -43,7 +52,7 @@ mod tests {
 
     #[test]
     fn no_capability_beyond_eleven_and_none_that_survives_exec_by_itself() {
-        let spec = spec(&RunOptions::default(), std::path::Path::new("/"), "rabbitc-x", &[]);
+        let spec = spec(&RunOptions::default(), std::path::Path::new("/"), "rabbitc-x", &[]).expect("legal");
         let capabilities = spec.process.expect("there is one").capabilities.expect("set");
         assert!(capabilities.bounding.len() <= 11);
         assert!(capabilities.inheritable.is_empty() && capabilities.ambient.is_empty());

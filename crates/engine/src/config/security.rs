@@ -1,23 +1,26 @@
 //! Rights: capabilities, seccomp, what is hidden (docs/security.md says why each).
 
 use runtime::plan::seccomp::default_profile;
-use runtime::spec::{Capabilities, Linux, Process};
+use runtime::spec::{Capabilities, DeviceRule, Linux, NamespaceKind, Process, Spec};
+use runtime::{ErrorKind, capability};
 
-use crate::options::SecurityOptions;
+use super::{devices, seccomp_file};
+use crate::error::{Error, Result};
+use crate::options::{SeccompChoice, SecurityOptions};
 
 /// What a container's root may do: enough for package managers and servers, nothing that reaches the host.
 const CAPABILITIES: [&str; 11] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SETFCAP",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-    "CAP_SYS_CHROOT",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
 ];
 
 /// Parts of /proc and /sys that show or reach the host.
@@ -41,27 +44,134 @@ const MASKED: [&str; 14] = [
 /// Parts of /proc that would change the host.
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// Restricts `process` and `linux`. `hidden` are paths of our own on the host's root.
-pub(super) fn restrict(
-    _options: &SecurityOptions,
-    process: &mut Process,
-    linux: &mut Linux,
-    hidden: &[String],
-) {
-    let names: Vec<String> = CAPABILITIES.iter().map(|&name| name.to_owned()).collect();
+/// Restricts `spec`. `hidden` are paths of our own on the host's root.
+pub(super) fn restrict(options: &SecurityOptions, spec: &mut Spec, hidden: &[String]) -> Result<()> {
+    mounts(options, spec);
+    let Spec { process: Some(process), linux: Some(linux), .. } = spec else { return Ok(()) };
+    let granted = grant(options, process, linux)?;
+    process.no_new_privileges = options.no_new_privileges.unwrap_or(!options.privileged);
+    linux.seccomp = match &options.seccomp {
+        None if options.privileged => None,
+        Some(SeccompChoice::Unconfined) => None,
+        None | Some(SeccompChoice::Builtin) => Some(default_profile(&granted)),
+        Some(SeccompChoice::File(path)) => Some(seccomp_file::read(path, &granted)?),
+    };
+    if options.privileged {
+        linux.resources.get_or_insert_default().devices =
+            vec![DeviceRule { allow: true, access: Some("rwm".to_owned()), ..DeviceRule::default() }];
+        linux.devices.extend(devices::of_the_host());
+    }
+    hide(options, linux, hidden);
+    for (name, value) in &options.sysctls {
+        super::sysctl::check(name, linux)?;
+        linux.sysctl.insert(name.clone(), value.clone());
+    }
+    Ok(())
+}
+
+/// What may be written to, and how procfs is mounted.
+fn mounts(options: &SecurityOptions, spec: &mut Spec) {
+    for mount in &mut spec.mounts {
+        let writable = match mount.destination.as_str() {
+            "/sys" => options.privileged,
+            "/sys/fs/cgroup" => {
+                options.privileged
+                    || options.writable_cgroups
+                    || (!options.unmask.all && options.unmask.covers("/sys/fs/cgroup"))
+            }
+            "/proc" => {
+                mount.options.get_or_insert_default().extend(options.proc_options.iter().cloned());
+                false
+            }
+            _ => false,
+        };
+        if writable {
+            mount.options.get_or_insert_default().retain(|option| option != "ro");
+        }
+    }
+}
+
+fn bit(name: &str) -> u64 {
+    1 << capability::number(name).expect("a capability of this table")
+}
+
+/// Sets the capabilities and returns their names.
+fn grant(options: &SecurityOptions, process: &mut Process, linux: &Linux) -> Result<Vec<String>> {
+    let default = CAPABILITIES.iter().map(|name| bit(name)).fold(0, |set, bit| set | bit);
+    let (add, drop) = (options.add_capabilities, options.drop_capabilities);
+    // Looked up only where it decides.
+    let held = if options.privileged || !add.is_empty() { held(linux)? } else { default };
+    if let Some(lacking) = (0..64).find(|number| add.named & !held & (1 << number) != 0) {
+        let error = Error::new(
+            ErrorKind::Permission,
+            "--cap-add",
+            format!("`{}` is not this rabbitc's to give", capability::NAMES[lacking]),
+        );
+        return Err(error.with_hint(
+            "it lacks the capability itself (CapBnd in /proc/self/status), as in a container or a virtual machine",
+        ));
+    }
+    let granted = if add.all {
+        held & !drop.named
+    } else if drop.all {
+        add.named
+    } else {
+        let basis = if options.privileged { held } else { default };
+        (basis & !drop.named) | add.named
+    };
+    let names = |bits: u64| -> Vec<String> {
+        let known = capability::NAMES.iter().enumerate();
+        known.filter(|(number, _)| bits & (1 << number) != 0).map(|(_, name)| format!("CAP_{name}")).collect()
+    };
+    // Root has them by itself. Another user has what was named for him: file capabilities and set-user-ID programs,
+    // which would be the other way to them, give nothing under no_new_privs.
+    let root = process.user.uid == 0;
+    let usable = if root { granted } else { granted & add.named };
+    let ambient = if root { 0 } else { usable };
     process.capabilities = Some(Capabilities {
-        bounding: names.clone(),
-        effective: names.clone(),
-        permitted: names,
-        ..Capabilities::default()
+        bounding: names(granted),
+        effective: names(usable),
+        permitted: names(usable),
+        inheritable: names(ambient),
+        ambient: names(ambient),
     });
-    process.no_new_privileges = true;
-    let mut masked: Vec<String> = MASKED.iter().map(|&path| path.to_owned()).collect();
-    masked.extend(thermal_throttle());
+    Ok(names(granted))
+}
+
+/// The capabilities that a container can have here.
+fn held(linux: &Linux) -> Result<u64> {
+    let known = (1 << (capability::last() + 1).min(capability::NAMES.len() as u32)) - 1;
+    if linux.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::User) {
+        // Whoever makes a user namespace has all of them in it (user_namespaces(7)).
+        return Ok(known);
+    }
+    let path = std::path::Path::new("/proc/self/status");
+    let text = std::fs::read_to_string(path).map_err(|error| Error::at_path("read", path, error))?;
+    let set = |field: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(field));
+        line.and_then(|line| u64::from_str_radix(line.trim(), 16).ok()).unwrap_or_default()
+    };
+    Ok(known & set("CapPrm:") & set("CapBnd:"))
+}
+
+fn hide(options: &SecurityOptions, linux: &mut Linux, hidden: &[String]) {
+    let (mut masked, mut read_only) = (Vec::new(), Vec::new());
+    if !options.privileged {
+        masked.extend(MASKED.iter().map(|&path| path.to_owned()));
+        if options.label.nested {
+            masked.retain(|path| path != "/sys/fs/selinux");
+        }
+        masked.extend(thermal_throttle());
+        read_only.extend(READ_ONLY.iter().map(|&path| path.to_owned()));
+        if options.unmask != Default::default() {
+            masked.retain(|path| !options.unmask.covers(path));
+            read_only.retain(|path| !options.unmask.covers(path));
+        }
+    }
     masked.extend(hidden.iter().cloned());
-    linux.seccomp = Some(default_profile(&CAPABILITIES));
+    masked.extend(options.mask.iter().cloned());
     linux.masked_paths = masked;
-    linux.readonly_paths = READ_ONLY.iter().map(|&path| path.to_owned()).collect();
+    linux.readonly_paths = read_only;
 }
 
 /// Counters of each processor's heat: a side channel that podman hides as well.
@@ -73,4 +183,101 @@ fn thermal_throttle() -> Vec<String> {
         .filter(|path| path.exists())
         .map(|path| path.to_string_lossy().into_owned())
         .collect()
+}
+
+/// Names the flag where the plan refuses what only one flag can have asked for.
+pub(super) fn name_flags(error: Error, options: &SecurityOptions) -> Error {
+    let from_file = matches!(options.seccomp, Some(SeccompChoice::File(_)));
+    if from_file && error.operation.starts_with("linux.seccomp") {
+        let hint = "change the rule in the file, or use the built-in profile with `seccomp=builtin`";
+        return error.from_field("--security-opt seccomp").with_hint(hint);
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::spec::User;
+
+    use super::*;
+    use crate::options::CapabilityList;
+
+    fn sets(options: &SecurityOptions, uid: u32) -> Capabilities {
+        let mut process = Process { user: User { uid, ..User::default() }, ..Process::default() };
+        // With a user namespace, so that what the machine holds does not matter.
+        let own = runtime::spec::Namespace { kind: NamespaceKind::User, path: None };
+        let linux = Linux { namespaces: vec![own], ..Linux::default() };
+        grant(options, &mut process, &linux).expect("legal");
+        process.capabilities.expect("set")
+    }
+
+    fn list(names: &[&str]) -> CapabilityList {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        CapabilityList::parse("--cap-add", &names).expect("legal")
+    }
+
+    fn granted(add: &[&str], drop: &[&str], privileged: bool) -> Vec<String> {
+        let options = SecurityOptions {
+            add_capabilities: list(add),
+            drop_capabilities: list(drop),
+            privileged,
+            ..SecurityOptions::default()
+        };
+        sets(&options, 0).bounding
+    }
+
+    #[test]
+    fn dropping_all_and_adding_some_leaves_those() {
+        assert_eq!(granted(&["NET_RAW", "kill"], &["ALL"], false), ["CAP_KILL", "CAP_NET_RAW"]);
+        assert_eq!(granted(&[], &["ALL"], false), Vec::<String>::new());
+        assert_eq!(granted(&[], &["ALL"], true), Vec::<String>::new());
+    }
+
+    #[test]
+    fn adding_all_and_dropping_some_leaves_the_others() {
+        let all = granted(&["ALL"], &["SYS_ADMIN"], false);
+        assert!(all.len() > 11 && !all.contains(&"CAP_SYS_ADMIN".to_owned()), "{all:?}");
+        assert_eq!(granted(&[], &["SYS_ADMIN"], true), all);
+    }
+
+    #[test]
+    fn added_capabilities_join_the_default_ones_and_dropped_ones_leave() {
+        let default = granted(&[], &[], false);
+        assert_eq!(default.len(), 11);
+        let changed = granted(&["NET_RAW"], &["SETFCAP", "MKNOD"], false);
+        assert_eq!(changed.len(), 11);
+        assert!(changed.contains(&"CAP_NET_RAW".to_owned()));
+        assert!(!changed.contains(&"CAP_SETFCAP".to_owned()));
+    }
+
+    #[test]
+    fn user_other_than_root_has_only_what_was_named() {
+        let sets_of = |add: &[&str]| {
+            sets(&SecurityOptions { add_capabilities: list(add), ..SecurityOptions::default() }, 1000)
+        };
+        let plain = sets_of(&[]);
+        assert_eq!(plain.bounding.len(), 11);
+        assert_eq!((plain.effective.len(), plain.permitted.len(), plain.ambient.len()), (0, 0, 0));
+        let named = sets_of(&["NET_BIND_SERVICE"]);
+        assert_eq!(named.ambient, ["CAP_NET_BIND_SERVICE"]);
+        assert_eq!(named.effective, named.ambient);
+        assert!(sets_of(&["ALL"]).ambient.is_empty());
+    }
+
+    #[test]
+    fn unmasked_paths_are_shown_and_masked_ones_hidden() {
+        let hidden = |options: &[&str], privileged: bool| {
+            let mut security = SecurityOptions { privileged, ..SecurityOptions::default() };
+            options.iter().for_each(|option| security.apply(option).expect("legal"));
+            let mut linux = Linux::default();
+            hide(&security, &mut linux, &["/run/own".to_owned()]);
+            (linux.masked_paths, linux.readonly_paths)
+        };
+        let (masked, read_only) = hidden(&["unmask=/proc/*", "mask=/etc/secret"], false);
+        assert!(masked.contains(&"/sys/firmware".to_owned()) && masked.contains(&"/etc/secret".to_owned()));
+        assert!(!masked.contains(&"/proc/kcore".to_owned()) && read_only.is_empty());
+        // Our own state is nobody's to see.
+        assert_eq!(hidden(&["unmask=ALL"], false).0, ["/run/own"]);
+        assert_eq!(hidden(&["mask=/x"], true), (vec!["/run/own".to_owned(), "/x".to_owned()], vec![]));
+    }
 }

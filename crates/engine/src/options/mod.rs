@@ -3,6 +3,7 @@
 mod files;
 mod limits;
 mod namespaces;
+mod nearest;
 mod network;
 mod process;
 mod security;
@@ -12,8 +13,11 @@ pub use self::limits::{LimitOptions, parse_cpus, parse_size};
 pub use self::namespaces::NamespaceOptions;
 pub use self::network::{NetworkMode, NetworkOptions};
 pub use self::process::{ProcessOptions, TerminalMode};
-pub use self::security::SecurityOptions;
+pub use self::security::{
+    AppArmorChoice, CapabilityList, LabelOptions, SeccompChoice, SecurityOptions, Unmask,
+};
 
+use self::nearest::nearest;
 use crate::error::Result;
 
 /// A container as a person asks for it.

@@ -29,6 +29,7 @@ pub use self::options::{
     Lifetime, NetworkProgram, OwnFile, PlanOptions, Preparation, RootOwners, RootSource, Start,
 };
 use self::owners::{Detached, Users};
+pub use self::sysctl::sysctl_namespace;
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
 pub use crate::init::step::TargetKind;

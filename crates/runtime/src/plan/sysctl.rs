@@ -7,10 +7,30 @@ use crate::error::{Error, Result};
 use crate::init::step::Sysctl;
 use crate::spec::{NamespaceKind, Spec};
 
-/// Only parameters that belong to a namespace of the container's own may be set.
-pub(super) fn sysctl(name: &str, value: &str, spec: &Spec) -> Result<Sysctl> {
-    let field = format!("linux.sysctl[{name}]");
-    // Both forms of sysctl(8): the first separator decides, and the other then stands for a dot in a name.
+/// Parameters of the ipc namespace beside `fs.mqueue` (sysctl(5), ipc_namespaces(7)).
+const IPC: [&str; 11] = [
+    "kernel/msgmax",
+    "kernel/msgmnb",
+    "kernel/msgmni",
+    "kernel/sem",
+    "kernel/shmall",
+    "kernel/shmmax",
+    "kernel/shmmni",
+    "kernel/shm_rmid_forced",
+    "kernel/msg_next_id",
+    "kernel/sem_next_id",
+    "kernel/shm_next_id",
+];
+
+/// The namespace that parameter `name` belongs to, or why a container can't set it.
+pub fn sysctl_namespace(name: &str) -> std::result::Result<NamespaceKind, &'static str> {
+    namespace_of(&path_of(name).ok_or(NO_NAME)?)
+}
+
+const NO_NAME: &str = "is not the name of a kernel parameter";
+
+/// Both forms of sysctl(8): the first separator decides, and the other then stands for a dot in a name.
+fn path_of(name: &str) -> Option<String> {
     let slashes = name.find(['.', '/']).is_some_and(|at| name.as_bytes()[at] == b'/');
     let path: String = if slashes {
         name.to_owned()
@@ -23,49 +43,39 @@ pub(super) fn sysctl(name: &str, value: &str, spec: &Spec) -> Result<Sysctl> {
             })
             .collect()
     };
-    let legal =
-        !path.starts_with('/') && path.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
-    if !legal || value.contains('\0') {
-        return Err(Error::invalid(field, "is not the name of a kernel parameter".to_owned()));
-    }
-    let kind = if path.starts_with("net/") {
-        NamespaceKind::Network
-    } else if path.starts_with("fs/mqueue/")
-        || [
-            "kernel/msgmax",
-            "kernel/msgmnb",
-            "kernel/msgmni",
-            "kernel/sem",
-            "kernel/shmall",
-            "kernel/shmmax",
-            "kernel/shmmni",
-            "kernel/shm_rmid_forced",
-            "kernel/msg_next_id",
-            "kernel/sem_next_id",
-            "kernel/shm_next_id",
-        ]
-        .contains(&path.as_str())
-    {
-        NamespaceKind::Ipc
-    } else if path == "kernel/domainname" || path == "kernel/hostname" {
-        NamespaceKind::Uts
+    let legal = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
+    (!path.starts_with('/') && path.split('/').all(legal)).then_some(path)
+}
+
+fn namespace_of(path: &str) -> std::result::Result<NamespaceKind, &'static str> {
+    if path.starts_with("net/") {
+        Ok(NamespaceKind::Network)
+    } else if path.starts_with("fs/mqueue/") || IPC.contains(&path) {
+        Ok(NamespaceKind::Ipc)
+    } else if path == "kernel/hostname" {
+        Err("is set by `hostname`")
+    } else if path == "kernel/domainname" {
+        Ok(NamespaceKind::Uts)
     } else if path.starts_with("user/") {
-        NamespaceKind::User
+        Ok(NamespaceKind::User)
     } else {
-        return Err(Error::invalid(field, "is not namespaced: it would change the host".to_owned()));
-    };
-    if path == "kernel/hostname" {
-        return Err(Error::invalid(field, "is set by `hostname`".to_owned()));
+        Err("is not namespaced: it would change the host")
     }
+}
+
+/// Only parameters that belong to a namespace of the container's own may be set.
+pub(super) fn sysctl(name: &str, value: &str, spec: &Spec) -> Result<Sysctl> {
+    let field = format!("linux.sysctl[{name}]");
+    let wrong = |reason: &str| Error::invalid(&field, reason.to_owned());
+    let path = path_of(name).filter(|_| !value.contains('\0')).ok_or_else(|| wrong(NO_NAME))?;
+    let kind = namespace_of(&path).map_err(wrong)?;
     let own = spec.linux.iter().flat_map(|linux| &linux.namespaces).any(|namespace| {
         let host = namespace.path.as_deref().is_some_and(is_own_namespace);
         namespace.kind == kind && !host
     });
     if !own {
-        return Err(Error::invalid(
-            field,
-            format!("needs a {kind:?} namespace of the container's own").to_lowercase(),
-        ));
+        let reason = format!("needs a {kind:?} namespace of the container's own").to_lowercase();
+        return Err(Error::invalid(field, reason));
     }
     Ok(Sysctl { name: name.to_owned(), path: c_string(&path, &field)?, value: value.as_bytes().to_vec() })
 }

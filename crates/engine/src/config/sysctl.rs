@@ -1,0 +1,58 @@
+//! Kernel parameters that a person sets: only those of the container's own namespaces.
+
+use runtime::plan::sysctl_namespace;
+use runtime::spec::{Linux, NamespaceKind};
+
+use crate::error::{Error, Result};
+
+/// Refuses a parameter that would change the host or another container.
+pub(super) fn check(name: &str, linux: &Linux) -> Result<()> {
+    const FLAG: &str = "--sysctl";
+    let kind = match sysctl_namespace(name) {
+        Ok(kind) => kind,
+        Err(reason) => {
+            let error = Error::invalid(FLAG, format!("`{}` {reason}", name.escape_debug()));
+            return Err(error.with_hint(
+                "parameters of a container are those of `net.`, `fs.mqueue.`, `kernel.msg*`, `kernel.sem*`, \
+                 `kernel.shm*`, `kernel.domainname`, `user.`",
+            ));
+        }
+    };
+    let found = linux.namespaces.iter().find(|namespace| namespace.kind == kind);
+    let (with, flag) = match (kind, found.map(|namespace| namespace.path.is_some())) {
+        (_, Some(false)) => return Ok(()),
+        (NamespaceKind::Network, joined) => (joined, "--network"),
+        (NamespaceKind::Ipc, joined) => (joined, "--ipc"),
+        (NamespaceKind::Uts, joined) => (joined, "--uts"),
+        (_, joined) => (joined, "--userns"),
+    };
+    let whose = if with.is_some() { "another's" } else { "the host's" };
+    let kind = format!("{kind:?}").to_lowercase();
+    let error =
+        Error::invalid(FLAG, format!("`{name}` belongs to the {kind} namespace, which is {whose} here"));
+    Err(error.with_hint(format!("give the container a {kind} namespace of its own with `{flag}`")))
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::spec::Namespace;
+
+    use super::*;
+
+    #[test]
+    fn parameter_of_a_shared_namespace_is_refused_with_its_flag() {
+        let linux = |path: Option<&str>| Linux {
+            namespaces: vec![Namespace { kind: NamespaceKind::Network, path: path.map(Into::into) }],
+            ..Linux::default()
+        };
+        assert!(check("net.core.somaxconn", &linux(None)).is_ok());
+        let error = check("net.core.somaxconn", &linux(Some("/proc/1/ns/net"))).expect_err("another's");
+        assert!(error.to_string().contains("network namespace, which is another's here"), "{error}");
+        let error = check("net.core.somaxconn", &Linux::default()).expect_err("the host's");
+        assert!(error.to_string().contains("which is the host's here"), "{error}");
+        assert!(error.hint.expect("there is one").contains("--network"));
+        let error = check("kernel.panic", &linux(None)).expect_err("not namespaced");
+        assert_eq!(error.to_string(), "--sysctl: `kernel.panic` is not namespaced: it would change the host");
+        assert!(check("net/../kernel/panic", &linux(None)).is_err());
+    }
+}
