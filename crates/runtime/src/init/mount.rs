@@ -12,9 +12,9 @@ use rustix::mount::{
 use sys::mount::{Attributes, Reach, attribute, set_attributes};
 
 use super::failure::{Call, During, Failure, Outcome};
-use super::step::{Bind, BoundRoot, FileSystem, Lower, MountPlan, OverlayRoot, Target, TargetKind};
+use super::step::{BoundRoot, FileSystem, Lower, MountPlan, OverlayRoot, Target, TargetKind};
 use super::step::{DeviceNode, Link};
-use super::{Context, procfs};
+use super::{Context, copy_up, procfs};
 
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 
@@ -88,12 +88,16 @@ fn make_target(way: Way<'_>) -> Result<OwnedFd, Failure> {
     }
 }
 
-fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Outcome {
+pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Outcome {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(mount, c"", target, c"", flags).during(Call::MoveMount)
 }
 
-fn clone_tree(directory: BorrowedFd<'_>, path: &CStr, recursive: bool) -> rustix::io::Result<OwnedFd> {
+pub(super) fn clone_tree(
+    directory: BorrowedFd<'_>,
+    path: &CStr,
+    recursive: bool,
+) -> rustix::io::Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if path.is_empty() {
         flags |= OpenTreeFlags::AT_EMPTY_PATH;
@@ -119,7 +123,7 @@ pub(super) fn bind_root(context: &mut Context<'_>, root: &BoundRoot) -> Outcome 
 }
 
 /// Another descriptor of the same mount, which stays close-on-exec.
-fn duplicate(mount: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
+pub(super) fn duplicate(mount: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
     rustix::io::fcntl_dupfd_cloexec(mount, 3).during(Call::Dup)
 }
 
@@ -142,7 +146,7 @@ fn make_file_system(
     create(opened.as_fd(), attributes)
 }
 
-fn create(opened: BorrowedFd<'_>, attributes: Attributes) -> Result<OwnedFd, Failure> {
+pub(super) fn create(opened: BorrowedFd<'_>, attributes: Attributes) -> Result<OwnedFd, Failure> {
     fsconfig_create(opened).during(Call::Fsconfig)?;
     let bits = MountAttrFlags::from_bits_retain(attributes.set as u32);
     fsmount(opened, FsMountFlags::FSMOUNT_CLOEXEC, bits).during(Call::Fsmount)
@@ -191,7 +195,7 @@ pub(super) fn overlay_root(context: &mut Context<'_>, overlay: &OverlayRoot) -> 
 }
 
 /// Makes and opens the directory of this letter and number.
-fn make_directory(scratch: BorrowedFd<'_>, letter: u8, number: usize) -> Result<OwnedFd, Failure> {
+pub(super) fn make_directory(scratch: BorrowedFd<'_>, letter: u8, number: usize) -> Result<OwnedFd, Failure> {
     let mut name = Digits::after(&[letter], number);
     let name = name.c_str();
     rustix::fs::mkdirat(scratch, name, Mode::from_raw_mode(0o755)).during(Call::Mkdir)?;
@@ -200,7 +204,7 @@ fn make_directory(scratch: BorrowedFd<'_>, letter: u8, number: usize) -> Result<
 }
 
 /// One overlay with its upper and work directories in `scratch`.
-fn overlay_over(
+pub(super) fn overlay_over(
     scratch: BorrowedFd<'_>,
     lower: BorrowedFd<'_>,
     number: usize,
@@ -226,13 +230,13 @@ fn overlay_over(
 }
 
 /// A short text that ends in a number, without allocation.
-struct Digits {
+pub(super) struct Digits {
     bytes: [u8; 40],
     length: usize,
 }
 
 impl Digits {
-    fn after(prefix: &[u8], mut number: usize) -> Digits {
+    pub(super) fn after(prefix: &[u8], mut number: usize) -> Digits {
         let mut bytes = [0u8; 40];
         bytes[..prefix.len()].copy_from_slice(prefix);
         let mut digits = [0u8; 20];
@@ -251,66 +255,69 @@ impl Digits {
         Digits { bytes, length: prefix.len() + count }
     }
 
-    fn c_str(&mut self) -> &CStr {
+    pub(super) fn c_str(&mut self) -> &CStr {
         CStr::from_bytes_until_nul(&self.bytes[..=self.length]).unwrap_or(c"")
     }
 }
 
 /// Mounts a new file system at its target.
 pub(super) fn mount(context: &mut Context<'_>, plan: &MountPlan<FileSystem>) -> Outcome {
+    let mut attributes = plan.attributes;
+    let mut later = Attributes::default();
+    if plan.kind.copy_up.is_some() {
+        // It is filled first.
+        later.set = attributes.set & attribute::RDONLY;
+        attributes.set &= !attribute::RDONLY;
+    }
     let mount =
-        make_file_system(&plan.kind.file_system, &plan.kind.source, &plan.kind.parameters, plan.attributes)?;
+        make_file_system(&plan.kind.file_system, &plan.kind.source, &plan.kind.parameters, attributes)?;
     let place = open_place(context, mount.as_fd(), &plan.target)?;
-    finish(mount.as_fd(), place.as_fd(), Attributes::default(), plan.recursive, plan.propagation)?;
+    if let Some(what) = plan.kind.copy_up {
+        copy_up::copy(place.as_fd(), mount.as_fd(), what)?;
+    }
+    finish(mount.as_fd(), place.as_fd(), later, plan.recursive, plan.propagation)?;
     keep(context, mount, &plan.target);
     Ok(())
 }
 
-/// Binds something of the host at its target.
-pub(super) fn bind(context: &mut Context<'_>, plan: &MountPlan<Bind>) -> Outcome {
-    let tree = match plan.kind.detached {
-        Some(number) => duplicate(context.detached(number)?)?,
-        None => clone_tree(CWD, &plan.kind.source, plan.kind.recursive).during(Call::OpenTree)?,
-    };
-    let place = open_place(context, tree.as_fd(), &plan.target)?;
-    finish(tree.as_fd(), place.as_fd(), plan.attributes, plan.recursive, plan.propagation)?;
-    keep(context, tree, &plan.target);
-    Ok(())
-}
-
 /// Opens the place for `mount`, made where it is missing and checked not to lie in procfs.
-fn open_place(context: &Context<'_>, mount: BorrowedFd<'_>, target: &Target) -> Result<OwnedFd, Failure> {
+pub(super) fn open_place(
+    context: &Context<'_>,
+    mount: BorrowedFd<'_>,
+    target: &Target,
+) -> Result<OwnedFd, Failure> {
     let place = open_target(Way::to(context, target)?)?;
     procfs::check_place(mount, place.as_fd(), target)?;
     Ok(place)
 }
 
 /// Keeps a mount that later targets lie in.
-fn keep(context: &mut Context<'_>, mount: OwnedFd, target: &Target) {
+pub(super) fn keep(context: &mut Context<'_>, mount: OwnedFd, target: &Target) {
     if let Some(slot) = target.kept_at {
         context.anchors[slot] = Some(mount);
     }
 }
 
-/// Attributes first, while nobody can see the mount; then it is attached.
-fn finish(
+/// Attributes and propagation first, while nobody can see the mount; then it is attached.
+pub(super) fn finish(
     mount: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
-    attributes: Attributes,
-    recursive: Attributes,
+    mut attributes: Attributes,
+    mut recursive: Attributes,
     propagation: u64,
 ) -> Outcome {
+    if propagation & MS_REC == 0 {
+        attributes.propagation = propagation;
+    } else {
+        recursive.propagation = propagation & !MS_REC;
+    }
     if recursive != Attributes::default() {
         set_attributes(mount, recursive, Reach::Tree).during(Call::MountSetattr)?;
     }
     if attributes != Attributes::default() {
         set_attributes(mount, attributes, Reach::Mount).during(Call::MountSetattr)?;
     }
-    attach(mount, target)?;
-    if propagation != 0 {
-        set_propagation(mount, propagation)?;
-    }
-    Ok(())
+    attach(mount, target)
 }
 
 const MS_REC: u64 = 1 << 14;
