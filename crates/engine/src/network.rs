@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use network::{
-    AddressRequest, Bridge, BridgeNetwork, ContainerInterface, Finding, Ipv6Choice, Lease,
+    AddressRequest, Bridge, BridgeNetwork, ContainerInterface, Finding, Hairpin, Ipv6Choice, Lease,
     NamespaceConfiguration, NetnsTarget, NetworkOptions, NetworkStateDirectory, Outbound, Removal,
 };
 use runtime::plan::NetworkProgram;
@@ -121,7 +121,9 @@ impl Connection {
     pub(crate) fn attach(&self, pid: i32) -> Result<()> {
         let bridge = self.bridge.as_ref().expect("the bridge is made before the clone");
         let pid = rustix::process::Pid::from_raw(pid).expect("a child has a pid");
-        network::attach(bridge, NetnsTarget::Pid(pid), self.lease.interface()).map(drop).map_err(from_network)
+        network::attach(bridge, NetnsTarget::Pid(pid), self.lease.interface(), Hairpin::Off)
+            .map(drop)
+            .map_err(from_network)
     }
 
     /// What keeps the container from reaching what the host reaches.

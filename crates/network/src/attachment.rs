@@ -34,6 +34,15 @@ pub struct Attachment {
     pub address: Ipv4Addr,
 }
 
+/// Whether packets of a container that come back to it leave by the port of the bridge on which they came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hairpin {
+    /// No: nothing of the kind is sent.
+    Off,
+    /// Yes: it reaches its own published ports where `br_netfilter` redirects them on the bridge.
+    On,
+}
+
 /// Creates a veth pair: one end up and a port of the bridge, the other in the container's namespace as
 /// `eth0` with index [`ContainerInterface::INDEX`], to be configured there
 /// ([`crate::NamespaceConfiguration`]).
@@ -41,6 +50,7 @@ pub fn attach(
     bridge: &Bridge,
     target: NetnsTarget<'_>,
     interface: &ContainerInterface,
+    hairpin: Hairpin,
 ) -> Result<Attachment> {
     let name = bridge.network.name().as_str();
     let error = |errno: Errno| {
@@ -60,7 +70,7 @@ pub fn attach(
         match socket.execute(&batch) {
             Ok(()) => {
                 let attachment = Attachment { host_interface, host_index, address: interface.ipv4 };
-                return match socket.execute(&forwarding_entry(&attachment, interface)) {
+                return match socket.execute(&port_settings(&attachment, interface, hairpin)) {
                     Ok(()) => Ok(attachment),
                     Err(failure) => {
                         // Best effort: the failure is what the user needs to see.
@@ -116,7 +126,7 @@ fn request(
 /// Tells the bridge where the container's hardware address is, for good. The last holder of the address had
 /// the same one, and the kernel may still be busy with its namespace: left to learn, the bridge would send the
 /// first packets there, where they are refused.
-fn forwarding_entry(attachment: &Attachment, interface: &ContainerInterface) -> Batch {
+fn port_settings(attachment: &Attachment, interface: &ContainerInterface, hairpin: Hairpin) -> Batch {
     // struct ndmsg: family, padding, index, state, flags, type
     let mut ndmsg = [0; 12];
     ndmsg[0] = AF_BRIDGE;
@@ -128,6 +138,13 @@ fn forwarding_entry(attachment: &Attachment, interface: &ContainerInterface) -> 
     batch.message(RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &ndmsg, |m| {
         m.put(NDA_LLADDR, &interface.mac);
     });
+    if hairpin == Hairpin::On {
+        let mut fixed = ifinfomsg(attachment.host_index, 0, 0);
+        fixed[0] = AF_BRIDGE;
+        batch.message(RTM_SETLINK, NLM_F_ACK, &fixed, |m| {
+            m.nest(IFLA_PROTINFO, |m| m.put(IFLA_BRPORT_MODE, &[1]));
+        });
+    }
     batch
 }
 

@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 
 use rustix::io::Errno;
 
+use crate::port_holder::PortHolder;
+
 /// What went wrong, on what, and why; [`Error::hint`] says what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
@@ -49,6 +51,18 @@ pub enum Kind {
         /// The interface it belongs to.
         interface: String,
     },
+    /// Somebody has the port; the text says who.
+    PortTaken(PortHolder),
+    /// None of the ports that would do is free, or there are none.
+    NoFreePort,
+    /// No interface of this host has the address.
+    AddressNotHere,
+    /// The address is of a family that the network does not have.
+    NoIpv6,
+    /// `::1` can't be redirected here: see [`crate::HeldPorts::take`].
+    NoIpv6Loopback,
+    /// Too many ports with numbers of their own for one container.
+    TooManyPorts,
     /// The bridge has its kernel maximum of 1,023 ports.
     BridgeFull,
     /// The caller may not do this.
@@ -96,6 +110,22 @@ impl Error {
                 )
             }
             Kind::SubnetOverlaps { .. } => "choose another subnet for the network".into(),
+            Kind::PortTaken(PortHolder::Itself) => "publish each port of the host once".into(),
+            Kind::PortTaken(_) => {
+                "choose another port of the host, leave it out to get a free one, or stop its holder".into()
+            }
+            Kind::NoFreePort => "choose other ports of the host, from 1 to 65535".into(),
+            Kind::AddressNotHere => {
+                "give an address that an interface of this host has, or none to publish on all".into()
+            }
+            Kind::NoIpv6 => "give an IPv4 address: this host has IPv6 turned off".into(),
+            Kind::NoIpv6Loopback => {
+                "publish on 127.0.0.1, or turn it off with `sysctl net.bridge.bridge-nf-call-ip6tables=0`"
+                    .into()
+            }
+            Kind::TooManyPorts => {
+                "publish a range on the same ports of the host: it costs no more than one port".into()
+            }
             Kind::BridgeFull => "start the container on another network".into(),
             Kind::NotPermitted if self.cause == Some(Errno::ROFS) => {
                 "`/proc/sys` is read-only here; set the value from outside, or make it writable".into()
@@ -125,6 +155,14 @@ impl fmt::Display for Error {
             Kind::SubnetOverlaps { subnet, interface } => {
                 write!(f, "the subnet overlaps with `{subnet}` on interface `{interface}`")
             }
+            Kind::PortTaken(holder) => write!(f, "the port is taken by {holder}"),
+            Kind::NoFreePort => f.write_str("no free port"),
+            Kind::AddressNotHere => f.write_str("no interface of this host has the address"),
+            Kind::NoIpv6 => f.write_str("the network has no IPv6"),
+            Kind::NoIpv6Loopback => {
+                f.write_str("this host filters bridged IPv6 (br_netfilter), which loses answers to `::1`")
+            }
+            Kind::TooManyPorts => f.write_str("too many ports lead to ports of another number"),
             Kind::BridgeFull => f.write_str("the bridge has its maximum of 1023 ports"),
             Kind::KernelLacks(what) => write!(f, "the kernel lacks {what}"),
             Kind::Malformed => f.write_str("the kernel's answer is malformed"),

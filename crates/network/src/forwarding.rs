@@ -50,6 +50,55 @@ pub(crate) fn refuse_router_advertisements(bridge: &InterfaceName) -> Result<()>
     }
 }
 
+/// Lets packets with addresses of the host's loopback leave by the bridge, and answers to them come back. Whoever
+/// calls this has our table drop such packets from containers first.
+pub(crate) fn route_loopback_ipv4(bridge: &InterfaceName) -> Result<()> {
+    let path = route_localnet(bridge);
+    match fs::read(&path) {
+        Ok(value) if value.trim_ascii() == b"1" => Ok(()),
+        _ => write_for("let the host's loopback out by", &path, "1"),
+    }
+}
+
+/// Whether [`route_loopback_ipv4`] was called for this bridge.
+pub(crate) fn routes_loopback_ipv4(bridge: &InterfaceName) -> bool {
+    fs::read(route_localnet(bridge)).is_ok_and(|value| value.trim_ascii() == b"1")
+}
+
+fn route_localnet(bridge: &InterfaceName) -> String {
+    format!("/proc/sys/net/ipv4/conf/{bridge}/route_localnet")
+}
+
+/// The same for IPv6, which has no such switch: answers to `::1` come back by a route of their own, that is looked
+/// at for this interface alone. The kernel itself drops what has `::1` in it when it arrives (RFC 4291, 2.5.3).
+pub(crate) fn route_loopback_ipv6(bridge: &InterfaceName, index: u32) -> Result<()> {
+    let error = |errno| Error::from_errno("add route to `::1` by", bridge.as_str(), errno);
+    let mut fixed = [0; 12];
+    fixed[0] = AF_INET6;
+    fixed[1] = 128;
+    fixed[4] = RT_TABLE_LOCAL;
+    fixed[5] = RTPROT_BOOT;
+    fixed[6] = RT_SCOPE_UNIVERSE;
+    fixed[7] = RTN_LOCAL;
+    let mut batch = Batch::new();
+    batch.message(RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &fixed, |m| {
+        m.put(RTA_DST, &std::net::Ipv6Addr::LOCALHOST.octets());
+        m.put_u32(RTA_OIF, index);
+        // Behind the kernel's own, which has 0.
+        m.put_u32(RTA_PRIORITY, 2048);
+    });
+    match Socket::route().map_err(error)?.execute(&batch) {
+        Err(failure) if failure.errno != Errno::EXIST => Err(error(failure.errno)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether `br_netfilter` shows the rules of IPv6 what only crosses a bridge. Then an answer to `::1` is translated
+/// on the bridge, and dropped when it leaves that for the host.
+pub(crate) fn bridges_filter_ipv6() -> bool {
+    fs::read("/proc/sys/net/bridge/bridge-nf-call-ip6tables").is_ok_and(|value| value.trim_ascii() != b"0")
+}
+
 /// The interfaces that may have a route from router advertisements to lose: those that have one now, and
 /// hardware, which may be waiting for a cable. Not bridges and veths in general: behind those are containers
 /// and guests, of others too, whose advertisements must not begin to count.
@@ -76,8 +125,12 @@ fn routed_by_advertisement(socket: &mut Socket) -> Result<Vec<String>> {
 }
 
 fn write(path: &str, value: &str) -> Result<()> {
+    write_for("turn on forwarding by", path, value)
+}
+
+fn write_for(operation: &'static str, path: &str, value: &str) -> Result<()> {
     fs::write(path, value).map_err(|error: io::Error| {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-        Error::from_errno("turn on forwarding by", path, errno)
+        Error::from_errno(operation, path, errno)
     })
 }

@@ -6,14 +6,17 @@
 //! 2. [`NetworkStateDirectory::lease`] gives the container its address; the lease dies with its holder.
 //! 3. [`ensure`] makes the bridge, forwarding and masquerading complete.
 //! 4. [`attach`] makes the veth pair, one end in the container's network namespace.
-//! 5. The container's first process sends [`NamespaceConfiguration::messages`] inside.
+//! 5. Ports, if any are to be published: [`HeldPorts::take`] before all else, [`publish`] at the end.
+//! 6. The container's first process sends [`NamespaceConfiguration::messages`] inside.
 //!
-//! The end of a container needs nothing: its namespace takes the veth along, its holder's death the lease.
+//! The end of a container needs nothing: its namespace takes the veth along, its holder's death the lease, and with
+//! the lease go its published ports.
 //! [`remove_if_unused`] then removes what no container uses any more. Every function works in the network
 //! namespace of the calling thread and needs CAP_NET_ADMIN there.
 
 mod attachment;
 mod bridge;
+mod conntrack;
 mod error;
 mod foreign_firewall;
 mod forwarding;
@@ -23,12 +26,18 @@ mod link;
 mod masquerade;
 mod namespace_configuration;
 mod netlink;
+mod nft_maps;
 mod nftables;
 mod options;
+mod port_holder;
+mod port_maps;
+mod port_sockets;
+mod ports;
+mod publish;
 mod resolv;
 mod state;
 
-pub use attachment::{Attachment, NetnsTarget, attach};
+pub use attachment::{Attachment, Hairpin, NetnsTarget, attach};
 pub use bridge::{Bridge, Removal, ensure, remove_if_unused};
 pub use error::{Error, Kind, Result};
 pub use foreign_firewall::{Certainty, Finding, Firewall, foreign_firewall};
@@ -37,5 +46,9 @@ pub use namespace_configuration::{ConfigurationStep, NamespaceConfiguration};
 pub use options::{
     BridgeNetwork, ContainerInterface, InterfaceName, Ipv4Network, Ipv6Choice, Ipv6Network, NetworkOptions,
 };
+pub use port_holder::PortHolder;
+pub use port_sockets::HeldPorts;
+pub use ports::{HostPorts, PortRange, PortRequest, Protocol, Publication};
+pub use publish::{Published, publish};
 pub use resolv::{ResolvConf, container_resolv_conf};
 pub use state::{AddressRequest, HeldLease, Lease, NetworkStateDirectory};

@@ -10,21 +10,26 @@
 //! }
 //! ```
 //!
-//! A rule's comment says whose it is and what for; a rule with the right comment is taken to be right.
+//! A network with published ports has more there, and a chain against forged addresses ([`for_published_ports`]);
+//! what redirects those ports is [`crate::publish`]'s. A rule's comment says whose it is and what for; a rule with the right comment is taken to be right.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::forwarding;
 use crate::kernel::*;
 use crate::netlink::Socket;
-use crate::nftables::{self, BaseChain, ChainName, Rule, Transaction};
+use crate::nftables::{self, BaseChain, ChainName, Expressions, Rule, Transaction};
 use crate::options::{BridgeNetwork, InterfaceName, Ipv6Network};
 
 /// The table that holds everything of ours.
 pub(crate) const TABLE: &str = "rabbitc";
-const POSTROUTING: ChainName<'_> = ChainName { table: TABLE, chain: "postrouting" };
+const POSTROUTING: ChainName<'static> = ChainName { table: TABLE, chain: "postrouting" };
+const FORGED: ChainName<'static> = ChainName { table: TABLE, chain: "forged" };
+/// The chains whose rules belong to one network each.
+const NETWORK_CHAINS: [&str; 2] = [POSTROUTING.chain, FORGED.chain];
 
 /// How far a container of a network gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,14 +51,43 @@ pub struct Lacking {
     pub remedy: &'static str,
 }
 
-struct Wanted {
+/// A rule of a network. Its comment says whose it is and what for, and begins with name and subnet.
+pub(crate) struct Wanted {
+    chain: ChainName<'static>,
     comment: String,
-    source: Source,
+    packets: Packets,
+    bridge: [u8; 16],
 }
 
-enum Source {
+/// Which packets a rule is about; the chain decides what is done to them.
+enum Packets {
+    /// From a container to anywhere else: they get the host's address.
+    Leaving(Subnet),
+    /// From a container, redirected to one of the same network: answered directly, they would not be translated
+    /// back, so they get the bridge's address.
+    Hairpin(Subnet),
+    /// From the host's own loopback to a container: nobody could answer to that address.
+    Loopback(Family),
+    /// From the bridge with a loopback address as source or destination: no container reaches the host's loopback.
+    Forged { family: Family, direction: Direction },
+}
+
+#[derive(Clone, Copy)]
+enum Subnet {
     Ipv4(Ipv4Addr, u32),
     Ipv6(Ipv6Addr),
+}
+
+#[derive(Clone, Copy)]
+enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    Source,
+    Destination,
 }
 
 /// Whether all of the network's rules are there: one dump of our own chain.
@@ -82,44 +116,125 @@ pub(crate) fn ensure(network: &BridgeNetwork) -> Result<Outbound> {
 
 fn try_ensure(network: &BridgeNetwork) -> std::result::Result<(), Errno> {
     let mut socket = Socket::netfilter()?;
-    let present = nftables::rules(&mut socket, NFPROTO_INET, TABLE, Some(POSTROUTING.chain))?;
-    let wanted = wanted(network);
+    let present = nftables::rules(&mut socket, NFPROTO_INET, TABLE, None)?;
+    let mut wanted = wanted(network);
+    if forwarding::routes_loopback_ipv4(network.name()) {
+        // Somebody flushed the rules that make this safe.
+        wanted.extend(for_published_ports(network));
+    }
     // No generation here: adding does not depend on what other networks do to the table.
     let mut transaction = Transaction::new(NFPROTO_INET, None);
     transaction.add_table(TABLE);
-    let base = BaseChain { kind: "nat", hook: NF_INET_POST_ROUTING, priority: NF_IP_PRI_NAT_SRC };
-    transaction.add_base_chain(POSTROUTING, base);
-    let is_wanted = |rule: &&Rule| wanted.iter().any(|each| rule.comment.as_ref() == Some(&each.comment));
-    for stale in present.iter().filter(|rule| belongs(rule, network.name()) && !is_wanted(rule)) {
-        transaction.delete_rule(POSTROUTING, stale.handle);
+    let subnets: Vec<&str> = wanted.iter().filter_map(|rule| rule.comment.split(' ').nth(1)).collect();
+    let is_current = |rule: &&Rule| {
+        let comment = rule.comment.as_deref().unwrap_or_default();
+        comment.split(' ').nth(1).is_some_and(|subnet| subnets.contains(&subnet))
+    };
+    for stale in present.iter().filter(|rule| belongs(rule, network.name()) && !is_current(rule)) {
+        transaction.delete_rule(ChainName { table: TABLE, chain: &stale.chain }, stale.handle);
     }
-    for rule in wanted.iter().filter(|rule| !has(&present, &rule.comment)) {
-        transaction.add_rule(POSTROUTING, &rule.comment, |expressions| {
-            match rule.source {
-                Source::Ipv4(address, mask) => {
-                    expressions.load_meta(NFT_META_NFPROTO);
-                    expressions.compare(NFT_CMP_EQ, &[NFPROTO_IPV4]);
-                    // struct iphdr: saddr
-                    expressions.load_network_header(12, 4);
-                    expressions.mask(&mask.to_be_bytes());
-                    expressions.compare(NFT_CMP_EQ, &address.octets());
-                }
-                Source::Ipv6(address) => {
-                    expressions.load_meta(NFT_META_NFPROTO);
-                    expressions.compare(NFT_CMP_EQ, &[NFPROTO_IPV6]);
-                    // struct ipv6hdr: saddr, of which the first half is the network's
-                    expressions.load_network_header(8, 8);
-                    expressions.compare(NFT_CMP_EQ, &address.octets()[..8]);
-                }
-            }
-            let mut name = [0; 16];
-            name[..network.name().as_str().len()].copy_from_slice(network.name().as_str().as_bytes());
-            expressions.load_meta(NFT_META_OIFNAME);
-            expressions.compare(NFT_CMP_NEQ, &name);
-            expressions.masquerade();
-        });
-    }
+    add_missing(&mut transaction, &wanted, &present);
     transaction.commit(&mut socket)
+}
+
+/// Adds those of the rules that are not there, with the chains that they need.
+pub(crate) fn add_missing(transaction: &mut Transaction, wanted: &[Wanted], present: &[Rule]) {
+    for (chain, base) in [
+        (POSTROUTING, BaseChain { kind: "nat", hook: NF_INET_POST_ROUTING, priority: NF_IP_PRI_NAT_SRC }),
+        // Before connection tracking translates what may come from there, which are answers.
+        (FORGED, BaseChain { kind: "filter", hook: NF_INET_PRE_ROUTING, priority: NF_IP_PRI_RAW }),
+    ] {
+        if wanted.iter().any(|rule| rule.chain.chain == chain.chain) {
+            transaction.add_base_chain(chain, base);
+        }
+    }
+    for rule in wanted.iter().filter(|rule| !has(present, &rule.comment)) {
+        transaction.add_rule(rule.chain, &rule.comment, |expressions| rule.write(expressions));
+    }
+}
+
+impl Wanted {
+    fn write(&self, expressions: &mut Expressions<'_, '_>) {
+        match self.packets {
+            Packets::Leaving(subnet) => {
+                subnet.compare(expressions);
+                self.compare_bridge(expressions, NFT_META_OIFNAME, NFT_CMP_NEQ);
+                expressions.masquerade();
+            }
+            Packets::Hairpin(subnet) => {
+                subnet.compare(expressions);
+                self.compare_bridge(expressions, NFT_META_OIFNAME, NFT_CMP_EQ);
+                expressions.load_connection_status();
+                expressions.mask(&IPS_DST_NAT.to_ne_bytes());
+                expressions.compare(NFT_CMP_NEQ, &0_u32.to_ne_bytes());
+                expressions.masquerade();
+            }
+            Packets::Loopback(family) => {
+                family.compare_loopback(expressions, Direction::Source);
+                self.compare_bridge(expressions, NFT_META_OIFNAME, NFT_CMP_EQ);
+                expressions.masquerade();
+            }
+            Packets::Forged { family, direction } => {
+                // First: every packet of the host passes here.
+                self.compare_bridge(expressions, NFT_META_IIFNAME, NFT_CMP_EQ);
+                family.compare_loopback(expressions, direction);
+                expressions.drop();
+            }
+        }
+    }
+
+    fn compare_bridge(&self, expressions: &mut Expressions<'_, '_>, key: u32, operation: u32) {
+        expressions.load_meta(key);
+        expressions.compare(operation, &self.bridge);
+    }
+}
+
+impl Subnet {
+    fn compare(self, expressions: &mut Expressions<'_, '_>) {
+        expressions.load_meta(NFT_META_NFPROTO);
+        match self {
+            Subnet::Ipv4(address, mask) => {
+                expressions.compare(NFT_CMP_EQ, &[NFPROTO_IPV4]);
+                // struct iphdr: saddr
+                expressions.load_network_header(12, 4);
+                expressions.mask(&mask.to_be_bytes());
+                expressions.compare(NFT_CMP_EQ, &address.octets());
+            }
+            Subnet::Ipv6(address) => {
+                expressions.compare(NFT_CMP_EQ, &[NFPROTO_IPV6]);
+                // struct ipv6hdr: saddr, of which the first half is the network's
+                expressions.load_network_header(8, 8);
+                expressions.compare(NFT_CMP_EQ, &address.octets()[..8]);
+            }
+        }
+    }
+}
+
+impl Family {
+    fn compare_loopback(self, expressions: &mut Expressions<'_, '_>, direction: Direction) {
+        expressions.load_meta(NFT_META_NFPROTO);
+        // struct iphdr and struct ipv6hdr: saddr and daddr
+        match self {
+            Family::Ipv4 => {
+                expressions.compare(NFT_CMP_EQ, &[NFPROTO_IPV4]);
+                let offset = match direction {
+                    Direction::Source => 12,
+                    Direction::Destination => 16,
+                };
+                expressions.load_network_header(offset, 1);
+                expressions.compare(NFT_CMP_EQ, &[127]);
+            }
+            Family::Ipv6 => {
+                expressions.compare(NFT_CMP_EQ, &[NFPROTO_IPV6]);
+                let offset = match direction {
+                    Direction::Source => 8,
+                    Direction::Destination => 24,
+                };
+                expressions.load_network_header(offset, 16);
+                expressions.compare(NFT_CMP_EQ, &Ipv6Addr::LOCALHOST.octets());
+            }
+        }
+    }
 }
 
 /// Takes out the network's rules, and the table with the last of them.
@@ -143,7 +258,9 @@ fn try_remove(name: &InterfaceName) -> std::result::Result<(), Errno> {
     let mut socket = Socket::netfilter()?;
     let generation = nftables::generation(&mut socket)?;
     let present = nftables::rules(&mut socket, NFPROTO_INET, TABLE, None)?;
-    let (own, others): (Vec<_>, Vec<_>) = present.iter().partition(|rule| belongs(rule, name));
+    // Those of published ports are nobody's: without a network they have nothing to lead to.
+    let networks = present.iter().filter(|rule| NETWORK_CHAINS.contains(&rule.chain.as_str()));
+    let (own, others): (Vec<_>, Vec<_>) = networks.partition(|rule| belongs(rule, name));
     if own.is_empty() && !others.is_empty() {
         return Ok(());
     }
@@ -152,22 +269,62 @@ fn try_remove(name: &InterfaceName) -> std::result::Result<(), Errno> {
         transaction.delete_table(TABLE);
     } else {
         for rule in own {
-            transaction.delete_rule(POSTROUTING, rule.handle);
+            transaction.delete_rule(ChainName { table: TABLE, chain: &rule.chain }, rule.handle);
         }
     }
     transaction.commit(&mut socket)
 }
 
+/// What every network has.
 fn wanted(network: &BridgeNetwork) -> Vec<Wanted> {
-    let ipv4 = network.ipv4();
-    let comment = |subnet: String| format!("{} {subnet}", network.name());
-    let mut wanted =
-        vec![Wanted { comment: comment(ipv4.subnet()), source: Source::Ipv4(ipv4.first(), ipv4.mask()) }];
-    wanted.extend(network.ipv6().map(|ipv6: Ipv6Network| Wanted {
-        comment: comment(ipv6.subnet()),
-        source: Source::Ipv6(ipv6.first()),
-    }));
+    let rule = Rules::of(network);
+    subnets(network)
+        .map(|(text, subnet)| rule.make(POSTROUTING, &text, "", Packets::Leaving(subnet)))
+        .collect()
+}
+
+/// What a network with published ports has beside that.
+pub(crate) fn for_published_ports(network: &BridgeNetwork) -> Vec<Wanted> {
+    let rule = Rules::of(network);
+    let mut wanted = Vec::with_capacity(8);
+    for (text, subnet) in subnets(network) {
+        let family = match subnet {
+            Subnet::Ipv4(..) => Family::Ipv4,
+            Subnet::Ipv6(_) => Family::Ipv6,
+        };
+        let forged = |direction| Packets::Forged { family, direction };
+        // In this order: nothing may come from a container's loopback before the host's is let out.
+        wanted.push(rule.make(FORGED, &text, " forged source", forged(Direction::Source)));
+        wanted.push(rule.make(FORGED, &text, " forged destination", forged(Direction::Destination)));
+        wanted.push(rule.make(POSTROUTING, &text, " hairpin", Packets::Hairpin(subnet)));
+        wanted.push(rule.make(POSTROUTING, &text, " loopback", Packets::Loopback(family)));
+    }
     wanted
+}
+
+fn subnets(network: &BridgeNetwork) -> impl Iterator<Item = (String, Subnet)> + use<> {
+    let ipv4 = network.ipv4();
+    let ipv6 = network.ipv6().map(|ipv6: Ipv6Network| (ipv6.subnet(), Subnet::Ipv6(ipv6.first())));
+    std::iter::once((ipv4.subnet(), Subnet::Ipv4(ipv4.first(), ipv4.mask()))).chain(ipv6)
+}
+
+/// Makes rules of one network.
+struct Rules<'a> {
+    name: &'a InterfaceName,
+    bridge: [u8; 16],
+}
+
+impl<'a> Rules<'a> {
+    fn of(network: &'a BridgeNetwork) -> Self {
+        let name = network.name();
+        let mut bridge = [0; 16];
+        bridge[..name.as_str().len()].copy_from_slice(name.as_str().as_bytes());
+        Self { name, bridge }
+    }
+
+    fn make(&self, chain: ChainName<'static>, subnet: &str, purpose: &str, packets: Packets) -> Wanted {
+        Wanted { chain, comment: format!("{} {subnet}{purpose}", self.name), packets, bridge: self.bridge }
+    }
 }
 
 fn has(present: &[Rule], comment: &str) -> bool {
@@ -180,7 +337,7 @@ fn belongs(rule: &Rule, name: &InterfaceName) -> bool {
 }
 
 /// What a kernel says to a family, a hook, a chain type or an expression that it does not have.
-fn means_lacking(errno: Errno) -> bool {
+pub(crate) fn means_lacking(errno: Errno) -> bool {
     matches!(
         errno,
         Errno::OPNOTSUPP | Errno::NOENT | Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT | Errno::INVAL

@@ -6,9 +6,10 @@
 
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
+use rustix::net::netlink::{NETFILTER, SOCK_DIAG, SocketAddrNetlink};
 use rustix::net::{
     AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with,
+    sockopt,
 };
 
 use crate::kernel::*;
@@ -16,6 +17,8 @@ use crate::kernel::*;
 const HEADER: usize = 16;
 /// The kernel builds dump replies of up to 32 KiB when the reader offers that much.
 const RECEIVE: usize = 32 * 1024;
+/// Less than what a socket sends at once by default (212,992 bytes with the kernel's own part).
+const LARGE: usize = 64 * 1024;
 
 /// Requests that go out in one system call.
 #[derive(Debug, Default, Clone)]
@@ -237,6 +240,10 @@ impl Socket {
         Self::open(Some(NETFILTER))
     }
 
+    pub fn sock_diag() -> Result<Self, Errno> {
+        Self::open(Some(SOCK_DIAG))
+    }
+
     fn open(protocol: Option<Protocol>) -> Result<Self, Errno> {
         let descriptor =
             socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
@@ -321,6 +328,10 @@ impl Socket {
     }
 
     fn send(&mut self, batch: &Batch) -> Result<(), Errno> {
+        if batch.bytes().len() > LARGE {
+            // With CAP_NET_ADMIN, beyond what the system allows everybody; without, the send is refused.
+            let _ = sockopt::set_socket_send_buffer_size_force(&self.descriptor, 2 * batch.bytes().len());
+        }
         // Port 0 is the kernel.
         let kernel = SocketAddrNetlink::new(0, 0);
         rustix::io::retry_on_intr(|| sendto(&self.descriptor, batch.bytes(), SendFlags::empty(), &kernel))?;

@@ -5,14 +5,14 @@ use rustix::io::Errno;
 use crate::kernel::*;
 use crate::netlink::{AttributeIter, Attributes, Batch, Message, Socket, string};
 
-const NFGENMSG: usize = 4;
+pub(crate) const NFGENMSG: usize = 4;
 
-fn nft(message: u16) -> u16 {
+pub(crate) fn nft(message: u16) -> u16 {
     NFNL_SUBSYS_NFTABLES << 8 | message
 }
 
 /// `struct nfgenmsg`: family, version 0, resource id in network byte order.
-fn nfgenmsg(family: u8, resource: u16) -> [u8; NFGENMSG] {
+pub(crate) fn nfgenmsg(family: u8, resource: u16) -> [u8; NFGENMSG] {
     let [high, low] = resource.to_be_bytes();
     [family, 0, high, low]
 }
@@ -52,7 +52,7 @@ impl Transaction {
         Self { batch, family }
     }
 
-    fn message(&mut self, kind: u16, flags: u16, attributes: impl FnOnce(&mut Attributes<'_>)) {
+    pub(crate) fn message(&mut self, kind: u16, flags: u16, attributes: impl FnOnce(&mut Attributes<'_>)) {
         self.batch.message(nft(kind), flags, &nfgenmsg(self.family, 0), attributes);
     }
 
@@ -75,6 +75,14 @@ impl Transaction {
         });
     }
 
+    /// Creates a chain that others jump to, unless it exists.
+    pub fn add_chain(&mut self, name: ChainName<'_>) {
+        self.message(NFT_MSG_NEWCHAIN, NLM_F_CREATE, |m| {
+            m.put_string(NFTA_CHAIN_TABLE, name.table);
+            m.put_string(NFTA_CHAIN_NAME, name.chain);
+        });
+    }
+
     /// Appends a rule; the comment is what `nft list` shows and what we know the rule by.
     pub fn add_rule(
         &mut self,
@@ -86,11 +94,7 @@ impl Transaction {
             m.put_string(NFTA_RULE_TABLE, name.table);
             m.put_string(NFTA_RULE_CHAIN, name.chain);
             m.nest(NFTA_RULE_EXPRESSIONS, |m| expressions(&mut Expressions { list: m }));
-            let length = u8::try_from(comment.len() + 1).expect("comments are a name and a subnet");
-            let mut userdata = vec![NFTNL_UDATA_RULE_COMMENT, length];
-            userdata.extend_from_slice(comment.as_bytes());
-            userdata.push(0);
-            m.put(NFTA_RULE_USERDATA, &userdata);
+            m.put(NFTA_RULE_USERDATA, &comment_userdata(NFTNL_UDATA_RULE_COMMENT, comment));
         });
     }
 
@@ -118,7 +122,16 @@ impl Transaction {
     }
 }
 
-/// Writes the expressions of a rule, in the order in which they run; all work on register 1.
+/// User data that holds a comment.
+pub(crate) fn comment_userdata(kind: u8, comment: &str) -> Vec<u8> {
+    let length = u8::try_from(comment.len() + 1).expect("comments are some names and addresses");
+    let mut userdata = vec![kind, length];
+    userdata.extend_from_slice(comment.as_bytes());
+    userdata.push(0);
+    userdata
+}
+
+/// Writes the expressions of a rule, in the order in which they run; they work on register 1 where none is named.
 pub(crate) struct Expressions<'a, 'b> {
     list: &'a mut Attributes<'b>,
 }
@@ -133,19 +146,91 @@ impl Expressions<'_, '_> {
 
     /// Loads a fact about the packet.
     pub fn load_meta(&mut self, key: u32) {
+        self.load_meta_into(NFT_REG_1, key);
+    }
+
+    /// Loads a fact about the packet into this register.
+    pub fn load_meta_into(&mut self, register: u32, key: u32) {
         self.add("meta", |m| {
             m.put_be32(NFTA_META_KEY, key);
-            m.put_be32(NFTA_META_DREG, NFT_REG_1);
+            m.put_be32(NFTA_META_DREG, register);
         });
     }
 
     /// Loads bytes of the network header.
     pub fn load_network_header(&mut self, offset: u32, length: u32) {
+        self.load_header_into(NFT_REG_1, NFT_PAYLOAD_NETWORK_HEADER, offset, length);
+    }
+
+    /// Loads bytes of a header into this register; a packet without that header leaves the rule.
+    pub fn load_header_into(&mut self, register: u32, base: u32, offset: u32, length: u32) {
         self.add("payload", |m| {
-            m.put_be32(NFTA_PAYLOAD_DREG, NFT_REG_1);
-            m.put_be32(NFTA_PAYLOAD_BASE, NFT_PAYLOAD_NETWORK_HEADER);
+            m.put_be32(NFTA_PAYLOAD_DREG, register);
+            m.put_be32(NFTA_PAYLOAD_BASE, base);
             m.put_be32(NFTA_PAYLOAD_OFFSET, offset);
             m.put_be32(NFTA_PAYLOAD_LEN, length);
+        });
+    }
+
+    /// Loads what the destination is to this host: `RTN_LOCAL` for its own addresses.
+    pub fn load_destination_type(&mut self) {
+        self.add("fib", |m| {
+            m.put_be32(NFTA_FIB_DREG, NFT_REG_1);
+            m.put_be32(NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+            m.put_be32(NFTA_FIB_FLAGS, NFTA_FIB_F_DADDR);
+        });
+    }
+
+    /// Loads the connection's status bits.
+    pub fn load_connection_status(&mut self) {
+        self.add("ct", |m| {
+            m.put_be32(NFTA_CT_KEY, NFT_CT_STATUS);
+            m.put_be32(NFTA_CT_DREG, NFT_REG_1);
+        });
+    }
+
+    /// Puts what the map has for the key that begins in register 1 in its place, or leaves the rule.
+    pub fn look_up(&mut self, map: &str) {
+        self.add("lookup", |m| {
+            m.put_string(NFTA_LOOKUP_SET, map);
+            m.put_be32(NFTA_LOOKUP_SREG, NFT_REG_1);
+            m.put_be32(NFTA_LOOKUP_DREG, NFT_REG_1);
+        });
+    }
+
+    /// Redirects the connection to the address that begins in register 1, and to the port in `port`.
+    pub fn redirect(&mut self, family: u8, port: Option<u32>) {
+        self.add("nat", |m| {
+            m.put_be32(NFTA_NAT_TYPE, NFT_NAT_DNAT);
+            m.put_be32(NFTA_NAT_FAMILY, family.into());
+            m.put_be32(NFTA_NAT_REG_ADDR_MIN, NFT_REG_1);
+            if let Some(register) = port {
+                m.put_be32(NFTA_NAT_REG_PROTO_MIN, register);
+            }
+        });
+    }
+
+    /// Goes on in another chain of the table, and comes back from it.
+    pub fn jump(&mut self, chain: &str) {
+        self.verdict(NFT_JUMP, Some(chain));
+    }
+
+    /// Ends the packet.
+    pub fn drop(&mut self) {
+        self.verdict(NF_DROP, None);
+    }
+
+    fn verdict(&mut self, code: i32, chain: Option<&str>) {
+        self.add("immediate", |m| {
+            m.put_be32(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+            m.nest(NFTA_IMMEDIATE_DATA, |m| {
+                m.nest(NFTA_DATA_VERDICT, |m| {
+                    m.put_be32(NFTA_VERDICT_CODE, code.cast_unsigned());
+                    if let Some(chain) = chain {
+                        m.put_string(NFTA_VERDICT_CHAIN, chain);
+                    }
+                });
+            });
         });
     }
 
@@ -297,7 +382,7 @@ fn read_rule(message: &Message<'_>) -> Option<Rule> {
     })
 }
 
-fn read_comment(mut userdata: &[u8]) -> Option<String> {
+pub(crate) fn read_comment(mut userdata: &[u8]) -> Option<String> {
     while let [kind, length, rest @ ..] = userdata {
         let value = rest.get(..usize::from(*length))?;
         if *kind == NFTNL_UDATA_RULE_COMMENT {

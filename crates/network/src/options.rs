@@ -335,6 +335,13 @@ impl ContainerInterface {
         self.ipv6.map(|(address, _)| address)
     }
 
+    /// One that stands for any container of any network.
+    pub(crate) fn anywhere() -> Self {
+        let ipv4_network = Ipv4Network { gateway: Ipv4Addr::UNSPECIFIED, prefix: 1 };
+        let ipv6 = (Ipv6Addr::UNSPECIFIED, Ipv6Network { prefix: 0, gateway: 0 });
+        Self { ipv4: Ipv4Addr::UNSPECIFIED, ipv4_network, ipv6: Some(ipv6), mac: [0; 6] }
+    }
+
     /// The same interface for a container that has IPv6 disabled.
     pub fn without_ipv6(self) -> Self {
         Self { ipv6: None, ..self }

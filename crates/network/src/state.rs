@@ -5,6 +5,9 @@
 //! <parent>/<network>/leases/172.19.0.2     the holder's id; flock held by the holder's descriptor
 //! ```
 //!
+//! A holder with published ports adds a line for each. What leads to a dead holder's address is taken out of the
+//! rules before its file is removed or becomes somebody else's.
+//!
 //! Only kernel locks count: a lease whose file nobody locks is free, so a killed holder frees it by dying.
 //! Files are unlinked only while locked, and whoever gets a lock looks whether the file is still linked.
 
@@ -18,6 +21,8 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Kind, Result};
 use crate::options::{BridgeNetwork, ContainerInterface, InterfaceName, Ipv4Network};
+use crate::ports::Publication;
+use crate::publish;
 
 /// How many addresses with a lease file are tried for a dead holder before the first without one is taken:
 /// keeps a start's cost the same with 2 and with 500 containers. The rest is swept by the janitor.
@@ -73,8 +78,15 @@ pub struct HeldLease {
     pub holder: Option<String>,
 }
 
+/// The lock on all published ports; dropping it unlocks.
+#[derive(Debug)]
+pub(crate) struct PublicationLock {
+    _descriptor: OwnedFd,
+}
+
 enum Attempt {
-    Taken(OwnedFd),
+    /// With what a dead holder wrote, if anything.
+    Taken(OwnedFd, u64),
     Held,
     /// The file went away or came up meanwhile.
     Again,
@@ -114,8 +126,9 @@ impl NetworkStateDirectory {
             path: self.lease_path(address),
             interface: network.container_interface(address)?,
             descriptor: Some(descriptor),
+            holder: holder.lines().next().unwrap_or_default().to_owned(),
         };
-        lease.write_holder(holder).map_err(|errno| self.error("write lease", address.to_string(), errno))?;
+        lease.write_holder().map_err(|errno| self.error("write lease", address.to_string(), errno))?;
         Ok(lease)
     }
 
@@ -166,11 +179,30 @@ impl NetworkStateDirectory {
                 .attempt(address)
                 .map_err(|errno| self.error("lease address", address.to_string(), errno))?
             {
-                Attempt::Taken(descriptor) => return Ok(Some(descriptor)),
+                Attempt::Taken(descriptor, length) => {
+                    if length > 0 {
+                        self.withdraw_ports_of_dead(&descriptor, address)?;
+                    }
+                    return Ok(Some(descriptor));
+                }
                 Attempt::Held => return Ok(None),
                 Attempt::Again => {}
             }
         }
+    }
+
+    /// What leads to the address of a dead holder goes before its file does. Its lock is ours.
+    fn withdraw_ports_of_dead(&self, lease: &OwnedFd, address: Ipv4Addr) -> Result<()> {
+        let error =
+            |errno| self.error("withdraw published ports of dead container at", address.to_string(), errno);
+        let mut buffer = [0; 256];
+        let length = rustix::io::pread(lease, &mut buffer, 0).map_err(error)?;
+        let lines = buffer[..length].split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).count();
+        // An id has no end within so many bytes only where something else wrote it.
+        if lines > 1 || length == buffer.len() {
+            publish::withdraw_dead(self, &self.name, address).map_err(error)?;
+        }
+        Ok(())
     }
 
     fn attempt(&self, address: Ipv4Addr) -> rustix::io::Result<Attempt> {
@@ -212,12 +244,36 @@ impl NetworkStateDirectory {
                 Attempt::Held => held.push(HeldLease { address, holder: self.read_holder(address) }),
                 Attempt::Again => {}
                 // Still locked by us while it is unlinked.
-                Attempt::Taken(_dead) => {
+                Attempt::Taken(dead, _) => {
+                    self.withdraw_ports_of_dead(&dead, address)?;
                     ignore_absence(unlinkat(&self.parent, &path, AtFlags::empty())).map_err(error)?
                 }
             }
         }
         Ok(held)
+    }
+
+    /// Whether `holder` lives and has the lease of `address` in the network `name`, which may be another one.
+    pub(crate) fn holds(&self, name: &str, address: Ipv4Addr, holder: &str) -> rustix::io::Result<bool> {
+        let Ok(name) = InterfaceName::parse(name) else { return Ok(false) };
+        let other = Self { parent: Arc::clone(&self.parent), name };
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let descriptor = match openat(&self.parent, other.lease_path(address), flags, Mode::empty()) {
+            Ok(descriptor) => descriptor,
+            Err(Errno::NOENT) => return Ok(false),
+            Err(errno) => return Err(errno),
+        };
+        let held = matches!(lock_now(descriptor)?, Attempt::Held);
+        Ok(held && other.read_holder(address).as_deref() == Some(holder))
+    }
+
+    /// Waits for the lock on the published ports of all networks. It is on the parent directory itself: nothing is
+    /// left of it.
+    pub(crate) fn lock_publications(&self) -> rustix::io::Result<PublicationLock> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let descriptor = openat(&self.parent, ".", flags, Mode::empty())?;
+        rustix::io::retry_on_intr(|| flock(&descriptor, FlockOperation::LockExclusive))?;
+        Ok(PublicationLock { _descriptor: descriptor })
     }
 
     /// Waits for the network's lock.
@@ -280,7 +336,7 @@ impl NetworkStateDirectory {
         let descriptor = openat(&self.parent, self.lease_path(address), flags, Mode::empty()).ok()?;
         let mut buffer = [0; 256];
         let length = rustix::io::read(&descriptor, &mut buffer).ok()?;
-        let holder = std::str::from_utf8(&buffer[..length]).ok()?.trim_end();
+        let holder = std::str::from_utf8(&buffer[..length]).ok()?.lines().next()?.trim_end();
         (!holder.is_empty()).then(|| holder.to_owned())
     }
 
@@ -303,6 +359,7 @@ pub struct Lease {
     interface: ContainerInterface,
     /// Present until the lease is handed over.
     descriptor: Option<OwnedFd>,
+    holder: String,
 }
 
 impl Lease {
@@ -316,6 +373,11 @@ impl Lease {
         &self.interface
     }
 
+    /// The holder's id, as given when it was taken.
+    pub fn holder(&self) -> &str {
+        &self.holder
+    }
+
     /// The locked descriptor, close-on-exec. The lease is held as long as any copy of it is open.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.descriptor.as_ref().expect("only `hand_over` takes it, and that consumes the lease").as_fd()
@@ -326,10 +388,18 @@ impl Lease {
         self.descriptor.take().expect("only this function takes it, and it consumes the lease")
     }
 
-    fn write_holder(&self, holder: &str) -> rustix::io::Result<()> {
+    /// Writes down which ports will lead to the address, for whoever finds this lease without its holder.
+    pub(crate) fn note_publications(&self, publications: &[Publication]) -> rustix::io::Result<()> {
+        let mut text = format!("{}\n", self.holder);
+        for publication in publications {
+            writeln!(text, "{publication}").expect("writing to a string does not fail");
+        }
+        rustix::io::pwrite(self.descriptor(), text.as_bytes(), 0).map(drop)
+    }
+
+    fn write_holder(&self) -> rustix::io::Result<()> {
         let descriptor = self.descriptor();
-        let line = holder.lines().next().unwrap_or_default();
-        let written = rustix::io::pwrite(descriptor, format!("{line}\n").as_bytes(), 0)? as u64;
+        let written = rustix::io::pwrite(descriptor, format!("{}\n", self.holder).as_bytes(), 0)? as u64;
         // A dead holder's longer name; after writing, so that a reader never finds the file empty.
         if fstat(descriptor)?.st_size.cast_unsigned() > written {
             rustix::fs::ftruncate(descriptor, written)?;
@@ -351,9 +421,14 @@ fn lock_now(descriptor: OwnedFd) -> rustix::io::Result<Attempt> {
     match rustix::io::retry_on_intr(|| flock(&descriptor, FlockOperation::NonBlockingLockExclusive)) {
         Err(Errno::WOULDBLOCK) => Ok(Attempt::Held),
         Err(errno) => Err(errno),
-        // Released between our open and our lock: the file that we hold is no longer the lease's.
-        Ok(()) if fstat(&descriptor)?.st_nlink == 0 => Ok(Attempt::Again),
-        Ok(()) => Ok(Attempt::Taken(descriptor)),
+        Ok(()) => {
+            let file = fstat(&descriptor)?;
+            // Released between our open and our lock: the file that we hold is no longer the lease's.
+            if file.st_nlink == 0 {
+                return Ok(Attempt::Again);
+            }
+            Ok(Attempt::Taken(descriptor, file.st_size.cast_unsigned()))
+        }
     }
 }
 

@@ -18,6 +18,7 @@ pub mod scheduling;
 pub mod seccomp;
 pub mod shared;
 pub mod signal;
+pub mod socket;
 
 use std::io;
 

@@ -213,7 +213,7 @@ fn the_hosts_end_is_a_port_of_the_bridge_and_up_from_the_start() {
         let lease = state.lease(&network, AddressRequest::LowestFree, "one").expect("a lease");
         let bridge = ensure(&network, &state, &lease).expect("a bridge");
         let target = NetnsTarget::Fd(container.fd());
-        let attachment = attach(&bridge, target, lease.interface()).expect("a veth");
+        let attachment = attach(&bridge, target, lease.interface(), Hairpin::Off).expect("a veth");
         let shown = sh(&format!("ip link show {}", attachment.host_interface));
         assert!(shown.contains("master rabbitc0") && shown.contains(",UP"), "{shown}");
         let inside = container.run(|| sh("ip link show eth0"));
@@ -221,7 +221,7 @@ fn the_hosts_end_is_a_port_of_the_bridge_and_up_from_the_start() {
         assert!(inside.contains("02:72:ac:13:00:02"), "{inside}");
         // A second one with the same index inside cannot be made, and leaves nothing.
         let before = link_names();
-        attach(&bridge, target, lease.interface()).expect_err("eth0 is there");
+        attach(&bridge, target, lease.interface(), Hairpin::Off).expect_err("eth0 is there");
         assert_eq!(before, link_names());
     });
 }
@@ -273,7 +273,7 @@ fn a_namespace_can_be_named_by_a_process_in_it() {
         let lease = state.lease(&network, AddressRequest::LowestFree, "one").expect("a lease");
         let bridge = ensure(&network, &state, &lease).expect("a bridge");
         let pid = rustix::process::Pid::from_child(&process);
-        let attached = attach(&bridge, NetnsTarget::Pid(pid), lease.interface());
+        let attached = attach(&bridge, NetnsTarget::Pid(pid), lease.interface(), Hairpin::Off);
         process.kill().expect("our child");
         process.wait().expect("our child");
         attached.expect("a veth");
@@ -412,7 +412,7 @@ fn starts_and_removals_at_once_always_leave_a_start_with_its_bridge() {
                     let lease = state.lease(&network, AddressRequest::LowestFree, "one").expect("a lease");
                     let bridge = ensure(&network, &state, &lease).expect("a bridge");
                     let container = Namespace::new();
-                    attach(&bridge, NetnsTarget::Fd(container.fd()), lease.interface())
+                    attach(&bridge, NetnsTarget::Fd(container.fd()), lease.interface(), Hairpin::Off)
                         .unwrap_or_else(|error| panic!("start {number}: {error}"));
                     drop(container);
                     drop(lease);

@@ -3,4 +3,5 @@
 mod bridge;
 mod foreign_firewall;
 mod leases;
+mod ports;
 mod support;

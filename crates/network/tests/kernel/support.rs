@@ -129,7 +129,7 @@ pub fn start(
 ) -> (Lease, Bridge) {
     let lease = state.lease(network, AddressRequest::LowestFree, "container").expect("a lease");
     let bridge = ensure(network, state, &lease).expect("a bridge");
-    attach(&bridge, NetnsTarget::Fd(container.fd()), lease.interface()).expect("a veth");
+    attach(&bridge, NetnsTarget::Fd(container.fd()), lease.interface(), Hairpin::Off).expect("a veth");
     let plan = NamespaceConfiguration::plan(lease.interface());
     container.run(move || {
         let count = u32::try_from(plan.steps.len()).expect("few");

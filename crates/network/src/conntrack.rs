@@ -1,0 +1,85 @@
+//! Owns the removal of flows from the kernel's connection tracking. The kernel redirects a flow by what the rules
+//! said about its first packet; of UDP, a client that goes on sending keeps its flow for ever. So whoever changes
+//! where a port of UDP leads must also forget its flows.
+//!
+//! Nothing here is an error: a kernel without ctnetlink forgets them after its own timeout (30 seconds of silence).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::kernel::*;
+use crate::netlink::{AttributeIter, Batch, Socket};
+use crate::nftables::{NFGENMSG, nfgenmsg};
+use crate::ports::Protocol;
+
+/// A tracked flow, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Flow {
+    /// The port to which the client sends.
+    pub port: u16,
+    /// Who answers.
+    pub server: IpAddr,
+}
+
+/// Forgets the flows of UDP of one family that `is_wanted` picks.
+pub(crate) fn forget_udp(family: u8, is_wanted: impl Fn(Flow) -> bool) {
+    let Ok(mut socket) = Socket::netfilter() else { return };
+    let mut found = Vec::new();
+    let dumped = socket.dump(&request(family), |message| {
+        if let Some((_, attributes)) = message.split(NFGENMSG)
+            && message.kind == kind(IPCTNL_MSG_CT_NEW)
+            && let Some(flow) = read(attributes)
+            && is_wanted(flow)
+            && let (Some(tuple), Some(id)) = (attributes.find(CTA_TUPLE_ORIG), attributes.find(CTA_ID))
+        {
+            found.push((tuple.to_vec(), id.to_vec()));
+        }
+    });
+    if dumped.is_err() {
+        return;
+    }
+    for some in found.chunks(64) {
+        let mut batch = Batch::new();
+        for (tuple, id) in some {
+            batch.message(kind(IPCTNL_MSG_CT_DELETE), NLM_F_ACK, &nfgenmsg(family, 0), |m| {
+                m.put(CTA_TUPLE_ORIG | NLA_F_NESTED, tuple);
+                m.put(CTA_ID, id);
+            });
+        }
+        // Gone meanwhile is as good.
+        let _ = socket.exchange(&batch, |_| ());
+    }
+}
+
+fn kind(message: u16) -> u16 {
+    NFNL_SUBSYS_CTNETLINK << 8 | message
+}
+
+/// Asks for the flows of UDP alone (CTA_FILTER since 5.8): the kernel may track hundreds of thousands of others.
+fn request(family: u8) -> Batch {
+    let mut batch = Batch::new();
+    batch.message(kind(IPCTNL_MSG_CT_GET), NLM_F_DUMP, &nfgenmsg(family, 0), |m| {
+        m.nest(CTA_TUPLE_ORIG, |m| {
+            m.nest(CTA_TUPLE_PROTO, |m| m.put(CTA_PROTO_NUM, &[Protocol::Udp.number()]));
+        });
+        m.nest(CTA_FILTER, |m| {
+            m.put_u32(CTA_FILTER_ORIG_FLAGS, CTA_FILTER_F_CTA_PROTO_NUM);
+            m.put_u32(CTA_FILTER_REPLY_FLAGS, 0);
+        });
+    });
+    batch
+}
+
+fn read(attributes: AttributeIter<'_>) -> Option<Flow> {
+    let original = attributes.find_nest(CTA_TUPLE_ORIG).find_nest(CTA_TUPLE_PROTO);
+    if original.find(CTA_PROTO_NUM)? != [Protocol::Udp.number()] {
+        return None;
+    }
+    let port = u16::from_be_bytes(*original.find(CTA_PROTO_DST_PORT)?.first_chunk()?);
+    let reply = attributes.find_nest(CTA_TUPLE_REPLY).find_nest(CTA_TUPLE_IP);
+    let server = match (reply.find(CTA_IP_V4_SRC), reply.find(CTA_IP_V6_SRC)) {
+        (Some(address), _) => Ipv4Addr::from(*address.first_chunk::<4>()?).into(),
+        (_, Some(address)) => Ipv6Addr::from(*address.first_chunk::<16>()?).into(),
+        _ => return None,
+    };
+    Some(Flow { port, server })
+}

@@ -1,0 +1,264 @@
+//! Owns the sockets that keep a published port from being anybody else's. They are bound and never receive
+//! anything: what is meant for the port is redirected before it would come to them.
+//!
+//! A port without such a socket could be taken by a server of the host, or given by the kernel to a client of the
+//! host as its own. The sockets die with their process, so nothing is ever left taken.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, Shutdown, SocketFlags, SocketType, bind, getsockname, ipproto, listen, shutdown,
+    socket_with, sockopt,
+};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::error::{Error, Kind, Result};
+use crate::forwarding;
+use crate::port_holder::{self, PortHolder};
+use crate::ports::{HostPorts, PortRange, PortRequest, Protocol, Publication, place};
+use crate::state::NetworkStateDirectory;
+
+/// With more sockets than this, they stand above the limit of open files, so that they don't use it up.
+const FEW: usize = 128;
+
+/// Ports that nobody else can take while this lives.
+#[derive(Debug)]
+pub struct HeldPorts {
+    publications: Vec<Publication>,
+    _sockets: Vec<OwnedFd>,
+}
+
+impl HeldPorts {
+    /// Takes the ports of the host that `requests` ask for, in the calling thread's network namespace.
+    ///
+    /// Without an address a port is taken for IPv4, and for IPv6 as well with `ipv6`. A taken port is refused with
+    /// its holder's name, for which `state` is asked, and so is an address that can't be redirected: one of IPv6
+    /// without `ipv6`, or `::1` where `br_netfilter` would lose the answers. Ports of SCTP are held where the kernel has that protocol in
+    /// use; elsewhere no program of the host can take them.
+    pub fn take(requests: &[PortRequest], ipv6: bool, state: &NetworkStateDirectory) -> Result<Self> {
+        requests.iter().try_for_each(|request| check(request, ipv6))?;
+        let mut shelf = Shelf::for_sockets(requests.iter().map(|request| request.container.count()).sum());
+        let mut publications: Vec<Publication> = Vec::new();
+        for request in requests {
+            let taker = Taker { request, ipv6, state };
+            for publication in taker.take(&mut shelf, &publications)? {
+                publications.push(publication);
+            }
+        }
+        Ok(Self { publications, _sockets: std::mem::take(&mut shelf.sockets) })
+    }
+
+    /// Which ports they are, in the order of the requests.
+    pub fn publications(&self) -> &[Publication] {
+        &self.publications
+    }
+}
+
+fn check(request: &PortRequest, ipv6: bool) -> Result<()> {
+    let kind = match request.address {
+        Some(IpAddr::V6(_)) if !ipv6 => Kind::NoIpv6,
+        Some(IpAddr::V6(Ipv6Addr::LOCALHOST)) if forwarding::bridges_filter_ipv6() => Kind::NoIpv6Loopback,
+        _ => return Ok(()),
+    };
+    Err(Error::new("publish port at", request.address.map_or_else(String::new, |it| it.to_string()), kind))
+}
+
+struct Taker<'a> {
+    request: &'a PortRequest,
+    ipv6: bool,
+    state: &'a NetworkStateDirectory,
+}
+
+impl Taker<'_> {
+    fn take(&self, shelf: &mut Shelf, before: &[Publication]) -> Result<Vec<Publication>> {
+        let PortRequest { host, container, .. } = self.request;
+        match *host {
+            HostPorts::From(first) => {
+                let last = u16::try_from(usize::from(first) + container.count() - 1).ok();
+                let host = last.and_then(|last| PortRange::new(first, last));
+                let host =
+                    host.ok_or_else(|| Error::new("publish port", first.to_string(), Kind::NoFreePort))?;
+                let publication = self.publication(host, container.first());
+                if before.iter().any(|other| other.overlaps(&publication)) {
+                    return Err(self.taken(host, PortHolder::Itself));
+                }
+                for port in host.ports() {
+                    shelf
+                        .keep(self.hold(port).map_err(|errno| self.refused(port, errno))?.0)
+                        .map_err(|errno| self.refused(port, errno))?;
+                }
+                Ok(vec![publication])
+            }
+            HostPorts::OneOf(range) => {
+                for port in range.ports() {
+                    match self.hold(port) {
+                        Ok((socket, port)) => return self.one(shelf, socket, port, container.first()),
+                        Err(Errno::ADDRINUSE) => {}
+                        Err(errno) => return Err(self.refused(port, errno)),
+                    }
+                }
+                let object = place(self.request.address, range);
+                Err(Error::new("publish one of the ports", object, Kind::NoFreePort))
+            }
+            HostPorts::Any => {
+                let mut chosen = Vec::with_capacity(container.count());
+                for inside in container.ports() {
+                    let (socket, port) = self.hold(0).map_err(|errno| self.refused(0, errno))?;
+                    chosen.extend(self.one(shelf, socket, port, inside)?);
+                }
+                Ok(chosen)
+            }
+        }
+    }
+
+    fn one(
+        &self,
+        shelf: &mut Shelf,
+        socket: Option<OwnedFd>,
+        port: u16,
+        inside: u16,
+    ) -> Result<Vec<Publication>> {
+        shelf.keep(socket).map_err(|errno| self.refused(port, errno))?;
+        let host = PortRange::one(port).ok_or_else(|| self.refused(port, Errno::PROTONOSUPPORT))?;
+        Ok(vec![self.publication(host, inside)])
+    }
+
+    fn publication(&self, host: PortRange, container: u16) -> Publication {
+        Publication { address: self.request.address, host, container, protocol: self.request.protocol }
+    }
+
+    /// A bound socket, where there is something to hold, and its port; 0 asks for any.
+    fn hold(&self, port: u16) -> std::result::Result<(Option<OwnedFd>, u16), Errno> {
+        let address = match self.request.address {
+            Some(address) => address,
+            // One socket of both families.
+            None if self.ipv6 => Ipv6Addr::UNSPECIFIED.into(),
+            None => Ipv4Addr::UNSPECIFIED.into(),
+        };
+        let protocol = self.request.protocol;
+        if protocol == Protocol::Sctp && !sctp_is_in_use() {
+            return Ok((None, port));
+        }
+        let socket = open(protocol, address, self.request.address.is_none())?;
+        let wanted = SocketAddr::new(address, port);
+        match bind(&socket, &wanted) {
+            Err(Errno::ADDRINUSE) if protocol == Protocol::Tcp && port != 0 => {
+                bind_over_closed_connections(&socket, wanted)?;
+            }
+            other => other?,
+        }
+        if protocol == Protocol::Udp {
+            // Broadcasts, for example, are not redirected, and would fill its queue.
+            sys::socket::receive_nothing(socket.as_fd())
+                .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        }
+        let bound = SocketAddr::try_from(getsockname(&socket)?)?;
+        Ok((Some(socket), bound.port()))
+    }
+
+    fn refused(&self, port: u16, errno: Errno) -> Error {
+        let ports = PortRange::one(port);
+        let Some(ports) = ports.filter(|_| errno == Errno::ADDRINUSE) else {
+            let object = match ports {
+                Some(ports) => self.object(ports),
+                None => format!("of the kernel's choice for {}", self.request.container),
+            };
+            let mut error = Error::from_errno("publish port", object, errno);
+            match errno {
+                Errno::ADDRNOTAVAIL => error.kind = Kind::AddressNotHere,
+                Errno::ADDRINUSE => error.kind = Kind::NoFreePort,
+                _ => {}
+            }
+            return error;
+        };
+        self.taken(ports, port_holder::find(&self.publication(ports, 1), self.state))
+    }
+
+    fn taken(&self, ports: PortRange, holder: PortHolder) -> Error {
+        Error::new("publish port", self.object(ports), Kind::PortTaken(holder))
+    }
+
+    fn object(&self, ports: PortRange) -> String {
+        format!("{}/{}", place(self.request.address, ports), self.request.protocol)
+    }
+}
+
+fn open(protocol: Protocol, address: IpAddr, both: bool) -> std::result::Result<OwnedFd, Errno> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let (kind, protocol) = match protocol {
+        Protocol::Tcp => (SocketType::STREAM, None),
+        Protocol::Udp => (SocketType::DGRAM, None),
+        Protocol::Sctp => (SocketType::STREAM, Some(ipproto::SCTP)),
+    };
+    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, !both)?;
+    }
+    Ok(socket)
+}
+
+/// Whether a program of the host could have the port: asking for a socket would load the kernel's module.
+fn sctp_is_in_use() -> bool {
+    std::path::Path::new("/proc/thread-self/net/sctp").exists()
+}
+
+/// Binds a port on which there is nothing but connections that wait out their end (TIME_WAIT), as servers do.
+///
+/// The option that allows it would let somebody else do the same beside us. So it is taken back; and listening for
+/// a moment makes the kernel look for other sockets that were bound before, listening or not.
+fn bind_over_closed_connections(socket: &OwnedFd, address: SocketAddr) -> std::result::Result<(), Errno> {
+    sockopt::set_socket_reuseaddr(socket, true)?;
+    bind(socket, &address)?;
+    listen(socket, 0)?;
+    shutdown(socket, Shutdown::Read)?;
+    sockopt::set_socket_reuseaddr(socket, false)
+}
+
+/// Where the sockets are kept.
+struct Shelf {
+    sockets: Vec<OwnedFd>,
+    /// The limit of open files as it was, while it is raised.
+    limit: Option<Rlimit>,
+}
+
+impl Shelf {
+    /// A place for this many. The limit counts a descriptor's number when it is made, and not later: so where there
+    /// are many, it is raised for a moment, and they get numbers above the old one.
+    fn for_sockets(count: usize) -> Self {
+        let mut shelf = Self { sockets: Vec::with_capacity(count), limit: None };
+        let limit = getrlimit(Resource::Nofile);
+        if count > FEW
+            && let Some(current) = limit.current
+        {
+            let wanted = current.saturating_add(count as u64 + 64);
+            let maximum = limit.maximum.map(|maximum| maximum.max(wanted));
+            let more = Rlimit { current: Some(wanted), maximum };
+            // Where that is not allowed, they use the limit up, and the kernel says when it is reached.
+            if setrlimit(Resource::Nofile, more).is_ok() {
+                shelf.limit = Some(limit);
+            }
+        }
+        shelf
+    }
+
+    fn keep(&mut self, socket: Option<OwnedFd>) -> std::result::Result<(), Errno> {
+        let Some(socket) = socket else { return Ok(()) };
+        let above = self.limit.as_ref().and_then(|limit| i32::try_from(limit.current?).ok());
+        self.sockets.push(match above {
+            Some(above) => rustix::io::fcntl_dupfd_cloexec(&socket, above)?,
+            None => socket,
+        });
+        Ok(())
+    }
+}
+
+impl Drop for Shelf {
+    fn drop(&mut self) {
+        if let Some(limit) = self.limit.take() {
+            // Lowering a limit is always allowed.
+            let _ = setrlimit(Resource::Nofile, limit);
+        }
+    }
+}

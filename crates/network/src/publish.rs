@@ -1,0 +1,352 @@
+//! Owns what redirects published ports: maps, and the chains that look them up, in our table. Binds nothing.
+//!
+//! ```text
+//! table inet rabbitc {
+//!     map other_port_ip { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; flags interval; }
+//!     map same_port_ip  { type ipv4_addr . inet_proto . inet_service : ipv4_addr; flags interval; }
+//!     …the same for ip6
+//!     chain ports {
+//!         dnat ip to ip daddr . meta l4proto . th dport map @other_port_ip
+//!         dnat ip to ip daddr . meta l4proto . th dport map @same_port_ip
+//!         …the same for ip6
+//!     }
+//!     chain prerouting { type nat hook prerouting priority dstnat; fib daddr type local jump ports; }
+//!     chain output     { type nat hook output priority dstnat; fib daddr type local jump ports; }
+//! }
+//! ```
+//!
+//! Elements live as their lease does. Before the first one is made, the lease's file says that there will be some;
+//! and whoever removes the file of a dead holder, or takes it over, removes them first ([`withdraw_dead`]).
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::bridge::Bridge;
+use crate::conntrack;
+use crate::error::{Error, Kind, Result};
+use crate::forwarding;
+use crate::kernel::*;
+use crate::masquerade::{self, TABLE, means_lacking};
+use crate::netlink::Socket;
+use crate::nft_maps::Element;
+use crate::nftables::{self, BaseChain, ChainName, Rule, Transaction};
+use crate::options::{ContainerInterface, InterfaceName};
+use crate::port_holder::PortHolder;
+use crate::port_maps::{
+    Elements, Loopback, MAPS, all_elements, change, elements_of, overlap, owner, protocol, read_owner, server,
+};
+use crate::port_sockets::HeldPorts;
+use crate::ports::{Protocol, Publication};
+use crate::state::{Lease, NetworkStateDirectory};
+
+const PORTS: ChainName<'_> = ChainName { table: TABLE, chain: "ports" };
+const PREROUTING: ChainName<'_> = ChainName { table: TABLE, chain: "prerouting" };
+const OUTPUT: ChainName<'_> = ChainName { table: TABLE, chain: "output" };
+/// What the rules that send packets to `ports` are known by.
+const TO_PORTS: &str = "what is for this host";
+
+/// The most that one container's publications may need: they are one transaction.
+const MOST_ELEMENTS: usize = 16 * 1024;
+
+/// Published ports; dropping this withdraws them.
+#[derive(Debug)]
+pub struct Published {
+    elements: Elements,
+    udp: bool,
+    interface: ContainerInterface,
+}
+
+/// Redirects the held ports to the container that has the lease, in one transaction.
+///
+/// Elements of dead containers for the same ports go in the same transaction. A port that a living container has,
+/// as with SCTP may be where nothing holds it, is refused. Also makes the bridge carry what comes from the host's
+/// loopback, and our table refuse loopback addresses from the bridge.
+pub fn publish(
+    bridge: &Bridge,
+    state: &NetworkStateDirectory,
+    lease: &Lease,
+    ports: &HeldPorts,
+) -> Result<Published> {
+    let interface = *lease.interface();
+    let name = bridge.network.name();
+    let object = || listed(ports.publications());
+    let error = |errno: Errno| {
+        let mut error = Error::from_errno("publish", object(), errno);
+        if means_lacking(errno) {
+            error.kind = Kind::KernelLacks(
+                "nftables maps and redirection (modules nf_tables, nft_chain_nat, nft_nat, nft_fib_inet, nft_ct, nft_masq)",
+            );
+        }
+        error
+    };
+    let comment = owner(name, lease.address(), lease.holder());
+    let ipv6_loopback =
+        if forwarding::bridges_filter_ipv6() { Loopback::LeftOut } else { Loopback::Included };
+    let elements: Elements = ports
+        .publications()
+        .iter()
+        .flat_map(|publication| elements_of(publication, &interface, &comment, ipv6_loopback))
+        .collect();
+    if elements.len() > MOST_ELEMENTS {
+        return Err(Error::new("publish", object(), Kind::TooManyPorts));
+    }
+    lease.note_publications(ports.publications()).map_err(error)?;
+    let mut socket = Socket::netfilter().map_err(error)?;
+    let mut tries = 0;
+    loop {
+        let lock = state.lock_publications().map_err(error)?;
+        let outcome = try_publish(&mut socket, bridge, state, &elements);
+        drop(lock);
+        match outcome {
+            Ok(Outcome::Done) => break,
+            // Perhaps a sweep that holds the lock of a dead one's lease, and waits for this one.
+            Ok(Outcome::Taken(_)) if tries < 8 => std::thread::sleep(Duration::from_millis(1)),
+            Ok(Outcome::Taken(id)) => {
+                let kind = Kind::PortTaken(PortHolder::Container(id));
+                return Err(Error::new("publish", object(), kind));
+            }
+            // Somebody else changed or flushed the ruleset between our look and our change.
+            Err(Errno::NOENT | Errno::EXIST | Errno::BUSY | Errno::NOTEMPTY) if tries < 8 => {}
+            Err(errno) => return Err(error(errno)),
+        }
+        tries += 1;
+    }
+    let udp = ports.publications().iter().any(|one| one.protocol == Protocol::Udp);
+    let published = Published { elements, udp, interface };
+    // From here on, dropping it takes back what was made.
+    let_loopback_through(bridge, ipv6_loopback)?;
+    if udp {
+        forget_flows_past(ports.publications(), &interface);
+    }
+    Ok(published)
+}
+
+enum Outcome {
+    Done,
+    Taken(String),
+}
+
+fn try_publish(
+    socket: &mut Socket,
+    bridge: &Bridge,
+    state: &NetworkStateDirectory,
+    elements: &Elements,
+) -> std::result::Result<Outcome, Errno> {
+    let rules = nftables::rules(socket, NFPROTO_INET, TABLE, None)?;
+    let present = all_elements(socket)?;
+    let mut transaction = Transaction::new(NFPROTO_INET, None);
+    transaction.add_table(TABLE);
+    if present.is_none() || !is_complete(&rules) {
+        add_base(&mut transaction, &rules);
+    }
+    masquerade::add_missing(&mut transaction, &masquerade::for_published_ports(&bridge.network), &rules);
+    let mut stale = Elements::new();
+    for (index, other) in present.unwrap_or_default() {
+        let meets = |&(own, ref element): &(usize, Element)| own / 2 == index / 2 && overlap(element, &other);
+        if elements.iter().any(meets) {
+            match read_owner(&other.comment) {
+                Some((network, address, id)) if state.holds(network, address, id)? => {
+                    return Ok(Outcome::Taken(id.to_owned()));
+                }
+                _ => stale.push((index, other)),
+            }
+        }
+    }
+    change(&mut transaction, &stale, Transaction::delete_elements);
+    change(&mut transaction, elements, Transaction::add_elements);
+    transaction.commit(socket)?;
+    Ok(Outcome::Done)
+}
+
+/// The rules that all publications share, as (chain, comment).
+fn base_rules() -> impl Iterator<Item = (ChainName<'static>, &'static str)> {
+    let maps = MAPS.iter().map(|map| (PORTS, map.name));
+    maps.chain([(PREROUTING, TO_PORTS), (OUTPUT, TO_PORTS)])
+}
+
+fn has_rule(rules: &[Rule], chain: ChainName<'_>, comment: &str) -> bool {
+    rules.iter().any(|rule| rule.chain == chain.chain && rule.comment.as_deref() == Some(comment))
+}
+
+fn is_complete(rules: &[Rule]) -> bool {
+    base_rules().all(|(chain, comment)| has_rule(rules, chain, comment))
+}
+
+fn add_base(transaction: &mut Transaction, rules: &[Rule]) {
+    for (number, map) in (1..).zip(&MAPS) {
+        transaction.add_map(map, number);
+    }
+    transaction.add_chain(PORTS);
+    let base = |hook| BaseChain { kind: "nat", hook, priority: NF_IP_PRI_NAT_DST };
+    transaction.add_base_chain(PREROUTING, base(NF_INET_PRE_ROUTING));
+    transaction.add_base_chain(OUTPUT, base(NF_INET_LOCAL_OUT));
+    for (index, map) in MAPS.iter().enumerate() {
+        if has_rule(rules, PORTS, map.name) {
+            continue;
+        }
+        // struct iphdr and struct ipv6hdr: daddr
+        let (family, offset, length) = if index < 2 { (NFPROTO_IPV4, 16, 4) } else { (NFPROTO_IPV6, 24, 16) };
+        let after_address = NFT_REG32_00 + length / 4;
+        transaction.add_rule(PORTS, map.name, |expressions| {
+            expressions.load_meta(NFT_META_NFPROTO);
+            expressions.compare(NFT_CMP_EQ, &[family]);
+            expressions.load_header_into(NFT_REG_1, NFT_PAYLOAD_NETWORK_HEADER, offset, length);
+            expressions.load_meta_into(after_address, NFT_META_L4PROTO);
+            // In all three protocols: source and destination port come first.
+            expressions.load_header_into(after_address + 1, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2);
+            expressions.look_up(map.name);
+            expressions.redirect(family, (index % 2 == 0).then_some(after_address));
+        });
+    }
+    for chain in [PREROUTING, OUTPUT] {
+        if !has_rule(rules, chain, TO_PORTS) {
+            transaction.add_rule(chain, TO_PORTS, |expressions| {
+                // What is only routed through this host is not meant.
+                expressions.load_destination_type();
+                expressions.compare(NFT_CMP_EQ, &u32::from(RTN_LOCAL).to_ne_bytes());
+                expressions.jump(PORTS.chain);
+            });
+        }
+    }
+}
+
+fn listed(publications: &[Publication]) -> String {
+    let all: Vec<String> = publications.iter().map(ToString::to_string).collect();
+    all.join(", ")
+}
+
+/// The id of the living container that has published a port of this publication.
+pub(crate) fn living_owner(
+    publication: &Publication,
+    state: &NetworkStateDirectory,
+) -> std::result::Result<Option<String>, Errno> {
+    let mut socket = Socket::netfilter()?;
+    // Where it leads to does not matter.
+    let anywhere = ContainerInterface::anywhere();
+    let wanted = elements_of(publication, &anywhere, "", Loopback::Included);
+    for (index, element) in all_elements(&mut socket)?.unwrap_or_default() {
+        if wanted.iter().any(|(own, wanted)| own / 2 == index / 2 && overlap(wanted, &element))
+            && let Some((network, address, id)) = read_owner(&element.comment)
+            && state.holds(network, address, id)?
+        {
+            return Ok(Some(id.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// Lets connections of the host to its own loopback addresses leave by the bridge and their answers come back.
+/// Our table drops what comes from the bridge with such addresses, from before on.
+fn let_loopback_through(bridge: &Bridge, ipv6_loopback: Loopback) -> Result<()> {
+    forwarding::route_loopback_ipv4(bridge.network.name())?;
+    if bridge.network.ipv6().is_some() && ipv6_loopback == Loopback::Included {
+        forwarding::route_loopback_ipv6(bridge.network.name(), bridge.index)?;
+    }
+    Ok(())
+}
+
+/// Flows that began before the port was published, and would go on past the container.
+fn forget_flows_past(publications: &[Publication], interface: &ContainerInterface) {
+    let is_published = |port| {
+        let mut udp = publications.iter().filter(|one| one.protocol == Protocol::Udp);
+        udp.any(|one| one.host.ports().contains(&port))
+    };
+    conntrack::forget_udp(AF_INET, |flow| {
+        is_published(flow.port) && flow.server != IpAddr::V4(interface.ipv4())
+    });
+    if let Some(ipv6) = interface.ipv6() {
+        conntrack::forget_udp(AF_INET6, |flow| is_published(flow.port) && flow.server != IpAddr::V6(ipv6));
+    }
+}
+
+impl Published {
+    /// Takes the redirections out. What somebody else has taken out already is no error.
+    pub fn withdraw(&mut self) -> Result<()> {
+        let elements = std::mem::take(&mut self.elements);
+        if elements.is_empty() {
+            return Ok(());
+        }
+        // Nobody else takes these out or puts others in their place: the ports are held, and the lease.
+        delete(&elements).map_err(|errno| {
+            Error::from_errno(
+                "withdraw published ports of container at",
+                self.interface.ipv4().to_string(),
+                errno,
+            )
+        })?;
+        if self.udp {
+            forget_flows_to(&self.interface);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        // Best effort: what stays is swept with the lease.
+        let _ = self.withdraw();
+    }
+}
+
+fn delete(elements: &Elements) -> std::result::Result<(), Errno> {
+    let mut socket = Socket::netfilter()?;
+    let mut left = elements.clone();
+    loop {
+        let mut transaction = Transaction::new(NFPROTO_INET, None);
+        change(&mut transaction, &left, Transaction::delete_elements);
+        match transaction.commit(&mut socket) {
+            Err(Errno::NOENT) => {
+                // Some of it, or all, was flushed.
+                let present = all_elements(&mut socket)?.unwrap_or_default();
+                left.retain(|element| present.contains(element));
+                if left.is_empty() {
+                    return Ok(());
+                }
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Flows that would go on to whoever gets the address next.
+fn forget_flows_to(interface: &ContainerInterface) {
+    conntrack::forget_udp(AF_INET, |flow| flow.server == IpAddr::V4(interface.ipv4()));
+    if let Some(ipv6) = interface.ipv6() {
+        conntrack::forget_udp(AF_INET6, |flow| flow.server == IpAddr::V6(ipv6));
+    }
+}
+
+/// Takes out what leads to a container whose holder is dead. The caller holds the lock of its lease, so nobody
+/// publishes for that address meanwhile; the lock on publications is taken here.
+pub(crate) fn withdraw_dead(
+    state: &NetworkStateDirectory,
+    name: &InterfaceName,
+    address: Ipv4Addr,
+) -> std::result::Result<(), Errno> {
+    let _lock = state.lock_publications()?;
+    let mut socket = match Socket::netfilter() {
+        Err(Errno::PROTONOSUPPORT) => return Ok(()),
+        other => other?,
+    };
+    let belongs = |element: &Element| {
+        read_owner(&element.comment).is_some_and(|(network, at, _)| network == name.as_str() && at == address)
+    };
+    let mut dead = all_elements(&mut socket)?.unwrap_or_default();
+    dead.retain(|(_, element)| belongs(element));
+    if dead.is_empty() {
+        return Ok(());
+    }
+    delete(&dead)?;
+    dead.retain(|(index, element)| protocol(*index, element) == Some(Protocol::Udp));
+    let mut servers: Vec<IpAddr> =
+        dead.iter().filter_map(|(index, element)| server(*index, element)).collect();
+    servers.dedup();
+    if !servers.is_empty() {
+        for family in [AF_INET, AF_INET6] {
+            conntrack::forget_udp(family, |flow| servers.contains(&flow.server));
+        }
+    }
+    Ok(())
+}
