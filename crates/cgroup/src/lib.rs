@@ -15,6 +15,7 @@ mod files;
 mod freezer;
 mod group;
 mod layout;
+mod out_of_memory;
 mod path;
 mod processes;
 mod remove;
@@ -26,6 +27,7 @@ mod v2;
 pub use error::{Error, Kind, Operation};
 pub use group::Cgroup;
 pub use layout::{Hierarchy, Language, Layout, Version};
+pub use out_of_memory::OutOfMemoryWatch;
 pub use path::{CgroupPath, DEFAULT_PARENT};
 pub use resources::{
     Absent, BlockIo, Cpu, HugepageLimit, InterfacePriority, Memory, Network, Rdma, Resources, ThrottleDevice,

@@ -14,6 +14,7 @@ mod id;
 mod init;
 pub mod launch;
 pub mod lifecycle;
+pub mod limits;
 pub mod plan;
 mod remedy;
 mod signal;

@@ -62,6 +62,8 @@ pub enum Verb {
     Pause,
     /// Thaw it.
     Resume,
+    /// Change its limits, or look at what it uses.
+    Update,
 }
 
 /// The one table of which status permits which verb.
@@ -74,10 +76,11 @@ pub fn permits(status: Status, verb: Verb) -> bool {
         Verb::Exec => status == Running,
         Verb::Pause => matches!(status, Created | Running),
         Verb::Resume => status == Paused,
+        Verb::Update => matches!(status, Created | Running | Paused),
     }
 }
 
-fn demand(id: &str, status: Status, verb: Verb) -> Result<()> {
+pub(crate) fn demand(id: &str, status: Status, verb: Verb) -> Result<()> {
     if permits(status, verb) {
         return Ok(());
     }
@@ -88,6 +91,7 @@ fn demand(id: &str, status: Status, verb: Verb) -> Result<()> {
         Verb::Exec => ("exec in", "only a running container can run more programs"),
         Verb::Pause => ("pause", "only a running container can be paused"),
         Verb::Resume => ("resume", "only a paused container can be resumed"),
+        Verb::Update => ("look at or change the limits of", "a stopped container uses nothing"),
     };
     let reason = match verb {
         // podman and containerd look for these words.
@@ -449,6 +453,7 @@ mod tests {
             (Verb::Exec, vec![Running]),
             (Verb::Pause, vec![Created, Running]),
             (Verb::Resume, vec![Paused]),
+            (Verb::Update, vec![Created, Running, Paused]),
         ];
         for (verb, statuses) in table {
             for status in [Creating, Created, Running, Paused, Stopped] {

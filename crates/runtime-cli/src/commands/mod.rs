@@ -3,6 +3,7 @@
 mod create;
 mod delete;
 mod document;
+mod events;
 mod exec;
 mod features;
 mod kill;
@@ -17,6 +18,7 @@ mod spec;
 mod start;
 mod state;
 mod supervising;
+mod update;
 
 use lexopt::Parser;
 use runtime::{Error, ErrorKind};
@@ -60,7 +62,7 @@ macro_rules! verb {
     };
 }
 
-const VERBS: [Verb; 14] = [
+const VERBS: [Verb; 16] = [
     verb!(spec, "write a config.json to start from"),
     verb!(create, "make a container that waits to be started"),
     verb!(start, "let a created container's program begin"),
@@ -72,6 +74,8 @@ const VERBS: [Verb; 14] = [
     verb!(kill, "send a signal to a container"),
     verb!(pause, "freeze a container's processes"),
     verb!(resume, "thaw them"),
+    verb!(update, "change a container's limits"),
+    verb!(events, "show what a container uses, and when its memory runs out"),
     verb!(delete, "remove a container and all that was made for it"),
     verb!(plan, "print the steps of a start, and touch nothing"),
     verb!(features, "print what this runtime can do as JSON"),

@@ -1,0 +1,127 @@
+//! Limits of a container that lives: changed by `update`, told by `events`.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use support::{Bundle, errors, text};
+
+macro_rules! root_only {
+    ($name:literal) => {
+        if !support::can_run($name) {
+            return;
+        }
+    };
+}
+
+/// The first of these files that some group of the container has.
+fn control_file(bundle: &Bundle, names: [&str; 2]) -> String {
+    let groups: Vec<std::path::PathBuf> = bundle
+        .remains()
+        .into_iter()
+        .filter(|found| found.starts_with("/sys/fs/cgroup/"))
+        .map(Into::into)
+        .collect();
+    let read = |name: &&str| groups.iter().find_map(|group| std::fs::read_to_string(group.join(name)).ok());
+    names.iter().find_map(read).expect("one hierarchy has it").trim().to_owned()
+}
+
+#[test]
+fn update_changes_what_it_names_and_nothing_else() {
+    root_only!("update_changes_what_it_names_and_nothing_else");
+    let bundle = Bundle::new("update", &["sleep", "1000"]);
+    bundle.edit(|config| config["linux"]["resources"]["pids"] = json!({ "limit": 33 }));
+    let started = bundle.quiet(&["run", "-d", "-b", &bundle.path.display().to_string(), &bundle.id]);
+    assert!(started.status.success(), "{started:?}");
+    let changed = bundle.runtime(&["update", "--memory", "64m", "--cpu-quota", "50000", &bundle.id]);
+    assert!(changed.status.success(), "{changed:?}");
+    assert_eq!(control_file(&bundle, ["memory.limit_in_bytes", "memory.max"]), (64 << 20).to_string());
+    assert!(control_file(&bundle, ["cpu.cfs_quota_us", "cpu.max"]).starts_with("50000"));
+    assert_eq!(control_file(&bundle, ["pids.max", "pids.max"]), "33");
+    let path = bundle.path.join("resources.json");
+    std::fs::write(&path, json!({ "memory": { "limit": 80 << 20 }, "pids": { "limit": 7 } }).to_string())
+        .expect("written");
+    let changed = bundle.runtime(&["update", "-r", &path.display().to_string(), &bundle.id]);
+    assert!(changed.status.success(), "{changed:?}");
+    assert_eq!(control_file(&bundle, ["memory.limit_in_bytes", "memory.max"]), (80 << 20).to_string());
+    assert_eq!(control_file(&bundle, ["pids.max", "pids.max"]), "7");
+    // The devices of every container still work: no rule was written anew.
+    let worked = bundle.runtime(&["exec", &bundle.id, "sh", "-c", "echo x >/dev/null"]);
+    assert!(worked.status.success(), "{worked:?}");
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    let gone = bundle.runtime(&["update", "--memory", "64m", &bundle.id]);
+    assert!(errors(&gone).contains("does not exist"), "{gone:?}");
+}
+
+#[test]
+fn update_refuses_wrong_values_before_it_writes_any() {
+    root_only!("update_refuses_wrong_values_before_it_writes_any");
+    let bundle = Bundle::new("update-wrong", &["sleep", "1000"]);
+    let started = bundle.quiet(&["run", "-d", "-b", &bundle.path.display().to_string(), &bundle.id]);
+    assert!(started.status.success(), "{started:?}");
+    let before = control_file(&bundle, ["pids.max", "pids.max"]);
+    let cases: [(&[&str], &str); 5] = [
+        (&["--pids-limit", "5", "--memory", "64x"], "`64x` is not a size"),
+        (&["--pids-limit", "5", "--cpu-share", "99999999999999999999"], "--cpu-share"),
+        (&["--pids-limit", "5", "--cpu-period", "-1"], "--cpu-period"),
+        (&["--pids-limit", "5", "--blkio-weight", "70000"], "--blkio-weight"),
+        (&["--pids-limit", "5", "--nonsense", "1"], "--nonsense"),
+    ];
+    for (options, words) in cases {
+        let refused = bundle.runtime(&[&["update"], options, &[bundle.id.as_str()]].concat());
+        assert_eq!(refused.status.code(), Some(1), "{options:?} {refused:?}");
+        assert!(errors(&refused).contains(words), "{options:?} {refused:?}");
+    }
+    let mut child = bundle
+        .command(&["update", "-r", "-", &bundle.id])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let document = r#"{"pids": {"limit": 5}, "memory": {"limit": "much"}}"#;
+    child.stdin.take().expect("a pipe").write_all(document.as_bytes()).expect("written");
+    let refused = child.wait_with_output().expect("it ends");
+    assert!(errors(&refused).contains("memory.limit"), "{refused:?}");
+    assert_eq!(control_file(&bundle, ["pids.max", "pids.max"]), before);
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+}
+
+#[test]
+fn events_tell_usage_and_that_memory_ran_out() {
+    root_only!("events_tell_usage_and_that_memory_ran_out");
+    let script = "while [ ! -e /go ]; do sleep 0.1; done; busybox tail /dev/zero; sleep 1000";
+    let bundle = Bundle::new("events", &["sh", "-c", script]);
+    bundle.edit(|config| {
+        config["linux"]["resources"]["memory"] = json!({ "limit": 16 << 20 });
+        config["linux"]["resources"]["pids"] = json!({ "limit": 20 });
+    });
+    let started = bundle.quiet(&["run", "-d", "-b", &bundle.path.display().to_string(), &bundle.id]);
+    assert!(started.status.success(), "{started:?}");
+    let once = bundle.runtime(&["events", "--stats", &bundle.id]);
+    let document: Value = serde_json::from_str(text(&once).trim()).expect("one JSON document");
+    assert_eq!((&document["type"], &document["id"]), (&json!("stats"), &json!(bundle.id)));
+    let data = &document["data"];
+    assert_eq!(data["memory"]["usage"]["limit"], json!(16 << 20), "{data}");
+    assert_eq!(data["pids"]["limit"], json!(20), "{data}");
+    assert!(data["pids"]["current"].as_u64() >= Some(1), "{data}");
+    assert!(data["cpu"]["usage"]["total"].as_u64() > Some(0), "{data}");
+    let mut follower = bundle
+        .command(&["events", "--interval", "100ms", &bundle.id])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut lines = BufReader::new(follower.stdout.take().expect("a pipe")).lines();
+    let mut kind = || -> String {
+        let line = lines.next().expect("events go on while the container lives").expect("readable");
+        let document: Value = serde_json::from_str(&line).expect("a JSON document a line");
+        document["type"].as_str().expect("a type").to_owned()
+    };
+    assert_eq!(kind(), "stats");
+    std::fs::write(bundle.path.join("rootfs/go"), "").expect("written");
+    while kind() != "oom" {}
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    // The end of the container is the end of its events.
+    assert!(follower.wait().expect("it ends").success());
+}
