@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Kind, Operation};
 use crate::files;
+use crate::path::CgroupPath;
 
 /// Where every distribution and every runtime mounts cgroups.
 const USUAL_PLACE: &str = "/sys/fs/cgroup";
@@ -144,6 +145,27 @@ impl Layout {
         self.hierarchies
             .iter()
             .find(|hierarchy| hierarchy.language == Language::V1 && hierarchy.has(controller))
+    }
+
+    /// Why this process can't make group `path`, or nothing where it can in every hierarchy: for callers that go
+    /// without one rather than fail.
+    pub fn refuses(&self, path: &CgroupPath) -> Option<Error> {
+        use rustix::fs::{Access, AtFlags};
+        self.hierarchies.iter().find_map(|hierarchy| {
+            // The nearest ancestor that is there takes the first directory that is made.
+            let ancestors = path.ancestors().rev().chain(std::iter::once("."));
+            let mut answers = ancestors.map(|ancestor| {
+                rustix::fs::accessat(
+                    hierarchy.root(),
+                    ancestor,
+                    Access::WRITE_OK | Access::EXEC_OK,
+                    AtFlags::EACCESS,
+                )
+            });
+            let answer = answers.find(|answer| *answer != Err(Errno::NOENT))?;
+            let place = hierarchy.display(path.as_str(), "");
+            answer.err().map(|errno| Error::kernel(Operation::Create, place, errno))
+        })
     }
 
     /// Whether some hierarchy offers `controller`. The v1 controller `blkio` is called `io` on v2.

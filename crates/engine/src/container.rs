@@ -5,6 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use monitor::{Console, Exit, Supervision};
+use runtime::caller::Caller;
 use runtime::launch::{Container, Host, LaunchOptions, StepTiming};
 use runtime::plan::{
     ContainerPlan, Lifetime, OwnFile, PlanOptions, Preparation, RootSource, TargetKind, root_mount_points,
@@ -21,6 +22,8 @@ use crate::mount_points::{self, MountPoints};
 use crate::network::{self, Connection, Patience};
 use crate::options::{NetworkMode, RootOptions, RunOptions};
 use crate::paths::EnginePaths;
+use crate::rootless::pasta::{self, Pasta, Stopped};
+use crate::rootless::{self, PastaPlan, Unprivileged};
 
 /// Something a person should know that is no failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +42,7 @@ pub struct Prepared {
     root: PathBuf,
     points: Vec<(String, TargetKind)>,
     connection: Option<Connection>,
+    pasta: Option<PastaPlan>,
     notices: Vec<Notice>,
 }
 
@@ -62,12 +66,20 @@ enum Effects {
 }
 
 fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<Prepared> {
+    let mut notices = Vec::new();
+    options.check()?;
+    let user = match Caller::find() {
+        Caller::User => Some(Unprivileged::find(options, &mut notices)?),
+        Caller::Root | Caller::NamespaceRoot => None,
+    };
+    if user.is_some() && effects == Effects::Allowed {
+        rootless::own_directory(paths.base())?;
+    }
+    let options = &rootless::connected(options, user.as_ref())?;
     let bridge = match options.network.mode {
         NetworkMode::Bridge => Some(network::check(options)?),
-        NetworkMode::None | NetworkMode::Host => None,
+        _ => None,
     };
-    check(options, effects)?;
-    let mut notices = Vec::new();
     let root = root(options, &mut notices)?;
     let id = new_id();
     let (connection, wiring) = match (bridge, effects) {
@@ -85,9 +97,14 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
         (None, Effects::None) => (None, None),
     };
     let state_directory = StateRoot::new(paths.containers()).directory(&id);
-    let files = own_files(options, wiring.as_ref().map(|wiring| wiring.address), &mut notices);
+    let mut pasta_request = pasta::Request::default();
+    let files =
+        own_files(options, wiring.as_ref().map(|wiring| wiring.address), &mut pasta_request, &mut notices);
     // A group beside those of others: a parent of our own would have to be made and removed for most containers.
-    let spec = config::spec(options, &root, &format!("rabbitc-{id}"), &hidden(options, paths))?;
+    let mut spec = config::spec(options, &root, &format!("rabbitc-{id}"), &hidden(options, paths))?;
+    if let Some(user) = &user {
+        user.adapt(&mut spec, options);
+    }
     let points = match &options.files.root {
         RootOptions::Directory(_) => missing_points(&spec, &files),
         // An overlay takes them in its upper layer.
@@ -109,22 +126,20 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
             plan_options.attachment = Some(format!("`eth0` to `{}`", options.network.name));
             plan_options.network = Some(wiring.program);
         }
-        None if options.network.mode == NetworkMode::None => plan_options.network = Some(network::loopback()),
+        // pasta would bring it up as well, but a container may have to do without it.
+        None if matches!(options.network.mode, NetworkMode::None | NetworkMode::Pasta) => {
+            plan_options.network = Some(network::loopback());
+        }
         None => {}
+    }
+    if options.network.mode == NetworkMode::Pasta {
+        plan_options.attachment = Some("`eth0` to `pasta`".to_owned());
     }
     let plan =
         ContainerPlan::new(&spec, &plan_options).map_err(|error| config::name_flags(error, options))?;
     notices.extend(plan.warnings.iter().map(|what| Notice { what: what.clone(), remedy: None }));
-    Ok(Prepared { paths: paths.clone(), plan, root, points, connection, notices })
-}
-
-fn check(options: &RunOptions, effects: Effects) -> Result<()> {
-    options.check()?;
-    if effects == Effects::Allowed && !rustix::process::geteuid().is_root() {
-        let error = Error::new(ErrorKind::Permission, "start a container", "this takes root");
-        return Err(error.with_hint("run it with sudo"));
-    }
-    Ok(())
+    let pasta = user.and_then(|user| user.pasta(pasta_request));
+    Ok(Prepared { paths: paths.clone(), plan, root, points, connection, pasta, notices })
 }
 
 /// The root directory, absolute, and what is to be said of it.
@@ -189,6 +204,7 @@ fn hidden(options: &RunOptions, paths: &EnginePaths) -> Vec<String> {
 fn own_files(
     options: &RunOptions,
     address: Option<std::net::Ipv4Addr>,
+    request: &mut pasta::Request,
     notices: &mut Vec<Notice>,
 ) -> Vec<OwnFile> {
     let mut hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
@@ -200,16 +216,22 @@ fn own_files(
     let resolvers = match options.network.mode {
         NetworkMode::Host => host,
         NetworkMode::None => String::new(),
-        NetworkMode::Bridge => {
+        NetworkMode::Bridge | NetworkMode::Pasta | NetworkMode::Default => {
             let upstream = std::fs::read_to_string("/run/systemd/resolve/resolv.conf").ok();
             let found = ::network::container_resolv_conf(&host, upstream.as_deref());
-            if found.name_servers == 0 && !host.is_empty() {
+            if found.name_servers == 0 && options.network.mode == NetworkMode::Pasta {
+                request.forward_names = true;
+            } else if found.name_servers == 0 && !host.is_empty() {
                 notices.push(Notice {
                     what: "the host's name servers listen on its loopback only, so the container can't look names up".to_owned(),
                     remedy: Some("add a name server with an address of its own to /etc/resolv.conf".to_owned()),
                 });
             }
-            found.text
+            if request.forward_names {
+                format!("nameserver {}\n{}", pasta::NAME_SERVER, found.text)
+            } else {
+                found.text
+            }
         }
     };
     vec![
@@ -282,13 +304,23 @@ fn sweep(paths: &EnginePaths, notices: &mut Vec<Notice>) -> Result<()> {
 impl Prepared {
     /// Starts the container. It dies with the calling thread.
     pub fn start(self, options: LaunchOptions) -> Result<Running> {
-        let Prepared { paths, plan, root, points, connection, notices } = self;
+        let Prepared { paths, plan, root, points, connection, pasta, mut notices } = self;
         let state = StateRoot::new(paths.containers());
-        let mut host =
-            EngineHost { paths: &paths, plan: &plan, root: &root, points: &points, connection, stake: None };
+        let mut host = EngineHost {
+            paths: &paths,
+            plan: &plan,
+            root: &root,
+            points: &points,
+            connection,
+            pasta: pasta.as_ref(),
+            attached: None,
+            notices: Vec::new(),
+            stake: None,
+        };
         let container = runtime::launch::launch(&plan, &state, &mut host, options)?;
-        let EngineHost { connection, stake, .. } = host;
-        Ok(Running { container, connection, stake, notices, terminal: plan.terminal })
+        let EngineHost { connection, stake, attached: pasta, notices: more, .. } = host;
+        notices.extend(more);
+        Ok(Running { container, connection, pasta, stake, notices, terminal: plan.terminal })
     }
 }
 
@@ -299,6 +331,9 @@ struct EngineHost<'a> {
     root: &'a Path,
     points: &'a [(String, TargetKind)],
     connection: Option<Connection>,
+    pasta: Option<&'a PastaPlan>,
+    attached: Option<Pasta>,
+    notices: Vec<Notice>,
     stake: Option<MountPoints>,
 }
 
@@ -320,6 +355,11 @@ impl Host for EngineHost<'_> {
     }
 
     fn attach_network(&mut self, pid: i32) -> Result<()> {
+        if let Some(pasta) = self.pasta {
+            let directory = StateRoot::new(self.paths.containers()).directory(self.plan.id());
+            self.attached = pasta.attach(pid, &directory, &mut self.notices)?;
+            return Ok(());
+        }
         self.connection.as_ref().map_or(Ok(()), |connection| connection.attach(pid))
     }
 }
@@ -329,6 +369,7 @@ impl Host for EngineHost<'_> {
 pub struct Running {
     container: Container,
     connection: Option<Connection>,
+    pasta: Option<Pasta>,
     stake: Option<MountPoints>,
     notices: Vec<Notice>,
     terminal: bool,
@@ -408,11 +449,11 @@ impl Running {
         match ended {
             Ok(outcome) => {
                 finished.exit = outcome.exit;
-                finished.notices = outcome
-                    .incidents
-                    .iter()
-                    .map(|error| Notice { what: error.to_string(), remedy: error.hint().map(str::to_owned) })
-                    .collect();
+                let incident = |error: &monitor::Error| Notice {
+                    what: error.to_string(),
+                    remedy: error.hint().map(str::to_owned),
+                };
+                finished.notices.extend(outcome.incidents.iter().map(incident));
                 Ok(finished)
             }
             Err(error) => {
@@ -426,8 +467,13 @@ impl Running {
 
     /// Removes everything; each part is tried, whatever became of the others.
     fn finish(self) -> Finished {
-        let Running { container, connection, stake, .. } = self;
+        let Running { container, connection, pasta, stake, .. } = self;
         let mut remains = Vec::new();
+        let mut notices = Vec::new();
+        if pasta.map(Pasta::stop) == Some(Stopped::EndedBefore) {
+            let what = "`pasta` ended before its container, which had no network from then on".to_owned();
+            notices.push(Notice { what, remedy: Some("see why in the system's log".to_owned()) });
+        }
         let memory = container.cgroup.as_ref().and_then(|group| {
             let table = group.memory_table();
             let kills = table.oom_kills.filter(|kills| *kills > 0)?;
@@ -452,6 +498,6 @@ impl Running {
         }
         let network_idle = connection.is_some();
         drop(connection);
-        Finished { exit: Exit::Code(0), memory, notices: Vec::new(), remains, network_idle }
+        Finished { exit: Exit::Code(0), memory, notices, remains, network_idle }
     }
 }

@@ -10,7 +10,7 @@ mod mount_points;
 mod network;
 mod options;
 mod paths;
-#[allow(dead_code)] // Until the first user of its ranges.
+mod rootless;
 mod subordinate_ids;
 
 pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepare};

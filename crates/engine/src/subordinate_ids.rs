@@ -43,6 +43,7 @@ impl Owner {
         Owner { name: user_name(uid), uid: Some(uid) }
     }
 
+    #[allow(dead_code)] // Until `--userns=auto` asks for it.
     /// The user of this name, such as `containers`, which has ranges and mostly no account.
     pub(crate) fn named(name: &str) -> Owner {
         Owner { name: Some(name.to_owned()), uid: None }
@@ -89,6 +90,21 @@ pub(crate) fn read(path: &Path, owner: &Owner) -> Result<Vec<Range>> {
         }
     };
     parse(&text, path, owner)
+}
+
+/// The first id above 100000 that is in nobody's range, for advice.
+pub(crate) fn first_free() -> u32 {
+    let mut first = 100_000u32;
+    for file in [USERS, GROUPS] {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        for line in text.lines() {
+            let mut numbers = line.split(':').skip(1).map(|field| field.trim().parse::<u32>().ok());
+            if let (Some(Some(begin)), Some(Some(count))) = (numbers.next(), numbers.next()) {
+                first = first.max(begin.saturating_add(count).min(u32::MAX - 65_536));
+            }
+        }
+    }
+    first
 }
 
 fn parse(text: &str, path: &Path, owner: &Owner) -> Result<Vec<Range>> {

@@ -273,10 +273,7 @@ impl<'a> Launch<'a> {
     fn detach_mounts(&mut self) -> Result<()> {
         let is_mount = |action: &HostAction| matches!(action, HostAction::DetachMount(_));
         self.each_step(is_mount, |launch, _, action| match action {
-            HostAction::DetachMount(mount) => {
-                let opened = mount.opened.and_then(|number| launch.plan.bind_source(number));
-                launch.detached.make(mount, opened)
-            }
+            HostAction::DetachMount(mount) => launch.detached.make(mount),
             _ => Ok(()),
         })
     }
@@ -394,7 +391,7 @@ impl<'a> Launch<'a> {
         if let Some(maps) = self.plan.id_maps.clone() {
             self.step(
                 |action| matches!(action, HostAction::WriteIdMaps { .. }),
-                |_| write_id_maps(pid, &maps),
+                |_| crate::id_map_files::write(pid, &maps),
             )?;
         }
         if let Some(score) = self.plan.oom_score_adj {
@@ -709,20 +706,6 @@ impl Drop for Launch<'_> {
 fn reap(child: &Child) {
     // Somebody else may have reaped it (SIGCHLD ignored): then it is gone as well.
     let _ = sync::retry(|| waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED));
-}
-
-pub(crate) fn write_id_maps(pid: i32, maps: &crate::plan::IdMaps) -> Result<()> {
-    let write = |name: &str, text: &str| {
-        let path = std::path::PathBuf::from(format!("/proc/{pid}/{name}"));
-        std::fs::write(&path, text).map_err(|error| Error::at_path("write", &path, error))
-    };
-    if !rustix::process::geteuid().is_root() {
-        // Without it an unprivileged user may not write a group map (user_namespaces(7)).
-        write("setgroups", "deny")?;
-    }
-    let hint = "an unprivileged user may map only itself, or what newuidmap grants from /etc/subuid";
-    write("uid_map", &maps.uid).map_err(|error| error.with_hint(hint))?;
-    write("gid_map", &maps.gid).map_err(|error| error.with_hint(hint))
 }
 
 fn set_oom_score(pid: i32, score: i32) -> Result<()> {

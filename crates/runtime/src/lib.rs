@@ -4,6 +4,7 @@
 //! Nothing here prints, exits, reads the environment or depends on working directory, umask or signal state.
 
 pub mod bundle;
+pub mod caller;
 pub mod capability;
 mod detached_mounts;
 mod error;
@@ -11,6 +12,7 @@ mod exec;
 mod hooks;
 pub mod host_binary;
 mod id;
+pub mod id_map_files;
 mod init;
 pub mod launch;
 pub mod lifecycle;

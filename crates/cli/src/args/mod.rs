@@ -68,8 +68,8 @@ pub(crate) struct LookArguments {
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
     pub(crate) explain: Option<Format>,
     /// Directory for what concerns running containers
-    #[arg(long, default_value = "/run/rabbitc", value_name = "DIR", hide = true)]
-    pub(crate) state_dir: PathBuf,
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(crate) state_dir: Option<PathBuf>,
     /// Print this help
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
@@ -129,6 +129,19 @@ pub(crate) fn parse(mut arguments: Vec<OsString>) -> std::result::Result<Command
     })
 }
 
+/// Root's place; a user's own is where its session has such things, and below /tmp without a session.
+fn default_paths() -> EnginePaths {
+    let uid = rustix::process::geteuid();
+    if uid.is_root() {
+        return EnginePaths::default();
+    }
+    let session = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+    EnginePaths::below(match session {
+        Some(session) => session.join("rabbitc"),
+        None => PathBuf::from(format!("/tmp/rabbitc-{}", uid.as_raw())),
+    })
+}
+
 impl RunArguments {
     /// What they mean.
     pub(crate) fn options(&self, terminal: TerminalMode) -> Result<RunOptions> {
@@ -143,10 +156,9 @@ impl RunArguments {
     }
 
     pub(crate) fn paths(&self) -> EnginePaths {
+        let Some(directory) = &self.look.state_dir else { return default_paths() };
         // A process that tidies up later runs elsewhere.
-        EnginePaths::below(
-            std::path::absolute(&self.look.state_dir).unwrap_or_else(|_| self.look.state_dir.clone()),
-        )
+        EnginePaths::below(std::path::absolute(directory).unwrap_or_else(|_| directory.clone()))
     }
 }
 

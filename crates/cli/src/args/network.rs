@@ -7,9 +7,9 @@ use engine::{NetworkMode, NetworkOptions, Result};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct NetworkArguments {
-    /// How the container is connected
-    #[arg(long, default_value = "bridge", value_name = "MODE")]
-    pub(crate) network: Network,
+    /// How the container is connected [default: bridge; without root pasta, where it is installed]
+    #[arg(long, value_name = "MODE")]
+    pub(crate) network: Option<Network>,
     /// Bridge on the host
     #[arg(short = 'n', long, default_value = "rabbitc0", value_name = "NAME")]
     pub(crate) network_name: String,
@@ -25,6 +25,7 @@ pub(crate) struct NetworkArguments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Network {
     Bridge,
+    Pasta,
     None,
     Host,
 }
@@ -34,9 +35,11 @@ impl NetworkArguments {
     pub(crate) fn options(&self) -> Result<NetworkOptions> {
         Ok(NetworkOptions {
             mode: match self.network {
-                Network::Bridge => NetworkMode::Bridge,
-                Network::None => NetworkMode::None,
-                Network::Host => NetworkMode::Host,
+                None => NetworkMode::Default,
+                Some(Network::Bridge) => NetworkMode::Bridge,
+                Some(Network::Pasta) => NetworkMode::Pasta,
+                Some(Network::None) => NetworkMode::None,
+                Some(Network::Host) => NetworkMode::Host,
             },
             name: self.network_name.clone(),
             ip: self.network_ip.clone(),

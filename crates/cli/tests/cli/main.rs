@@ -8,6 +8,7 @@ mod host_root;
 mod limits;
 mod network;
 mod remains;
+mod rootless;
 mod security;
 mod start;
 mod support;

@@ -201,6 +201,11 @@ impl Host {
         std::fs::read_to_string(format!("/proc/{}/mountinfo", self.pid())).expect("the holder lives")
     }
 
+    /// Takes the mounts that a test itself has made here for those that were there before.
+    pub fn accept_mounts(&mut self) {
+        self.mounts = self.mount_table().lines().count();
+    }
+
     /// A program on this host, in place of nsenter: its pid is the child's.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");

@@ -3,9 +3,13 @@
 /// How the container is connected.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum NetworkMode {
-    /// A bridge with addresses of its own.
+    /// A bridge for root; for others `pasta` where it is there, and else loopback alone, with a warning.
     #[default]
+    Default,
+    /// A bridge with addresses of its own.
     Bridge,
+    /// Sockets of the calling user stand behind an interface inside.
+    Pasta,
     /// Loopback alone.
     None,
     /// The host's own network.
@@ -28,7 +32,7 @@ pub struct NetworkOptions {
 impl Default for NetworkOptions {
     fn default() -> NetworkOptions {
         NetworkOptions {
-            mode: NetworkMode::Bridge,
+            mode: NetworkMode::Default,
             name: "rabbitc0".to_owned(),
             ip: "172.19.0.1/16".to_owned(),
             container_ip: None,

@@ -52,14 +52,11 @@ pub(crate) enum Call {
     SchedSetaffinity,
     IoprioSet,
     Access,
-    Sendfile,
-    Getdents,
-    Readlink,
 }
 
 impl Call {
     /// Every call, in the order of its number.
-    const ALL: [(Call, &'static str); 49] = [
+    const ALL: [(Call, &'static str); 46] = [
         (Call::Injected, "injected failure"),
         (Call::Receive, "recvmsg"),
         (Call::Send, "sendmsg"),
@@ -106,9 +103,6 @@ impl Call {
         (Call::SchedSetaffinity, "sched_setaffinity"),
         (Call::IoprioSet, "ioprio_set"),
         (Call::Access, "faccessat"),
-        (Call::Sendfile, "sendfile"),
-        (Call::Getdents, "getdents64"),
-        (Call::Readlink, "readlinkat"),
     ];
 
     /// Its name as the man pages write it.

@@ -12,9 +12,9 @@ use rustix::mount::{
 use sys::mount::{Attributes, Reach, attribute, set_attributes};
 
 use super::failure::{Call, During, Failure, Outcome};
-use super::step::{BoundRoot, FileSystem, Lower, MountPlan, OverlayRoot, Target, TargetKind};
+use super::step::{Bind, BoundRoot, FileSystem, Lower, MountPlan, OverlayRoot, Target, TargetKind};
 use super::step::{DeviceNode, Link};
-use super::{Context, copy_up, procfs};
+use super::{Context, procfs};
 
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 
@@ -88,16 +88,12 @@ fn make_target(way: Way<'_>) -> Result<OwnedFd, Failure> {
     }
 }
 
-pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Outcome {
+fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Outcome {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(mount, c"", target, c"", flags).during(Call::MoveMount)
 }
 
-pub(super) fn clone_tree(
-    directory: BorrowedFd<'_>,
-    path: &CStr,
-    recursive: bool,
-) -> rustix::io::Result<OwnedFd> {
+fn clone_tree(directory: BorrowedFd<'_>, path: &CStr, recursive: bool) -> rustix::io::Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if path.is_empty() {
         flags |= OpenTreeFlags::AT_EMPTY_PATH;
@@ -123,7 +119,7 @@ pub(super) fn bind_root(context: &mut Context<'_>, root: &BoundRoot) -> Outcome 
 }
 
 /// Another descriptor of the same mount, which stays close-on-exec.
-pub(super) fn duplicate(mount: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
+fn duplicate(mount: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
     rustix::io::fcntl_dupfd_cloexec(mount, 3).during(Call::Dup)
 }
 
@@ -146,7 +142,7 @@ fn make_file_system(
     create(opened.as_fd(), attributes)
 }
 
-pub(super) fn create(opened: BorrowedFd<'_>, attributes: Attributes) -> Result<OwnedFd, Failure> {
+fn create(opened: BorrowedFd<'_>, attributes: Attributes) -> Result<OwnedFd, Failure> {
     fsconfig_create(opened).during(Call::Fsconfig)?;
     let bits = MountAttrFlags::from_bits_retain(attributes.set as u32);
     fsmount(opened, FsMountFlags::FSMOUNT_CLOEXEC, bits).during(Call::Fsmount)
@@ -195,7 +191,7 @@ pub(super) fn overlay_root(context: &mut Context<'_>, overlay: &OverlayRoot) -> 
 }
 
 /// Makes and opens the directory of this letter and number.
-pub(super) fn make_directory(scratch: BorrowedFd<'_>, letter: u8, number: usize) -> Result<OwnedFd, Failure> {
+fn make_directory(scratch: BorrowedFd<'_>, letter: u8, number: usize) -> Result<OwnedFd, Failure> {
     let mut name = Digits::after(&[letter], number);
     let name = name.c_str();
     rustix::fs::mkdirat(scratch, name, Mode::from_raw_mode(0o755)).during(Call::Mkdir)?;
@@ -204,7 +200,7 @@ pub(super) fn make_directory(scratch: BorrowedFd<'_>, letter: u8, number: usize)
 }
 
 /// One overlay with its upper and work directories in `scratch`.
-pub(super) fn overlay_over(
+fn overlay_over(
     scratch: BorrowedFd<'_>,
     lower: BorrowedFd<'_>,
     number: usize,
@@ -230,13 +226,13 @@ pub(super) fn overlay_over(
 }
 
 /// A short text that ends in a number, without allocation.
-pub(super) struct Digits {
+struct Digits {
     bytes: [u8; 40],
     length: usize,
 }
 
 impl Digits {
-    pub(super) fn after(prefix: &[u8], mut number: usize) -> Digits {
+    fn after(prefix: &[u8], mut number: usize) -> Digits {
         let mut bytes = [0u8; 40];
         bytes[..prefix.len()].copy_from_slice(prefix);
         let mut digits = [0u8; 20];
@@ -255,69 +251,66 @@ impl Digits {
         Digits { bytes, length: prefix.len() + count }
     }
 
-    pub(super) fn c_str(&mut self) -> &CStr {
+    fn c_str(&mut self) -> &CStr {
         CStr::from_bytes_until_nul(&self.bytes[..=self.length]).unwrap_or(c"")
     }
 }
 
 /// Mounts a new file system at its target.
 pub(super) fn mount(context: &mut Context<'_>, plan: &MountPlan<FileSystem>) -> Outcome {
-    let mut attributes = plan.attributes;
-    let mut later = Attributes::default();
-    if plan.kind.copy_up.is_some() {
-        // It is filled first.
-        later.set = attributes.set & attribute::RDONLY;
-        attributes.set &= !attribute::RDONLY;
-    }
     let mount =
-        make_file_system(&plan.kind.file_system, &plan.kind.source, &plan.kind.parameters, attributes)?;
+        make_file_system(&plan.kind.file_system, &plan.kind.source, &plan.kind.parameters, plan.attributes)?;
     let place = open_place(context, mount.as_fd(), &plan.target)?;
-    if let Some(what) = plan.kind.copy_up {
-        copy_up::copy(place.as_fd(), mount.as_fd(), what)?;
-    }
-    finish(mount.as_fd(), place.as_fd(), later, plan.recursive, plan.propagation)?;
+    finish(mount.as_fd(), place.as_fd(), Attributes::default(), plan.recursive, plan.propagation)?;
     keep(context, mount, &plan.target);
     Ok(())
 }
 
+/// Binds something of the host at its target.
+pub(super) fn bind(context: &mut Context<'_>, plan: &MountPlan<Bind>) -> Outcome {
+    let tree = match plan.kind.detached {
+        Some(number) => duplicate(context.detached(number)?)?,
+        None => clone_tree(CWD, &plan.kind.source, plan.kind.recursive).during(Call::OpenTree)?,
+    };
+    let place = open_place(context, tree.as_fd(), &plan.target)?;
+    finish(tree.as_fd(), place.as_fd(), plan.attributes, plan.recursive, plan.propagation)?;
+    keep(context, tree, &plan.target);
+    Ok(())
+}
+
 /// Opens the place for `mount`, made where it is missing and checked not to lie in procfs.
-pub(super) fn open_place(
-    context: &Context<'_>,
-    mount: BorrowedFd<'_>,
-    target: &Target,
-) -> Result<OwnedFd, Failure> {
+fn open_place(context: &Context<'_>, mount: BorrowedFd<'_>, target: &Target) -> Result<OwnedFd, Failure> {
     let place = open_target(Way::to(context, target)?)?;
     procfs::check_place(mount, place.as_fd(), target)?;
     Ok(place)
 }
 
 /// Keeps a mount that later targets lie in.
-pub(super) fn keep(context: &mut Context<'_>, mount: OwnedFd, target: &Target) {
+fn keep(context: &mut Context<'_>, mount: OwnedFd, target: &Target) {
     if let Some(slot) = target.kept_at {
         context.anchors[slot] = Some(mount);
     }
 }
 
-/// Attributes and propagation first, while nobody can see the mount; then it is attached.
-pub(super) fn finish(
+/// Attributes first, while nobody can see the mount; then it is attached.
+fn finish(
     mount: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
-    mut attributes: Attributes,
-    mut recursive: Attributes,
+    attributes: Attributes,
+    recursive: Attributes,
     propagation: u64,
 ) -> Outcome {
-    if propagation & MS_REC == 0 {
-        attributes.propagation = propagation;
-    } else {
-        recursive.propagation = propagation & !MS_REC;
-    }
     if recursive != Attributes::default() {
         set_attributes(mount, recursive, Reach::Tree).during(Call::MountSetattr)?;
     }
     if attributes != Attributes::default() {
         set_attributes(mount, attributes, Reach::Mount).during(Call::MountSetattr)?;
     }
-    attach(mount, target)
+    attach(mount, target)?;
+    if propagation != 0 {
+        set_propagation(mount, propagation)?;
+    }
+    Ok(())
 }
 
 const MS_REC: u64 = 1 << 14;

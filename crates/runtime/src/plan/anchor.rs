@@ -118,12 +118,8 @@ mod tests {
     }
 
     fn mount(path: &str) -> Step {
-        let kind = FileSystem {
-            file_system: c"tmpfs".into(),
-            source: c"tmpfs".into(),
-            parameters: Vec::new(),
-            copy_up: None,
-        };
+        let kind =
+            FileSystem { file_system: c"tmpfs".into(), source: c"tmpfs".into(), parameters: Vec::new() };
         always(InitAction::Mount(MountPlan {
             kind,
             target: target(path),

@@ -2,7 +2,6 @@
 //! needs. Planning opens and looks, and changes nothing.
 
 pub(crate) mod anchor;
-mod binds;
 mod check;
 pub(crate) mod devices;
 mod id_maps;
@@ -15,9 +14,7 @@ pub(crate) mod process;
 pub mod seccomp;
 mod sysctl;
 
-use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -33,8 +30,10 @@ pub use self::options::{
 };
 use self::owners::{Detached, Users};
 pub use self::sysctl::sysctl_namespace;
+use crate::caller::{self, Caller};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
+use crate::id_map_files;
 pub use crate::init::step::TargetKind;
 use crate::init::step::{
     Action, Barrier, BoundRoot, HookKind, HostAction, InitAction, Lower, OverlayRoot, Owners, Step,
@@ -64,8 +63,6 @@ pub struct ContainerPlan {
     pub(crate) files: Vec<OwnFile>,
     /// Whether the parent makes the mounts of these files, as init could not reach them.
     pub(crate) files_detached: bool,
-    /// Sources of bind mounts, by their places in the config's mounts.
-    pub(crate) sources: BTreeMap<usize, OwnedFd>,
     /// What was left out and why: for the caller to show.
     pub warnings: Vec<String>,
     /// Whether the container has a terminal, whose other end must be received.
@@ -102,16 +99,6 @@ pub(crate) fn c_string(text: &str, field: &str) -> Result<CString> {
 impl ContainerPlan {
     /// Checks `spec` against this host and lays out every step. Nothing is changed.
     pub fn new(spec: &Spec, options: &PlanOptions) -> Result<ContainerPlan> {
-        let mut plan = ContainerPlan::lay_out(spec, options).map_err(|error| options.name_origin(error))?;
-        for step in &mut plan.steps {
-            if let Some(origin) = step.asked_by.as_ref().and_then(|field| options.origins.get(field)) {
-                step.asked_by = Some(origin.clone());
-            }
-        }
-        Ok(plan)
-    }
-
-    fn lay_out(spec: &Spec, options: &PlanOptions) -> Result<ContainerPlan> {
         check::version(&spec.oci_version)?;
         let mut warnings = Vec::new();
         let linux = spec.linux.clone().unwrap_or_default();
@@ -130,11 +117,18 @@ impl ContainerPlan {
         let makes_users = namespaces.at_clone & flags::NEWUSER != 0;
         let id_maps = id_maps::of_container(&linux, makes_users)?;
         let users = Users::of(&namespaces, id_maps.as_ref());
-        let cgroup = plan_cgroup(&linux, &options.id)?;
+        let caller = Caller::find();
+        if makes_users && caller != Caller::Root {
+            caller::check_user_namespaces()?;
+        }
+        let cgroup = plan_cgroup(&linux, &options.id, caller)?;
         let hooks = spec.hooks.clone().unwrap_or_default();
 
-        let mut plan =
-            Steps { list: Vec::new(), detached: Detached::new(hosts_propagation(spec.linux.as_ref()).0) };
+        let mut plan = Steps {
+            list: Vec::new(),
+            caller,
+            detached: Detached::new(hosts_propagation(spec.linux.as_ref()).0),
+        };
         plan.host_part(options, &namespaces, id_maps.as_ref(), cgroup.as_ref(), process);
         plan.child_beginning(options, &namespaces, &linux, cgroup.as_ref(), users, process);
         plan.hooks(HookKind::CreateRuntime, hooks.prestart.iter().chain(&hooks.create_runtime));
@@ -178,8 +172,12 @@ impl ContainerPlan {
             plan.list.push(always(InitAction::Wait(Barrier::Gate)));
         }
         plan.hooks(HookKind::StartContainer, hooks.start_container.iter());
-        let rights =
-            process::plan_rights(process, id_maps.is_none() || !linux.gid_mappings.is_empty(), &mut warnings);
+        let groups = id_maps.as_ref().is_none_or(id_map_files::allow_groups);
+        if !groups && !process.user.additional_gids.is_empty() {
+            warnings
+                .push("process.user.additionalGids: left out, as one's own group alone is mapped".to_owned());
+        }
+        let rights = process::plan_rights(process, groups, &mut warnings);
         plan.list.extend(process::plan_end(
             process,
             filter,
@@ -196,7 +194,6 @@ impl ContainerPlan {
             id: options.id.clone(),
             steps,
             files_detached,
-            sources: plan.detached.sources,
             namespaces,
             id_maps,
             cgroup,
@@ -214,11 +211,6 @@ impl ContainerPlan {
             warnings,
             terminal: process.terminal,
         })
-    }
-
-    /// What was opened as the source of `mounts[number]`, where that is a bind mount: an `O_PATH` descriptor.
-    pub fn bind_source(&self, number: usize) -> Option<BorrowedFd<'_>> {
-        self.sources.get(&number).map(OwnedFd::as_fd)
     }
 
     /// Every step in words, in order.
@@ -257,6 +249,7 @@ struct Steps {
     list: Vec<Step>,
     /// Mounts that the parent makes.
     detached: Detached,
+    caller: Caller,
 }
 
 /// What becomes of the propagation of the host's mounts in the container's namespace.
@@ -422,7 +415,7 @@ impl Steps {
         }
         if !binds_dev(spec) {
             let devices = spec.linux.as_ref().map(|linux| linux.devices.as_slice()).unwrap_or_default();
-            let devices = devices::plan_devices(devices, users.are_own())?;
+            let devices = devices::plan_devices(devices, self.is_restricted(users))?;
             self.list.push(init_step(InitAction::Devices { devices }, "linux.devices"));
             self.list.push(always(InitAction::Links { links: devices::plan_links()? }));
         }
@@ -443,6 +436,11 @@ impl Steps {
         self.sysctls(spec)?;
         self.list.extend(hidden);
         anchor::anchor(&mut self.list)
+    }
+
+    /// Whether the kernel holds back what it gives root of the host alone, such as making device nodes.
+    fn is_restricted(&self, users: Users<'_>) -> bool {
+        users.are_own() || self.caller == Caller::NamespaceRoot
     }
 
     /// The root itself: bound, or an overlay over it and over each mount in it.
@@ -482,7 +480,7 @@ impl Steps {
                     scratch: c_string(&scratch.to_string_lossy(), "root.path")?,
                     lower: Lower { path: root_path, detached },
                     submounts: plans,
-                    user_namespace: users.are_own(),
+                    user_namespace: self.is_restricted(users),
                 })
             }
         };
@@ -563,7 +561,7 @@ fn binds_dev(spec: &Spec) -> bool {
     })
 }
 
-fn plan_cgroup(linux: &Linux, id: &ContainerId) -> Result<Option<CgroupPlan>> {
+fn plan_cgroup(linux: &Linux, id: &ContainerId, caller: Caller) -> Result<Option<CgroupPlan>> {
     let layout = match cgroup::Layout::detect() {
         Ok(layout) => layout,
         // A host without any cgroup can still isolate; a limit then can't be kept, and says so.
@@ -577,7 +575,15 @@ fn plan_cgroup(linux: &Linux, id: &ContainerId) -> Result<Option<CgroupPlan>> {
             .map_err(|error| Error::from(error).from_field("linux.cgroupsPath"))?,
         None => cgroup::CgroupPath::parse(&format!("rabbitc-{id}"))?,
     };
-    let resources = limits::plan_limits(&linux.resources.clone().unwrap_or_default())?;
+    let mut wanted = linux.resources.clone().unwrap_or_default();
+    if caller != Caller::Root {
+        // Filtering devices takes root of the host, and a user namespace opens no device that its maker could not.
+        wanted.devices = Vec::new();
+        if let Some(refusal) = layout.refuses(&path) {
+            return if wanted == crate::spec::Resources::default() { Ok(None) } else { Err(refusal.into()) };
+        }
+    }
+    let resources = limits::plan_limits(&wanted)?;
     Ok(Some(CgroupPlan { layout, path, resources }))
 }
 

@@ -1,0 +1,398 @@
+//! Containers of an ordinary user: each test makes one, in a mount namespace with an /etc of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::support::{Background, Host, Ran, binary, eventually, finish, has_program, names, skip};
+
+/// A number that no account of a distribution has.
+const UID: u32 = 47_113;
+/// Where the ids begin that it may map.
+const FIRST: u32 = 1_878_982_656;
+
+/// A host with an ordinary user, who has a root file system and sub-ids.
+struct User {
+    host: Host,
+}
+
+impl User {
+    fn new() -> Option<User> {
+        let mut host = Host::new()?;
+        if !["setpriv", "newuidmap", "newgidmap"].into_iter().all(has_program) {
+            return None;
+        }
+        let script = format!(
+            "mkdir own state session home; mount -t tmpfs -o mode=755 tmpfs own; cd own; \
+             mkdir upper work bin bin-work; mount -t overlay -o lowerdir=/etc,upperdir=upper,workdir=work none /etc; \
+             echo 'tess:x:{UID}:{UID}::/:/bin/sh' >>/etc/passwd; echo 'tess:x:{UID}:' >>/etc/group; \
+             echo 'tess:{FIRST}:65536' >/etc/subuid; echo 'tess:{FIRST}:65536' >/etc/subgid; \
+             cd ..; chmod 700 state session; chown -R {UID}:{UID} rootfs state session home"
+        );
+        host.set_up(&format!("cd {}; {script}", host.directory().display()));
+        host.accept_mounts();
+        Some(User { host })
+    }
+
+    fn session(&self) -> PathBuf {
+        self.host.directory().join("session")
+    }
+
+    /// A program of this user.
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = self.host.command("setpriv");
+        command.args([format!("--reuid={UID}"), format!("--regid={UID}")]);
+        command.args(["--clear-groups", "--"]).arg(program);
+        command.env("XDG_RUNTIME_DIR", self.session());
+        command
+    }
+
+    fn rabbitc(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(binary());
+        command.arg(format!("--state-dir={}", self.host.state().display())).args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        finish(self.rabbitc(arguments).spawn().expect("nsenter runs"), None)
+    }
+
+    /// Arguments for a script in the user's root file system.
+    fn arguments<'a>(&'a self, flags: &[&'a str], rootfs: &'a str, script: &'a str) -> Vec<&'a str> {
+        let mut arguments = vec![rootfs];
+        arguments.extend(flags);
+        arguments.extend(["--", "/bin/sh", "-c", script]);
+        arguments
+    }
+
+    /// Runs a script in a container without network.
+    fn inside(&self, flags: &[&str], script: &str) -> Ran {
+        let mut all = vec!["--network=none"];
+        all.extend(flags);
+        self.inside_as_is(&all, script)
+    }
+
+    fn inside_as_is(&self, flags: &[&str], script: &str) -> Ran {
+        let rootfs = self.host.rootfs_flag();
+        self.run(&self.arguments(flags, &rootfs, script))
+    }
+
+    /// Starts a container that tells by a file in its root when it runs, and ends with its standard input.
+    fn background(&self, flags: &[&str]) -> Background {
+        let rootfs = self.host.rootfs_flag();
+        let mut command = self.rabbitc(&self.arguments(flags, &rootfs, "echo up >/up; read end; exit 0"));
+        let child = command.stdin(Stdio::piped()).spawn().expect("nsenter runs");
+        let sign = self.host.rootfs().join("up");
+        eventually("the container runs", || std::fs::metadata(&sign).is_ok_and(|sign| sign.len() > 0));
+        std::fs::remove_file(sign).expect("the sign is there");
+        Background::of(child)
+    }
+
+    /// Makes a tun device that everybody may open, and a network with one neighbour behind it, who serves a page.
+    fn connect(&mut self) -> Option<Neighbour> {
+        if !has_program("pasta") {
+            return None;
+        }
+        if !Path::new("/dev/net/tun").exists() {
+            skip("no /dev/net/tun on this machine");
+            return None;
+        }
+        self.host.set_up(&format!(
+            "cd {}/own; mknod tun c 10 200; chmod 666 tun; mount --bind tun /dev/net/tun",
+            self.host.directory().display()
+        ));
+        self.host.accept_mounts();
+        Some(Neighbour::new(&self.host))
+    }
+}
+
+/// Another machine: a network namespace at the other end of a cable, with a web server.
+struct Neighbour {
+    holder: Background,
+}
+
+impl Neighbour {
+    fn new(host: &Host) -> Neighbour {
+        let page = host.directory().join("www");
+        std::fs::create_dir_all(&page).expect("made");
+        std::fs::write(page.join("index.html"), "hello from outside\n").expect("written");
+        let serve = format!(
+            "ip link set lo up; echo up >{0}/up; read linked; ip addr add 192.0.2.2/24 dev b0; \
+             ip link set b0 up; busybox httpd -p 8080 -h {0}; echo served >{0}/served; read end; \
+             kill $(busybox pidof busybox)",
+            page.display()
+        );
+        let mut command = host.command("unshare");
+        command.args(["--net", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "sh", "-c", &serve]);
+        let mut holder = Background::of(command.stdin(Stdio::piped()).spawn().expect("nsenter runs"));
+        eventually("the neighbour is there", || page.join("up").exists());
+        let pid = holder.pid();
+        host.set_up(&format!(
+            "ip link add a0 type veth peer name b0 netns {pid}; ip addr add 192.0.2.1/24 dev a0; \
+             ip link set a0 up; ip route add default via 192.0.2.2"
+        ));
+        holder.write(b"linked\n");
+        eventually("the neighbour serves", || page.join("served").exists());
+        Neighbour { holder }
+    }
+
+    /// Takes it away, and the cable with it.
+    fn leave(self, host: &Host) {
+        drop(self.holder);
+        host.set_up("ip link del a0 2>/dev/null || true");
+    }
+}
+
+#[test]
+fn root_inside_is_the_user_and_other_ids_are_its_ranges() {
+    let Some(user) = User::new() else { return };
+    let script = "id -u; cat /proc/self/uid_map /proc/self/gid_map; cat /proc/self/setgroups; \
+                  touch /mine /other; chown 5:7 /other";
+    let ran = user.inside(&[], script);
+    let words: Vec<&str> = ran.text().split_whitespace().collect();
+    let (uid, first) = (UID.to_string(), FIRST.to_string());
+    let map = ["0", uid.as_str(), "1", "1", first.as_str(), "65536"];
+    assert_eq!(words, [&["0"][..], &map[..], &map[..], &["allow"][..]].concat());
+    assert_eq!(ran.stderr, "");
+    let owner = |name: &str| {
+        use std::os::unix::fs::MetadataExt;
+        let found = std::fs::metadata(user.host.rootfs().join(name)).expect("made inside");
+        (found.uid(), found.gid())
+    };
+    assert_eq!((owner("mine"), owner("other")), ((UID, UID), (FIRST + 4, FIRST + 6)));
+    for name in ["mine", "other"] {
+        std::fs::remove_file(user.host.rootfs().join(name)).expect("removed");
+    }
+    user.host.assert_nothing_left();
+}
+
+#[test]
+fn user_without_ranges_gets_one_id_and_a_word_about_it() {
+    let Some(user) = User::new() else { return };
+    user.host.set_up("echo 'somebody:100000:65536' | tee /etc/subuid >/etc/subgid");
+    let script = "id; cat /proc/self/setgroups; wc -l </proc/self/uid_map; test -w /dev/pts/ptmx && echo terminals; \
+                  touch /mine; chown 5 /mine || echo refused; rm /mine";
+    let ran = user.inside(&[], script);
+    assert_eq!(ran.text(), "uid=0 gid=0\ndeny\n1\nterminals\nrefused");
+    for part in ["only one user", "/etc/subuid", "tess", "usermod --add-subuids 165536-231071"] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+    assert_eq!(ran.stderr.matches("warning:").count(), 1, "{}", ran.stderr);
+    // Without the program the ranges do not help.
+    user.host.set_up(&format!(
+        "echo 'tess:{FIRST}:65536' | tee /etc/subuid >/etc/subgid; cd {}/own; \
+         mount -t overlay -o lowerdir=/usr/bin,upperdir=bin,workdir=bin-work none /usr/bin; rm /usr/bin/newgidmap",
+        user.host.directory().display()
+    ));
+    let ran = user.inside(&[], "echo runs");
+    assert_eq!(ran.text(), "runs");
+    for part in ["`newgidmap` is not installed", "uidmap"] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn wrong_lines_of_ranges_are_named_by_file_and_number() {
+    let Some(user) = User::new() else { return };
+    user.host.set_up(&format!("echo 'tess:{FIRST}' >>/etc/subuid"));
+    user.inside(&[], "true").refuses(125, &["line 2 of `/etc/subuid`", "three fields"]);
+    user.host
+        .set_up(&format!("echo 'tess:{FIRST}:65536' >/etc/subuid; echo '{UID}:{FIRST}:1' >>/etc/subgid"));
+    user.inside(&[], "true").refuses(125, &["line 2 of `/etc/subgid`", "overlaps that of line 1"]);
+    user.host.assert_nothing_left();
+}
+
+#[test]
+fn what_keeps_newuidmap_from_working_is_named() {
+    let Some(user) = User::new() else { return };
+    let rootfs = user.host.rootfs_flag();
+    let mut command = user.command("setpriv");
+    command.arg("--no-new-privs").arg(binary()).arg(format!("--state-dir={}", user.host.state().display()));
+    command.args([&rootfs, "--network=none", "--cmd=/bin/true"]);
+    let ran = finish(command.spawn().expect("nsenter runs"), None);
+    ran.refuses(125, &["newgidmap", "no_new_privs"]);
+    user.host.assert_nothing_left();
+    user.host.set_up(&format!(
+        "cd {}/own; mount -t overlay -o lowerdir=/usr/bin,upperdir=bin,workdir=bin-work none /usr/bin; \
+         chmod u-s /usr/bin/newgidmap; setcap -r /usr/bin/newgidmap 2>/dev/null || true",
+        user.host.directory().display()
+    ));
+    user.inside(&[], "true").refuses(125, &["neither set-user-ID root", "chmod u+s /usr/bin/newgidmap"]);
+    assert!(user.host.containers().is_empty());
+}
+
+#[test]
+fn overlay_keeps_a_users_writes_off_the_directory() {
+    let Some(user) = User::new() else { return };
+    let ran = user.inside(
+        &["--overlay"],
+        "rm /bin/tail; echo x >/bin/new; chown 9 /bin/new; ls /bin | wc -l; echo y >/new",
+    );
+    assert_ne!(ran.text(), "0");
+    assert!(user.host.rootfs().join("bin/tail").is_symlink());
+    assert!(!user.host.rootfs().join("bin/new").exists() && !user.host.rootfs().join("new").exists());
+    user.host.assert_nothing_left();
+}
+
+#[test]
+fn exit_codes_are_those_of_root() {
+    let Some(user) = User::new() else { return };
+    let rootfs = user.host.rootfs_flag();
+    let code = |arguments: &[&str]| {
+        let mut all = vec![rootfs.as_str(), "--network=none"];
+        all.extend(arguments);
+        user.run(&all).code()
+    };
+    assert_eq!(code(&["--cmd=/bin/true"]), 0);
+    assert_eq!(code(&["--", "/bin/sh", "-c", "exit 7"]), 7);
+    assert_eq!(code(&["--cmd=/missing"]), 127);
+    assert_eq!(code(&["--cmd=/etc"]), 126);
+    assert_eq!(code(&["--", "/bin/sh", "-c", "kill -TERM $$; sleep 100 & kill -KILL $!; wait $!"]), 137);
+    assert_eq!(user.run(&["--rootfs=/does/not/exist"]).code(), 125);
+    user.host.assert_nothing_left();
+}
+
+#[test]
+fn program_of_a_user_is_as_confined_as_that_of_root() {
+    let Some(user) = User::new() else { return };
+    let script = "grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status; \
+                  echo x >/proc/sysrq-trigger; cat /proc/keys; mount -t tmpfs tmpfs /bin; mknod /null c 1 3; \
+                  test -c /dev/null && echo nodes; ls /dev/mqueue /dev/shm; echo end";
+    let ran = user.inside(&[], script);
+    let text = ran.text();
+    for line in ["NoNewPrivs:\t1", "Seccomp:\t2", "nodes", "end"] {
+        assert!(text.contains(line), "{ran:?}");
+    }
+    let bits = text.lines().find_map(|line| line.strip_prefix("CapBnd:")).expect("shown").trim().to_owned();
+    assert!(u64::from_str_radix(&bits, 16).expect("hexadecimal").count_ones() <= 11, "{bits}");
+    assert!(!user.host.rootfs().join("null").exists());
+    user.host.assert_nothing_left();
+}
+
+#[test]
+fn container_of_a_killed_rabbitc_dies_and_the_next_command_sweeps() {
+    let Some(user) = User::new() else { return };
+    let mut container = user.background(&["--network=none"]);
+    assert_eq!(user.host.containers().len(), 1);
+    container.signal("KILL");
+    assert_eq!(container.finish().code(), 137);
+    eventually("its processes are gone", || user.host.processes().is_empty());
+    assert_eq!(user.inside(&[], "true").code(), 0);
+    user.host.assert_nothing_left();
+}
+
+#[test]
+fn what_supervises_runs_from_a_sealed_copy() {
+    let Some(user) = User::new() else { return };
+    let mut container = user.background(&["--network=none"]);
+    let file = std::fs::read_link(format!("/proc/{}/exe", container.pid())).expect("root may look");
+    assert!(file.to_string_lossy().contains("memfd:host-binary"), "{}", file.display());
+    container.release();
+    user.host.assert_nothing_left();
+}
+
+#[test]
+fn state_lies_in_the_session_and_a_place_of_somebody_else_is_refused() {
+    let Some(user) = User::new() else { return };
+    let rootfs = user.host.rootfs_flag();
+    let run = |command: &mut Command| {
+        command.args([&rootfs, "--network=none", "--cmd=/bin/true"]);
+        finish(command.spawn().expect("nsenter runs"), None)
+    };
+    assert_eq!(run(&mut user.command(binary())).code(), 0);
+    assert_eq!(names(&user.session()), ["rabbitc"]);
+    user.host.set_up(&format!("mount -t tmpfs -o mode=1777 tmpfs /tmp; mkdir /tmp/rabbitc-{UID}"));
+    let mut elsewhere = user.command(binary());
+    // The directory of the test itself may lie below /tmp.
+    elsewhere.env_remove("XDG_RUNTIME_DIR").current_dir("/");
+    let ran = run(&mut elsewhere);
+    ran.refuses(125, &[&format!("/tmp/rabbitc-{UID}"), "belongs to user 0"]);
+}
+
+#[test]
+fn limit_that_nobody_delegated_is_refused_by_its_name() {
+    let Some(user) = User::new() else { return };
+    let ran = user.inside(&["--memory=64m"], "true");
+    ran.refuses(125, &["permission denied"]);
+    user.host.assert_nothing_left();
+}
+
+#[test]
+fn network_of_the_host_is_shared_on_demand_and_sysfs_is_closed_then() {
+    let Some(user) = User::new() else { return };
+    let script = "ls /sys/class >/dev/null && echo shown; echo x >/sys/kernel/uevent_helper; \
+                  echo 0 >/sys/fs/cgroup/cgroup.procs; grep -c ' /sys.* rw' /proc/self/mounts; readlink /proc/self/ns/net";
+    let ran = user.inside_as_is(&["--network=host"], script);
+    let own = std::fs::read_link(format!("/proc/{}/ns/net", user.host.pid())).expect("there");
+    assert_eq!(ran.stdout, format!("shown\n0\n{}\n", own.display()), "{ran:?}");
+    user.inside_as_is(&["--network=bridge"], "true").refuses(125, &["--network", "root"]);
+    user.host.assert_nothing_left();
+}
+
+#[test]
+fn device_that_pasta_lacks_is_named_and_only_asking_for_it_fails() {
+    let Some(user) = User::new() else { return };
+    if !has_program("pasta") {
+        return;
+    }
+    user.host.set_up(&format!(
+        "cd {}/own; mkdir none; mkdir -p /dev/net; mount --bind none /dev/net",
+        user.host.directory().display()
+    ));
+    let ran = user.inside_as_is(&[], "ip -oneline link show");
+    assert_eq!(ran.text().lines().count(), 1, "{ran:?}");
+    for part in ["no network", "/dev/net/tun", "--network=host"] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+    user.inside_as_is(&["--network=pasta"], "true").refuses(125, &["--network", "/dev/net/tun"]);
+}
+
+#[test]
+fn pasta_reaches_out_and_goes_with_its_container() {
+    let Some(mut user) = User::new() else { return };
+    let Some(neighbour) = user.connect() else { return };
+    // A service of the host's loopback, and one on all of its addresses.
+    user.host.set_up(&format!("busybox httpd -p 127.0.0.1:9090 -h {}/www", user.host.directory().display()));
+    let script = "wget -qO- http://192.0.2.2:8080/; ip -oneline -4 addr show eth0 | wc -l; \
+                  for host in 127.0.0.1 192.0.2.1 192.0.2.2; do \
+                  wget -T 2 -qO- http://$host:9090/ 2>/dev/null && echo reached $host; done; exit 4";
+    for flags in [&[][..], &["--network=pasta"]] {
+        let ran = user.inside_as_is(flags, script);
+        assert_eq!((ran.stdout.as_str(), ran.code()), ("hello from outside\n1\n", 4), "{ran:?}");
+        assert_eq!(ran.stderr, "");
+    }
+    user.host.set_up(
+        "kill $(busybox pidof busybox | tr ' ' '\\n' | while read pid; do \
+                      grep -q 9090 /proc/$pid/cmdline && echo $pid; done)",
+    );
+    // Killed with SIGKILL, nothing of it stays either.
+    let mut container = user.background(&["--network=pasta"]);
+    let pastas = || user.host.processes().iter().filter(|process| process.contains("--config-net")).count();
+    assert_eq!(pastas(), 1);
+    container.signal("KILL");
+    container.finish();
+    eventually("pasta is gone", || pastas() == 0);
+    assert_eq!(user.inside(&[], "true").code(), 0);
+    neighbour.leave(&user.host);
+    user.host.assert_nothing_left();
+}
+
+#[test]
+fn pasta_that_dies_is_told_and_the_container_goes_on() {
+    let Some(mut user) = User::new() else { return };
+    let Some(neighbour) = user.connect() else { return };
+    let container = user.background(&["--network=pasta"]);
+    let pid = user.host.processes().into_iter().find(|process| process.contains("--config-net"));
+    let pid = pid.and_then(|process| process.split(' ').nth(1).map(str::to_owned)).expect("pasta runs");
+    assert!(Command::new("kill").args(["-KILL", &pid]).status().expect("kill runs").success());
+    eventually("pasta is gone", || !Path::new(&format!("/proc/{pid}")).exists());
+    let ran = container.release();
+    assert_eq!(ran.code(), 0, "{ran:?}");
+    assert!(ran.stderr.contains("`pasta` ended before its container"), "{ran:?}");
+    neighbour.leave(&user.host);
+    // Without any route there is nothing to connect to: told, and no reason to fail unless it was asked for.
+    let ran = user.inside_as_is(&[], "echo runs");
+    assert_eq!(ran.text(), "runs");
+    assert!(ran.stderr.contains("no network"), "{}", ran.stderr);
+    user.inside_as_is(&["--network=pasta"], "true").refuses(125, &["pasta"]);
+    user.host.assert_nothing_left();
+}

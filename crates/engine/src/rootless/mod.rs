@@ -1,0 +1,332 @@
+//! What a container of an ordinary user is: which ids it gets, which network, and what of the config can't be had
+//! without root. Must not start anything; [`pasta`] does.
+
+pub(crate) mod pasta;
+
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use runtime::ErrorKind;
+use runtime::id_map_files::{IdKind, mapping_program};
+use runtime::spec::{IdMapping, Namespace, NamespaceKind, Spec};
+
+use self::pasta::Pasta;
+use crate::container::Notice;
+use crate::error::{Error, Result};
+use crate::options::{NetworkMode, RunOptions};
+use crate::subordinate_ids::{self, Owner, Range};
+
+/// Users or groups that one caller may map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Ids {
+    /// The caller's own.
+    own: u32,
+    /// Its ranges; none in single-id mode.
+    ranges: Vec<Range>,
+}
+
+/// Who the caller is and what it may map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Identity {
+    users: Ids,
+    groups: Ids,
+    /// Why only its own id can be mapped, and what would help.
+    single: Option<Notice>,
+}
+
+impl Identity {
+    /// Looks the caller up.
+    fn find() -> Result<Identity> {
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let single = |what: String, remedy: String| {
+            let what = format!("only one user and one group exist in this container: {what}");
+            let alone = |own| Ids { own, ranges: Vec::new() };
+            let single = Some(Notice { what, remedy: Some(remedy) });
+            Identity { users: alone(uid), groups: alone(gid), single }
+        };
+        for kind in [IdKind::User, IdKind::Group] {
+            if mapping_program(kind).is_none() {
+                let what = format!("`{}` is not installed", kind.program());
+                let remedy = "install it: package `uidmap` (Debian, Ubuntu) or `shadow-utils` (Fedora)";
+                return Ok(single(what, remedy.to_owned()));
+            }
+        }
+        let owner = Owner::of(uid);
+        let users = subordinate_ids::read(Path::new(subordinate_ids::USERS), &owner)?;
+        let groups = subordinate_ids::read(Path::new(subordinate_ids::GROUPS), &owner)?;
+        for (ranges, file) in [(&users, subordinate_ids::USERS), (&groups, subordinate_ids::GROUPS)] {
+            if ranges.is_empty() {
+                let first = subordinate_ids::first_free();
+                let last = first + 65_535;
+                let remedy = format!(
+                    "as root: `usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {}`",
+                    owner.shown()
+                );
+                return Ok(single(format!("`{file}` grants `{}` no ids", owner.shown()), remedy));
+            }
+        }
+        Ok(Identity {
+            users: Ids { own: uid, ranges: users },
+            groups: Ids { own: gid, ranges: groups },
+            single: None,
+        })
+    }
+}
+
+#[allow(dead_code)] // Until `--userns` asks for the other ways.
+impl Ids {
+    /// Root inside is the caller, and 1, 2, … are its ranges, one after the other.
+    fn root_is_caller(&self) -> Vec<IdMapping> {
+        let mut maps = vec![IdMapping { container_id: 0, host_id: self.own, size: 1 }];
+        self.lay_out(1, 0, &mut maps);
+        maps
+    }
+
+    /// Lays the ranges out from `inside` on, but for the first `skipped` ids; returns where they end.
+    fn lay_out(&self, mut inside: u32, mut skipped: u32, maps: &mut Vec<IdMapping>) {
+        for range in &self.ranges {
+            let left_out = skipped.min(range.count);
+            skipped -= left_out;
+            let size = (range.count - left_out).min(u32::MAX - inside);
+            if size > 0 {
+                maps.push(IdMapping { container_id: inside, host_id: range.first + left_out, size });
+                inside += size;
+            }
+        }
+    }
+
+    fn count(&self) -> u32 {
+        self.ranges.iter().fold(0, |sum, range| sum.saturating_add(range.count))
+    }
+
+    /// The caller is `inside`, and all other numbers are its ranges, in order: what lies below first.
+    fn caller_is(&self, inside: u32) -> Vec<IdMapping> {
+        let below = Ids { own: self.own, ranges: self.first(inside) };
+        let mut maps = Vec::new();
+        below.lay_out(0, 0, &mut maps);
+        maps.push(IdMapping { container_id: inside, host_id: self.own, size: 1 });
+        if let Some(next) = inside.checked_add(1) {
+            self.lay_out(next, inside, &mut maps);
+        }
+        maps
+    }
+
+    /// The caller is nobody inside.
+    fn without_caller(&self) -> Vec<IdMapping> {
+        let mut maps = Vec::new();
+        self.lay_out(0, 0, &mut maps);
+        maps
+    }
+
+    /// The ranges cut to the first `count` ids.
+    fn first(&self, mut count: u32) -> Vec<Range> {
+        let mut ranges = Vec::new();
+        for range in &self.ranges {
+            let taken = range.count.min(count);
+            count -= taken;
+            if taken > 0 {
+                ranges.push(Range { first: range.first, count: taken });
+            }
+        }
+        ranges
+    }
+}
+
+fn has(maps: &[IdMapping], id: u32) -> bool {
+    maps.iter().any(|map| id >= map.container_id && id - map.container_id < map.size)
+}
+
+/// Turns root's config into one that an ordinary user can have.
+fn adapt(spec: &mut Spec, options: &RunOptions, identity: &Identity) {
+    let linux = spec.linux.get_or_insert_default();
+    linux.namespaces.push(Namespace { kind: NamespaceKind::User, path: None });
+    linux.uid_mappings = identity.users.root_is_caller();
+    linux.gid_mappings = identity.groups.root_is_caller();
+    let terminals = has(&linux.gid_mappings, 5);
+    let host_network = options.network.mode == NetworkMode::Host;
+    for mount in &mut spec.mounts {
+        match mount.kind.as_deref() {
+            // The group of terminals is nobody's: its files then belong to root's group.
+            Some("devpts") if !terminals => {
+                mount.options.iter_mut().for_each(|options| options.retain(|option| option != "gid=5"));
+            }
+            // The kernel gives a new one only to who owns the network namespace; what is there is shown, closed.
+            Some("sysfs") if host_network => {
+                mount.kind = Some("bind".to_owned());
+                mount.source = Some("/sys".to_owned());
+                let options = ["rbind", "rro", "rnosuid", "rnoexec", "rnodev"];
+                mount.options = Some(options.map(str::to_owned).to_vec());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What an ordinary user has in place of root's rights.
+#[derive(Debug)]
+pub(crate) struct Unprivileged {
+    identity: Identity,
+    /// What connects the container, where something does.
+    program: Option<pasta::Program>,
+    /// Whether the container may start without.
+    may_lack: bool,
+}
+
+impl Unprivileged {
+    /// Looks up what there is. What connects the container is pasta, or nothing but with a word: the host's own
+    /// network is never taken unasked.
+    pub(crate) fn find(options: &RunOptions, notices: &mut Vec<Notice>) -> Result<Unprivileged> {
+        let mode = &options.network.mode;
+        if *mode == NetworkMode::Bridge {
+            let error = Error::new(ErrorKind::Permission, "--network: make a bridge", "this takes root");
+            return Err(error.with_hint("leave `--network` out to get `pasta`, or run it with sudo"));
+        }
+        let identity = Identity::find()?;
+        notices.extend(identity.single.clone());
+        let may_lack = *mode == NetworkMode::Default;
+        let mut program = None;
+        if matches!(mode, NetworkMode::Default | NetworkMode::Pasta) {
+            match pasta::Program::find() {
+                Ok(found) => program = Some(found),
+                Err(lack) if may_lack => {
+                    let what = format!("this container has no network: {}", lack.what);
+                    notices.push(Notice { what, remedy: Some(lack.remedy) });
+                }
+                Err(lack) => {
+                    let error = Error::new(ErrorKind::Unsupported, "--network", lack.what);
+                    return Err(error.with_hint(lack.remedy));
+                }
+            }
+        }
+        Ok(Unprivileged { identity, program, may_lack })
+    }
+
+    /// Turns root's config into one that an ordinary user can have.
+    pub(crate) fn adapt(&self, spec: &mut Spec, options: &RunOptions) {
+        adapt(spec, options, &self.identity);
+    }
+
+    /// How pasta will be started, if it will.
+    pub(crate) fn pasta(self, request: pasta::Request) -> Option<PastaPlan> {
+        Some(PastaPlan { program: self.program?, request, may_lack: self.may_lack })
+    }
+}
+
+/// The options with the network that stands behind the default here.
+pub(crate) fn connected(options: &RunOptions, user: Option<&Unprivileged>) -> Result<RunOptions> {
+    let mut options = options.clone();
+    options.network.mode = match (options.network.mode, user) {
+        (NetworkMode::Default, None) => NetworkMode::Bridge,
+        (NetworkMode::Default, Some(user)) if user.program.is_none() => NetworkMode::None,
+        (NetworkMode::Default, Some(_)) => NetworkMode::Pasta,
+        (NetworkMode::Pasta, None) => {
+            let reason = "`pasta` is the network of containers without root".to_owned();
+            let error = Error::invalid("--network", reason);
+            return Err(error.with_hint("as root, leave `--network` out to get a bridge"));
+        }
+        (mode, _) => mode,
+    };
+    Ok(options)
+}
+
+/// How `pasta` will be started.
+#[derive(Debug)]
+pub(crate) struct PastaPlan {
+    program: pasta::Program,
+    request: pasta::Request,
+    may_lack: bool,
+}
+
+impl PastaPlan {
+    /// Starts it for process `pid`; `directory` is the container's own. Where nobody asked for it by name, a failure is
+    /// a notice: a machine without any network still runs containers.
+    pub(crate) fn attach(
+        &self,
+        pid: i32,
+        directory: &Path,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Option<Pasta>> {
+        match self.program.start(pid, &self.request, directory) {
+            Ok(pasta) => Ok(Some(pasta)),
+            Err(error) if self.may_lack => {
+                let what = format!("this container has no network: {error}");
+                notices.push(Notice { what, remedy: error.hint });
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Makes the user's directory for what concerns running containers, or makes sure that it is the user's: below /tmp,
+/// anybody could have been there first.
+pub(crate) fn own_directory(path: &Path) -> Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| {
+        let error = Error::at_path("make", path, error);
+        error.with_hint("set XDG_RUNTIME_DIR to a directory of your own, as a login does")
+    })?;
+    let found = std::fs::symlink_metadata(path).map_err(|error| Error::at_path("examine", path, error))?;
+    let uid = rustix::process::geteuid().as_raw();
+    let refuse = |reason: String| {
+        let operation = format!("use `{}` for what concerns running containers", path.display());
+        let error = Error::new(ErrorKind::Permission, operation, reason);
+        Err(error.with_hint("set XDG_RUNTIME_DIR to a directory of your own, as a login does"))
+    };
+    if !found.is_dir() {
+        return refuse("it is not a directory".to_owned());
+    }
+    if found.uid() != uid {
+        return refuse(format!("it belongs to user {}", found.uid()));
+    }
+    let mode = found.permissions().mode() & 0o7777;
+    if mode & 0o022 != 0 {
+        return refuse(format!("its mode is {mode:04o}, so others may write to it"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids() -> Ids {
+        let ranges = vec![Range { first: 100_000, count: 1000 }, Range { first: 300_000, count: 500 }];
+        Ids { own: 1000, ranges }
+    }
+
+    fn numbers(maps: Vec<IdMapping>) -> Vec<(u32, u32, u32)> {
+        maps.into_iter().map(|map| (map.container_id, map.host_id, map.size)).collect()
+    }
+
+    #[test]
+    fn root_is_the_caller_and_ranges_follow() {
+        assert_eq!(numbers(ids().root_is_caller()), [(0, 1000, 1), (1, 100_000, 1000), (1001, 300_000, 500)]);
+        let alone = Ids { own: 7, ranges: Vec::new() };
+        assert_eq!(numbers(alone.root_is_caller()), [(0, 7, 1)]);
+    }
+
+    #[test]
+    fn caller_keeps_its_number_and_every_id_is_used_once() {
+        let maps = numbers(ids().caller_is(1200));
+        let expected = [(0, 100_000, 1000), (1000, 300_000, 200), (1200, 1000, 1), (1201, 300_200, 300)];
+        assert_eq!(maps, expected);
+        assert_eq!(numbers(ids().caller_is(0)), numbers(ids().root_is_caller()));
+        assert_eq!(numbers(ids().without_caller()), [(0, 100_000, 1000), (1000, 300_000, 500)]);
+        assert_eq!(ids().count(), 1500);
+    }
+
+    #[test]
+    fn directory_of_somebody_else_or_open_to_others_is_refused() {
+        let path = std::env::temp_dir().join(format!("rabbitc-own-{}", std::process::id()));
+        own_directory(&path).expect("made");
+        assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o700);
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).expect("set");
+        let error = own_directory(&path).expect_err("open to others");
+        assert!(error.to_string().contains("0777") && error.hint.is_some(), "{error}");
+        std::fs::remove_dir(&path).expect("removed");
+        std::os::unix::fs::symlink("/", &path).expect("linked");
+        assert!(own_directory(&path).is_err(), "a link leads elsewhere");
+        std::fs::remove_file(&path).expect("removed");
+    }
+}
