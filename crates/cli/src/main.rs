@@ -3,6 +3,7 @@
 
 mod args;
 mod explain;
+mod id_files;
 mod plan;
 mod render;
 mod run;

@@ -17,7 +17,10 @@ pub(crate) fn flag_of(field: &str) -> &'static str {
         "linux.seccomp" => "--security-opt seccomp, and the default profile",
         "linux.maskedPaths" | "linux.readonlyPaths" => "--security-opt mask, unmask, and the default paths",
         "linux.sysctl" => "--sysctl",
-        "process.terminal" => "a terminal on stdin and stdout",
+        "process.terminal" => "-t, or a terminal on stdin and stdout",
+        "process.user" => "--user, --group-add",
+        "process.user.umask" => "--umask",
+        "process.cwd" => "--workdir",
         field if field.starts_with("process.args") => "--cmd",
         _ => "default",
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use engine::{EnginePaths, Error, Finished, Result, StepTiming, TerminalMode};
 use sys::signal::SignalDescriptor;
 
-use crate::args::{Format, RunArguments, TIDY};
+use crate::args::{Format, ProcessArguments, RunArguments, TIDY};
+use crate::id_files::IdFiles;
 use crate::{explain, render};
 
 pub(crate) fn run(arguments: RunArguments) -> ExitCode {
@@ -39,27 +40,49 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
 }
 
 fn run_container(arguments: &RunArguments, paths: &EnginePaths) -> Result<(Finished, Vec<StepTiming>)> {
-    let options = arguments.options(terminal())?;
+    check_kept_descriptors(arguments.process.preserve_fds)?;
+    let options = arguments.options(terminal(&arguments.process))?;
     let prepared = engine::prepare(&options, paths)?;
+    let files = IdFiles::open(&arguments.process, prepared.id())?;
     // Before the start, so that no signal is lost between it and the supervision.
     let (signals, _) = SignalDescriptor::block_and_open()
         .map_err(|error| Error::system("open a signal descriptor", error))?;
     let running = prepared.start(Default::default())?;
+    files.keep(running.pid()).iter().for_each(render::notice);
     running.notices().iter().for_each(render::notice);
     let timeline = running.timeline().to_vec();
     let finished = running.supervise(&signals, std::io::stdin().as_fd(), std::io::stdout().as_fd())?;
     Ok((finished, timeline))
 }
 
-/// A terminal of its own, of the caller's size, where a person sits at both ends.
-fn terminal() -> TerminalMode {
-    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+/// A terminal of its own, of the caller's size, where a person sits at both ends, or where one is asked for.
+fn terminal(process: &ProcessArguments) -> TerminalMode {
+    let (input, output) = (std::io::stdin().is_terminal(), std::io::stdout().is_terminal());
+    if !process.tty && (process.interactive || !input || !output) {
         return TerminalMode::Inherit;
     }
-    match rustix::termios::tcgetwinsize(std::io::stdout()) {
+    if process.tty && process.interactive && !input {
+        render::notice(&engine::Notice {
+            what: "standard input is no terminal, and is typed into the container's: keys such as Ctrl-C in it do what \
+                   they do, and it is echoed"
+                .to_owned(),
+            remedy: Some("leave `-t` out to pass it on as it is".to_owned()),
+        });
+    }
+    let size = rustix::termios::tcgetwinsize(std::io::stdout())
+        .or_else(|_| rustix::termios::tcgetwinsize(std::io::stdin()));
+    match size {
         Ok(size) => TerminalMode::New(size.ws_row, size.ws_col),
         Err(_) => TerminalMode::New(24, 80),
     }
+}
+
+/// Each descriptor to be handed on must be there: else one of our own would take its number.
+fn check_kept_descriptors(count: u32) -> Result<()> {
+    let missing = (3..count.saturating_add(3)).find(|number| !sys::fd::is_open(*number as i32));
+    let Some(number) = missing else { return Ok(()) };
+    let error = Error::invalid("--preserve-fds", format!("descriptor {number} is not open"));
+    Err(error.with_hint("open it, as with `3<file` in a shell, or hand fewer on"))
 }
 
 fn report(finished: &Finished) {

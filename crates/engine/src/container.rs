@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use monitor::{Console, Exit, Supervision};
+use monitor::{Console, Exit, Policy, Supervision};
 use runtime::caller::Caller;
 use runtime::launch::{Container, Host, LaunchOptions, StepTiming};
 use runtime::plan::{
@@ -15,12 +15,13 @@ use runtime::state_dir::StateRoot;
 use runtime::{ContainerId, ErrorKind, StepDescription, lifecycle};
 use sys::signal::SignalDescriptor;
 
+use crate::accounts;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::host_root;
 use crate::mount_points::{self, MountPoints};
 use crate::network::{self, Connection, Patience};
-use crate::options::{NetworkMode, RootOptions, RunOptions};
+use crate::options::{NetworkMode, ProcessOptions, RootOptions, RunOptions};
 use crate::paths::EnginePaths;
 use crate::rootless::pasta::{self, Pasta, Stopped};
 use crate::rootless::{self, PastaPlan, Unprivileged};
@@ -44,6 +45,7 @@ pub struct Prepared {
     connection: Option<Connection>,
     pasta: Option<PastaPlan>,
     notices: Vec<Notice>,
+    policy: Policy,
 }
 
 /// The steps that a start of `options` would consist of; nothing is touched.
@@ -81,6 +83,7 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
         _ => None,
     };
     let root = root(options, &mut notices)?;
+    let account = accounts::look_up(&root, &options.process)?;
     let id = new_id();
     let (connection, wiring) = match (bridge, effects) {
         (Some(bridge), Effects::Allowed) => {
@@ -101,7 +104,7 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     let files =
         own_files(options, wiring.as_ref().map(|wiring| wiring.address), &mut pasta_request, &mut notices);
     // A group beside those of others: a parent of our own would have to be made and removed for most containers.
-    let mut spec = config::spec(options, &root, &format!("rabbitc-{id}"), &hidden(options, paths))?;
+    let mut spec = config::spec(options, &root, &format!("rabbitc-{id}"), &hidden(options, paths), &account)?;
     if let Some(user) = &user {
         user.adapt(&mut spec, options);
     }
@@ -112,6 +115,7 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     };
     let mut plan_options = PlanOptions::new(id, PathBuf::from("/"), state_directory);
     plan_options.lifetime = Lifetime::Launcher;
+    plan_options.kept_descriptors = options.process.kept_descriptors;
     plan_options.files = files;
     plan_options.root = match &options.files.root {
         RootOptions::Directory(_) => RootSource::Directory,
@@ -139,7 +143,19 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
         ContainerPlan::new(&spec, &plan_options).map_err(|error| config::name_flags(error, options))?;
     notices.extend(plan.warnings.iter().map(|what| Notice { what: what.clone(), remedy: None }));
     let pasta = user.and_then(|user| user.pasta(pasta_request));
-    Ok(Prepared { paths: paths.clone(), plan, root, points, connection, pasta, notices })
+    let policy = policy(&options.process);
+    Ok(Prepared { paths: paths.clone(), plan, root, points, connection, pasta, notices, policy })
+}
+
+fn policy(options: &ProcessOptions) -> Policy {
+    Policy {
+        signals: options.signals,
+        input: options.input,
+        stop_signal: options.stop_signal.number(),
+        // Too long for any clock is for ever.
+        stop_patience: options.stop_patience.unwrap_or(std::time::Duration::MAX),
+        time_limit: options.time_limit,
+    }
 }
 
 /// The root directory, absolute, and what is to be said of it.
@@ -302,9 +318,14 @@ fn sweep(paths: &EnginePaths, notices: &mut Vec<Notice>) -> Result<()> {
 }
 
 impl Prepared {
+    /// The container's id.
+    pub fn id(&self) -> &str {
+        self.plan.id().as_str()
+    }
+
     /// Starts the container. It dies with the calling thread.
     pub fn start(self, options: LaunchOptions) -> Result<Running> {
-        let Prepared { paths, plan, root, points, connection, pasta, mut notices } = self;
+        let Prepared { paths, plan, root, points, connection, pasta, mut notices, policy } = self;
         let state = StateRoot::new(paths.containers());
         let mut host = EngineHost {
             paths: &paths,
@@ -320,7 +341,7 @@ impl Prepared {
         let container = runtime::launch::launch(&plan, &state, &mut host, options)?;
         let EngineHost { connection, stake, attached: pasta, notices: more, .. } = host;
         notices.extend(more);
-        Ok(Running { container, connection, pasta, stake, notices, terminal: plan.terminal })
+        Ok(Running { container, connection, pasta, stake, notices, terminal: plan.terminal, policy })
     }
 }
 
@@ -373,6 +394,7 @@ pub struct Running {
     stake: Option<MountPoints>,
     notices: Vec<Notice>,
     terminal: bool,
+    policy: Policy,
 }
 
 /// Memory ran out in a container.
@@ -443,6 +465,7 @@ impl Running {
             console,
             input,
             output,
+            policy: self.policy,
         };
         let ended = monitor::supervise(supervision);
         let mut finished = self.finish();

@@ -2,6 +2,7 @@
 //!
 //! Nothing here prints, exits or reads the environment; what a person should know comes back as a value.
 
+mod accounts;
 mod config;
 mod container;
 mod error;
@@ -15,13 +16,18 @@ mod subordinate_ids;
 
 pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepare};
 pub use error::{Error, Result};
+pub use monitor::{Input, Signals};
 pub use network::tidy_networks;
 pub use options::{
     AppArmorChoice, CapabilityList, FileOptions, LabelOptions, LimitOptions, NamespaceOptions, NetworkMode,
     NetworkOptions, ProcessOptions, RootOptions, RunOptions, SeccompChoice, SecurityOptions, TerminalMode,
     Unmask, parse_cpus, parse_size,
 };
+pub use options::{
+    Identity, UserOption, Value, parse_entrypoint, parse_group, parse_labels, parse_pair, parse_seconds,
+    parse_signal, parse_umask, parse_user, parse_variable, parse_variables,
+};
 pub use paths::EnginePaths;
 pub use runtime::host_binary;
 pub use runtime::launch::{LaunchOptions, StepTiming};
-pub use runtime::{ErrorKind, StepDescription};
+pub use runtime::{ErrorKind, Signal, StepDescription};

@@ -16,4 +16,4 @@ mod supervise;
 pub use caller::copy_window_size;
 pub use error::{Error, Operation};
 pub use exit::Exit;
-pub use supervise::{Console, Outcome, Supervision, supervise};
+pub use supervise::{Console, Input, Outcome, Policy, Signals, Supervision, supervise};

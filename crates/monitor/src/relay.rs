@@ -75,7 +75,7 @@ pub(crate) struct Relay<'a> {
 impl<'a> Relay<'a> {
     pub(crate) fn new(
         terminal: OwnedFd,
-        input: BorrowedFd<'a>,
+        input: Option<BorrowedFd<'a>>,
         output: BorrowedFd<'a>,
         incidents: &mut Incidents,
     ) -> Result<Relay<'a>, Error> {
@@ -83,9 +83,10 @@ impl<'a> Relay<'a> {
             .and_then(|flags| rustix::fs::fcntl_setfl(&terminal, flags | OFlags::NONBLOCK));
         prepared.map_err(|errno| terminal_error(Operation::PrepareTerminal, errno))?;
         let peer = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let input = Stream::new(input, Direction::Input);
+        let input = input.map(|input| Stream::new(input, Direction::Input));
         let output = Stream::new(output, Direction::Output);
-        let window = [&output, &input].into_iter().find(|stream| stream.is_terminal()).map(Stream::given);
+        let mut streams = std::iter::once(&output).chain(&input);
+        let window = streams.find(|stream| stream.is_terminal()).map(Stream::given);
         let mut relay = Relay {
             // Best effort, and refused for a pty of another devpts than its path shows: then the terminal ends
             // for us when nobody in the container has it open any more.
@@ -93,8 +94,11 @@ impl<'a> Relay<'a> {
             terminal,
             terminal_state: State::Open,
             window,
-            caller: input.is_terminal().then(|| CallerTerminal::new(input.given())),
-            input: Some(input),
+            caller: input
+                .as_ref()
+                .filter(|input| input.is_terminal())
+                .map(|input| CallerTerminal::new(input.given())),
+            input,
             output: Some(output),
             to_container: Buffer::with_size(INPUT_BUFFER),
             to_caller: Buffer::with_size(OUTPUT_BUFFER),

@@ -1,10 +1,11 @@
 //! Owns the loop that stands behind one container from its start to its end. Must not start, kill or remove anything.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 use sys::signal::SignalDescriptor;
 
 use crate::error::{Error, Incidents, Operation, errno_of};
@@ -24,6 +25,53 @@ pub enum Console {
     },
 }
 
+/// What becomes of the signals that this process receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Signals {
+    /// They are passed on to the container's init.
+    #[default]
+    Forwarded,
+    /// They are for this process: one that asks it to end stops the container.
+    Kept,
+}
+
+/// Whether the caller's standard input is typed into the container's terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Input {
+    /// It is, with its end.
+    #[default]
+    Copied,
+    /// It is not read.
+    Unread,
+}
+
+/// How a container is treated while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// The caller's signals.
+    pub signals: Signals,
+    /// The caller's input, with a terminal.
+    pub input: Input,
+    /// What asks the container to stop, a signal's number.
+    pub stop_signal: i32,
+    /// How long it has for that; then SIGKILL ends it.
+    pub stop_patience: Duration,
+    /// After what time it is stopped.
+    pub time_limit: Option<Duration>,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            signals: Signals::Forwarded,
+            input: Input::Copied,
+            stop_signal: Signal::TERM.as_raw(),
+            stop_patience: Duration::from_secs(10),
+            time_limit: None,
+        }
+    }
+}
+
 /// A started container, and what its caller gave for it.
 #[derive(Debug)]
 pub struct Supervision<'a> {
@@ -39,6 +87,8 @@ pub struct Supervision<'a> {
     pub input: BorrowedFd<'a>,
     /// The caller's standard output; used with a terminal only.
     pub output: BorrowedFd<'a>,
+    /// How it is treated.
+    pub policy: Policy,
 }
 
 /// What is known after a container's end.
@@ -55,13 +105,15 @@ pub struct Outcome {
 ///
 /// Until then the caller's terminal, where there is one on `input` and the calling process is in its foreground, is
 /// raw, and it is as it was before when this returns, however it returns. If the caller's terminal goes away, so does
-/// the container's: its session leader gets SIGHUP from the kernel, as at any terminal.
+/// the container's: its session leader gets SIGHUP from the kernel, as at any terminal. A pid 1 that does not say what
+/// to do then is ended, as the kernel ends any other program.
 ///
 /// A failure of the supervision itself is an error; the container may be running then.
 pub fn supervise(supervision: Supervision<'_>) -> Result<Outcome, Error> {
-    let Supervision { pidfd, pid, signals, console, input, output } = supervision;
-    let container = Container { pidfd, pid, signals };
+    let Supervision { pidfd, pid, signals, console, input, output, policy } = supervision;
+    let container = Container { pidfd, pid, signals, policy };
     let mut incidents = Incidents::default();
+    let input = (policy.input == Input::Copied).then_some(input);
     let mut relay = match console {
         Console::Inherited => None,
         Console::Terminal { outer } => Some(Relay::new(outer, input, output, &mut incidents)?),
@@ -79,6 +131,21 @@ struct Container<'a> {
     pidfd: BorrowedFd<'a>,
     pid: i32,
     signals: &'a SignalDescriptor,
+    policy: Policy,
+}
+
+/// What is due, and when.
+struct Due {
+    /// The end of the container's time.
+    stop: Option<Instant>,
+    /// The end of the patience with a container that was asked to stop.
+    kill: Option<Instant>,
+}
+
+impl Due {
+    fn next(&self) -> Option<Instant> {
+        self.stop.into_iter().chain(self.kill).min()
+    }
 }
 
 /// What a wait ended with.
@@ -98,16 +165,21 @@ enum Init {
 impl Container<'_> {
     /// Forwards signals and copies the terminal until init has ended.
     fn stand_by(&self, relay: &mut Option<Relay<'_>>, incidents: &mut Incidents) -> Result<(), Error> {
+        let mut due = Due {
+            stop: self.policy.time_limit.and_then(|limit| Instant::now().checked_add(limit)),
+            kill: None,
+        };
         loop {
-            let ready = self.wait(relay.as_ref(), &Init::Running)?;
+            let ready = self.wait(relay.as_ref(), &Init::Running, due.next())?;
             if ready.signals {
                 while let Some(number) = self.next_signal()? {
-                    self.treat(number, relay.as_mut(), incidents);
+                    self.treat(number, relay.as_mut(), &mut due, incidents);
                 }
             }
             if ready.exited {
                 return Ok(());
             }
+            self.do_what_is_due(&mut due, incidents);
             let line = relay.as_mut().map(|relay| relay.copy(ready.relay, incidents));
             if line == Some(Line::HungUp) {
                 if let Some(relay) = relay {
@@ -115,20 +187,64 @@ impl Container<'_> {
                 }
                 // Closes the container's terminal: that is what hangs it up.
                 *relay = None;
+                if self.dies_of_hangup() {
+                    incidents.note(self.forward(Signal::KILL.as_raw()));
+                }
             }
         }
     }
 
-    fn treat(&self, number: i32, relay: Option<&mut Relay<'_>>, incidents: &mut Incidents) {
+    fn treat(&self, number: i32, relay: Option<&mut Relay<'_>>, due: &mut Due, incidents: &mut Incidents) {
         let treatment = treatment(number);
         if matches!(treatment, Treatment::Forward | Treatment::ForwardAndResume) {
-            incidents.note(self.forward(number));
+            match self.policy.signals {
+                Signals::Forwarded if number == Signal::HUP.as_raw() && self.dies_of_hangup() => {
+                    incidents.note(self.forward(Signal::KILL.as_raw()));
+                }
+                Signals::Forwarded => incidents.note(self.forward(number)),
+                Signals::Kept if asks_to_end(number) => self.stop(due, incidents),
+                Signals::Kept => {}
+            }
         }
         match (treatment, relay) {
             (Treatment::Resize, Some(relay)) => relay.resize(incidents),
             (Treatment::ForwardAndResume, Some(relay)) => relay.look_at_caller(incidents),
             _ => {}
         }
+    }
+
+    fn do_what_is_due(&self, due: &mut Due, incidents: &mut Incidents) {
+        let now = Instant::now();
+        if due.stop.is_some_and(|time| time <= now) {
+            self.stop(due, incidents);
+        }
+        if due.kill.is_some_and(|time| time <= now) {
+            due.kill = None;
+            incidents.note(self.forward(Signal::KILL.as_raw()));
+        }
+    }
+
+    /// Asks the container to stop, once.
+    fn stop(&self, due: &mut Due, incidents: &mut Incidents) {
+        due.stop = None;
+        if due.kill.is_none() {
+            incidents.note(self.forward(self.policy.stop_signal));
+            due.kill = Instant::now().checked_add(self.policy.stop_patience);
+        }
+    }
+
+    /// Whether init neither handles, ignores nor blocks SIGHUP. The kernel spares a pid 1 the default action of signals,
+    /// so one whose terminal is gone would run on unseen where any other program ends.
+    fn dies_of_hangup(&self) -> bool {
+        // Not reaped yet, so the number is its own.
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+        let set = |name: &str| {
+            let text = status.lines().find_map(|line| line.strip_prefix(name))?;
+            u64::from_str_radix(text.trim(), 16).ok()
+        };
+        let sets = [set("SigCgt:"), set("SigIgn:"), set("SigBlk:")];
+        // What can't be read is left alone.
+        sets.iter().all(|set| set.is_some_and(|set| set & (1 << (Signal::HUP.as_raw() - 1)) == 0))
     }
 
     fn forward(&self, number: i32) -> Result<(), Error> {
@@ -165,7 +281,7 @@ impl Container<'_> {
             if relay.wanted().output.is_empty() {
                 continue;
             }
-            let ready = self.wait(Some(relay), &Init::Ended)?;
+            let ready = self.wait(Some(relay), &Init::Ended, None)?;
             if ready.signals {
                 while let Some(number) = self.next_signal()? {
                     if asks_to_end(number) {
@@ -189,12 +305,14 @@ impl Container<'_> {
         }
     }
 
-    fn wait(&self, relay: Option<&Relay<'_>>, init: &Init) -> Result<Ready, Error> {
+    fn wait(&self, relay: Option<&Relay<'_>>, init: &Init, until: Option<Instant>) -> Result<Ready, Error> {
         let mut wanted = relay.map_or(Events::NONE, Relay::wanted);
         if *init == Init::Ended {
             wanted = Events { output: wanted.output, ..Events::NONE };
         }
-        let timeout = relay.and_then(Relay::timeout).and_then(|timeout| Timespec::try_from(timeout).ok());
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let timeout = relay.and_then(Relay::timeout).into_iter().chain(left).min();
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let mut descriptors = Vec::with_capacity(5);
         // A descriptor of which nothing is wanted stays out: it would report a hang-up for ever.
         let mut add = |descriptor: Option<_>, flags: PollFlags| {

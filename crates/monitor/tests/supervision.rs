@@ -130,6 +130,7 @@ fn callers_terminal_is_restored_when_supervision_fails() {
         console: Console::Terminal { outer },
         input: terminal.inner.as_fd(),
         output: terminal.inner.as_fd(),
+        policy: Default::default(),
     });
     mask.restore();
     let error = result.unwrap_err();
@@ -155,6 +156,7 @@ fn ended_program_is_reported_with_its_signal() {
         console: Console::Inherited,
         input: input.as_fd(),
         output: output.as_fd(),
+        policy: Default::default(),
     });
     mask.restore();
     let outcome = outcome.unwrap();
@@ -318,6 +320,7 @@ fn supervisor_of_the_other_tests() {
         console,
         input: input.as_fd(),
         output: output.as_fd(),
+        policy: Default::default(),
     });
     let outcome = outcome.unwrap();
     for incident in &outcome.incidents {

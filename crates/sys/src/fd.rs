@@ -32,6 +32,12 @@ pub fn keep_on_exec(number: RawFd) -> io::Result<()> {
     crate::check(returned.into()).map(drop)
 }
 
+/// Whether this number is an open descriptor.
+pub fn is_open(number: RawFd) -> bool {
+    // SAFETY: F_GETFD only looks.
+    unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
+}
+
 /// Takes ownership of a descriptor that this process inherited under a known number.
 ///
 /// Fails where the number is not open. Call it once for each number: a second owner would close it for the first.

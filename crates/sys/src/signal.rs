@@ -76,6 +76,14 @@ pub fn keep_children() {
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
+fn is_ignored(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: only asks: no new action is given, and `action` lives across the call.
+    unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: plain numbers, zeroed before and filled by the call.
+    unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
 /// A descriptor from which signals are read.
 #[derive(Debug)]
 pub struct SignalDescriptor(OwnedFd);
@@ -90,7 +98,8 @@ pub struct Received {
 }
 
 impl SignalDescriptor {
-    /// Blocks every signal that can be blocked but the synchronous faults, and makes them readable here.
+    /// Blocks every signal that can be blocked but the synchronous faults, and makes them readable here. A SIGHUP that
+    /// the caller has ignored (`nohup`) stays ignored: blocked, it would show here all the same.
     pub fn block_and_open() -> io::Result<(SignalDescriptor, Mask)> {
         let set = set_of(|set| {
             // SAFETY: the pointer is to a set of our own.
@@ -100,6 +109,10 @@ impl SignalDescriptor {
             {
                 // SAFETY: as above.
                 unsafe { libc::sigdelset(set, fault) };
+            }
+            if is_ignored(libc::SIGHUP) {
+                // SAFETY: as above.
+                unsafe { libc::sigdelset(set, libc::SIGHUP) };
             }
         });
         let mask = block(&set)?;

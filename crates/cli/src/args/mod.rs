@@ -4,21 +4,23 @@ mod files;
 mod limits;
 mod namespaces;
 mod network;
+mod normal;
 mod process;
+mod refused;
 mod security;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{ArgAction, Args, Parser, ValueEnum};
-use engine::{EnginePaths, Result, RunOptions, TerminalMode};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use engine::{EnginePaths, Error, Result, RunOptions, TerminalMode};
 
 use self::files::FileArguments;
 use self::limits::LimitArguments;
 use self::namespaces::NamespaceArguments;
 use self::network::NetworkArguments;
-use self::process::ProcessArguments;
+pub(crate) use self::process::ProcessArguments;
 use self::security::SecurityArguments;
 
 /// A command line, parsed.
@@ -34,12 +36,19 @@ pub(crate) const TIDY: &str = "internal-tidy-networks";
 
 const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a container (`run` may be left out)\n  \
                      rabbitc plan [OPTIONS] [-- ARGS]    print every step of the start, and touch nothing\n\n\
-                     Examples:\n  sudo rabbitc --rootfs=./root\n  sudo rabbitc --rootfs=./root --cmd=/bin/server\n  \
+                     Examples:\n  sudo rabbitc --rootfs=./root\n  sudo rabbitc --rootfs=./root /bin/server -f\n  \
                      sudo rabbitc --explain -- /bin/true";
 
 /// Runs a program in a container: its own pids, mounts, network, host name, queues and cgroup.
 #[derive(Debug, Parser)]
-#[command(name = "rabbitc", version, disable_help_flag = true, after_help = VERBS, max_term_width = 100)]
+#[command(
+    name = "rabbitc",
+    version,
+    disable_help_flag = true,
+    after_help = VERBS,
+    max_term_width = 100,
+    args_override_self = true
+)]
 pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) process: ProcessArguments,
@@ -55,9 +64,13 @@ pub(crate) struct RunArguments {
     pub(crate) network: NetworkArguments,
     #[command(flatten)]
     pub(crate) look: LookArguments,
-    /// Arguments of the program; without `--cmd`, the program and its arguments
+    /// Arguments of the program; without `--cmd`, the program and its arguments. With `--rootfs`, the `--` may be
+    /// left out
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) arguments: Vec<String>,
+    /// Whether `--` stood before them.
+    #[arg(skip)]
+    pub(crate) separated: bool,
 }
 
 /// What is shown and where state is kept.
@@ -77,7 +90,7 @@ pub(crate) struct LookArguments {
 
 /// Prints every step of a container's start, and touches nothing.
 #[derive(Debug, Parser)]
-#[command(name = "rabbitc plan", disable_help_flag = true, max_term_width = 100)]
+#[command(name = "rabbitc plan", disable_help_flag = true, max_term_width = 100, args_override_self = true)]
 pub(crate) struct PlanArguments {
     /// How to print it
     #[arg(long, default_value = "text", value_name = "FORMAT")]
@@ -102,30 +115,30 @@ pub(crate) enum PlanFormat {
 }
 
 /// Parses the command line; help and mistakes are printed here.
-pub(crate) fn parse(mut arguments: Vec<OsString>) -> std::result::Result<Command, ExitCode> {
-    let verb = arguments.get(1).and_then(|verb| verb.to_str()).map(str::to_owned);
-    let parsed = match verb.as_deref() {
-        Some(TIDY) => {
-            let base = arguments.get(2).cloned().unwrap_or_else(|| "/run/rabbitc".into());
+pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, ExitCode> {
+    let mut words = arguments.into_iter().skip(1).peekable();
+    let verb = words.peek().and_then(|verb| verb.to_str()).unwrap_or_default().to_owned();
+    let parsed = match verb.as_str() {
+        TIDY => {
+            let base = words.nth(1).unwrap_or_else(|| "/run/rabbitc".into());
             return Ok(Command::Tidy(EnginePaths::below(PathBuf::from(base))));
         }
-        Some("plan") => {
-            arguments.remove(1);
-            PlanArguments::try_parse_from(arguments).map(|arguments| Command::Plan(Box::new(arguments)))
-        }
-        Some("help") if arguments.len() == 2 => RunArguments::try_parse_from(["rabbitc", "--help"])
-            .map(|arguments| Command::Run(Box::new(arguments))),
-        verb => {
-            if verb == Some("run") {
-                arguments.remove(1);
-            }
-            RunArguments::try_parse_from(arguments).map(|arguments| Command::Run(Box::new(arguments)))
-        }
+        "plan" => read::<PlanArguments>(words.skip(1))
+            .map(|(arguments, separated)| Command::Plan(Box::new(arguments.separated(separated)))),
+        "help" if words.len() == 1 => read_run(["--help".into()]),
+        "run" => read_run(words.skip(1)),
+        _ => read_run(words),
     };
-    parsed.map_err(|error| {
-        // Where nobody reads the message, the exit code still tells.
-        let _ = error.print();
-        if error.use_stderr() { ExitCode::from(crate::FAILED) } else { ExitCode::SUCCESS }
+    parsed.map_err(|refusal| match refusal {
+        Refusal::Parser(error) => {
+            // Where nobody reads the message, the exit code still tells.
+            let _ = error.print();
+            if error.use_stderr() { ExitCode::from(crate::FAILED) } else { ExitCode::SUCCESS }
+        }
+        Refusal::Words(error) => {
+            crate::render::error(&error);
+            ExitCode::from(crate::FAILED)
+        }
     })
 }
 
@@ -142,9 +155,62 @@ fn default_paths() -> EnginePaths {
     })
 }
 
+/// Why a command line is not one.
+enum Refusal {
+    /// The parser says it, or has printed help.
+    Parser(clap::Error),
+    /// It was seen before.
+    Words(Error),
+}
+
+fn read_run(words: impl IntoIterator<Item = OsString>) -> std::result::Result<Command, Refusal> {
+    read::<RunArguments>(words)
+        .map(|(arguments, separated)| Command::Run(Box::new(RunArguments { separated, ..arguments })))
+}
+
+/// The arguments, and whether `--` stood before the program's.
+fn read<T: CommandFactory + FromArgMatches>(
+    words: impl IntoIterator<Item = OsString>,
+) -> std::result::Result<(T, bool), Refusal> {
+    let mut command = T::command();
+    let normal = normal::normalise(&command, words).map_err(Refusal::Words)?;
+    if let Some(word) = normal.words.iter().find(|word| word.to_str().is_none()) {
+        let shown = word.to_string_lossy();
+        let error = Error::invalid("arguments", format!("`{shown}` is not UTF-8"));
+        let hint = "the container's config is JSON, which can't hold other bytes; rename the file, or pass it by a pipe";
+        return Err(Refusal::Words(error.with_hint(hint)));
+    }
+    let mut line = vec![OsString::from("rabbitc")];
+    line.extend(normal.flags);
+    if !normal.words.is_empty() {
+        line.push("--".into());
+        line.extend(normal.words);
+    }
+    let read = command
+        .try_get_matches_from_mut(line)
+        .and_then(|mut matches| T::from_arg_matches_mut(&mut matches))
+        .map_err(|error| Refusal::Parser(error.format(&mut command)))?;
+    Ok((read, normal.separated))
+}
+
+impl PlanArguments {
+    fn separated(mut self, separated: bool) -> PlanArguments {
+        self.run.separated = separated;
+        self
+    }
+}
+
 impl RunArguments {
     /// What they mean.
     pub(crate) fn options(&self, terminal: TerminalMode) -> Result<RunOptions> {
+        if let Some(first) = self.arguments.first().filter(|_| !self.separated && self.files.rootfs.is_none())
+        {
+            let error = Error::invalid(format!("`{first}`"), "is no image: there are none yet".to_owned());
+            return Err(error.with_hint(format!(
+                "give a root file system with `--rootfs=DIR`; or write `-- {first}` to run it on a throw-away copy of \
+                 the host's root"
+            )));
+        }
         Ok(RunOptions {
             process: self.process.options(terminal, &self.arguments)?,
             files: self.files.options()?,
@@ -169,7 +235,10 @@ mod tests {
     use super::*;
 
     fn parse_run(arguments: &[&str]) -> RunArguments {
-        RunArguments::try_parse_from(std::iter::once(&"rabbitc").chain(arguments)).expect("legal arguments")
+        match read_run(arguments.iter().map(OsString::from)) {
+            Ok(Command::Run(arguments)) => *arguments,
+            _ => panic!("legal arguments: {arguments:?}"),
+        }
     }
 
     #[test]
@@ -205,6 +274,24 @@ mod tests {
         assert_eq!(options(&["--cmd=/bin/echo 'a b' c"]), ["/bin/echo", "a b", "c"]);
         assert_eq!(options(&["--cmd=/bin/echo", "--", "-n", "x"]), ["/bin/echo", "-n", "x"]);
         assert_eq!(options(&["--", "/bin/echo", "x"]), ["/bin/echo", "x"]);
+        assert_eq!(
+            options(&["--rootfs=/r", "/bin/echo", "--rm", "--", "x"]),
+            ["/bin/echo", "--rm", "--", "x"]
+        );
+        assert_eq!(options(&["--rootfs", "/r", "--cmd=/bin/echo", "x"]), ["/bin/echo", "x"]);
         assert_eq!(options(&[]), ["/bin/sh"]);
+    }
+
+    #[test]
+    fn word_without_a_root_is_no_image_yet() {
+        let error = parse_run(&["alpine", "ls"]).options(TerminalMode::Inherit).expect_err("refused");
+        assert!(error.to_string().contains("`alpine`") && error.hint.is_some(), "{error}");
+    }
+
+    #[test]
+    fn last_of_two_values_counts() {
+        let arguments = parse_run(&["--hostname=a", "--hostname=b", "-e", "A=1", "-e", "B=2"]);
+        assert_eq!(arguments.namespaces.hostname, "b");
+        assert_eq!(arguments.process.env, ["A=1", "B=2"]);
     }
 }

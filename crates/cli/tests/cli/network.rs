@@ -211,7 +211,7 @@ fn network_names_and_subnets_that_can_not_be_are_refused() {
     refused(&["-n", ""], &["network name"]);
     refused(&["-i", "172.19.0.1"], &["172.19.0.1", "prefix"]);
     refused(&["-i", "172.19.0.1/33"], &["172.19.0.1/33"]);
-    refused(&["-i", "rabbit/16"], &["rabbit/16", "IPv4"]);
+    refused(&["-i=rabbit/16"], &["rabbit/16", "IPv4"]);
     refused(&["-i", "172.19.0.1/31"], &["172.19.0.1/31"]);
     // Belongs to something else.
     host.set_up("ip link add theirs0 type bridge");

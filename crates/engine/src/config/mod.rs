@@ -12,15 +12,18 @@ mod sysctl;
 
 use runtime::spec::{Linux, Root, Spec, VERSION};
 
+use crate::accounts::Account;
 use crate::error::{Error, Result};
 use crate::options::RunOptions;
 
-/// The config.json that a person's options amount to. `hidden` are paths of our own on the host's root.
+/// The config.json that a person's options amount to. `hidden` are paths of our own on the host's root, and `account` is
+/// who the program is in numbers.
 pub(crate) fn spec(
     options: &RunOptions,
     root: &std::path::Path,
     cgroups_path: &str,
     hidden: &[String],
+    account: &Account,
 ) -> Result<Spec> {
     let linux = Linux {
         namespaces: namespaces::namespaces(options),
@@ -31,9 +34,10 @@ pub(crate) fn spec(
     let mut spec = Spec {
         oci_version: VERSION.to_owned(),
         root: Some(Root { path: root.to_owned(), readonly: options.files.read_only }),
-        process: Some(process::process(options)),
+        process: Some(process::process(options, account)),
         hostname: Some(options.namespaces.hostname.clone()),
         mounts: files::mounts(&options.files),
+        annotations: process::annotations(&options.process),
         linux: Some(linux),
         ..Spec::default()
     };
@@ -52,9 +56,21 @@ mod tests {
 
     #[test]
     fn no_capability_beyond_eleven_and_none_that_survives_exec_by_itself() {
-        let spec = spec(&RunOptions::default(), std::path::Path::new("/"), "rabbitc-x", &[]).expect("legal");
+        let spec =
+            spec(&RunOptions::default(), std::path::Path::new("/"), "rabbitc-x", &[], &Account::root())
+                .expect("legal");
         let capabilities = spec.process.expect("there is one").capabilities.expect("set");
         assert!(capabilities.bounding.len() <= 11);
         assert!(capabilities.inheritable.is_empty() && capabilities.ambient.is_empty());
+    }
+
+    #[test]
+    fn user_without_privileges_has_no_capability_in_force() {
+        let account = Account { uid: 7, ..Account::root() };
+        let spec = spec(&RunOptions::default(), std::path::Path::new("/"), "rabbitc-x", &[], &account)
+            .expect("legal");
+        let capabilities = spec.process.expect("there is one").capabilities.expect("set");
+        assert!(capabilities.effective.is_empty() && capabilities.permitted.is_empty());
+        assert!(!capabilities.bounding.is_empty());
     }
 }

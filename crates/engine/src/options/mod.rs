@@ -1,5 +1,6 @@
 //! What a person asks for, as meant: typed, with defaults resolved, nothing looked up yet. One module a topic.
 
+mod environment;
 mod files;
 mod limits;
 mod namespaces;
@@ -8,11 +9,15 @@ mod network;
 mod process;
 mod security;
 
+pub use self::environment::{Value, parse_labels, parse_pair, parse_variable, parse_variables};
 pub use self::files::{FileOptions, RootOptions};
 pub use self::limits::{LimitOptions, parse_cpus, parse_size};
 pub use self::namespaces::NamespaceOptions;
 pub use self::network::{NetworkMode, NetworkOptions};
-pub use self::process::{ProcessOptions, TerminalMode};
+pub use self::process::{
+    Identity, ProcessOptions, TerminalMode, UserOption, parse_entrypoint, parse_group, parse_seconds,
+    parse_signal, parse_umask, parse_user,
+};
 pub use self::security::{
     AppArmorChoice, CapabilityList, LabelOptions, SeccompChoice, SecurityOptions, Unmask,
 };

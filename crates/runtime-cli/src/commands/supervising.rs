@@ -32,6 +32,7 @@ pub(super) fn stand_behind(
         console: console.map_or(Console::Inherited, |outer| Console::Terminal { outer }),
         input: input.as_fd(),
         output: output.as_fd(),
+        policy: Default::default(),
     };
     let Outcome { exit, incidents } = supervise(supervision).map_err(|error| {
         let rendered = Error::new(ErrorKind::System, "stand behind the program", error.to_string());

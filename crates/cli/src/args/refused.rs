@@ -1,0 +1,285 @@
+//! Flags of `docker run` and `podman run` that rabbitc does not have: each gets a clear word. A flag that the parser
+//! knows is never looked up here.
+
+use engine::Error;
+
+/// One flag.
+#[derive(Debug)]
+pub(crate) struct Row {
+    name: &'static str,
+    letter: Option<u8>,
+    /// Whether it has a value, so that the next word is not taken for the program.
+    pub(crate) takes_value: bool,
+    reason: Reason,
+}
+
+/// Why it is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// A container is one command in the foreground.
+    Foreground,
+    /// There are no names and nothing else that outlives the command.
+    Names,
+    /// There is no health check.
+    Health,
+    /// Output goes to the caller alone.
+    Logs,
+    /// There are no images.
+    Images,
+    /// There are no pods.
+    Pods,
+    /// systemd inside a container wants more than rabbitc gives.
+    Systemd,
+    /// Not on Linux.
+    Windows,
+    /// The program that `--init` runs is built in.
+    Init,
+    /// The root's own files are not changed.
+    Accounts,
+    /// The time zone.
+    Zone,
+    /// All streams are the caller's.
+    Streams,
+    /// Nothing of it yet.
+    NotYet,
+}
+
+impl Reason {
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Reason::Foreground => (
+                "a container is one command in the foreground, and there is nothing to detach it to yet",
+                "leave it out; to go on with other work, put `&` behind the command",
+            ),
+            Reason::Names => (
+                "a container lives as long as its command, and no other command can name it yet",
+                "leave it out; `--cidfile` tells the container's id",
+            ),
+            Reason::Health => ("there are no health checks yet", "leave it out"),
+            Reason::Logs => (
+                "the container writes to the caller's own streams, and nothing is logged yet",
+                "leave it out; redirect with `>` or pipe into a logger",
+            ),
+            Reason::Images => {
+                ("there are no images yet", "leave it out, and give a root file system with `--rootfs=DIR`")
+            }
+            Reason::Pods => ("there are no pods yet", "leave it out"),
+            Reason::Systemd => (
+                "systemd as the container's program is not supported yet",
+                "leave it out, or run the service itself",
+            ),
+            Reason::Windows => ("it has a meaning on Windows only", "leave it out"),
+            Reason::Init => ("the init of `--init` is built in", "write `--init` alone"),
+            Reason::Accounts => (
+                "rabbitc does not change /etc/passwd and /etc/group of the root",
+                "leave it out; `--user` takes numbers that are in no file, too",
+            ),
+            Reason::Zone => (
+                "rabbitc does not change /etc/localtime of the root",
+                "set `--env=TZ=…`, which takes the zone's file in the root",
+            ),
+            Reason::Streams => (
+                "a container in the foreground has all of the caller's streams",
+                "leave it out; to be rid of a stream, write `2>/dev/null` and the like",
+            ),
+            Reason::NotYet => {
+                ("rabbitc does not have it yet", "leave it out; `rabbitc --help` lists what there is")
+            }
+        }
+    }
+}
+
+const fn row(name: &'static str, takes_value: bool, reason: Reason) -> Row {
+    Row { name, letter: None, takes_value, reason }
+}
+
+const fn lettered(name: &'static str, letter: u8, takes_value: bool, reason: Reason) -> Row {
+    Row { name, letter: Some(letter), takes_value, reason }
+}
+
+const ROWS: &[Row] = &[
+    lettered("detach", b'd', false, Reason::Foreground),
+    row("detach-keys", true, Reason::Foreground),
+    row("restart", true, Reason::Foreground),
+    row("sdnotify", true, Reason::Foreground),
+    row("conmon-pidfile", true, Reason::Foreground),
+    row("name", true, Reason::Names),
+    row("replace", false, Reason::Names),
+    row("requires", true, Reason::Names),
+    row("link", true, Reason::Names),
+    row("volumes-from", true, Reason::Names),
+    row("secret", true, Reason::NotYet),
+    row("health-cmd", true, Reason::Health),
+    row("health-interval", true, Reason::Health),
+    row("health-log-destination", true, Reason::Health),
+    row("health-max-log-count", true, Reason::Health),
+    row("health-max-log-size", true, Reason::Health),
+    row("health-on-failure", true, Reason::Health),
+    row("health-retries", true, Reason::Health),
+    row("health-start-interval", true, Reason::Health),
+    row("health-start-period", true, Reason::Health),
+    row("health-startup-cmd", true, Reason::Health),
+    row("health-startup-interval", true, Reason::Health),
+    row("health-startup-retries", true, Reason::Health),
+    row("health-startup-success", true, Reason::Health),
+    row("health-startup-timeout", true, Reason::Health),
+    row("health-timeout", true, Reason::Health),
+    row("no-healthcheck", false, Reason::Health),
+    row("log-driver", true, Reason::Logs),
+    row("log-opt", true, Reason::Logs),
+    row("pull", true, Reason::Images),
+    row("platform", true, Reason::Images),
+    row("arch", true, Reason::Images),
+    row("os", true, Reason::Images),
+    row("variant", true, Reason::Images),
+    row("authfile", true, Reason::Images),
+    row("cert-dir", true, Reason::Images),
+    row("creds", true, Reason::Images),
+    row("decryption-key", true, Reason::Images),
+    row("disable-content-trust", false, Reason::Images),
+    row("env-merge", true, Reason::Images),
+    row("expose", true, Reason::Images),
+    row("image-volume", true, Reason::Images),
+    lettered("quiet", b'q', false, Reason::Images),
+    row("retry", true, Reason::Images),
+    row("retry-delay", true, Reason::Images),
+    row("rmi", false, Reason::Images),
+    row("seccomp-policy", true, Reason::Images),
+    row("storage-opt", true, Reason::Images),
+    row("tls-verify", false, Reason::Images),
+    row("pod", true, Reason::Pods),
+    row("pod-id-file", true, Reason::Pods),
+    row("init-ctr", true, Reason::Pods),
+    row("init-path", true, Reason::Init),
+    row("systemd", true, Reason::Systemd),
+    row("shm-size-systemd", true, Reason::Systemd),
+    row("cpu-count", true, Reason::Windows),
+    row("cpu-percent", true, Reason::Windows),
+    row("io-maxbandwidth", true, Reason::Windows),
+    row("io-maxiops", true, Reason::Windows),
+    row("isolation", true, Reason::Windows),
+    row("passwd", false, Reason::Accounts),
+    row("passwd-entry", true, Reason::Accounts),
+    row("group-entry", true, Reason::Accounts),
+    row("hostuser", true, Reason::Accounts),
+    row("tz", true, Reason::Zone),
+    lettered("attach", b'a', true, Reason::Streams),
+    row("add-host", true, Reason::NotYet),
+    row("blkio-weight", true, Reason::NotYet),
+    row("blkio-weight-device", true, Reason::NotYet),
+    row("cap-add", true, Reason::NotYet),
+    row("cap-drop", true, Reason::NotYet),
+    row("cgroup-conf", true, Reason::NotYet),
+    row("cgroup-parent", true, Reason::NotYet),
+    row("cgroupns", true, Reason::NotYet),
+    row("cgroups", true, Reason::NotYet),
+    row("chrootdirs", true, Reason::NotYet),
+    row("cpu-period", true, Reason::NotYet),
+    row("cpu-quota", true, Reason::NotYet),
+    row("cpu-rt-period", true, Reason::NotYet),
+    row("cpu-rt-runtime", true, Reason::NotYet),
+    row("cpu-shares", true, Reason::NotYet),
+    row("cpuset-cpus", true, Reason::NotYet),
+    row("cpuset-mems", true, Reason::NotYet),
+    row("device", true, Reason::NotYet),
+    row("device-cgroup-rule", true, Reason::NotYet),
+    row("device-read-bps", true, Reason::NotYet),
+    row("device-read-iops", true, Reason::NotYet),
+    row("device-write-bps", true, Reason::NotYet),
+    row("device-write-iops", true, Reason::NotYet),
+    row("dns", true, Reason::NotYet),
+    row("dns-opt", true, Reason::NotYet),
+    row("dns-option", true, Reason::NotYet),
+    row("dns-search", true, Reason::NotYet),
+    row("domainname", true, Reason::NotYet),
+    row("gidmap", true, Reason::NotYet),
+    row("gpus", true, Reason::NotYet),
+    row("hosts-file", true, Reason::NotYet),
+    row("ip", true, Reason::NotYet),
+    row("ip6", true, Reason::NotYet),
+    row("ipc", true, Reason::NotYet),
+    row("kernel-memory", true, Reason::NotYet),
+    row("link-local-ip", true, Reason::NotYet),
+    row("mac-address", true, Reason::NotYet),
+    row("memory-reservation", true, Reason::NotYet),
+    row("memory-swap", true, Reason::NotYet),
+    row("memory-swappiness", true, Reason::NotYet),
+    row("mount", true, Reason::NotYet),
+    row("net", true, Reason::NotYet),
+    row("net-alias", true, Reason::NotYet),
+    row("network-alias", true, Reason::NotYet),
+    row("no-hostname", false, Reason::NotYet),
+    row("no-hosts", false, Reason::NotYet),
+    row("oom-kill-disable", false, Reason::NotYet),
+    row("oom-score-adj", true, Reason::NotYet),
+    row("personality", true, Reason::NotYet),
+    row("pid", true, Reason::NotYet),
+    row("privileged", false, Reason::NotYet),
+    lettered("publish", b'p', true, Reason::NotYet),
+    lettered("publish-all", b'P', false, Reason::NotYet),
+    row("rdt-class", true, Reason::NotYet),
+    row("read-only-tmpfs", false, Reason::NotYet),
+    row("runtime", true, Reason::NotYet),
+    row("security-opt", true, Reason::NotYet),
+    row("shm-size", true, Reason::NotYet),
+    row("subgidname", true, Reason::NotYet),
+    row("subuidname", true, Reason::NotYet),
+    row("sysctl", true, Reason::NotYet),
+    row("tmpfs", true, Reason::NotYet),
+    row("uidmap", true, Reason::NotYet),
+    row("ulimit", true, Reason::NotYet),
+    row("use-api-socket", false, Reason::NotYet),
+    row("userns", true, Reason::NotYet),
+    row("uts", true, Reason::NotYet),
+    lettered("volume", b'v', true, Reason::NotYet),
+    row("volume-driver", true, Reason::NotYet),
+];
+
+/// The row of a long flag, without its dashes.
+pub(crate) fn by_name(name: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.name == name)
+}
+
+/// The row of a short flag.
+pub(crate) fn by_letter(letter: u8) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.letter == Some(letter))
+}
+
+impl Row {
+    /// Whether with this value the flag asks for what happens anyway, so that scripts that say so just run.
+    pub(crate) fn asks_for_nothing(&self, value: Option<&str>) -> bool {
+        let off = matches!(value, Some("0" | "f" | "F" | "false" | "FALSE" | "False"));
+        match self.name {
+            "restart" => value == Some("no"),
+            "pull" => value == Some("missing") || value == Some("never"),
+            "detach-keys" | "log-driver" => value == Some(""),
+            "systemd" => off,
+            "quiet" => true,
+            _ => !self.takes_value && off,
+        }
+    }
+
+    /// The refusal.
+    pub(crate) fn error(&self) -> Error {
+        let (reason, hint) = self.reason.words();
+        let flag = match self.letter {
+            Some(letter) => format!("-{}, --{}", char::from(letter), self.name),
+            None => format!("--{}", self.name),
+        };
+        Error::new(engine::ErrorKind::Unsupported, flag, reason).with_hint(hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_flag_is_listed_twice() {
+        let mut names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

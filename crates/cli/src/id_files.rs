@@ -1,0 +1,84 @@
+//! The files of `--cidfile` and `--pidfile`: opened before anything is made, filled when the container runs.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use engine::{Error, Notice, Result};
+
+use crate::args::ProcessArguments;
+
+/// Files to be filled; dropped before that, those that were made are gone again.
+pub(crate) struct IdFiles {
+    id: String,
+    id_file: Option<Made>,
+    pid_file: Option<Made>,
+}
+
+struct Made {
+    path: PathBuf,
+    file: File,
+    /// Whether it was not there before.
+    new: bool,
+}
+
+impl IdFiles {
+    pub(crate) fn open(arguments: &ProcessArguments, id: &str) -> Result<IdFiles> {
+        let mut files = IdFiles { id: id.to_owned(), id_file: None, pid_file: None };
+        if let Some(path) = &arguments.cidfile {
+            let file = File::options().write(true).create_new(true).open(path).map_err(|error| {
+                let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
+                let error = Error::at_path("make", path, error).from_field("--cidfile");
+                match exists {
+                    true => error.with_hint("it may be another container's: remove it, or name another file"),
+                    false => error,
+                }
+            })?;
+            files.id_file = Some(Made { path: path.clone(), file, new: true });
+        }
+        if let Some(path) = &arguments.pidfile {
+            let opened = open_or_make(path);
+            files.pid_file =
+                Some(opened.map_err(|error| Error::at_path("open", path, error).from_field("--pidfile"))?);
+        }
+        Ok(files)
+    }
+
+    /// Fills them. What fails is told: the container runs by then.
+    pub(crate) fn keep(mut self, pid: i32) -> Vec<Notice> {
+        let id = self.id.clone();
+        let filled = [(self.id_file.take(), id), (self.pid_file.take(), pid.to_string())];
+        filled.into_iter().filter_map(|(made, text)| made?.fill(&text)).collect()
+    }
+}
+
+fn open_or_make(path: &Path) -> std::io::Result<Made> {
+    let made = |file, new| Made { path: path.to_owned(), file, new };
+    match File::options().write(true).create_new(true).open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            File::options().write(true).open(path).map(|file| made(file, false))
+        }
+        other => other.map(|file| made(file, true)),
+    }
+}
+
+impl Made {
+    fn fill(mut self, text: &str) -> Option<Notice> {
+        // What can't be cut to nothing, a pipe or a terminal, needs not be.
+        let _ = self.file.set_len(0);
+        let written = self.file.write_all(text.as_bytes()).err()?;
+        Some(Notice {
+            what: format!("`{}` could not be written: {written}", self.path.display()),
+            remedy: None,
+        })
+    }
+}
+
+impl Drop for IdFiles {
+    fn drop(&mut self) {
+        for made in self.id_file.iter().chain(&self.pid_file).filter(|made| made.new) {
+            // Best effort: an error is on its way to be told already.
+            let _ = std::fs::remove_file(&made.path);
+        }
+    }
+}
