@@ -21,6 +21,7 @@ pub(crate) fn flag_of(field: &str) -> &'static str {
         "process.user" => "--user, --group-add",
         "process.user.umask" => "--umask",
         "process.cwd" => "--workdir",
+        "linux.uidMappings" => "--userns, --uidmap, --gidmap",
         field if field.starts_with("process.args") => "--cmd",
         _ => "default",
     }

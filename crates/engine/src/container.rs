@@ -8,7 +8,8 @@ use monitor::{Console, Exit, Policy, Supervision};
 use runtime::caller::Caller;
 use runtime::launch::{Container, Host, LaunchOptions, StepTiming};
 use runtime::plan::{
-    ContainerPlan, Lifetime, OwnFile, PlanOptions, Preparation, RootSource, TargetKind, root_mount_points,
+    ContainerPlan, Lifetime, OwnFile, PlanOptions, Preparation, RootOwners, RootSource, TargetKind,
+    root_mount_points,
 };
 use runtime::spec::Spec;
 use runtime::state_dir::StateRoot;
@@ -25,6 +26,8 @@ use crate::options::{NetworkMode, ProcessOptions, RootOptions, RunOptions};
 use crate::paths::EnginePaths;
 use crate::rootless::pasta::{self, Pasta, Stopped};
 use crate::rootless::{self, PastaPlan, Unprivileged};
+use crate::user_namespace::Users;
+use crate::user_namespace::leases::{self, RangeLease};
 
 /// Something a person should know that is no failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +47,7 @@ pub struct Prepared {
     points: Vec<(String, TargetKind)>,
     connection: Option<Connection>,
     pasta: Option<PastaPlan>,
+    users: Option<RangeLease>,
     notices: Vec<Notice>,
     policy: Policy,
 }
@@ -60,9 +64,9 @@ pub fn prepare(options: &RunOptions, paths: &EnginePaths) -> Result<Prepared> {
     draft(options, paths, Effects::Allowed)
 }
 
-/// Whether planning may sweep remains and lease an address.
+/// Whether planning may sweep remains and lease an address and ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effects {
+pub(crate) enum Effects {
     Allowed,
     None,
 }
@@ -105,8 +109,15 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
         own_files(options, wiring.as_ref().map(|wiring| wiring.address), &mut pasta_request, &mut notices);
     // A group beside those of others: a parent of our own would have to be made and removed for most containers.
     let mut spec = config::spec(options, &root, &format!("rabbitc-{id}"), &hidden(options, paths), &account)?;
-    if let Some(user) = &user {
-        user.adapt(&mut spec, options);
+    let users = match &user {
+        Some(user) => {
+            user.adapt(&mut spec, options)?;
+            None
+        }
+        None => Users::find(&options.namespaces.users, paths, id.as_str(), effects)?,
+    };
+    if let Some(users) = &users {
+        users.adapt(&mut spec);
     }
     let points = match &options.files.root {
         RootOptions::Directory(_) => missing_points(&spec, &files),
@@ -117,6 +128,7 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     plan_options.lifetime = Lifetime::Launcher;
     plan_options.kept_descriptors = options.process.kept_descriptors;
     plan_options.files = files;
+    plan_options.root_owners = if users.is_some() { RootOwners::Shifted } else { RootOwners::AsOnDisk };
     plan_options.root = match &options.files.root {
         RootOptions::Directory(_) => RootSource::Directory,
         RootOptions::Overlay(_) => RootSource::Overlay { scratch: paths.scratch(), submounts: Vec::new() },
@@ -144,7 +156,8 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     notices.extend(plan.warnings.iter().map(|what| Notice { what: what.clone(), remedy: None }));
     let pasta = user.and_then(|user| user.pasta(pasta_request));
     let policy = policy(&options.process);
-    Ok(Prepared { paths: paths.clone(), plan, root, points, connection, pasta, notices, policy })
+    let users = users.and_then(Users::into_lease);
+    Ok(Prepared { paths: paths.clone(), plan, root, points, connection, pasta, users, notices, policy })
 }
 
 fn policy(options: &ProcessOptions) -> Policy {
@@ -312,6 +325,7 @@ fn sweep(paths: &EnginePaths, notices: &mut Vec<Notice>) -> Result<()> {
     let swept = lifecycle::sweep(&StateRoot::new(paths.containers()), &mut |_| {}, &mut failed)?;
     mount_points::sweep(&paths.roots())?;
     if !swept.is_empty() {
+        leases::sweep(&paths.user_ids())?;
         network::tidy(paths, Patience::None)?;
     }
     Ok(())
@@ -325,7 +339,7 @@ impl Prepared {
 
     /// Starts the container. It dies with the calling thread.
     pub fn start(self, options: LaunchOptions) -> Result<Running> {
-        let Prepared { paths, plan, root, points, connection, pasta, mut notices, policy } = self;
+        let Prepared { paths, plan, root, points, connection, pasta, users, mut notices, policy } = self;
         let state = StateRoot::new(paths.containers());
         let mut host = EngineHost {
             paths: &paths,
@@ -341,7 +355,7 @@ impl Prepared {
         let container = runtime::launch::launch(&plan, &state, &mut host, options)?;
         let EngineHost { connection, stake, attached: pasta, notices: more, .. } = host;
         notices.extend(more);
-        Ok(Running { container, connection, pasta, stake, notices, terminal: plan.terminal, policy })
+        Ok(Running { container, connection, pasta, users, stake, notices, terminal: plan.terminal, policy })
     }
 }
 
@@ -391,6 +405,8 @@ pub struct Running {
     container: Container,
     connection: Option<Connection>,
     pasta: Option<Pasta>,
+    /// Its ids, which no other container gets before it has ended.
+    users: Option<RangeLease>,
     stake: Option<MountPoints>,
     notices: Vec<Notice>,
     terminal: bool,
@@ -490,7 +506,7 @@ impl Running {
 
     /// Removes everything; each part is tried, whatever became of the others.
     fn finish(self) -> Finished {
-        let Running { container, connection, pasta, stake, .. } = self;
+        let Running { container, connection, pasta, users, stake, .. } = self;
         let mut remains = Vec::new();
         let mut notices = Vec::new();
         if pasta.map(Pasta::stop) == Some(Stopped::EndedBefore) {
@@ -520,7 +536,7 @@ impl Running {
             remains.push(error);
         }
         let network_idle = connection.is_some();
-        drop(connection);
+        drop((connection, users));
         Finished { exit: Exit::Code(0), memory, notices, remains, network_idle }
     }
 }

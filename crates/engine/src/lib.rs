@@ -13,6 +13,7 @@ mod options;
 mod paths;
 mod rootless;
 mod subordinate_ids;
+mod user_namespace;
 
 pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepare};
 pub use error::{Error, Result};
@@ -23,6 +24,7 @@ pub use options::{
     NetworkOptions, ProcessOptions, RootOptions, RunOptions, SeccompChoice, SecurityOptions, TerminalMode,
     Unmask, parse_cpus, parse_size,
 };
+pub use options::{AutoUsers, KeptIds, MappedUsers, UserFlags, UserNamespace};
 pub use options::{
     Identity, UserOption, Value, parse_entrypoint, parse_group, parse_labels, parse_pair, parse_seconds,
     parse_signal, parse_umask, parse_user, parse_variable, parse_variables,

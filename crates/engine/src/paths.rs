@@ -40,6 +40,11 @@ impl EnginePaths {
         self.base.join("roots")
     }
 
+    /// Ranges of ids that running containers have for themselves.
+    pub(crate) fn user_ids(&self) -> PathBuf {
+        self.base.join("user-ids")
+    }
+
     /// An empty directory on which overlays are put together, each in its container's own mount namespace.
     pub fn scratch(&self) -> PathBuf {
         self.base.join("scratch")

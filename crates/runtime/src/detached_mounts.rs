@@ -42,10 +42,15 @@ impl DetachedMounts {
         Ok(())
     }
 
-    /// Makes the next one of a file of our own, whose owners are right.
-    pub(crate) fn make_plain(&mut self, source: &Path) -> Result<()> {
+    /// Makes the next one of a file of our own, which belongs to the container's root already where its maps are known;
+    /// else it is shown through the map of `users`.
+    pub(crate) fn make_own(&mut self, source: &Path, users: Option<BorrowedFd<'_>>) -> Result<()> {
         let source = crate::plan::c_string(&source.to_string_lossy(), "state directory")?;
         let tree = clone_tree(&source, false, MS_PRIVATE)?;
+        if let Some(map) = users {
+            // Best effort: where it can't (tmpfs before 6.3), the file is nobody's, and everybody reads it.
+            let _ = map_owners(tree.as_fd(), map, Reach::Mount);
+        }
         self.mounts.push(tree);
         Ok(())
     }

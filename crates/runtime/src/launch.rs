@@ -14,7 +14,7 @@ use crate::detached_mounts::DetachedMounts;
 use crate::error::{Error, ErrorKind, FailedStep, Result};
 use crate::hooks::{self, World};
 use crate::init::failure::Failure;
-use crate::init::step::{Action, Barrier, HookKind, HostAction, InitAction, StepDescription};
+use crate::init::step::{Action, Barrier, HookKind, HostAction, InitAction, Step, StepDescription};
 use crate::init::{self, Context, Trace};
 use crate::plan::{ContainerPlan, Lifetime, Start};
 use crate::spec::Spec;
@@ -182,7 +182,7 @@ impl<'a> Launch<'a> {
         self.open_gate()?;
         let socket = self.clone_init()?;
         let mut serve = || -> Result<()> {
-            self.place_child()?;
+            self.place_child(socket.as_fd())?;
             if !self.network_comes_late() {
                 self.attach_network(host).map_err(|error| self.cause_in_init(socket.as_fd(), error))?;
             }
@@ -258,7 +258,11 @@ impl<'a> Launch<'a> {
                         target.write_all(file.content.as_bytes())
                     };
                     write().map_err(|error| Error::at_path("write", &path, error))?;
-                    if plan.files_detached { launch.detached.make_plain(&path) } else { Ok(()) }
+                    if plan.files_detached {
+                        launch.detached.make_own(&path, plan.namespaces.joined_users())
+                    } else {
+                        Ok(())
+                    }
                 })
             },
         )?;
@@ -386,7 +390,7 @@ impl<'a> Launch<'a> {
     }
 
     /// Id maps, cgroup, score: what only the parent may give the child.
-    fn place_child(&mut self) -> Result<()> {
+    fn place_child(&mut self, socket: BorrowedFd<'_>) -> Result<()> {
         let pid = self.pid();
         if let Some(maps) = self.plan.id_maps.clone() {
             self.step(
@@ -399,6 +403,12 @@ impl<'a> Launch<'a> {
                 |action| matches!(action, HostAction::SetOomScore { .. }),
                 |_| set_oom_score(pid, score),
             )?;
+        }
+        let ready = |step: &Step| matches!(step.action, Action::Init(InitAction::Wait(Barrier::HostReady)));
+        if let Some(step) = self.plan.steps.iter().position(ready) {
+            // Opened before it is reached, so that init mounts while the network is attached. One that has died is
+            // seen when its end is read.
+            let _ = sync::send(socket, Message::Go { step: step as u16 });
         }
         Ok(())
     }
@@ -438,7 +448,9 @@ impl<'a> Launch<'a> {
                             committed = true;
                         }
                         Some(Barrier::Network) if self.network_comes_late() => self.attach_network(host)?,
-                        Some(Barrier::HostReady | Barrier::Network) => {}
+                        // Open already.
+                        Some(Barrier::HostReady) => continue,
+                        Some(Barrier::Network) => {}
                         Some(Barrier::Gate) | None => {
                             return Err(Error::new(
                                 ErrorKind::System,

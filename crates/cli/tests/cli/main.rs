@@ -14,3 +14,4 @@ mod start;
 mod support;
 mod sweep;
 mod terminal;
+mod userns;

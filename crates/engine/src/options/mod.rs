@@ -8,6 +8,7 @@ mod nearest;
 mod network;
 mod process;
 mod security;
+mod users;
 
 pub use self::environment::{Value, parse_labels, parse_pair, parse_variable, parse_variables};
 pub use self::files::{FileOptions, RootOptions};
@@ -21,6 +22,7 @@ pub use self::process::{
 pub use self::security::{
     AppArmorChoice, CapabilityList, LabelOptions, SeccompChoice, SecurityOptions, Unmask,
 };
+pub use self::users::{AutoUsers, KeptIds, MappedUsers, UserFlags, UserNamespace};
 
 use self::nearest::nearest;
 use crate::error::Result;

@@ -1,5 +1,6 @@
 //! What a container shares with the host or with another container, as meant. Looks nothing up.
 
+use super::UserNamespace;
 use crate::error::{Error, Result};
 
 /// Namespaces of one container, the network's apart.
@@ -7,11 +8,13 @@ use crate::error::{Error, Result};
 pub struct NamespaceOptions {
     /// Its host name.
     pub hostname: String,
+    /// Whose ids its processes have.
+    pub users: UserNamespace,
 }
 
 impl Default for NamespaceOptions {
     fn default() -> NamespaceOptions {
-        NamespaceOptions { hostname: "rabbitc".to_owned() }
+        NamespaceOptions { hostname: "rabbitc".to_owned(), users: UserNamespace::Default }
     }
 }
 

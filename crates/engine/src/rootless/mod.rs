@@ -13,7 +13,7 @@ use runtime::spec::{IdMapping, Namespace, NamespaceKind, Spec};
 use self::pasta::Pasta;
 use crate::container::Notice;
 use crate::error::{Error, Result};
-use crate::options::{NetworkMode, RunOptions};
+use crate::options::{NetworkMode, RunOptions, UserNamespace};
 use crate::subordinate_ids::{self, Owner, Range};
 
 /// Users or groups that one caller may map.
@@ -202,8 +202,15 @@ impl Unprivileged {
     }
 
     /// Turns root's config into one that an ordinary user can have.
-    pub(crate) fn adapt(&self, spec: &mut Spec, options: &RunOptions) {
+    pub(crate) fn adapt(&self, spec: &mut Spec, options: &RunOptions) -> Result<()> {
+        if !matches!(options.namespaces.users, UserNamespace::Default) {
+            let error = Error::invalid("--userns", "other users than the usual ones take root".to_owned());
+            return Err(
+                error.with_hint("leave it out: root inside is you, and the others are your subordinate ids")
+            );
+        }
         adapt(spec, options, &self.identity);
+        Ok(())
     }
 
     /// How pasta will be started, if it will.

@@ -62,10 +62,11 @@ fn no_overlap(maps: &[IdMapping], field: &str, side: &str, first: impl Fn(&IdMap
         let [(one, before), (other, after)] = pair else { continue };
         if first(after) - first(before) < before.size {
             let (low, high) = (one.min(other), one.max(other));
-            return Err(Error::invalid(
+            let error = Error::invalid(
                 format!("{field}[{high}].{side}"),
                 format!("{} overlaps with {field}[{low}]", first(&maps[*high])),
-            ));
+            );
+            return Err(error.with_hint("an id stands in one range only, inside and on the host"));
         }
     }
     Ok(())

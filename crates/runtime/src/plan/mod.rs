@@ -455,7 +455,12 @@ impl Steps {
             if owners.is_none() && !owners::needs_parent(source, users) {
                 return Ok(None);
             }
-            Ok(Some(self.detached.add(source, recursive, owners, "root.path")))
+            let asked_by = match (&owners, users) {
+                (None, _) | (_, Users::Callers) => "root.path",
+                (Some(_), Users::New(_)) => "linux.uidMappings",
+                (Some(_), Users::Joined(_)) => "linux.namespaces",
+            };
+            Ok(Some(self.detached.add(source, recursive, owners, asked_by)))
         };
         let action = match &options.root {
             RootSource::Directory => {

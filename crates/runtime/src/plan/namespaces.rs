@@ -52,8 +52,8 @@ pub(crate) fn plan_namespaces(namespaces: &[Namespace]) -> Result<NamespacePlan>
     let mut plan = NamespacePlan::default();
     let mut seen = Vec::new();
     let joins_users = namespaces.iter().any(|namespace| {
-        namespace.kind == NamespaceKind::User
-            && namespace.path.as_ref().is_some_and(|path| !path.as_os_str().is_empty())
+        let path = namespace.path.as_ref().filter(|path| !path.as_os_str().is_empty());
+        namespace.kind == NamespaceKind::User && path.is_some_and(|path| !is_callers(path, "user"))
     });
     for (index, namespace) in namespaces.iter().enumerate() {
         let field = format!("linux.namespaces[{index}]");
@@ -70,6 +70,8 @@ pub(crate) fn plan_namespaces(namespaces: &[Namespace]) -> Result<NamespacePlan>
             ));
         }
         match namespace.path.as_deref().filter(|path| !path.as_os_str().is_empty()) {
+            // It can't be entered once more (setns(2)), and whoever is in it needs not.
+            Some(path) if namespace.kind == NamespaceKind::User && is_callers(path, file) => {}
             Some(path) => {
                 let joined = open(path, flag, name, &field)?;
                 plan.needs_intermediate |= namespace.kind == NamespaceKind::Pid;
@@ -84,6 +86,14 @@ pub(crate) fn plan_namespaces(namespaces: &[Namespace]) -> Result<NamespacePlan>
         }
     }
     Ok(plan)
+}
+
+/// Whether the namespace is the caller's own.
+fn is_callers(path: &Path, file: &str) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    let own = identity(Path::new(&format!("/proc/self/ns/{file}")));
+    own.is_some() && identity(path) == own
 }
 
 fn open(path: &Path, flag: u64, name: &'static str, field: &str) -> Result<JoinedNamespace> {
@@ -112,11 +122,14 @@ mod tests {
     #[test]
     fn what_is_made_below_a_joined_user_namespace_is_made_after_it() {
         let own = |kind| Namespace { kind, path: None };
-        let users = Namespace { kind: NamespaceKind::User, path: Some("/proc/self/ns/user".into()) };
-        let plan =
-            plan_namespaces(&[own(NamespaceKind::Pid), own(NamespaceKind::Mount), users]).expect("legal");
+        // Any namespace of another kind serves: what it is, the kernel says when it is joined.
+        let users = |path: &str| Namespace { kind: NamespaceKind::User, path: Some(path.into()) };
+        let (pid, mount) = (own(NamespaceKind::Pid), own(NamespaceKind::Mount));
+        let plan = plan_namespaces(&[pid.clone(), mount, users("/proc/self/ns/uts")]).expect("legal");
         assert_eq!((plan.at_clone, plan.unshared), (0, flags::NEWPID | flags::NEWNS));
         assert!(plan.needs_intermediate, "only children are in an unshared pid namespace");
+        let plan = plan_namespaces(&[pid, users("/proc/self/ns/user")]).expect("legal");
+        assert_eq!((plan.at_clone, plan.joined.len()), (flags::NEWPID, 0), "the caller's own is no other");
         let plan = plan_namespaces(&[own(NamespaceKind::Pid), own(NamespaceKind::User)]).expect("legal");
         assert_eq!((plan.at_clone, plan.unshared), (flags::NEWPID | flags::NEWUSER, 0));
         assert!(!plan.needs_intermediate);
