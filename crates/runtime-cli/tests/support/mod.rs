@@ -43,9 +43,10 @@ impl Bundle {
         let bin = path.join("rootfs/bin");
         std::fs::create_dir_all(&bin).expect("a scratch directory");
         std::fs::copy(BUSYBOX, bin.join("busybox")).expect("busybox");
-        for name in
-            ["sh", "true", "sleep", "cat", "id", "ps", "tty", "stty", "hostname", "touch", "dd", "grep"]
-        {
+        for name in [
+            "sh", "true", "sleep", "cat", "id", "ps", "tty", "stty", "hostname", "touch", "dd", "grep", "ls",
+            "env",
+        ] {
             std::os::unix::fs::symlink("busybox", bin.join(name)).expect("a link");
         }
         let bundle = Bundle { path, id };
@@ -91,6 +92,40 @@ impl Bundle {
     pub fn run(&self) -> Output {
         let bundle = self.path.display().to_string();
         self.runtime(&["run", "--bundle", &bundle, &self.id])
+    }
+
+    /// `run` with a script for the shell of its root, which must end.
+    pub fn script(&self, script: &str) -> Output {
+        self.edit(|config| config["process"]["args"] = json!(["/bin/sh", "-c", script]));
+        self.run_to_its_end()
+    }
+
+    /// `run` in the foreground, which must end.
+    pub fn run_to_its_end(&self) -> Output {
+        let mut command = self.command(&["run", "--bundle"]);
+        command.arg(&self.path).arg(&self.id);
+        finish(command)
+    }
+
+    /// Starts a container that runs a script and stays.
+    pub fn start_script(&self, script: &str) {
+        self.edit(|config| config["process"]["args"] = json!(["/bin/sh", "-c", script]));
+        let bundle = self.path.display().to_string();
+        let output = self.quiet(&["run", "--detach", "--bundle", &bundle, &self.id]);
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// A path in its root, as the host has it.
+    pub fn rootfs(&self, name: &str) -> PathBuf {
+        self.path.join("rootfs").join(name)
+    }
+
+    /// A script of its root.
+    pub fn write_program(&self, name: &str, content: &str) {
+        let path = self.rootfs("bin").join(name);
+        std::fs::write(&path, content).expect("written");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).expect("its mode");
     }
 
     /// `create` without descriptors that the container would keep open.
@@ -190,6 +225,62 @@ fn find_cgroups(directory: &Path, needle: &str, depth: usize, found: &mut Vec<St
             found.push(entry.path().display().to_string());
         } else if depth > 0 {
             find_cgroups(&entry.path(), needle, depth - 1, found);
+        }
+    }
+}
+
+/// Something of the host that attacks aim at, with what was there before.
+pub struct Victim {
+    pub path: PathBuf,
+    mounts: String,
+}
+
+impl Victim {
+    /// A directory beside the root of `bundle`, with a file, a directory and a FIFO in it.
+    pub fn beside(bundle: &Bundle) -> Victim {
+        let path = bundle.path.join("victim");
+        std::fs::create_dir_all(path.join("directory")).expect("made");
+        std::fs::write(path.join("file"), "of the host\n").expect("written");
+        Victim { path, mounts: std::fs::read_to_string("/proc/self/mountinfo").expect("a mount table") }
+    }
+
+    /// Nothing of it was read into `output`, changed, added or mounted on.
+    pub fn assert_untouched(&self, what: &str, output: &Output) {
+        assert!(!text(output).contains("of the host"), "{what}: {output:?}");
+        let mut names: Vec<String> = std::fs::read_dir(&self.path)
+            .expect("there")
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["directory", "file"], "{what}");
+        assert_eq!(std::fs::read_dir(self.path.join("directory")).expect("there").count(), 0, "{what}");
+        let file = self.path.join("file");
+        assert_eq!(std::fs::read_to_string(&file).expect("a file"), "of the host\n", "{what}");
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).expect("there").permissions());
+        assert_eq!(mode & 0o777, 0o644, "{what}");
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("a mount table");
+        let known: Vec<&str> = self.mounts.lines().collect();
+        let path = self.path.parent().expect("has one").display().to_string();
+        let added: Vec<&str> =
+            mounts.lines().filter(|line| !known.contains(line) && line.contains(&path)).collect();
+        assert!(added.is_empty(), "{what}: {added:#?}");
+    }
+}
+
+/// Waits for a command's end, which must come.
+pub fn finish(mut command: Command) -> Output {
+    use std::process::Stdio;
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let pid = rustix::process::Pid::from_child(&child);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(child.wait_with_output()));
+    match receiver.recv_timeout(Duration::from_secs(20)) {
+        Ok(output) => output.expect("it is waited for"),
+        Err(_) => {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            panic!("no end of {command:?}");
         }
     }
 }
