@@ -270,8 +270,9 @@ impl Victim {
 }
 
 /// Waits for a command's end, which must come.
-pub fn finish(mut command: Command) -> Output {
+pub fn finish(mut command: impl std::borrow::BorrowMut<Command>) -> Output {
     use std::process::Stdio;
+    let command = command.borrow_mut();
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
     let pid = rustix::process::Pid::from_child(&child);
     let (sender, receiver) = std::sync::mpsc::channel();
