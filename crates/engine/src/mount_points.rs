@@ -177,7 +177,14 @@ fn remove_empty(root: &Path, path: &str) {
 }
 
 fn open_inside(root: &OwnedFd, path: &str) -> rustix::io::Result<OwnedFd> {
-    rustix::fs::openat2(root.as_fd(), path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), INSIDE)
+    // EAGAIN: a rename elsewhere raced with a `..`; the kernel asks to try again (openat2(2)).
+    for _ in 0..64 {
+        match rustix::fs::openat2(root.as_fd(), path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), INSIDE) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            other => return other,
+        }
+    }
+    Err(Errno::AGAIN)
 }
 
 fn make(parent: &OwnedFd, name: &str, file: bool) -> rustix::io::Result<()> {

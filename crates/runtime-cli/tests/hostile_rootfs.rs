@@ -406,22 +406,21 @@ fn special_files_in_the_root_hold_nobody_up() {
     if !has_root("special_files_in_the_root_hold_nobody_up") {
         return;
     }
-    let kinds: [(&str, &dyn Fn(&Path)); 3] = [
-        ("FIFO", &|path| assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo runs").success())),
-        ("socket", &|path| drop(std::os::unix::net::UnixListener::bind(path).expect("bound"))),
-        ("device", &|path| {
-            assert!(
-                Command::new("mknod").arg(path).args(["c", "4", "0"]).status().expect("mknod runs").success()
-            )
-        }),
-    ];
-    for (kind, make) in kinds {
+    let make = |kind: &str, path: &Path| match kind {
+        "FIFO" => assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo runs").success()),
+        "socket" => drop(std::os::unix::net::UnixListener::bind(path).expect("bound")),
+        _ => {
+            let made = Command::new("mknod").arg(path).args(["c", "4", "0"]).status();
+            assert!(made.expect("mknod runs").success());
+        }
+    };
+    for kind in ["FIFO", "socket", "device"] {
         for name in ["proc", "sys", "dev", "etc/hosts", "masked", "closed", "bin/program", "work", "etc"] {
             let bundle = Bundle::new("special", &["true"]);
             let path = bundle.rootfs(name);
             std::fs::create_dir_all(path.parent().expect("has one")).expect("made");
             let _ = std::fs::remove_dir(&path);
-            make(&path);
+            make(kind, &path);
             let hosts = bundle.path.join("hosts");
             std::fs::write(&hosts, "127.0.0.1\tlocalhost\n").expect("written");
             bundle.edit(|config| {

@@ -1,5 +1,6 @@
 //! `rabbitc` as a person types it, each test on a host of its own: see [`support::Host`].
 
+mod attacks;
 mod errors;
 mod explain;
 mod files;
