@@ -19,7 +19,7 @@ fn process_that_joins_can_not_be_attached_to_or_looked_into() {
     if !support::can_run("process_that_joins_can_not_be_attached_to_or_looked_into") {
         return;
     }
-    let bundle = Bundle::new("join", &[]);
+    let bundle = Bundle::hostile("join", &[]);
     bundle.edit(|config| config["root"]["readonly"] = json!(false));
     // With what the shell has built in, as a process would come too late. What is won counts if the name still is that
     // of the runtime: the program that follows is the image's own.
@@ -48,7 +48,7 @@ fn process_that_joins_can_not_be_attached_to_or_looked_into() {
     config["process"]["env"] = json!(environment);
     std::fs::write(&process, config["process"].to_string()).expect("written");
     let mut ran = 0;
-    for _ in 0..100 {
+    for _ in 0..60 {
         let mut command = bundle.command(&["exec", "--process"]);
         command.arg(&process);
         let output = finish(command.arg(&bundle.id).env("CALLER", "secret"));
@@ -69,7 +69,7 @@ fn capabilities_are_those_of_the_configuration_and_none_for_other_users() {
     if !support::can_run("capabilities_are_those_of_the_configuration_and_none_for_other_users") {
         return;
     }
-    let bundle = Bundle::new("capabilities", &[]);
+    let bundle = Bundle::hostile("capabilities", &[]);
     bundle.edit(|config| config["root"]["readonly"] = json!(false));
     bundle.start_script("cat /proc/1/status >/status; sleep 1000");
     let own = bundle.rootfs("status");
@@ -105,7 +105,7 @@ fn user_that_is_no_number_is_refused_and_starts_nothing() {
     if !support::can_run("user_that_is_no_number_is_refused_and_starts_nothing") {
         return;
     }
-    let bundle = Bundle::new("users", &[]);
+    let bundle = Bundle::hostile("users", &[]);
     bundle.edit(|config| config["root"]["readonly"] = json!(false));
     // The names of the root are no business of this verb.
     std::fs::create_dir(bundle.rootfs("etc")).expect("made");
@@ -161,7 +161,7 @@ fn start_hook_of_the_image_has_the_rights_of_its_program_alone() {
         return;
     }
     for verb in ["run", "start"] {
-        let bundle = Bundle::new("hook", &["true"]);
+        let bundle = Bundle::hostile("hook", &["true"]);
         let hook = "cat >/state; cat /proc/self/status >/status; cat /proc/self/cgroup >/cgroup; env >/env; \
                     busybox ls /proc/self/fd >/descriptors; kill -0 HOST && echo host >/reached; exit 0";
         let hook = hook.replace("HOST", &std::process::id().to_string());
@@ -206,7 +206,7 @@ fn programs_and_libraries_of_the_image_are_never_run_for_the_host() {
     if !support::can_run("programs_and_libraries_of_the_image_are_never_run_for_the_host") {
         return;
     }
-    let bundle = Bundle::new("fakes", &[]);
+    let bundle = Bundle::hostile("fakes", &[]);
     let victim = Victim::beside(&bundle);
     std::fs::create_dir_all(bundle.rootfs("etc")).expect("made");
     std::fs::write(bundle.rootfs("etc/ld.so.preload"), "/bin/fake.so\n").expect("written");
@@ -251,7 +251,7 @@ fn cgroup_is_no_way_out_even_with_the_right_to_mount() {
     if !support::can_run("cgroup_is_no_way_out_even_with_the_right_to_mount") {
         return;
     }
-    let bundle = Bundle::new("cgroup", &[]);
+    let bundle = Bundle::hostile("cgroup", &[]);
     let agents = || {
         let find = "find /sys/fs/cgroup -maxdepth 2 -name release_agent -exec grep -H . {} +; true";
         text(&std::process::Command::new("sh").args(["-c", find]).output().expect("sh runs"))
@@ -296,7 +296,7 @@ fn no_abstract_socket_listens_while_a_container_waits_or_runs() {
     if !support::can_run("no_abstract_socket_listens_while_a_container_waits_or_runs") {
         return;
     }
-    let bundle = Bundle::new("abstract", &["sleep", "1000"]);
+    let bundle = Bundle::hostile("abstract", &["sleep", "1000"]);
     let listening = || -> Vec<String> {
         let text = std::fs::read_to_string("/proc/self/net/unix").expect("read");
         text.lines().filter(|line| line.contains(" @")).map(str::to_owned).collect()

@@ -58,11 +58,11 @@ fn names_exchanged_under_mount_targets_through_hundreds_of_starts_open_nothing()
     if !support::can_run("names_exchanged_under_mount_targets_through_hundreds_of_starts_open_nothing") {
         return;
     }
-    let bundle = Bundle::new("exchange", &[]);
+    let bundle = Bundle::hostile("exchange", &[]);
     let victim = Victim::beside(&bundle);
     let binary = std::fs::read(support::BINARY).expect("read");
-    let forwarding = || std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").expect("read");
-    let before = forwarding();
+    let largest_message = || std::fs::read_to_string("/proc/sys/kernel/msgmax").expect("read");
+    let before = largest_message();
     let volume = bundle.path.join("volume");
     std::fs::create_dir(&volume).expect("made");
     // Decoys that look like what they stand for, so that a start goes on with them.
@@ -93,7 +93,7 @@ fn names_exchanged_under_mount_targets_through_hundreds_of_starts_open_nothing()
     bundle.edit(|config| {
         config["root"]["readonly"] = json!(false);
         config["hostname"] = json!("raced");
-        config["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "1" });
+        config["linux"]["sysctl"] = json!({ "kernel.msgmax": "4096" });
         config["mounts"].as_array_mut().expect("a list").push(json!({
             "destination": "/deep/data/volume", "type": "bind", "source": volume, "options": ["bind", "ro"],
         }));
@@ -137,7 +137,7 @@ fn names_exchanged_under_mount_targets_through_hundreds_of_starts_open_nothing()
     }
     assert!(ran > STARTS / 20, "some containers ran: {ran}");
     assert!(std::fs::read(support::BINARY).expect("read") == binary, "the host's binary was written to");
-    assert_eq!(forwarding(), before, "a parameter of the host was written");
+    assert_eq!(largest_message(), before, "a parameter of the host was written");
     bundle.assert_clean("after the starts");
 }
 
@@ -147,7 +147,7 @@ fn names_exchanged_under_new_device_nodes_change_no_file_of_the_host() {
     if !support::can_run("names_exchanged_under_new_device_nodes_change_no_file_of_the_host") {
         return;
     }
-    let bundle = Bundle::new("nodes", &["true"]);
+    let bundle = Bundle::hostile("nodes", &["true"]);
     let victim = Victim::beside(&bundle);
     std::fs::create_dir_all(bundle.rootfs("nodes")).expect("made");
     std::fs::create_dir_all(bundle.rootfs("nodes-decoy")).expect("made");

@@ -72,7 +72,7 @@ fn host_binary_executed_by_a_hostile_program_cannot_be_written() {
     if !has_root("host_binary_executed_by_a_hostile_program_cannot_be_written") {
         return;
     }
-    let bundle = Bundle::new("binary", &["sh", "/bin/attacker"]);
+    let bundle = Bundle::hostile("binary", &["sh", "/bin/attacker"]);
     // Its log is a pipe without a reader, so the host's binary stands still inside for as long as the attacker wants.
     bundle.write_program("hostile", "#!/proc/self/exe --log=/pipe\n");
     let made = Command::new("mkfifo").arg(bundle.rootfs("pipe")).status().expect("mkfifo runs");
@@ -109,7 +109,7 @@ fn host_binary_is_not_written_by_racers_through_hundreds_of_execs() {
     if !has_root("host_binary_is_not_written_by_racers_through_hundreds_of_execs") {
         return;
     }
-    let bundle = Bundle::new("racers", &[]);
+    let bundle = Bundle::hostile("racers", &[]);
     bundle.write_program("hostile", "#!/proc/self/exe --version\n");
     let binary = copy_of_the_binary(&bundle);
     let before = std::fs::read(&binary).expect("read");
@@ -123,13 +123,13 @@ fn host_binary_is_not_written_by_racers_through_hundreds_of_execs() {
     );
     bundle.start_script(&format!("({write}) & {keep}"));
     let mut runs = 0;
-    for number in 0..300 {
+    for number in 0..200 {
         let mut command = Command::new(&binary);
         command.arg("--root").arg(bundle.path.join("state"));
         command.args(["exec", &bundle.id, if number % 2 == 0 { "/bin/hostile" } else { "/bin/true" }]);
         runs += usize::from(finish(command).status.success());
     }
-    assert!(runs > 100, "programs ran: {runs}");
+    assert!(runs > 60, "programs ran: {runs}");
     assert!(std::fs::read(&binary).expect("read") == before, "the host's binary was overwritten");
     bundle.succeed(&["delete", "--force", &bundle.id]);
 }
@@ -156,7 +156,7 @@ fn working_directory_cannot_be_a_descriptor_of_the_host() {
     if !has_root("working_directory_cannot_be_a_descriptor_of_the_host") {
         return;
     }
-    let bundle = Bundle::new("cwd", &["cat", "../../../../etc/hostname", "file"]);
+    let bundle = Bundle::hostile("cwd", &["cat", "../../../../etc/hostname", "file"]);
     let victim = Victim::beside(&bundle);
     let leaking = |arguments: &[&str]| {
         let opened: String = (3..16).map(|number| format!(" {number}<{}", victim.path.display())).collect();
@@ -195,7 +195,7 @@ fn mount_targets_that_are_links_stay_inside_the_root() {
         return;
     }
     for name in ["proc", "dev", "sys", "data", "deep/er"] {
-        let bundle = Bundle::new("links", &["true"]);
+        let bundle = Bundle::hostile("links", &["true"]);
         let victim = Victim::beside(&bundle);
         let volume = bundle.path.join("volume");
         std::fs::create_dir(&volume).expect("made");
@@ -225,7 +225,7 @@ fn devices_and_console_that_are_links_stay_inside_the_root() {
     }
     for name in ["dev/null", "dev/console", "dev/ptmx", "dev/pts", "dev/tty", "dev/shm", "dev"] {
         for terminal in [false, true] {
-            let bundle = Bundle::new("devices", &["true"]);
+            let bundle = Bundle::hostile("devices", &["true"]);
             let victim = Victim::beside(&bundle);
             bundle.edit(|config| {
                 without_mount(config, "/dev");
@@ -255,7 +255,7 @@ fn false_null_device_hides_nothing_and_is_refused() {
     if !has_root("false_null_device_hides_nothing_and_is_refused") {
         return;
     }
-    let bundle = Bundle::new("null", &[]);
+    let bundle = Bundle::hostile("null", &[]);
     let victim = Victim::beside(&bundle);
     std::fs::write(bundle.rootfs("secret"), "hidden\n").expect("written");
     std::fs::create_dir(bundle.rootfs("dev")).expect("made");
@@ -298,7 +298,7 @@ fn hidden_and_closed_paths_that_are_links_touch_nothing_of_the_host() {
     if !has_root("hidden_and_closed_paths_that_are_links_touch_nothing_of_the_host") {
         return;
     }
-    let bundle = Bundle::new("masks", &[]);
+    let bundle = Bundle::hostile("masks", &[]);
     let victim = Victim::beside(&bundle);
     for (list, name) in [("maskedPaths", "masked"), ("readonlyPaths", "closed")] {
         bundle.edit(|config| config["linux"][list] = json!([format!("/{name}"), "/proc/kcore", "/proc/sys"]));
@@ -319,26 +319,26 @@ fn file_instead_of_procfs_takes_no_kernel_parameter() {
         return;
     }
     for real in ["proc", "elsewhere"] {
-        let bundle = Bundle::new("parameters", &["true"]);
+        let bundle = Bundle::hostile("parameters", &["true"]);
         let victim = Victim::beside(&bundle);
-        let directory = bundle.rootfs(real).join("sys/net/ipv4");
+        let directory = bundle.rootfs(real).join("sys/kernel");
         std::fs::create_dir_all(&directory).expect("made");
-        std::fs::write(directory.join("ip_forward"), "0\n").expect("written");
+        std::fs::write(directory.join("msgmax"), "0\n").expect("written");
         if real != "proc" {
             symlink(real, bundle.rootfs("proc")).expect("a link");
         }
         bundle.edit(|config| {
             without_mount(config, "/proc");
-            config["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "1" });
+            config["linux"]["sysctl"] = json!({ "kernel.msgmax": "4096" });
             config["linux"]["maskedPaths"] = json!([]);
             config["linux"]["readonlyPaths"] = json!([]);
         });
         let output = bundle.run_to_its_end();
         assert!(!output.status.success() && errors(&output).contains("not procfs"), "{output:?}");
-        assert_eq!(std::fs::read_to_string(directory.join("ip_forward")).expect("there"), "0\n");
+        assert_eq!(std::fs::read_to_string(directory.join("msgmax")).expect("there"), "0\n");
         // Nor is a file of the host reached by a link in its place.
-        std::fs::remove_file(directory.join("ip_forward")).expect("removed");
-        symlink(victim.path.join("file"), directory.join("ip_forward")).expect("a link");
+        std::fs::remove_file(directory.join("msgmax")).expect("removed");
+        symlink(victim.path.join("file"), directory.join("msgmax")).expect("a link");
         victim.assert_untouched("a parameter that is a link", &bundle.run_to_its_end());
         bundle.assert_clean("after the runs");
     }
@@ -350,7 +350,7 @@ fn mounts_into_procfs_are_refused_also_where_links_lead_there() {
     if !has_root("mounts_into_procfs_are_refused_also_where_links_lead_there") {
         return;
     }
-    let bundle = Bundle::new("procfs", &[]);
+    let bundle = Bundle::hostile("procfs", &[]);
     let volume = bundle.path.join("volume");
     std::fs::create_dir(&volume).expect("made");
     std::fs::write(volume.join("uptime"), "12.34 56.78\n").expect("written");
@@ -416,7 +416,7 @@ fn special_files_in_the_root_hold_nobody_up() {
     };
     for kind in ["FIFO", "socket", "device"] {
         for name in ["proc", "sys", "dev", "etc/hosts", "masked", "closed", "bin/program", "work", "etc"] {
-            let bundle = Bundle::new("special", &["true"]);
+            let bundle = Bundle::hostile("special", &["true"]);
             let path = bundle.rootfs(name);
             std::fs::create_dir_all(path.parent().expect("has one")).expect("made");
             let _ = std::fs::remove_dir(&path);
@@ -453,7 +453,7 @@ fn device_as_program_is_not_opened_by_the_host() {
     if !has_root("device_as_program_is_not_opened_by_the_host") {
         return;
     }
-    let bundle = Bundle::new("opened", &["/bin/program"]);
+    let bundle = Bundle::hostile("opened", &["/bin/program"]);
     let path = bundle.rootfs("bin/program");
     let made = Command::new("mknod").args(["-m", "755"]).arg(&path).args(["c", "1", "3"]).status();
     assert!(made.expect("mknod runs").success());
@@ -473,7 +473,7 @@ fn interpreter_of_a_script_does_not_steer_the_terminal() {
     if !has_root("interpreter_of_a_script_does_not_steer_the_terminal") {
         return;
     }
-    let bundle = Bundle::new("escapes", &["/bin/script"]);
+    let bundle = Bundle::hostile("escapes", &["/bin/script"]);
     bundle.write_program("script", "#!/\u{1b}]0;title\u{7}\u{1b}[2Jnone\n");
     let output = bundle.run_to_its_end();
     assert!(errors(&output).contains("]0;title"), "{output:?}");

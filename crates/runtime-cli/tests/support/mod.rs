@@ -43,10 +43,9 @@ impl Bundle {
         let bin = path.join("rootfs/bin");
         std::fs::create_dir_all(&bin).expect("a scratch directory");
         std::fs::copy(BUSYBOX, bin.join("busybox")).expect("busybox");
-        for name in [
-            "sh", "true", "sleep", "cat", "id", "ps", "tty", "stty", "hostname", "touch", "dd", "grep", "ls",
-            "env",
-        ] {
+        for name in
+            ["sh", "true", "sleep", "cat", "id", "ps", "tty", "stty", "hostname", "touch", "dd", "grep"]
+        {
             std::os::unix::fs::symlink("busybox", bin.join(name)).expect("a link");
         }
         let bundle = Bundle { path, id };
@@ -92,6 +91,20 @@ impl Bundle {
     pub fn run(&self) -> Output {
         let bundle = self.path.display().to_string();
         self.runtime(&["run", "--bundle", &bundle, &self.id])
+    }
+
+    /// One for attacks: its scripts want more programs, and its many starts no network, whose making takes long where
+    /// others make some at the same time.
+    pub fn hostile(name: &str, arguments: &[&str]) -> Bundle {
+        let bundle = Bundle::new(name, arguments);
+        for name in ["ls", "env", "head"] {
+            std::os::unix::fs::symlink("busybox", bundle.rootfs("bin").join(name)).expect("a link");
+        }
+        bundle.edit(|config| {
+            let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
+            namespaces.retain(|namespace| namespace["type"] != "network");
+        });
+        bundle
     }
 
     /// `run` with a script for the shell of its root, which must end.
@@ -277,7 +290,7 @@ pub fn finish(mut command: impl std::borrow::BorrowMut<Command>) -> Output {
     let pid = rustix::process::Pid::from_child(&child);
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || sender.send(child.wait_with_output()));
-    match receiver.recv_timeout(Duration::from_secs(20)) {
+    match receiver.recv_timeout(Duration::from_secs(60)) {
         Ok(output) => output.expect("it is waited for"),
         Err(_) => {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
