@@ -100,6 +100,8 @@ fn events_tell_usage_and_that_memory_ran_out() {
     let started = bundle.quiet(&["run", "-d", "-b", &bundle.path.display().to_string(), &bundle.id]);
     assert!(started.status.success(), "{started:?}");
     let once = bundle.runtime(&["events", "--stats", &bundle.id]);
+    let beginning = format!("{{\"type\":\"stats\",\"id\":\"{}\",\"data\":{{", bundle.id);
+    assert!(text(&once).starts_with(&beginning), "{once:?}");
     let document: Value = serde_json::from_str(text(&once).trim()).expect("one JSON document");
     assert_eq!((&document["type"], &document["id"]), (&json!("stats"), &json!(bundle.id)));
     let data = &document["data"];

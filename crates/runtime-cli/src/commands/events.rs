@@ -45,9 +45,10 @@ pub(super) fn run(mut parser: Parser, globals: &Globals) -> Outcome {
 }
 
 /// A line at once, as the reader waits for it.
-fn print(document: &Value) -> Result<(), Error> {
+fn print(document: &Document<'_>) -> Result<(), Error> {
+    let line = serde_json::to_string(document).expect("only string keys") + "\n";
     let mut output = std::io::stdout().lock();
-    let written = output.write_all(format!("{document}\n").as_bytes()).and_then(|()| output.flush());
+    let written = output.write_all(line.as_bytes()).and_then(|()| output.flush());
     written.map_err(|error| Error::system("write to standard output", error))
 }
 
@@ -82,10 +83,20 @@ fn duration(text: &str) -> Result<Duration, Error> {
     Ok(length)
 }
 
-fn document(id: &str, event: &Event) -> Value {
+/// One line. Callers know its fields in this order.
+#[derive(serde::Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Value>,
+}
+
+fn document<'a>(id: &'a str, event: &Event) -> Document<'a> {
     match event {
-        Event::OutOfMemory => json!({ "type": "oom", "id": id }),
-        Event::Statistics(statistics) => json!({ "type": "stats", "id": id, "data": data(statistics) }),
+        Event::OutOfMemory => Document { kind: "oom", id, data: None },
+        Event::Statistics(statistics) => Document { kind: "stats", id, data: Some(data(statistics)) },
     }
 }
 
