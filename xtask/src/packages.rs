@@ -46,6 +46,12 @@ pub const TEST: &[Package] = &[
         program: "strace",
         reason: "kills a command at one system call after the other",
     },
+    Package {
+        name: "uidmap",
+        program: "newuidmap",
+        reason: "maps the sub-ids of the user that the tests of containers without root make",
+    },
+    Package { name: "passt", program: "pasta", reason: "connects containers without root" },
     Package { name: "bsdutils", program: "script", reason: "gives a command a terminal" },
 ];
 

@@ -132,6 +132,7 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     plan_options.root = match &options.files.root {
         RootOptions::Directory(_) => RootSource::Directory,
         RootOptions::Overlay(_) => RootSource::Overlay { scratch: paths.scratch(), submounts: Vec::new() },
+        RootOptions::Host if user.is_some() => RootSource::Pieces(host_root::pieces()?),
         RootOptions::Host => {
             RootSource::Overlay { scratch: paths.scratch(), submounts: host_root::submounts()? }
         }
@@ -176,8 +177,8 @@ fn root(options: &RunOptions, notices: &mut Vec<Notice>) -> Result<PathBuf> {
     let path = match &options.files.root {
         RootOptions::Host => {
             notices.push(Notice {
-                what: "this container runs on a throw-away copy of the host's root: all of the host's files, secrets \
-                       among them, can be read inside"
+                what: "this container runs on a throw-away copy of the host's root: all of the host's files that its \
+                       user may read, secrets among them, can be read inside"
                     .to_owned(),
                 remedy: Some("give it a root of its own with `--rootfs=DIRECTORY`".to_owned()),
             });

@@ -1,6 +1,9 @@
 //! The host's own root as a container's: which of its mounts get an overlay of their own.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use runtime::plan::{RootPiece, RootPieceKind};
 
 use crate::error::{Error, Result};
 
@@ -69,6 +72,57 @@ fn parse(text: &str) -> Vec<PathBuf> {
     // Outer mounts first, so that inner ones find their mount points.
     found.sort_by_key(|path| path.components().count());
     found
+}
+
+/// The host's root for somebody without root, in pieces: an overlay over each directory that has no other mount in it,
+/// and what lies beside those, level by level. Files in memory, and what the caller may not list, are left out.
+pub(crate) fn pieces() -> Result<Vec<RootPiece>> {
+    let path = Path::new("/proc/self/mountinfo");
+    let text = std::fs::read_to_string(path).map_err(|error| Error::at_path("read", path, error))?;
+    let files = parse(&text);
+    let points: Vec<PathBuf> =
+        text.lines().filter_map(|line| line.split(' ').nth(4)).map(|text| unescape(text).into()).collect();
+    let mut found = Vec::new();
+    collect(Path::new("/"), &Mounts { points, files }, &mut found);
+    Ok(found)
+}
+
+struct Mounts {
+    /// All mount points.
+    points: Vec<PathBuf>,
+    /// Those with files on a disk.
+    files: Vec<PathBuf>,
+}
+
+fn collect(directory: &Path, mounts: &Mounts, found: &mut Vec<RootPiece>) {
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    let mut entries: Vec<_> = entries.flatten().collect();
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let path = entry.path();
+        // Best effort: what can't be looked at is left out, as it could not be used.
+        let Ok(metadata) = std::fs::symlink_metadata(&path) else { continue };
+        let mode = metadata.permissions().mode() & 0o7777;
+        let kind = if OWN.iter().any(|own| path == Path::new(own)) {
+            continue;
+        } else if metadata.is_symlink() {
+            let Ok(text) = std::fs::read_link(&path) else { continue };
+            RootPieceKind::Link(text.to_string_lossy().into_owned())
+        } else if metadata.is_file() {
+            RootPieceKind::File
+        } else if !metadata.is_dir() {
+            continue;
+        } else if mounts.points.contains(&path) && !mounts.files.contains(&path) {
+            RootPieceKind::Empty(mode)
+        } else if mounts.points.iter().any(|point| *point != path && point.starts_with(&path)) {
+            found.push(RootPiece { path: path.clone(), kind: RootPieceKind::Empty(mode) });
+            collect(&path, mounts, found);
+            continue;
+        } else {
+            RootPieceKind::Overlay
+        };
+        found.push(RootPiece { path, kind });
+    }
 }
 
 /// Undoes the octal escapes of mountinfo.

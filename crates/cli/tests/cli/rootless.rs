@@ -234,6 +234,32 @@ fn overlay_keeps_a_users_writes_off_the_directory() {
 }
 
 #[test]
+fn root_of_the_host_is_put_together_for_a_user_and_stays_as_it_is() {
+    let Some(user) = User::new() else { return };
+    let name = format!("rabbitc-cli-test-{}", std::process::id());
+    // A mount in a directory: no overlay may lie over that one as a whole.
+    user.host.set_up(&format!(
+        "mkdir {0}/own/etc; mount --bind {0}/own/etc /var/lib",
+        user.host.directory().display()
+    ));
+    let script = format!(
+        "echo a >/{name}; cat /{name}; echo b >/etc/{name}; cat /etc/{name}; head -n 1 /etc/passwd; ls -d /var/lib /var/log; \
+         test -e /etc/shadow && cat /etc/shadow; ls -A /run; stat -c %u /usr"
+    );
+    let ran = user.run(&["--network=none", "--", "/bin/sh", "-c", &script]);
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines.len(), 6, "{ran:?}");
+    assert!(
+        ran.stdout.starts_with("a\nb\nroot:") && ran.stdout.ends_with("/var/lib\n/var/log\n0\n"),
+        "{ran:?}"
+    );
+    assert!(ran.stderr.contains("nobody") && ran.stderr.contains("secrets"), "{ran:?}");
+    for directory in ["/", "/etc"] {
+        assert!(!Path::new(directory).join(&name).exists(), "{directory}");
+    }
+}
+
+#[test]
 fn exit_codes_are_those_of_root() {
     let Some(user) = User::new() else { return };
     let rootfs = user.host.rootfs_flag();

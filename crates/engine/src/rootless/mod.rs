@@ -13,7 +13,7 @@ use runtime::spec::{IdMapping, Namespace, NamespaceKind, Spec};
 use self::pasta::Pasta;
 use crate::container::Notice;
 use crate::error::{Error, Result};
-use crate::options::{NetworkMode, RunOptions, UserNamespace};
+use crate::options::{NetworkMode, RootOptions, RunOptions, UserNamespace};
 use crate::subordinate_ids::{self, Owner, Range};
 
 /// Users or groups that one caller may map.
@@ -197,6 +197,13 @@ impl Unprivileged {
                     return Err(error.with_hint(lack.remedy));
                 }
             }
+        }
+        if options.files.root == RootOptions::Host {
+            notices.push(Notice {
+                what: "files of the host's other users belong to `nobody` here, and can neither be changed nor given away"
+                    .to_owned(),
+                remedy: None,
+            });
         }
         Ok(Unprivileged { identity, program, may_lack })
     }

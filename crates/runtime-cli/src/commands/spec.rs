@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 use runtime::spec::{
-    Capabilities, DeviceRule, Linux, Mount, Namespace, NamespaceKind, Process, Resources, Rlimit, Root, Spec,
-    User,
+    Capabilities, DeviceRule, IdMapping, Linux, Mount, Namespace, NamespaceKind, Process, Resources, Rlimit,
+    Root, Spec, User,
 };
 use runtime::{Error, ErrorKind};
 
-use super::{Failure, Outcome, unsupported};
+use super::{Failure, Outcome};
 use crate::args::{self, Globals};
 
 pub(super) const USAGE: &str = "\
@@ -20,27 +20,28 @@ Usage: rabbitc-runtime spec [OPTIONS]
 
 Options:
   -b, --bundle DIR  where to write it [.]
+      --rootless    for a user without root: the caller is root inside, and nobody else exists there
 ";
 
 pub(super) fn run(mut parser: Parser, _: &Globals) -> Outcome {
     let mut directory = PathBuf::from(".");
+    let mut rootless = false;
     while let Some(argument) = parser.next().map_err(args::wrong)? {
         match argument {
             Arg::Long("bundle") | Arg::Short('b') => directory = args::path(&mut parser)?,
             Arg::Long("rootless") => {
-                if args::switch(&mut parser)? {
-                    return Err(unsupported(
-                        "--rootless",
-                        "add a user namespace with uidMappings and gidMappings to config.json",
-                    ));
-                }
+                rootless = args::switch(&mut parser)?;
             }
             Arg::Long("help") | Arg::Short('h') => return Err(Failure::Help),
             other => return Err(args::unexpected(other).into()),
         }
     }
     let path = directory.join("config.json");
-    let mut text = serde_json::to_string_pretty(&default_spec()).expect("only string keys");
+    let mut spec = default_spec();
+    if rootless {
+        give_up_root(&mut spec);
+    }
+    let mut text = serde_json::to_string_pretty(&spec).expect("only string keys");
     text.push('\n');
     let file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
     match file {
@@ -54,6 +55,21 @@ pub(super) fn run(mut parser: Parser, _: &Globals) -> Outcome {
             written.map_err(|error| Error::at_path("write", &path, error))?;
             Ok(0)
         }
+    }
+}
+
+/// What an ordinary user can have without `/etc/subuid` and without a cgroup.
+fn give_up_root(spec: &mut Spec) {
+    let own = |host_id| vec![IdMapping { container_id: 0, host_id, size: 1 }];
+    if let Some(linux) = &mut spec.linux {
+        linux.namespaces.push(Namespace { kind: NamespaceKind::User, path: None });
+        linux.uid_mappings = own(rustix::process::geteuid().as_raw());
+        linux.gid_mappings = own(rustix::process::getegid().as_raw());
+        linux.resources = None;
+    }
+    for mount in spec.mounts.iter_mut().filter(|mount| mount.destination == "/dev/pts") {
+        // The group of terminals is not mapped.
+        mount.options.iter_mut().for_each(|options| options.retain(|option| option != "gid=5"));
     }
 }
 

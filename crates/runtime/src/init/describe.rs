@@ -246,6 +246,11 @@ fn init(action: &InitAction) -> Words {
             overlay.describe(),
             "reads come from below, writes go into a layer that is thrown away",
         ),
+        InitAction::PiecedRoot(root) => words(
+            "put a root together from overlays",
+            root.describe(),
+            "without root no overlay may lie over a tree with other mounts in it, but over its parts it may",
+        ),
         InitAction::Mount(mount) => (
             format!("mount {}", quoted(mount.kind.file_system.to_string_lossy())),
             quoted(format!("/{}", mount.target.path.to_string_lossy())),

@@ -8,6 +8,7 @@ pub(crate) mod describe;
 pub(crate) mod failure;
 mod mount;
 mod network;
+mod pieces;
 mod process;
 pub(crate) mod procfs;
 pub(crate) mod step;
@@ -193,6 +194,7 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         InitAction::Propagation { flags, .. } => sys::mount::change(c"/", *flags).during(Call::Mount),
         InitAction::BindRoot(root) => mount::bind_root(context, root),
         InitAction::OverlayRoot(overlay) => mount::overlay_root(context, overlay),
+        InitAction::PiecedRoot(root) => pieces::pieced_root(context, root),
         InitAction::Mount(plan) => mount::mount(context, plan),
         InitAction::Bind(plan) => mount::bind(context, plan),
         InitAction::SetAttributes { target, set, clear } => {

@@ -16,6 +16,9 @@ use super::step::{Bind, BoundRoot, FileSystem, Lower, MountPlan, OverlayRoot, Ta
 use super::step::{DeviceNode, Link};
 use super::{Context, procfs};
 
+/// As whom the kernel shows users and groups that a user namespace does not map (`/proc/sys/kernel/overflowuid`).
+const OVERFLOW_ID: u32 = 65_534;
+
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 
 /// Opens a path inside the container's root, links resolved inside it, and nothing beyond it reachable.
@@ -32,7 +35,7 @@ pub(super) fn open_inside(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> r
 
 /// The way to a target: where it begins, and what of it is left to walk.
 #[derive(Clone, Copy)]
-struct Way<'a> {
+pub(super) struct Way<'a> {
     start: BorrowedFd<'a>,
     path: &'a CStr,
     levels: &'a [(CString, CString)],
@@ -47,7 +50,7 @@ impl<'a> Way<'a> {
         Ok(Way { start: start.as_fd(), path: &anchor.path, levels: &anchor.levels, kind: target.kind })
     }
 
-    fn from_root(root: BorrowedFd<'a>, target: &'a Target) -> Way<'a> {
+    pub(super) fn from_root(root: BorrowedFd<'a>, target: &'a Target) -> Way<'a> {
         Way { start: root, path: &target.path, levels: &target.levels, kind: target.kind }
     }
 
@@ -57,7 +60,7 @@ impl<'a> Way<'a> {
 }
 
 /// Opens the target, making what is missing of it.
-fn open_target(way: Way<'_>) -> Result<OwnedFd, Failure> {
+pub(super) fn open_target(way: Way<'_>) -> Result<OwnedFd, Failure> {
     match way.open(OFlags::PATH) {
         Err(Errno::NOENT) => make_target(way),
         other => other.during(Call::Open),
@@ -88,12 +91,16 @@ fn make_target(way: Way<'_>) -> Result<OwnedFd, Failure> {
     }
 }
 
-fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Outcome {
+pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Outcome {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(mount, c"", target, c"", flags).during(Call::MoveMount)
 }
 
-fn clone_tree(directory: BorrowedFd<'_>, path: &CStr, recursive: bool) -> rustix::io::Result<OwnedFd> {
+pub(super) fn clone_tree(
+    directory: BorrowedFd<'_>,
+    path: &CStr,
+    recursive: bool,
+) -> rustix::io::Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if path.is_empty() {
         flags |= OpenTreeFlags::AT_EMPTY_PATH;
@@ -142,7 +149,7 @@ fn make_file_system(
     create(opened.as_fd(), attributes)
 }
 
-fn create(opened: BorrowedFd<'_>, attributes: Attributes) -> Result<OwnedFd, Failure> {
+pub(super) fn create(opened: BorrowedFd<'_>, attributes: Attributes) -> Result<OwnedFd, Failure> {
     fsconfig_create(opened).during(Call::Fsconfig)?;
     let bits = MountAttrFlags::from_bits_retain(attributes.set as u32);
     fsmount(opened, FsMountFlags::FSMOUNT_CLOEXEC, bits).during(Call::Fsmount)
@@ -200,7 +207,7 @@ fn make_directory(scratch: BorrowedFd<'_>, letter: u8, number: usize) -> Result<
 }
 
 /// One overlay with its upper and work directories in `scratch`.
-fn overlay_over(
+pub(super) fn overlay_over(
     scratch: BorrowedFd<'_>,
     lower: BorrowedFd<'_>,
     number: usize,
@@ -209,8 +216,11 @@ fn overlay_over(
     let (upper, work) = (make_directory(scratch, b'u', number)?, make_directory(scratch, b'w', number)?);
     // The merged root shows the owner and mode of the upper directory.
     let below = rustix::fs::fstat(lower).during(Call::Stat)?;
-    let (uid, gid) = (rustix::fs::Uid::from_raw(below.st_uid), rustix::fs::Gid::from_raw(below.st_gid));
-    rustix::fs::fchown(&upper, Some(uid), Some(gid)).during(Call::Chown)?;
+    // Somebody whom the namespace does not know shows as nobody, and can't be given anything: then it is root's.
+    let known = |id: u32| !user_namespace || id != OVERFLOW_ID;
+    let uid = known(below.st_uid).then(|| rustix::fs::Uid::from_raw(below.st_uid));
+    let gid = known(below.st_gid).then(|| rustix::fs::Gid::from_raw(below.st_gid));
+    rustix::fs::fchown(&upper, uid, gid).during(Call::Chown)?;
     rustix::fs::fchmod(&upper, Mode::from_raw_mode(below.st_mode & 0o7777)).during(Call::Chmod)?;
     let opened = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).during(Call::Fsopen)?;
     fsconfig_set_string(opened.as_fd(), c"source", c"overlay").during(Call::Fsconfig)?;

@@ -85,6 +85,7 @@ pub(crate) enum InitAction {
     Propagation { flags: u64, name: &'static str },
     BindRoot(BoundRoot),
     OverlayRoot(OverlayRoot),
+    PiecedRoot(PiecedRoot),
     Mount(MountPlan<FileSystem>),
     Bind(MountPlan<Bind>),
     SetAttributes { target: Target, set: u64, clear: u64 },
@@ -250,6 +251,43 @@ impl OverlayRoot {
             text.push_str(&format!(", `{}`", lower.path.to_string_lossy()));
         }
         text
+    }
+}
+
+/// A root in memory that is put together from parts of a tree.
+#[derive(Debug)]
+pub(crate) struct PiecedRoot {
+    /// Outer ones first.
+    pub(crate) pieces: Vec<Piece>,
+}
+
+/// One part of such a root.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub(crate) kind: PieceKind,
+    pub(crate) target: Target,
+}
+
+/// What stands there.
+#[derive(Debug)]
+pub(crate) enum PieceKind {
+    /// An empty directory.
+    Empty { mode: u32 },
+    /// A symbolic link.
+    Link { text: CString },
+    /// A throw-away overlay over a directory of the host.
+    Overlay { lower: CString },
+    /// A file of the host, read-only.
+    File { source: CString },
+}
+
+impl PiecedRoot {
+    pub(crate) fn describe(&self) -> String {
+        let lowers = self.pieces.iter().filter_map(|piece| match &piece.kind {
+            PieceKind::Overlay { lower } => Some(format!("`{}`", lower.to_string_lossy())),
+            _ => None,
+        });
+        format!("over {}", lowers.collect::<Vec<_>>().join(", "))
     }
 }
 

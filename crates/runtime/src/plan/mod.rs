@@ -26,7 +26,8 @@ pub use self::mounts::root_mount_points;
 use self::mounts::{MountContext, makes_namespace};
 use self::namespaces::NamespacePlan;
 pub use self::options::{
-    Lifetime, NetworkProgram, OwnFile, PlanOptions, Preparation, RootOwners, RootSource, Start,
+    Lifetime, NetworkProgram, OwnFile, PlanOptions, Preparation, RootOwners, RootPiece, RootPieceKind,
+    RootSource, Start,
 };
 use self::owners::{Detached, Users};
 pub use self::sysctl::sysctl_namespace;
@@ -36,8 +37,8 @@ use crate::id::ContainerId;
 use crate::id_map_files;
 pub use crate::init::step::TargetKind;
 use crate::init::step::{
-    Action, Barrier, BoundRoot, HookKind, HostAction, InitAction, Lower, OverlayRoot, Owners, Step,
-    StepDescription, Target,
+    Action, Barrier, BoundRoot, HookKind, HostAction, InitAction, Lower, OverlayRoot, Owners, Piece,
+    PieceKind, PiecedRoot, Step, StepDescription, Target,
 };
 use crate::spec::{Hook, Linux, NamespaceKind, Process, Spec};
 
@@ -467,6 +468,7 @@ impl Steps {
                 let detached = detach(&root_path, true)?;
                 InitAction::BindRoot(BoundRoot { path: root_path, detached })
             }
+            RootSource::Pieces(pieces) => pieced_root(pieces)?,
             RootSource::Overlay { scratch, submounts } => {
                 let detached = detach(&root_path, false)?;
                 let mut plans = Vec::new();
@@ -555,6 +557,24 @@ impl Steps {
         }
         Ok(())
     }
+}
+
+fn pieced_root(pieces: &[RootPiece]) -> Result<InitAction> {
+    let mut list = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let text = piece.path.to_string_lossy();
+        let path = c_string(&text, "root.path")?;
+        let (kind, target) = match &piece.kind {
+            RootPieceKind::Empty(mode) => (PieceKind::Empty { mode: *mode }, TargetKind::Directory),
+            RootPieceKind::Link(text) => {
+                (PieceKind::Link { text: c_string(text, "root.path")? }, TargetKind::File)
+            }
+            RootPieceKind::Overlay => (PieceKind::Overlay { lower: path }, TargetKind::Directory),
+            RootPieceKind::File => (PieceKind::File { source: path }, TargetKind::File),
+        };
+        list.push(Piece { kind, target: Target::parse(&text, target, "root.path")? });
+    }
+    Ok(InitAction::PiecedRoot(PiecedRoot { pieces: list }))
 }
 
 /// Whether /dev is the host's, or something else that is not ours to fill.

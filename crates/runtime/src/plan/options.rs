@@ -50,6 +50,9 @@ pub enum RootSource {
         /// Mounts of the lower tree that get overlays of their own, as absolute paths of the host.
         submounts: Vec<PathBuf>,
     },
+    /// An empty root in memory with these pieces, outer ones first: a tree with mounts in it, without root. Pieces that
+    /// the caller may not look at are left out.
+    Pieces(Vec<RootPiece>),
 }
 
 /// Whose the files of the root look in a user namespace of the container's own.
@@ -61,6 +64,28 @@ pub enum RootOwners {
     /// Shown shifted through the namespace's map: root's files are files of the container's root, and what it writes
     /// is root's on disk. Without such a namespace, as on disk.
     Shifted,
+}
+
+/// One part of a root that is put together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootPiece {
+    /// Its absolute path, on the host as inside.
+    pub path: PathBuf,
+    /// What stands there.
+    pub kind: RootPieceKind,
+}
+
+/// What stands at one place of a root that is put together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootPieceKind {
+    /// An empty directory of this mode.
+    Empty(u32),
+    /// A symbolic link with this text.
+    Link(String),
+    /// The host's directory, which has no other mounts in it, below a throw-away overlay.
+    Overlay,
+    /// The host's file, read-only.
+    File,
 }
 
 /// Something the caller does on the host before the clone, shown in the timeline with the rest.

@@ -1,0 +1,119 @@
+//! Bundles of an ordinary user, who has neither an account nor sub-ids, and of root in a user namespace.
+
+mod support;
+
+use std::process::{Command, Output};
+
+use serde_json::json;
+use support::{BINARY, Bundle, can_run, eventually};
+
+/// A number that no account of a distribution has.
+const UID: u32 = 47_114;
+
+/// Runs the runtime as that user.
+fn command(bundle: &Bundle, arguments: &[&str]) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args([format!("--reuid={UID}"), format!("--regid={UID}")]);
+    command.args(["--clear-groups", "--"]).arg(BINARY).arg("--root").arg(bundle.path.join("state"));
+    command.args(arguments).current_dir(&bundle.path);
+    command
+}
+
+fn output(bundle: &Bundle, arguments: &[&str]) -> Output {
+    command(bundle, arguments).output().expect("setpriv runs")
+}
+
+/// A bundle made by `spec --rootless`, all of it the user's.
+fn bundle(name: &str, arguments: &[&str]) -> Bundle {
+    let bundle = Bundle::new(name, &[]);
+    std::fs::remove_file(bundle.path.join("config.json")).expect("removed");
+    let owner = format!("{UID}:{UID}");
+    let owned = Command::new("chown").args(["-R", &owner]).arg(&bundle.path).status();
+    assert!(owned.expect("chown runs").success());
+    let made = output(&bundle, &["spec", "--rootless"]);
+    assert!(made.status.success(), "{made:?}");
+    bundle.edit(|config| {
+        config["process"]["terminal"] = json!(false);
+        config["process"]["args"] = json!(arguments);
+        config["root"]["readonly"] = json!(false);
+    });
+    bundle
+}
+
+#[test]
+fn user_runs_a_bundle_with_itself_as_root() {
+    if !can_run("user_runs_a_bundle_with_itself_as_root") {
+        return;
+    }
+    let script = "id -u; cat /proc/self/uid_map; cat /proc/self/setgroups; exit 6";
+    let bundle = bundle("user-run", &["/bin/sh", "-c", script]);
+    let ran = output(&bundle, &["run", &bundle.id]);
+    let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    assert_eq!(words, ["0", "0", &UID.to_string(), "1", "deny"], "{ran:?}");
+    assert_eq!(ran.status.code(), Some(6), "{ran:?}");
+}
+
+#[test]
+fn containers_of_a_user_live_their_lives() {
+    if !can_run("containers_of_a_user_live_their_lives") {
+        return;
+    }
+    let bundle = bundle("user-life", &["/bin/sleep", "1000"]);
+    let well = |arguments: &[&str]| {
+        // Not through pipes: the container would hold them.
+        let status = command(&bundle, arguments).stdin(std::process::Stdio::null()).status();
+        assert!(status.expect("setpriv runs").success(), "{arguments:?}");
+    };
+    well(&["create", &bundle.id]);
+    well(&["start", &bundle.id]);
+    let ran = output(&bundle, &["exec", &bundle.id, "/bin/sh", "-c", "id -u; exit 9"]);
+    assert_eq!((String::from_utf8_lossy(&ran.stdout).trim(), ran.status.code()), ("0", Some(9)), "{ran:?}");
+    let state = || String::from_utf8_lossy(&output(&bundle, &["state", &bundle.id]).stdout).into_owned();
+    assert!(state().contains("running"), "{}", state());
+    well(&["kill", &bundle.id, "KILL"]);
+    eventually("it is stopped", || state().contains("stopped"));
+    well(&["delete", &bundle.id]);
+    assert!(std::fs::read_dir(bundle.path.join("state")).expect("there").next().is_none());
+}
+
+#[test]
+fn limit_without_a_cgroup_to_put_it_in_is_refused() {
+    if !can_run("limit_without_a_cgroup_to_put_it_in_is_refused") {
+        return;
+    }
+    let bundle = bundle("user-limit", &["/bin/true"]);
+    bundle.edit(|config| config["linux"]["resources"] = json!({"memory": {"limit": 64 << 20}}));
+    let ran = output(&bundle, &["run", &bundle.id]);
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(!ran.status.success() && said.contains("create cgroup"), "{ran:?}");
+    // Device rules are not missed: a user namespace opens no device that its maker could not.
+    bundle.edit(|config| {
+        config["linux"]["resources"] = json!({"devices": [{"allow": false, "access": "rwm"}]});
+    });
+    assert!(output(&bundle, &["run", &bundle.id]).status.success());
+}
+
+#[test]
+fn root_of_a_user_namespace_runs_a_bundle_without_another_one() {
+    if !can_run("root_of_a_user_namespace_runs_a_bundle_without_another_one") {
+        return;
+    }
+    let bundle =
+        bundle("nested", &["/bin/sh", "-c", "cat /proc/self/uid_map; test -c /dev/null && echo nodes"]);
+    bundle.edit(|config| {
+        let linux = config["linux"].as_object_mut().expect("an object");
+        linux.remove("uidMappings");
+        linux.remove("gidMappings");
+        let namespaces = linux["namespaces"].as_array_mut().expect("a list");
+        namespaces.retain(|namespace| namespace["type"] != "user");
+    });
+    let mut command = Command::new("setpriv");
+    command.args([format!("--reuid={UID}"), format!("--regid={UID}")]);
+    command.args(["--clear-groups", "--", "unshare", "--user", "--map-root-user", "--net"]);
+    command.arg(BINARY).arg("--root").arg(bundle.path.join("state")).args(["run", &bundle.id]);
+    let ran = command.current_dir(&bundle.path).output().expect("setpriv runs");
+    let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    assert_eq!(words, ["0", &UID.to_string(), "1", "nodes"], "{ran:?}");
+}
