@@ -1,0 +1,135 @@
+//! Start latency, system calls and peak memory of rabbitc against crun, runc, podman and the bare kernel, all in one
+//! run, in turn, in the same view of cgroups and a network namespace of their own.
+
+mod contender;
+mod start;
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use self::contender::measure;
+use crate::build;
+use crate::cgroup_view::Subtree;
+use crate::packages;
+use crate::process::{self, Failure, Naming, Result, TemporaryDirectory};
+use crate::rootfs;
+
+/// What the table is made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Table,
+    Json,
+}
+
+/// `cargo xtask bench`: prepares everything and runs [`inside`] in the private view.
+pub fn command(options: &[OsString]) -> Result<()> {
+    parse(options)?;
+    let own = std::env::current_exe().naming("find this program")?;
+    if !process::is_root() {
+        // As the caller, so that the target directory stays theirs.
+        build_all()?;
+        process::require_root_or_sudo()?;
+        return process::run(process::as_root(own).arg("bench").args(options));
+    }
+    packages::install(packages::BENCH)?;
+    let floor = build_all()?;
+    let directory = TemporaryDirectory::new("bench")?;
+    prepare(directory.path())?;
+    let subtree = Subtree::new(&format!("rabbitc-bench-{}", std::process::id()))?;
+    let mut arguments: Vec<&OsStr> = vec![OsStr::new("bench-inside")];
+    arguments.extend(options.iter().map(OsString::as_os_str));
+    let mut command = subtree.command(&own, &arguments)?;
+    command.env("RABBITC_BENCH_DIRECTORY", directory.path()).env("RABBITC_BENCH_FLOOR", floor);
+    process::run(&mut command)
+}
+
+/// Builds what is measured, and returns the floor program. What is already built is not built again.
+fn build_all() -> Result<PathBuf> {
+    build::build()?;
+    Ok(build::build_static(&["rabbitc-floor"])?.remove(0))
+}
+
+struct Options {
+    rounds: usize,
+    /// Before each start. One right after another finds the kernel's lock over all forks still in its slow mode,
+    /// and is spared a wait that a start by itself pays.
+    pause: Duration,
+    format: Format,
+}
+
+fn parse(options: &[OsString]) -> Result<Options> {
+    let mut parsed = Options { rounds: 20, pause: Duration::from_millis(100), format: Format::Table };
+    let words: Vec<String> = options.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let mut words = words.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        let value = words.next().unwrap_or_default();
+        let number = || value.parse::<u32>().naming(format_args!("{word} `{value}`"));
+        match (word, value) {
+            ("--rounds", _) => parsed.rounds = number()? as usize,
+            ("--pause", _) => parsed.pause = Duration::from_millis(number()?.into()),
+            ("--format", "json") => parsed.format = Format::Json,
+            ("--format", "table") => parsed.format = Format::Table,
+            _ => return Err(Failure::new(format!("no such option: `{word} {value}`"))),
+        }
+    }
+    if parsed.rounds == 0 {
+        return Err(Failure::new("--rounds `0`: at least one is needed"));
+    }
+    Ok(parsed)
+}
+
+/// A root with every mount point (so that nobody has to make one) and a bundle on it.
+fn prepare(directory: &Path) -> Result<()> {
+    let bundle = directory.join("bundle");
+    let root = bundle.join("rootfs");
+    rootfs::make(&root, None)?;
+    for mount_point in ["proc", "sys", "dev", "etc", "run", "tmp"] {
+        let path = root.join(mount_point);
+        std::fs::create_dir_all(&path).naming(format_args!("create `{}`", path.display()))?;
+    }
+    let runtime = process::target_directory().join("release/rabbitc-runtime");
+    process::read(Command::new(runtime).arg("spec").current_dir(&bundle))?;
+    let path = bundle.join("config.json");
+    let text = std::fs::read_to_string(&path).naming(format_args!("read `{}`", path.display()))?;
+    let mut config: Value = serde_json::from_str(&text).naming("parse config.json")?;
+    // Debian's crun takes no newer one, and nothing in this config needs it.
+    config["ociVersion"] = json!("1.0.2");
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] = json!(["/bin/true"]);
+    std::fs::write(&path, config.to_string()).naming(format_args!("write `{}`", path.display()))
+}
+
+/// The measuring itself, in the private view.
+pub fn inside(options: &[OsString]) -> Result<()> {
+    let Options { rounds, pause, format } = parse(options)?;
+    let variable =
+        |name: &str| std::env::var_os(name).ok_or_else(|| Failure::new(format!("`{name}` is not set")));
+    let directory = PathBuf::from(variable("RABBITC_BENCH_DIRECTORY")?);
+    let mut contenders = start::contenders(&directory, &variable("RABBITC_BENCH_FLOOR")?);
+    for contender in &mut contenders {
+        contender.warm_up(&directory)?;
+    }
+    measure(&mut contenders, rounds, pause)?;
+    let versions = versions();
+    match format {
+        Format::Json => println!("{:#}", start::render_json(&contenders, rounds, pause, &versions)),
+        Format::Table => {
+            start::print_table(&contenders, rounds, pause);
+            println!("compared with {}", versions.join(", "));
+        }
+    }
+    Ok(())
+}
+
+/// The first line that each stranger says about its version.
+fn versions() -> Vec<String> {
+    let version = |program: &&str| {
+        let said = process::read(Command::new(program).arg("--version")).ok()?;
+        said.lines().next().map(str::to_owned)
+    };
+    ["crun", "runc", "podman"].iter().filter_map(version).collect()
+}

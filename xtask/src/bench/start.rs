@@ -1,0 +1,134 @@
+//! The start of `/bin/true` with rabbitc and with others, from the bare kernel's floor to podman.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::contender::{Contender, Owner, median, milliseconds, ratio};
+use crate::process;
+
+const FLOOR: &str = "bare kernel floor";
+const RUNTIME: &str = "rabbitc-runtime run";
+const CRUN: &str = "crun run";
+const RABBITC: &str = "rabbitc --rootfs";
+const PODMAN: &str = "podman run --rm --rootfs";
+
+/// All of them, not yet measured.
+pub fn contenders(directory: &Path, floor: &OsStr) -> Vec<Contender> {
+    let release = process::target_directory().join("release");
+    let bundle = directory.join("bundle");
+    let root = bundle.join("rootfs");
+    let rabbitc = release.join("rabbitc");
+    let mut flag = OsString::from("--rootfs=");
+    flag.push(&root);
+    let s = OsStr::new;
+    let run = |name, owner, program: &OsStr| {
+        Contender::new(
+            name,
+            owner,
+            &[program, s("run"), s("--bundle"), bundle.as_os_str(), s("rabbitc-bench")],
+        )
+    };
+    let podman = |name, network| {
+        let words = [
+            s("podman"),
+            s("--cgroup-manager=cgroupfs"),
+            s("--runtime=crun"),
+            s("run"),
+            s("--rm"),
+            s(network),
+            s("--rootfs"),
+            root.as_os_str(),
+            s("/bin/true"),
+        ];
+        Contender::new(name, Owner::Others, &words)
+    };
+    vec![
+        Contender::new(FLOOR, Owner::Us, &[floor, root.as_os_str(), s("/bin/true")]),
+        run(RUNTIME, Owner::Us, release.join("rabbitc-runtime").as_os_str()),
+        run(CRUN, Owner::Others, s("crun")),
+        run("runc run", Owner::Others, s("runc")),
+        Contender::new(RABBITC, Owner::Us, &[rabbitc.as_os_str(), &flag, s("--cmd=/bin/true")]),
+        Contender::new(
+            "rabbitc --network none",
+            Owner::Us,
+            &[rabbitc.as_os_str(), s("run"), &flag, s("--network"), s("none"), s("--cmd=/bin/true")],
+        ),
+        podman(PODMAN, "--network=bridge"),
+        podman("podman --network none", "--network=none"),
+    ]
+}
+
+/// The figures for machines.
+pub fn render_json(contenders: &[Contender], rounds: usize, pause: Duration, versions: &[String]) -> Value {
+    let row = |contender: &Contender| {
+        let times = milliseconds(&contender.times);
+        json!({
+            "name": contender.name,
+            "failure": contender.failure,
+            "median_ms": median(times.clone()),
+            "minimum_ms": times.iter().copied().min_by(f64::total_cmp),
+            "ratio_to_floor": ratio(contenders, contender, FLOOR),
+            "ratio_to_crun": ratio(contenders, contender, CRUN),
+            "ratio_to_podman": ratio(contenders, contender, PODMAN),
+            "syscalls": contender.syscalls,
+            "peak_kilobytes": contender.peak_kilobytes,
+        })
+    };
+    json!({ "rounds": rounds, "pause_ms": pause.as_millis() as u64, "versions": versions, "contenders": contenders.iter().map(row).collect::<Vec<_>>() })
+}
+
+/// The figures for people.
+pub fn print_table(contenders: &[Contender], rounds: usize, pause: Duration) {
+    let pause = pause.as_millis();
+    println!(
+        "start of `/bin/true` in a container: {rounds} rounds in turn, {pause} ms pause before each start;"
+    );
+    println!("ratios are medians of paired runs\n");
+    let heads = ["", "median ms", "min ms", "× floor", "× crun", "× podman", "syscalls", "peak MB"];
+    println!(
+        "| {:26} | {:>9} | {:>7} | {:>7} | {:>7} | {:>8} | {:>8} | {:>7} |",
+        heads[0], heads[1], heads[2], heads[3], heads[4], heads[5], heads[6], heads[7]
+    );
+    println!(
+        "|{}|{}|{}|{}|{}|{}|{}|{}|",
+        "-".repeat(28),
+        "-".repeat(11),
+        "-".repeat(9),
+        "-".repeat(9),
+        "-".repeat(9),
+        "-".repeat(10),
+        "-".repeat(10),
+        "-".repeat(9)
+    );
+    for contender in contenders {
+        let times = milliseconds(&contender.times);
+        let shown = |value: Option<f64>, digits: usize| {
+            value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
+        };
+        println!(
+            "| {:26} | {:>9} | {:>7} | {:>7} | {:>7} | {:>8} | {:>8} | {:>7} |",
+            contender.name,
+            shown(median(times.clone()), 2),
+            shown(times.iter().copied().min_by(f64::total_cmp), 2),
+            shown(ratio(contenders, contender, FLOOR), 2),
+            shown(ratio(contenders, contender, CRUN), 2),
+            shown(ratio(contenders, contender, PODMAN), 3),
+            contender.syscalls.map_or_else(|| "–".to_owned(), |calls| calls.to_string()),
+            shown(contender.peak_kilobytes.map(|kilobytes| kilobytes as f64 / 1024.0), 1),
+        );
+    }
+    println!();
+    for (name, other, goal) in [(RUNTIME, CRUN, 0.7), (RABBITC, PODMAN, 1.0 / 15.0)] {
+        let Some(one) = contenders.iter().find(|contender| contender.name == name) else { continue };
+        match ratio(contenders, one, other) {
+            Some(reached) if reached <= goal => {
+                println!("{name}: {reached:.3} of {other} (goal {goal:.3}): reached")
+            }
+            Some(reached) => println!("{name}: {reached:.3} of {other} (goal {goal:.3}): MISSED"),
+            None => println!("{name}: nothing to compare with, {other} did not run"),
+        }
+    }
+}
