@@ -27,7 +27,7 @@ usage: cargo xtask COMMAND
   build                     static binaries into target/release
   test [FILTER…]            installs what the tests need and runs all of them
   demo                      shows what rabbitc does, step by step
-  bench [--rounds N] [--format json]
+  bench [--rounds N] [--only start|adds|throughput] [--format json]
                             start latency against crun, runc, podman and the bare kernel
   guest prepare             makes the user-mode Linux guest with cgroup v2
   guest run [--systemd] COMMAND…
@@ -70,6 +70,8 @@ fn dispatch(arguments: &[OsString]) -> Result<u8> {
         ("ci", []) => ci::ci(),
         // The part of bench that runs inside its private view of cgroups and network.
         ("bench-inside", options) => bench::inside(options).map(|()| 0),
+        // The server of its throughput.
+        ("bench-serve", _) => bench::throughput::serve().map(|()| 0),
         ("help" | "--help" | "-h", _) => {
             print!("{USAGE}");
             Ok(0)

@@ -69,6 +69,8 @@ pub const BENCH: &[Package] = &[
     Package { name: "podman", program: "podman", reason: "the engine to compare with" },
     Package { name: "strace", program: "strace", reason: "counts system calls" },
     Package { name: "time", program: "/usr/bin/time", reason: "reports peak memory" },
+    Package { name: "iperf3", program: "iperf3", reason: "bits per second through a published port" },
+    Package { name: "wrk", program: "wrk", reason: "requests per second through a published port" },
     Package { name: "iproute2", program: "ip", reason: "loopback up in the private network namespace" },
     Package { name: "util-linux", program: "unshare", reason: "the private mount and network namespace" },
     Package { name: "iptables", program: "iptables", reason: "podman's bridge network calls it" },

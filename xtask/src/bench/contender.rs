@@ -51,16 +51,23 @@ impl Contender {
         command
     }
 
-    /// Shows that it works at all, and takes the two figures that need one run only.
-    pub fn warm_up(&mut self, directory: &Path) -> Result<()> {
-        let output = self.command().stderr(Stdio::piped()).output();
-        match output {
-            Ok(output) if output.status.success() => {}
+    /// Shows that it works at all.
+    pub fn check(&mut self) -> Result<()> {
+        match self.command().stderr(Stdio::piped()).output() {
+            Ok(output) if output.status.success() => Ok(()),
             Ok(output) => {
                 let said = String::from_utf8_lossy(&output.stderr);
-                return self.fail(format!("{}: {}", output.status, said.trim_end()));
+                self.fail(format!("{}: {}", output.status, said.trim_end()))
             }
-            Err(error) => return self.fail(error.to_string()),
+            Err(error) => self.fail(error.to_string()),
+        }
+    }
+
+    /// Shows that it works, and takes the two figures that need one run only.
+    pub fn warm_up(&mut self, directory: &Path) -> Result<()> {
+        self.check()?;
+        if self.failure.is_some() {
+            return Ok(());
         }
         let report = directory.join("report");
         let measured = |prefix: &[&OsStr]| {

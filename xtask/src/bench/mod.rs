@@ -1,8 +1,11 @@
-//! Start latency, system calls and peak memory of rabbitc against crun, runc, podman and the bare kernel, all in one
-//! run, in turn, in the same view of cgroups and a network namespace of their own.
+//! Start latency, system calls and peak memory of rabbitc against crun, runc, podman and the bare kernel, what each
+//! feature adds, and what a published port carries: all in one run, in turn, in the same view of cgroups and a network
+//! namespace of their own.
 
+mod adds;
 mod contender;
 mod start;
+pub mod throughput;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -11,7 +14,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use self::contender::measure;
+use self::contender::{Contender, measure};
 use crate::build;
 use crate::cgroup_view::Subtree;
 use crate::packages;
@@ -59,10 +62,23 @@ struct Options {
     /// and is spared a wait that a start by itself pays.
     pause: Duration,
     format: Format,
+    only: Option<Part>,
 }
 
+/// The parts of the bench.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Start,
+    Adds,
+    Throughput,
+}
+
+/// A round of throughput takes seconds, and its figures spread less than those of starts.
+const MOST_THROUGHPUT_ROUNDS: usize = 7;
+
 fn parse(options: &[OsString]) -> Result<Options> {
-    let mut parsed = Options { rounds: 20, pause: Duration::from_millis(100), format: Format::Table };
+    let mut parsed =
+        Options { rounds: 20, pause: Duration::from_millis(100), format: Format::Table, only: None };
     let words: Vec<String> = options.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let mut words = words.iter().map(String::as_str);
     while let Some(word) = words.next() {
@@ -71,6 +87,9 @@ fn parse(options: &[OsString]) -> Result<Options> {
         match (word, value) {
             ("--rounds", _) => parsed.rounds = number()? as usize,
             ("--pause", _) => parsed.pause = Duration::from_millis(number()?.into()),
+            ("--only", "start") => parsed.only = Some(Part::Start),
+            ("--only", "adds") => parsed.only = Some(Part::Adds),
+            ("--only", "throughput") => parsed.only = Some(Part::Throughput),
             ("--format", "json") => parsed.format = Format::Json,
             ("--format", "table") => parsed.format = Format::Table,
             _ => return Err(Failure::new(format!("no such option: `{word} {value}`"))),
@@ -105,22 +124,44 @@ fn prepare(directory: &Path) -> Result<()> {
 
 /// The measuring itself, in the private view.
 pub fn inside(options: &[OsString]) -> Result<()> {
-    let Options { rounds, pause, format } = parse(options)?;
+    let Options { rounds, pause, format, only } = parse(options)?;
     let variable =
         |name: &str| std::env::var_os(name).ok_or_else(|| Failure::new(format!("`{name}` is not set")));
     let directory = PathBuf::from(variable("RABBITC_BENCH_DIRECTORY")?);
-    let mut contenders = start::contenders(&directory, &variable("RABBITC_BENCH_FLOOR")?);
-    for contender in &mut contenders {
-        contender.warm_up(&directory)?;
-    }
-    measure(&mut contenders, rounds, pause)?;
-    let versions = versions();
-    match format {
-        Format::Json => println!("{:#}", start::render_json(&contenders, rounds, pause, &versions)),
-        Format::Table => {
-            start::print_table(&contenders, rounds, pause);
-            println!("compared with {}", versions.join(", "));
+    let mut report = serde_json::Map::new();
+    if only.is_none_or(|part| part == Part::Start) {
+        let mut contenders = start::contenders(&directory, &variable("RABBITC_BENCH_FLOOR")?);
+        contenders.iter_mut().try_for_each(|contender| contender.warm_up(&directory))?;
+        measure(&mut contenders, rounds, pause)?;
+        let versions = versions();
+        match format {
+            Format::Json => {
+                report.insert("start".into(), start::render_json(&contenders, rounds, pause, &versions));
+            }
+            Format::Table => {
+                start::print_table(&contenders, rounds, pause);
+                println!("compared with {}", versions.join(", "));
+            }
         }
+    }
+    if only.is_none_or(|part| part == Part::Adds) {
+        let mut contenders = adds::contenders(&directory);
+        contenders.iter_mut().try_for_each(Contender::check)?;
+        measure(&mut contenders, rounds, pause)?;
+        match format {
+            Format::Json => drop(report.insert("adds".into(), adds::render_json(&contenders))),
+            Format::Table => adds::print_table(&contenders, rounds, pause),
+        }
+    }
+    if only.is_none_or(|part| part == Part::Throughput) {
+        let figures = throughput::measure(rounds.min(MOST_THROUGHPUT_ROUNDS))?;
+        match format {
+            Format::Json => drop(report.insert("throughput".into(), figures.render_json())),
+            Format::Table => figures.print_table(),
+        }
+    }
+    if format == Format::Json {
+        println!("{:#}", Value::Object(report));
     }
     Ok(())
 }
