@@ -27,9 +27,9 @@ pub(crate) struct DetachedMounts {
 }
 
 impl DetachedMounts {
-    /// Makes the next one.
-    pub(crate) fn make(&mut self, plan: &DetachedMount) -> Result<()> {
-        let tree = clone_tree(&plan.source, plan.recursive, plan.propagation)?;
+    /// Makes the next one; `opened` is its source, where that is open already.
+    pub(crate) fn make(&mut self, plan: &DetachedMount, opened: Option<BorrowedFd<'_>>) -> Result<()> {
+        let tree = clone_tree(&plan.source, opened, plan.recursive, plan.propagation)?;
         if let Some(owners) = &plan.owners {
             let map = match &owners.map {
                 OwnerMap::Namespace(namespace) => namespace.as_fd(),
@@ -46,7 +46,7 @@ impl DetachedMounts {
     /// else it is shown through the map of `users`.
     pub(crate) fn make_own(&mut self, source: &Path, users: Option<BorrowedFd<'_>>) -> Result<()> {
         let source = crate::plan::c_string(&source.to_string_lossy(), "state directory")?;
-        let tree = clone_tree(&source, false, MS_PRIVATE)?;
+        let tree = clone_tree(&source, None, false, MS_PRIVATE)?;
         if let Some(map) = users {
             // Best effort: where it can't (tmpfs before 6.3), the file is nobody's, and everybody reads it.
             let _ = map_owners(tree.as_fd(), map, Reach::Mount);
@@ -76,16 +76,28 @@ impl DetachedMounts {
 const MS_REC: u64 = 1 << 14;
 const MS_PRIVATE: u64 = 1 << 18;
 
-/// A copy of a mount, attached nowhere, and no peer of the host's: what is mounted in one must not show in the other.
-fn clone_tree(source: &CStr, recursive: bool, propagation: u64) -> Result<OwnedFd> {
+/// A copy of a mount, attached nowhere. It is a peer of the host's only where the propagation says so: what is mounted
+/// in one must not show in the other.
+fn clone_tree(
+    source: &CStr,
+    opened: Option<BorrowedFd<'_>>,
+    recursive: bool,
+    propagation: u64,
+) -> Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
-    let tree = open_tree(CWD, source, flags).map_err(|error| {
+    let tree = match opened {
+        Some(opened) => open_tree(opened, c"", flags | OpenTreeFlags::AT_EMPTY_PATH),
+        None => open_tree(CWD, source, flags),
+    };
+    let tree = tree.map_err(|error| {
         let hint = match error {
             Errno::PERM => "making a mount outside of the user namespace takes root",
-            Errno::INVAL => "it may lie on a mount that is unbindable",
+            Errno::INVAL => {
+                "it, or a mount below it, may be unbindable or locked; `rbind` takes the latter along"
+            }
             _ => "see that it exists and can be reached",
         };
         Error::at_path("make a mount of", path(source), error).with_hint(hint)

@@ -175,9 +175,11 @@ pub(crate) mod libc_errno {
     pub(crate) const EMFILE: i32 = 24;
     pub(crate) const ENOSPC: i32 = 28;
     pub(crate) const EROFS: i32 = 30;
+    pub(crate) const ENAMETOOLONG: i32 = 36;
     pub(crate) const ENOSYS: i32 = 38;
     pub(crate) const ELOOP: i32 = 40;
     pub(crate) const EUSERS: i32 = 87;
+    pub(crate) const ESTALE: i32 = 116;
 }
 
 /// The text of an errno in lower case, without Rust's suffix.

@@ -277,7 +277,10 @@ impl<'a> Launch<'a> {
     fn detach_mounts(&mut self) -> Result<()> {
         let is_mount = |action: &HostAction| matches!(action, HostAction::DetachMount(_));
         self.each_step(is_mount, |launch, _, action| match action {
-            HostAction::DetachMount(mount) => launch.detached.make(mount),
+            HostAction::DetachMount(mount) => {
+                let opened = mount.opened.and_then(|number| launch.plan.bind_source(number));
+                launch.detached.make(mount, opened)
+            }
             _ => Ok(()),
         })
     }

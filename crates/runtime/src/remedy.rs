@@ -10,7 +10,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use sys::clone::flags;
 
 use crate::error::libc_errno::{
-    EACCES, EINVAL, EISDIR, ELOOP, ENOENT, ENOEXEC, ENOSPC, ENOSYS, ENOTDIR, EPERM,
+    EACCES, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOEXEC, ENOSPC, ENOSYS, ENOTDIR, EPERM, ESTALE,
 };
 use crate::error::{Error, ErrorKind, errno_text};
 use crate::init::failure::{Call, Failure};
@@ -158,6 +158,21 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
         }
         (InitAction::Bind(_) | InitAction::SetAttributes { .. }, Call::MountSetattr, EPERM) => {
             "in a user namespace, what the host has mounted read-only, nosuid, nodev or noexec stays so; leave out the option that undoes it"
+        }
+        (InitAction::Bind(_), Call::Stat, ESTALE) => {
+            "what lies at the source's path was replaced during the start; start it again"
+        }
+        (InitAction::Bind(_), Call::MoveMount, ENOTDIR) => {
+            "one of source and mount point is a directory and the other is not; a file goes onto a file"
+        }
+        (InitAction::Bind(_), Call::Fsmount | Call::Fsconfig, EINVAL) => {
+            "the source's file system can't lie below an overlay; copy it to a plain directory, or bind it read-only"
+        }
+        (InitAction::Mount(mount), _, ENOSPC) if mount.kind.copy_up.is_some() => {
+            "what it begins with does not fit; give it a larger `size=`, or leave `tmpcopyup` out"
+        }
+        (InitAction::Mount(mount), Call::Open, ENAMETOOLONG) if mount.kind.copy_up.is_some() => {
+            "what it covers has more than 100 levels of directories; leave `tmpcopyup` out"
         }
         (InitAction::Mount(_), Call::Fsconfig, EINVAL) => {
             "the file system does not know one of the mount's options, or not this value"

@@ -13,7 +13,7 @@ Usage: rabbitc-runtime features
 ";
 
 /// Options of mounts that are not passed on to the file system.
-const MOUNT_OPTIONS: [&str; 54] = [
+const MOUNT_OPTIONS: [&str; 56] = [
     "async",
     "atime",
     "bind",
@@ -68,6 +68,8 @@ const MOUNT_OPTIONS: [&str; 54] = [
     "unbindable",
     "loud",
     "nolazytime",
+    "tmpcopyup",
+    "tmpoverlay",
 ];
 
 pub(super) fn run(mut parser: Parser, _: &Globals) -> Outcome {

@@ -3,7 +3,7 @@
 use sys::mount::Reach;
 
 use super::step::{
-    Action, Barrier, DetachedMount, HookKind, HostAction, InitAction, OwnerMap, Step, StepDescription,
+    Action, Barrier, DetachedMount, HookKind, HostAction, InitAction, OwnerMap, Step, StepDescription, Writes,
 };
 
 impl Step {
@@ -135,6 +135,11 @@ fn detach_mount(mount: &DetachedMount) -> Words {
                 "files show other owners inside than on disk, and nothing is copied or changed",
             )
         }
+        None if mount.opened.is_some() => words(
+            "take hold of the source",
+            path(&mount.source),
+            "what was checked is what will be mounted, wherever its path leads by then",
+        ),
         None => words(
             "make a mount for init",
             path(&mount.source),
@@ -255,6 +260,11 @@ fn init(action: &InitAction) -> Words {
             format!("mount {}", quoted(mount.kind.file_system.to_string_lossy())),
             quoted(format!("/{}", mount.target.path.to_string_lossy())),
             why_mounted(&mount.target.path.to_string_lossy(), &mount.kind.file_system.to_string_lossy()),
+        ),
+        InitAction::Bind(mount) if mount.kind.writes != Writes::Through => (
+            format!("overlay {}", path(&mount.kind.source)),
+            quoted(format!("/{}", mount.target.path.to_string_lossy())),
+            "a directory of the host appears inside; writes go into a layer that is thrown away",
         ),
         InitAction::Bind(mount) => (
             format!("bind {}", path(&mount.kind.source)),

@@ -52,11 +52,14 @@ pub(crate) enum Call {
     SchedSetaffinity,
     IoprioSet,
     Access,
+    Sendfile,
+    Getdents,
+    Readlink,
 }
 
 impl Call {
     /// Every call, in the order of its number.
-    const ALL: [(Call, &'static str); 46] = [
+    const ALL: [(Call, &'static str); 49] = [
         (Call::Injected, "injected failure"),
         (Call::Receive, "recvmsg"),
         (Call::Send, "sendmsg"),
@@ -103,6 +106,9 @@ impl Call {
         (Call::SchedSetaffinity, "sched_setaffinity"),
         (Call::IoprioSet, "ioprio_set"),
         (Call::Access, "faccessat"),
+        (Call::Sendfile, "sendfile"),
+        (Call::Getdents, "getdents64"),
+        (Call::Readlink, "readlinkat"),
     ];
 
     /// Its name as the man pages write it.

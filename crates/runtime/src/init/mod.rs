@@ -3,7 +3,9 @@
 //! It never allocates, locks, formats or logs, as the parent may have had many threads; what fails is told as a
 //! step, a call and an errno.
 
+mod bind;
 mod console;
+mod copy_up;
 pub(crate) mod describe;
 pub(crate) mod failure;
 mod mount;
@@ -196,7 +198,7 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         InitAction::OverlayRoot(overlay) => mount::overlay_root(context, overlay),
         InitAction::PiecedRoot(root) => pieces::pieced_root(context, root),
         InitAction::Mount(plan) => mount::mount(context, plan),
-        InitAction::Bind(plan) => mount::bind(context, plan),
+        InitAction::Bind(plan) => bind::bind(context, plan),
         InitAction::SetAttributes { target, set, clear } => {
             mount::change_attributes(context, target, *set, *clear)
         }

@@ -12,9 +12,9 @@ use rustix::mount::{
 use sys::mount::{Attributes, Reach, attribute, set_attributes};
 
 use super::failure::{Call, During, Failure, Outcome};
-use super::step::{Bind, BoundRoot, FileSystem, Lower, MountPlan, OverlayRoot, Target, TargetKind};
+use super::step::{BoundRoot, FileSystem, Lower, MountPlan, OverlayRoot, Target, TargetKind};
 use super::step::{DeviceNode, Link};
-use super::{Context, procfs};
+use super::{Context, copy_up, procfs};
 
 /// As whom the kernel shows users and groups that a user namespace does not map (`/proc/sys/kernel/overflowuid`).
 const OVERFLOW_ID: u32 = 65_534;
@@ -126,7 +126,7 @@ pub(super) fn bind_root(context: &mut Context<'_>, root: &BoundRoot) -> Outcome 
 }
 
 /// Another descriptor of the same mount, which stays close-on-exec.
-fn duplicate(mount: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
+pub(super) fn duplicate(mount: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
     rustix::io::fcntl_dupfd_cloexec(mount, 3).during(Call::Dup)
 }
 
@@ -198,7 +198,7 @@ pub(super) fn overlay_root(context: &mut Context<'_>, overlay: &OverlayRoot) -> 
 }
 
 /// Makes and opens the directory of this letter and number.
-fn make_directory(scratch: BorrowedFd<'_>, letter: u8, number: usize) -> Result<OwnedFd, Failure> {
+pub(super) fn make_directory(scratch: BorrowedFd<'_>, letter: u8, number: usize) -> Result<OwnedFd, Failure> {
     let mut name = Digits::after(&[letter], number);
     let name = name.c_str();
     rustix::fs::mkdirat(scratch, name, Mode::from_raw_mode(0o755)).during(Call::Mkdir)?;
@@ -236,13 +236,13 @@ pub(super) fn overlay_over(
 }
 
 /// A short text that ends in a number, without allocation.
-struct Digits {
+pub(super) struct Digits {
     bytes: [u8; 40],
     length: usize,
 }
 
 impl Digits {
-    fn after(prefix: &[u8], mut number: usize) -> Digits {
+    pub(super) fn after(prefix: &[u8], mut number: usize) -> Digits {
         let mut bytes = [0u8; 40];
         bytes[..prefix.len()].copy_from_slice(prefix);
         let mut digits = [0u8; 20];
@@ -261,66 +261,69 @@ impl Digits {
         Digits { bytes, length: prefix.len() + count }
     }
 
-    fn c_str(&mut self) -> &CStr {
+    pub(super) fn c_str(&mut self) -> &CStr {
         CStr::from_bytes_until_nul(&self.bytes[..=self.length]).unwrap_or(c"")
     }
 }
 
 /// Mounts a new file system at its target.
 pub(super) fn mount(context: &mut Context<'_>, plan: &MountPlan<FileSystem>) -> Outcome {
+    let mut attributes = plan.attributes;
+    let mut later = Attributes::default();
+    if plan.kind.copy_up.is_some() {
+        // It is filled first.
+        later.set = attributes.set & attribute::RDONLY;
+        attributes.set &= !attribute::RDONLY;
+    }
     let mount =
-        make_file_system(&plan.kind.file_system, &plan.kind.source, &plan.kind.parameters, plan.attributes)?;
+        make_file_system(&plan.kind.file_system, &plan.kind.source, &plan.kind.parameters, attributes)?;
     let place = open_place(context, mount.as_fd(), &plan.target)?;
-    finish(mount.as_fd(), place.as_fd(), Attributes::default(), plan.recursive, plan.propagation)?;
+    if let Some(what) = plan.kind.copy_up {
+        copy_up::copy(place.as_fd(), mount.as_fd(), what)?;
+    }
+    finish(mount.as_fd(), place.as_fd(), later, plan.recursive, plan.propagation)?;
     keep(context, mount, &plan.target);
     Ok(())
 }
 
-/// Binds something of the host at its target.
-pub(super) fn bind(context: &mut Context<'_>, plan: &MountPlan<Bind>) -> Outcome {
-    let tree = match plan.kind.detached {
-        Some(number) => duplicate(context.detached(number)?)?,
-        None => clone_tree(CWD, &plan.kind.source, plan.kind.recursive).during(Call::OpenTree)?,
-    };
-    let place = open_place(context, tree.as_fd(), &plan.target)?;
-    finish(tree.as_fd(), place.as_fd(), plan.attributes, plan.recursive, plan.propagation)?;
-    keep(context, tree, &plan.target);
-    Ok(())
-}
-
 /// Opens the place for `mount`, made where it is missing and checked not to lie in procfs.
-fn open_place(context: &Context<'_>, mount: BorrowedFd<'_>, target: &Target) -> Result<OwnedFd, Failure> {
+pub(super) fn open_place(
+    context: &Context<'_>,
+    mount: BorrowedFd<'_>,
+    target: &Target,
+) -> Result<OwnedFd, Failure> {
     let place = open_target(Way::to(context, target)?)?;
     procfs::check_place(mount, place.as_fd(), target)?;
     Ok(place)
 }
 
 /// Keeps a mount that later targets lie in.
-fn keep(context: &mut Context<'_>, mount: OwnedFd, target: &Target) {
+pub(super) fn keep(context: &mut Context<'_>, mount: OwnedFd, target: &Target) {
     if let Some(slot) = target.kept_at {
         context.anchors[slot] = Some(mount);
     }
 }
 
-/// Attributes first, while nobody can see the mount; then it is attached.
-fn finish(
+/// Attributes and propagation first, while nobody can see the mount; then it is attached.
+pub(super) fn finish(
     mount: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
-    attributes: Attributes,
-    recursive: Attributes,
+    mut attributes: Attributes,
+    mut recursive: Attributes,
     propagation: u64,
 ) -> Outcome {
+    if propagation & MS_REC == 0 {
+        attributes.propagation = propagation;
+    } else {
+        recursive.propagation = propagation & !MS_REC;
+    }
     if recursive != Attributes::default() {
         set_attributes(mount, recursive, Reach::Tree).during(Call::MountSetattr)?;
     }
     if attributes != Attributes::default() {
         set_attributes(mount, attributes, Reach::Mount).during(Call::MountSetattr)?;
     }
-    attach(mount, target)?;
-    if propagation != 0 {
-        set_propagation(mount, propagation)?;
-    }
-    Ok(())
+    attach(mount, target)
 }
 
 const MS_REC: u64 = 1 << 14;

@@ -179,6 +179,17 @@ pub(crate) struct FileSystem {
     pub(crate) file_system: CString,
     pub(crate) source: CString,
     pub(crate) parameters: Vec<(CString, Option<CString>)>,
+    /// `tmpcopyup`: it begins with a copy of what it covers.
+    pub(crate) copy_up: Option<CopyUp>,
+}
+
+/// What a file system that begins as a copy takes over of the directory below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CopyUp {
+    /// Its content, owner and mode.
+    All,
+    /// Its content; the options say owner or mode.
+    Content,
 }
 
 /// Something of the host that appears inside as well.
@@ -188,6 +199,19 @@ pub(crate) struct Bind {
     pub(crate) recursive: bool,
     /// The number of the mount that the parent has made of it; without one init makes it.
     pub(crate) detached: Option<usize>,
+    /// Device and inode of the source when it was planned: init must find no other.
+    pub(crate) planned: Option<(u64, u64)>,
+    pub(crate) writes: Writes,
+}
+
+/// Where writes to a bind mount go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writes {
+    /// To the source.
+    Through,
+    /// `tmpoverlay`: into a layer in memory that goes with the container. In a user namespace of its own, overlayfs
+    /// may not use trusted.* attributes.
+    ThrownAway { user_namespace: bool },
 }
 
 /// The root directory as it is.
@@ -202,6 +226,8 @@ pub(crate) struct BoundRoot {
 #[derive(Debug)]
 pub(crate) struct DetachedMount {
     pub(crate) source: CString,
+    /// The mount of the config whose source the plan has opened, if it is one of those.
+    pub(crate) opened: Option<usize>,
     pub(crate) recursive: bool,
     /// What init makes of all the host's mounts, which this one would otherwise not be among.
     pub(crate) propagation: u64,
@@ -340,7 +366,7 @@ pub struct StepDescription {
     pub name: String,
     /// What it does it to; may be empty.
     pub object: String,
-    /// The path into config.json that asked for it, where one did.
+    /// What asked for it, where something did: a path into config.json, or the caller's own word for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked_by: Option<String>,
     /// Why a container needs it, one sentence.

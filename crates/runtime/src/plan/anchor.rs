@@ -118,8 +118,12 @@ mod tests {
     }
 
     fn mount(path: &str) -> Step {
-        let kind =
-            FileSystem { file_system: c"tmpfs".into(), source: c"tmpfs".into(), parameters: Vec::new() };
+        let kind = FileSystem {
+            file_system: c"tmpfs".into(),
+            source: c"tmpfs".into(),
+            parameters: Vec::new(),
+            copy_up: None,
+        };
         always(InitAction::Mount(MountPlan {
             kind,
             target: target(path),

@@ -2,6 +2,7 @@
 //! needs. Planning opens and looks, and changes nothing.
 
 pub(crate) mod anchor;
+mod binds;
 mod check;
 pub(crate) mod devices;
 mod id_maps;
@@ -14,7 +15,9 @@ pub(crate) mod process;
 pub mod seccomp;
 mod sysctl;
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -64,6 +67,8 @@ pub struct ContainerPlan {
     pub(crate) files: Vec<OwnFile>,
     /// Whether the parent makes the mounts of these files, as init could not reach them.
     pub(crate) files_detached: bool,
+    /// Sources of bind mounts, by their places in the config's mounts.
+    pub(crate) sources: BTreeMap<usize, OwnedFd>,
     /// What was left out and why: for the caller to show.
     pub warnings: Vec<String>,
     /// Whether the container has a terminal, whose other end must be received.
@@ -100,6 +105,16 @@ pub(crate) fn c_string(text: &str, field: &str) -> Result<CString> {
 impl ContainerPlan {
     /// Checks `spec` against this host and lays out every step. Nothing is changed.
     pub fn new(spec: &Spec, options: &PlanOptions) -> Result<ContainerPlan> {
+        let mut plan = ContainerPlan::lay_out(spec, options).map_err(|error| options.name_origin(error))?;
+        for step in &mut plan.steps {
+            if let Some(origin) = step.asked_by.as_ref().and_then(|field| options.origins.get(field)) {
+                step.asked_by = Some(origin.clone());
+            }
+        }
+        Ok(plan)
+    }
+
+    fn lay_out(spec: &Spec, options: &PlanOptions) -> Result<ContainerPlan> {
         check::version(&spec.oci_version)?;
         let mut warnings = Vec::new();
         let linux = spec.linux.clone().unwrap_or_default();
@@ -195,6 +210,7 @@ impl ContainerPlan {
             id: options.id.clone(),
             steps,
             files_detached,
+            sources: plan.detached.sources,
             namespaces,
             id_maps,
             cgroup,
@@ -212,6 +228,11 @@ impl ContainerPlan {
             warnings,
             terminal: process.terminal,
         })
+    }
+
+    /// What was opened as the source of `mounts[number]`, where that is a bind mount: an `O_PATH` descriptor.
+    pub fn bind_source(&self, number: usize) -> Option<BorrowedFd<'_>> {
+        self.sources.get(&number).map(OwnedFd::as_fd)
     }
 
     /// Every step in words, in order.

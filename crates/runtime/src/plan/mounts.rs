@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sys::mount::attribute;
 
 use crate::error::{Error, Result};
 use crate::init::procfs::PROC_FILES;
-use crate::init::step::{Bind, FileSystem, InitAction, Link, MountPlan, Step, Target, TargetKind};
+use crate::init::step::{CopyUp, FileSystem, InitAction, Link, MountPlan, Step, Target, TargetKind};
+use crate::plan::binds::{Wanted, by_path, plan_bind};
 use crate::plan::owners::{self, Detached, Users};
 use crate::plan::{c_string, init_step};
 use crate::remedy::PROC_HINT;
@@ -55,14 +56,23 @@ pub(crate) fn propagation_flags(name: &str) -> Option<u64> {
     Some(flag | recursive)
 }
 
+/// Whether mounts made in the container would show where these flags lead.
+pub(super) fn is_shared(propagation: u64) -> bool {
+    propagation & MS_SHARED != 0
+}
+
 #[derive(Debug, Default)]
-struct Options {
-    attributes: sys::mount::Attributes,
-    recursive: sys::mount::Attributes,
-    propagation: u64,
+pub(super) struct Options {
+    pub(super) attributes: sys::mount::Attributes,
+    pub(super) recursive: sys::mount::Attributes,
+    pub(super) propagation: u64,
     bind: Option<bool>,
     remount: bool,
-    idmap: Option<sys::mount::Reach>,
+    /// `tmpcopyup`: a tmpfs begins with a copy of what it covers.
+    copy_up: bool,
+    /// `tmpoverlay`, of our own: a bind mount whose writes are thrown away.
+    pub(super) throw_away: bool,
+    pub(super) idmap: Option<sys::mount::Reach>,
     parameters: Vec<(String, Option<String>)>,
 }
 
@@ -93,7 +103,7 @@ fn merge(into: &mut sys::mount::Attributes, (set, clear): (u64, u64)) {
     into.clear = (into.clear & !(set & !attribute::ATIME_MASK)) | clear;
 }
 
-fn parse_options(options: &[String], field: &str) -> Result<Options> {
+fn parse_options(options: &[String]) -> Options {
     let mut parsed = Options::default();
     for option in options {
         let name = option.as_str();
@@ -111,13 +121,8 @@ fn parse_options(options: &[String], field: &str) -> Result<Options> {
                 "remount" => parsed.remount = true,
                 "idmap" => parsed.idmap = Some(sys::mount::Reach::Mount),
                 "ridmap" => parsed.idmap = Some(sys::mount::Reach::Tree),
-                "tmpcopyup" => {
-                    return Err(Error::unsupported(
-                        field,
-                        format!("option `{name}`"),
-                        "leave the option out",
-                    ));
-                }
+                "tmpcopyup" => parsed.copy_up = true,
+                "tmpoverlay" => parsed.throw_away = true,
                 _ => {
                     let (key, value) = match name.split_once('=') {
                         Some((key, value)) => (key, Some(value.to_owned())),
@@ -128,7 +133,7 @@ fn parse_options(options: &[String], field: &str) -> Result<Options> {
             }
         }
     }
-    Ok(parsed)
+    parsed
 }
 
 /// What the mounts need to know of the host and the rest of the plan.
@@ -149,13 +154,13 @@ pub(crate) fn plan_mounts(
     let mut steps = Vec::new();
     for (index, mount) in spec.mounts.iter().enumerate() {
         let field = format!("mounts[{index}]");
-        plan_mount(mount, &field, context, &mut steps, detached)?;
+        plan_mount((index, mount), &field, context, &mut steps, detached)?;
     }
     Ok(steps)
 }
 
 fn plan_mount(
-    mount: &Mount,
+    (number, mount): (usize, &Mount),
     field: &str,
     context: &MountContext<'_>,
     steps: &mut Vec<Step>,
@@ -165,7 +170,7 @@ fn plan_mount(
         return Err(Error::invalid(format!("{field}.destination"), "is empty".to_owned()));
     }
     let options_field = format!("{field}.options");
-    let options = parse_options(mount.options.as_deref().unwrap_or_default(), &options_field)?;
+    let options = parse_options(mount.options.as_deref().unwrap_or_default());
     let destination_field = format!("{field}.destination");
     let kind = mount.kind.as_deref().unwrap_or_default();
     check_procfs(mount, &destination_field)?;
@@ -184,7 +189,15 @@ fn plan_mount(
     if let Some(recursive) =
         options.bind.or((kind == "bind").then_some(false)).or((kind == "rbind").then_some(true))
     {
-        return plan_bind(mount, field, recursive, options, context, (steps, detached));
+        let wanted = Wanted { mount, number, field, recursive, options };
+        steps.push(plan_bind(wanted, context, detached)?);
+        return Ok(());
+    }
+    if options.throw_away {
+        return Err(Error::invalid(options_field, "`tmpoverlay` is for bind mounts".to_owned()));
+    }
+    if options.copy_up && kind != "tmpfs" {
+        return Err(Error::invalid(options_field, "`tmpcopyup` is for tmpfs".to_owned()));
     }
     if owners::asked_for(mount, options.idmap, context.users, field)?.is_some() {
         let reason = "`idmap` and id maps are for bind mounts; this is a new file system".to_owned();
@@ -210,6 +223,10 @@ fn plan_mount(
         file_system: c_string(kind, &format!("{field}.type"))?,
         source: c_string(mount.source.as_deref().filter(|source| !source.is_empty()).unwrap_or(kind), field)?,
         parameters: lay_out(&parameters, &options_field)?,
+        copy_up: options.copy_up.then(|| {
+            let said = parameters.iter().any(|(key, _)| matches!(key.as_str(), "mode" | "uid" | "gid"));
+            if said { CopyUp::Content } else { CopyUp::All }
+        }),
     };
     let plan = MountPlan {
         kind: file_system,
@@ -244,43 +261,6 @@ fn lay_out(parameters: &[(String, Option<String>)], field: &str) -> Result<Vec<(
         .collect()
 }
 
-fn plan_bind(
-    mount: &Mount,
-    field: &str,
-    recursive: bool,
-    options: Options,
-    context: &MountContext<'_>,
-    (steps, detached): (&mut Vec<Step>, &mut Detached),
-) -> Result<()> {
-    let owners = owners::asked_for(mount, options.idmap, context.users, field)?;
-    let source_field = format!("{field}.source");
-    let Some(source) = mount.source.as_deref().filter(|source| !source.is_empty()) else {
-        return Err(Error::invalid(source_field, "is missing for a bind mount".to_owned()));
-    };
-    let source: PathBuf = if source.starts_with('/') { source.into() } else { context.bundle.join(source) };
-    let kind = match std::fs::metadata(&source) {
-        Ok(metadata) if metadata.is_dir() => TargetKind::Directory,
-        Ok(_) => TargetKind::File,
-        Err(error) => {
-            return Err(
-                Error::at_path("open the source of a bind mount", &source, error).from_field(source_field)
-            );
-        }
-    };
-    let source = c_string(&source.to_string_lossy(), &source_field)?;
-    let by_parent = owners.is_some() || owners::needs_parent(&source, context.users);
-    let number = by_parent.then(|| detached.add(&source, recursive, owners, field));
-    let plan = MountPlan {
-        kind: Bind { source, recursive, detached: number },
-        target: Target::parse(&mount.destination, kind, &format!("{field}.destination"))?,
-        attributes: options.attributes,
-        recursive: options.recursive,
-        propagation: options.propagation,
-    };
-    steps.push(init_step(InitAction::Bind(plan), field));
-    Ok(())
-}
-
 /// The cgroup file system: cgroup2 where that is all there is, else a tmpfs with each v1 hierarchy in it.
 fn plan_cgroup(
     mount: &Mount,
@@ -303,6 +283,7 @@ fn plan_cgroup(
                 file_system: c_string(file_system, field)?,
                 source: c_string("cgroup", field)?,
                 parameters: lay_out(parameters, field)?,
+                copy_up: None,
             },
             target: Target::parse(path, TargetKind::Directory, &destination_field)?,
             attributes,
@@ -333,11 +314,7 @@ fn plan_cgroup(
             let own = Path::new(hierarchy.mount_point())
                 .join(context.cgroup_path.unwrap_or_default().trim_start_matches('/'));
             InitAction::Bind(MountPlan {
-                kind: Bind {
-                    source: c_string(&own.to_string_lossy(), field)?,
-                    recursive: false,
-                    detached: None,
-                },
+                kind: by_path(&own, None, field)?,
                 target: Target::parse(&path, TargetKind::Directory, &destination_field)?,
                 attributes: options.attributes,
                 recursive: sys::mount::Attributes::default(),
@@ -395,11 +372,7 @@ pub(crate) fn own_file(
     let set = if read_only { closed | attribute::RDONLY } else { closed };
     let source = state_directory.join(file.name);
     Ok(InitAction::Bind(MountPlan {
-        kind: Bind {
-            source: c_string(&source.to_string_lossy(), file.destination)?,
-            recursive: false,
-            detached,
-        },
+        kind: by_path(&source, detached, file.destination)?,
         target: Target::parse(file.destination, TargetKind::File, file.destination)?,
         attributes: sys::mount::Attributes { set, ..Default::default() },
         recursive: sys::mount::Attributes::default(),
@@ -469,7 +442,7 @@ mod tests {
     #[test]
     fn later_options_win_over_earlier_ones() {
         let options = ["ro", "rw", "nosuid"].map(str::to_owned);
-        let parsed = parse_options(&options, "mounts[0].options").expect("legal");
+        let parsed = parse_options(&options);
         assert_eq!(parsed.attributes.set, attribute::NOSUID);
         assert_eq!(parsed.attributes.clear & attribute::RDONLY, attribute::RDONLY);
     }
@@ -477,7 +450,7 @@ mod tests {
     #[test]
     fn recursive_names_are_not_mistaken_for_propagation() {
         let options = ["rro", "rprivate", "rbind"].map(str::to_owned);
-        let parsed = parse_options(&options, "mounts[0].options").expect("legal");
+        let parsed = parse_options(&options);
         assert_eq!(parsed.recursive.set, attribute::RDONLY);
         assert_eq!(parsed.propagation, MS_PRIVATE | MS_REC);
         assert_eq!(parsed.bind, Some(true));

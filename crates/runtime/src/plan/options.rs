@@ -1,7 +1,9 @@
 //! What a container's plan needs to know beside config.json.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::error::Error;
 use crate::id::ContainerId;
 
 /// Requests that init sends from within the container's network namespace.
@@ -143,6 +145,8 @@ pub struct PlanOptions {
     pub kept_descriptors: u32,
     /// The host name where config.json has none.
     pub hostname_default: Option<String>,
+    /// What the caller's person said, by the field of the config that it became: shown in place of the field.
+    pub origins: BTreeMap<String, String>,
 }
 
 impl PlanOptions {
@@ -163,6 +167,21 @@ impl PlanOptions {
             new_keyring: true,
             kept_descriptors: 0,
             hostname_default: None,
+            origins: BTreeMap::new(),
         }
+    }
+
+    /// Puts the caller's word in the place of a field in front of an error.
+    pub(super) fn name_origin(&self, mut error: Error) -> Error {
+        let (field, rest) = match error.operation.split_once(": ") {
+            Some((field, rest)) => (field, format!(": {rest}")),
+            None => (error.operation.as_str(), String::new()),
+        };
+        // `mounts[3].source` came of whatever `mounts[3]` came of.
+        let entry = field.split_once("].").map_or(field, |(entry, _)| &field[..=entry.len()]);
+        if let Some(origin) = self.origins.get(field).or_else(|| self.origins.get(entry)) {
+            error.operation = format!("{origin}{rest}");
+        }
+        error
     }
 }

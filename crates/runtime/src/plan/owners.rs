@@ -3,8 +3,9 @@
 //! Inside a user namespace init may put any mount in place, but it can't show owners through a map, nor reach what lies
 //! behind a directory that the namespace's users may not search. The parent can both.
 
+use std::collections::BTreeMap;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -61,13 +62,15 @@ impl<'a> Users<'a> {
 #[derive(Debug)]
 pub(crate) struct Detached {
     pub(crate) steps: Vec<Step>,
+    /// Sources of bind mounts, opened once, by their places in the config's mounts.
+    pub(crate) sources: BTreeMap<usize, OwnedFd>,
     /// Flags for their propagation.
     propagation: u64,
 }
 
 impl Detached {
     pub(crate) fn new(propagation: u64) -> Detached {
-        Detached { steps: Vec::new(), propagation }
+        Detached { steps: Vec::new(), sources: BTreeMap::new(), propagation }
     }
 
     /// Adds one of `source`; returns its number.
@@ -79,7 +82,19 @@ impl Detached {
         asked_by: &str,
     ) -> usize {
         let propagation = self.propagation;
-        let mount = DetachedMount { source: source.to_owned(), recursive, propagation, owners };
+        let source = source.to_owned();
+        self.push(DetachedMount { source, opened: None, recursive, propagation, owners }, asked_by)
+    }
+
+    /// Adds one of a source that is open; `propagation` is what is asked for, 0 where nothing is.
+    pub(crate) fn add_opened(&mut self, mut mount: DetachedMount, asked_by: &str) -> usize {
+        if mount.propagation == 0 {
+            mount.propagation = self.propagation;
+        }
+        self.push(mount, asked_by)
+    }
+
+    fn push(&mut self, mount: DetachedMount, asked_by: &str) -> usize {
         let action = Action::Host(HostAction::DetachMount(mount));
         self.steps.push(Step { action, asked_by: Some(asked_by.to_owned()) });
         self.steps.len() - 1

@@ -1,0 +1,59 @@
+//! Binds: something of the host at a place inside, from a mount that the parent has made or from its path.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{FsOpenFlags, UnmountFlags, fsconfig_set_string, fsopen, unmount};
+use sys::mount::Attributes;
+
+use super::Context;
+use super::failure::{Call, During, Failure, Outcome};
+use super::mount::{
+    Digits, attach, clone_tree, create, duplicate, finish, keep, make_directory, open_place, overlay_over,
+};
+use super::step::{Bind, MountPlan, Writes};
+
+/// Binds something of the host at its target.
+pub(super) fn bind(context: &mut Context<'_>, plan: &MountPlan<Bind>) -> Outcome {
+    let mut mount = tree(context, &plan.kind)?;
+    let place = open_place(context, mount.as_fd(), &plan.target)?;
+    if let Writes::ThrownAway { user_namespace } = plan.kind.writes {
+        mount = overlay(mount.as_fd(), place.as_fd(), user_namespace)?;
+    }
+    finish(mount.as_fd(), place.as_fd(), plan.attributes, plan.recursive, plan.propagation)?;
+    keep(context, mount, &plan.target);
+    Ok(())
+}
+
+fn tree(context: &Context<'_>, bind: &Bind) -> Result<OwnedFd, Failure> {
+    if let Some(number) = bind.detached {
+        return duplicate(context.detached(number)?);
+    }
+    let Some(planned) = bind.planned else {
+        return clone_tree(CWD, &bind.source, bind.recursive).during(Call::OpenTree);
+    };
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let found = rustix::fs::openat(CWD, &bind.source, flags, Mode::empty()).during(Call::Open)?;
+    let status = rustix::fs::fstat(&found).during(Call::Stat)?;
+    if (status.st_dev, status.st_ino) != planned {
+        return Err(Errno::STALE).during(Call::Stat);
+    }
+    clone_tree(found.as_fd(), c"", bind.recursive).during(Call::OpenTree)
+}
+
+/// A throw-away overlay over `lower`. Its layers lie at the place while it is put together, as overlayfs takes only what
+/// is mounted in this namespace (before 6.15), and go before it covers them: it holds them, and nobody else can reach
+/// them.
+fn overlay(lower: BorrowedFd<'_>, place: BorrowedFd<'_>, user_namespace: bool) -> Result<OwnedFd, Failure> {
+    let opened = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).during(Call::Fsopen)?;
+    fsconfig_set_string(opened.as_fd(), c"mode", c"0700").during(Call::Fsconfig)?;
+    let scratch = create(opened.as_fd(), Attributes::default())?;
+    attach(scratch.as_fd(), place)?;
+    let below = make_directory(scratch.as_fd(), b'l', 0)?;
+    attach(lower, below.as_fd())?;
+    let made = overlay_over(scratch.as_fd(), lower, 0, user_namespace);
+    let mut path = Digits::after(b"/proc/self/fd/", scratch.as_raw_fd() as usize);
+    unmount(path.c_str(), UnmountFlags::DETACH).during(Call::Umount)?;
+    made
+}
