@@ -40,7 +40,7 @@ impl Cgroup {
         };
         let mut made = Vec::with_capacity(layout.hierarchies().len());
         let created = layout.hierarchies().iter().try_for_each(|hierarchy| {
-            let found = make_leaf(hierarchy, path)?;
+            let found = make_leaf(hierarchy, path, layout.version())?;
             match found {
                 Found::Made => made.push(hierarchy),
                 Found::Existing => cgroup.existed = true,
@@ -66,8 +66,10 @@ impl Cgroup {
 }
 
 /// Makes the group's own directory, and its ancestors when they are missing or go away meanwhile: whoever removes
-/// the last child of a shared parent removes the parent too.
-fn make_leaf(hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Found, Error> {
+/// the last child of a shared parent removes the parent too. A missing unit of systemd is asked for: as long as it is
+/// there, this one call is all that it costs.
+fn make_leaf(hierarchy: &Hierarchy, path: &CgroupPath, version: Version) -> Result<Found, Error> {
+    let unit = path.unit().filter(|_| version == Version::V2);
     let mut last = Errno::NOENT;
     for _ in 0..MOST_ATTEMPTS {
         match mkdir(hierarchy, path.as_str()) {
@@ -75,7 +77,13 @@ fn make_leaf(hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Found, Error> {
             Err(errno @ (Errno::NOENT | Errno::NODEV)) => last = errno,
             Err(errno) => return Err(failure(hierarchy, path.as_str(), errno)),
         }
-        for ancestor in path.ancestors() {
+        if let Some(unit) = &unit
+            && !exists(hierarchy, unit.path)
+        {
+            unit.start(hierarchy)?;
+        }
+        let owned_by_systemd = unit.as_ref().map_or(0, |unit| unit.path.len());
+        for ancestor in path.ancestors().filter(|ancestor| ancestor.len() > owned_by_systemd) {
             let made = mkdir(hierarchy, ancestor).and_then(|found| {
                 if found == Found::Made { prepare_ancestor(hierarchy, path, ancestor) } else { Ok(()) }
             });
@@ -110,7 +118,8 @@ fn prepare(hierarchy: &Hierarchy, path: &CgroupPath, version: Version) -> Result
             inherit_cpuset(hierarchy, leaf).map_err(|errno| failure(hierarchy, leaf, errno))
         }
         Language::V1 => Ok(()),
-        Language::V2 if version == Version::V2 => {
+        // Whoever started the unit has handed down all it has, once for all containers.
+        Language::V2 if version == Version::V2 && path.unit().is_none() => {
             hand_down_everything(hierarchy, path);
             Ok(())
         }
@@ -168,20 +177,27 @@ pub(crate) fn hand_down(hierarchy: &Hierarchy, path: &CgroupPath, controller: &s
         if handed.split_ascii_whitespace().any(|known| known == controller) {
             continue;
         }
-        files::write(hierarchy, ancestor, "cgroup.subtree_control", &format!("+{controller}")).map_err(
-            |errno| {
-                let error = Error::kernel(Operation::Enable, hierarchy.display(ancestor, ""), errno);
-                match errno {
-                    Errno::BUSY => error
-                        .with_kind(Kind::ControllerHeld)
-                        .with_detail(format!("`{controller}` is needed, but processes are in that group")),
-                    Errno::NOENT => error
-                        .with_kind(Kind::ControllerUnavailable)
-                        .with_detail(format!("`{controller}` is not handed down to it")),
-                    _ => error.with_detail(format!("`{controller}` is needed")),
-                }
-            },
-        )?;
+        let write = || files::write(hierarchy, ancestor, "cgroup.subtree_control", &format!("+{controller}"));
+        let mut written = write();
+        if written == Err(Errno::BUSY)
+            && let Some(unit) = path.unit().filter(|unit| unit.path == ancestor)
+        {
+            // Somebody else is just having it started: its one command runs for a moment more.
+            unit.start(hierarchy)?;
+            written = write();
+        }
+        written.map_err(|errno| {
+            let error = Error::kernel(Operation::Enable, hierarchy.display(ancestor, ""), errno);
+            match errno {
+                Errno::BUSY => error
+                    .with_kind(Kind::ControllerHeld)
+                    .with_detail(format!("`{controller}` is needed, but processes are in that group")),
+                Errno::NOENT => error
+                    .with_kind(Kind::ControllerUnavailable)
+                    .with_detail(format!("`{controller}` is not handed down to it")),
+                _ => error.with_detail(format!("`{controller}` is needed")),
+            }
+        })?;
     }
     Ok(())
 }
@@ -215,6 +231,10 @@ pub(crate) fn remove_own_ancestors(layout: &Layout, path: &CgroupPath) {
             }
         }
     }
+}
+
+fn exists(hierarchy: &Hierarchy, path: &str) -> bool {
+    rustix::fs::statat(hierarchy.root(), path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
 fn mkdir(hierarchy: &Hierarchy, path: &str) -> Result<Found, Errno> {

@@ -15,6 +15,8 @@ pub enum Operation {
     CheckLimits,
     /// Making the directory of a group.
     Create,
+    /// Having systemd start the unit below which containers' groups are.
+    StartUnit,
     /// Handing a controller down to a group (`cgroup.subtree_control`).
     Enable,
     /// Opening an existing group.
@@ -44,6 +46,7 @@ impl fmt::Display for Operation {
             Operation::ParsePath => "use cgroup path",
             Operation::CheckLimits => "set limit",
             Operation::Create => "create cgroup",
+            Operation::StartUnit => "have systemd start the unit",
             Operation::Enable => "enable controllers in",
             Operation::Open => "open cgroup",
             Operation::Read => "read",
@@ -71,6 +74,8 @@ pub enum Kind {
     ControllerHeld,
     /// The file, and with it the limit, does not exist on this kernel or this version of cgroups.
     Unsupported,
+    /// systemd refused what was asked of it, or did not answer.
+    Manager,
     /// Not allowed.
     Permission,
     /// The hierarchy is mounted read-only.
@@ -162,6 +167,10 @@ impl Error {
                 "cgroup v2 gives no controllers to children of a group that holds processes; start from a \
                  delegated group, for example with `systemd-run --scope -p Delegate=yes`",
             ),
+            Kind::Manager => Some(
+                "see `systemctl status` and `journalctl` for the unit; or name a group outside of systemd's with \
+                 `--cgroup-parent=/GROUP` (`linux.cgroupsPath`), whose limits systemd may take back",
+            ),
             Kind::Permission => Some(
                 "run as root, or in a cgroup that is delegated to you: `systemd-run --user --scope -p \
                  Delegate=yes`",
@@ -206,7 +215,11 @@ impl std::error::Error for Error {
 
 /// The system's text for an error number, in the house's lower case and without the number.
 fn errno_text(errno: Errno) -> String {
-    let text = std::io::Error::from(errno).to_string();
+    io_text(&std::io::Error::from(errno))
+}
+
+pub(crate) fn io_text(error: &std::io::Error) -> String {
+    let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())

@@ -1,6 +1,7 @@
 //! Control groups of one container: paths, limits, statistics, on v1, hybrid and v2 hosts.
 //!
-//! Two independent questions shape this crate. *Who owns the group*: here the files themselves ([`Cgroup`]).
+//! Two independent questions shape this crate. *Who owns the group*: the files themselves ([`Cgroup`]), below a unit
+//! that systemd is asked for once, where there is systemd ([`Parent::Usual`]).
 //! *Which file language*: [`writes_v1`] and [`writes_v2`] turn checked [`Resources`] into lines, as pure
 //! functions; [`Cgroup::apply`] sends each line to the hierarchy that has its controller, so a hybrid host, which
 //! speaks both, needs no third language.
@@ -21,6 +22,7 @@ mod processes;
 mod remove;
 mod resources;
 mod statistics;
+mod systemd;
 mod v1;
 mod v2;
 
@@ -28,7 +30,7 @@ pub use error::{Error, Kind, Operation};
 pub use group::Cgroup;
 pub use layout::{Hierarchy, Language, Layout, Version};
 pub use out_of_memory::OutOfMemoryWatch;
-pub use path::{CgroupPath, DEFAULT_PARENT};
+pub use path::{CgroupPath, DEFAULT_PARENT, Parent};
 pub use resources::{
     Absent, BlockIo, Cpu, HugepageLimit, InterfacePriority, Memory, Network, Rdma, Resources, ThrottleDevice,
     WeightDevice, Write,
@@ -37,5 +39,6 @@ pub use statistics::{
     BlockIoStatistics, CpuStatistics, MemoryTable, PidsStatistics, Pressure, PressureStatistics, Stall,
     Statistics,
 };
+pub use systemd::Manager;
 pub use v1::writes_v1;
 pub use v2::{cpu_weight_of_shares, io_weight_of_block_weight, writes_v2};

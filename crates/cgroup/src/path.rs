@@ -3,6 +3,8 @@
 use std::fmt;
 
 use crate::error::{Error, Kind, Operation};
+use crate::layout::Layout;
+use crate::systemd::{self, Manager, Unit};
 
 /// The group below which the engine keeps its containers, in every hierarchy.
 pub const DEFAULT_PARENT: &str = "rabbitc";
@@ -12,6 +14,28 @@ const LONGEST_NAME: usize = 255;
 
 /// The longest path, in bytes: with mount point and file name it stays below `PATH_MAX`.
 const LONGEST_PATH: usize = 3500;
+
+/// Where a container's group is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Parent<'a> {
+    /// In our own unit, where systemd rules over cgroup v2; else right below the root.
+    #[default]
+    Usual,
+    /// In a unit of ours in this slice of systemd, such as `batch.slice`. Without systemd a group of that name.
+    Slice(&'a str),
+    /// In this group, whoever owns it.
+    Group(&'a str),
+}
+
+impl<'a> Parent<'a> {
+    /// As people write it: a name that ends in `.slice` is a slice, all else is a group.
+    pub fn parse(text: &'a str) -> Parent<'a> {
+        match text.strip_suffix(".slice") {
+            Some(name) if !text.contains('/') && !name.is_empty() => Parent::Slice(text),
+            _ => Parent::Group(text),
+        }
+    }
+}
 
 /// Path of a group relative to the root of each hierarchy, as this process sees it.
 ///
@@ -61,6 +85,40 @@ impl CgroupPath {
         Ok(CgroupPath { own_ancestors, ..path })
     }
 
+    /// The group `name` below `parent`, on a host of this layout, asking this manager of systemd if any.
+    pub fn below(
+        layout: &Layout,
+        manager: Manager,
+        parent: Parent<'_>,
+        name: &str,
+    ) -> Result<CgroupPath, Error> {
+        let parent = match parent {
+            Parent::Usual => systemd::subtree(layout, manager, None),
+            Parent::Slice(slice) => {
+                // Its name becomes several names of groups, which systemd would refuse later than we do.
+                let legal = |part: &str| !part.is_empty() && part != "." && part != "..";
+                let inner = slice.strip_suffix(".slice").unwrap_or(slice);
+                if !inner.split('-').all(legal)
+                    || inner.contains(|c: char| !c.is_ascii_alphanumeric() && !"-_.:".contains(c))
+                {
+                    let slice = slice.escape_debug().to_string();
+                    return Err(Error::plain(
+                        Operation::ParsePath,
+                        slice,
+                        Kind::Invalid,
+                        "is no name of a slice",
+                    ));
+                }
+                Some(systemd::subtree(layout, manager, Some(slice)).unwrap_or_else(|| slice.to_owned()))
+            }
+            Parent::Group(group) => Some(group.trim_end_matches('/').to_owned()),
+        };
+        match parent {
+            Some(parent) if !parent.is_empty() => CgroupPath::parse(&format!("{parent}/{name}")),
+            _ => CgroupPath::parse(name),
+        }
+    }
+
     /// The path without leading slash.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -69,6 +127,11 @@ impl CgroupPath {
     /// Every proper ancestor, outermost first: `a`, `a/b` for `a/b/c`.
     pub(crate) fn ancestors(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.text.match_indices('/').map(|(end, _)| &self.text[..end]).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The unit of ours that it lies in. Everything down to that is systemd's to make.
+    pub(crate) fn unit(&self) -> Option<Unit<'_>> {
+        Unit::around(&self.text)
     }
 
     /// The ancestors that are ours, innermost first.

@@ -90,7 +90,7 @@ pub(crate) fn run_in(
     if crate::hooks::ended_by(first.as_fd(), Some(std::time::Instant::now())) {
         return Err(gone());
     }
-    let group = lifecycle::cgroup_of(record);
+    let group = lifecycle::cgroup_of(record)?;
     let system = |error: std::io::Error| Error::system(format!("exec in `{id}`"), error);
     let (ours, theirs) = sync::pair().map_err(system)?;
     let (console_here, console_there) = match console_socket {

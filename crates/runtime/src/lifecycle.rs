@@ -84,14 +84,15 @@ pub(crate) fn demand(id: &str, status: Status, verb: Verb) -> Result<()> {
     if permits(status, verb) {
         return Ok(());
     }
-    let (what, hint) = match verb {
-        Verb::Start => ("start", "only a created container can be started"),
-        Verb::Kill => ("kill", "there is nobody to signal"),
-        Verb::Delete => ("delete", "kill it first, or delete it with `--force`"),
-        Verb::Exec => ("exec in", "only a running container can run more programs"),
-        Verb::Pause => ("pause", "only a running container can be paused"),
-        Verb::Resume => ("resume", "only a paused container can be resumed"),
-        Verb::Update => ("look at or change the limits of", "a stopped container uses nothing"),
+    let what = verb_name(verb);
+    let hint = match verb {
+        Verb::Start => "only a created container can be started",
+        Verb::Kill => "there is nobody to signal",
+        Verb::Delete => "kill it first, or delete it with `--force`",
+        Verb::Exec => "only a running container can run more programs",
+        Verb::Pause => "only a running container can be paused",
+        Verb::Resume => "only a paused container can be resumed",
+        Verb::Update => "a stopped container uses nothing",
     };
     let reason = match verb {
         // podman and containerd look for these words.
@@ -99,6 +100,18 @@ pub(crate) fn demand(id: &str, status: Status, verb: Verb) -> Result<()> {
         _ => format!("container is {}", status.name()),
     };
     Err(Error::new(ErrorKind::WrongStatus, format!("{what} `{id}`"), reason).with_hint(hint))
+}
+
+fn verb_name(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Start => "start",
+        Verb::Kill => "kill",
+        Verb::Delete => "delete",
+        Verb::Exec => "exec in",
+        Verb::Pause => "pause",
+        Verb::Resume => "resume",
+        Verb::Update => "look at or change the limits of",
+    }
 }
 
 /// What is known of a container now.
@@ -126,7 +139,8 @@ fn status(state: &StateDir, record: &Record) -> Status {
         return Status::Stopped;
     }
     // First of all, as a frozen init answers nobody.
-    if cgroup_of(record).is_some_and(|group| group.frozen()) {
+    // A group that can't be looked into does not make a container's status unknown; who changes it gets the error.
+    if cgroup_of(record).is_ok_and(|group| group.is_some_and(|group| group.frozen())) {
         return Status::Paused;
     }
     if state.has_gate() && gate_answers(state) { Status::Created } else { Status::Running }
@@ -149,11 +163,17 @@ pub(crate) fn start_time(pid: i32) -> Option<u64> {
     rest.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
-/// The container's cgroup, as far as it is still there.
-pub fn cgroup_of(record: &Record) -> Option<cgroup::Cgroup> {
-    let layout = cgroup::Layout::detect().ok()?;
-    let path = cgroup::CgroupPath::parse(record.cgroup_path.as_deref()?).ok()?;
-    cgroup::Cgroup::open(&layout, &path).ok()
+/// The container's cgroup; nothing when it has none, or none any more. One that is there and can't be looked into is an
+/// error.
+pub fn cgroup_of(record: &Record) -> Result<Option<cgroup::Cgroup>> {
+    let Some(path) = &record.cgroup_path else { return Ok(None) };
+    let opened = cgroup::CgroupPath::parse(path)
+        .and_then(|path| cgroup::Cgroup::open(&cgroup::Layout::detect()?, &path));
+    match opened {
+        Ok(group) => Ok(Some(group)),
+        Err(error) if error.kind == cgroup::Kind::NotFound => Ok(None),
+        Err(error) => Err(Error::from(error).in_container(&record.id)),
+    }
 }
 
 fn gate_socket() -> rustix::io::Result<OwnedFd> {
@@ -303,7 +323,7 @@ pub fn kill(root: &StateRoot, id: &ContainerId, signal: Signal, target: Target) 
     send_signal(pidfd.as_fd(), signal.number())
         .map_err(|error| Error::system(format!("send {signal} to `{id}`"), error))?;
     if signal == Signal::KILL
-        && let Some(group) = cgroup_of(&record)
+        && let Some(group) = cgroup_of(&record)?
     {
         // A frozen process dies only once it is thawed.
         group.thaw()?;
@@ -312,7 +332,7 @@ pub fn kill(root: &StateRoot, id: &ContainerId, signal: Signal, target: Target) 
 }
 
 fn signal_all(record: &Record, signal: Signal) -> Result<()> {
-    let Some(group) = cgroup_of(record) else { return Ok(()) };
+    let Some(group) = cgroup_of(record)? else { return Ok(()) };
     if signal == Signal::KILL {
         return Ok(group.kill()?);
     }
@@ -331,14 +351,23 @@ fn signal_all(record: &Record, signal: Signal) -> Result<()> {
 pub fn pause(root: &StateRoot, id: &ContainerId) -> Result<()> {
     let view = view(root, id)?;
     demand(id.as_str(), view.status, Verb::Pause)?;
-    cgroup_of(&view.record).map_or(Ok(()), |group| Ok(group.freeze()?))
+    Ok(cgroup_to(Verb::Pause, &view.record)?.freeze()?)
 }
 
 /// Thaws.
 pub fn resume(root: &StateRoot, id: &ContainerId) -> Result<()> {
     let view = view(root, id)?;
     demand(id.as_str(), view.status, Verb::Resume)?;
-    cgroup_of(&view.record).map_or(Ok(()), |group| Ok(group.thaw()?))
+    Ok(cgroup_to(Verb::Resume, &view.record)?.thaw()?)
+}
+
+/// The cgroup that `verb` acts on: without one it would do nothing and say nothing.
+fn cgroup_to(verb: Verb, record: &Record) -> Result<cgroup::Cgroup> {
+    cgroup_of(record)?.ok_or_else(|| {
+        let operation = format!("{} `{}`", verb_name(verb), record.id);
+        let error = Error::new(ErrorKind::Unsupported, operation, "the container has no cgroup");
+        error.with_hint("mount cgroups on this host, and start the container anew")
+    })
 }
 
 /// How insistent a removal is.
@@ -378,7 +407,7 @@ pub fn delete(root: &StateRoot, id: &ContainerId, force: Force) -> Result<()> {
 /// Kills what is left, removes the cgroup and the state, and runs the poststop hooks; all errors are tried to the end.
 pub fn remove(state: StateDir, record: &Record) -> Result<()> {
     kill_all(record);
-    if let Some(group) = cgroup_of(record) {
+    if let Some(group) = cgroup_of(record)? {
         group.remove()?;
     }
     let document = state_document(record, "stopped");
@@ -391,12 +420,12 @@ fn kill_all(record: &Record) {
     if let Some(pidfd) = init(record) {
         // It may end in between.
         let _ = send_signal(pidfd.as_fd(), Signal::KILL.number());
-        if let Some(group) = cgroup_of(record) {
+        if let Ok(Some(group)) = cgroup_of(record) {
             // Removal names what can't be killed.
             let _ = group.kill();
         }
         hooks::ended_by(pidfd.as_fd(), Some(Instant::now() + Duration::from_secs(10)));
-    } else if let Some(group) = cgroup_of(record) {
+    } else if let Ok(Some(group)) = cgroup_of(record) {
         let _ = group.kill();
     }
 }
@@ -431,7 +460,9 @@ pub fn sweep(
 
 /// What is assumed of a container whose record is gone: the default path of its cgroup is the best guess.
 fn unreadable(id: &ContainerId) -> Record {
-    Record { id: id.to_string(), cgroup_path: Some(format!("rabbitc-{id}")), ..Record::default() }
+    let path = cgroup::Layout::detect().map_err(Error::from);
+    let path = path.and_then(|layout| crate::plan::usual_cgroup(&layout, id)).ok();
+    Record { id: id.to_string(), cgroup_path: path.map(|path| path.as_str().to_owned()), ..Record::default() }
 }
 
 /// Paths of config.json of a container's bundle.

@@ -57,7 +57,7 @@ pub(super) fn run(mut parser: Parser, globals: &Globals) -> Outcome {
     let id = args::need_id(id, "ps")?;
     let view = lifecycle::view(&globals.state(), &id)?;
     let operation = format!("list the processes of `{id}`");
-    let Some(group) = lifecycle::cgroup_of(&view.record) else {
+    let Some(group) = lifecycle::cgroup_of(&view.record)? else {
         return Err(Error::new(ErrorKind::WrongStatus, operation, "its cgroup is gone").into());
     };
     let pids = group.processes_recursive().map_err(Error::from)?;

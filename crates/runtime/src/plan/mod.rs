@@ -619,7 +619,7 @@ fn plan_cgroup(linux: &Linux, id: &ContainerId, caller: Caller) -> Result<Option
     let path = match linux.cgroups_path.as_deref().filter(|path| !path.is_empty()) {
         Some(path) => cgroup::CgroupPath::parse(path)
             .map_err(|error| Error::from(error).from_field("linux.cgroupsPath"))?,
-        None => cgroup::CgroupPath::parse(&format!("rabbitc-{id}"))?,
+        None => usual_cgroup(&layout, id)?,
     };
     let mut wanted = linux.resources.clone().unwrap_or_default();
     if caller != Caller::Root {
@@ -631,6 +631,13 @@ fn plan_cgroup(linux: &Linux, id: &ContainerId, caller: Caller) -> Result<Option
     }
     let resources = limits::plan_limits(&wanted)?;
     Ok(Some(CgroupPlan { layout, path, resources }))
+}
+
+/// Where a container's cgroup is unless its config names another place.
+pub(crate) fn usual_cgroup(layout: &cgroup::Layout, id: &ContainerId) -> Result<cgroup::CgroupPath> {
+    let manager = cgroup::Manager::of_user(rustix::process::geteuid().as_raw());
+    let name = format!("rabbitc-{id}");
+    Ok(cgroup::CgroupPath::below(layout, manager, cgroup::Parent::Usual, &name)?)
 }
 
 /// Opens the label's file on the host's procfs, whose descriptor the child takes along: what a container shows as

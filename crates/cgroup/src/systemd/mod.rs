@@ -1,0 +1,311 @@
+//! Owns the subtree that systemd leaves to us: where it is, and asking for it once. Must not touch a container's group.
+//!
+//! On a host with systemd and cgroup v2 all groups are systemd's, and it takes controllers back from a group that it
+//! does not know. What it leaves alone is the inside of a unit with `Delegate=yes`, as long as a process is in it.
+//! Ours is a service ([`UNIT`]) that has ended and stays active, with one sleeping process left in it: started once by
+//! whoever comes first, it stays, outside of every session and of every other service, until it is stopped or the host
+//! is. Containers are groups in it, made without asking systemd.
+
+mod bus;
+mod message;
+
+use std::io;
+
+use rustix::io::Errno;
+
+use crate::error::{Error, Kind, Operation};
+use crate::files;
+use crate::layout::{Hierarchy, Layout, Version};
+use bus::{Connection, Refusal};
+use message::Writer;
+
+/// The name of the unit without `.service`. In a slice other than the usual one, the slice's name follows after `-`.
+pub(crate) const UNIT: &str = "rabbitc-containers";
+
+/// The group in the unit to which its process goes: one that hands controllers down may hold none (v2).
+const HOLDER: &str = "holder";
+
+/// The slice in which systemd expects containers, see systemd.special(7).
+const SYSTEM_SLICE: &str = "machine.slice";
+
+/// Where the user's manager keeps programs.
+const USER_SLICE: &str = "app.slice";
+
+/// Whose systemd it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manager {
+    /// The host's.
+    System,
+    /// That of a user, by number, who has logged in or lingers.
+    User(u32),
+}
+
+impl Manager {
+    /// The manager that a process with this effective user has to ask.
+    pub fn of_user(uid: u32) -> Manager {
+        if uid == 0 { Manager::System } else { Manager::User(uid) }
+    }
+
+    /// Its own socket, and that of its message bus.
+    fn sockets(self) -> (String, String) {
+        match self {
+            Manager::System => ("/run/systemd/private".to_owned(), "/run/dbus/system_bus_socket".to_owned()),
+            Manager::User(uid) => {
+                (format!("/run/user/{uid}/systemd/private"), format!("/run/user/{uid}/bus"))
+            }
+        }
+    }
+
+    /// Whether it runs.
+    fn is_there(self) -> bool {
+        let (direct, bus) = self.sockets();
+        let booted = std::path::Path::new("/run/systemd/system").exists();
+        booted && [direct, bus].iter().any(|socket| std::path::Path::new(socket).exists())
+    }
+
+    /// The group below which all of its units are.
+    fn root(self) -> String {
+        match self {
+            Manager::System => String::new(),
+            Manager::User(uid) => format!("user.slice/user-{uid}.slice/user@{uid}.service/"),
+        }
+    }
+}
+
+/// The group of our unit in `slice` (the usual one, if none is named); nothing where no systemd has to be asked:
+/// without it, and beside cgroup v1, where it does not take anything back.
+pub fn subtree(layout: &Layout, manager: Manager, slice: Option<&str>) -> Option<String> {
+    if layout.version() != Version::V2 || !manager.is_there() {
+        return None;
+    }
+    let usual = match manager {
+        Manager::System => SYSTEM_SLICE,
+        Manager::User(_) => USER_SLICE,
+    };
+    let slice = slice.unwrap_or(usual);
+    let unit = match slice.strip_suffix(".slice") {
+        Some(name) if slice != usual => format!("{UNIT}-{name}.service"),
+        _ => format!("{UNIT}.service"),
+    };
+    Some(format!("{}{}/{unit}", manager.root(), slice_path(slice)))
+}
+
+/// Groups of slices lie in each other: `a-b.slice` in `a.slice`, see systemd.slice(5).
+fn slice_path(slice: &str) -> String {
+    let name = slice.strip_suffix(".slice").unwrap_or(slice);
+    let ends = name.match_indices('-').map(|(at, _)| at).chain([name.len()]);
+    ends.map(|end| format!("{}.slice", &name[..end])).collect::<Vec<_>>().join("/")
+}
+
+/// One of our units, read from a path that lies in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unit<'a> {
+    /// Its group.
+    pub(crate) path: &'a str,
+    slice: &'a str,
+    name: &'a str,
+    manager: Manager,
+}
+
+impl Unit<'_> {
+    /// The unit that the group `path` lies in.
+    pub(crate) fn around(path: &str) -> Option<Unit<'_>> {
+        let mut start = 0;
+        let mut slice = None;
+        let mut manager = Manager::System;
+        for name in path.split('/') {
+            let end = start + name.len();
+            if let (Some(slice), true) = (slice, is_ours(name) && end < path.len()) {
+                return Some(Unit { path: &path[..end], slice, name, manager });
+            }
+            slice = name.ends_with(".slice").then_some(name);
+            let user = name.strip_prefix("user@").and_then(|name| name.strip_suffix(".service"));
+            if let Some(uid) = user.and_then(|uid| uid.parse().ok()) {
+                manager = Manager::User(uid);
+            }
+            start = end + 1;
+        }
+        None
+    }
+
+    /// Has systemd start it, if it does not run, and returns when it does and its controllers are handed down.
+    pub(crate) fn start(&self, hierarchy: &Hierarchy) -> Result<(), Error> {
+        let mut connection = Connection::open(self.manager).map_err(|refusal| self.error(refusal))?;
+        let there = || files::read(hierarchy, self.path, "cgroup.controllers");
+        let started = self.started(&mut connection).map_err(|refusal| self.error(refusal))?;
+        if started == Started::Already && there() == Err(Errno::NOENT) {
+            // Somebody killed its process, and it went empty: there is nobody in it whom this could hurt.
+            self.run(&mut connection, "RestartUnit").map_err(|refusal| self.error(refusal))?;
+        }
+        let failed = |errno| Error::kernel(Operation::StartUnit, self.name, errno);
+        let offered = there().map_err(|errno| {
+            let place = hierarchy.display(self.path, "");
+            failed(errno).with_kind(Kind::Manager).with_detail(format!("its cgroup `{place}` is not there"))
+        })?;
+        self.settle(hierarchy, &offered).map_err(|errno| {
+            failed(errno)
+                .with_detail(format!("hand down controllers in `{}`", hierarchy.display(self.path, "")))
+        })
+    }
+
+    /// Moves the unit's process out of the way and hands the controllers down, once for all containers.
+    fn settle(&self, hierarchy: &Hierarchy, offered: &str) -> Result<(), Errno> {
+        let holder = format!("{}/{HOLDER}", self.path);
+        match rustix::fs::mkdirat(hierarchy.root(), &*holder, rustix::fs::Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+        for pid in files::read(hierarchy, self.path, "cgroup.procs")?.split_ascii_whitespace() {
+            match files::write(hierarchy, &holder, "cgroup.procs", pid) {
+                // It has ended.
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        let all: Vec<String> = offered.split_ascii_whitespace().map(|name| format!("+{name}")).collect();
+        files::write(hierarchy, self.path, "cgroup.subtree_control", &all.join(" "))
+    }
+
+    fn started(&self, connection: &mut Connection) -> Result<Started, Refusal> {
+        let asked = connection.manager("StartTransientUnit", "ssa(sv)a(sa(sv))", self.description(), job);
+        match asked {
+            // Another process was quicker. When its job has ended, so has ours.
+            Err(Refusal::Answer { name, .. }) if name.ends_with(".UnitExists") => {
+                self.run(connection, "StartUnit").map(|()| Started::Already)
+            }
+            job => wait(connection, &job?).map(|()| Started::Now),
+        }
+    }
+
+    fn run(&self, connection: &mut Connection, member: &str) -> Result<(), Refusal> {
+        let mut body = Writer::default();
+        body.string(self.name);
+        body.string("fail");
+        let job = connection.manager(member, "ss", body, job)?;
+        wait(connection, &job)
+    }
+
+    /// The arguments of StartTransientUnit, see org.freedesktop.systemd1(5).
+    fn description(&self) -> Writer {
+        let mut body = Writer::default();
+        body.string(self.name);
+        body.string("fail");
+        body.array(8, |list| {
+            let mut property = |name: &str, signature: &str, value: &dyn Fn(&mut Writer)| {
+                list.structure(|entry| {
+                    entry.string(name);
+                    entry.variant(signature, value);
+                });
+            };
+            property("Description", "s", &|value| value.string("Containers of rabbitc"));
+            property("Slice", "s", &|value| value.string(self.slice));
+            // Its command ends at once, and leaves a process without which systemd would remove the group. Should that
+            // die, nothing is stopped: it is not the main process.
+            property("Type", "s", &|value| value.string("oneshot"));
+            property("RemainAfterExit", "b", &|value| value.boolean(true));
+            property("ExecStart", "a(sasb)", &|value| {
+                value.array(8, |commands| {
+                    commands.structure(|command| {
+                        // The one program that every distribution has at the same place.
+                        command.string("/bin/sh");
+                        command.array(4, |words| {
+                            ["/bin/sh", "-c", "sleep infinity &"]
+                                .into_iter()
+                                .for_each(|word| words.string(word))
+                        });
+                        command.boolean(false);
+                    });
+                });
+            });
+            property("Delegate", "b", &|value| value.boolean(true));
+            // Limits belong to each container; by default all of them together would get a part of the pids.
+            property("TasksMax", "t", &|value| value.u64(u64::MAX));
+            // A container that runs out of memory is no reason to end the others.
+            property("OOMPolicy", "s", &|value| value.string("continue"));
+            property("IgnoreOnIsolate", "b", &|value| value.boolean(true));
+            // A pid 1 without a handler ignores SIGTERM; the host's shutdown should not wait long for it.
+            property("TimeoutStopUSec", "t", &|value| value.u64(10_000_000));
+            property("CollectMode", "s", &|value| value.string("inactive-or-failed"));
+        });
+        // No auxiliary units.
+        body.array(8, |_| ());
+        body
+    }
+
+    fn error(&self, refusal: Refusal) -> Error {
+        let (kind, detail) = match refusal {
+            Refusal::Answer { name, text } if name.ends_with("AccessDenied") => (Kind::Permission, text),
+            Refusal::Answer { name, text } if text.is_empty() => (Kind::Manager, name),
+            Refusal::Answer { text, .. } => (Kind::Manager, text),
+            Refusal::Connection(error) => (
+                match error.kind() {
+                    io::ErrorKind::PermissionDenied => Kind::Permission,
+                    _ => Kind::Manager,
+                },
+                format!("talking to systemd: {}", crate::error::io_text(&error)),
+            ),
+        };
+        Error::plain(Operation::StartUnit, self.name, kind, detail)
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Started {
+    Now,
+    Already,
+}
+
+fn wait(connection: &mut Connection, job: &str) -> Result<(), Refusal> {
+    match connection.wait_for_job(job)?.as_str() {
+        "done" => Ok(()),
+        result => Err(Refusal::Answer {
+            name: "JobRemoved".to_owned(),
+            text: format!("its start ended with `{result}`"),
+        }),
+    }
+}
+
+/// The job's object path, the answer of both ways to start.
+fn job(mut body: message::Reader<'_>) -> Option<String> {
+    body.string().map(str::to_owned)
+}
+
+fn is_ours(name: &str) -> bool {
+    name.strip_suffix(".service")
+        .and_then(|name| name.strip_prefix(UNIT))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_lie_in_each_other() {
+        assert_eq!(slice_path("machine.slice"), "machine.slice");
+        assert_eq!(slice_path("a-b-c.slice"), "a.slice/a-b.slice/a-b-c.slice");
+    }
+
+    #[test]
+    fn unit_slice_and_manager_are_read_from_the_path() {
+        let unit = Unit::around("machine.slice/rabbitc-containers.service/rabbitc-1").expect("ours");
+        assert_eq!(unit.path, "machine.slice/rabbitc-containers.service");
+        assert_eq!((unit.slice, unit.name), ("machine.slice", "rabbitc-containers.service"));
+        assert_eq!(unit.manager, Manager::System);
+        let path =
+            "user.slice/user-7.slice/user@7.service/app.slice/rabbitc-containers.service/pod/rabbitc-1";
+        let unit = Unit::around(path).expect("ours");
+        assert_eq!((unit.slice, unit.manager), ("app.slice", Manager::User(7)));
+        let unit = Unit::around("a.slice/a-b.slice/rabbitc-containers-a-b.service/x").expect("ours");
+        assert_eq!((unit.slice, unit.name), ("a-b.slice", "rabbitc-containers-a-b.service"));
+        for other in [
+            "rabbitc-1",
+            "machine.slice/rabbitc-containers.service",
+            "machine.slice/other.service/rabbitc-1",
+            "rabbitc-containers.service/rabbitc-1",
+            "machine.slice/rabbitc-containersx.service/rabbitc-1",
+        ] {
+            assert_eq!(Unit::around(other), None, "{other}");
+        }
+    }
+}
