@@ -107,8 +107,8 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     let mut pasta_request = pasta::Request::default();
     let files =
         own_files(options, wiring.as_ref().map(|wiring| wiring.address), &mut pasta_request, &mut notices);
-    // A group beside those of others: a parent of our own would have to be made and removed for most containers.
-    let mut spec = config::spec(options, &root, &format!("rabbitc-{id}"), &hidden(options, paths), &account)?;
+    let mut spec = config::spec(options, &root, &id, &hidden(options, paths), &account)?;
+    notices.extend(config::limit_notices(&options.limits));
     let users = match &user {
         Some(user) => {
             user.adapt(&mut spec, options)?;

@@ -20,9 +20,9 @@ pub use error::{Error, Result};
 pub use monitor::{Input, Signals};
 pub use network::tidy_networks;
 pub use options::{
-    AppArmorChoice, CapabilityList, FileOptions, LabelOptions, LimitOptions, NamespaceOptions, NetworkMode,
-    NetworkOptions, ProcessOptions, RootOptions, RunOptions, SeccompChoice, SecurityOptions, TerminalMode,
-    Unmask, parse_cpus, parse_size,
+    AppArmorChoice, CapabilityList, DeviceLimit, FileOptions, LabelOptions, LimitOptions, NamespaceOptions,
+    NetworkMode, NetworkOptions, NumberList, ProcessOptions, RootOptions, RunOptions, SeccompChoice,
+    SecurityOptions, TerminalMode, Ulimit, Unmask, limit_syntax, parse_size,
 };
 pub use options::{AutoUsers, KeptIds, MappedUsers, UserFlags, UserNamespace};
 pub use options::{

@@ -152,6 +152,13 @@ impl ProcessArguments {
     }
 
     fn command(&self, arguments: &[String]) -> Result<Vec<String>> {
+        if let Some(shares) = self.cmd.as_ref().filter(|text| text.parse::<u64>().is_ok()) {
+            // Docker's `-c`. Rather no answer than the wrong one.
+            let error = Error::invalid("-c", format!("`{shares}` is a number, and `-c` is `--cmd` here"));
+            return Err(error.with_hint(format!(
+                "write `--cpu-shares={shares}` for a share of processor time, `./{shares}` for such a program"
+            )));
+        }
         let mut command = match &self.entrypoint {
             Some(text) => parse_entrypoint("--entrypoint", text)?,
             None => Vec::new(),

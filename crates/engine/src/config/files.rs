@@ -14,7 +14,8 @@ fn mount(destination: &str, kind: &str, options: &[&str]) -> Mount {
     }
 }
 
-pub(super) fn mounts(options: &FileOptions) -> Vec<Mount> {
+pub(super) fn mounts(options: &FileOptions, shm_size: Option<u64>) -> Vec<Mount> {
+    let shm_size = format!("size={}", shm_size.unwrap_or(64 << 20));
     let mut mounts = vec![
         mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
@@ -25,7 +26,7 @@ pub(super) fn mounts(options: &FileOptions) -> Vec<Mount> {
             "devpts",
             &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         ),
-        mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
+        mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", &shm_size]),
         mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
     ];
     if options.root == RootOptions::Host {

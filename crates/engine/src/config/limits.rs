@@ -1,26 +1,299 @@
-//! Limits as `linux.resources` says them.
+//! Limits as the config says them (`linux.resources`, `process.rlimits`), and whether this host can keep them. What
+//! bounds use and can't be kept is refused; what only prefers one use to another is left out with a notice. Must not
+//! change anything.
 
-use runtime::spec::{Cpu, DeviceRule, Memory, Pids, Resources};
+use std::os::linux::fs::MetadataExt;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 
-use crate::options::LimitOptions;
+use cgroup::{CgroupPath, Layout, Manager, Parent};
+use runtime::ContainerId;
+use runtime::spec::{
+    BlockIo, Cpu, DeviceRule, Linux, Memory, Pids, Process, Resources, Rlimit, ThrottleDevice, WeightDevice,
+};
+use rustix::thread::CapabilitySet;
 
-pub(super) fn resources(options: &LimitOptions) -> Resources {
-    const PERIOD: u64 = 100_000;
-    Resources {
-        devices: vec![DeviceRule { allow: false, access: Some("rwm".to_owned()), ..DeviceRule::default() }],
-        // Without swap beside it: a limit that swaps instead is a slow surprise. A kernel without swap may lack the
-        // file that says so.
-        memory: options.memory.map(|limit| Memory {
-            limit: Some(limit),
-            swap: (rustix::system::sysinfo().totalswap > 0).then_some(limit),
-            ..Memory::default()
-        }),
-        cpu: options.cpu_millis.map(|millis| Cpu {
-            quota: Some((millis * PERIOD / 1000) as i64),
-            period: Some(PERIOD),
-            ..Cpu::default()
-        }),
-        pids: options.pids_limit.map(|limit| Pids { limit: Some(limit) }),
-        ..Resources::default()
+use super::host_cgroups::{HostCgroups, NODES, PROCESSORS};
+use crate::container::Notice;
+use crate::error::{Error, Result};
+use crate::options::{CPU_PERIOD, DeviceLimit, LimitOptions, Ulimit};
+use runtime::ErrorKind;
+
+/// Puts the limits into the config.
+pub(super) fn limit(
+    options: &LimitOptions,
+    id: &ContainerId,
+    process: &mut Process,
+    linux: &mut Linux,
+) -> Result<()> {
+    // A start without limits looks nothing up.
+    let host = HostCgroups::new(options)?;
+    linux.resources = Some(resources(options, &host)?);
+    linux.cgroups_path = match &options.cgroup_parent {
+        // The runtime's own default.
+        None => None,
+        Some(parent) => Some(cgroups_path(parent, id)?),
+    };
+    process.rlimits = rlimits(&options.ulimits)?;
+    process.oom_score_adj = options.oom_score_adj.map(oom_score).transpose()?;
+    Ok(())
+}
+
+/// What is left out of what was asked for, and why.
+pub(crate) fn notices(options: &LimitOptions) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    let left_out = |notices: &mut Vec<Notice>, flag: &str, why: &str, remedy: &str| {
+        notices
+            .push(Notice { what: format!("`{flag}` is left out: {why}"), remedy: Some(remedy.to_owned()) });
+    };
+    if options.kernel_memory {
+        left_out(
+            &mut notices,
+            "--kernel-memory",
+            "no supported kernel has this limit; `--memory` includes the kernel's memory",
+            "leave the flag out",
+        );
     }
+    // What `limit` would refuse with its reason is not worth a notice.
+    let Ok(host) = HostCgroups::new(options) else { return notices };
+    if wants_swap_limit(options) && !host.limits_swap() {
+        left_out(
+            &mut notices,
+            if options.memory_swap.is_some() { "--memory-swap" } else { "the limit of swap" },
+            "this kernel does not count swap, so memory is limited and swap is not",
+            "boot it with `swapaccount=1`, or turn swap off",
+        );
+    }
+    if options.memory_swappiness.is_some() && !host.is_v1("memory") {
+        left_out(&mut notices, "--memory-swappiness", "cgroup v2 has no such setting", "leave the flag out");
+    }
+    if options.oom_kill_disable {
+        if !host.is_v1("memory") {
+            left_out(
+                &mut notices,
+                "--oom-kill-disable",
+                "cgroup v2 always kills when memory runs out",
+                "leave the flag out; `--cgroup-conf=memory.high=SIZE` slows down before the limit",
+            );
+        } else if options.memory.is_none() {
+            notices.push(Notice {
+                what: "`--oom-kill-disable` without `--memory`: the whole host may run out of memory"
+                    .to_owned(),
+                remedy: Some("give the container a limit with `--memory`".to_owned()),
+            });
+        }
+    }
+    if (options.blkio_weight.is_some() || !options.blkio_weight_device.is_empty()) && !host.weighs_devices() {
+        left_out(
+            &mut notices,
+            "--blkio-weight, --blkio-weight-device",
+            "this kernel does not weigh traffic with block devices",
+            "it takes CONFIG_BFQ_GROUP_IOSCHED or CONFIG_BLK_CGROUP_IOCOST",
+        );
+    }
+    notices
+}
+
+fn wants_swap_limit(options: &LimitOptions) -> bool {
+    let has_swap = rustix::system::sysinfo().totalswap > 0;
+    options.memory.is_some()
+        && match options.memory_swap {
+            Some(swap) => swap != -1,
+            None => has_swap,
+        }
+}
+
+fn resources(options: &LimitOptions, host: &HostCgroups) -> Result<Resources> {
+    Ok(Resources {
+        devices: vec![DeviceRule { allow: false, access: Some("rwm".to_owned()), ..DeviceRule::default() }],
+        memory: memory(options, host),
+        cpu: cpu(options, host)?,
+        pids: options.pids_limit.map(|limit| Pids { limit: Some(limit) }),
+        block_io: block_io(options, host)?,
+        unified: options.cgroup_conf.clone(),
+        ..Resources::default()
+    })
+}
+
+fn memory(options: &LimitOptions, host: &HostCgroups) -> Option<Memory> {
+    let v1 = host.is_v1("memory");
+    // Without a word about swap, none beside the memory: a limit that swaps instead is a slow surprise.
+    let swap = match options.memory_swap {
+        Some(-1) => options.memory.map(|_| -1),
+        _ if !wants_swap_limit(options) || !host.limits_swap() => None,
+        Some(swap) => Some(swap),
+        None => options.memory,
+    };
+    let memory = Memory {
+        limit: options.memory,
+        reservation: options.memory_reservation,
+        swap,
+        swappiness: options.memory_swappiness.filter(|_| v1),
+        disable_oom_killer: (options.oom_kill_disable && v1).then_some(true),
+        ..Memory::default()
+    };
+    (memory != Memory::default()).then_some(memory)
+}
+
+fn cpu(options: &LimitOptions, host: &HostCgroups) -> Result<Option<Cpu>> {
+    let mut cpu = Cpu {
+        shares: options.cpu_shares,
+        period: options.cpu_period,
+        quota: options.cpu_quota,
+        realtime_period: options.cpu_rt_period,
+        realtime_runtime: options.cpu_rt_runtime,
+        cpus: host.existing("--cpuset-cpus", options.cpuset_cpus.as_ref(), &PROCESSORS)?,
+        mems: host.existing("--cpuset-mems", options.cpuset_mems.as_ref(), &NODES)?,
+        ..Cpu::default()
+    };
+    for (flag, asked) in [
+        ("--cpu-rt-period", options.cpu_rt_period.is_some()),
+        ("--cpu-rt-runtime", options.cpu_rt_runtime.is_some()),
+    ] {
+        if asked && !host.has_file("cpu", "cpu.rt_runtime_us") {
+            let what = "a limit of real-time tasks".to_owned();
+            let hint = "it takes cgroup v1 and a kernel with CONFIG_RT_GROUP_SCHED; leave the flag out";
+            return Err(Error::unsupported(flag, what, hint));
+        }
+    }
+    if let Some(time) = options.cpu_time {
+        let online = host.numbers(&PROCESSORS).len().max(1) as u64;
+        if time > online * CPU_PERIOD {
+            let asked = time as f64 / CPU_PERIOD as f64;
+            let error = Error::invalid("--cpus", format!("{asked} are more than the {online} of this host"));
+            return Err(error.with_hint("give at most as many as there are, or leave the flag out"));
+        }
+        (cpu.quota, cpu.period) = (i64::try_from(time).ok(), Some(CPU_PERIOD));
+    }
+    Ok((cpu != Cpu::default()).then_some(cpu))
+}
+
+fn block_io(options: &LimitOptions, host: &HostCgroups) -> Result<Option<BlockIo>> {
+    let throttle = |flag: &str, list: &[DeviceLimit<u64>]| -> Result<Vec<ThrottleDevice>> {
+        list.iter()
+            .map(|limit| {
+                let (major, minor) = whole_disk(flag, &limit.path)?;
+                Ok(ThrottleDevice { major, minor, rate: limit.value })
+            })
+            .collect()
+    };
+    let weighs = host.weighs_devices();
+    let mut weight_device = Vec::new();
+    for limit in &options.blkio_weight_device {
+        let (major, minor) = whole_disk("--blkio-weight-device", &limit.path)?;
+        weight_device.push(WeightDevice { major, minor, weight: Some(limit.value), leaf_weight: None });
+    }
+    let block_io = BlockIo {
+        weight: options.blkio_weight.filter(|_| weighs),
+        weight_device: if weighs { weight_device } else { Vec::new() },
+        throttle_read_bps_device: throttle("--device-read-bps", &options.device_read_bps)?,
+        throttle_write_bps_device: throttle("--device-write-bps", &options.device_write_bps)?,
+        throttle_read_iops_device: throttle("--device-read-iops", &options.device_read_iops)?,
+        throttle_write_iops_device: throttle("--device-write-iops", &options.device_write_iops)?,
+        ..BlockIo::default()
+    };
+    Ok((block_io != BlockIo::default()).then_some(block_io))
+}
+
+/// The numbers of a block device. The kernel knows limits of whole disks only.
+fn whole_disk(flag: &str, path: &Path) -> Result<(i64, i64)> {
+    let found = std::fs::metadata(path)
+        .map_err(|error| Error::at_path("find the device", path, error).from_field(flag))?;
+    let refuse = |why: &str, hint: String| {
+        Err(Error::invalid(flag, format!("`{}` is {why}", path.display())).with_hint(hint))
+    };
+    if !found.file_type().is_block_device() {
+        return refuse(
+            "no block device",
+            "name a disk, such as `/dev/sda`; `lsblk -p` lists them".to_owned(),
+        );
+    }
+    let device = found.st_rdev();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let entry = format!("/sys/dev/block/{major}:{minor}");
+    if Path::new(&entry).join("partition").exists() {
+        let disk = std::fs::canonicalize(&entry).ok();
+        let name = disk.as_deref().and_then(Path::parent).and_then(Path::file_name);
+        let hint = match name {
+            Some(disk) => format!("name the whole disk, `/dev/{}`", disk.to_string_lossy()),
+            None => "name the whole disk".to_owned(),
+        };
+        return refuse("a partition, and the kernel limits whole disks", hint);
+    }
+    Ok((i64::from(major), i64::from(minor)))
+}
+
+fn rlimits(ulimits: &[Ulimit]) -> Result<Vec<Rlimit>> {
+    if ulimits.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut rlimits: Vec<Rlimit> = Vec::new();
+    for Ulimit { name, soft, hard } in ulimits {
+        let kind = format!("RLIMIT_{}", name.to_ascii_uppercase());
+        rlimits.retain(|earlier| earlier.kind != kind);
+        rlimits.push(Rlimit { kind, soft: *soft, hard: *hard });
+    }
+    let may_raise = has_resource_capability();
+    for limit in &rlimits {
+        let name = limit.kind.trim_start_matches("RLIMIT_").to_ascii_lowercase();
+        let refuse = |most: u64, why: &str, hint: &str| {
+            let error = Error::new(
+                ErrorKind::Permission,
+                "--ulimit",
+                format!("`{name}` can be at most {most}: {why}"),
+            );
+            Err(error.with_hint(hint))
+        };
+        if let Some(own) = runtime::plan::own_hard_limit(&limit.kind)
+            && limit.hard > own
+            && !may_raise
+        {
+            return refuse(
+                own,
+                "that is the caller's own, and it lacks CAP_SYS_RESOURCE to exceed it",
+                "give less, or raise the caller's limit first (limits.conf(5), LimitNOFILE= and the like of its unit)",
+            );
+        }
+        if limit.kind == "RLIMIT_NOFILE"
+            && let Some(most) = number("/proc/sys/fs/nr_open")
+            && limit.hard > most
+        {
+            return refuse(
+                most,
+                "the kernel's setting fs.nr_open",
+                "give less, or raise it: `sysctl fs.nr_open`",
+            );
+        }
+    }
+    Ok(rlimits)
+}
+
+/// Lowering the score below the caller's own is a privilege.
+fn oom_score(score: i32) -> Result<i32> {
+    let own =
+        std::fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|text| text.trim().parse().ok());
+    match own {
+        Some(own) if score < own && !has_resource_capability() => {
+            let reason = format!("{score} is below the caller's own {own}, and that takes CAP_SYS_RESOURCE");
+            let error = Error::new(ErrorKind::Permission, "--oom-score-adj", reason);
+            Err(error.with_hint("give at least as much, or start from a caller that has the capability"))
+        }
+        _ => Ok(score),
+    }
+}
+
+fn has_resource_capability() -> bool {
+    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_RESOURCE))
+}
+
+fn cgroups_path(parent: &str, id: &ContainerId) -> Result<String> {
+    let manager = Manager::of_user(rustix::process::geteuid().as_raw());
+    let path =
+        CgroupPath::below(&Layout::detect()?, manager, Parent::parse(parent), &format!("rabbitc-{id}"));
+    let path = path.map_err(|error| Error::from(error).from_field("--cgroup-parent"))?;
+    Ok(path.to_string())
+}
+
+fn number(path: &str) -> Option<u64> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }

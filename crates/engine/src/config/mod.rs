@@ -3,6 +3,7 @@
 
 mod devices;
 mod files;
+mod host_cgroups;
 mod limits;
 mod namespaces;
 mod process;
@@ -10,6 +11,7 @@ mod seccomp_file;
 mod security;
 mod sysctl;
 
+use runtime::ContainerId;
 use runtime::spec::{Linux, Root, Spec, VERSION};
 
 use crate::accounts::Account;
@@ -21,22 +23,19 @@ use crate::options::RunOptions;
 pub(crate) fn spec(
     options: &RunOptions,
     root: &std::path::Path,
-    cgroups_path: &str,
+    id: &ContainerId,
     hidden: &[String],
     account: &Account,
 ) -> Result<Spec> {
-    let linux = Linux {
-        namespaces: namespaces::namespaces(options),
-        resources: Some(limits::resources(&options.limits)),
-        cgroups_path: Some(cgroups_path.to_owned()),
-        ..Linux::default()
-    };
+    let mut linux = Linux { namespaces: namespaces::namespaces(options), ..Linux::default() };
+    let mut process = process::process(options, account);
+    limits::limit(&options.limits, id, &mut process, &mut linux)?;
     let mut spec = Spec {
         oci_version: VERSION.to_owned(),
         root: Some(Root { path: root.to_owned(), readonly: options.files.read_only }),
-        process: Some(process::process(options, account)),
+        process: Some(process),
         hostname: Some(options.namespaces.hostname.clone()),
-        mounts: files::mounts(&options.files),
+        mounts: files::mounts(&options.files, options.limits.shm_size),
         annotations: process::annotations(&options.process),
         linux: Some(linux),
         ..Spec::default()
@@ -44,6 +43,8 @@ pub(crate) fn spec(
     security::restrict(&options.security, &mut spec, hidden)?;
     Ok(spec)
 }
+
+pub(crate) use limits::notices as limit_notices;
 
 /// The error of a plan, with the flag that asked for it where the plan knows only a field.
 pub(crate) fn name_flags(error: Error, options: &RunOptions) -> Error {
@@ -56,9 +57,9 @@ mod tests {
 
     #[test]
     fn no_capability_beyond_eleven_and_none_that_survives_exec_by_itself() {
-        let spec =
-            spec(&RunOptions::default(), std::path::Path::new("/"), "rabbitc-x", &[], &Account::root())
-                .expect("legal");
+        let id = ContainerId::parse("x").expect("legal");
+        let spec = spec(&RunOptions::default(), std::path::Path::new("/"), &id, &[], &Account::root())
+            .expect("legal");
         let capabilities = spec.process.expect("there is one").capabilities.expect("set");
         assert!(capabilities.bounding.len() <= 11);
         assert!(capabilities.inheritable.is_empty() && capabilities.ambient.is_empty());

@@ -12,7 +12,9 @@ mod users;
 
 pub use self::environment::{Value, parse_labels, parse_pair, parse_variable, parse_variables};
 pub use self::files::{FileOptions, RootOptions};
-pub use self::limits::{LimitOptions, parse_cpus, parse_size};
+pub(crate) use self::limits::CPU_PERIOD;
+pub use self::limits::parse as limit_syntax;
+pub use self::limits::{DeviceLimit, LimitOptions, NumberList, Ulimit, parse_size};
 pub use self::namespaces::NamespaceOptions;
 pub use self::network::{NetworkMode, NetworkOptions};
 pub use self::process::{

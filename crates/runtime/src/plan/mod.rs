@@ -33,6 +33,7 @@ pub use self::options::{
     RootSource, Start,
 };
 use self::owners::{Detached, Users};
+pub use self::process::own_hard_limit;
 pub use self::sysctl::sysctl_namespace;
 use crate::caller::{self, Caller};
 use crate::error::{Error, Result};

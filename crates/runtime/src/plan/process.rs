@@ -122,6 +122,11 @@ fn resource(name: &str) -> Option<Resource> {
     })
 }
 
+/// How far the caller itself may raise a limit of this OCI name; `u64::MAX` is without end.
+pub fn own_hard_limit(name: &str) -> Option<u64> {
+    Some(rustix::process::getrlimit(resource(name)?).maximum.unwrap_or(u64::MAX))
+}
+
 /// Limits and scheduling of the process itself.
 pub(crate) fn plan_limits(process: &Process, steps: &mut Vec<Step>) -> Result<()> {
     let mut limits = Vec::new();

@@ -1,0 +1,138 @@
+//! What the cgroups of this host can do, as far as a limit asks. Must not change them.
+
+use std::path::Path;
+
+use cgroup::{Layout, Version};
+
+use crate::error::{Error, Result};
+use crate::options::{LimitOptions, NumberList};
+
+/// A list of the host: its file in a v1 and in a v2 group, and the kernel's own where there is no cpuset.
+pub(super) struct HostList {
+    v1: &'static str,
+    v2: &'static str,
+    online: &'static str,
+    what: &'static str,
+}
+
+pub(super) const PROCESSORS: HostList = HostList {
+    v1: "cpuset.effective_cpus",
+    v2: "cpuset.cpus.effective",
+    online: "/sys/devices/system/cpu/online",
+    what: "processors",
+};
+
+pub(super) const NODES: HostList = HostList {
+    v1: "cpuset.effective_mems",
+    v2: "cpuset.mems.effective",
+    online: "/sys/devices/system/node/online",
+    what: "memory nodes",
+};
+
+/// What the cgroups of this host can do, looked up only where a limit asks.
+pub(super) struct HostCgroups {
+    layout: Option<Layout>,
+}
+
+impl HostCgroups {
+    /// Refuses a flag whose controller is nowhere.
+    pub(super) fn new(options: &LimitOptions) -> Result<HostCgroups> {
+        let without_cgroups = LimitOptions {
+            ulimits: options.ulimits.clone(),
+            oom_score_adj: options.oom_score_adj,
+            shm_size: options.shm_size,
+            cgroup_parent: options.cgroup_parent.clone(),
+            kernel_memory: options.kernel_memory,
+            ..LimitOptions::default()
+        };
+        if *options == without_cgroups {
+            return Ok(HostCgroups { layout: None });
+        }
+        let layout = Layout::detect()?;
+        for (flag, controller) in options.wanted_controllers() {
+            let v2 = if controller == "blkio" { "io" } else { controller };
+            if layout.v1(controller).is_none() && !layout.unified().is_some_and(|unified| unified.has(v2)) {
+                let what = format!("a host without the cgroup controller `{controller}`");
+                let hint =
+                    "leave the flag out, or see `cat /proc/cgroups` and the kernel's `cgroup_disable=`";
+                return Err(Error::unsupported(flag, what, hint));
+            }
+        }
+        if !options.cgroup_conf.is_empty() && layout.version() == Version::V1 {
+            let hint = "this host has cgroup v1; use the flag of the limit, such as `--memory`";
+            return Err(Error::unsupported("--cgroup-conf", "a host without cgroup v2".to_owned(), hint));
+        }
+        Ok(HostCgroups { layout: Some(layout) })
+    }
+
+    pub(super) fn is_v1(&self, controller: &str) -> bool {
+        self.layout.as_ref().is_some_and(|layout| layout.v1(controller).is_some())
+    }
+
+    /// Whether the v1 hierarchy of `controller` has a file of that name in its root.
+    pub(super) fn has_file(&self, controller: &str, file: &str) -> bool {
+        let hierarchy = self.layout.as_ref().and_then(|layout| layout.v1(controller));
+        hierarchy.is_some_and(|hierarchy| Path::new(hierarchy.mount_point()).join(file).exists())
+    }
+
+    /// Whether the kernel can limit swap.
+    pub(super) fn limits_swap(&self) -> bool {
+        if self.is_v1("memory") {
+            return self.has_file("memory", "memory.memsw.limit_in_bytes");
+        }
+        // Not there in a kernel built without swap. v2's own file is not in the root, where one could look for it.
+        Path::new("/proc/swaps").exists()
+    }
+
+    /// Whether the kernel has weights for block devices. Their files are in no root, so others tell.
+    pub(super) fn weighs_devices(&self) -> bool {
+        let Some(layout) = &self.layout else { return false };
+        if layout.v1("blkio").is_some() {
+            return self.has_file("blkio", "blkio.bfq.io_serviced")
+                || self.has_file("blkio", "blkio.bfq.weight");
+        }
+        let Some(unified) = layout.unified() else { return false };
+        let root = Path::new(unified.mount_point());
+        let own = root.join(unified.own_path().trim_start_matches('/'));
+        root.join("io.cost.qos").exists()
+            || [root, &own]
+                .iter()
+                .any(|group| ["io.bfq.weight", "io.weight"].iter().any(|file| group.join(file).exists()))
+    }
+
+    /// The numbers of a list that this host has.
+    pub(super) fn numbers(&self, list: &HostList) -> Vec<u32> {
+        let read = |path: &Path| {
+            let text = std::fs::read_to_string(path).ok()?;
+            crate::options::limit_syntax::parse_number_list("", &text).ok()
+        };
+        let cpuset = self.layout.as_ref().and_then(|layout| match layout.v1("cpuset") {
+            Some(hierarchy) => read(&Path::new(hierarchy.mount_point()).join(list.v1)),
+            None => {
+                layout.unified().and_then(|unified| read(&Path::new(unified.mount_point()).join(list.v2)))
+            }
+        });
+        cpuset
+            .or_else(|| read(Path::new(list.online)))
+            .map_or_else(|| vec![0], |list| list.numbers().to_vec())
+    }
+
+    /// The list in the kernel's words, if the host has all of it.
+    pub(super) fn existing(
+        &self,
+        flag: &str,
+        asked: Option<&NumberList>,
+        list: &HostList,
+    ) -> Result<Option<String>> {
+        let Some(asked) = asked else { return Ok(None) };
+        let there = self.numbers(list);
+        match asked.numbers().iter().find(|number| !there.contains(number)) {
+            None => Ok(Some(asked.to_string())),
+            Some(missing) => {
+                let there = NumberList::from_numbers(there);
+                let error = Error::invalid(flag, format!("`{asked}`: there is no {missing} on this host"));
+                Err(error.with_hint(format!("its {} are {there}", list.what)))
+            }
+        }
+    }
+}

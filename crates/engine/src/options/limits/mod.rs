@@ -1,0 +1,263 @@
+//! What a container may use of the host, as meant. Looks nothing up.
+
+pub mod parse;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+
+pub use self::parse::{NumberList, parse_size};
+
+/// Length of the period of [`LimitOptions::cpu_time`], in microseconds: the kernel's own default.
+pub(crate) const CPU_PERIOD: u64 = 100_000;
+
+/// Limits of one container; absent means none of its own, or the kernel's default.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LimitOptions {
+    /// Memory in bytes.
+    pub memory: Option<i64>,
+    /// Memory that the kernel tries to leave to it under pressure, in bytes.
+    pub memory_reservation: Option<i64>,
+    /// Memory and swap together, in bytes; -1 is no limit.
+    pub memory_swap: Option<i64>,
+    /// Readiness to swap, 0 to 100.
+    pub memory_swappiness: Option<u64>,
+    /// Whether somebody asked for a limit of kernel memory, which no supported kernel has.
+    pub kernel_memory: bool,
+    /// Whether processes out of memory wait instead of being killed.
+    pub oom_kill_disable: bool,
+    /// What is added to its processes' score when the whole host is out of memory, -1000 to 1000.
+    pub oom_score_adj: Option<i32>,
+    /// Processor time in microseconds for each 100 ms.
+    pub cpu_time: Option<u64>,
+    /// Share of processor time against the neighbours', 2 to 262144; 1024 is normal.
+    pub cpu_shares: Option<u64>,
+    /// Length of a period in microseconds.
+    pub cpu_period: Option<u64>,
+    /// Processor time in microseconds for each period; -1 is no limit.
+    pub cpu_quota: Option<i64>,
+    /// Length of a real-time period in microseconds.
+    pub cpu_rt_period: Option<u64>,
+    /// Time for real-time tasks in microseconds for each real-time period.
+    pub cpu_rt_runtime: Option<i64>,
+    /// Processors to run on.
+    pub cpuset_cpus: Option<NumberList>,
+    /// Memory nodes to use.
+    pub cpuset_mems: Option<NumberList>,
+    /// The most tasks; -1 is no limit.
+    pub pids_limit: Option<i64>,
+    /// Weight of traffic with block devices against the neighbours', 10 to 1000.
+    pub blkio_weight: Option<u16>,
+    /// Such weights for single devices.
+    pub blkio_weight_device: Vec<DeviceLimit<u16>>,
+    /// Bytes read from a device in a second.
+    pub device_read_bps: Vec<DeviceLimit<u64>>,
+    /// Bytes written to a device in a second.
+    pub device_write_bps: Vec<DeviceLimit<u64>>,
+    /// Reads from a device in a second.
+    pub device_read_iops: Vec<DeviceLimit<u64>>,
+    /// Writes to a device in a second.
+    pub device_write_iops: Vec<DeviceLimit<u64>>,
+    /// Limits of each process (setrlimit(2)); of two of the same kind the later one counts.
+    pub ulimits: Vec<Ulimit>,
+    /// Files of cgroup v2 and what to write there.
+    pub cgroup_conf: BTreeMap<String, String>,
+    /// The group, or slice of systemd, below which the container's group is.
+    pub cgroup_parent: Option<String>,
+    /// Size of /dev/shm in bytes.
+    pub shm_size: Option<u64>,
+}
+
+/// A limit on traffic with one block device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceLimit<T> {
+    /// Its node.
+    pub path: PathBuf,
+    /// The limit.
+    pub value: T,
+}
+
+/// A limit of each process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ulimit {
+    /// The kernel's name without `RLIMIT_`, in lower case: `nofile`.
+    pub name: &'static str,
+    /// What a process starts with; `u64::MAX` is no limit.
+    pub soft: u64,
+    /// How far a process may raise it; `u64::MAX` is no limit.
+    pub hard: u64,
+}
+
+fn refuse<T>(flag: &str, reason: impl Into<String>, hint: &str) -> Result<T> {
+    Err(Error::invalid(flag, reason.into()).with_hint(hint))
+}
+
+impl LimitOptions {
+    /// Refuses what no kernel could do.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.check_memory()?;
+        self.check_cpu()?;
+        if self.pids_limit.is_some_and(|limit| limit < -1) {
+            return refuse(
+                "--pids-limit",
+                "is negative",
+                "-1 is no limit; otherwise give the most tasks there may be",
+            );
+        }
+        Ok(())
+    }
+
+    fn check_memory(&self) -> Result<()> {
+        if self.memory.is_some_and(|bytes| bytes < 512 * 1024) {
+            return refuse(
+                "--memory",
+                "is less than a process needs to start",
+                "give at least 512k; `64m` is a usual value",
+            );
+        }
+        if let (Some(reservation), Some(limit)) = (self.memory_reservation, self.memory)
+            && reservation > limit
+        {
+            return refuse(
+                "--memory-reservation",
+                format!("{reservation} bytes are more than the {limit} of `--memory`"),
+                "the reservation is a part of the limit: make it smaller",
+            );
+        }
+        match (self.memory_swap, self.memory) {
+            (None | Some(-1), _) => {}
+            (Some(_), None) => {
+                return refuse(
+                    "--memory-swap",
+                    "counts memory and swap together, and memory has no limit",
+                    "give `--memory` beside it",
+                );
+            }
+            (Some(swap), Some(limit)) if swap < limit => {
+                return refuse(
+                    "--memory-swap",
+                    format!("{swap} bytes are less than the {limit} of `--memory`, which they include"),
+                    "give the sum of memory and swap; the same number is no swap, -1 is as much as there is",
+                );
+            }
+            (Some(_), Some(_)) => {}
+        }
+        Ok(())
+    }
+
+    fn check_cpu(&self) -> Result<()> {
+        if self.cpu_time.is_some() && (self.cpu_period.is_some() || self.cpu_quota.is_some()) {
+            return refuse(
+                "--cpus",
+                "says the same as `--cpu-quota` and `--cpu-period`, which are there too",
+                "give either `--cpus`, or the other two",
+            );
+        }
+        if self.cpu_period.is_some_and(|period| !(1000..=1_000_000).contains(&period)) {
+            return refuse(
+                "--cpu-period",
+                "is not within 1000 and 1000000",
+                "give microseconds; the kernel's default is 100000",
+            );
+        }
+        if self.cpu_quota.is_some_and(|quota| quota != -1 && quota < 1000) {
+            return refuse(
+                "--cpu-quota",
+                "is less than 1000",
+                "give microseconds for each period, or -1 for no limit; `--cpus` is easier",
+            );
+        }
+        if self.cpu_rt_period == Some(0) || self.cpu_rt_runtime.is_some_and(|runtime| runtime < -1) {
+            return refuse("--cpu-rt-period, --cpu-rt-runtime", "is negative or zero", "give microseconds");
+        }
+        if let (Some(runtime), Some(period)) = (self.cpu_rt_runtime, self.cpu_rt_period)
+            && runtime > i64::try_from(period).unwrap_or(i64::MAX)
+        {
+            return refuse(
+                "--cpu-rt-runtime",
+                "is more than `--cpu-rt-period`",
+                "it is a part of each period: make it smaller",
+            );
+        }
+        Ok(())
+    }
+
+    /// The flags that need a controller, each with the controller's name on v1; on v2 `blkio` is `io`.
+    pub(crate) fn wanted_controllers(&self) -> Vec<(&'static str, &'static str)> {
+        let rates =
+            [&self.device_read_bps, &self.device_write_bps, &self.device_read_iops, &self.device_write_iops];
+        let rate_flags =
+            ["--device-read-bps", "--device-write-bps", "--device-read-iops", "--device-write-iops"];
+        let mut wanted = vec![
+            (self.memory.is_some(), "--memory", "memory"),
+            (self.memory_reservation.is_some(), "--memory-reservation", "memory"),
+            (self.cpu_time.is_some(), "--cpus", "cpu"),
+            (self.cpu_shares.is_some(), "--cpu-shares", "cpu"),
+            (self.cpu_period.is_some(), "--cpu-period", "cpu"),
+            (self.cpu_quota.is_some(), "--cpu-quota", "cpu"),
+            (self.cpu_rt_period.is_some(), "--cpu-rt-period", "cpu"),
+            (self.cpu_rt_runtime.is_some(), "--cpu-rt-runtime", "cpu"),
+            (self.cpuset_cpus.is_some(), "--cpuset-cpus", "cpuset"),
+            (self.cpuset_mems.is_some(), "--cpuset-mems", "cpuset"),
+            (self.pids_limit.is_some(), "--pids-limit", "pids"),
+        ];
+        wanted
+            .extend(rates.into_iter().zip(rate_flags).map(|(list, flag)| (!list.is_empty(), flag, "blkio")));
+        wanted
+            .into_iter()
+            .filter(|(asked, _, _)| *asked)
+            .map(|(_, flag, controller)| (flag, controller))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(options: LimitOptions) -> String {
+        options.check().expect_err("a contradiction").operation
+    }
+
+    #[test]
+    fn contradictions_are_refused_by_the_name_of_a_flag() {
+        let none = LimitOptions::default;
+        let big = Some(64 << 20);
+        assert_eq!(refused(LimitOptions { memory: Some(4096), ..none() }), "--memory");
+        assert_eq!(
+            refused(LimitOptions { memory: big, memory_swap: Some(32 << 20), ..none() }),
+            "--memory-swap"
+        );
+        assert_eq!(refused(LimitOptions { memory_swap: big, ..none() }), "--memory-swap");
+        let reservation = LimitOptions { memory: big, memory_reservation: Some(65 << 20), ..none() };
+        assert_eq!(refused(reservation), "--memory-reservation");
+        for other in [
+            LimitOptions { cpu_quota: Some(5000), ..none() },
+            LimitOptions { cpu_period: Some(5000), ..none() },
+        ] {
+            assert_eq!(refused(LimitOptions { cpu_time: Some(5000), ..other }), "--cpus");
+        }
+        assert_eq!(refused(LimitOptions { cpu_period: Some(999), ..none() }), "--cpu-period");
+        assert_eq!(refused(LimitOptions { cpu_quota: Some(999), ..none() }), "--cpu-quota");
+        assert_eq!(refused(LimitOptions { pids_limit: Some(-2), ..none() }), "--pids-limit");
+        let runtime = LimitOptions { cpu_rt_period: Some(5), cpu_rt_runtime: Some(6), ..none() };
+        assert_eq!(refused(runtime), "--cpu-rt-runtime");
+    }
+
+    #[test]
+    fn what_docker_takes_is_taken() {
+        let none = LimitOptions::default;
+        let big = Some(64 << 20);
+        for legal in [
+            none(),
+            LimitOptions { memory: big, memory_swap: big, ..none() },
+            LimitOptions { memory: big, memory_swap: Some(-1), ..none() },
+            LimitOptions { memory_swap: Some(-1), ..none() },
+            LimitOptions { memory_reservation: big, ..none() },
+            LimitOptions { cpu_quota: Some(-1), cpu_period: Some(1000), ..none() },
+        ] {
+            assert!(legal.check().is_ok(), "{legal:?}");
+        }
+    }
+}
