@@ -53,6 +53,11 @@ impl Cgroup {
             Ok(())
         });
         let created = created.and_then(|()| widen_modes(&made, path));
+        let created = created.and_then(|()| match path.unit() {
+            // A child is cloned into the group from where its parent is.
+            Some(unit) if layout.version() == Version::V2 && !layout.reaches(path) => unit.take_caller_in(),
+            _ => Ok(()),
+        });
         if let Err(error) = created {
             // Best effort: what can not be removed does not replace the cause.
             for hierarchy in made {

@@ -168,6 +168,16 @@ impl Layout {
         })
     }
 
+    /// Whether this process may move processes of its own into group `path` without systemd's help: an ordinary user
+    /// may within the tree of their own manager only, where a session by ssh or on a console is not
+    /// (cgroups(7), "delegation containment").
+    pub fn reaches(&self, path: &CgroupPath) -> bool {
+        match (path.unit(), self.unified()) {
+            (Some(unit), Some(unified)) => unit.is_reached_from(unified.own_path()),
+            _ => true,
+        }
+    }
+
     /// Whether some hierarchy offers `controller`. The v1 controller `blkio` is called `io` on v2.
     pub fn has(&self, controller: &str) -> bool {
         self.hierarchies.iter().any(|hierarchy| hierarchy.has(controller))

@@ -89,6 +89,9 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     let root = root(options, &mut notices)?;
     let account = accounts::look_up(&root, &options.process)?;
     let id = new_id();
+    // What this host can't do is refused before anything is swept, leased or made.
+    let mut spec = config::spec(options, &root, &id, &hidden(options, paths), &account)?;
+    notices.extend(config::limit_notices(&options.limits));
     let (connection, wiring) = match (bridge, effects) {
         (Some(bridge), Effects::Allowed) => {
             sweep(paths, &mut notices)?;
@@ -107,8 +110,6 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     let mut pasta_request = pasta::Request::default();
     let files =
         own_files(options, wiring.as_ref().map(|wiring| wiring.address), &mut pasta_request, &mut notices);
-    let mut spec = config::spec(options, &root, &id, &hidden(options, paths), &account)?;
-    notices.extend(config::limit_notices(&options.limits));
     let users = match &user {
         Some(user) => {
             user.adapt(&mut spec, options)?;

@@ -123,6 +123,6 @@ fn group_of(root: &StateRoot, id: &ContainerId) -> Result<(OwnedFd, cgroup::Cgro
         Error::new(ErrorKind::WrongStatus, format!("look at the limits of `{id}`"), format!("{what} is gone"))
     };
     let init = lifecycle::init(&view.record).ok_or_else(|| gone("its init process"))?;
-    let group = lifecycle::cgroup_of(&view.record).ok_or_else(|| gone("its cgroup"))?;
+    let group = lifecycle::cgroup_of(&view.record)?.ok_or_else(|| gone("its cgroup"))?;
     Ok((init, group))
 }

@@ -25,6 +25,9 @@ pub(crate) const UNIT: &str = "rabbitc-containers";
 /// The group in the unit to which its process goes: one that hands controllers down may hold none (v2).
 const HOLDER: &str = "holder";
 
+/// The group in the unit to which systemd moves callers from a user's sessions.
+const CALLERS: &str = "callers";
+
 /// The slice in which systemd expects containers, see systemd.special(7).
 const SYSTEM_SLICE: &str = "machine.slice";
 
@@ -164,6 +167,24 @@ impl Unit<'_> {
         }
         let all: Vec<String> = offered.split_ascii_whitespace().map(|name| format!("+{name}")).collect();
         files::write(hierarchy, self.path, "cgroup.subtree_control", &all.join(" "))
+    }
+
+    /// Whether a process in the group `own` may move its own children into this unit.
+    pub(crate) fn is_reached_from(&self, own: &str) -> bool {
+        self.manager == Manager::System || own.trim_start_matches('/').starts_with(&self.manager.root())
+    }
+
+    /// Has systemd move the calling process into the unit, as the kernel forbids an ordinary user to leave a session.
+    pub(crate) fn take_caller_in(&self) -> Result<(), Error> {
+        let ask = || {
+            let mut connection = Connection::open(self.manager)?;
+            let mut body = Writer::default();
+            body.string(self.name);
+            body.string(&format!("/{CALLERS}"));
+            body.array(4, |pids| pids.u32(std::process::id()));
+            connection.manager("AttachProcessesToUnit", "ssau", body, |_| Some(()))
+        };
+        ask().map_err(|refusal| self.error(refusal))
     }
 
     fn started(&self, connection: &mut Connection) -> Result<Started, Refusal> {

@@ -7,6 +7,7 @@ mod files;
 mod hardening;
 mod host_root;
 mod limits;
+mod limits_refused;
 mod network;
 mod remains;
 mod rootless;

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Programs of a container's root file system.
-const APPLETS: [&str; 33] = [
+const APPLETS: [&str; 34] = [
     "sh", "ps", "cat", "ls", "echo", "true", "false", "sleep", "stty", "mount", "umount", "unshare", "id",
     "readlink", "hostname", "wget", "httpd", "head", "dd", "touch", "env", "ip", "kill", "test", "rm",
-    "mkdir", "seq", "wc", "tty", "ping", "grep", "tail", "md5sum",
+    "mkdir", "seq", "wc", "tty", "ping", "grep", "tail", "md5sum", "nproc",
 ];
 
 /// Says why a test does not run, where the runner counts it.

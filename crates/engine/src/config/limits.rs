@@ -197,8 +197,11 @@ fn block_io(options: &LimitOptions, host: &HostCgroups) -> Result<Option<BlockIo
 
 /// The numbers of a block device. The kernel knows limits of whole disks only.
 fn whole_disk(flag: &str, path: &Path) -> Result<(i64, i64)> {
-    let found = std::fs::metadata(path)
-        .map_err(|error| Error::at_path("find the device", path, error).from_field(flag))?;
+    let found = std::fs::metadata(path).map_err(|error| {
+        Error::at_path("find the device", path, error)
+            .from_field(flag)
+            .with_hint("`lsblk -p` lists the disks of this host")
+    })?;
     let refuse = |why: &str, hint: String| {
         Err(Error::invalid(flag, format!("`{}` is {why}", path.display())).with_hint(hint))
     };
@@ -290,7 +293,12 @@ fn cgroups_path(parent: &str, id: &ContainerId) -> Result<String> {
     let manager = Manager::of_user(rustix::process::geteuid().as_raw());
     let path =
         CgroupPath::below(&Layout::detect()?, manager, Parent::parse(parent), &format!("rabbitc-{id}"));
-    let path = path.map_err(|error| Error::from(error).from_field("--cgroup-parent"))?;
+    let path = path.map_err(|error| {
+        let error = Error::from(error).from_field("--cgroup-parent");
+        error.with_hint(
+            "name a group from the root of the hierarchies on, such as `/batch`, or a slice of systemd",
+        )
+    })?;
     Ok(path.to_string())
 }
 

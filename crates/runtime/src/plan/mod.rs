@@ -626,8 +626,13 @@ fn plan_cgroup(linux: &Linux, id: &ContainerId, caller: Caller) -> Result<Option
     if caller != Caller::Root {
         // Filtering devices takes root of the host, and a user namespace opens no device that its maker could not.
         wanted.devices = Vec::new();
+        let unlimited = wanted == crate::spec::Resources::default();
+        // Without a limit to keep, no reason to have systemd move the caller.
+        if unlimited && !layout.reaches(&path) {
+            return Ok(None);
+        }
         if let Some(refusal) = layout.refuses(&path) {
-            return if wanted == crate::spec::Resources::default() { Ok(None) } else { Err(refusal.into()) };
+            return if unlimited { Ok(None) } else { Err(refusal.into()) };
         }
     }
     let resources = limits::plan_limits(&wanted)?;
