@@ -68,8 +68,9 @@ mod tests {
     #[test]
     fn user_without_privileges_has_no_capability_in_force() {
         let account = Account { uid: 7, ..Account::root() };
-        let spec = spec(&RunOptions::default(), std::path::Path::new("/"), "rabbitc-x", &[], &account)
-            .expect("legal");
+        let id = ContainerId::parse("x").expect("legal");
+        let spec =
+            spec(&RunOptions::default(), std::path::Path::new("/"), &id, &[], &account).expect("legal");
         let capabilities = spec.process.expect("there is one").capabilities.expect("set");
         assert!(capabilities.effective.is_empty() && capabilities.permitted.is_empty());
         assert!(!capabilities.bounding.is_empty());
