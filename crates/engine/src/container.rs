@@ -25,7 +25,7 @@ use crate::network::{self, Connection, Patience};
 use crate::options::{NetworkMode, ProcessOptions, RootOptions, RunOptions};
 use crate::paths::EnginePaths;
 use crate::rootless::pasta::{self, Pasta, Stopped};
-use crate::rootless::{self, PastaPlan, Unprivileged};
+use crate::rootless::{self, Adapted, PastaPlan, Unprivileged};
 use crate::user_namespace::Users;
 use crate::user_namespace::leases::{self, RangeLease};
 
@@ -111,11 +111,8 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     let files =
         own_files(options, wiring.as_ref().map(|wiring| wiring.address), &mut pasta_request, &mut notices);
     let users = match &user {
-        Some(user) => {
-            user.adapt(&mut spec, options)?;
-            None
-        }
-        None => Users::find(&options.namespaces.users, paths, id.as_str(), effects)?,
+        Some(user) if user.adapt(&mut spec, options)? == Adapted::Own => None,
+        _ => Users::find(&options.namespaces.users, paths, id.as_str(), effects)?,
     };
     if let Some(users) = &users {
         users.adapt(&mut spec);
@@ -129,7 +126,8 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     plan_options.lifetime = Lifetime::Launcher;
     plan_options.kept_descriptors = options.process.kept_descriptors;
     plan_options.files = files;
-    plan_options.root_owners = if users.is_some() { RootOwners::Shifted } else { RootOwners::AsOnDisk };
+    plan_options.root_owners =
+        if users.is_some() && user.is_none() { RootOwners::Shifted } else { RootOwners::AsOnDisk };
     plan_options.root = match &options.files.root {
         RootOptions::Directory(_) => RootSource::Directory,
         RootOptions::Overlay(_) => RootSource::Overlay { scratch: paths.scratch(), submounts: Vec::new() },

@@ -252,7 +252,8 @@ impl<'a> Launch<'a> {
                         let mut target = options.write(true).create_new(true).mode(0o644).open(&path)?;
                         // Whatever the caller's umask: other users of the container read it too.
                         target.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-                        if let Some(maps) = &plan.id_maps {
+                        // Without root they stay the caller's, whoever that is inside.
+                        if let Some(maps) = plan.id_maps.as_ref().filter(|_| plan.files_detached) {
                             std::os::unix::fs::fchown(&target, maps.root.0, maps.root.1)?;
                         }
                         target.write_all(file.content.as_bytes())

@@ -191,6 +191,55 @@ fn user_without_ranges_gets_one_id_and_a_word_about_it() {
 }
 
 #[test]
+fn user_can_keep_its_own_number_or_choose_all_numbers() {
+    let Some(user) = User::new() else { return };
+    let owner = |name: &str| {
+        use std::os::unix::fs::MetadataExt;
+        let path = user.host.rootfs().join(name);
+        let found = std::fs::metadata(&path).expect("made inside");
+        std::fs::remove_file(path).expect("removed");
+        (found.uid(), found.gid())
+    };
+    user.host.set_up(&format!("chmod 777 {}", user.host.rootfs().display()));
+    let script = "id -u; id -g; touch /mine; cat /etc/hostname; echo end";
+    let ran = user.inside(&["--userns=keep-id"], script);
+    assert_eq!((ran.text(), ran.stderr.as_str()), (format!("{UID}\n{UID}\nrabbitc\nend").as_str(), ""));
+    assert_eq!(owner("mine"), (UID, UID));
+    let ran = user.inside(&["--userns=keep-id:uid=7,gid=9"], script);
+    assert_eq!(ran.text(), "7\n9\nrabbitc\nend");
+    assert_eq!(owner("mine"), (UID, UID));
+    // Another user than the one that is kept.
+    assert_eq!(user.inside(&["--userns=keep-id", "--user=0"], script).text(), "0\n0\nrabbitc\nend");
+    assert_eq!(owner("mine"), (FIRST, FIRST));
+    let maps = [format!("--uidmap=0:{UID}:1"), format!("--uidmap=5:{}:2", FIRST + 10)];
+    let ran = user.inside(&[&maps[0], &maps[1]], "touch /mine; chown 6 /mine; wc -l </proc/self/uid_map");
+    assert_eq!(ran.text(), "2");
+    assert_eq!(owner("mine"), (FIRST + 11, UID));
+    user.host.set_up(&format!("chmod 755 {}", user.host.rootfs().display()));
+    user.host.assert_nothing_left();
+}
+
+#[test]
+fn ids_that_are_not_the_users_are_refused() {
+    let Some(user) = User::new() else { return };
+    user.inside(&["--uidmap=0:0:1"], "true").refuses(125, &["`0 0 1`", "newgidmap", "/etc/subgid"]);
+    user.inside(&["--userns=auto"], "true").refuses(125, &["--userns", "root"]);
+    user.inside(&["--userns=nomap"], "true").refuses(125, &["--userns", "nomap"]);
+    user.inside(&["--userns=keep-id:uid=70000"], "true").refuses(125, &["--userns", "70000", "65536"]);
+    user.host.assert_nothing_left();
+}
+
+#[test]
+fn user_without_ranges_can_keep_its_number_too() {
+    let Some(user) = User::new() else { return };
+    user.host.set_up("echo 'somebody:100000:65536' | tee /etc/subuid >/etc/subgid");
+    let ran =
+        user.inside(&["--userns=keep-id"], "id -u; cat /proc/self/setgroups; touch /dev/shm/x; echo end");
+    assert_eq!(ran.text(), format!("{UID}\ndeny\nend"), "{ran:?}");
+    user.host.assert_nothing_left();
+}
+
+#[test]
 fn wrong_lines_of_ranges_are_named_by_file_and_number() {
     let Some(user) = User::new() else { return };
     user.host.set_up(&format!("echo 'tess:{FIRST}' >>/etc/subuid"));

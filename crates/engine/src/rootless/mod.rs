@@ -13,8 +13,11 @@ use runtime::spec::{IdMapping, Namespace, NamespaceKind, Spec};
 use self::pasta::Pasta;
 use crate::container::Notice;
 use crate::error::{Error, Result};
-use crate::options::{NetworkMode, RootOptions, RunOptions, UserNamespace};
+use crate::options::{
+    Identity, KeptIds, MappedUsers, NetworkMode, RootOptions, RunOptions, UserNamespace, UserOption,
+};
 use crate::subordinate_ids::{self, Owner, Range};
+use crate::user_namespace::{TERMINALS, fit_mounts, ranges_of};
 
 /// Users or groups that one caller may map.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,22 +30,22 @@ struct Ids {
 
 /// Who the caller is and what it may map.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Identity {
+struct CallerIds {
     users: Ids,
     groups: Ids,
     /// Why only its own id can be mapped, and what would help.
     single: Option<Notice>,
 }
 
-impl Identity {
+impl CallerIds {
     /// Looks the caller up.
-    fn find() -> Result<Identity> {
+    fn find() -> Result<CallerIds> {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let single = |what: String, remedy: String| {
             let what = format!("only one user and one group exist in this container: {what}");
             let alone = |own| Ids { own, ranges: Vec::new() };
             let single = Some(Notice { what, remedy: Some(remedy) });
-            Identity { users: alone(uid), groups: alone(gid), single }
+            CallerIds { users: alone(uid), groups: alone(gid), single }
         };
         for kind in [IdKind::User, IdKind::Group] {
             if mapping_program(kind).is_none() {
@@ -65,7 +68,7 @@ impl Identity {
                 return Ok(single(format!("`{file}` grants `{}` no ids", owner.shown()), remedy));
             }
         }
-        Ok(Identity {
+        Ok(CallerIds {
             users: Ids { own: uid, ranges: users },
             groups: Ids { own: gid, ranges: groups },
             single: None,
@@ -73,7 +76,6 @@ impl Identity {
     }
 }
 
-#[allow(dead_code)] // Until `--userns` asks for the other ways.
 impl Ids {
     /// Root inside is the caller, and 1, 2, … are its ranges, one after the other.
     fn root_is_caller(&self) -> Vec<IdMapping> {
@@ -99,22 +101,18 @@ impl Ids {
         self.ranges.iter().fold(0, |sum, range| sum.saturating_add(range.count))
     }
 
-    /// The caller is `inside`, and all other numbers are its ranges, in order: what lies below first.
-    fn caller_is(&self, inside: u32) -> Vec<IdMapping> {
-        let below = Ids { own: self.own, ranges: self.first(inside) };
+    /// The caller is `inside`, and other numbers are its ranges, in order: what lies below first, and at most `size` in
+    /// all.
+    fn caller_is(&self, inside: u32, size: Option<u32>) -> Vec<IdMapping> {
+        let all =
+            Ids { own: self.own, ranges: self.first(size.map_or(u32::MAX, |size| size.saturating_sub(1))) };
+        let below = Ids { own: self.own, ranges: all.first(inside) };
         let mut maps = Vec::new();
         below.lay_out(0, 0, &mut maps);
         maps.push(IdMapping { container_id: inside, host_id: self.own, size: 1 });
         if let Some(next) = inside.checked_add(1) {
-            self.lay_out(next, inside, &mut maps);
+            all.lay_out(next, inside, &mut maps);
         }
-        maps
-    }
-
-    /// The caller is nobody inside.
-    fn without_caller(&self) -> Vec<IdMapping> {
-        let mut maps = Vec::new();
-        self.lay_out(0, 0, &mut maps);
         maps
     }
 
@@ -136,36 +134,65 @@ fn has(maps: &[IdMapping], id: u32) -> bool {
     maps.iter().any(|map| id >= map.container_id && id - map.container_id < map.size)
 }
 
-/// Turns root's config into one that an ordinary user can have.
-fn adapt(spec: &mut Spec, options: &RunOptions, identity: &Identity) {
-    let linux = spec.linux.get_or_insert_default();
-    linux.namespaces.push(Namespace { kind: NamespaceKind::User, path: None });
-    linux.uid_mappings = identity.users.root_is_caller();
-    linux.gid_mappings = identity.groups.root_is_caller();
-    let terminals = has(&linux.gid_mappings, 5);
-    let host_network = options.network.mode == NetworkMode::Host;
-    for mount in &mut spec.mounts {
-        match mount.kind.as_deref() {
-            // The group of terminals is nobody's: its files then belong to root's group.
-            Some("devpts") if !terminals => {
-                mount.options.iter_mut().for_each(|options| options.retain(|option| option != "gid=5"));
+/// Which users and groups `wanted` gives a container of the caller; none where it joins a user namespace.
+fn maps(wanted: &UserNamespace, identity: &CallerIds) -> Result<Option<(Vec<IdMapping>, Vec<IdMapping>)>> {
+    let (users, groups) = (&identity.users, &identity.groups);
+    let needs_ranges = |what: &str| {
+        let Some(single) = &identity.single else { return Ok(()) };
+        let error =
+            Error::invalid("--userns", format!("`{what}` needs subordinate ids, and {}", single.what));
+        Err(error.with_hint(single.remedy.clone().unwrap_or_default()))
+    };
+    Ok(Some(match wanted {
+        UserNamespace::Default | UserNamespace::Host => (users.root_is_caller(), groups.root_is_caller()),
+        UserNamespace::KeepId(kept) => {
+            let (uid, gid) = kept_ids(kept, identity);
+            for (inside, ids) in [(uid, users), (gid, groups)] {
+                // Everything below must be somebody, or the first processes of the container have no root.
+                if identity.single.is_none() && ids.count() < inside {
+                    let reason = format!(
+                        "`keep-id` as {inside} needs as many ids below, and there are {}",
+                        ids.count()
+                    );
+                    let error = Error::invalid("--userns", reason);
+                    return Err(error.with_hint("choose smaller ones with `keep-id:uid=N,gid=N`"));
+                }
             }
-            // The kernel gives a new one only to who owns the network namespace; what is there is shown, closed.
-            Some("sysfs") if host_network => {
-                mount.kind = Some("bind".to_owned());
-                mount.source = Some("/sys".to_owned());
-                let options = ["rbind", "rro", "rnosuid", "rnoexec", "rnodev"];
-                mount.options = Some(options.map(str::to_owned).to_vec());
-            }
-            _ => {}
+            (users.caller_is(uid, kept.size), groups.caller_is(gid, kept.size))
         }
-    }
+        UserNamespace::NoMap => {
+            let reason = "`nomap` keeps init from the user's own files, and is not there yet".to_owned();
+            let error = Error::invalid("--userns", reason);
+            return Err(error.with_hint("use `keep-id`, or leave it out: root inside is you"));
+        }
+        UserNamespace::Auto(_) => {
+            let error =
+                Error::invalid("--userns", "`auto` chooses among root's ranges, and takes root".to_owned());
+            return Err(
+                error.with_hint("leave it out, or choose ids of yours with `--uidmap` and `--gidmap`")
+            );
+        }
+        UserNamespace::Mapped(MappedUsers::Ranges { uid, gid }) => (uid.clone(), gid.clone()),
+        UserNamespace::Mapped(MappedUsers::Owners { uid, gid }) => {
+            needs_ranges("--subuidname")?;
+            (
+                ranges_of("--subuidname", Path::new(subordinate_ids::USERS), uid)?,
+                ranges_of("--subgidname", Path::new(subordinate_ids::GROUPS), gid)?,
+            )
+        }
+        UserNamespace::Container(_) | UserNamespace::Path(_) => return Ok(None),
+    }))
+}
+
+/// What the caller is inside with `keep-id`.
+fn kept_ids(kept: &KeptIds, identity: &CallerIds) -> (u32, u32) {
+    (kept.uid.unwrap_or(identity.users.own), kept.gid.unwrap_or(identity.groups.own))
 }
 
 /// What an ordinary user has in place of root's rights.
 #[derive(Debug)]
 pub(crate) struct Unprivileged {
-    identity: Identity,
+    identity: CallerIds,
     /// What connects the container, where something does.
     program: Option<pasta::Program>,
     /// Whether the container may start without.
@@ -181,7 +208,7 @@ impl Unprivileged {
             let error = Error::new(ErrorKind::Permission, "--network: make a bridge", "this takes root");
             return Err(error.with_hint("leave `--network` out to get `pasta`, or run it with sudo"));
         }
-        let identity = Identity::find()?;
+        let identity = CallerIds::find()?;
         notices.extend(identity.single.clone());
         let may_lack = *mode == NetworkMode::Default;
         let mut program = None;
@@ -208,16 +235,17 @@ impl Unprivileged {
         Ok(Unprivileged { identity, program, may_lack })
     }
 
-    /// Turns root's config into one that an ordinary user can have.
-    pub(crate) fn adapt(&self, spec: &mut Spec, options: &RunOptions) -> Result<()> {
-        if !matches!(options.namespaces.users, UserNamespace::Default) {
-            let error = Error::invalid("--userns", "other users than the usual ones take root".to_owned());
-            return Err(
-                error.with_hint("leave it out: root inside is you, and the others are your subordinate ids")
-            );
-        }
-        adapt(spec, options, &self.identity);
-        Ok(())
+    /// Turns root's config into one that an ordinary user can have; whether the user namespace is a new one.
+    pub(crate) fn adapt(&self, spec: &mut Spec, options: &RunOptions) -> Result<Adapted> {
+        let Some((users, groups)) = maps(&options.namespaces.users, &self.identity)? else {
+            return Ok(Adapted::Joins);
+        };
+        let linux = spec.linux.get_or_insert_default();
+        linux.namespaces.push(Namespace { kind: NamespaceKind::User, path: None });
+        (linux.uid_mappings, linux.gid_mappings) = (users, groups);
+        let terminals = has(&linux.gid_mappings, TERMINALS);
+        fit_mounts(spec, terminals);
+        Ok(Adapted::Own)
     }
 
     /// How pasta will be started, if it will.
@@ -226,9 +254,24 @@ impl Unprivileged {
     }
 }
 
-/// The options with the network that stands behind the default here.
+/// Whether an ordinary user's container has a user namespace of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Adapted {
+    /// A new one, and all is in the config.
+    Own,
+    /// One that exists, which is still to be found.
+    Joins,
+}
+
+/// The options with the network that stands behind the default here, and the user that `keep-id` keeps.
 pub(crate) fn connected(options: &RunOptions, user: Option<&Unprivileged>) -> Result<RunOptions> {
     let mut options = options.clone();
+    if let (UserNamespace::KeepId(kept), Some(user), None) =
+        (&options.namespaces.users, user, &options.process.user)
+    {
+        let (uid, gid) = kept_ids(kept, &user.identity);
+        options.process.user = Some(UserOption { user: Identity::Id(uid), group: Some(Identity::Id(gid)) });
+    }
     options.network.mode = match (options.network.mode, user) {
         (NetworkMode::Default, None) => NetworkMode::Bridge,
         (NetworkMode::Default, Some(user)) if user.program.is_none() => NetworkMode::None,
@@ -322,11 +365,11 @@ mod tests {
 
     #[test]
     fn caller_keeps_its_number_and_every_id_is_used_once() {
-        let maps = numbers(ids().caller_is(1200));
+        let maps = numbers(ids().caller_is(1200, None));
         let expected = [(0, 100_000, 1000), (1000, 300_000, 200), (1200, 1000, 1), (1201, 300_200, 300)];
         assert_eq!(maps, expected);
-        assert_eq!(numbers(ids().caller_is(0)), numbers(ids().root_is_caller()));
-        assert_eq!(numbers(ids().without_caller()), [(0, 100_000, 1000), (1000, 300_000, 500)]);
+        assert_eq!(numbers(ids().caller_is(0, None)), numbers(ids().root_is_caller()));
+        assert_eq!(numbers(ids().caller_is(1, Some(3))), [(0, 100_000, 1), (1, 1000, 1), (2, 100_001, 1)]);
         assert_eq!(ids().count(), 1500);
     }
 

@@ -114,19 +114,11 @@ impl Users {
             Source::Joined(path) => Some(path.clone()),
         };
         linux.namespaces.push(Namespace { kind: NamespaceKind::User, path });
-        let own: Vec<NamespaceKind> = linux.namespaces.iter().map(|namespace| namespace.kind).collect();
-        let terminals = self.has_group(TERMINALS);
-        for mount in &mut spec.mounts {
-            let options = mount.options.get_or_insert_with(Vec::new);
-            let lacks = |kind: NamespaceKind| !own.contains(&kind);
-            match mount.kind.as_deref() {
-                Some("devpts") if !terminals => options.retain(|option| !option.starts_with("gid=")),
-                // The kernel makes these only in namespaces that belong to the user namespace.
-                Some("sysfs") if lacks(NamespaceKind::Network) => bind_hosts(mount, "/sys", true),
-                Some("proc") if lacks(NamespaceKind::Pid) => bind_hosts(mount, "/proc", false),
-                Some("mqueue") if lacks(NamespaceKind::Ipc) => bind_hosts(mount, "/dev/mqueue", false),
-                _ => map_volume(mount),
-            }
+        fit_mounts(spec, self.has_group(TERMINALS));
+        // The host's own in the place of new ones have no owners to show.
+        let hosts = ["/sys", "/proc", "/dev/mqueue"];
+        for mount in spec.mounts.iter_mut().filter(|mount| !hosts.contains(&mount.destination.as_str())) {
+            map_volume(mount);
         }
     }
 
@@ -146,8 +138,28 @@ impl Users {
     }
 }
 
+/// Changes the mounts that can't be had in a user namespace as they stand there; `terminals` is whether their group
+/// exists inside.
+pub(crate) fn fit_mounts(spec: &mut Spec, terminals: bool) {
+    let namespaces = spec.linux.iter().flat_map(|linux| &linux.namespaces);
+    let own: Vec<NamespaceKind> = namespaces.map(|namespace| namespace.kind).collect();
+    let lacks = |kind: NamespaceKind| !own.contains(&kind);
+    for mount in &mut spec.mounts {
+        match mount.kind.as_deref() {
+            Some("devpts") if !terminals => {
+                mount.options.iter_mut().for_each(|options| options.retain(|one| !one.starts_with("gid=")));
+            }
+            // The kernel makes these only in namespaces that belong to the user namespace.
+            Some("sysfs") if lacks(NamespaceKind::Network) => bind_hosts(mount, "/sys", true),
+            Some("proc") if lacks(NamespaceKind::Pid) => bind_hosts(mount, "/proc", false),
+            Some("mqueue") if lacks(NamespaceKind::Ipc) => bind_hosts(mount, "/dev/mqueue", false),
+            _ => {}
+        }
+    }
+}
+
 /// The group `tty`, to which terminals belong.
-const TERMINALS: u32 = 5;
+pub(crate) const TERMINALS: u32 = 5;
 
 /// The host's own in the place of a new one.
 fn bind_hosts(mount: &mut Mount, source: &str, read_only: bool) {
@@ -220,7 +232,7 @@ fn common(some: &[Range], others: &[Range]) -> Vec<Range> {
 }
 
 /// The ranges of a user in one of the files, from 0 on inside.
-fn ranges_of(flag: &str, file: &Path, name: &str) -> Result<Vec<IdMapping>> {
+pub(crate) fn ranges_of(flag: &str, file: &Path, name: &str) -> Result<Vec<IdMapping>> {
     let owner = match name.parse() {
         Ok(uid) => Owner::of(uid),
         Err(_) => Owner::named(name),
