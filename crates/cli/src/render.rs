@@ -10,6 +10,7 @@ pub(crate) fn flag_of(field: &str) -> &'static str {
         "root.path" => "--rootfs",
         "root.readonly" => "--read-only",
         "hostname" => "--hostname",
+        "network.ports" => "--publish, --publish-all",
         "network" => "--network, --network-name, --network-ip, --container-ip",
         "linux.resources" => "--memory, --cpus, --pids-limit and other limits, and the default devices",
         "linux.cgroupsPath" => "--cgroup-parent, and the default group",
@@ -56,6 +57,11 @@ pub(crate) fn error(error: &Error) {
         text.push_str(&format!("  not taken back: {one}\n"));
     }
     stderr(&text);
+}
+
+/// Prints what a person asked for without knowing it.
+pub(crate) fn information(text: &str) {
+    stderr(&format!("{text}\n"));
 }
 
 /// Prints a notice.

@@ -1,7 +1,7 @@
 //! `rabbitc run`: a container in the foreground.
 
 use std::io::IsTerminal;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
     }
     let paths = arguments.paths();
     match run_container(&arguments, &paths) {
-        Ok((finished, timeline)) => {
+        Ok((mut finished, timeline)) => {
             if finished.network_idle {
-                tidy_later(&paths);
+                tidy_later(&paths, finished.lingering.take());
             }
             report(&finished);
             match arguments.look.explain {
@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
             ExitCode::from(finished.exit.code() as u8)
         }
         Err(error) => {
-            tidy_later(&paths);
+            tidy_later(&paths, None);
             render::error(&error);
             ExitCode::from(error.kind.exit_code() as u8)
         }
@@ -50,6 +50,7 @@ fn run_container(arguments: &RunArguments, paths: &EnginePaths) -> Result<(Finis
     let running = prepared.start(Default::default())?;
     files.keep(running.pid()).iter().for_each(render::notice);
     running.notices().iter().for_each(render::notice);
+    running.chosen_ports().iter().for_each(|port| render::information(&format!("published {port}")));
     let timeline = running.timeline().to_vec();
     let finished = running.supervise(&signals, std::io::stdin().as_fd(), std::io::stdout().as_fd())?;
     Ok((finished, timeline))
@@ -110,15 +111,18 @@ fn size(bytes: u64) -> String {
 }
 
 /// Leaves it to a process of its own to remove the network once the kernel has taken the container's part of it
-/// apart: that takes a while, and nobody needs to wait for it.
-fn tidy_later(paths: &EnginePaths) {
+/// apart: that takes a while, and nobody needs to wait for it. So does the closing of `lingering`.
+fn tidy_later(paths: &EnginePaths, lingering: Option<OwnedFd>) {
     if !paths.networks().exists() {
         return;
     }
     // By this link, as the file that runs may have no path (see `host_binary`).
     let mut command = Command::new("/proc/self/exe");
     command.arg(TIDY).arg(paths.base()).current_dir("/");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .stdin(lingering.map_or_else(Stdio::null, Stdio::from))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     // The next command does it if this one can't be started.
     drop(command.spawn());

@@ -23,6 +23,7 @@ use crate::host_root;
 use crate::mount_points::{self, MountPoints};
 use crate::network::{self, Connection, Patience};
 use crate::options::{NetworkMode, ProcessOptions, RootOptions, RunOptions};
+use crate::own_files;
 use crate::paths::EnginePaths;
 use crate::rootless::pasta::{self, Pasta, Stopped};
 use crate::rootless::{self, Adapted, PastaPlan, Unprivileged};
@@ -82,6 +83,8 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
         rootless::own_directory(paths.base())?;
     }
     let options = &rootless::connected(options, user.as_ref())?;
+    // Once more: what was left open is known now.
+    options.network.check()?;
     let bridge = match options.network.mode {
         NetworkMode::Bridge => Some(network::check(options)?),
         _ => None,
@@ -107,9 +110,11 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
         (None, Effects::None) => (None, None),
     };
     let state_directory = StateRoot::new(paths.containers()).directory(&id);
-    let mut pasta_request = pasta::Request::default();
-    let files =
-        own_files(options, wiring.as_ref().map(|wiring| wiring.address), &mut pasta_request, &mut notices);
+    let mut pasta_request = match options.network.mode {
+        NetworkMode::Pasta => network::pasta_request(&options.network.publish)?,
+        _ => pasta::Request::default(),
+    };
+    let files = own_files::own_files(options, wiring.as_ref(), &mut pasta_request, &mut notices);
     let users = match &user {
         Some(user) if user.adapt(&mut spec, options)? == Adapted::Own => None,
         _ => Users::find(&options.namespaces.users, paths, id.as_str(), effects)?,
@@ -140,6 +145,7 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     match wiring {
         Some(wiring) => {
             plan_options.attachment = Some(format!("`eth0` to `{}`", options.network.name));
+            plan_options.publication = wiring.publication;
             plan_options.network = Some(wiring.program);
         }
         // pasta would bring it up as well, but a container may have to do without it.
@@ -230,50 +236,6 @@ fn hidden(options: &RunOptions, paths: &EnginePaths) -> Vec<String> {
     }
 }
 
-fn own_files(
-    options: &RunOptions,
-    address: Option<std::net::Ipv4Addr>,
-    request: &mut pasta::Request,
-    notices: &mut Vec<Notice>,
-) -> Vec<OwnFile> {
-    let mut hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
-    match address {
-        Some(address) => hosts.push_str(&format!("{address}\t{}\n", options.namespaces.hostname)),
-        None => hosts.push_str(&format!("127.0.1.1\t{}\n", options.namespaces.hostname)),
-    }
-    let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let resolvers = match options.network.mode {
-        NetworkMode::Host => host,
-        NetworkMode::None => String::new(),
-        NetworkMode::Bridge | NetworkMode::Pasta | NetworkMode::Default => {
-            let upstream = std::fs::read_to_string("/run/systemd/resolve/resolv.conf").ok();
-            let found = ::network::container_resolv_conf(&host, upstream.as_deref());
-            if found.name_servers == 0 && options.network.mode == NetworkMode::Pasta {
-                request.forward_names = true;
-            } else if found.name_servers == 0 && !host.is_empty() {
-                notices.push(Notice {
-                    what: "the host's name servers listen on its loopback only, so the container can't look names up".to_owned(),
-                    remedy: Some("add a name server with an address of its own to /etc/resolv.conf".to_owned()),
-                });
-            }
-            if request.forward_names {
-                format!("nameserver {}\n{}", pasta::NAME_SERVER, found.text)
-            } else {
-                found.text
-            }
-        }
-    };
-    vec![
-        OwnFile { name: "hosts", destination: "/etc/hosts", content: hosts },
-        OwnFile {
-            name: "hostname",
-            destination: "/etc/hostname",
-            content: format!("{}\n", options.namespaces.hostname),
-        },
-        OwnFile { name: "resolv.conf", destination: "/etc/resolv.conf", content: resolvers },
-    ]
-}
-
 fn missing_points(spec: &Spec, files: &[OwnFile]) -> Vec<(String, TargetKind)> {
     let mut points = root_mount_points(spec);
     points.extend(
@@ -355,6 +317,7 @@ impl Prepared {
         let container = runtime::launch::launch(&plan, &state, &mut host, options)?;
         let EngineHost { connection, stake, attached: pasta, notices: more, .. } = host;
         notices.extend(more);
+        connection.iter().for_each(Connection::settle);
         Ok(Running { container, connection, pasta, users, stake, notices, terminal: plan.terminal, policy })
     }
 }
@@ -397,6 +360,10 @@ impl Host for EngineHost<'_> {
         }
         self.connection.as_ref().map_or(Ok(()), |connection| connection.attach(pid))
     }
+
+    fn publish_ports(&mut self) -> Result<()> {
+        self.connection.as_mut().map_or(Ok(()), Connection::publish)
+    }
 }
 
 /// A container that runs.
@@ -437,6 +404,9 @@ pub struct Finished {
     pub remains: Vec<Error>,
     /// Whether its network may be without users now: then [`crate::tidy_networks`] has something to do.
     pub network_idle: bool,
+    /// A descriptor that takes the kernel some milliseconds to close: to be given to a process that has the time,
+    /// such as the one that tidies networks.
+    pub lingering: Option<std::os::fd::OwnedFd>,
 }
 
 impl Running {
@@ -456,6 +426,11 @@ impl Running {
     /// The container's address, if it has one.
     pub fn address(&self) -> Option<std::net::Ipv4Addr> {
         self.connection.as_ref().map(Connection::address)
+    }
+
+    /// Published ports that nobody named, in words: `32768 -> 80/tcp`.
+    pub fn chosen_ports(&self) -> Vec<String> {
+        self.connection.as_ref().map(Connection::chosen_ports).unwrap_or_default()
     }
 
     /// The pid of its init process.
@@ -536,7 +511,13 @@ impl Running {
             remains.push(error);
         }
         let network_idle = connection.is_some();
-        drop((connection, users));
-        Finished { exit: Exit::Code(0), memory, notices, remains, network_idle }
+        let mut lingering = None;
+        match connection.map(Connection::end) {
+            Some(Ok(descriptor)) => lingering = descriptor.map(::network::Lingering::into_descriptor),
+            Some(Err(error)) => remains.push(error),
+            None => {}
+        }
+        drop(users);
+        Finished { exit: Exit::Code(0), memory, notices, remains, network_idle, lingering }
     }
 }

@@ -13,7 +13,13 @@ pub(crate) fn from_network(error: network::Error) -> Error {
         | network::Kind::AddressTaken { .. }
         | network::Kind::NameBelongsToSomethingElse(_)
         | network::Kind::SubnetDiffers(_)
-        | network::Kind::SubnetOverlaps { .. } => ErrorKind::Invalid,
+        | network::Kind::SubnetOverlaps { .. }
+        | network::Kind::PortTaken(_)
+        | network::Kind::NoFreePort
+        | network::Kind::AddressNotHere
+        | network::Kind::NoIpv6
+        | network::Kind::NoIpv6Loopback
+        | network::Kind::TooManyPorts => ErrorKind::Invalid,
         network::Kind::NotPermitted => ErrorKind::Permission,
         network::Kind::KernelLacks(_) => ErrorKind::Unsupported,
         _ => ErrorKind::System,

@@ -10,19 +10,23 @@ mod host_root;
 mod mount_points;
 mod network;
 mod options;
+mod own_files;
 mod paths;
 mod rootless;
 mod subordinate_ids;
 mod user_namespace;
 
+pub use ::network::{HostPorts, PortRange, PortRequest, Protocol};
 pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepare};
 pub use error::{Error, Result};
 pub use monitor::{Input, Signals};
 pub use network::tidy_networks;
 pub use options::{
-    AppArmorChoice, CapabilityList, DeviceLimit, FileOptions, LabelOptions, LimitOptions, NamespaceOptions,
-    NetworkMode, NetworkOptions, NumberList, ProcessOptions, RootOptions, RunOptions, SeccompChoice,
-    SecurityOptions, TerminalMode, Ulimit, Unmask, limit_syntax, parse_size,
+    AppArmorChoice, CapabilityList, DeviceLimit, FileOptions, HostAddress, LabelOptions, LimitOptions,
+    NameOptions, NamespaceOptions, NetworkMode, NetworkOptions, NumberList, ProcessOptions, RootOptions,
+    RunOptions, SeccompChoice, SecurityOptions, TerminalMode, Ulimit, Unmask, limit_syntax, parse_exposed,
+    parse_host, parse_mac, parse_name_server, parse_publish, parse_resolver_word, parse_size,
+    publish_exposed,
 };
 pub use options::{AutoUsers, KeptIds, MappedUsers, UserFlags, UserNamespace};
 pub use options::{

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use network::{
-    AddressRequest, Bridge, BridgeNetwork, ContainerInterface, Finding, Hairpin, Ipv6Choice, Lease,
-    NamespaceConfiguration, NetnsTarget, NetworkOptions, NetworkStateDirectory, Outbound, Removal,
+    AddressRequest, Bridge, BridgeNetwork, ContainerInterface, Finding, Hairpin, HeldPorts, HostPorts,
+    Ipv6Choice, Lease, Lingering, NamespaceConfiguration, NetnsTarget, NetworkOptions, NetworkStateDirectory,
+    Outbound, PortRange, PortRequest, Protocol, Publication, Published, Removal,
 };
 use runtime::plan::NetworkProgram;
 use rustix::fs::{FlockOperation, flock};
@@ -15,14 +16,20 @@ use rustix::fs::{FlockOperation, flock};
 use crate::error::{Error, Result, from_network};
 use crate::options::RunOptions;
 use crate::paths::EnginePaths;
+use crate::rootless::pasta;
 
 /// A container's place in a network.
 #[derive(Debug)]
 pub(crate) struct Connection {
     network: BridgeNetwork,
     state: NetworkStateDirectory,
-    lease: Lease,
+    interface: ContainerInterface,
     bridge: Option<Bridge>,
+    requests: Vec<PortRequest>,
+    // In the order in which they must end.
+    published: Option<Published>,
+    ports: Option<HeldPorts>,
+    lease: Lease,
 }
 
 /// What a person should know of the network.
@@ -49,11 +56,25 @@ pub(crate) fn check(options: &RunOptions) -> Result<BridgeNetwork> {
 /// An address and how init takes it.
 pub(crate) struct Wiring {
     pub(crate) address: std::net::Ipv4Addr,
+    /// Where the host is.
+    pub(crate) gateway: std::net::Ipv4Addr,
     pub(crate) program: NetworkProgram,
+    /// Which ports are published, in words.
+    pub(crate) publication: Option<String>,
 }
 
-fn wiring(interface: &ContainerInterface) -> Wiring {
-    Wiring { address: interface.ipv4(), program: program(NamespaceConfiguration::plan(interface)) }
+fn wiring(network: &BridgeNetwork, interface: &ContainerInterface, ports: &[impl ToString]) -> Wiring {
+    let ports: Vec<String> = ports.iter().map(|port| format!("`{}`", port.to_string())).collect();
+    Wiring {
+        address: interface.ipv4(),
+        gateway: network.ipv4().gateway(),
+        program: program(NamespaceConfiguration::plan(interface)),
+        publication: (!ports.is_empty()).then(|| ports.join(", ")),
+    }
+}
+
+fn interface(options: &RunOptions, interface: ContainerInterface) -> ContainerInterface {
+    options.network.mac.map_or(interface, |mac| interface.with_mac(mac))
 }
 
 /// What a container without a network still has: itself.
@@ -77,7 +98,37 @@ pub(crate) fn planned_wiring(network: &BridgeNetwork, options: &RunOptions) -> R
         Some(text) => network.ipv4().parse_container_address(text).map_err(from_network)?,
         None => std::net::Ipv4Addr::from(u32::from(network.ipv4().gateway()) + 1),
     };
-    Ok(wiring(&network.container_interface(address).map_err(from_network)?))
+    let own = interface(options, network.container_interface(address).map_err(from_network)?);
+    Ok(wiring(network, &own, &options.network.publish))
+}
+
+/// Published ports in the words of pasta, which binds them itself.
+pub(crate) fn pasta_request(publish: &[PortRequest]) -> Result<pasta::Request> {
+    let mut request = pasta::Request::default();
+    for port in publish {
+        let HostPorts::From(first) = port.host else {
+            let error =
+                Error::invalid("--publish", format!("`{port}` leaves the choice of a port to rabbitc"));
+            return Err(error.with_hint("name the host's port: without root, `pasta` does not choose one"));
+        };
+        let last = usize::from(first) + port.container.count() - 1;
+        let host = u16::try_from(last).ok().and_then(|last| PortRange::new(first, last));
+        let host = host.ok_or_else(|| {
+            Error::invalid("--publish", format!("`{port}` goes beyond port 65535"))
+                .with_hint("choose lower ports")
+        })?;
+        let address = port.address.map_or_else(String::new, |address| format!("{address}/"));
+        let text = format!("{address}{host}:{}", port.container);
+        match port.protocol {
+            Protocol::Tcp => request.tcp.push(text),
+            Protocol::Udp => request.udp.push(text),
+            Protocol::Sctp => {
+                let error = Error::invalid("--publish", format!("`{port}` is a port of SCTP"));
+                return Err(error.with_hint("without root, ports of TCP and UDP can be published"));
+            }
+        }
+    }
+    Ok(request)
 }
 
 impl Connection {
@@ -96,8 +147,15 @@ impl Connection {
         };
         let parent = open_parent(&paths.networks(), Missing::Make)?.expect("it was made");
         let state = NetworkStateDirectory::new(parent.as_fd(), network.name()).map_err(from_network)?;
+        let requests = options.network.publish.clone();
+        let ports = match &requests[..] {
+            [] => None,
+            // Before anything is made: a port that is taken ends it.
+            wanted => Some(HeldPorts::take(wanted, network.ipv6().is_some(), &state).map_err(from_network)?),
+        };
         let lease = state.lease(&network, request, id).map_err(from_network)?;
-        Ok(Connection { network, state, lease, bridge: None })
+        let interface = interface(options, *lease.interface());
+        Ok(Connection { network, state, interface, bridge: None, requests, published: None, ports, lease })
     }
 
     /// The container's IPv4 address.
@@ -107,7 +165,8 @@ impl Connection {
 
     /// What init configures inside.
     pub(crate) fn wiring(&self) -> Wiring {
-        wiring(self.lease.interface())
+        let ports = self.ports.as_ref().map(HeldPorts::publications).unwrap_or_default();
+        wiring(&self.network, &self.interface, ports)
     }
 
     /// Makes the bridge and its rules complete.
@@ -121,9 +180,48 @@ impl Connection {
     pub(crate) fn attach(&self, pid: i32) -> Result<()> {
         let bridge = self.bridge.as_ref().expect("the bridge is made before the clone");
         let pid = rustix::process::Pid::from_raw(pid).expect("a child has a pid");
-        network::attach(bridge, NetnsTarget::Pid(pid), self.lease.interface(), Hairpin::Off)
+        let hairpin = if self.ports.is_some() { Hairpin::On } else { Hairpin::Off };
+        network::attach(bridge, NetnsTarget::Pid(pid), &self.interface, hairpin)
             .map(drop)
             .map_err(from_network)
+    }
+
+    /// Redirects the published ports.
+    pub(crate) fn publish(&mut self) -> Result<()> {
+        if let (Some(bridge), Some(ports)) = (&self.bridge, &self.ports) {
+            let published = network::publish(bridge, &self.state, &self.lease, ports);
+            self.published = Some(published.map_err(from_network)?);
+        }
+        Ok(())
+    }
+
+    /// What need not be done before the program runs.
+    pub(crate) fn settle(&self) {
+        if let Some(published) = &self.published {
+            published.forget_earlier_flows();
+        }
+    }
+
+    /// The published ports that were not named, in words.
+    pub(crate) fn chosen_ports(&self) -> Vec<String> {
+        let all = self.ports.as_ref().map(HeldPorts::publications).unwrap_or_default();
+        let named = |one: &&Publication| {
+            let mut asked = self.requests.iter();
+            asked.any(|request| matches!(request.host, HostPorts::From(first) if first == one.host.first()))
+        };
+        all.iter().filter(|one| !named(one)).map(ToString::to_string).collect()
+    }
+
+    /// Gives everything back. If the redirections can't be taken out, the lease's file stays, by which the next
+    /// command finds them.
+    ///
+    /// What comes back is best closed by somebody who has time.
+    pub(crate) fn end(mut self) -> Result<Option<Lingering>> {
+        let withdrawn = self.published.as_mut().map_or(Ok(None), Published::withdraw);
+        withdrawn.map_err(|error| {
+            drop(self.lease.hand_over());
+            from_network(error)
+        })
     }
 
     /// What keeps the container from reaching what the host reaches.

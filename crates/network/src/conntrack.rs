@@ -20,8 +20,20 @@ pub(crate) struct Flow {
     pub server: IpAddr,
 }
 
-/// Forgets the flows of UDP of one family that `is_wanted` picks.
-pub(crate) fn forget_udp(family: u8, is_wanted: impl Fn(Flow) -> bool) {
+/// Forgets the flows of UDP that `is_wanted` picks. The kernel goes through its whole table for it, which takes some
+/// milliseconds, unless it tracks nothing at all.
+pub(crate) fn forget_udp(is_wanted: impl Fn(Flow) -> bool) {
+    let count = std::fs::read("/proc/sys/net/netfilter/nf_conntrack_count");
+    if count.is_ok_and(|count| count.trim_ascii() == b"0") {
+        return;
+    }
+    // With a filter the kernel wants a family.
+    for family in [AF_INET, AF_INET6] {
+        forget_udp_of(family, &is_wanted);
+    }
+}
+
+fn forget_udp_of(family: u8, is_wanted: impl Fn(Flow) -> bool) {
     let Ok(mut socket) = Socket::netfilter() else { return };
     let mut found = Vec::new();
     let dumped = socket.dump(&request(family), |message| {
@@ -54,7 +66,7 @@ fn kind(message: u16) -> u16 {
     NFNL_SUBSYS_CTNETLINK << 8 | message
 }
 
-/// Asks for the flows of UDP alone (CTA_FILTER since 5.8): the kernel may track hundreds of thousands of others.
+/// Asks for the flows of UDP alone (CTA_FILTER since 5.8).
 fn request(family: u8) -> Batch {
     let mut batch = Batch::new();
     batch.message(kind(IPCTNL_MSG_CT_GET), NLM_F_DUMP, &nfgenmsg(family, 0), |m| {

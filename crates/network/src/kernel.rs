@@ -62,6 +62,8 @@ pub const IFLA_INFO_KIND: u16 = 1;
 pub const IFLA_INFO_DATA: u16 = 2;
 pub const VETH_INFO_PEER: u16 = 1;
 pub const IFLA_BRPORT_MODE: u16 = 4;
+pub const IFLA_INET_CONF: u16 = 1;
+pub const IPV4_DEVCONF_ARP_NOTIFY: u16 = 22;
 pub const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 pub const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 
@@ -187,6 +189,7 @@ pub const NFTA_NAT_REG_ADDR_MIN: u16 = 3;
 pub const NFTA_NAT_REG_PROTO_MIN: u16 = 5;
 pub const NFT_NAT_DNAT: u32 = 1;
 pub const NFT_JUMP: i32 = -3;
+pub const NFT_RETURN: i32 = -5;
 pub const NFTA_SET_TABLE: u16 = 1;
 pub const NFTA_SET_NAME: u16 = 2;
 pub const NFTA_SET_FLAGS: u16 = 3;

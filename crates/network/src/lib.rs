@@ -49,6 +49,6 @@ pub use options::{
 pub use port_holder::PortHolder;
 pub use port_sockets::HeldPorts;
 pub use ports::{HostPorts, PortRange, PortRequest, Protocol, Publication};
-pub use publish::{Published, publish};
-pub use resolv::{ResolvConf, container_resolv_conf};
+pub use publish::{Lingering, Published, publish};
+pub use resolv::{ResolvChanges, ResolvConf, container_resolv_conf};
 pub use state::{AddressRequest, HeldLease, Lease, NetworkStateDirectory};

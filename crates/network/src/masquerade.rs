@@ -137,18 +137,21 @@ fn try_ensure(network: &BridgeNetwork) -> std::result::Result<(), Errno> {
     transaction.commit(&mut socket)
 }
 
-/// Adds those of the rules that are not there, with the chains that they need.
+/// Adds those of the rules that are not there, with the chains that they need. A chain that has a rule is there:
+/// adding it again would make the kernel wait, when the socket is closed, until no packet is in the old one.
 pub(crate) fn add_missing(transaction: &mut Transaction, wanted: &[Wanted], present: &[Rule]) {
+    let missing: Vec<&Wanted> = wanted.iter().filter(|rule| !has(present, &rule.comment)).collect();
     for (chain, base) in [
         (POSTROUTING, BaseChain { kind: "nat", hook: NF_INET_POST_ROUTING, priority: NF_IP_PRI_NAT_SRC }),
         // Before connection tracking translates what may come from there, which are answers.
         (FORGED, BaseChain { kind: "filter", hook: NF_INET_PRE_ROUTING, priority: NF_IP_PRI_RAW }),
     ] {
-        if wanted.iter().any(|rule| rule.chain.chain == chain.chain) {
+        let is_wanted = missing.iter().any(|rule| rule.chain.chain == chain.chain);
+        if is_wanted && !present.iter().any(|rule| rule.chain == chain.chain) {
             transaction.add_base_chain(chain, base);
         }
     }
-    for rule in wanted.iter().filter(|rule| !has(present, &rule.comment)) {
+    for rule in missing {
         transaction.add_rule(rule.chain, &rule.comment, |expressions| rule.write(expressions));
     }
 }

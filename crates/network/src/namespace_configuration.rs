@@ -53,7 +53,7 @@ impl NamespaceConfiguration {
             // Before it is up, as that is when the kernel makes its own address.
             plan.turn_off_automatic_address();
         }
-        plan.bring_interface_up();
+        plan.bring_interface_up(interface);
         // The kernel takes IPv6 addresses and routes on an interface that is up as usable at once.
         plan.add_ipv6_addresses(interface);
         plan.add_default_routes(interface);
@@ -86,9 +86,18 @@ impl Plan {
         );
     }
 
-    fn bring_interface_up(&mut self) {
+    fn bring_interface_up(&mut self, interface: &ContainerInterface) {
         let fixed = ifinfomsg(ContainerInterface::INDEX, IFF_UP, IFF_UP);
-        self.batch.message(RTM_SETLINK, NLM_F_ACK, &fixed, |_| ());
+        self.batch.message(RTM_SETLINK, NLM_F_ACK, &fixed, |m| {
+            if interface.announces_itself {
+                // The kernel sends an ARP announcement when the interface comes up.
+                m.nest(IFLA_AF_SPEC, |m| {
+                    m.nest(AF_INET.into(), |m| {
+                        m.nest(IFLA_INET_CONF, |m| m.put_u32(IPV4_DEVCONF_ARP_NOTIFY, 1));
+                    });
+                });
+            }
+        });
         self.describe(
             "bring up",
             ContainerInterface::NAME.into(),

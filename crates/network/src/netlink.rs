@@ -244,6 +244,10 @@ impl Socket {
         Self::open(Some(SOCK_DIAG))
     }
 
+    pub fn into_descriptor(self) -> OwnedFd {
+        self.descriptor
+    }
+
     fn open(protocol: Option<Protocol>) -> Result<Self, Errno> {
         let descriptor =
             socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;

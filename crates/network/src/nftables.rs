@@ -90,12 +90,32 @@ impl Transaction {
         comment: &str,
         expressions: impl FnOnce(&mut Expressions<'_, '_>),
     ) {
-        self.message(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, |m| {
+        self.rule(NLM_F_CREATE | NLM_F_APPEND, name, comment, expressions);
+    }
+
+    fn rule(
+        &mut self,
+        flags: u16,
+        name: ChainName<'_>,
+        comment: &str,
+        expressions: impl FnOnce(&mut Expressions<'_, '_>),
+    ) {
+        self.message(NFT_MSG_NEWRULE, flags, |m| {
             m.put_string(NFTA_RULE_TABLE, name.table);
             m.put_string(NFTA_RULE_CHAIN, name.chain);
             m.nest(NFTA_RULE_EXPRESSIONS, |m| expressions(&mut Expressions { list: m }));
             m.put(NFTA_RULE_USERDATA, &comment_userdata(NFTNL_UDATA_RULE_COMMENT, comment));
         });
+    }
+
+    /// Puts a rule before all others of its chain.
+    pub fn insert_rule(
+        &mut self,
+        name: ChainName<'_>,
+        comment: &str,
+        expressions: impl FnOnce(&mut Expressions<'_, '_>),
+    ) {
+        self.rule(NLM_F_CREATE, name, comment, expressions);
     }
 
     /// Deletes one rule.
@@ -213,6 +233,11 @@ impl Expressions<'_, '_> {
     /// Goes on in another chain of the table, and comes back from it.
     pub fn jump(&mut self, chain: &str) {
         self.verdict(NFT_JUMP, Some(chain));
+    }
+
+    /// Leaves the chain.
+    pub fn leave(&mut self) {
+        self.verdict(NFT_RETURN, None);
     }
 
     /// Ends the packet.

@@ -283,6 +283,7 @@ impl BridgeNetwork {
             // Locally administered. From the address: a next holder of the address has the same one, so no
             // neighbour's ARP cache is ever stale.
             mac: [0x02, 0x72, a, b, c, d],
+            announces_itself: false,
         })
     }
 }
@@ -309,6 +310,8 @@ pub struct ContainerInterface {
     pub(crate) ipv4_network: Ipv4Network,
     pub(crate) ipv6: Option<(Ipv6Addr, Ipv6Network)>,
     pub(crate) mac: [u8; 6],
+    /// Whether neighbours may know the address by another hardware address, of the last holder.
+    pub(crate) announces_itself: bool,
 }
 
 impl ContainerInterface {
@@ -339,7 +342,18 @@ impl ContainerInterface {
     pub(crate) fn anywhere() -> Self {
         let ipv4_network = Ipv4Network { gateway: Ipv4Addr::UNSPECIFIED, prefix: 1 };
         let ipv6 = (Ipv6Addr::UNSPECIFIED, Ipv6Network { prefix: 0, gateway: 0 });
-        Self { ipv4: Ipv4Addr::UNSPECIFIED, ipv4_network, ipv6: Some(ipv6), mac: [0; 6] }
+        Self {
+            ipv4: Ipv4Addr::UNSPECIFIED,
+            ipv4_network,
+            ipv6: Some(ipv6),
+            mac: [0; 6],
+            announces_itself: false,
+        }
+    }
+
+    /// The same interface with a hardware address of somebody's choice.
+    pub fn with_mac(self, mac: [u8; 6]) -> Self {
+        Self { mac, announces_itself: true, ..self }
     }
 
     /// The same interface for a container that has IPv6 disabled.

@@ -69,7 +69,9 @@ fn sockets(publication: &Publication) -> Result<Vec<u32>, Errno> {
         batch.message(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, &request, |_| ());
         // A family or a protocol that the kernel lacks has no sockets.
         let _ = socket.dump(&batch, |message| {
-            if let Some((address, inode)) = read_socket(message.body)
+            // Of sockets that are bound and no more, the kernel gives those of other ports as well.
+            if let Some((port, address, inode)) = read_socket(message.body)
+                && port == publication.host.first()
                 && inode != 0
                 && publication.address.is_none_or(|own| covers(own, address) || takes(address, own))
             {
@@ -85,8 +87,9 @@ fn takes(address: IpAddr, wanted: IpAddr) -> bool {
     covers(address, wanted) || address == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
 }
 
-/// `struct inet_diag_msg`: family, three bytes, ports, the source address at 8, the inode at 68.
-fn read_socket(body: &[u8]) -> Option<(IpAddr, u32)> {
+/// `struct inet_diag_msg`: family, three bytes, the source port at 4, its address at 8, the inode at 68.
+fn read_socket(body: &[u8]) -> Option<(u16, IpAddr, u32)> {
+    let port = u16::from_be_bytes(*body.get(4..6)?.first_chunk()?);
     let address = body.get(8..24)?;
     let address = match *body.first()? {
         AF_INET => Ipv4Addr::from(*address.first_chunk::<4>()?).into(),
@@ -95,7 +98,7 @@ fn read_socket(body: &[u8]) -> Option<(IpAddr, u32)> {
             address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4)
         }
     };
-    Some((address, u32_at(body, 68)?))
+    Some((port, address, u32_at(body, 68)?))
 }
 
 /// The first process that has one of the sockets open.

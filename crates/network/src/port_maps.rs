@@ -43,20 +43,11 @@ const fn map(
 /// Elements, each with the index of its map.
 pub(crate) type Elements = Vec<(usize, Element)>;
 
-/// Whether `::1` is among all addresses of IPv6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Loopback {
-    Included,
-    /// Answers would not find their way back: `br_netfilter` translates them on the bridge, and what comes out of a
-    /// bridge for `::1` is dropped. Without a redirection such a connection is refused at once.
-    LeftOut,
-}
-
+/// What the publication needs in the maps to lead to the interface.
 pub(crate) fn elements_of(
     publication: &Publication,
     interface: &ContainerInterface,
     comment: &str,
-    ipv6_loopback: Loopback,
 ) -> Elements {
     let mut elements = Elements::new();
     let mut add = |index, first: &[u8], last: &[u8], to: &[u8]| {
@@ -88,11 +79,7 @@ pub(crate) fn elements_of(
     if let Some((first, last)) = ipv4 {
         add(0, &first.octets(), &last.octets(), &interface.ipv4().octets());
     }
-    let first_ipv6 = match ipv6_loopback {
-        Loopback::Included => Ipv6Addr::UNSPECIFIED,
-        Loopback::LeftOut => Ipv6Addr::from_bits(Ipv6Addr::LOCALHOST.to_bits() + 1),
-    };
-    let all_ipv6 = (first_ipv6, Ipv6Addr::from_bits(u128::MAX));
+    let all_ipv6 = (Ipv6Addr::UNSPECIFIED, Ipv6Addr::from_bits(u128::MAX));
     let ipv6 = match publication.address {
         None => Some(all_ipv6),
         Some(IpAddr::V6(address)) if address.is_unspecified() => Some(all_ipv6),

@@ -118,6 +118,26 @@ pub struct PortRequest {
     pub protocol: Protocol,
 }
 
+impl fmt::Display for PortRequest {
+    /// As a publication, as far as it is known before.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = |ports| place(self.address, ports);
+        match self.host {
+            HostPorts::Any => match self.address {
+                Some(address) => write!(f, "a free port of {address}")?,
+                None => f.write_str("a free port")?,
+            },
+            HostPorts::From(first) => {
+                // Beyond the last port it is refused when they are taken.
+                let last = first.saturating_add(self.container.last - self.container.first);
+                f.write_str(&at(PortRange { first, last }))?;
+            }
+            HostPorts::OneOf(range) => write!(f, "one of {}", at(range))?,
+        }
+        write!(f, " -> {}/{}", self.container, self.protocol)
+    }
+}
+
 /// Ports of the host that lead to as many ports of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {

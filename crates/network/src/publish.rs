@@ -11,16 +11,17 @@
 //!         …the same for ip6
 //!     }
 //!     chain prerouting { type nat hook prerouting priority dstnat; fib daddr type local jump ports; }
-//!     chain output     { type nat hook output priority dstnat; fib daddr type local jump ports; }
+//!     chain output     { type nat hook output priority dstnat; fib daddr type local jump ports; }   (see [`Loopback`])
 //! }
 //! ```
 //!
 //! Elements live as their lease does. Before the first one is made, the lease's file says that there will be some;
 //! and whoever removes the file of a dead holder, or takes it over, removes them first ([`withdraw_dead`]).
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 
 use crate::bridge::Bridge;
@@ -35,10 +36,10 @@ use crate::nftables::{self, BaseChain, ChainName, Rule, Transaction};
 use crate::options::{ContainerInterface, InterfaceName};
 use crate::port_holder::PortHolder;
 use crate::port_maps::{
-    Elements, Loopback, MAPS, all_elements, change, elements_of, overlap, owner, protocol, read_owner, server,
+    Elements, MAPS, all_elements, change, elements_of, overlap, owner, protocol, read_owner, server,
 };
 use crate::port_sockets::HeldPorts;
-use crate::ports::{Protocol, Publication};
+use crate::ports::{PortRange, Protocol, Publication};
 use crate::state::{Lease, NetworkStateDirectory};
 
 const PORTS: ChainName<'_> = ChainName { table: TABLE, chain: "ports" };
@@ -47,6 +48,9 @@ const OUTPUT: ChainName<'_> = ChainName { table: TABLE, chain: "output" };
 /// What the rules that send packets to `ports` are known by.
 const TO_PORTS: &str = "what is for this host";
 
+/// What the rule that keeps `::1` out is known by.
+const LOOPBACK_LEFT_OUT: &str = "answers would be lost: br_netfilter is on";
+
 /// The most that one container's publications may need: they are one transaction.
 const MOST_ELEMENTS: usize = 16 * 1024;
 
@@ -54,7 +58,7 @@ const MOST_ELEMENTS: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Published {
     elements: Elements,
-    udp: bool,
+    udp: Vec<PortRange>,
     interface: ContainerInterface,
 }
 
@@ -82,12 +86,11 @@ pub fn publish(
         error
     };
     let comment = owner(name, lease.address(), lease.holder());
-    let ipv6_loopback =
-        if forwarding::bridges_filter_ipv6() { Loopback::LeftOut } else { Loopback::Included };
+    let loopback = if forwarding::bridges_filter_ipv6() { Loopback::Ipv4 } else { Loopback::Both };
     let elements: Elements = ports
         .publications()
         .iter()
-        .flat_map(|publication| elements_of(publication, &interface, &comment, ipv6_loopback))
+        .flat_map(|publication| elements_of(publication, &interface, &comment))
         .collect();
     if elements.len() > MOST_ELEMENTS {
         return Err(Error::new("publish", object(), Kind::TooManyPorts));
@@ -97,7 +100,7 @@ pub fn publish(
     let mut tries = 0;
     loop {
         let lock = state.lock_publications().map_err(error)?;
-        let outcome = try_publish(&mut socket, bridge, state, &elements);
+        let outcome = try_publish(&mut socket, bridge, state, &elements, loopback);
         drop(lock);
         match outcome {
             Ok(Outcome::Done) => break,
@@ -113,14 +116,41 @@ pub fn publish(
         }
         tries += 1;
     }
-    let udp = ports.publications().iter().any(|one| one.protocol == Protocol::Udp);
+    let udp = ports.publications().iter().filter(|one| one.protocol == Protocol::Udp);
+    let udp = udp.map(|one| one.host).collect();
     let published = Published { elements, udp, interface };
     // From here on, dropping it takes back what was made.
-    let_loopback_through(bridge, ipv6_loopback)?;
-    if udp {
-        forget_flows_past(ports.publications(), &interface);
-    }
+    let_loopback_through(bridge, loopback)?;
     Ok(published)
+}
+
+/// From which of the host's loopback addresses published ports are reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loopback {
+    /// All of them.
+    Both,
+    /// 127.0.0.0/8. With `::1`, answers would not find their way back: `br_netfilter` translates them on the bridge,
+    /// and what leaves a bridge for `::1` is dropped. Not redirected, such a connection is refused at once.
+    Ipv4,
+}
+
+/// Keeps what is sent to `::1` out of the maps, or lets it in again: it depends on the host, not on a container.
+fn leave_out_loopback(transaction: &mut Transaction, rules: &[Rule], loopback: Loopback) {
+    let present = rules
+        .iter()
+        .find(|rule| rule.chain == OUTPUT.chain && rule.comment.as_deref() == Some(LOOPBACK_LEFT_OUT));
+    match (loopback, present) {
+        (Loopback::Ipv4, None) => transaction.insert_rule(OUTPUT, LOOPBACK_LEFT_OUT, |expressions| {
+            expressions.load_meta(NFT_META_NFPROTO);
+            expressions.compare(NFT_CMP_EQ, &[NFPROTO_IPV6]);
+            // struct ipv6hdr: daddr
+            expressions.load_network_header(24, 16);
+            expressions.compare(NFT_CMP_EQ, &Ipv6Addr::LOCALHOST.octets());
+            expressions.leave();
+        }),
+        (Loopback::Both, Some(rule)) => transaction.delete_rule(OUTPUT, rule.handle),
+        _ => {}
+    }
 }
 
 enum Outcome {
@@ -133,6 +163,7 @@ fn try_publish(
     bridge: &Bridge,
     state: &NetworkStateDirectory,
     elements: &Elements,
+    loopback: Loopback,
 ) -> std::result::Result<Outcome, Errno> {
     let rules = nftables::rules(socket, NFPROTO_INET, TABLE, None)?;
     let present = all_elements(socket)?;
@@ -141,6 +172,7 @@ fn try_publish(
     if present.is_none() || !is_complete(&rules) {
         add_base(&mut transaction, &rules);
     }
+    leave_out_loopback(&mut transaction, &rules, loopback);
     masquerade::add_missing(&mut transaction, &masquerade::for_published_ports(&bridge.network), &rules);
     let mut stale = Elements::new();
     for (index, other) in present.unwrap_or_default() {
@@ -225,7 +257,7 @@ pub(crate) fn living_owner(
     let mut socket = Socket::netfilter()?;
     // Where it leads to does not matter.
     let anywhere = ContainerInterface::anywhere();
-    let wanted = elements_of(publication, &anywhere, "", Loopback::Included);
+    let wanted = elements_of(publication, &anywhere, "");
     for (index, element) in all_elements(&mut socket)?.unwrap_or_default() {
         if wanted.iter().any(|(own, wanted)| own / 2 == index / 2 && overlap(wanted, &element))
             && let Some((network, address, id)) = read_owner(&element.comment)
@@ -239,47 +271,59 @@ pub(crate) fn living_owner(
 
 /// Lets connections of the host to its own loopback addresses leave by the bridge and their answers come back.
 /// Our table drops what comes from the bridge with such addresses, from before on.
-fn let_loopback_through(bridge: &Bridge, ipv6_loopback: Loopback) -> Result<()> {
+fn let_loopback_through(bridge: &Bridge, loopback: Loopback) -> Result<()> {
     forwarding::route_loopback_ipv4(bridge.network.name())?;
-    if bridge.network.ipv6().is_some() && ipv6_loopback == Loopback::Included {
+    if bridge.network.ipv6().is_some() && loopback == Loopback::Both {
         forwarding::route_loopback_ipv6(bridge.network.name(), bridge.index)?;
     }
     Ok(())
 }
 
-/// Flows that began before the port was published, and would go on past the container.
-fn forget_flows_past(publications: &[Publication], interface: &ContainerInterface) {
-    let is_published = |port| {
-        let mut udp = publications.iter().filter(|one| one.protocol == Protocol::Udp);
-        udp.any(|one| one.host.ports().contains(&port))
-    };
-    conntrack::forget_udp(AF_INET, |flow| {
-        is_published(flow.port) && flow.server != IpAddr::V4(interface.ipv4())
-    });
-    if let Some(ipv6) = interface.ipv6() {
-        conntrack::forget_udp(AF_INET6, |flow| is_published(flow.port) && flow.server != IpAddr::V6(ipv6));
+/// What is left of a withdrawal: closing this waits until no packet is in what was taken out, some milliseconds.
+/// Whoever has time for it, such as another process, may be given it.
+#[derive(Debug)]
+pub struct Lingering(OwnedFd);
+
+impl Lingering {
+    /// The socket to close.
+    pub fn into_descriptor(self) -> OwnedFd {
+        self.0
     }
 }
 
 impl Published {
+    /// Forgets flows of UDP that began before, and would go on past the container: a client that keeps sending
+    /// keeps its flow. A look through all that the kernel tracks, so not on the way to a start.
+    pub fn forget_earlier_flows(&self) {
+        let own = [Some(IpAddr::V4(self.interface.ipv4())), self.interface.ipv6().map(IpAddr::V6)];
+        if !self.udp.is_empty() {
+            conntrack::forget_udp(|flow| {
+                let mut ranges = self.udp.iter();
+                ranges.any(|ports| ports.ports().contains(&flow.port)) && !own.contains(&Some(flow.server))
+            });
+        }
+    }
+
     /// Takes the redirections out. What somebody else has taken out already is no error.
-    pub fn withdraw(&mut self) -> Result<()> {
+    pub fn withdraw(&mut self) -> Result<Option<Lingering>> {
         let elements = std::mem::take(&mut self.elements);
         if elements.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         // Nobody else takes these out or puts others in their place: the ports are held, and the lease.
-        delete(&elements).map_err(|errno| {
+        let socket = delete(&elements).map_err(|errno| {
             Error::from_errno(
                 "withdraw published ports of container at",
                 self.interface.ipv4().to_string(),
                 errno,
             )
         })?;
-        if self.udp {
-            forget_flows_to(&self.interface);
+        if !self.udp.is_empty() {
+            // They would go on to whoever gets the address next.
+            let own = [Some(IpAddr::V4(self.interface.ipv4())), self.interface.ipv6().map(IpAddr::V6)];
+            conntrack::forget_udp(|flow| own.contains(&Some(flow.server)));
         }
-        Ok(())
+        Ok(Some(Lingering(socket.into_descriptor())))
     }
 }
 
@@ -290,7 +334,8 @@ impl Drop for Published {
     }
 }
 
-fn delete(elements: &Elements) -> std::result::Result<(), Errno> {
+/// Returns the socket, for the closing to be put off.
+fn delete(elements: &Elements) -> std::result::Result<Socket, Errno> {
     let mut socket = Socket::netfilter()?;
     let mut left = elements.clone();
     loop {
@@ -302,19 +347,11 @@ fn delete(elements: &Elements) -> std::result::Result<(), Errno> {
                 let present = all_elements(&mut socket)?.unwrap_or_default();
                 left.retain(|element| present.contains(element));
                 if left.is_empty() {
-                    return Ok(());
+                    return Ok(socket);
                 }
             }
-            other => return other,
+            other => return other.map(|()| socket),
         }
-    }
-}
-
-/// Flows that would go on to whoever gets the address next.
-fn forget_flows_to(interface: &ContainerInterface) {
-    conntrack::forget_udp(AF_INET, |flow| flow.server == IpAddr::V4(interface.ipv4()));
-    if let Some(ipv6) = interface.ipv6() {
-        conntrack::forget_udp(AF_INET6, |flow| flow.server == IpAddr::V6(ipv6));
     }
 }
 
@@ -338,15 +375,13 @@ pub(crate) fn withdraw_dead(
     if dead.is_empty() {
         return Ok(());
     }
-    delete(&dead)?;
+    drop(delete(&dead)?);
     dead.retain(|(index, element)| protocol(*index, element) == Some(Protocol::Udp));
     let mut servers: Vec<IpAddr> =
         dead.iter().filter_map(|(index, element)| server(*index, element)).collect();
     servers.dedup();
     if !servers.is_empty() {
-        for family in [AF_INET, AF_INET6] {
-            conntrack::forget_udp(family, |flow| servers.contains(&flow.server));
-        }
+        conntrack::forget_udp(|flow| servers.contains(&flow.server));
     }
     Ok(())
 }

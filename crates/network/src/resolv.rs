@@ -11,6 +11,49 @@ pub struct ResolvConf {
     pub name_servers: usize,
 }
 
+/// What stands in a resolv.conf instead of what was there.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ResolvChanges<'a> {
+    /// Name servers; with none, those that were there.
+    pub servers: &'a [IpAddr],
+    /// Search domains; with none, those that were there; `.` alone is none at all.
+    pub search: &'a [String],
+    /// Options; with none, those that were there.
+    pub options: &'a [String],
+}
+
+impl ResolvConf {
+    /// The same with `changes`. Of repeated lines the resolver takes the last, so what is replaced is left out.
+    pub fn with(self, changes: ResolvChanges<'_>) -> Self {
+        let is_replaced = |keyword: &str| match keyword {
+            "nameserver" => !changes.servers.is_empty(),
+            "search" | "domain" => !changes.search.is_empty(),
+            "options" => !changes.options.is_empty(),
+            _ => false,
+        };
+        let mut text = String::with_capacity(self.text.len());
+        for line in self.text.lines() {
+            if !line.split_ascii_whitespace().next().is_some_and(is_replaced) {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        for server in changes.servers {
+            text.push_str(&format!("nameserver {server}\n"));
+        }
+        let search: Vec<&str> = changes.search.iter().map(String::as_str).filter(|it| *it != ".").collect();
+        for (keyword, words) in
+            [("search", search), ("options", changes.options.iter().map(String::as_str).collect())]
+        {
+            if !words.is_empty() {
+                text.push_str(&format!("{keyword} {}\n", words.join(" ")));
+            }
+        }
+        let name_servers = if changes.servers.is_empty() { self.name_servers } else { changes.servers.len() };
+        Self { text, name_servers }
+    }
+}
+
 /// Takes the host's resolv.conf and drops the name servers that a container cannot reach: loopback ones, and
 /// link-local ones with a zone. If none is left, the same is done to `upstream`, the text of
 /// `/run/systemd/resolve/resolv.conf` on hosts where systemd-resolved listens on loopback. Comments are
@@ -80,6 +123,24 @@ mod tests {
             Some("nameserver 192.0.2.7\nnameserver fe80::1%2\nsearch lan\n"),
         );
         assert_eq!(conf.text, "nameserver 192.0.2.7\nsearch lan\n");
+    }
+
+    #[test]
+    fn what_is_given_replaces_what_was_there_and_leaves_the_rest() {
+        let conf = container_resolv_conf("nameserver 192.0.2.1\nsearch lan\noptions edns0\n", None);
+        let servers = ["2001:db8::53".parse().expect("an address")];
+        let changed = conf.clone().with(ResolvChanges { servers: &servers, ..ResolvChanges::default() });
+        assert_eq!(changed.text, "search lan\noptions edns0\nnameserver 2001:db8::53\n");
+        let (search, options) = (["a".to_owned(), "b".to_owned()], ["ndots:2".to_owned()]);
+        let changed = conf.clone().with(ResolvChanges {
+            search: &search,
+            options: &options,
+            ..ResolvChanges::default()
+        });
+        assert_eq!(changed.text, "nameserver 192.0.2.1\nsearch a b\noptions ndots:2\n");
+        let nowhere = [".".to_owned()];
+        let changed = conf.with(ResolvChanges { search: &nowhere, ..ResolvChanges::default() });
+        assert_eq!(changed.text, "nameserver 192.0.2.1\noptions edns0\n");
     }
 
     #[test]

@@ -27,6 +27,10 @@ pub trait Host {
     fn prepare(&mut self, index: usize) -> Result<()>;
     /// Attaches the network to the namespaces of process `pid`, while that process mounts.
     fn attach_network(&mut self, pid: i32) -> Result<()>;
+    /// Publishes the container's ports, once its network is attached.
+    fn publish_ports(&mut self) -> Result<()> {
+        Ok(())
+    }
     /// What is kept in the record for the caller, asked for when everything is made.
     fn record(&mut self) -> serde_json::Value {
         serde_json::Value::Null
@@ -429,6 +433,8 @@ impl<'a> Launch<'a> {
         let pid = self.pid();
         let is_network = |action: &HostAction| matches!(action, HostAction::AttachNetwork { .. });
         self.step(is_network, |_| host.attach_network(pid))?;
+        let is_publication = |action: &HostAction| matches!(action, HostAction::PublishPorts { .. });
+        self.step(is_publication, |_| host.publish_ports())?;
         Ok(())
     }
 

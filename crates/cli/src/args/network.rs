@@ -1,14 +1,17 @@
 //! The network, as typed.
 
 use clap::{Args, ValueEnum};
-use engine::{NetworkMode, NetworkOptions, Result};
+use engine::{
+    Error, NameOptions, NetworkMode, NetworkOptions, Result, parse_exposed, parse_host, parse_mac,
+    parse_name_server, parse_publish, parse_resolver_word, publish_exposed,
+};
 
 /// How the container is connected.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct NetworkArguments {
     /// How the container is connected [default: bridge; without root pasta, where it is installed]
-    #[arg(long, value_name = "MODE")]
+    #[arg(long, visible_alias = "net", value_name = "MODE")]
     pub(crate) network: Option<Network>,
     /// Bridge on the host
     #[arg(short = 'n', long, default_value = "rabbitc0", value_name = "NAME")]
@@ -17,8 +20,32 @@ pub(crate) struct NetworkArguments {
     #[arg(short = 'i', long, default_value = "172.19.0.1/16", value_name = "CIDR")]
     pub(crate) network_ip: String,
     /// Address of the container [default: the lowest that is free, from 172.19.0.2/16 on]
-    #[arg(short = 't', long, value_name = "IP[/SIZE]")]
+    #[arg(short = 't', long, visible_alias = "ip", value_name = "IP[/SIZE]")]
     pub(crate) container_ip: Option<String>,
+    /// Hardware address of the container
+    #[arg(long, value_name = "MAC")]
+    pub(crate) mac_address: Option<String>,
+    /// Publish ports of the container at the host's: `8080:80`, `127.0.0.1:53:53/udp`, `8000-8009:8000-8009`
+    #[arg(short = 'p', long, value_name = "[[IP:]HOSTPORT:]PORT")]
+    pub(crate) publish: Vec<String>,
+    /// Publish each port of `--expose` at a free one of the host
+    #[arg(short = 'P', long)]
+    pub(crate) publish_all: bool,
+    /// A port on which the container serves, for `--publish-all`
+    #[arg(long, value_name = "PORT[/PROTOCOL]")]
+    pub(crate) expose: Vec<String>,
+    /// Name server, in place of the host's
+    #[arg(long, value_name = "IP")]
+    pub(crate) dns: Vec<String>,
+    /// Domain in which short names are looked for, in place of the host's; `.` for none
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) dns_search: Vec<String>,
+    /// Option of the resolver, in place of the host's
+    #[arg(long, visible_alias = "dns-opt", value_name = "OPTION")]
+    pub(crate) dns_option: Vec<String>,
+    /// A name in /etc/hosts; `host-gateway` as address is the host
+    #[arg(long, value_name = "NAME:IP")]
+    pub(crate) add_host: Vec<String>,
 }
 
 /// How a container is connected, as typed.
@@ -44,6 +71,31 @@ impl NetworkArguments {
             name: self.network_name.clone(),
             ip: self.network_ip.clone(),
             container_ip: self.container_ip.clone(),
+            mac: self.mac_address.as_deref().map(|text| parse_mac("--mac-address", text)).transpose()?,
+            publish: self.published_ports()?,
+            names: NameOptions {
+                servers: each(&self.dns, |text| parse_name_server("--dns", text))?,
+                search: each(&self.dns_search, |text| parse_resolver_word("--dns-search", text))?,
+                options: each(&self.dns_option, |text| parse_resolver_word("--dns-option", text))?,
+                hosts: each(&self.add_host, |text| parse_host("--add-host", text))?,
+            },
         })
     }
+
+    fn published_ports(&self) -> Result<Vec<engine::PortRequest>> {
+        let mut publish = each(&self.publish, |text| parse_publish("--publish", text))?;
+        let exposed = each(&self.expose, |text| parse_exposed("--expose", text))?;
+        if self.publish_all {
+            if exposed.is_empty() {
+                let error = Error::invalid("--publish-all", "there is no port to publish".to_owned());
+                return Err(error.with_hint("name the container's ports with `--expose`"));
+            }
+            publish_exposed(&exposed, &mut publish);
+        }
+        Ok(publish)
+    }
+}
+
+fn each<T>(texts: &[String], parse: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {
+    texts.iter().map(|text| parse(text)).collect()
 }

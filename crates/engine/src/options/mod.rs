@@ -6,6 +6,7 @@ mod limits;
 mod namespaces;
 mod nearest;
 mod network;
+mod ports;
 mod process;
 mod security;
 mod users;
@@ -16,7 +17,11 @@ pub(crate) use self::limits::CPU_PERIOD;
 pub use self::limits::parse as limit_syntax;
 pub use self::limits::{DeviceLimit, LimitOptions, NumberList, Ulimit, parse_size};
 pub use self::namespaces::NamespaceOptions;
-pub use self::network::{NetworkMode, NetworkOptions};
+pub use self::network::{
+    HostAddress, NameOptions, NetworkMode, NetworkOptions, parse_host, parse_mac, parse_name_server,
+    parse_resolver_word,
+};
+pub use self::ports::{parse_exposed, parse_publish, publish_exposed};
 pub use self::process::{
     Identity, ProcessOptions, TerminalMode, UserOption, parse_entrypoint, parse_group, parse_seconds,
     parse_signal, parse_umask, parse_user,
@@ -51,6 +56,7 @@ impl RunOptions {
     pub(crate) fn check(&self) -> Result<()> {
         self.process.check()?;
         self.limits.check()?;
-        self.namespaces.check()
+        self.namespaces.check()?;
+        self.network.check()
     }
 }

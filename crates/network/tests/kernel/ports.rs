@@ -46,6 +46,7 @@ fn start_publisher(
         sys::netlink::send_route_batch(&plan.messages, count).expect("configured");
     });
     let published = publish(&bridge, state, &lease, &ports)?;
+    published.forget_earlier_flows();
     Ok(Publisher { published, ports, lease, namespace })
 }
 
@@ -230,7 +231,10 @@ fn udp_is_redirected_and_a_flow_from_before_is_not_lost_on_the_host() {
         let client = outside.run(|| UdpSocket::bind("192.0.2.9:4000").expect("a client"));
         client.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
         let first = start(&network, &state, &Namespace::new());
+        // The way is known, and nobody is there yet.
+        outside.run(|| ask("192.0.2.1:53").expect_err("nobody is there"));
         client.send_to(b"early", "192.0.2.1:53").expect("sent");
+        outside.run(|| ask("192.0.2.1:53").expect_err("nobody is there"));
         drop(first);
         let wish = request(None, HostPorts::From(53), range(5353, 5353), Protocol::Udp);
         let server = start_publisher(&network, &state, "server", &[wish]).expect("published");
@@ -328,6 +332,9 @@ fn a_taken_port_names_its_holder_before_anything_is_made() {
             assert_eq!(error.kind, Kind::PortTaken(PortHolder::Container("one".into())), "{error}");
             assert!(error.to_string().contains("8080") && error.hint().is_some(), "{error}");
         }
+        // A process is told from a container that holds another port.
+        let _listener = TcpListener::bind("127.0.0.1:9999").expect("a server of the host");
+        assert!(is_mine(take(tcp(9999, 80)).expect_err("taken")));
         // Of a choice, the next one.
         let wish = request(None, HostPorts::OneOf(range(8080, 8090)), range(80, 80), Protocol::Tcp);
         let ports = HeldPorts::take(&[wish], network.ipv6().is_some(), &state).expect("some are free");

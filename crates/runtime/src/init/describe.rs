@@ -108,6 +108,11 @@ fn host(action: &HostAction) -> Words {
             object.clone(),
             "a virtual cable: one end in the host's bridge, the other born inside the container",
         ),
+        HostAction::PublishPorts { object } => words(
+            "publish ports",
+            object.clone(),
+            "the kernel redirects what comes for these ports of the host to the container",
+        ),
         HostAction::RunHooks { kind, hooks } => words(
             &format!("run {} hooks", hook_name(*kind)),
             listed(hooks.iter().map(|hook| quoted(hook.path.to_string_lossy()))),

@@ -41,6 +41,7 @@ pub(crate) enum HostAction {
     WriteIdMaps { description: String },
     SetOomScore { value: i32 },
     AttachNetwork { object: String },
+    PublishPorts { object: String },
     RunHooks { kind: HookKind, hooks: Vec<Hook> },
     Commit,
 }

@@ -177,6 +177,10 @@ impl ContainerPlan {
         plan.special(&linux)?;
         if let Some(object) = &options.attachment {
             plan.list.push(host(HostAction::AttachNetwork { object: object.clone() }, Some("network")));
+            if let Some(object) = &options.publication {
+                let publish = HostAction::PublishPorts { object: object.clone() };
+                plan.list.push(host(publish, Some("network.ports")));
+            }
             plan.list.push(init_step(InitAction::Wait(Barrier::Network), "network"));
         }
         if let Some(network) = &options.network {

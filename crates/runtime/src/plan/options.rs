@@ -135,6 +135,8 @@ pub struct PlanOptions {
     pub preparations: Vec<Preparation>,
     /// What the caller attaches while init mounts; shown.
     pub attachment: Option<String>,
+    /// Which ports the caller publishes after that; shown.
+    pub publication: Option<String>,
     /// What init configures inside.
     pub network: Option<NetworkProgram>,
     /// Files of the container's own, such as /etc/hosts.
@@ -162,6 +164,7 @@ impl PlanOptions {
             root_owners: RootOwners::AsOnDisk,
             preparations: Vec::new(),
             attachment: None,
+            publication: None,
             network: None,
             files: Vec::new(),
             new_keyring: true,

@@ -1,0 +1,85 @@
+//! Owns what stands in a container's /etc/hosts, /etc/hostname and /etc/resolv.conf. Writes nothing: the launch does.
+
+use std::net::IpAddr;
+
+use ::network::{ResolvChanges, ResolvConf, container_resolv_conf};
+use runtime::plan::OwnFile;
+
+use crate::container::Notice;
+use crate::network::Wiring;
+use crate::options::{HostAddress, NetworkMode, RunOptions};
+use crate::rootless::pasta;
+
+/// The three files; `wiring` is there with a network of the container's own.
+pub(crate) fn own_files(
+    options: &RunOptions,
+    wiring: Option<&Wiring>,
+    pasta: &mut pasta::Request,
+    notices: &mut Vec<Notice>,
+) -> Vec<OwnFile> {
+    let hostname = format!("{}\n", options.namespaces.hostname);
+    vec![
+        OwnFile { name: "hosts", destination: "/etc/hosts", content: hosts(options, wiring) },
+        OwnFile { name: "hostname", destination: "/etc/hostname", content: hostname },
+        OwnFile {
+            name: "resolv.conf",
+            destination: "/etc/resolv.conf",
+            content: resolvers(options, pasta, notices),
+        },
+    ]
+}
+
+/// hosts(5).
+fn hosts(options: &RunOptions, wiring: Option<&Wiring>) -> String {
+    let mut hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
+    let mut add = |address: IpAddr, name: &str| hosts.push_str(&format!("{address}\t{name}\n"));
+    let own = wiring.map_or(IpAddr::from([127, 0, 1, 1]), |wiring| wiring.address.into());
+    add(own, &options.namespaces.hostname);
+    for (name, address) in &options.network.names.hosts {
+        let address = match address {
+            HostAddress::Ip(address) => *address,
+            // Without a network of its own, the container is where the host is.
+            HostAddress::Host => wiring.map_or([127, 0, 0, 1].into(), |wiring| wiring.gateway.into()),
+        };
+        add(address, name);
+    }
+    hosts
+}
+
+/// resolv.conf(5): the host's, as far as it means something inside, and what was asked for in its place.
+fn resolvers(options: &RunOptions, pasta: &mut pasta::Request, notices: &mut Vec<Notice>) -> String {
+    let names = &options.network.names;
+    let changes = ResolvChanges { servers: &names.servers, search: &names.search, options: &names.options };
+    let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let conf = match options.network.mode {
+        NetworkMode::Host => ResolvConf { text: host, name_servers: 1 },
+        NetworkMode::None => ResolvConf { text: String::new(), name_servers: 1 },
+        NetworkMode::Bridge | NetworkMode::Pasta | NetworkMode::Default => {
+            let upstream = std::fs::read_to_string("/run/systemd/resolve/resolv.conf").ok();
+            let mut found = container_resolv_conf(&host, upstream.as_deref());
+            if found.name_servers == 0
+                && names.servers.is_empty()
+                && options.network.mode == NetworkMode::Pasta
+            {
+                pasta.forward_names = true;
+                found.text.insert_str(0, &format!("nameserver {}\n", pasta::NAME_SERVER));
+                found.name_servers = 1;
+            } else if host.is_empty() {
+                // Nothing to miss.
+                found.name_servers = 1;
+            }
+            found
+        }
+    };
+    let conf = conf.with(changes);
+    if conf.name_servers == 0 {
+        notices.push(Notice {
+            what: "the host's name servers listen on its loopback only, so the container can't look names up"
+                .to_owned(),
+            remedy: Some(
+                "give one with `--dns`, or add one with an address of its own to /etc/resolv.conf".to_owned(),
+            ),
+        });
+    }
+    conf.text
+}
