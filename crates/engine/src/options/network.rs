@@ -66,32 +66,35 @@ pub enum HostAddress {
 impl NetworkOptions {
     /// Refuses what contradicts the way of connection.
     pub(crate) fn check(&self) -> Result<()> {
-        let mode = match self.mode {
-            NetworkMode::None => "none",
-            NetworkMode::Host => "host",
-            _ => return Ok(()),
+        let (mode, no_address, no_ports) = match self.mode {
+            NetworkMode::Default | NetworkMode::Bridge => return Ok(()),
+            NetworkMode::Pasta => ("pasta", "the container has the host's own addresses inside", None),
+            NetworkMode::None => (
+                "none",
+                "the container has no interface of its own",
+                Some("the container has nothing but its own loopback"),
+            ),
+            NetworkMode::Host => (
+                "host",
+                "the container has no interface of its own",
+                Some("the container's ports are the host's already"),
+            ),
         };
         let refuse = |field: &str, reason: &str| {
             let error = Error::invalid(field, format!("means nothing with `--network={mode}`: {reason}"));
             Err(error.with_hint("leave one of the two out"))
         };
-        let none = self.mode == NetworkMode::None;
-        if !self.publish.is_empty() {
-            let reason = if none {
-                "the container has nothing but its own loopback"
-            } else {
-                "the container's ports are the host's already"
-            };
+        if let Some(reason) = no_ports.filter(|_| !self.publish.is_empty()) {
             return refuse("--publish", reason);
         }
-        let no_interface = "the container has no interface of its own";
         if self.container_ip.is_some() {
-            return refuse("--container-ip", no_interface);
+            return refuse("--container-ip", no_address);
         }
         if self.mac.is_some() {
-            return refuse("--mac-address", no_interface);
+            return refuse("--mac-address", no_address);
         }
         let names = &self.names;
+        let none = self.mode == NetworkMode::None;
         if none && !(names.servers.is_empty() && names.search.is_empty() && names.options.is_empty()) {
             return refuse("--dns", "the container reaches no name server");
         }
