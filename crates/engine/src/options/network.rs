@@ -98,7 +98,8 @@ impl NetworkOptions {
         if none && !(names.servers.is_empty() && names.search.is_empty() && names.options.is_empty()) {
             return refuse("--dns", "the container reaches no name server");
         }
-        if none && names.hosts.iter().any(|(_, address)| *address == HostAddress::Host) {
+        let no_way = matches!(self.mode, NetworkMode::None | NetworkMode::Pasta);
+        if no_way && names.hosts.iter().any(|(_, address)| *address == HostAddress::Host) {
             return refuse("--add-host", "there is no way to the host");
         }
         Ok(())
