@@ -53,9 +53,11 @@ impl Cgroup {
             Ok(())
         });
         let created = created.and_then(|()| widen_modes(&made, path));
-        let created = created.and_then(|()| match path.unit() {
-            // A child is cloned into the group from where its parent is.
-            Some(unit) if layout.version() == Version::V2 && !layout.reaches(path) => unit.take_caller_in(),
+        // A child is cloned into the group from where its parent is.
+        let created = created.and_then(|()| match (path.unit(), layout.unified()) {
+            (Some(unit), Some(unified)) if layout.version() == Version::V2 && !layout.reaches(path) => {
+                unit.take_caller_in(unified)
+            }
             _ => Ok(()),
         });
         if let Err(error) = created {

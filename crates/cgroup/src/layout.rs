@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Kind, Operation};
 use crate::files;
 use crate::path::CgroupPath;
+use crate::systemd::Manager;
 
 /// Where every distribution and every runtime mounts cgroups.
 const USUAL_PLACE: &str = "/sys/fs/cgroup";
@@ -175,6 +176,20 @@ impl Layout {
         match (path.unit(), self.unified()) {
             (Some(unit), Some(unified)) => unit.is_reached_from(unified.own_path()),
             _ => true,
+        }
+    }
+
+    /// Whether a caller of this manager of systemd can have limits of `controller`, by its v1 name: `blkio` is `io` on
+    /// v2. An ordinary user has what root has delegated to them.
+    pub fn offers(&self, manager: Manager, controller: &str) -> bool {
+        if self.v1(controller).is_some() {
+            return true;
+        }
+        let name = if controller == "blkio" { "io" } else { controller };
+        let Some(unified) = self.unified().filter(|unified| unified.has(name)) else { return false };
+        match manager.delegated(self, unified) {
+            Some(delegated) => delegated.split_ascii_whitespace().any(|one| one == name),
+            None => true,
         }
     }
 

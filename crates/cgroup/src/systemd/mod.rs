@@ -66,6 +66,15 @@ impl Manager {
         booted && [direct, bus].iter().any(|socket| std::path::Path::new(socket).exists())
     }
 
+    /// The controllers that root lets a user's manager have; nothing where none has to be asked.
+    pub(crate) fn delegated(self, layout: &Layout, unified: &Hierarchy) -> Option<String> {
+        let asked = self != Manager::System && layout.version() == Version::V2 && self.is_there();
+        let group = self.root();
+        asked.then(|| {
+            files::read(unified, group.trim_end_matches('/'), "cgroup.controllers").unwrap_or_default()
+        })
+    }
+
     /// The group below which all of its units are.
     fn root(self) -> String {
         match self {
@@ -154,10 +163,7 @@ impl Unit<'_> {
     /// Moves the unit's process out of the way and hands the controllers down, once for all containers.
     fn settle(&self, hierarchy: &Hierarchy, offered: &str) -> Result<(), Errno> {
         let holder = format!("{}/{HOLDER}", self.path);
-        match rustix::fs::mkdirat(hierarchy.root(), &*holder, rustix::fs::Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno),
-        }
+        make(hierarchy, &holder)?;
         for pid in files::read(hierarchy, self.path, "cgroup.procs")?.split_ascii_whitespace() {
             match files::write(hierarchy, &holder, "cgroup.procs", pid) {
                 // It has ended.
@@ -175,7 +181,10 @@ impl Unit<'_> {
     }
 
     /// Has systemd move the calling process into the unit, as the kernel forbids an ordinary user to leave a session.
-    pub(crate) fn take_caller_in(&self) -> Result<(), Error> {
+    pub(crate) fn take_caller_in(&self, hierarchy: &Hierarchy) -> Result<(), Error> {
+        let callers = format!("{}/{CALLERS}", self.path);
+        make(hierarchy, &callers)
+            .map_err(|errno| Error::kernel(Operation::Create, hierarchy.display(&callers, ""), errno))?;
         let ask = || {
             let mut connection = Connection::open(self.manager)?;
             let mut body = Writer::default();
@@ -267,6 +276,13 @@ impl Unit<'_> {
             ),
         };
         Error::plain(Operation::StartUnit, self.name, kind, detail)
+    }
+}
+
+fn make(hierarchy: &Hierarchy, path: &str) -> Result<(), Errno> {
+    match rustix::fs::mkdirat(hierarchy.root(), path, rustix::fs::Mode::from_raw_mode(0o755)) {
+        Err(Errno::EXIST) => Ok(()),
+        result => result,
     }
 }
 

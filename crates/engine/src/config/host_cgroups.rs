@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use cgroup::{Layout, Version};
+use cgroup::{Layout, Manager, Version};
+use runtime::ErrorKind;
 
 use crate::error::{Error, Result};
 use crate::options::{LimitOptions, NumberList};
@@ -49,14 +50,24 @@ impl HostCgroups {
             return Ok(HostCgroups { layout: None });
         }
         let layout = Layout::detect()?;
+        let manager = Manager::of_user(rustix::process::geteuid().as_raw());
         for (flag, controller) in options.wanted_controllers() {
-            let v2 = if controller == "blkio" { "io" } else { controller };
-            if layout.v1(controller).is_none() && !layout.unified().is_some_and(|unified| unified.has(v2)) {
-                let what = format!("a host without the cgroup controller `{controller}`");
-                let hint =
-                    "leave the flag out, or see `cat /proc/cgroups` and the kernel's `cgroup_disable=`";
-                return Err(Error::unsupported(flag, what, hint));
+            if layout.offers(manager, controller) {
+                continue;
             }
+            if layout.offers(Manager::System, controller) {
+                let name = if controller == "blkio" { "io" } else { controller };
+                let reason =
+                    format!("the cgroup controller `{name}` is not delegated to ordinary users here");
+                let error = Error::new(ErrorKind::Permission, flag, reason);
+                return Err(error.with_hint(
+                    "have root write `[Service]` and `Delegate=cpu cpuset io memory pids` into \
+                     /etc/systemd/system/user@.service.d/delegate.conf, then `systemctl daemon-reload`, and log in anew",
+                ));
+            }
+            let what = format!("a host without the cgroup controller `{controller}`");
+            let hint = "leave the flag out, or see `cat /proc/cgroups` and the kernel's `cgroup_disable=`";
+            return Err(Error::unsupported(flag, what, hint));
         }
         if !options.cgroup_conf.is_empty() && layout.version() == Version::V1 {
             let hint = "this host has cgroup v1; use the flag of the limit, such as `--memory`";

@@ -639,7 +639,11 @@ fn plan_cgroup(linux: &Linux, id: &ContainerId, caller: Caller) -> Result<Option
             return if unlimited { Ok(None) } else { Err(refusal.into()) };
         }
     }
-    let resources = limits::plan_limits(&wanted)?;
+    let mut resources = limits::plan_limits(&wanted)?;
+    if caller != Caller::Root {
+        // Those that every container gets are among them again.
+        resources.devices.clear();
+    }
     Ok(Some(CgroupPlan { layout, path, resources }))
 }
 
