@@ -387,4 +387,10 @@ const SUITE: &[(Init, &str, &str)] = &[
     (Init::Script, "rabbitc-runtime runs a bundle on cgroup v2", include_str!("guest/runtime-bundle.sh")),
     (Init::Systemd, "rabbitc-runtime runs a bundle under systemd", include_str!("guest/runtime-bundle.sh")),
     (Init::Script, "rabbitc runs a root file system on cgroup v2", include_str!("guest/rootfs.sh")),
+    (Init::Script, "the kernel enforces each limit on cgroup v2", include_str!("guest/limits.sh")),
+    (
+        Init::Systemd,
+        "containers and limits outlive who started them, and users have limits",
+        include_str!("guest/systemd.sh"),
+    ),
 ];
