@@ -9,6 +9,7 @@ mod host_root;
 mod limits;
 mod limits_refused;
 mod network;
+mod ports;
 mod remains;
 mod rootless;
 mod security;

@@ -108,7 +108,7 @@ fn requested_address_is_given_and_a_taken_one_is_named() {
 }
 
 /// Gives the host a neighbour behind a link of its own: the outside world, which knows no way back to containers.
-fn outside(host: &Host) -> crate::support::Background {
+pub(crate) fn outside(host: &Host) -> crate::support::Background {
     host.set_up("ip link add uplink type veth peer name outer");
     let mut command = host.command("unshare");
     let script = "echo up; read go; ip link set lo up; ip link set outer up; ip addr add 198.51.100.1/24 dev outer; \

@@ -175,6 +175,15 @@ fn start_that_fails_at_any_step_leaves_nothing() {
 }
 
 #[test]
+fn start_with_published_ports_that_fails_at_any_step_leaves_nothing() {
+    let Some(host) = Host::new() else { return };
+    let ports = ["8080:80", "53:53/udp", "9000-9009:9000-9009"];
+    let publish = ports.map(|text| engine::parse_publish("--publish", text).expect("legal")).to_vec();
+    let network = engine::NetworkOptions { publish, ..engine::NetworkOptions::default() };
+    fail_every_step(RunOptions { network, ..options(&host) }, &host);
+}
+
+#[test]
 fn start_on_an_overlay_that_fails_at_any_step_leaves_nothing() {
     let Some(host) = Host::new() else { return };
     let files = FileOptions { root: RootOptions::Overlay(host.rootfs()), read_only: true };

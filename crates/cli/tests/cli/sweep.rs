@@ -85,6 +85,16 @@ fn next_command_works_after_a_kill_at_any_call() {
 }
 
 #[test]
+fn next_command_publishes_the_same_ports_after_a_kill_at_any_call() {
+    let Some(host) = Host::new() else { return };
+    if !has_program("strace") {
+        return;
+    }
+    let flags = [&host.rootfs_flag(), "--publish=8080:80", "--publish=8080-8089:8080-8089/udp"];
+    kill_at_every_call(&host, &flags, 5);
+}
+
+#[test]
 fn next_command_works_after_a_kill_at_any_call_on_an_overlay_without_network() {
     let Some(host) = Host::new() else { return };
     if !has_program("strace") {
