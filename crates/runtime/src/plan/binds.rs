@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
 
-use super::mounts::{MountContext, Options, is_shared};
+use super::mounts::{MountContext, Options, is_shared, is_slave};
 use super::owners::{self, Detached};
+use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::init::step::{Bind, DetachedMount, InitAction, MountPlan, Step, Target, TargetKind, Writes};
 use crate::plan::{c_string, init_step};
@@ -61,10 +62,17 @@ pub(super) fn plan_bind(
     }
     let source = c_string(&path.to_string_lossy(), &source_field)?;
     // In a user namespace init makes it if it can: then the flags of the host's mount are locked for the container.
+    let root = context.caller == Caller::Root;
     let by_parent = owners.is_some()
-        || !own_users
-        || options.propagation != 0
+        || (root && (!own_users || options.propagation != 0))
         || owners::needs_parent(&source, context.users);
+    let travels =
+        is_shared(options.propagation) || (is_slave(options.propagation) && !is_slave(context.propagation));
+    if travels && !by_parent {
+        let error =
+            Error::invalid(format!("{field}.options"), "only root may link a mount to the host's".to_owned());
+        return Err(error.with_hint("leave the propagation out, or run it with sudo"));
+    }
     detached.sources.insert(number, opened);
     let detached = by_parent.then(|| {
         let (propagation, source) = (options.propagation, source.clone());

@@ -431,6 +431,8 @@ impl Steps {
             cgroup_path: cgroup.map(|plan| plan.path.as_str()),
             new_cgroup_namespace: namespaces.unshared & flags::NEWCGROUP != 0,
             users,
+            caller: self.caller,
+            propagation: flags,
         };
         let mounts = mounts::plan_mounts(spec, &context, &mut self.detached)?;
         self.list.extend(mounts);

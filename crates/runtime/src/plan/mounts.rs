@@ -6,6 +6,7 @@ use std::path::Path;
 
 use sys::mount::attribute;
 
+use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::init::procfs::PROC_FILES;
 use crate::init::step::{CopyUp, FileSystem, InitAction, Link, MountPlan, Step, Target, TargetKind};
@@ -59,6 +60,11 @@ pub(crate) fn propagation_flags(name: &str) -> Option<u64> {
 /// Whether mounts made in the container would show where these flags lead.
 pub(super) fn is_shared(propagation: u64) -> bool {
     propagation & MS_SHARED != 0
+}
+
+/// Whether mounts made on the host would show in the container.
+pub(super) fn is_slave(propagation: u64) -> bool {
+    propagation & MS_SLAVE != 0
 }
 
 #[derive(Debug, Default)]
@@ -143,6 +149,9 @@ pub(crate) struct MountContext<'a> {
     pub(crate) cgroup_path: Option<&'a str>,
     pub(crate) new_cgroup_namespace: bool,
     pub(crate) users: Users<'a>,
+    pub(crate) caller: Caller,
+    /// What becomes of the host's mounts in the container's namespace.
+    pub(crate) propagation: u64,
 }
 
 /// The steps for every entry of `mounts`, in order; what the parent must make for them is added to `detached`.
