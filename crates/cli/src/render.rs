@@ -4,9 +4,11 @@ use std::io::{IsTerminal, Write};
 
 use engine::{Error, Notice};
 
-/// Which field of the configuration stands behind which flag.
-pub(crate) fn flag_of(field: &str) -> &'static str {
+/// The flag behind a field of the configuration; what is a flag already stays as it is.
+pub(crate) fn flag_of(field: &str) -> &str {
     match field {
+        flag if flag.starts_with("--") => flag,
+        "linux.devices" => "--device, and the default devices",
         "root.path" => "--rootfs",
         "root.readonly" => "--read-only",
         "hostname" => "--hostname",

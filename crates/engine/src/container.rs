@@ -8,19 +8,19 @@ use monitor::{Console, Exit, Policy, Supervision};
 use runtime::caller::Caller;
 use runtime::launch::{Container, Host, LaunchOptions, StepTiming};
 use runtime::plan::{
-    ContainerPlan, Lifetime, OwnFile, PlanOptions, Preparation, RootOwners, RootSource, TargetKind,
-    root_mount_points,
+    ContainerPlan, Lifetime, MountPoint, PlanOptions, Preparation, RootOwners, RootSource, mount_points,
 };
 use runtime::spec::Spec;
 use runtime::state_dir::StateRoot;
 use runtime::{ContainerId, ErrorKind, StepDescription, lifecycle};
+use rustix::fs::{Mode, OFlags};
 use sys::signal::SignalDescriptor;
 
 use crate::accounts;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::host_root;
-use crate::mount_points::{self, MountPoints};
+use crate::mount_points::{self, Directory, Ground, MountPoints};
 use crate::network::{self, Connection, Patience};
 use crate::options::{NetworkMode, ProcessOptions, RootOptions, RunOptions};
 use crate::own_files;
@@ -29,6 +29,7 @@ use crate::rootless::pasta::{self, Pasta, Stopped};
 use crate::rootless::{self, Adapted, PastaPlan, Unprivileged};
 use crate::user_namespace::Users;
 use crate::user_namespace::leases::{self, RangeLease};
+use crate::volumes::{self, Volumes};
 
 /// Something a person should know that is no failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +46,8 @@ pub struct Prepared {
     paths: EnginePaths,
     plan: ContainerPlan,
     root: PathBuf,
-    points: Vec<(String, TargetKind)>,
+    points: Vec<MountPoint>,
+    volumes: Volumes,
     connection: Option<Connection>,
     pasta: Option<PastaPlan>,
     users: Option<RangeLease>,
@@ -114,7 +116,7 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
         NetworkMode::Pasta => network::pasta_request(&options.network.publish)?,
         _ => pasta::Request::default(),
     };
-    let files = own_files::own_files(options, wiring.as_ref(), &mut pasta_request, &mut notices);
+    let mut files = own_files::own_files(options, wiring.as_ref(), &mut pasta_request, &mut notices);
     let users = match &user {
         Some(user) if user.adapt(&mut spec, options)? == Adapted::Own => None,
         _ => Users::find(&options.namespaces.users, paths, id.as_str(), effects)?,
@@ -122,11 +124,15 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     if let Some(users) = &users {
         users.adapt(&mut spec);
     }
-    let points = match &options.files.root {
-        RootOptions::Directory(_) => missing_points(&spec, &files),
+    config::give_devices(options, &mut spec)?;
+    // A person's own stand in their place.
+    files.retain(|file| options.files.mounts.iter().all(|mount| mount.target != file.destination));
+    let mut points = mount_points(&spec, files.iter().map(|file| file.destination));
+    if !matches!(options.files.root, RootOptions::Directory(_)) {
         // An overlay takes them in its upper layer.
-        RootOptions::Host | RootOptions::Overlay(_) => Vec::new(),
-    };
+        points.retain(|point| point.mount.is_some());
+    }
+    let volumes = volumes::needs(&options.files, &spec);
     let mut plan_options = PlanOptions::new(id, PathBuf::from("/"), state_directory);
     plan_options.lifetime = Lifetime::Launcher;
     plan_options.kept_descriptors = options.process.kept_descriptors;
@@ -142,6 +148,11 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
         }
     };
     plan_options.preparations = preparations(&options.files.root, &root, wiring.is_some(), options);
+    if points.iter().any(|point| point.mount.is_some()) {
+        plan_options.preparations.push(points_in_volumes(&points, &spec));
+    }
+    plan_options.preparations.extend(volumes.preparations(&spec));
+    plan_options.origins = config::origins(options, &spec);
     match wiring {
         Some(wiring) => {
             plan_options.attachment = Some(format!("`eth0` to `{}`", options.network.name));
@@ -159,11 +170,23 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     }
     let plan =
         ContainerPlan::new(&spec, &plan_options).map_err(|error| config::name_flags(error, options))?;
+    volumes::check(&options.files, &spec, &plan)?;
     notices.extend(plan.warnings.iter().map(|what| Notice { what: what.clone(), remedy: None }));
     let pasta = user.and_then(|user| user.pasta(pasta_request));
     let policy = policy(&options.process);
     let users = users.and_then(Users::into_lease);
-    Ok(Prepared { paths: paths.clone(), plan, root, points, connection, pasta, users, notices, policy })
+    Ok(Prepared {
+        paths: paths.clone(),
+        plan,
+        root,
+        points,
+        volumes,
+        connection,
+        pasta,
+        users,
+        notices,
+        policy,
+    })
 }
 
 fn policy(options: &ProcessOptions) -> Policy {
@@ -236,16 +259,9 @@ fn hidden(options: &RunOptions, paths: &EnginePaths) -> Vec<String> {
     }
 }
 
-fn missing_points(spec: &Spec, files: &[OwnFile]) -> Vec<(String, TargetKind)> {
-    let mut points = root_mount_points(spec);
-    points.extend(
-        files.iter().map(|file| (file.destination.trim_start_matches('/').to_owned(), TargetKind::File)),
-    );
-    points
-}
-
 const NETWORK_PREPARATION: &str = "make the bridge and its rules";
 const POINTS_PREPARATION: &str = "make missing mount points";
+const SOURCE_POINTS_PREPARATION: &str = "make missing mount points in volumes";
 const SCRATCH_PREPARATION: &str = "make a place for the overlay";
 
 fn preparations(root: &RootOptions, path: &Path, connected: bool, options: &RunOptions) -> Vec<Preparation> {
@@ -275,6 +291,22 @@ fn preparations(root: &RootOptions, path: &Path, connected: bool, options: &RunO
     list
 }
 
+fn points_in_volumes(points: &[MountPoint], spec: &Spec) -> Preparation {
+    let source = |number: usize| spec.mounts[number].source.as_deref().unwrap_or_default().to_owned();
+    let mut places: Vec<String> = Vec::new();
+    for point in points {
+        if let Some(number) = point.mount {
+            places.push(format!("`{}` in `{}`", point.path, source(number)));
+        }
+    }
+    Preparation {
+        name: SOURCE_POINTS_PREPARATION,
+        object: places.join(", "),
+        why: "what is mounted inside a volume needs something to be mounted on there; it goes with the container",
+        asked_by: points.iter().find_map(|point| point.mount).map(|number| format!("mounts[{number}]")),
+    }
+}
+
 /// Removes what killed commands left: containers whose supervisor is gone, mount points and networks nobody uses.
 fn sweep(paths: &EnginePaths, notices: &mut Vec<Notice>) -> Result<()> {
     let mut failed = |error: Error| {
@@ -301,24 +333,26 @@ impl Prepared {
 
     /// Starts the container. It dies with the calling thread.
     pub fn start(self, options: LaunchOptions) -> Result<Running> {
-        let Prepared { paths, plan, root, points, connection, pasta, users, mut notices, policy } = self;
+        let Prepared { paths, plan, root, points, volumes, connection, pasta, users, mut notices, policy } =
+            self;
         let state = StateRoot::new(paths.containers());
         let mut host = EngineHost {
             paths: &paths,
             plan: &plan,
             root: &root,
             points: &points,
+            volumes: &volumes,
             connection,
             pasta: pasta.as_ref(),
             attached: None,
             notices: Vec::new(),
-            stake: None,
+            stakes: Vec::new(),
         };
         let container = runtime::launch::launch(&plan, &state, &mut host, options)?;
-        let EngineHost { connection, stake, attached: pasta, notices: more, .. } = host;
+        let EngineHost { connection, stakes, attached: pasta, notices: more, .. } = host;
         notices.extend(more);
         connection.iter().for_each(Connection::settle);
-        Ok(Running { container, connection, pasta, users, stake, notices, terminal: plan.terminal, policy })
+        Ok(Running { container, connection, pasta, users, stakes, notices, terminal: plan.terminal, policy })
     }
 }
 
@@ -327,21 +361,48 @@ struct EngineHost<'a> {
     paths: &'a EnginePaths,
     plan: &'a ContainerPlan,
     root: &'a Path,
-    points: &'a [(String, TargetKind)],
+    points: &'a [MountPoint],
+    volumes: &'a Volumes,
     connection: Option<Connection>,
     pasta: Option<&'a PastaPlan>,
     attached: Option<Pasta>,
     notices: Vec<Notice>,
-    stake: Option<MountPoints>,
+    stakes: Vec<MountPoints>,
+}
+
+impl EngineHost<'_> {
+    fn make_points_in_root(&mut self) -> Result<()> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let descriptor = rustix::fs::open(self.root, flags, Mode::empty())
+            .map_err(|error| Error::at_path("open", self.root, error))?;
+        let root = Directory { path: self.root, descriptor: descriptor.as_fd(), ground: Ground::Root };
+        let points = self.points.iter().filter(|point| point.mount.is_none());
+        self.stakes.push(MountPoints::make(&self.paths.roots(), &root, points)?);
+        Ok(())
+    }
+
+    fn make_points_in_volumes(&mut self) -> Result<()> {
+        let mut numbers: Vec<usize> = self.points.iter().filter_map(|point| point.mount).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        for number in numbers {
+            let Some(descriptor) = self.plan.bind_source(number) else { continue };
+            let path = volumes::place(descriptor);
+            let directory = Directory { path: &path, descriptor, ground: Ground::Source };
+            let points = self.points.iter().filter(|point| point.mount == Some(number));
+            self.stakes.push(MountPoints::make(&self.paths.roots(), &directory, points)?);
+        }
+        Ok(())
+    }
 }
 
 impl Host for EngineHost<'_> {
     fn prepare(&mut self, index: usize) -> Result<()> {
         match self.plan.preparation(index) {
-            Some(POINTS_PREPARATION) => {
-                self.stake = Some(MountPoints::make(&self.paths.roots(), self.root, self.points)?);
-                Ok(())
-            }
+            Some(POINTS_PREPARATION) => self.make_points_in_root(),
+            Some(SOURCE_POINTS_PREPARATION) => self.make_points_in_volumes(),
+            Some(volumes::CHOWN) => self.volumes.change_owners(self.plan),
+            Some(volumes::RELABEL) => self.volumes.relabel(self.plan),
             Some(SCRATCH_PREPARATION) => {
                 let path = self.paths.scratch();
                 let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
@@ -374,7 +435,7 @@ pub struct Running {
     pasta: Option<Pasta>,
     /// Its ids, which no other container gets before it has ended.
     users: Option<RangeLease>,
-    stake: Option<MountPoints>,
+    stakes: Vec<MountPoints>,
     notices: Vec<Notice>,
     terminal: bool,
     policy: Policy,
@@ -481,7 +542,7 @@ impl Running {
 
     /// Removes everything; each part is tried, whatever became of the others.
     fn finish(self) -> Finished {
-        let Running { container, connection, pasta, users, stake, .. } = self;
+        let Running { container, connection, pasta, users, stakes, .. } = self;
         let mut remains = Vec::new();
         let mut notices = Vec::new();
         if pasta.map(Pasta::stop) == Some(Stopped::EndedBefore) {
@@ -507,8 +568,10 @@ impl Running {
         if gone && let Err(error) = container.state.remove() {
             remains.push(error);
         }
-        if let Some(Err(error)) = stake.map(|mut stake| stake.release()) {
-            remains.push(error);
+        for mut stake in stakes {
+            if let Err(error) = stake.release() {
+                remains.push(error);
+            }
         }
         let network_idle = connection.is_some();
         let mut lingering = None;

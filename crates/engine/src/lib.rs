@@ -15,12 +15,17 @@ mod paths;
 mod rootless;
 mod subordinate_ids;
 mod user_namespace;
+mod volumes;
 
 pub use ::network::{HostPorts, PortRange, PortRequest, Protocol};
 pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepare};
 pub use error::{Error, Result};
 pub use monitor::{Input, Signals};
 pub use network::tidy_networks;
+pub use options::{
+    Access, BindRequest, DeviceAccess, DeviceRequest, DeviceRuleRequest, MountKind, MountRequest,
+    Propagation, Reach, ReadOnlyTmpfs, Relabel, TmpfsRequest, Toggle,
+};
 pub use options::{
     AppArmorChoice, CapabilityList, DeviceLimit, FileOptions, HostAddress, LabelOptions, LimitOptions,
     NameOptions, NamespaceOptions, NetworkMode, NetworkOptions, NumberList, ProcessOptions, RootOptions,

@@ -1,23 +1,60 @@
-//! Mount points that a root file system lacks: recorded, made empty, and removed by the last container on it.
+//! Mount points that a root directory lacks, or the source of a bind mount: recorded, made empty, and removed by the last
+//! container on it.
 //!
 //! Removing one earlier would silently detach a neighbour's mount, so everybody on a root holds a shared lock, and
 //! only who gets it exclusively removes.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use runtime::plan::TargetKind;
+use runtime::plan::{MountPoint, TargetKind};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, ResolveFlags, flock};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 
-const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
+/// What the points lie in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ground {
+    /// A root directory: links lead where they will lead inside.
+    Root,
+    /// The source of a bind mount: only the container knows where a link of it leads, so none is followed.
+    Source,
+}
 
-/// A container's stake in its root directory: while it lives, no mount point goes.
+impl Ground {
+    fn resolution(self) -> ResolveFlags {
+        match self {
+            Ground::Root => ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+            Ground::Source => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+        }
+    }
+
+    fn hint(self) -> &'static str {
+        match self {
+            Ground::Root => {
+                "the root file system must be writable once, or `--overlay` must keep writes off it"
+            }
+            Ground::Source => {
+                "something is to be mounted there; make it yourself, or let the source be written to once"
+            }
+        }
+    }
+}
+
+/// A directory of the host and where it was found.
+pub(crate) struct Directory<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) descriptor: BorrowedFd<'a>,
+    pub(crate) ground: Ground,
+}
+
+/// A container's stake in such a directory: while it lives, no mount point goes.
 #[derive(Debug)]
 pub(crate) struct MountPoints {
     directory: PathBuf,
@@ -26,10 +63,14 @@ pub(crate) struct MountPoints {
 }
 
 impl MountPoints {
-    /// Makes what is missing of `points` in `root`; the record of each is written before it is made.
-    pub(crate) fn make(roots: &Path, root: &Path, points: &[(String, TargetKind)]) -> Result<MountPoints> {
-        let metadata = std::fs::metadata(root).map_err(|error| Error::at_path("examine", root, error))?;
-        let directory = roots.join(format!("{:x}-{:x}", metadata.dev(), metadata.ino()));
+    /// Makes what is missing of `points` in a directory; the record of each is written before it is made.
+    pub(crate) fn make<'a>(
+        roots: &Path,
+        root: &Directory<'_>,
+        points: impl Iterator<Item = &'a MountPoint> + Clone,
+    ) -> Result<MountPoints> {
+        let name = name_of(root.descriptor).map_err(|error| Error::at_path("examine", root.path, error))?;
+        let directory = roots.join(name);
         loop {
             let mut builder = std::fs::DirBuilder::new();
             let made = builder.recursive(true).mode(0o700).create(&directory);
@@ -47,51 +88,52 @@ impl MountPoints {
             let users = open(&directory.join("users"))?;
             lock_file(&users, FlockOperation::LockShared, &directory)?;
             let stake = MountPoints { directory: directory.clone(), users: Some(users) };
-            let made = stake.make_missing(root, points);
+            let made = stake.make_missing(root, points.clone());
             // A stake that is given up takes the lock itself: while we hold it, that would wait for us for ever.
             unlock(lock);
             return made.map(|()| stake);
         }
     }
 
-    fn make_missing(&self, root: &Path, points: &[(String, TargetKind)]) -> Result<()> {
-        let root_descriptor =
-            rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-                .map_err(|error| Error::at_path("open", root, error))?;
-        for (point, kind) in points {
-            let parts: Vec<&str> = point.split('/').collect();
+    fn make_missing<'a>(
+        &self,
+        root: &Directory<'_>,
+        points: impl Iterator<Item = &'a MountPoint>,
+    ) -> Result<()> {
+        let open = |path: &str| open_inside(root.descriptor, path, root.ground);
+        for point in points {
+            let parts: Vec<&str> = point.path.split('/').collect();
             for count in 1..=parts.len() {
                 let path = parts[..count].join("/");
-                let last = count == parts.len();
-                let file = last && *kind == TargetKind::File;
-                if open_inside(&root_descriptor, &path).is_ok() {
-                    continue;
+                let file = count == parts.len() && point.kind == TargetKind::File;
+                match open(&path) {
+                    Ok(_) => continue,
+                    // A link in a source: init makes the rest where it leads inside.
+                    Err(Errno::LOOP) if root.ground == Ground::Source => break,
+                    Err(_) => {}
                 }
                 self.record(root, &path)?;
                 let parent = if count == 1 { ".".to_owned() } else { parts[..count - 1].join("/") };
-                let made = open_inside(&root_descriptor, &parent)
-                    .and_then(|parent| make(&parent, parts[count - 1], file));
+                let made = open(&parent).and_then(|parent| make(&parent, parts[count - 1], file));
                 made.map_err(|error| {
-                    let error = Error::at_path("make the mount point", &root.join(&path), error);
-                    error.with_hint(
-                        "the root file system must be writable once, or `--overlay` must keep writes off it",
-                    )
+                    let error = Error::at_path("make the mount point", &root.path.join(&path), error);
+                    error.with_hint(root.ground.hint())
                 })?;
             }
         }
         Ok(())
     }
 
-    fn record(&self, root: &Path, path: &str) -> Result<()> {
+    /// Appends the kind of directory, its path, and the point's path, each ended by NUL, which no path has in it.
+    fn record(&self, root: &Directory<'_>, path: &str) -> Result<()> {
         let file = self.directory.join("made");
-        let line = format!("{}\t{path}\n", root.display());
+        let ground: &[u8] = match root.ground {
+            Ground::Root => b"root",
+            Ground::Source => b"source",
+        };
+        let entry = [ground, root.path.as_os_str().as_bytes(), path.as_bytes(), b""].join(&0u8);
         let append = || -> std::io::Result<()> {
-            std::fs::OpenOptions::new()
-                .append(true)
-                .create(true)
-                .mode(0o600)
-                .open(&file)?
-                .write_all(line.as_bytes())
+            std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&file)?.write_all(&entry)
         };
         append().map_err(|error| Error::at_path("write", &file, error))
     }
@@ -146,11 +188,14 @@ fn remove_if_last(directory: &Path) -> Result<()> {
         // No such file: whoever began here was killed before it had a stake.
         _ => {}
     }
-    let made = std::fs::read_to_string(directory.join("made")).unwrap_or_default();
-    for line in made.lines().rev() {
-        if let Some((root, path)) = line.split_once('\t') {
-            remove_empty(Path::new(root), path);
-        }
+    let made = std::fs::read(directory.join("made")).unwrap_or_default();
+    // What a kill cut short was not made yet.
+    let complete = made.iter().rposition(|byte| *byte == 0).map_or(&[][..], |end| &made[..end]);
+    let parts: Vec<&[u8]> = complete.split(|byte| *byte == 0).collect();
+    for entry in parts.chunks_exact(3).rev() {
+        let ground = if entry[0] == b"root" { Ground::Root } else { Ground::Source };
+        let (root, point) = (Path::new(OsStr::from_bytes(entry[1])), Path::new(OsStr::from_bytes(entry[2])));
+        remove_empty(root, point, ground, directory.file_name());
     }
     match std::fs::remove_dir_all(directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -160,14 +205,18 @@ fn remove_if_last(directory: &Path) -> Result<()> {
     }
 }
 
-/// Best effort by intent: what has content by now, or is gone, is not ours to remove.
-fn remove_empty(root: &Path, path: &str) {
-    let Ok(root) = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-    else {
+/// Best effort by intent: what has content by now, or is gone, is not ours to remove; nor is anything in a directory that
+/// has taken the place of the one that we knew by `name`.
+fn remove_empty(root: &Path, point: &Path, ground: Ground, name: Option<&OsStr>) {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(root) = rustix::fs::open(root, flags, Mode::empty()) else { return };
+    if name_of(root.as_fd()).ok().as_deref().map(OsStr::new) != name {
+        return;
+    }
+    let parent = point.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (Ok(parent), Some(name)) = (open_inside(root.as_fd(), parent, ground), point.file_name()) else {
         return;
     };
-    let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
-    let Ok(parent) = open_inside(&root, parent) else { return };
     let Ok(found) = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) else { return };
     if rustix::fs::FileType::from_raw_mode(found.st_mode).is_dir() {
         let _ = rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR);
@@ -176,10 +225,21 @@ fn remove_empty(root: &Path, path: &str) {
     }
 }
 
-fn open_inside(root: &OwnedFd, path: &str) -> rustix::io::Result<OwnedFd> {
+/// By what a directory is known here: its device and inode.
+fn name_of(directory: BorrowedFd<'_>) -> rustix::io::Result<String> {
+    let found = rustix::fs::fstat(directory)?;
+    Ok(format!("{:x}-{:x}", found.st_dev, found.st_ino))
+}
+
+fn open_inside(
+    root: BorrowedFd<'_>,
+    path: impl rustix::path::Arg + Copy,
+    ground: Ground,
+) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
     // EAGAIN: a rename elsewhere raced with a `..`; the kernel asks to try again (openat2(2)).
     for _ in 0..64 {
-        match rustix::fs::openat2(root.as_fd(), path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), INSIDE) {
+        match rustix::fs::openat2(root, path, flags, Mode::empty(), ground.resolution()) {
             Err(Errno::AGAIN | Errno::INTR) => {}
             other => return other,
         }
@@ -238,15 +298,25 @@ mod tests {
         (roots, root)
     }
 
-    fn points() -> Vec<(String, TargetKind)> {
-        vec![("proc".to_owned(), TargetKind::Directory), ("etc/hosts".to_owned(), TargetKind::File)]
+    fn make(roots: &Path, root: &Path, ground: Ground, points: &[(&str, TargetKind)]) -> Result<MountPoints> {
+        let descriptor =
+            rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("opened");
+        let points: Vec<MountPoint> = points
+            .iter()
+            .map(|&(path, kind)| MountPoint { mount: None, path: path.to_owned(), kind })
+            .collect();
+        let directory = Directory { path: root, descriptor: descriptor.as_fd(), ground };
+        MountPoints::make(roots, &directory, points.iter())
     }
+
+    const POINTS: [(&str, TargetKind); 2] =
+        [("proc", TargetKind::Directory), ("etc/hosts", TargetKind::File)];
 
     #[test]
     fn last_container_removes_what_was_made_and_no_earlier_one_does() {
         let (roots, root) = scratch("last");
-        let mut first = MountPoints::make(&roots, &root, &points()).expect("made");
-        let mut second = MountPoints::make(&roots, &root, &points()).expect("made");
+        let mut first = make(&roots, &root, Ground::Root, &POINTS).expect("made");
+        let mut second = make(&roots, &root, Ground::Root, &POINTS).expect("made");
         first.release().expect("released");
         assert!(root.join("proc").is_dir() && root.join("etc/hosts").is_file());
         second.release().expect("released");
@@ -259,7 +329,7 @@ mod tests {
     fn what_was_there_before_or_got_content_stays() {
         let (roots, root) = scratch("content");
         std::fs::create_dir(root.join("proc")).expect("made");
-        let mut stake = MountPoints::make(&roots, &root, &points()).expect("made");
+        let mut stake = make(&roots, &root, Ground::Root, &POINTS).expect("made");
         std::fs::write(root.join("etc/passwd"), "x").expect("written");
         stake.release().expect("released");
         assert!(root.join("proc").is_dir(), "was there before");
@@ -270,11 +340,40 @@ mod tests {
     #[test]
     fn sweep_finishes_what_a_killed_command_left() {
         let (roots, root) = scratch("sweep");
-        let mut stake = MountPoints::make(&roots, &root, &points()).expect("made");
+        let mut stake = make(&roots, &root, Ground::Root, &POINTS).expect("made");
         // The kernel drops a killed process's locks; its code runs no more.
         stake.users = None;
         sweep(&roots).expect("swept");
         assert!(!root.join("proc").exists());
+        std::fs::remove_dir_all(root.parent().expect("has one")).expect("removed");
+    }
+
+    #[test]
+    fn records_hold_any_name_and_a_directory_in_the_place_of_another_is_left_alone() {
+        let (roots, base) = scratch("names");
+        let root = base.join("with\na line\tand a tab");
+        std::fs::create_dir(&root).expect("made");
+        let odd = [("a\tb\nc", TargetKind::Directory)];
+        let mut stake = make(&roots, &root, Ground::Root, &odd).expect("made");
+        assert!(root.join(odd[0].0).is_dir());
+        stake.release().expect("released");
+        assert!(std::fs::read_dir(&root).expect("there").next().is_none());
+        let mut stake = make(&roots, &root, Ground::Root, &odd).expect("made");
+        std::fs::rename(&root, base.join("moved")).expect("renamed");
+        std::fs::create_dir_all(root.join(odd[0].0)).expect("another one in its place");
+        stake.release().expect("released");
+        assert!(root.join(odd[0].0).is_dir());
+        std::fs::remove_dir_all(base.parent().expect("has one")).expect("removed");
+    }
+
+    #[test]
+    fn no_link_of_a_source_is_followed() {
+        let (roots, root) = scratch("links");
+        std::os::unix::fs::symlink("/elsewhere", root.join("link")).expect("made");
+        let point = [("link/in", TargetKind::Directory)];
+        let mut stake = make(&roots, &root, Ground::Source, &point).expect("left to init");
+        assert_eq!(std::fs::read_dir(&root).expect("there").count(), 1);
+        stake.release().expect("released");
         std::fs::remove_dir_all(root.parent().expect("has one")).expect("removed");
     }
 }

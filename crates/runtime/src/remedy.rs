@@ -162,7 +162,7 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
         (InitAction::Bind(_), Call::Stat, ESTALE) => {
             "what lies at the source's path was replaced during the start; start it again"
         }
-        (InitAction::Bind(_), Call::MoveMount, ENOTDIR) => {
+        (InitAction::Bind(_), Call::MoveMount, EINVAL | ENOTDIR) => {
             "one of source and mount point is a directory and the other is not; a file goes onto a file"
         }
         (InitAction::Bind(_), Call::Fsmount | Call::Fsconfig, EINVAL) => {

@@ -1,11 +1,14 @@
-//! Root and mounts, as typed.
+//! Root, mounts and devices, as typed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use engine::{FileOptions, Result, RootOptions};
+use engine::{
+    DeviceRequest, DeviceRuleRequest, Error, ErrorKind, FileOptions, MountRequest, ReadOnlyTmpfs, Result,
+    RootOptions,
+};
 
-/// Root and mounts.
+/// Root, mounts and devices.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Files")]
 pub(crate) struct FileArguments {
@@ -18,6 +21,28 @@ pub(crate) struct FileArguments {
     /// Refuse writes to the root
     #[arg(long)]
     pub(crate) read_only: bool,
+    /// With --read-only: whether /tmp, /var/tmp and /run are file systems in memory
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true,
+          default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub(crate) read_only_tmpfs: bool,
+    /// Show a directory or file of the host inside; options are ro, z, Z, U, O, rslave and others
+    #[arg(short = 'v', long, value_name = "SOURCE:DESTINATION[:OPTIONS]")]
+    pub(crate) volume: Vec<String>,
+    /// Mount in docker's long form: type=bind or tmpfs, source=, target=, readonly, and others
+    #[arg(long, value_name = "KEY=VALUE,…")]
+    pub(crate) mount: Vec<String>,
+    /// Put a file system in memory at a path
+    #[arg(long, value_name = "DESTINATION[:OPTIONS]")]
+    pub(crate) tmpfs: Vec<String>,
+    /// Take over the mounts of another container (not yet)
+    #[arg(long, value_name = "CONTAINER", hide = true)]
+    pub(crate) volumes_from: Vec<String>,
+    /// Give a device of the host, or all of a directory; access is some of rwm
+    #[arg(long, value_name = "SOURCE[:DESTINATION][:ACCESS]")]
+    pub(crate) device: Vec<String>,
+    /// Permit devices wherever a node of them is, such as `c 189:* rwm`
+    #[arg(long, value_name = "RULE")]
+    pub(crate) device_cgroup_rule: Vec<String>,
 }
 
 impl FileArguments {
@@ -28,6 +53,36 @@ impl FileArguments {
             (Some(path), false) => RootOptions::Directory(path.clone()),
             (Some(path), true) => RootOptions::Overlay(path.clone()),
         };
-        Ok(FileOptions { root, read_only: self.read_only })
+        if let Some(container) = self.volumes_from.first() {
+            let what = "the mounts of a container that has ended are not kept, so this".to_owned();
+            let error = Error::new(
+                ErrorKind::Unsupported,
+                format!("--volumes-from {container}"),
+                format!("{what} is not supported"),
+            );
+            return Err(error.with_hint("give both containers the same `--volume`"));
+        }
+        let devices = self.device.iter().map(|text| DeviceRequest::parse(text));
+        let rules = self.device_cgroup_rule.iter().map(|text| DeviceRuleRequest::parse(text));
+        Ok(FileOptions {
+            root,
+            read_only: self.read_only,
+            read_only_tmpfs: if self.read_only_tmpfs { ReadOnlyTmpfs::Usual } else { ReadOnlyTmpfs::None },
+            mounts: self.mounts()?,
+            devices: devices.collect::<Result<_>>()?,
+            device_rules: rules.collect::<Result<_>>()?,
+        })
+    }
+
+    fn mounts(&self) -> Result<Vec<MountRequest>> {
+        if self.volume.is_empty() && self.mount.is_empty() && self.tmpfs.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Where relative sources begin; one that is gone has none.
+        let directory = std::env::current_dir().unwrap_or_else(|_| Path::new("/").to_owned());
+        let volumes = self.volume.iter().map(|text| MountRequest::parse_volume(text, &directory));
+        let mounts = self.mount.iter().map(|text| MountRequest::parse_mount(text, &directory));
+        let tmpfs = self.tmpfs.iter().map(|text| MountRequest::parse_tmpfs(text));
+        volumes.chain(mounts).chain(tmpfs).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! `rabbitc` as a person types it, each test on a host of its own: see [`support::Host`].
 
 mod attacks;
+mod devices;
 mod errors;
 mod explain;
 mod files;
@@ -18,3 +19,4 @@ mod support;
 mod sweep;
 mod terminal;
 mod userns;
+mod volumes;

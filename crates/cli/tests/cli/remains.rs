@@ -186,7 +186,8 @@ fn start_with_published_ports_that_fails_at_any_step_leaves_nothing() {
 #[test]
 fn start_on_an_overlay_that_fails_at_any_step_leaves_nothing() {
     let Some(host) = Host::new() else { return };
-    let files = FileOptions { root: RootOptions::Overlay(host.rootfs()), read_only: true };
+    let files =
+        FileOptions { root: RootOptions::Overlay(host.rootfs()), read_only: true, ..FileOptions::default() };
     let options = RunOptions { files, ..options(&host) };
     fail_every_step(options, &host);
 }

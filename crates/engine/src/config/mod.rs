@@ -11,6 +11,8 @@ mod seccomp_file;
 mod security;
 mod sysctl;
 
+use std::collections::BTreeMap;
+
 use runtime::ContainerId;
 use runtime::spec::{Linux, Root, Spec, VERSION};
 
@@ -45,6 +47,18 @@ pub(crate) fn spec(
 }
 
 pub(crate) use limits::notices as limit_notices;
+
+/// Adds the devices that a person asks for, once it is known whose users the container has, and puts outer mounts first.
+pub(crate) fn give_devices(options: &RunOptions, spec: &mut Spec) -> Result<()> {
+    devices::give(&options.files, spec)?;
+    files::sort(&options.files, &mut spec.mounts);
+    Ok(())
+}
+
+/// The flags behind fields of `spec`, where those are not the same for every container.
+pub(crate) fn origins(options: &RunOptions, spec: &Spec) -> BTreeMap<String, String> {
+    files::origins(&options.files, spec)
+}
 
 /// The error of a plan, with the flag that asked for it where the plan knows only a field.
 pub(crate) fn name_flags(error: Error, options: &RunOptions) -> Error {

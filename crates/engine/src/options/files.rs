@@ -2,6 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::devices::{DeviceRequest, DeviceRuleRequest};
+use super::mounts::{MountKind, MountRequest};
+use crate::error::{Error, Result};
+
 /// What stands at the container's root.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum RootOptions {
@@ -14,11 +18,61 @@ pub enum RootOptions {
     Overlay(PathBuf),
 }
 
-/// Root and mounts of one container.
+/// Whether a container whose root refuses writes has places in memory to write to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReadOnlyTmpfs {
+    /// `/tmp`, `/var/tmp` and `/run`, as programs expect.
+    #[default]
+    Usual,
+    /// None but `/dev`.
+    None,
+}
+
+/// Root, mounts and devices of one container.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct FileOptions {
     /// What stands at its root.
     pub root: RootOptions,
     /// Whether the root refuses writes.
     pub read_only: bool,
+    /// What can be written to then.
+    pub read_only_tmpfs: ReadOnlyTmpfs,
+    /// Directories and files of the host, and file systems in memory.
+    pub mounts: Vec<MountRequest>,
+    /// Device nodes of the host.
+    pub devices: Vec<DeviceRequest>,
+    /// Devices that may be used wherever a node of them is.
+    pub device_rules: Vec<DeviceRuleRequest>,
+}
+
+impl FileOptions {
+    /// Refuses mounts that get in each other's way, or in that of the container's own.
+    pub(crate) fn check(&self) -> Result<()> {
+        for (index, mount) in self.mounts.iter().enumerate() {
+            check_target(mount)?;
+            if let Some(earlier) = self.mounts[..index].iter().find(|one| one.target == mount.target) {
+                let reason = format!("`{}` is the destination of `{}` already", mount.target, earlier.flag);
+                return Err(Error::invalid(mount.flag.as_str(), reason).with_hint("leave one of the two out"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_target(mount: &MountRequest) -> Result<()> {
+    let refuse = |reason: &str, hint: &str| {
+        Err(Error::invalid(mount.flag.as_str(), reason.to_owned()).with_hint(hint))
+    };
+    match mount.target.as_str() {
+        "/" => refuse("it would cover the container's whole root", "use `--rootfs` for the root itself"),
+        "/proc" | "/sys" => refuse(
+            "it would cover a file system that the container needs",
+            "choose another destination, such as `/host/proc`",
+        ),
+        "/dev" if matches!(mount.kind, MountKind::Tmpfs(_)) => refuse(
+            "it would cover the container's devices",
+            "`/dev` is in memory already; use `--device` to add nodes",
+        ),
+        _ => Ok(()),
+    }
 }

@@ -1,8 +1,10 @@
 //! What a person asks for, as meant: typed, with defaults resolved, nothing looked up yet. One module a topic.
 
+mod devices;
 mod environment;
 mod files;
 mod limits;
+mod mounts;
 mod namespaces;
 mod nearest;
 mod network;
@@ -11,11 +13,15 @@ mod process;
 mod security;
 mod users;
 
+pub use self::devices::{DeviceAccess, DeviceRequest, DeviceRuleRequest};
 pub use self::environment::{Value, parse_labels, parse_pair, parse_variable, parse_variables};
-pub use self::files::{FileOptions, RootOptions};
+pub use self::files::{FileOptions, ReadOnlyTmpfs, RootOptions};
 pub(crate) use self::limits::CPU_PERIOD;
 pub use self::limits::parse as limit_syntax;
 pub use self::limits::{DeviceLimit, LimitOptions, NumberList, Ulimit, parse_size};
+pub use self::mounts::{
+    Access, BindRequest, MountKind, MountRequest, Propagation, Reach, Relabel, TmpfsRequest, Toggle,
+};
 pub use self::namespaces::NamespaceOptions;
 pub use self::network::{
     HostAddress, NameOptions, NetworkMode, NetworkOptions, parse_host, parse_mac, parse_name_server,
@@ -55,6 +61,7 @@ impl RunOptions {
     /// Refuses what is wrong on every host; nothing is touched.
     pub(crate) fn check(&self) -> Result<()> {
         self.process.check()?;
+        self.files.check()?;
         self.limits.check()?;
         self.namespaces.check()?;
         self.network.check()

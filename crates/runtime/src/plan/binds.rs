@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::mounts::{MountContext, Options, is_shared, is_slave};
 use super::owners::{self, Detached};
@@ -35,9 +36,13 @@ pub(super) fn plan_bind(
         return Err(Error::invalid(source_field, "is missing for a bind mount".to_owned()));
     };
     let path: PathBuf = if source.starts_with('/') { source.into() } else { context.bundle.join(source) };
-    let failed = |error| {
-        let error = Error::at_path("open the source of a bind mount", &path, error);
-        error.from_field(source_field.clone())
+    let failed = |errno: Errno| {
+        let error = Error::at_path("open the source of a bind mount", &path, errno);
+        let error = error.from_field(source_field.clone());
+        if errno == Errno::NOENT {
+            return error.with_hint("check the path; a bind mount shows what is there, so create it first");
+        }
+        error
     };
     let opened = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
     let status = rustix::fs::fstat(&opened).map_err(failed)?;
@@ -51,7 +56,7 @@ pub(super) fn plan_bind(
         if kind == TargetKind::File {
             let reason =
                 format!("`{}` is a file, and only a directory lies below an overlay", path.display());
-            return Err(Error::invalid(source_field, reason));
+            return Err(Error::invalid(source_field, reason).with_hint("name the directory that it lies in"));
         }
         writes = Writes::ThrownAway { user_namespace: own_users };
     }

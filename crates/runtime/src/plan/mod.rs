@@ -7,6 +7,7 @@ mod check;
 pub(crate) mod devices;
 mod id_maps;
 pub(crate) mod limits;
+pub(crate) mod mount_points;
 pub(crate) mod mounts;
 pub(crate) mod namespaces;
 mod options;
@@ -25,7 +26,7 @@ use sys::clone::flags;
 use sys::mount::{Reach, attribute};
 
 pub(crate) use self::id_maps::IdMaps;
-pub use self::mounts::root_mount_points;
+pub use self::mount_points::{MountPoint, mount_points};
 use self::mounts::{MountContext, makes_namespace};
 use self::namespaces::NamespacePlan;
 pub use self::options::{

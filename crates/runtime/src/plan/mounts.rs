@@ -1,6 +1,5 @@
 //! What is mounted where: config.json's `mounts`, masked and read-only paths, laid out for the child.
 
-use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::path::Path;
 
@@ -412,31 +411,6 @@ pub(crate) fn plan_hidden(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {
     Ok(())
 }
 
-/// The mount points that must exist in the root file system itself: those below no other mount.
-pub fn root_mount_points(spec: &Spec) -> Vec<(String, TargetKind)> {
-    let mut covered: BTreeSet<String> = BTreeSet::new();
-    let mut points = Vec::new();
-    for mount in &spec.mounts {
-        let parts: Vec<&str> =
-            mount.destination.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-        let path = parts.join("/");
-        let below = (1..parts.len()).any(|count| covered.contains(&parts[..count].join("/")));
-        let bind = mount.kind.as_deref() == Some("bind")
-            || mount.options.iter().flatten().any(|option| option == "bind" || option == "rbind");
-        let file = bind
-            && mount
-                .source
-                .as_deref()
-                .and_then(|source| std::fs::metadata(source).ok())
-                .is_some_and(|meta| !meta.is_dir());
-        if !path.is_empty() && !below && !covered.contains(&path) {
-            points.push((path.clone(), if file { TargetKind::File } else { TargetKind::Directory }));
-        }
-        covered.insert(path);
-    }
-    points
-}
-
 /// Whether `spec` makes a new namespace of this kind.
 pub(crate) fn makes_namespace(spec: &Spec, kind: NamespaceKind) -> bool {
     spec.linux.iter().flat_map(|linux| &linux.namespaces).any(|namespace| {
@@ -470,13 +444,5 @@ mod tests {
         let error =
             Target::parse("/a/../b", TargetKind::Directory, "mounts[3].destination").expect_err("refused");
         assert!(error.to_string().contains("mounts[3].destination"), "{error}");
-    }
-
-    #[test]
-    fn mount_points_below_other_mounts_need_not_exist_in_the_root() {
-        let mount = |destination: &str| Mount { destination: destination.to_owned(), ..Mount::default() };
-        let spec = Spec { mounts: ["/dev", "/dev/pts", "/proc"].map(mount).to_vec(), ..Spec::default() };
-        let points: Vec<String> = root_mount_points(&spec).into_iter().map(|(path, _)| path).collect();
-        assert_eq!(points, ["dev", "proc"]);
     }
 }

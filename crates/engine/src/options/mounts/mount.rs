@@ -1,0 +1,318 @@
+//! `--mount KEY=VALUE,…`: docker's long form, with podman's additions.
+
+use std::path::Path;
+
+use super::tmpfs::{check_tmpfs, take_parameter};
+use super::{
+    Access, CONSISTENCY, MountRequest, Propagation, Reach, Relabel, Words, csv, parse_source, parse_target,
+};
+use crate::error::{Error, Result};
+
+/// Kinds that name something of the host or of memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Bind,
+    Tmpfs,
+}
+
+/// What the fields say, one after the other.
+#[derive(Default)]
+struct Fields {
+    kind: Option<Kind>,
+    source: Option<String>,
+    target: Option<String>,
+    words: Words,
+    read_only: Option<bool>,
+    recursion: Option<Recursion>,
+}
+
+/// `bind-recursive`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Recursion {
+    /// Mounts below come along, read-only where the mount is.
+    Enabled,
+    /// They don't come along.
+    Disabled,
+    /// They come along, and stay as they are.
+    Writable,
+    /// They come along, and must be read-only.
+    ReadOnly,
+}
+
+impl MountRequest {
+    /// Reads the value of `--mount`; `directory` is where relative sources begin.
+    pub fn parse_mount(text: &str, directory: &Path) -> Result<MountRequest> {
+        let flag = format!("--mount {text}");
+        let Some(list) = csv::fields(text) else {
+            let error = Error::invalid(flag.as_str(), "a quote is in the wrong place".to_owned());
+            return Err(error.with_hint("put a whole field in quotes: `type=bind,\"source=/a,b\",target=/c`"));
+        };
+        let mut fields = Fields::default();
+        for field in &list {
+            fields.take(field, &flag)?;
+        }
+        fields.finish(flag, directory)
+    }
+}
+
+fn boolean(flag: &str, key: &str, value: Option<&str>) -> Result<bool> {
+    match value.unwrap_or("true").to_ascii_lowercase().as_str() {
+        "1" | "t" | "true" => Ok(true),
+        "0" | "f" | "false" => Ok(false),
+        other => {
+            let error = Error::invalid(flag, format!("`{other}` is no value of `{key}`"));
+            Err(error.with_hint("write `true` or `false`"))
+        }
+    }
+}
+
+impl Fields {
+    fn take(&mut self, field: &str, flag: &str) -> Result<()> {
+        let (key, value) = match field.split_once('=') {
+            Some((key, value)) => (key, Some(value)),
+            None => (field, None),
+        };
+        let lower = key.to_ascii_lowercase();
+        match (lower.as_str(), value) {
+            ("type", Some(value)) => self.kind = Some(kind(value, flag)?),
+            ("source" | "src", Some(value)) => set(&mut self.source, value, key, flag)?,
+            ("target" | "dst" | "destination", Some(value)) => set(&mut self.target, value, key, flag)?,
+            ("readonly" | "ro", value) => self.read_only = Some(boolean(flag, key, value)?),
+            ("rw", value) => self.read_only = Some(!boolean(flag, key, value)?),
+            ("bind-propagation", Some(value)) => self.propagation(value, flag)?,
+            ("bind-nonrecursive", value) => {
+                if boolean(flag, key, value)? {
+                    self.recursion(Recursion::Disabled, flag)?;
+                }
+            }
+            ("bind-recursive", Some(value)) => self.recursion(recursion(value, flag)?, flag)?,
+            ("tmpfs-size" | "size", Some(value)) => take_parameter(&mut self.words, "size", value, flag)?,
+            ("tmpfs-mode" | "mode", Some(value)) => take_parameter(&mut self.words, "mode", value, flag)?,
+            ("uid" | "gid" | "nr_inodes" | "nr_blocks", Some(value)) => {
+                take_parameter(&mut self.words, &lower, value, flag)?;
+            }
+            ("relabel", Some("shared")) => self.words.set_relabel(Relabel::Shared, flag)?,
+            ("relabel", Some("private")) => self.words.set_relabel(Relabel::Private, flag)?,
+            ("z", None) if key == "z" => self.words.set_relabel(Relabel::Shared, flag)?,
+            ("z", None) => self.words.set_relabel(Relabel::Private, flag)?,
+            ("u" | "chown", value) => self.words.chown = boolean(flag, key, value)?,
+            ("idmap", None) => self.words.idmap = true,
+            ("tmpcopyup", value) => self.words.copy_up = Some(boolean(flag, key, value)?),
+            ("notmpcopyup", None) => self.words.copy_up = Some(false),
+            ("consistency", Some(value)) if CONSISTENCY.contains(&value) => {}
+            (other, None) if self.words.take(other, flag)? => {}
+            (other, _)
+                if other.starts_with("volume-") || other.starts_with("image-") || other == "subpath" =>
+            {
+                let error = Error::unsupported(flag, format!("`{key}`"), "");
+                return Err(error.with_hint("it is for volumes with names and for images, which are to come"));
+            }
+            _ => {
+                let error = Error::invalid(flag, format!("`{field}` is no field of a mount"));
+                return Err(error.with_hint(
+                    "known are type, source, target, readonly, bind-propagation, bind-recursive, tmpfs-size, tmpfs-mode, \
+                     relabel, chown, exec, suid, dev, noexec, nosuid, nodev",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn propagation(&mut self, value: &str, flag: &str) -> Result<()> {
+        let propagation = match value {
+            "private" | "rprivate" => Propagation::Private,
+            "slave" | "rslave" => Propagation::Slave,
+            "shared" | "rshared" => Propagation::Shared,
+            _ => {
+                let error = Error::invalid(flag, format!("`{value}` is no propagation"));
+                return Err(error.with_hint("write rprivate, rslave or rshared"));
+            }
+        };
+        self.words.propagation = Some(propagation);
+        Ok(())
+    }
+
+    fn recursion(&mut self, recursion: Recursion, flag: &str) -> Result<()> {
+        match self.recursion.replace(recursion) {
+            Some(earlier) if earlier != recursion => {
+                let error = Error::invalid(flag, "bind-recursive is given twice".to_owned());
+                Err(error.with_hint("leave bind-nonrecursive out"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(mut self, flag: String, directory: &Path) -> Result<MountRequest> {
+        let Some(kind) = self.kind else {
+            let error = Error::unsupported(flag.as_str(), "a volume with a name".to_owned(), "");
+            return Err(error.with_hint("say `type=bind` for a directory of the host, or `type=tmpfs`"));
+        };
+        let Some(target) = &self.target else {
+            let error = Error::invalid(flag.as_str(), "it has no target".to_owned());
+            return Err(error.with_hint("add `target=PATH`, where it appears inside"));
+        };
+        let target = parse_target(&flag, target)?;
+        if let Some(read_only) = self.read_only {
+            self.words.access = Some(if read_only { Access::ReadOnly } else { Access::Writable });
+        }
+        self.resolve_recursion(&flag)?;
+        match kind {
+            Kind::Bind => {
+                let Some(source) = &self.source else {
+                    let error = Error::invalid(flag.as_str(), "it has no source".to_owned());
+                    return Err(error.with_hint("add `source=PATH`, a directory or file of the host"));
+                };
+                if !self.words.parameters.is_empty() || self.words.copy_up.is_some() {
+                    let error =
+                        Error::invalid(flag.as_str(), "tmpfs options are for `type=tmpfs`".to_owned());
+                    return Err(error.with_hint("leave them out"));
+                }
+                let source = parse_source(&flag, source, directory)?;
+                Ok(self.words.into_bind(flag, source, target))
+            }
+            Kind::Tmpfs => {
+                if self.source.is_some() {
+                    let error = Error::invalid(flag.as_str(), "a tmpfs has no source".to_owned());
+                    return Err(error.with_hint("leave `source` out, or say `type=bind`"));
+                }
+                check_tmpfs(&self.words, &flag)?;
+                Ok(self.words.into_tmpfs(flag, target))
+            }
+        }
+    }
+
+    fn resolve_recursion(&mut self, flag: &str) -> Result<()> {
+        let words = &mut self.words;
+        let read_only = words.access == Some(Access::ReadOnly);
+        match self.recursion {
+            None | Some(Recursion::Enabled) => {}
+            Some(Recursion::Disabled) => words.reach = Some(Reach::Mount),
+            Some(Recursion::Writable) if read_only => words.access = Some(Access::ReadOnlyHere),
+            Some(Recursion::ReadOnly) if words.propagation.is_some_and(|one| one != Propagation::Private) => {
+                let reason = "mounts that travel into it later would not be read-only".to_owned();
+                return Err(Error::invalid(flag, reason).with_hint("say `bind-propagation=rprivate`"));
+            }
+            Some(Recursion::ReadOnly) if read_only => {}
+            Some(Recursion::Writable | Recursion::ReadOnly) => {
+                let error = Error::invalid(flag, "this bind-recursive needs `readonly`".to_owned());
+                return Err(error.with_hint("add `readonly`"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn set(place: &mut Option<String>, value: &str, key: &str, flag: &str) -> Result<()> {
+    match place.replace(value.to_owned()) {
+        Some(_) => Err(Error::invalid(flag, format!("`{key}` is given twice"))),
+        None => Ok(()),
+    }
+}
+
+fn kind(value: &str, flag: &str) -> Result<Kind> {
+    match value.to_ascii_lowercase().as_str() {
+        "bind" => Ok(Kind::Bind),
+        "tmpfs" => Ok(Kind::Tmpfs),
+        "volume" | "image" | "artifact" | "cluster" | "glob" | "ramfs" | "devpts" | "npipe" => {
+            let error = Error::unsupported(flag, format!("`type={value}`"), "");
+            Err(error.with_hint("say `type=bind` for a directory of the host, or `type=tmpfs`"))
+        }
+        _ => {
+            let error = Error::invalid(flag, format!("`{value}` is no type of mount"));
+            Err(error.with_hint("known are bind and tmpfs"))
+        }
+    }
+}
+
+fn recursion(value: &str, flag: &str) -> Result<Recursion> {
+    Ok(match value {
+        "enabled" => Recursion::Enabled,
+        "disabled" => Recursion::Disabled,
+        "writable" => Recursion::Writable,
+        "readonly" => Recursion::ReadOnly,
+        _ => {
+            let error = Error::invalid(flag, format!("`{value}` is no value of bind-recursive"));
+            return Err(error.with_hint("write enabled, disabled, writable or readonly"));
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{MountKind, Toggle};
+    use super::*;
+
+    fn parse(text: &str) -> Result<MountRequest> {
+        MountRequest::parse_mount(text, Path::new("/here"))
+    }
+
+    #[test]
+    fn synonyms_and_quotes_mean_what_docker_means_by_them() {
+        for text in [
+            "type=bind,source=/a,target=/b,readonly",
+            "type=bind,src=/a,dst=/b,ro=true",
+            "TYPE=bind,Src=/a,destination=/b/,readonly=1,consistency=cached",
+            r#""type=bind","source=/a",target=/b,ro"#,
+        ] {
+            let MountRequest { target, kind: MountKind::Bind(bind), .. } = parse(text).expect(text) else {
+                panic!("{text} is a bind")
+            };
+            assert_eq!((target.as_str(), bind.source.as_path()), ("/b", Path::new("/a")), "{text}");
+            assert_eq!((bind.access, bind.reach), (Access::ReadOnly, Reach::Tree), "{text}");
+        }
+        let request = parse(r#"type=bind,"source=/with,comma and ""quote"":x",target=/b"#).expect("legal");
+        let MountKind::Bind(bind) = request.kind else { panic!("a bind") };
+        assert_eq!(bind.source, Path::new(r#"/with,comma and "quote":x"#));
+    }
+
+    #[test]
+    fn recursion_decides_what_is_read_only() {
+        let bind = |text: &str| match parse(text).expect(text).kind {
+            MountKind::Bind(bind) => (bind.reach, bind.access),
+            MountKind::Tmpfs(_) => panic!("{text} is a bind"),
+        };
+        let base = "type=bind,source=/a,target=/b";
+        assert_eq!(bind(&format!("{base},bind-nonrecursive")), (Reach::Mount, Access::Writable));
+        assert_eq!(bind(&format!("{base},bind-recursive=disabled,ro")), (Reach::Mount, Access::ReadOnly));
+        assert_eq!(bind(&format!("{base},bind-recursive=writable,ro")), (Reach::Tree, Access::ReadOnlyHere));
+        assert_eq!(bind(&format!("{base},bind-recursive=readonly,ro")), (Reach::Tree, Access::ReadOnly));
+        parse(&format!("{base},bind-recursive=readonly")).expect_err("it must be read-only");
+        parse(&format!("{base},bind-recursive=readonly,ro,bind-propagation=rslave"))
+            .expect_err("not later ones");
+    }
+
+    #[test]
+    fn tmpfs_has_size_and_mode() {
+        let request = parse("type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=700,exec").expect("legal");
+        assert_eq!(request.exec, Toggle::On);
+        let MountKind::Tmpfs(tmpfs) = request.kind else { panic!("a tmpfs") };
+        assert_eq!(tmpfs.parameters.len(), 2);
+    }
+
+    #[test]
+    fn what_is_wrong_or_to_come_is_refused_with_the_flag() {
+        for text in [
+            "source=/a,target=/b",
+            "type=volume,source=x,target=/b",
+            "type=image,source=x,target=/b",
+            "type=what,target=/b",
+            "type=bind,source=/a",
+            "type=bind,target=/b",
+            "type=bind,source=/a,target=b",
+            "type=bind,source=/a,source=/b,target=/c",
+            "type=bind,source=/a,target=/b,ro=maybe",
+            "type=bind,source=/a,target=/b,tmpfs-size=1m",
+            "type=bind,source=/a,target=/b,bind-propagation=x",
+            "type=bind,source=/a,target=/b,volume-nocopy",
+            "type=bind,source=/a,target=/b,sauce=x",
+            "type=tmpfs,source=/a,target=/b",
+            "type=tmpfs,target=/b,bind-propagation=rslave",
+            "type=tmpfs,target=/b,tmpfs-mode=999",
+            "type=bind,\"source=/a,target=/b",
+            "",
+        ] {
+            let error = parse(text).expect_err(text);
+            assert!(error.to_string().starts_with(&format!("--mount {text}: ")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! `-v`, `--volume SOURCE:DESTINATION[:OPTIONS]`.
+
+use std::path::Path;
+
+use super::{Access, CONSISTENCY, MountRequest, Reach, Relabel, Words, parse_source, parse_target};
+use crate::error::{Error, Result};
+
+impl MountRequest {
+    /// Reads `SOURCE:DESTINATION[:OPTIONS]`; `directory` is where relative sources begin.
+    pub fn parse_volume(text: &str, directory: &Path) -> Result<MountRequest> {
+        let flag = format!("--volume {text}");
+        let parts: Vec<&str> = text.split(':').collect();
+        let (source, target, options) = match parts.as_slice() {
+            [target] => {
+                let error = Error::unsupported(flag.as_str(), "a volume without a source".to_owned(), "");
+                return Err(error.with_hint(format!(
+                    "use `--tmpfs {target}` for room in memory, or put a directory of the host in front: `/srv/x:{target}`"
+                )));
+            }
+            [source, target] => (*source, *target, ""),
+            [source, target, options] => (*source, *target, *options),
+            _ => {
+                let error = Error::invalid(flag.as_str(), "it has more than two colons".to_owned());
+                return Err(error
+                    .with_hint("a path with a colon goes into `--mount type=bind,source=PATH,target=PATH`"));
+            }
+        };
+        let mut words = Words::default();
+        for word in options.split(',').filter(|word| !word.is_empty()) {
+            if !words.take(word, &flag)? {
+                take_volume_word(&mut words, word, &flag)?;
+            }
+        }
+        if words.access == Some(Access::ThrownAway) && (words.relabel.is_some() || words.chown) {
+            let error = Error::invalid(flag.as_str(), "`O` leaves the source as it is".to_owned());
+            return Err(error.with_hint("leave `z`, `Z` and `U` out"));
+        }
+        let source = parse_source(&flag, source, directory)?;
+        let target = parse_target(&flag, target)?;
+        Ok(words.into_bind(flag, source, target))
+    }
+}
+
+fn take_volume_word(words: &mut Words, word: &str, flag: &str) -> Result<()> {
+    match word {
+        "z" => words.set_relabel(Relabel::Shared, flag)?,
+        "Z" => words.set_relabel(Relabel::Private, flag)?,
+        "U" => words.chown = true,
+        "idmap" => words.idmap = true,
+        "rbind" => words.reach = Some(Reach::Tree),
+        "bind" => words.reach = Some(Reach::Mount),
+        // About volumes with names, which alone are ever filled from an image.
+        "nocopy" | "copy" => {}
+        _ if CONSISTENCY.contains(&word) => {}
+        _ if word.starts_with("idmap=") => {
+            let error = Error::unsupported(flag, format!("a map of the mount's own (`{word}`)"), "");
+            return Err(error.with_hint("`idmap` alone goes by the map of the container's user namespace"));
+        }
+        _ => {
+            let known = "ro, rw, z, Z, U, O, rprivate, rslave, rshared, exec, suid, dev, noexec, nosuid, nodev, \
+                         bind, rbind, idmap";
+            let error = Error::invalid(flag, format!("`{word}` is no option of a volume"));
+            return Err(error.with_hint(format!("known are {known}")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{BindRequest, MountKind, Propagation, Toggle};
+    use super::*;
+
+    fn parse(text: &str) -> Result<MountRequest> {
+        MountRequest::parse_volume(text, Path::new("/here"))
+    }
+
+    fn bind(text: &str) -> BindRequest {
+        match parse(text).expect("legal").kind {
+            MountKind::Bind(bind) => bind,
+            MountKind::Tmpfs(_) => panic!("{text} is a bind"),
+        }
+    }
+
+    #[test]
+    fn volume_is_a_recursive_private_writable_bind_unless_it_says_otherwise() {
+        let plain = bind("/a:/b");
+        assert_eq!((plain.reach, plain.access), (Reach::Tree, Access::Writable));
+        assert_eq!(plain.propagation, Propagation::Private);
+        let said = parse("/a:/b//c/.:ro,Z,U,rslave,noexec,dev,cached").expect("legal");
+        assert_eq!((said.target.as_str(), said.exec, said.dev), ("/b/c", Toggle::Off, Toggle::On));
+        let MountKind::Bind(said) = said.kind else { panic!("a bind") };
+        assert_eq!((said.access, said.relabel, said.chown), (Access::ReadOnly, Some(Relabel::Private), true));
+        assert_eq!(said.propagation, Propagation::Slave);
+        assert_eq!(bind("/a:/b:O").access, Access::ThrownAway);
+    }
+
+    #[test]
+    fn relative_source_needs_a_dot_and_begins_at_the_caller() {
+        assert_eq!(bind("./data:/d").source, Path::new("/here/data"));
+        assert_eq!(bind(".:/d").source, Path::new("/here"));
+        for (text, hint) in [("data:/d", "./data"), ("sub/data:/d", "./sub/data")] {
+            let error = parse(text).expect_err(text);
+            assert!(error.hint.as_deref().is_some_and(|found| found.contains(hint)), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_or_means_nothing_is_refused_with_the_flag() {
+        for text in [
+            "/d",
+            "/a:b",
+            "/a:/b:ro:x",
+            "/a:/b:ro,rw",
+            "/a:/b:z,Z",
+            "/a:/b:rslave,rshared",
+            "/a:/b:x",
+            "/a:/b/../c",
+            ":/b",
+            "/a:",
+            "/a:/b:O,U",
+            "/a:/b:exec,noexec",
+            "/a:/b:idmap=uids=0-1-10",
+        ] {
+            let error = parse(text).expect_err(text);
+            assert!(error.to_string().starts_with(&format!("--volume {text}: ")), "{error}");
+            assert!(error.hint.is_some() || error.reason.contains("contradicts"), "{error:?}");
+        }
+    }
+}
