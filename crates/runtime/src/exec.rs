@@ -142,7 +142,7 @@ pub(crate) fn run_in(
             Some(Record::Process { pid }) => guard.follow(pid)?,
             Some(Record::Failed { step, failure }) => {
                 let index = usize::from(step);
-                let error = crate::remedy::explain_step(&steps[index], index, failure, &record.rootfs);
+                let error = crate::remedy::explain_step(&steps, index, failure, &record.rootfs);
                 return Err(error.in_container(id));
             }
             Some(Record::Go { .. }) => {}
@@ -228,15 +228,19 @@ fn plan(
     if process.terminal {
         let size = process.console_size.map(|size| (size.height, size.width));
         let terminals = Target::parse("/dev/pts", TargetKind::Directory, "process.terminal")?;
-        steps.push(init_step(InitAction::Console { size, terminals, target: None }, "process.terminal"));
+        steps.push(init_step(
+            InitAction::Console { size, terminals, target: None, owner: process.user.uid },
+            "process.terminal",
+        ));
     }
     if let Some(file) = input {
         steps.push(always(InitAction::StandardInput { file }));
     }
+    let user = process::program_user(process, process::Groups::Set);
     let path = c_string(&process.cwd, "process.cwd")?;
-    steps.push(init_step(InitAction::WorkingDirectory { path }, "process.cwd"));
+    steps.push(init_step(InitAction::WorkingDirectory { path, missing: None }, "process.cwd"));
     steps.push(init_step(
-        InitAction::FindProgram { candidates: program.candidates.clone() },
+        InitAction::FindProgram { candidates: program.candidates.clone(), user: user.clone() },
         "process.args[0]",
     ));
     steps.push(always(InitAction::CloseDescriptors { keep: *kept_descriptors }));
@@ -247,7 +251,7 @@ fn plan(
         Some(linux) => crate::plan::seccomp_step(linux, &mut warnings)?,
         None => None,
     };
-    let rights = process::plan_rights(process, true, &mut warnings);
+    let rights = process::plan_rights(process, &user, &mut warnings);
     steps.extend(process::plan_end(process, filter, label, false, rights, program));
     Ok(steps)
 }

@@ -603,7 +603,7 @@ impl<'a> Launch<'a> {
 
     fn explain(&self, index: usize, failure: Failure) -> Error {
         let step = self.failed_step(index, Some(failure.call.name()));
-        let error = crate::remedy::explain_step(&self.plan.steps[index], index, failure, &self.plan.rootfs);
+        let error = crate::remedy::explain_step(&self.plan.steps, index, failure, &self.plan.rootfs);
         Error { step: Some(step), ..error }.in_container(self.plan.id.as_str())
     }
 

@@ -280,7 +280,10 @@ fn explain_late(root: &StateRoot, id: &ContainerId, record: &Record, step: usize
         let plan = ContainerPlan::new(&bundle.spec, &options).ok()?;
         let index = plan.gate()? + (step + 1).checked_sub(gate)?;
         let found = plan.steps.get(index)?;
-        Some((crate::remedy::explain_step(found, index, failure, &record.rootfs), found.asked_by.clone()))
+        Some((
+            crate::remedy::explain_step(&plan.steps, index, failure, &record.rootfs),
+            found.asked_by.clone(),
+        ))
     };
     let (mut error, asked_by) = again().unwrap_or_else(|| {
         let reason = format!("{}: {}", failure.call.name(), crate::error::errno_text(failure.errno));

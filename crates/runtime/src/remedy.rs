@@ -3,12 +3,12 @@
 use std::ffi::CStr;
 use std::io::Read;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use sys::clone::flags;
 
+use crate::culprit::{Place, Seeker};
 use crate::error::libc_errno::{
     EACCES, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOEXEC, ENOSPC, ENOSYS, ENOTDIR, EPERM, ESTALE,
 };
@@ -26,21 +26,25 @@ pub(crate) fn kind_of_exec(failure: Failure) -> ErrorKind {
 }
 
 /// The error for a step that the child reported.
-pub(crate) fn explain_step(step: &Step, index: usize, failure: Failure, rootfs: &Path) -> Error {
+pub(crate) fn explain_step(steps: &[Step], index: usize, failure: Failure, rootfs: &Path) -> Error {
+    let step = &steps[index];
     let words = step.describe(index + 1);
     let Action::Init(action) = &step.action else {
         return Error::new(ErrorKind::System, words.name, errno_text(failure.errno));
     };
     match action {
         _ if failure.call == Call::Injected => {}
-        InitAction::FindProgram { candidates } => {
-            let candidate = candidates.last().map(|path| path.as_c_str()).unwrap_or_default();
-            return explain_program(candidate, candidates.len(), failure, rootfs);
+        InitAction::FindProgram { candidates, user } => {
+            let candidate =
+                candidates.get(failure.item as usize).map(|path| path.as_c_str()).unwrap_or_default();
+            let seeker = Seeker::finding(user, steps);
+            return explain_program(candidate, candidates.len(), failure, rootfs, &Place { steps, seeker });
         }
         InitAction::Execute { candidates, .. } => {
             let candidate =
                 candidates.get(failure.item as usize).map(|path| path.as_c_str()).unwrap_or_default();
-            return explain_program(candidate, 1, failure, rootfs);
+            let seeker = Seeker::executing(steps);
+            return explain_program(candidate, 1, failure, rootfs, &Place { steps, seeker });
         }
         _ => {}
     }
@@ -194,6 +198,9 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
             "the caller lacks one of the capabilities itself; leave it out of process.capabilities"
         }
         (InitAction::Seccomp { .. }, _, EINVAL) => "the kernel lacks seccomp filters or one of the flags",
+        (InitAction::WorkingDirectory { .. }, Call::Mkdir, 30) => {
+            "the root file system is read-only and lacks the directory; create it there first, or use `--overlay`"
+        }
         (InitAction::WorkingDirectory { .. }, _, ENOENT | ENOTDIR) => {
             "create the directory in the root file system, or choose another one"
         }
@@ -226,7 +233,13 @@ pub(crate) fn explain_clone(error: std::io::Error, namespaces: u64) -> Error {
 }
 
 /// Why a program could not be found or executed: looks at the file in the root file system.
-fn explain_program(path: &CStr, candidates: usize, failure: Failure, rootfs: &Path) -> Error {
+fn explain_program(
+    path: &CStr,
+    candidates: usize,
+    failure: Failure,
+    rootfs: &Path,
+    place: &Place<'_>,
+) -> Error {
     let shown = path.to_string_lossy();
     let name = if candidates > 1 {
         shown.rsplit('/').next().unwrap_or_default().to_owned()
@@ -250,18 +263,11 @@ fn explain_program(path: &CStr, candidates: usize, failure: Failure, rootfs: &Pa
             with(where_to.to_owned(), "check the name, and that the root file system has the program")
         }
         EISDIR => with("is a directory".to_owned(), "name a program inside of it"),
-        EACCES => match mode_of(rootfs, &shown) {
-            Some(mode) if mode & 0o111 == 0 => with(
-                format!("permission denied: its mode is {:04o}, so nobody may execute it", mode & 0o7777),
-                "`chmod +x` it in the root file system",
-            ),
-            Some(_) => with(
-                "permission denied".to_owned(),
-                "its file system is mounted noexec, or a directory above it or the container's user lacks the right",
-            ),
+        EACCES => match place.refusal(rootfs, &shown) {
+            Some(refusal) => with(format!("permission denied: {}", refusal.reason), refusal.hint),
             None => with(
                 "permission denied".to_owned(),
-                "it is no regular file, or a directory above it lacks the right to be searched",
+                "its modes permit it: an access control list, a security module or the owner's place in a user namespace does not",
             ),
         },
         ENOENT => match interpreter(rootfs, &shown) {
@@ -313,10 +319,6 @@ fn open_in(rootfs: &Path, path: &str) -> Option<std::fs::File> {
         return None;
     }
     std::fs::File::open(format!("/proc/self/fd/{}", found.as_raw_fd())).ok()
-}
-
-fn mode_of(rootfs: &Path, path: &str) -> Option<u32> {
-    Some(open_in(rootfs, path)?.metadata().ok()?.permissions().mode())
 }
 
 fn beginning(rootfs: &Path, path: &str) -> Option<Vec<u8>> {

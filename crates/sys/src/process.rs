@@ -102,6 +102,20 @@ pub fn set_groups(groups: &[u32]) -> io::Result<()> {
     crate::check(returned).map(drop)
 }
 
+/// Sets the real group alone, by which `access(2)` judges.
+pub fn set_real_group(gid: u32) -> io::Result<()> {
+    // SAFETY: numbers only.
+    let returned = unsafe { libc::syscall(libc::SYS_setresgid, gid, -1, -1) };
+    crate::check(returned).map(drop)
+}
+
+/// Sets the real user alone, by which `access(2)` judges; capabilities and dumpability stay as they are.
+pub fn set_real_user(uid: u32) -> io::Result<()> {
+    // SAFETY: numbers only.
+    let returned = unsafe { libc::syscall(libc::SYS_setresuid, uid, -1, -1) };
+    crate::check(returned).map(drop)
+}
+
 /// Sets real, effective and saved group of the calling thread.
 pub fn set_group(group: u32) -> io::Result<()> {
     // SAFETY: numbers only.

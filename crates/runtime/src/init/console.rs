@@ -24,6 +24,7 @@ pub(super) fn open(
     size: Option<(u16, u16)>,
     terminals: &Target,
     target: Option<&Target>,
+    owner: u32,
 ) -> Outcome {
     let terminals = open_directory(context, terminals).during(Call::Open)?;
     // Opening is an act: a device or a FIFO of the image's choice must not get that far.
@@ -39,6 +40,10 @@ pub(super) fn open(
     if let Some((height, width)) = size {
         let size = rustix::termios::Winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
         rustix::termios::tcsetwinsize(&inner, size).during(Call::Ioctl)?;
+    }
+    if owner != 0 {
+        // So that the program can open its terminal by a path, as /dev/stderr.
+        rustix::fs::fchown(&inner, Some(rustix::fs::Uid::from_raw(owner)), None).during(Call::Chown)?;
     }
     if let Some(target) = target {
         super::mount::bind_terminal(context, inner.as_fd(), target)?;

@@ -353,7 +353,7 @@ fn init(action: &InitAction) -> Words {
         InitAction::Personality { .. } => {
             words("set the personality", "", "what machine the kernel pretends to be")
         }
-        InitAction::FindProgram { candidates } => words(
+        InitAction::FindProgram { candidates, .. } => words(
             "find the program",
             listed(candidates.iter().map(|candidate| path(candidate))),
             "a program that is missing is told before the container counts as made",
@@ -361,7 +361,7 @@ fn init(action: &InitAction) -> Words {
         InitAction::Umask { mask } => {
             words("set the umask", format!("{mask:04o}"), "the mode bits new files lack")
         }
-        InitAction::WorkingDirectory { path: directory } => words(
+        InitAction::WorkingDirectory { path: directory, .. } => words(
             "enter the working directory",
             path(directory),
             "by then the root is the container's, so the path is too",

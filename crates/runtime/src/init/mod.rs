@@ -204,8 +204,8 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         }
         InitAction::Devices { devices } => mount::devices(context, devices),
         InitAction::Links { links } => mount::links(context, links),
-        InitAction::Console { size, terminals, target } => {
-            console::open(context, *size, terminals, target.as_ref())
+        InitAction::Console { size, terminals, target, owner } => {
+            console::open(context, *size, terminals, target.as_ref(), *owner)
         }
         InitAction::StandardInput { file } => rustix::stdio::dup2_stdin(file).during(Call::Dup),
         InitAction::Mask { targets } => mount::mask(context, targets),
@@ -236,12 +236,14 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         InitAction::Personality { persona } => {
             sys::process::set_personality(*persona).during(Call::Personality)
         }
-        InitAction::FindProgram { candidates } => process::find_program(context, candidates),
+        InitAction::FindProgram { candidates, user } => process::find_program(context, candidates, user),
         InitAction::Umask { mask } => {
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(*mask));
             Ok(())
         }
-        InitAction::WorkingDirectory { path } => process::working_directory(path),
+        InitAction::WorkingDirectory { path, missing } => {
+            process::working_directory(context, path, missing.as_ref())
+        }
         InitAction::BoundingSet { drop, .. } => process::bounding_set(drop),
         InitAction::Credentials { uid, gid, groups } => process::credentials(*uid, *gid, groups.as_deref()),
         InitAction::Capabilities { effective, permitted, inheritable, ambient } => {

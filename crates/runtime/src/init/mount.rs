@@ -12,7 +12,9 @@ use rustix::mount::{
 use sys::mount::{Attributes, Reach, attribute, set_attributes};
 
 use super::failure::{Call, During, Failure, Outcome};
-use super::step::{BoundRoot, FileSystem, Lower, MountPlan, OverlayRoot, Target, TargetKind};
+use super::step::{
+    BoundRoot, FileSystem, Lower, MissingDirectory, MountPlan, OverlayRoot, Target, TargetKind,
+};
 use super::step::{DeviceNode, Link};
 use super::{Context, copy_up, procfs};
 
@@ -89,6 +91,25 @@ fn make_target(way: Way<'_>) -> Result<OwnedFd, Failure> {
         }
         other => other.during(Call::Open),
     }
+}
+
+/// Makes a directory and what is missing of the way to it; what is new belongs to the owner.
+pub(super) fn make_working_directory(context: &Context<'_>, missing: &MissingDirectory) -> Outcome {
+    let root = context.root()?;
+    let (uid, gid) = (rustix::fs::Uid::from_raw(missing.uid), rustix::fs::Gid::from_raw(missing.gid));
+    for (parent, name) in &missing.target.levels {
+        let parent = open_inside(root, parent, OFlags::PATH | OFlags::DIRECTORY).during(Call::Open)?;
+        match rustix::fs::mkdirat(&parent, name.as_c_str(), Mode::from_raw_mode(0o755)) {
+            Ok(()) => {
+                let flags = AtFlags::SYMLINK_NOFOLLOW;
+                rustix::fs::chownat(&parent, name.as_c_str(), Some(uid), Some(gid), flags)
+                    .during(Call::Chown)?;
+            }
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).during(Call::Mkdir),
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Outcome {

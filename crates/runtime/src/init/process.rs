@@ -11,7 +11,7 @@ use sys::exec::CStringArray;
 use super::Context;
 use super::failure::{Call, During, Failure, Outcome};
 use super::procfs::is_procfs;
-use super::step::{JoinedNamespace, Sysctl, Target};
+use super::step::{JoinedNamespace, MissingDirectory, ProgramUser, Sysctl, Target};
 
 /// Moves itself into the cgroup, hierarchy by hierarchy.
 pub(super) fn join_cgroup(context: &Context<'_>) -> Outcome {
@@ -126,9 +126,27 @@ pub(super) fn resource_limits(limits: &[(Resource, Rlimit, String)]) -> Outcome 
     Ok(())
 }
 
-/// Remembers the first candidate that can be executed; the last refusal is the failure.
-pub(super) fn find_program(context: &mut Context<'_>, candidates: &[CString]) -> Outcome {
-    let mut refusal = Errno::NOENT;
+/// Remembers the first candidate that the program's user can execute; the last refusal is the failure.
+pub(super) fn find_program(context: &mut Context<'_>, candidates: &[CString], user: &ProgramUser) -> Outcome {
+    if user.uid == 0 {
+        return find_executable(context, candidates);
+    }
+    // access(2) judges by the real ids, and without capabilities where those are not root's. Ids that can't be had are
+    // told when they are changed for good.
+    let groups = user.groups.as_ref().map_or(Ok(()), |groups| sys::process::set_groups(groups));
+    let changed = groups
+        .and_then(|()| sys::process::set_real_group(user.gid))
+        .and_then(|()| sys::process::set_real_user(user.uid));
+    let found = find_executable(context, candidates);
+    if changed.is_ok() {
+        sys::process::set_real_user(0).during(Call::Setresuid)?;
+        sys::process::set_real_group(0).during(Call::Setresgid)?;
+    }
+    found
+}
+
+fn find_executable(context: &mut Context<'_>, candidates: &[CString]) -> Outcome {
+    let (mut refusal, mut refused) = (Errno::NOENT, candidates.len().saturating_sub(1));
     for (item, candidate) in candidates.iter().enumerate() {
         let checked = rustix::fs::accessat(CWD, candidate.as_c_str(), Access::EXEC_OK, AtFlags::empty());
         let errno = match checked {
@@ -143,15 +161,25 @@ pub(super) fn find_program(context: &mut Context<'_>, candidates: &[CString]) ->
             Err(errno) => errno,
         };
         if errno != Errno::NOENT && errno != Errno::NOTDIR {
-            refusal = errno;
+            (refusal, refused) = (errno, item);
         }
     }
-    Err(refusal).during(Call::Access)
+    Err(refusal).during_item(Call::Access, refused)
 }
 
-/// Enters the directory and makes sure that it lies inside the root (CVE-2024-21626).
-pub(super) fn working_directory(path: &CStr) -> Outcome {
-    rustix::process::chdir(path).during(Call::Chdir)?;
+/// Enters the directory, makes it where it is missing, and makes sure that it lies inside the root (CVE-2024-21626).
+pub(super) fn working_directory(
+    context: &Context<'_>,
+    path: &CStr,
+    missing: Option<&MissingDirectory>,
+) -> Outcome {
+    match (rustix::process::chdir(path), missing) {
+        (Err(Errno::NOENT), Some(missing)) => {
+            super::mount::make_working_directory(context, missing)?;
+            rustix::process::chdir(path).during(Call::Chdir)?;
+        }
+        (entered, _) => entered.during(Call::Chdir)?,
+    }
     let mut buffer = [0u8; 4096];
     sys::process::current_directory(&mut buffer).during(Call::Chdir)?;
     if buffer[0] == b'/' { Ok(()) } else { Err(Errno::XDEV).during(Call::Chdir) }

@@ -92,7 +92,7 @@ pub(crate) enum InitAction {
     SetAttributes { target: Target, set: u64, clear: u64 },
     Devices { devices: Vec<DeviceNode> },
     Links { links: Vec<Link> },
-    Console { size: Option<(u16, u16)>, terminals: Target, target: Option<Target> },
+    Console { size: Option<(u16, u16)>, terminals: Target, target: Option<Target>, owner: u32 },
     StandardInput { file: OwnedFd },
     Mask { targets: Vec<Target> },
     ReadOnlyPaths { targets: Vec<Target> },
@@ -108,9 +108,9 @@ pub(crate) enum InitAction {
     IoPriority { class: u16, level: u16 },
     CpuAffinity { cpus: Box<rustix::thread::CpuSet>, text: String },
     Personality { persona: u64 },
-    FindProgram { candidates: Vec<CString> },
+    FindProgram { candidates: Vec<CString>, user: ProgramUser },
     Umask { mask: u32 },
-    WorkingDirectory { path: CString },
+    WorkingDirectory { path: CString, missing: Option<MissingDirectory> },
     BoundingSet { drop: Vec<u32>, kept: usize },
     Credentials { uid: u32, gid: u32, groups: Option<Vec<u32>> },
     Capabilities { effective: u64, permitted: u64, inheritable: u64, ambient: Vec<u32> },
@@ -120,6 +120,24 @@ pub(crate) enum InitAction {
     Seccomp { instructions: Vec<Instruction>, flags: u32 },
     CloseDescriptors { keep: u32 },
     Execute { candidates: Vec<CString>, arguments: CStringArray, environment: CStringArray },
+}
+
+/// As whom a program will run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ProgramUser {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Further groups; `None` leaves those there are.
+    pub(crate) groups: Option<Vec<u32>>,
+}
+
+/// A working directory to be made where there is none.
+#[derive(Debug)]
+pub(crate) struct MissingDirectory {
+    pub(crate) target: Target,
+    /// Whose it is then.
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
 /// A namespace that exists already.

@@ -139,6 +139,7 @@ impl ContainerPlan {
         if makes_users && caller != Caller::Root {
             caller::check_user_namespaces()?;
         }
+        let user = process::program_user(process, groups_of(spec, id_maps.as_ref()));
         let cgroup = plan_cgroup(&linux, &options.id, caller)?;
         let hooks = spec.hooks.clone().unwrap_or_default();
 
@@ -165,11 +166,14 @@ impl ContainerPlan {
             plan.list.push(init_step(InitAction::RootAttributes { set: attribute::RDONLY }, "root.readonly"));
         }
         plan.list.push(init_step(
-            InitAction::WorkingDirectory { path: c_string(&process.cwd, "process.cwd")? },
+            InitAction::WorkingDirectory {
+                path: c_string(&process.cwd, "process.cwd")?,
+                missing: process::missing_directory(process),
+            },
             "process.cwd",
         ));
         plan.list.push(init_step(
-            InitAction::FindProgram { candidates: program.candidates.clone() },
+            InitAction::FindProgram { candidates: program.candidates.clone(), user: user.clone() },
             "process.args[0]",
         ));
         // Before the limit of open files may fall: without close_range it bounds the search for them.
@@ -194,12 +198,13 @@ impl ContainerPlan {
             plan.list.push(always(InitAction::Wait(Barrier::Gate)));
         }
         plan.hooks(HookKind::StartContainer, hooks.start_container.iter());
-        let groups = id_maps.as_ref().is_none_or(id_map_files::allow_groups);
-        if !groups && !process.user.additional_gids.is_empty() {
+        if id_maps.as_ref().is_some_and(|maps| !id_map_files::allow_groups(maps))
+            && !process.user.additional_gids.is_empty()
+        {
             warnings
                 .push("process.user.additionalGids: left out, as one's own group alone is mapped".to_owned());
         }
-        let rights = process::plan_rights(process, groups, &mut warnings);
+        let rights = process::plan_rights(process, &user, &mut warnings);
         plan.list.extend(process::plan_end(
             process,
             filter,
@@ -278,6 +283,17 @@ struct Steps {
     /// Mounts that the parent makes.
     detached: Detached,
     caller: Caller,
+}
+
+/// The annotation by which crun keeps the caller's groups: they may be the only way to a device or a directory.
+const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
+fn groups_of(spec: &Spec, id_maps: Option<&IdMaps>) -> process::Groups {
+    let kept = spec.annotations.get(KEEP_GROUPS).is_some_and(|value| value != "0");
+    match kept || id_maps.is_some_and(|maps| !id_map_files::allow_groups(maps)) {
+        true => process::Groups::Kept,
+        false => process::Groups::Set,
+    }
 }
 
 /// What becomes of the propagation of the host's mounts in the container's namespace.
@@ -457,8 +473,10 @@ impl Steps {
             } else {
                 Some(Target::parse("/dev/console", TargetKind::File, "process.terminal")?)
             };
+            let owner = process.map_or(0, |process| process.user.uid);
             let terminals = Target::parse("/dev/pts", TargetKind::Directory, "process.terminal")?;
-            self.list.push(init_step(InitAction::Console { size, terminals, target }, "process.terminal"));
+            self.list
+                .push(init_step(InitAction::Console { size, terminals, target, owner }, "process.terminal"));
         }
         let mut hidden = Vec::new();
         mounts::plan_hidden(spec, &mut hidden)?;

@@ -7,7 +7,7 @@ use sys::exec::CStringArray;
 
 use crate::capability;
 use crate::error::{Error, Result};
-use crate::init::step::{InitAction, Step};
+use crate::init::step::{InitAction, MissingDirectory, ProgramUser, Step, Target, TargetKind};
 use crate::plan::{always, c_string, init_step};
 use crate::spec::{Process, User};
 
@@ -28,8 +28,31 @@ fn numbers(bits: u64) -> Vec<u32> {
     (0..64).filter(|number| bits & (1 << number) != 0).collect()
 }
 
+/// What becomes of the groups that a process has beside its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Groups {
+    /// They are those of the config.
+    Set,
+    /// The caller's stay: they can't be changed here, or shall not be.
+    Kept,
+}
+
+/// As whom `process` runs.
+pub(crate) fn program_user(process: &Process, groups: Groups) -> ProgramUser {
+    let User { uid, gid, additional_gids, .. } = &process.user;
+    let groups = (groups == Groups::Set).then(|| additional_gids.clone());
+    ProgramUser { uid: *uid, gid: *gid, groups }
+}
+
+/// A working directory to be made where it is missing, as runc does; one whose path has `..` must be there.
+pub(crate) fn missing_directory(process: &Process) -> Option<MissingDirectory> {
+    let target = Target::parse(&process.cwd, TargetKind::Directory, "process.cwd").ok()?;
+    let User { uid, gid, .. } = &process.user;
+    (!target.levels.is_empty()).then_some(MissingDirectory { target, uid: *uid, gid: *gid })
+}
+
 /// The steps from root's credentials to the program's, in the order the kernel demands.
-pub(crate) fn plan_rights(process: &Process, setgroups: bool, warnings: &mut Vec<String>) -> Vec<Step> {
+pub(crate) fn plan_rights(process: &Process, user: &ProgramUser, warnings: &mut Vec<String>) -> Vec<Step> {
     let known = crate::capability::last();
     let mut steps = Vec::new();
     let sets = process.capabilities.clone().unwrap_or_default();
@@ -43,9 +66,8 @@ pub(crate) fn plan_rights(process: &Process, setgroups: bool, warnings: &mut Vec
     let drop = numbers(!bounding & ((1u64 << (known + 1)) - 1));
     let asked = "process.capabilities";
     steps.push(init_step(InitAction::BoundingSet { drop, kept: bounding.count_ones() as usize }, asked));
-    let User { uid, gid, additional_gids, .. } = &process.user;
-    let groups = setgroups.then(|| additional_gids.clone());
-    steps.push(init_step(InitAction::Credentials { uid: *uid, gid: *gid, groups }, "process.user"));
+    let ProgramUser { uid, gid, groups } = user.clone();
+    steps.push(init_step(InitAction::Credentials { uid, gid, groups }, "process.user"));
     let ambient = numbers(ambient);
     steps.push(init_step(InitAction::Capabilities { effective, permitted, inheritable, ambient }, asked));
     if process.no_new_privileges {
