@@ -35,6 +35,8 @@ pub enum Operation {
     Thaw,
     /// Attaching the eBPF program that filters devices.
     FilterDevices,
+    /// Handing a group over to a user.
+    Delegate,
     /// Removing the directory of a group.
     Remove,
 }
@@ -56,6 +58,7 @@ impl fmt::Display for Operation {
             Operation::Freeze => "freeze cgroup",
             Operation::Thaw => "thaw cgroup",
             Operation::FilterDevices => "filter the devices of cgroup",
+            Operation::Delegate => "hand over cgroup",
             Operation::Remove => "remove cgroup",
         })
     }

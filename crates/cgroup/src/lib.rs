@@ -10,6 +10,7 @@
 
 mod apply;
 mod create;
+mod delegate;
 pub mod devices;
 mod error;
 mod files;

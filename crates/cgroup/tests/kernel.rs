@@ -508,3 +508,27 @@ fn languages_of_the_hierarchies_fit_the_version() {
     assert_eq!(any(Language::V2), layout.version() != Version::V1);
     assert_eq!(layout.unified().is_some(), layout.version() != Version::V1);
 }
+
+#[test]
+fn group_that_is_handed_over_is_the_users_but_for_its_limits() {
+    use std::os::unix::fs::MetadataExt;
+    let Some(layout) = layout() else { return };
+    let Some(hierarchy) = layout.unified() else {
+        println!("skipped: this host has no unified hierarchy");
+        return;
+    };
+    let cgroup = scratch(&layout);
+    cgroup.delegate(12_345).expect("handed over");
+    let (_, directory) =
+        cgroup.directories().find(|(one, _)| one.language() == Language::V2).expect("the unified one");
+    let owner = |file: &str| std::fs::metadata(format!("{directory}/{file}")).expect("it is there").uid();
+    for file in ["", "cgroup.procs", "cgroup.subtree_control"] {
+        assert_eq!(owner(file), 12_345, "`{file}` below {}", hierarchy.mount_point());
+    }
+    for file in ["cgroup.max.depth", "cgroup.freeze"] {
+        assert_eq!(owner(file), 0, "{file}");
+    }
+    for (other, path) in cgroup.directories().filter(|(one, _)| one.language() == Language::V1) {
+        assert_eq!(std::fs::metadata(&path).expect("it is there").uid(), 0, "v1: {}", other.mount_point());
+    }
+}

@@ -336,6 +336,30 @@ fn container_in_an_existing_user_namespace_owns_what_it_makes() {
 }
 
 #[test]
+fn writable_cgroup_is_the_containers_to_divide_and_not_to_enlarge() {
+    let name = "writable_cgroup_is_the_containers_to_divide_and_not_to_enlarge";
+    if !can_run(name) {
+        return;
+    }
+    if !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        println!("skipped: {name} needs a host with cgroup v2 alone; to hand over a group of v1 is not safe");
+        return;
+    }
+    let script = "cd /sys/fs/cgroup && mkdir own && echo 0 >own/cgroup.procs && echo moved; \
+                  echo max 2>/dev/null >cgroup.max.descendants && echo enlarged; stat -c %u . cgroup.procs; grep ^0: /proc/self/cgroup";
+    let bundle = bundle("cgroup", script);
+    with_users(&bundle);
+    bundle.edit(|config| {
+        let mounts = config["mounts"].as_array_mut().expect("a list");
+        mounts.retain(|mount| mount["type"] != "cgroup");
+        mounts.push(json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup" }));
+    });
+    let output = bundle.run();
+    assert_eq!(text(&output), "moved\n0\n0\n0::/own\n", "{output:?}");
+    bundle.assert_clean("after the run");
+}
+
+#[test]
 fn root_of_a_user_namespace_is_nobody_to_the_host() {
     if !can_run("root_of_a_user_namespace_is_nobody_to_the_host") {
         return;

@@ -338,6 +338,15 @@ impl<'a> Launch<'a> {
                 None => Ok(()),
             },
         )?;
+        if let Some(user) = cgroup.delegate_to {
+            self.step(
+                |action| matches!(action, HostAction::DelegateCgroup { .. }),
+                |launch| match &launch.cgroup {
+                    Some(group) => Ok(group.delegate(user)?),
+                    None => Ok(()),
+                },
+            )?;
+        }
         Ok(())
     }
 

@@ -20,5 +20,5 @@ mod support;
 mod sweep;
 mod terminal;
 mod userns;
-mod volumes;
 mod users;
+mod volumes;

@@ -80,6 +80,11 @@ fn host(action: &HostAction) -> Words {
             description.clone(),
             "limits are in force before the first process of the container runs",
         ),
+        HostAction::DelegateCgroup { user } => words(
+            "hand over the cgroup",
+            format!("to user {user}"),
+            "it is writable inside, and whoever runs the program may divide it into groups of its own",
+        ),
         HostAction::OpenGate => {
             words("make the start gate", "", "a created container waits at a socket until it is started")
         }

@@ -36,6 +36,7 @@ pub(crate) enum HostAction {
     DetachMount(DetachedMount),
     CreateCgroup { path: String },
     ApplyLimits { description: String },
+    DelegateCgroup { user: u32 },
     OpenGate,
     Clone { namespaces: Vec<&'static str>, into_cgroup: bool },
     WriteIdMaps { description: String },

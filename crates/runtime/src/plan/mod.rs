@@ -83,6 +83,8 @@ pub(crate) struct CgroupPlan {
     pub(crate) layout: cgroup::Layout,
     pub(crate) path: cgroup::CgroupPath,
     pub(crate) resources: cgroup::Resources,
+    /// The host's id of the user that gets the group.
+    pub(crate) delegate_to: Option<u32>,
 }
 
 /// A step that a field of config.json asked for.
@@ -140,7 +142,10 @@ impl ContainerPlan {
             caller::check_user_namespaces()?;
         }
         let user = process::program_user(process, groups_of(spec, id_maps.as_ref()));
-        let cgroup = plan_cgroup(&linux, &options.id, caller)?;
+        let mut cgroup = plan_cgroup(&linux, &options.id, caller)?;
+        if let (Some(plan), Caller::Root) = (&mut cgroup, caller) {
+            plan.delegate_to = delegate_to(spec, &linux, &plan.layout);
+        }
         let hooks = spec.hooks.clone().unwrap_or_default();
 
         let mut plan = Steps {
@@ -333,6 +338,9 @@ impl Steps {
             self.list.push(host(HostAction::CreateCgroup { path }, Some("linux.cgroupsPath")));
             let description = limits::describe(&cgroup.resources);
             self.list.push(host(HostAction::ApplyLimits { description }, Some("linux.resources")));
+            if let Some(user) = cgroup.delegate_to {
+                self.list.push(host(HostAction::DelegateCgroup { user }, Some("linux.uidMappings")));
+            }
         }
         if options.start == Start::AtGate {
             self.list.push(host(HostAction::OpenGate, None));
@@ -665,7 +673,20 @@ fn plan_cgroup(linux: &Linux, id: &ContainerId, caller: Caller) -> Result<Option
         // Those that every container gets are among them again.
         resources.devices.clear();
     }
-    Ok(Some(CgroupPlan { layout, path, resources }))
+    Ok(Some(CgroupPlan { layout, path, resources, delegate_to: None }))
+}
+
+/// Who gets the group (config-linux.md, "Cgroup ownership"): the user that runs the program in a user namespace of its own,
+/// where the group is the root of a cgroup namespace and writable inside, and only on v2.
+fn delegate_to(spec: &Spec, linux: &Linux, layout: &cgroup::Layout) -> Option<u32> {
+    let is_cgroup = |mount: &&crate::spec::Mount| matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"));
+    let is_closed = |mount: &crate::spec::Mount| mount.options.iter().flatten().any(|option| option == "ro");
+    let writable = spec.mounts.iter().find(is_cgroup).is_some_and(|mount| !is_closed(mount));
+    let own = makes_namespace(spec, NamespaceKind::Cgroup) && makes_namespace(spec, NamespaceKind::User);
+    if !(writable && own && layout.version() == cgroup::Version::V2) {
+        return None;
+    }
+    id_maps::host_id(&linux.uid_mappings, spec.process.as_ref().map_or(0, |process| process.user.uid))
 }
 
 /// Where a container's cgroup is unless its config names another place.
