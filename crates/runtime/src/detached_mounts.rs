@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
-use sys::clone::{CloneRequest, flags};
+use sys::clone::{Child, CloneRequest, flags};
 use sys::mount::{Attributes, Reach, set_attributes, set_attributes_idmapped};
 
 use crate::error::{Error, ErrorKind, Result, libc_errno};
@@ -24,6 +24,8 @@ use crate::sync;
 pub(crate) struct DetachedMounts {
     mounts: Vec<OwnedFd>,
     maps: Vec<(IdMaps, OwnedFd)>,
+    /// Children that have made those namespaces and are dying.
+    makers: Vec<Maker>,
 }
 
 impl DetachedMounts {
@@ -60,12 +62,23 @@ impl DetachedMounts {
         &self.mounts
     }
 
+    /// Closes what init has copies of by now.
+    pub(crate) fn hand_over(&mut self) {
+        self.mounts.clear();
+        self.maps.clear();
+    }
+
     /// A user namespace with these maps; nobody lives in it.
     fn namespace_with(&mut self, maps: &IdMaps) -> Result<BorrowedFd<'_>> {
         let index = match self.maps.iter().position(|(known, _)| known == maps) {
             Some(index) => index,
             None => {
-                self.maps.push((maps.clone(), make_user_namespace(maps)?));
+                let maker = Maker::new()?;
+                let namespace = maker.namespace(maps);
+                // It ends while the start goes on.
+                maker.end();
+                self.makers.push(maker);
+                self.maps.push((maps.clone(), namespace?));
                 self.maps.len() - 1
             }
         };
@@ -121,31 +134,50 @@ fn map_owners(mount: BorrowedFd<'_>, map: BorrowedFd<'_>, reach: Reach) -> io::R
     set_attributes_idmapped(mount, Attributes::default(), reach, Some(map))
 }
 
-/// A user namespace lives as long as somebody has it open; a child that waits makes it, and goes.
-fn make_user_namespace(maps: &IdMaps) -> Result<OwnedFd> {
-    let system = |error: io::Error| Error::system("make a user namespace for an id map", error);
-    let (end, ours) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|error| system(error.into()))?;
-    let request = CloneRequest { flags: flags::NEWUSER, cgroup: None };
-    let child = sys::clone::clone(&request, &mut |_| {
-        // Whatever becomes of the parent, this ends with it.
-        sys::fd::close_copy(ours.as_fd());
-        let mut byte = [0u8; 1];
-        let _ = sync::retry(|| rustix::io::read(&end, &mut byte[..]));
-        0
-    })
-    .map_err(|error| crate::remedy::explain_clone(error, flags::NEWUSER))?;
-    let open = || -> Result<OwnedFd> {
-        crate::id_map_files::write(child.pid, maps)?;
-        let path = PathBuf::from(format!("/proc/{}/ns/user", child.pid));
+/// A child in a user namespace of its own, which lives on as long as somebody has it open; reaped when dropped.
+#[derive(Debug)]
+struct Maker {
+    child: Child,
+    /// It lives until this is closed, or killed.
+    _end: OwnedFd,
+}
+
+impl Maker {
+    fn new() -> Result<Maker> {
+        let system = |error: io::Error| Error::system("make a user namespace for an id map", error);
+        let (end, ours) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map_err(|error| system(error.into()))?;
+        let request = CloneRequest { flags: flags::NEWUSER, cgroup: None };
+        let child = sys::clone::clone(&request, &mut |_| {
+            // Whatever becomes of the parent, this ends with it.
+            sys::fd::close_copy(ours.as_fd());
+            let mut byte = [0u8; 1];
+            let _ = sync::retry(|| rustix::io::read(&end, &mut byte[..]));
+            0
+        })
+        .map_err(|error| crate::remedy::explain_clone(error, flags::NEWUSER))?;
+        Ok(Maker { child, _end: ours })
+    }
+
+    fn namespace(&self, maps: &IdMaps) -> Result<OwnedFd> {
+        crate::id_map_files::write(self.child.pid, maps)?;
+        let path = PathBuf::from(format!("/proc/{}/ns/user", self.child.pid));
         let file = std::fs::File::open(&path);
         Ok(file.map_err(|error| Error::at_path("open the user namespace", &path, error))?.into())
-    };
-    let namespace = open();
-    // It may be gone already; then it has done what it was for.
-    let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
-    let _ = sync::retry(|| waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED));
-    namespace
+    }
+
+    fn end(&self) {
+        // It may be gone already; then it has done what it was for.
+        let _ = pidfd_send_signal(&self.child.pidfd, Signal::KILL);
+    }
+}
+
+impl Drop for Maker {
+    fn drop(&mut self) {
+        self.end();
+        // Somebody else may have reaped it (SIGCHLD ignored).
+        let _ = sync::retry(|| waitid(WaitId::PidFd(self.child.pidfd.as_fd()), WaitIdOptions::EXITED));
+    }
 }
 
 /// Why owners can't be mapped: finds the mount in the way, and names its file system.

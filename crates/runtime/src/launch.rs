@@ -393,7 +393,7 @@ impl<'a> Launch<'a> {
                     child.map_err(|error| crate::remedy::explain_clone(error, plan.namespaces.at_clone))?;
                 launch.child = Some(child);
                 // The child has copies.
-                launch.detached = DetachedMounts::default();
+                launch.detached.hand_over();
                 Ok(())
             },
         )?;
@@ -701,6 +701,7 @@ impl<'a> Launch<'a> {
     /// Takes back whatever was made, last first, and returns what could not be.
     fn undo(&mut self) -> Vec<Error> {
         let mut failures = Vec::new();
+        self.detached = DetachedMounts::default();
         if let Some(child) = self.child.take() {
             // It may be dead already; then there is nothing to kill.
             let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
