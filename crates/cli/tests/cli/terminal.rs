@@ -141,3 +141,14 @@ fn terminal_that_hangs_up_ends_the_container() {
     drop(person);
     host.assert_nothing_left();
 }
+
+#[test]
+fn terminal_belongs_to_the_root_of_a_user_namespace() {
+    let Some(host) = Host::new() else { return };
+    let Some(mut person) = Person::new(&host, "--userns=auto --network=none") else { return };
+    person.types("echo tty=$(tty) owners=$(stat -c %u:%g /dev/pts/0 /dev/console | tr '\\n' ' ')\n");
+    person.sees("tty=/dev/pts/0 owners=0:5 0:5");
+    person.types("exit 5\n");
+    person.sees("ended with 5");
+    host.assert_nothing_left();
+}
