@@ -8,9 +8,10 @@ use std::time::Duration;
 use engine::{EnginePaths, Error, Finished, Result, StepTiming, TerminalMode};
 use sys::signal::SignalDescriptor;
 
-use crate::args::{Format, ProcessArguments, RunArguments, TIDY};
+use crate::args::{ProcessArguments, RunArguments, TIDY};
+use crate::explain::Explanation;
 use crate::id_files::IdFiles;
-use crate::{explain, render};
+use crate::render;
 
 pub(crate) fn run(arguments: RunArguments) -> ExitCode {
     if let Err(error) = engine::host_binary::protect(c"rabbitc", std::env::args_os(), std::env::vars_os()) {
@@ -18,22 +19,27 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
         return ExitCode::from(error.kind.exit_code() as u8);
     }
     let paths = arguments.paths();
+    let explanation = match Explanation::open(arguments.look.explain.as_ref()) {
+        Ok(explanation) => explanation,
+        Err(error) => {
+            render::error(&error);
+            return ExitCode::from(error.kind.exit_code() as u8);
+        }
+    };
     match run_container(&arguments, &paths) {
         Ok((mut finished, timeline)) => {
             if finished.network_idle {
                 tidy_later(&paths, finished.lingering.take());
             }
             report(&finished);
-            match arguments.look.explain {
-                Some(Format::Text) => explain::text(&timeline),
-                Some(Format::Json) => explain::json(&timeline),
-                None => {}
-            }
+            explanation.show(&timeline);
             ExitCode::from(finished.exit.code() as u8)
         }
         Err(error) => {
             tidy_later(&paths, None);
             render::error(&error);
+            // A refusal before the start has no steps to show.
+            explanation.show(error.step.as_ref().map_or(&[], |step| &step.timeline));
             ExitCode::from(error.kind.exit_code() as u8)
         }
     }

@@ -41,4 +41,4 @@ pub use options::{
 pub use paths::EnginePaths;
 pub use runtime::host_binary;
 pub use runtime::launch::{LaunchOptions, StepTiming};
-pub use runtime::{ErrorKind, Signal, StepDescription};
+pub use runtime::{ErrorKind, Signal, StepDescription, StepKind};

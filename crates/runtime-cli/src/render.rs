@@ -108,6 +108,7 @@ mod tests {
             total: 27,
             asked_by: Some("mounts[0]".to_owned()),
             call: Some("fsmount"),
+            timeline: Vec::new(),
         }));
         assert_eq!(
             error_text(&error),

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use crate::launch::StepTiming;
+
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -70,6 +72,8 @@ pub struct FailedStep {
     pub asked_by: Option<String>,
     /// The system call.
     pub call: Option<&'static str>,
+    /// When the steps up to it ran, where the start was timed.
+    pub timeline: Vec<StepTiming>,
 }
 
 /// A failure.

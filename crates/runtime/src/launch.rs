@@ -77,7 +77,7 @@ pub struct Container {
 }
 
 /// A step and when it ran, in nanoseconds after the launch began.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepTiming {
     /// What it was.
@@ -87,6 +87,9 @@ pub struct StepTiming {
     pub start_nanoseconds: u64,
     /// When it ended.
     pub end_nanoseconds: u64,
+    /// Whether the start failed at it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
 }
 
 /// Starts the container that `plan` describes.
@@ -102,6 +105,10 @@ pub fn launch(
     match launch.run(root, host) {
         Ok(()) => Ok(launch.commit()),
         Err(mut error) => {
+            if let Some(step) = &mut error.step {
+                launch.ended = monotonic_nanoseconds();
+                step.timeline = launch.timeline(Some(step.number - 1));
+            }
             error.rollback = launch.undo();
             Err(error)
         }
@@ -228,6 +235,7 @@ impl<'a> Launch<'a> {
             total: self.plan.steps.len(),
             asked_by: self.plan.steps[index].asked_by.clone(),
             call,
+            timeline: Vec::new(),
         })
     }
 
@@ -655,7 +663,7 @@ impl<'a> Launch<'a> {
     }
 
     fn commit(mut self) -> Container {
-        let timeline = self.timeline();
+        let timeline = self.timeline(None);
         let child = self.child.take().expect("a start that succeeded has a child");
         Container {
             pid: child.pid,
@@ -667,8 +675,8 @@ impl<'a> Launch<'a> {
         }
     }
 
-    /// When each step ran, in the order of the plan.
-    fn timeline(&self) -> Vec<StepTiming> {
+    /// When each step ran, in the order of the plan; `failed` is the index of the one that did not succeed.
+    fn timeline(&self, failed: Option<usize>) -> Vec<StepTiming> {
         let counters = self.counters.counters();
         let mut last = counters[self.plan.steps.len()].load(Ordering::Relaxed);
         let mut timings = Vec::with_capacity(self.plan.steps.len());
@@ -678,7 +686,11 @@ impl<'a> Launch<'a> {
                 Action::Init(action) => {
                     let mut end = counters[index].load(Ordering::Relaxed);
                     let start = last;
-                    if matches!(action, InitAction::Execute { .. }) && end != 0 {
+                    let has_failed = failed == Some(index);
+                    // An exec that succeeded does not say when; a step that was killed says nothing.
+                    if (matches!(action, InitAction::Execute { .. }) && end != 0 && !has_failed)
+                        || (has_failed && end == 0)
+                    {
                         end = self.ended;
                     }
                     if end != 0 {
@@ -692,6 +704,7 @@ impl<'a> Launch<'a> {
                     step: step.describe(index + 1),
                     start_nanoseconds: start.saturating_sub(self.begun),
                     end_nanoseconds: end.saturating_sub(self.begun),
+                    failed: failed == Some(index),
                 });
             }
         }

@@ -29,5 +29,5 @@ pub use bundle::Bundle;
 pub use error::{Error, ErrorKind, FailedStep, Result};
 pub use exec::{ExecOptions, exec};
 pub use id::ContainerId;
-pub use init::step::StepDescription;
+pub use init::step::{StepDescription, StepKind};
 pub use signal::Signal;

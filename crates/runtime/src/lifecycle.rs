@@ -290,8 +290,13 @@ fn explain_late(root: &StateRoot, id: &ContainerId, record: &Record, step: usize
         (Error::new(crate::remedy::kind_of_exec(failure), "start".to_owned(), reason), None)
     });
     error.errno = Some(failure.errno);
-    error.step =
-        Some(Box::new(FailedStep { number: step + 1, total, asked_by, call: Some(failure.call.name()) }));
+    error.step = Some(Box::new(FailedStep {
+        number: step + 1,
+        total,
+        asked_by,
+        call: Some(failure.call.name()),
+        timeline: Vec::new(),
+    }));
     error.in_container(id.as_str())
 }
 

@@ -77,9 +77,11 @@ pub(crate) struct RunArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Other")]
 pub(crate) struct LookArguments {
-    /// After the container's end, print on stderr what its start consisted of
-    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
-    pub(crate) explain: Option<Format>,
+    /// After the container's end, or a start that failed, show what the start consisted of: text, json or svg, on
+    /// stderr or in a file
+    #[arg(long, value_name = "FORMAT[:FILE]", num_args = 0..=1, require_equals = true,
+          default_missing_value = "text", value_parser = Explain::parse)]
+    pub(crate) explain: Option<Explain>,
     /// Directory for what concerns running containers
     #[arg(long, value_name = "DIR", hide = true)]
     pub(crate) state_dir: Option<PathBuf>,
@@ -99,11 +101,37 @@ pub(crate) struct PlanArguments {
     pub(crate) run: RunArguments,
 }
 
+/// How the timeline is shown, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Explain {
+    pub(crate) format: Format,
+    /// Standard error, where it is none.
+    pub(crate) file: Option<PathBuf>,
+}
+
 /// Forms of the timeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     Text,
     Json,
+    Svg,
+}
+
+impl Explain {
+    fn parse(text: &str) -> std::result::Result<Explain, String> {
+        let (format, file) = match text.split_once(':') {
+            Some((_, "")) => return Err("the name of the file is empty".to_owned()),
+            Some((format, file)) => (format, Some(PathBuf::from(file))),
+            None => (text, None),
+        };
+        let format = match format {
+            "text" => Format::Text,
+            "json" => Format::Json,
+            "svg" => Format::Svg,
+            _ => return Err("write `text`, `json` or `svg`, or with a file: `svg:start.svg`".to_owned()),
+        };
+        Ok(Explain { format, file })
+    }
 }
 
 /// Forms of the plan.

@@ -116,3 +116,147 @@ fn plan_and_timeline_list_the_same_steps() {
     };
     assert_eq!(names(&planned), names(&ran["steps"]));
 }
+
+/// Reads a document with a parser of the distribution's, and prints what a test wants to know of it: one line for each
+/// step, with its number, its words and its tooltip; then what the picture refers to.
+const READ_PICTURE: &str = r#"
+import sys, xml.etree.ElementTree as tree
+root = tree.parse(sys.argv[1]).getroot()
+space = "{http://www.w3.org/2000/svg}"
+assert root.tag == space + "svg", root.tag
+names = {element.tag.removeprefix(space) for element in root.iter()}
+for group in root.iter(space + "g"):
+    words = " ".join("".join(text.itertext()) for text in group.iter(space + "text"))
+    assert any(bar.get("class") != "band" for bar in group.iter(space + "rect")), words
+    print(group.get("id"), words, group.find(space + "title").text.replace("\n", " | "), sep="\t")
+print("elements", " ".join(sorted(names)), sep="\t")
+print("refers", [value for element in root.iter() for name, value in element.attrib.items() if "href" in name or "url(" in value], sep="\t")
+"#;
+
+/// The lines that [`READ_PICTURE`] prints of the file.
+fn read_picture(host: &Host, file: &std::path::Path) -> Vec<Vec<String>> {
+    let mut command = host.command("python3");
+    command.args(["-c", READ_PICTURE]).arg(file);
+    let ran = finish(command.spawn().expect("nsenter runs"), None);
+    ran.text().lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn picture_is_well_formed_stands_by_itself_and_shows_every_step() {
+    let Some(host) = Host::new() else { return };
+    if !crate::support::has_program("python3") {
+        return;
+    }
+    let (picture, json) = (host.directory().join("start.svg"), host.directory().join("start.json"));
+    let flags =
+        ["svg", "json"].map(|form| format!("--explain={form}:{}/start.{form}", host.directory().display()));
+    // Words that XML would take for its own, and that no terminal should get.
+    let words = "/bin/echo <&>\"' \u{1b}[31m";
+    let ran = host.run(&[&host.rootfs_flag(), &flags[0], "--hostname=a-b", "--", "/bin/echo", words]);
+    assert_eq!((ran.code(), ran.stderr.as_str()), (0, ""), "a file takes it, and nothing else does");
+    let ran = host.run(&[&host.rootfs_flag(), &flags[1], "--hostname=a-b", "--", "/bin/echo", words]);
+    assert_eq!((ran.code(), ran.stderr.as_str()), (0, ""));
+    let text = std::fs::read_to_string(json).expect("written");
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    let mut lines = read_picture(&host, &picture);
+    let refers = lines.pop().expect("a line");
+    assert_eq!(refers, ["refers", "[]"], "nothing from elsewhere");
+    let elements = lines.pop().expect("a line");
+    assert_eq!(elements, ["elements", "g path rect style svg text title tspan"], "no script, no image");
+    let steps = document["steps"].as_array().expect("a list");
+    assert_eq!(lines.len(), steps.len());
+    for step in steps {
+        let id = format!("step-{}", step["number"]);
+        let line = lines.iter().find(|line| line[0] == id).unwrap_or_else(|| panic!("no {id}"));
+        let words = |key: &str| step[key].as_str().unwrap_or_default().to_owned();
+        let (name, why) = (words("name"), words("why"));
+        // Names with this container's id in them differ from one start to the next.
+        let name = name.split(" `/").next().unwrap_or_default();
+        assert!(line[1].contains(name) && line[1].contains(&words("side")), "{line:?}");
+        assert!(
+            line[2].contains(name) && line[2].contains(&why) && line[2].contains("asked for by: "),
+            "{line:?}"
+        );
+        assert!(line[2].contains("took ") && line[2].contains(" ms"), "{line:?}");
+    }
+    let style = std::fs::read_to_string(&picture).expect("written");
+    assert!(style.contains("prefers-color-scheme:dark") && !style.contains("@import"));
+    // Without a file it goes where the other forms go.
+    let ran = host.run(&[&host.rootfs_flag(), "--explain=svg", "--cmd=/bin/echo out"]);
+    assert_eq!(ran.text(), "out");
+    assert!(ran.stderr.starts_with("<svg ") && ran.stderr.ends_with("</svg>\n"), "{}", ran.stderr);
+}
+
+#[test]
+fn start_that_fails_is_explained_up_to_the_step_that_did() {
+    let Some(host) = Host::new() else { return };
+    let rootfs = host.rootfs_flag();
+    let json = |flags: &[&str]| -> (Value, Value) {
+        let mut arguments = vec![rootfs.as_str(), "--explain=json"];
+        arguments.extend(flags);
+        let ran = host.run(&arguments);
+        assert!(ran.stderr.starts_with("error: "), "{ran:?}");
+        let last = ran.stderr.lines().last().expect("a line");
+        let document: Value = serde_json::from_str(last).expect("JSON");
+        let mut failed: Vec<Value> = document["steps"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter(|step| step["failed"] == true)
+            .cloned()
+            .collect();
+        assert_eq!(failed.len(), 1, "{document}");
+        (failed.remove(0), document)
+    };
+    // In the container: the program is looked for, and never executed.
+    let (failed, document) = json(&["--cmd=/bin/missing"]);
+    assert_eq!(failed["name"], "find the program");
+    let names: Vec<&str> = document["steps"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|step| step["name"].as_str())
+        .collect();
+    assert!(names.contains(&"pivot_root") && !names.contains(&"execute the program"), "{names:?}");
+    // On the host: a subnet that another network has.
+    host.set_up(
+        "ip link add other type bridge && ip addr add 10.77.0.1/24 dev other && ip link set other up",
+    );
+    let (failed, document) = json(&["-i", "10.77.0.1/16", "--cmd=/bin/true"]);
+    assert_eq!((&failed["side"], &failed["name"]), (&"host".into(), &"make the bridge and its rules".into()));
+    assert!(document["steps"].as_array().expect("a list").len() < 10);
+    host.set_up("ip link del other");
+    let ran = host.run(&[&rootfs, "--explain", "--cmd=/bin/missing"]);
+    for part in ["until step", "failed: find the program", "clone the init process"] {
+        assert!(ran.stderr.contains(part), "no {part:?} in {}", ran.stderr);
+    }
+    if crate::support::has_program("python3") {
+        let file = host.directory().join("failed.svg");
+        host.run(&[&rootfs, &format!("--explain=svg:{}", file.display()), "--cmd=/bin/missing"]);
+        let lines = read_picture(&host, &file);
+        assert!(
+            lines
+                .iter()
+                .any(|line| line.get(1).is_some_and(|words| words.contains("failed: find the program")))
+        );
+    }
+    // What is refused before a step has none to show.
+    let ran = host.run(&["--rootfs=/no/such", "--explain=json"]);
+    assert!(!ran.stderr.contains("totalNanoseconds"), "{ran:?}");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn form_and_file_of_the_explanation_are_checked_before_the_start() {
+    let Some(host) = Host::new() else { return };
+    let rootfs = host.rootfs_flag();
+    host.run(&[&rootfs, "--explain=svg:/no/such/file.svg", "--cmd=/bin/touch /ran"])
+        .refuses(125, &["--explain", "/no/such/file.svg"]);
+    for form in ["--explain=png", "--explain=svg:", "--explain="] {
+        let ran = host.run(&[&rootfs, form, "--cmd=/bin/touch /ran"]);
+        assert_eq!(ran.code(), 125, "{ran:?}");
+        assert!(ran.stderr.contains("--explain"), "{ran:?}");
+    }
+    assert!(!host.rootfs().join("ran").exists());
+    host.assert_nothing_left();
+}

@@ -3,7 +3,8 @@
 use sys::mount::Reach;
 
 use super::step::{
-    Action, Barrier, DetachedMount, HookKind, HostAction, InitAction, OwnerMap, Step, StepDescription, Writes,
+    Action, Barrier, DetachedMount, HookKind, HostAction, InitAction, OwnerMap, Step, StepDescription,
+    StepKind, Writes,
 };
 
 impl Step {
@@ -13,7 +14,69 @@ impl Step {
             Action::Host(action) => ("host", host(action)),
             Action::Init(action) => ("container", init(action)),
         };
-        StepDescription { number, side, name, object, asked_by: self.asked_by.clone(), why }
+        let kind = match (&self.action, self.asked_by.as_deref()) {
+            // What the caller prepares for its network, and for its root.
+            (Action::Host(HostAction::Prepare { .. }), Some("network")) => StepKind::Network,
+            (Action::Host(HostAction::Prepare { .. }), Some(_)) => StepKind::FileSystems,
+            (action, _) => kind(action),
+        };
+        StepDescription { number, side, kind, name, object, asked_by: self.asked_by.clone(), why }
+    }
+}
+
+/// The sort of a step; what is not listed is an attribute of the process.
+fn kind(action: &Action) -> StepKind {
+    use InitAction as Init;
+    match action {
+        Action::Host(HostAction::CreateCgroup { .. } | HostAction::ApplyLimits { .. })
+        | Action::Init(Init::JoinCgroup { .. }) => StepKind::Cgroup,
+        Action::Host(HostAction::Clone { .. } | HostAction::WriteIdMaps { .. })
+        | Action::Init(
+            Init::JoinNamespaces { .. }
+            | Init::Fork
+            | Init::Unshare { .. }
+            | Init::TimeOffsets { .. }
+            | Init::BecomeNamespaceRoot
+            | Init::Hostname { .. }
+            | Init::Domainname { .. },
+        ) => StepKind::Namespaces,
+        Action::Host(HostAction::AttachNetwork { .. })
+        | Action::Init(Init::ConfigureNetwork(_) | Init::Wait(Barrier::Network)) => StepKind::Network,
+        Action::Host(HostAction::DetachMount(_)) => StepKind::FileSystems,
+        Action::Host(HostAction::RunHooks { .. })
+        | Action::Init(Init::FindProgram { .. } | Init::Execute { .. } | Init::Wait(Barrier::Hooks(_))) => {
+            StepKind::Programs
+        }
+        Action::Host(HostAction::SetOomScore { .. }) => StepKind::Process,
+        Action::Host(_) | Action::Init(Init::Wait(_)) => StepKind::Bookkeeping,
+        Action::Init(
+            Init::Propagation { .. }
+            | Init::BindRoot(_)
+            | Init::OverlayRoot(_)
+            | Init::Mount(_)
+            | Init::Bind(_)
+            | Init::SetAttributes { .. }
+            | Init::Devices { .. }
+            | Init::Links { .. }
+            | Init::Mask { .. }
+            | Init::ReadOnlyPaths { .. }
+            | Init::PivotRoot
+            | Init::RootAttributes { .. }
+            | Init::RootPropagation { .. },
+        ) => StepKind::FileSystems,
+        Action::Init(
+            Init::JoinKeyring { .. }
+            | Init::HideFromOthers
+            | Init::BoundingSet { .. }
+            | Init::Credentials { .. }
+            | Init::Capabilities { .. }
+            | Init::NoNewPrivileges
+            | Init::OpenLabel { .. }
+            | Init::WriteLabel { .. }
+            | Init::Seccomp { .. }
+            | Init::CloseDescriptors { .. },
+        ) => StepKind::Rights,
+        Action::Init(_) => StepKind::Process,
     }
 }
 

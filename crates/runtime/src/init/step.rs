@@ -374,6 +374,28 @@ pub(crate) struct Anchor {
 /// How many mounts can be kept.
 pub(crate) const ANCHORS: usize = 32;
 
+/// Sorts of steps, for whoever groups or colours them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepKind {
+    /// Records, files of the container's own, and the waiting of one side for the other.
+    Bookkeeping,
+    /// Its cgroup.
+    Cgroup,
+    /// Namespaces and the process in them.
+    Namespaces,
+    /// The root, and what is mounted in it.
+    FileSystems,
+    /// Its network.
+    Network,
+    /// Attributes and limits of the process.
+    Process,
+    /// What it may do.
+    Rights,
+    /// Programs that run: hooks, and at last its own.
+    Programs,
+}
+
 /// A step in words.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -382,6 +404,8 @@ pub struct StepDescription {
     pub number: usize,
     /// `host` or `container`: which side of the clone runs it.
     pub side: &'static str,
+    /// What sort of step it is.
+    pub kind: StepKind,
     /// What it does, a verb first.
     pub name: String,
     /// What it does it to; may be empty.
