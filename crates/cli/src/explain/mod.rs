@@ -73,7 +73,7 @@ fn summary(timeline: &[StepTiming]) -> String {
     format!("{} steps, {milliseconds:.2} ms; host and container work at the same time", timeline.len())
 }
 
-fn asked_by(timing: &StepTiming) -> &'static str {
+fn asked_by(timing: &StepTiming) -> &str {
     timing.step.asked_by.as_deref().map_or("default", flag_of)
 }
 
