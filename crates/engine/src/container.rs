@@ -25,6 +25,7 @@ use crate::network::{self, Connection, Patience};
 use crate::options::{NetworkMode, ProcessOptions, RootOptions, RunOptions};
 use crate::own_files;
 use crate::paths::EnginePaths;
+use crate::peers;
 use crate::rootless::pasta::{self, Pasta, Stopped};
 use crate::rootless::{self, Adapted, PastaPlan, Unprivileged};
 use crate::user_namespace::Users;
@@ -85,6 +86,8 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
         rootless::own_directory(paths.base())?;
     }
     let options = &rootless::connected(options, user.as_ref())?;
+    let settled = peers::settle(options, paths)?;
+    let options = settled.as_ref().map_or(options, |settled| &settled.options);
     // Once more: what was left open is known now.
     options.network.check()?;
     let bridge = match options.network.mode {
@@ -171,6 +174,7 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     let plan =
         ContainerPlan::new(&spec, &plan_options).map_err(|error| config::name_flags(error, options))?;
     volumes::check(&options.files, &spec, &plan)?;
+    settled.iter().try_for_each(peers::Settled::verify)?;
     notices.extend(plan.warnings.iter().map(|what| Notice { what: what.clone(), remedy: None }));
     let pasta = user.and_then(|user| user.pasta(pasta_request));
     let policy = policy(&options.process);

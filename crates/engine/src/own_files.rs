@@ -17,7 +17,7 @@ pub(crate) fn own_files(
     pasta: &mut pasta::Request,
     notices: &mut Vec<Notice>,
 ) -> Vec<OwnFile> {
-    let hostname = format!("{}\n", options.namespaces.hostname);
+    let hostname = format!("{}\n", options.namespaces.hostname());
     vec![
         OwnFile { name: "hosts", destination: "/etc/hosts", content: hosts(options, wiring) },
         OwnFile { name: "hostname", destination: "/etc/hostname", content: hostname },
@@ -31,10 +31,13 @@ pub(crate) fn own_files(
 
 /// hosts(5).
 fn hosts(options: &RunOptions, wiring: Option<&Wiring>) -> String {
-    let mut hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
+    let mut hosts = match of_the_owner(options, "hosts") {
+        Some(hosts) => hosts,
+        None => "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned(),
+    };
     let mut add = |address: IpAddr, name: &str| hosts.push_str(&format!("{address}\t{name}\n"));
     let own = wiring.map_or(IpAddr::from([127, 0, 1, 1]), |wiring| wiring.address.into());
-    add(own, &options.namespaces.hostname);
+    add(own, options.namespaces.hostname());
     for (name, address) in &options.network.names.hosts {
         let address = match address {
             HostAddress::Ip(address) => *address,
@@ -46,14 +49,27 @@ fn hosts(options: &RunOptions, wiring: Option<&Wiring>) -> String {
     hosts
 }
 
+/// A file of the container whose network this one joins; of a network that is only a file nothing is known.
+fn of_the_owner(options: &RunOptions, name: &str) -> Option<String> {
+    match &options.network.mode {
+        NetworkMode::Joined { files: Some(directory), .. } => {
+            std::fs::read_to_string(directory.join(name)).ok()
+        }
+        _ => None,
+    }
+}
+
 /// resolv.conf(5): the host's, as far as it means something inside, and what was asked for in its place.
 fn resolvers(options: &RunOptions, pasta: &mut pasta::Request, notices: &mut Vec<Notice>) -> String {
     let names = &options.network.names;
     let changes = ResolvChanges { servers: &names.servers, search: &names.search, options: &names.options };
     let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let conf = match options.network.mode {
+    let conf = match &options.network.mode {
         NetworkMode::Host => ResolvConf { text: host, name_servers: 1 },
         NetworkMode::None => ResolvConf { text: String::new(), name_servers: 1 },
+        NetworkMode::Joined { .. } | NetworkMode::Container(_) => {
+            ResolvConf { text: of_the_owner(options, "resolv.conf").unwrap_or(host), name_servers: 1 }
+        }
         NetworkMode::Bridge | NetworkMode::Pasta | NetworkMode::Default => {
             let upstream = std::fs::read_to_string("/run/systemd/resolve/resolv.conf").ok();
             let mut found = container_resolv_conf(&host, upstream.as_deref());

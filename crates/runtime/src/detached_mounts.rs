@@ -15,6 +15,7 @@ use sys::clone::{Child, CloneRequest, flags};
 use sys::mount::{Attributes, Reach, set_attributes, set_attributes_idmapped};
 
 use crate::error::{Error, ErrorKind, Result, libc_errno};
+use crate::foreign;
 use crate::init::step::{DetachedMount, OwnerMap};
 use crate::plan::IdMaps;
 use crate::sync;
@@ -31,7 +32,13 @@ pub(crate) struct DetachedMounts {
 impl DetachedMounts {
     /// Makes the next one; `opened` is its source, where that is open already.
     pub(crate) fn make(&mut self, plan: &DetachedMount, opened: Option<BorrowedFd<'_>>) -> Result<()> {
-        let tree = clone_tree(&plan.source, opened, plan.recursive, plan.propagation)?;
+        let foreign = plan.foreign.as_ref().map(OwnedFd::as_fd);
+        let tree = clone_tree(
+            &plan.source,
+            opened.map(|opened| (opened, foreign)),
+            plan.recursive,
+            plan.propagation,
+        )?;
         if let Some(owners) = &plan.owners {
             let map = match &owners.map {
                 OwnerMap::Namespace(namespace) => namespace.as_fd(),
@@ -89,11 +96,11 @@ impl DetachedMounts {
 const MS_REC: u64 = 1 << 14;
 const MS_PRIVATE: u64 = 1 << 18;
 
-/// A copy of a mount, attached nowhere. It is a peer of the host's only where the propagation says so: what is mounted
+/// A copy of a mount, attached nowhere; `opened` is its source and the mount namespace of that, if another one. It is a peer of the host's only where the propagation says so: what is mounted
 /// in one must not show in the other.
 fn clone_tree(
     source: &CStr,
-    opened: Option<BorrowedFd<'_>>,
+    opened: Option<(BorrowedFd<'_>, Option<BorrowedFd<'_>>)>,
     recursive: bool,
     propagation: u64,
 ) -> Result<OwnedFd> {
@@ -102,11 +109,17 @@ fn clone_tree(
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
     let tree = match opened {
-        Some(opened) => open_tree(opened, c"", flags | OpenTreeFlags::AT_EMPTY_PATH),
-        None => open_tree(CWD, source, flags),
+        Some((opened, Some(namespace))) => foreign::clone_tree(opened, namespace, flags),
+        Some((opened, None)) => {
+            open_tree(opened, c"", flags | OpenTreeFlags::AT_EMPTY_PATH).map_err(io::Error::from)
+        }
+        None => open_tree(CWD, source, flags).map_err(io::Error::from),
     };
     let tree = tree.map_err(|error| {
-        let hint = match error {
+        let hint = match Errno::from_io_error(&error).unwrap_or(Errno::IO) {
+            Errno::PERM if matches!(opened, Some((_, Some(_)))) => {
+                "entering another container's mounts takes root"
+            }
             Errno::PERM => "making a mount outside of the user namespace takes root",
             Errno::INVAL => {
                 "it, or a mount below it, may be unbindable or locked; `rbind` takes the latter along"

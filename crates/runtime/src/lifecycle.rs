@@ -1,7 +1,7 @@
 //! Status is derived from the kernel: is init alive, is the gate there, is the cgroup frozen. The record on disk
 //! only says where to look.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -146,8 +146,13 @@ fn status(state: &StateDir, record: &Record) -> Status {
     if state.has_gate() && gate_answers(state) { Status::Created } else { Status::Running }
 }
 
+/// Whether the process behind a pidfd has ended.
+pub fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
+    hooks::ended_by(pidfd, Some(Instant::now()))
+}
+
 /// The init process, if it is the one that was recorded and has not ended.
-pub(crate) fn init(record: &Record) -> Option<OwnedFd> {
+pub fn init(record: &Record) -> Option<OwnedFd> {
     let pidfd = pidfd_open(Pid::from_raw(record.pid)?, PidfdFlags::empty()).ok()?;
     // The number may be another process's by now; after the descriptor is open, the start time decides for it.
     let same = start_time(record.pid) == Some(record.start_time);

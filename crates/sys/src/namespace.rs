@@ -12,6 +12,14 @@ pub fn unshare(flags: u64) -> io::Result<()> {
     crate::check(returned.into()).map(drop)
 }
 
+/// Gives the calling thread a root, a working directory and a umask of its own (`CLONE_FS`), which threads share
+/// else.
+pub fn unshare_directories() -> io::Result<()> {
+    // SAFETY: the other threads keep what they have; no memory or descriptor changes hands.
+    let returned = unsafe { libc::unshare(libc::CLONE_FS) };
+    crate::check(returned.into()).map(drop)
+}
+
 /// Moves the calling thread into the namespace `namespace`, or with a pidfd into the namespaces `kinds` of that
 /// process (5.8).
 pub fn join(namespace: BorrowedFd<'_>, kinds: u64) -> io::Result<()> {

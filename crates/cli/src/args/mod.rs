@@ -288,7 +288,7 @@ mod tests {
         let options = arguments.options(TerminalMode::Inherit).expect("legal");
         assert_eq!(options.files.root, RootOptions::Directory("/r".into()));
         assert_eq!(options.process.command, ["/bin/x"]);
-        assert_eq!(options.namespaces.hostname, "name");
+        assert_eq!(options.namespaces.hostname(), "name");
         assert_eq!(options.network.name, "br9");
         assert_eq!(options.network.ip, "10.0.0.1/24");
         assert_eq!(options.network.container_ip.as_deref(), Some("10.0.0.9/24"));
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn last_of_two_values_counts() {
         let arguments = parse_run(&["--hostname=a", "--hostname=b", "-e", "A=1", "-e", "B=2"]);
-        assert_eq!(arguments.namespaces.hostname, "b");
+        assert_eq!(arguments.namespaces.hostname.as_deref(), Some("b"));
         assert_eq!(arguments.process.env, ["A=1", "B=2"]);
     }
 }

@@ -1,15 +1,35 @@
 //! What is shared with the host or another container, as typed.
 
 use clap::Args;
-use engine::{NamespaceOptions, Result, UserFlags, UserNamespace};
+use engine::{
+    CgroupMode, IpcMode, NamespaceMode, NamespaceOptions, Result, TimeMode, UserFlags, UserNamespace,
+};
 
 /// Namespaces, the network's apart.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Namespaces")]
 pub(crate) struct NamespaceArguments {
-    /// Host name inside
-    #[arg(short = 'h', long, default_value = "rabbitc", value_name = "NAME")]
-    pub(crate) hostname: String,
+    /// Host name inside [default: rabbitc]
+    #[arg(short = 'h', long, value_name = "NAME")]
+    pub(crate) hostname: Option<String>,
+    /// Whose processes are seen: private, host, container:ID or ns:PATH
+    #[arg(long, default_value = "private", value_name = "MODE")]
+    pub(crate) pid: String,
+    /// Whose shared memory and queues: private, none, host, container:ID or ns:PATH
+    #[arg(long, default_value = "private", value_name = "MODE")]
+    pub(crate) ipc: String,
+    /// Whose host name: private, host, container:ID or ns:PATH
+    #[arg(long, default_value = "private", value_name = "MODE")]
+    pub(crate) uts: String,
+    /// Whose view of cgroups: private or host
+    #[arg(long, default_value = "private", value_name = "MODE")]
+    pub(crate) cgroupns: String,
+    /// Whose clocks since boot: host or private
+    #[arg(long, value_name = "MODE")]
+    pub(crate) timens: Option<String>,
+    /// Shift a clock since boot, monotonic or boottime, by whole seconds
+    #[arg(long, value_name = "CLOCK=SECONDS", value_delimiter = ',')]
+    pub(crate) time_offset: Vec<String>,
     #[command(flatten)]
     pub(crate) users: UserArguments,
 }
@@ -50,6 +70,18 @@ impl UserArguments {
 impl NamespaceArguments {
     /// What they mean.
     pub(crate) fn options(&self) -> Result<NamespaceOptions> {
-        Ok(NamespaceOptions { hostname: self.hostname.clone(), users: self.users.options()? })
+        let time = self.timens.as_deref().map(|text| TimeMode::parse("--timens", text)).transpose()?;
+        let mut options = NamespaceOptions {
+            hostname: self.hostname.clone(),
+            pid: NamespaceMode::parse("--pid", &self.pid)?,
+            ipc: IpcMode::parse("--ipc", &self.ipc)?,
+            uts: NamespaceMode::parse("--uts", &self.uts)?,
+            cgroup: CgroupMode::parse("--cgroupns", &self.cgroupns)?,
+            time: time.unwrap_or_default(),
+            users: self.users.options()?,
+            ..NamespaceOptions::default()
+        };
+        self.time_offset.iter().try_for_each(|text| options.apply_time_offset(text))?;
+        Ok(options)
     }
 }

@@ -1,6 +1,6 @@
 //! The network, as typed.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use engine::{
     Error, NameOptions, NetworkMode, NetworkOptions, Result, parse_exposed, parse_host, parse_mac,
     parse_name_server, parse_publish, parse_resolver_word, publish_exposed,
@@ -10,9 +10,10 @@ use engine::{
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct NetworkArguments {
-    /// How the container is connected [default: bridge; without root pasta, where it is installed]
+    /// How the container is connected: bridge, pasta, none, host, container:ID or ns:PATH [default: bridge; without
+    /// root pasta, where it is installed]
     #[arg(long, visible_alias = "net", value_name = "MODE")]
-    pub(crate) network: Option<Network>,
+    pub(crate) network: Option<String>,
     /// Bridge on the host
     #[arg(short = 'n', long, default_value = "rabbitc0", value_name = "NAME")]
     pub(crate) network_name: String,
@@ -48,25 +49,13 @@ pub(crate) struct NetworkArguments {
     pub(crate) add_host: Vec<String>,
 }
 
-/// How a container is connected, as typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Network {
-    Bridge,
-    Pasta,
-    None,
-    Host,
-}
-
 impl NetworkArguments {
     /// What they mean.
     pub(crate) fn options(&self) -> Result<NetworkOptions> {
         Ok(NetworkOptions {
-            mode: match self.network {
+            mode: match &self.network {
                 None => NetworkMode::Default,
-                Some(Network::Bridge) => NetworkMode::Bridge,
-                Some(Network::Pasta) => NetworkMode::Pasta,
-                Some(Network::None) => NetworkMode::None,
-                Some(Network::Host) => NetworkMode::Host,
+                Some(text) => NetworkMode::parse("--network", text)?,
             },
             name: self.network_name.clone(),
             ip: self.network_ip.clone(),

@@ -9,6 +9,7 @@ mod hardening;
 mod host_root;
 mod limits;
 mod limits_refused;
+mod namespaces;
 mod network;
 mod ports;
 mod process;

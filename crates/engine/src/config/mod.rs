@@ -18,7 +18,7 @@ use runtime::spec::{Linux, Root, Spec, VERSION};
 
 use crate::accounts::Account;
 use crate::error::{Error, Result};
-use crate::options::RunOptions;
+use crate::options::{RunOptions, UserNamespace};
 
 /// The config.json that a person's options amount to. `hidden` are paths of our own on the host's root, and `account` is
 /// who the program is in numbers.
@@ -36,13 +36,13 @@ pub(crate) fn spec(
         oci_version: VERSION.to_owned(),
         root: Some(Root { path: root.to_owned(), readonly: options.files.read_only }),
         process: Some(process),
-        hostname: Some(options.namespaces.hostname.clone()),
         mounts: files::mounts(&options.files, options.limits.shm_size),
         annotations: process::annotations(&options.process),
         linux: Some(linux),
         ..Spec::default()
     };
-    security::restrict(&options.security, &mut spec, hidden)?;
+    namespaces::settle(options, &mut spec);
+    security::restrict(&options.security, whose_users(options), &mut spec, hidden)?;
     Ok(spec)
 }
 
@@ -58,6 +58,22 @@ pub(crate) fn give_devices(options: &RunOptions, spec: &mut Spec) -> Result<()> 
 /// The flags behind fields of `spec`, where those are not the same for every container.
 pub(crate) fn origins(options: &RunOptions, spec: &Spec) -> BTreeMap<String, String> {
     files::origins(&options.files, spec)
+}
+
+/// Whose users a container has: in a user namespace of its own it may have any capability.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WhoseUsers {
+    Callers,
+    Own,
+}
+
+fn whose_users(options: &RunOptions) -> WhoseUsers {
+    match options.namespaces.users {
+        UserNamespace::Default | UserNamespace::Host if rustix::process::geteuid().is_root() => {
+            WhoseUsers::Callers
+        }
+        _ => WhoseUsers::Own,
+    }
 }
 
 /// The error of a plan, with the flag that asked for it where the plan knows only a field.

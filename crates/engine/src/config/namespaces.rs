@@ -1,14 +1,123 @@
-//! Which namespaces a container gets of its own.
+//! Which namespaces a container gets of its own, which it joins, and the mounts that belong to them.
 
-use runtime::spec::{Namespace, NamespaceKind};
+use runtime::spec::{Mount, Namespace, NamespaceKind, Spec, TimeOffset};
 
-use crate::options::{NetworkMode, RunOptions};
+use crate::options::{CgroupMode, IpcMode, NamespaceMode, NetworkMode, RunOptions};
+use crate::peers::{self, SharedMemory};
 
 pub(super) fn namespaces(options: &RunOptions) -> Vec<Namespace> {
-    use NamespaceKind::{Cgroup, Ipc, Mount, Network, Pid, Uts};
-    [Pid, Mount, Ipc, Uts, Cgroup, Network]
-        .into_iter()
-        .filter(|kind| *kind != Network || options.network.mode != NetworkMode::Host)
-        .map(|kind| Namespace { kind, path: None })
-        .collect()
+    use NamespaceKind::{Cgroup, Ipc, Mount, Network, Pid, Time, Uts};
+    let asked = &options.namespaces;
+    let mut namespaces = Vec::new();
+    let mut add = |kind, mode: &NamespaceMode| match mode {
+        NamespaceMode::Private => namespaces.push(Namespace { kind, path: None }),
+        NamespaceMode::Path(path) => namespaces.push(Namespace { kind, path: Some(path.clone()) }),
+        // A container's was looked up before, and is a path by now.
+        NamespaceMode::Host | NamespaceMode::Container(_) => {}
+    };
+    add(Pid, &asked.pid);
+    add(Mount, &NamespaceMode::Private);
+    match &asked.ipc {
+        IpcMode::Private | IpcMode::None => add(Ipc, &NamespaceMode::Private),
+        IpcMode::Shared(mode) => add(Ipc, mode),
+    }
+    add(Uts, &asked.uts);
+    if asked.cgroup == CgroupMode::Private {
+        add(Cgroup, &NamespaceMode::Private);
+    }
+    match &options.network.mode {
+        NetworkMode::Host => {}
+        NetworkMode::Joined { namespace, .. } => add(Network, &NamespaceMode::Path(namespace.clone())),
+        _ => add(Network, &NamespaceMode::Private),
+    }
+    if asked.has_own_time() {
+        add(Time, &NamespaceMode::Private);
+    }
+    namespaces
+}
+
+/// Makes the rest of the config agree with the namespaces.
+pub(super) fn settle(options: &RunOptions, spec: &mut Spec) {
+    let asked = &options.namespaces;
+    if asked.uts == NamespaceMode::Private {
+        spec.hostname = Some(asked.hostname().to_owned());
+    }
+    let Spec { linux: Some(linux), mounts, .. } = spec else { return };
+    for (clock, seconds) in &asked.time_offsets {
+        let offset = TimeOffset { secs: *seconds, nanosecs: 0 };
+        linux.time_offsets.insert(clock.name().to_owned(), offset);
+    }
+    match &asked.ipc {
+        IpcMode::Private => {}
+        IpcMode::None => drop_mount(mounts, "/dev/shm"),
+        IpcMode::Shared(NamespaceMode::Host) => bind(mounts, "/dev/shm", "/dev/shm"),
+        IpcMode::Shared(NamespaceMode::Path(path)) => match peers::shared_memory_of(path) {
+            SharedMemory::At(place) => bind(mounts, "/dev/shm", &place),
+            SharedMemory::Absent => drop_mount(mounts, "/dev/shm"),
+            SharedMemory::Unknown => {}
+        },
+        IpcMode::Shared(_) => {}
+    }
+}
+
+fn drop_mount(mounts: &mut Vec<Mount>, destination: &str) {
+    mounts.retain(|mount| mount.destination != destination);
+}
+
+/// Puts something that exists in the place of a mount that would be new.
+fn bind(mounts: &mut [Mount], destination: &str, source: &str) {
+    const FILE_SYSTEM: [&str; 3] = ["nosuid", "noexec", "nodev"];
+    for mount in mounts.iter_mut().filter(|mount| mount.destination == destination) {
+        mount.kind = Some("bind".to_owned());
+        mount.source = Some(source.to_owned());
+        let options = std::iter::once("rbind").chain(FILE_SYSTEM);
+        mount.options = Some(options.map(str::to_owned).collect());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::Account;
+    use crate::options::NamespaceOptions;
+
+    fn config(namespaces: NamespaceOptions) -> Spec {
+        let options = RunOptions { namespaces, ..RunOptions::default() };
+        let id = runtime::ContainerId::parse("x").expect("legal");
+        super::super::spec(&options, std::path::Path::new("/"), &id, &[], &Account::root()).expect("legal")
+    }
+
+    fn kinds(spec: &Spec) -> Vec<NamespaceKind> {
+        spec.linux.iter().flat_map(|linux| &linux.namespaces).map(|namespace| namespace.kind).collect()
+    }
+
+    #[test]
+    fn shared_namespaces_are_left_out_and_joined_ones_have_a_path() {
+        let options = NamespaceOptions {
+            pid: NamespaceMode::Host,
+            uts: NamespaceMode::Path("/proc/1/ns/uts".into()),
+            cgroup: CgroupMode::Host,
+            ..NamespaceOptions::default()
+        };
+        let spec = config(options);
+        use NamespaceKind::{Ipc, Mount, Network, Uts};
+        assert_eq!(kinds(&spec), [Mount, Ipc, Uts, Network]);
+        assert_eq!(spec.hostname, None, "it would rename others");
+        // What is hidden does not depend on whose processes are seen.
+        assert!(spec.linux.expect("there").masked_paths.contains(&"/proc/kcore".to_owned()));
+    }
+
+    #[test]
+    fn shared_memory_follows_the_ipc_namespace() {
+        let shm = |ipc| {
+            let spec = config(NamespaceOptions { ipc, ..NamespaceOptions::default() });
+            spec.mounts.into_iter().find(|mount| mount.destination == "/dev/shm")
+        };
+        assert_eq!(shm(IpcMode::Private).expect("there").kind.as_deref(), Some("tmpfs"));
+        assert_eq!(shm(IpcMode::None), None);
+        let host = shm(IpcMode::Shared(NamespaceMode::Host)).expect("there");
+        assert_eq!((host.kind.as_deref(), host.source.as_deref()), (Some("bind"), Some("/dev/shm")));
+        let unknown = shm(IpcMode::Shared(NamespaceMode::Path("/run/netns/x".into())));
+        assert_eq!(unknown.expect("there").kind.as_deref(), Some("tmpfs"));
+    }
 }

@@ -38,7 +38,7 @@ fn environment(options: &RunOptions, account: &Account) -> Vec<String> {
     let asked = &options.process;
     let mut environment = Vec::new();
     if !asked.without_defaults {
-        environment.extend([PATH.to_owned(), format!("HOSTNAME={}", options.namespaces.hostname)]);
+        environment.extend([PATH.to_owned(), format!("HOSTNAME={}", options.namespaces.hostname())]);
         if asked.terminal != TerminalMode::Inherit {
             environment.push("TERM=xterm".to_owned());
         }

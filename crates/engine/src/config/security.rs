@@ -1,10 +1,10 @@
 //! Rights: capabilities, seccomp, what is hidden (docs/security.md says why each).
 
 use runtime::plan::seccomp::default_profile;
-use runtime::spec::{Capabilities, DeviceRule, Linux, NamespaceKind, Process, Spec};
+use runtime::spec::{Capabilities, DeviceRule, Linux, Process, Spec};
 use runtime::{ErrorKind, capability};
 
-use super::{devices, seccomp_file};
+use super::{WhoseUsers, devices, seccomp_file};
 use crate::error::{Error, Result};
 use crate::options::{SeccompChoice, SecurityOptions};
 
@@ -45,10 +45,15 @@ const MASKED: [&str; 14] = [
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Restricts `spec`. `hidden` are paths of our own on the host's root.
-pub(super) fn restrict(options: &SecurityOptions, spec: &mut Spec, hidden: &[String]) -> Result<()> {
+pub(super) fn restrict(
+    options: &SecurityOptions,
+    users: WhoseUsers,
+    spec: &mut Spec,
+    hidden: &[String],
+) -> Result<()> {
     mounts(options, spec);
     let Spec { process: Some(process), linux: Some(linux), .. } = spec else { return Ok(()) };
-    let granted = grant(options, process, linux)?;
+    let granted = grant(options, users, process)?;
     process.no_new_privileges = options.no_new_privileges.unwrap_or(!options.privileged);
     linux.seccomp = match &options.seccomp {
         None if options.privileged => None,
@@ -63,7 +68,7 @@ pub(super) fn restrict(options: &SecurityOptions, spec: &mut Spec, hidden: &[Str
     }
     hide(options, linux, hidden);
     for (name, value) in &options.sysctls {
-        super::sysctl::check(name, linux)?;
+        super::sysctl::check(name, users, linux)?;
         linux.sysctl.insert(name.clone(), value.clone());
     }
     Ok(())
@@ -96,11 +101,11 @@ fn bit(name: &str) -> u64 {
 }
 
 /// Sets the capabilities and returns their names.
-fn grant(options: &SecurityOptions, process: &mut Process, linux: &Linux) -> Result<Vec<String>> {
+fn grant(options: &SecurityOptions, users: WhoseUsers, process: &mut Process) -> Result<Vec<String>> {
     let default = CAPABILITIES.iter().map(|name| bit(name)).fold(0, |set, bit| set | bit);
     let (add, drop) = (options.add_capabilities, options.drop_capabilities);
     // Looked up only where it decides.
-    let held = if options.privileged || !add.is_empty() { held(linux)? } else { default };
+    let held = if options.privileged || !add.is_empty() { held(users)? } else { default };
     if let Some(lacking) = (0..64).find(|number| add.named & !held & (1 << number) != 0) {
         let error = Error::new(
             ErrorKind::Permission,
@@ -139,9 +144,9 @@ fn grant(options: &SecurityOptions, process: &mut Process, linux: &Linux) -> Res
 }
 
 /// The capabilities that a container can have here.
-fn held(linux: &Linux) -> Result<u64> {
+fn held(users: WhoseUsers) -> Result<u64> {
     let known = (1 << (capability::last() + 1).min(capability::NAMES.len() as u32)) - 1;
-    if linux.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::User) {
+    if users == WhoseUsers::Own {
         // Whoever makes a user namespace has all of them in it (user_namespaces(7)).
         return Ok(known);
     }
@@ -204,10 +209,8 @@ mod tests {
 
     fn sets(options: &SecurityOptions, uid: u32) -> Capabilities {
         let mut process = Process { user: User { uid, ..User::default() }, ..Process::default() };
-        // With a user namespace, so that what the machine holds does not matter.
-        let own = runtime::spec::Namespace { kind: NamespaceKind::User, path: None };
-        let linux = Linux { namespaces: vec![own], ..Linux::default() };
-        grant(options, &mut process, &linux).expect("legal");
+        // With users of its own, so that what the machine holds does not matter.
+        grant(options, WhoseUsers::Own, &mut process).expect("legal");
         process.capabilities.expect("set")
     }
 

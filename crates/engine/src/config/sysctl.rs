@@ -3,10 +3,11 @@
 use runtime::plan::sysctl_namespace;
 use runtime::spec::{Linux, NamespaceKind};
 
+use super::WhoseUsers;
 use crate::error::{Error, Result};
 
 /// Refuses a parameter that would change the host or another container.
-pub(super) fn check(name: &str, linux: &Linux) -> Result<()> {
+pub(super) fn check(name: &str, users: WhoseUsers, linux: &Linux) -> Result<()> {
     const FLAG: &str = "--sysctl";
     let kind = match sysctl_namespace(name) {
         Ok(kind) => kind,
@@ -18,6 +19,9 @@ pub(super) fn check(name: &str, linux: &Linux) -> Result<()> {
             ));
         }
     };
+    if kind == NamespaceKind::User && users == WhoseUsers::Own {
+        return Ok(());
+    }
     let found = linux.namespaces.iter().find(|namespace| namespace.kind == kind);
     let (with, flag) = match (kind, found.map(|namespace| namespace.path.is_some())) {
         (_, Some(false)) => return Ok(()),
@@ -45,6 +49,7 @@ mod tests {
             namespaces: vec![Namespace { kind: NamespaceKind::Network, path: path.map(Into::into) }],
             ..Linux::default()
         };
+        let check = |name: &str, linux: &Linux| check(name, WhoseUsers::Callers, linux);
         assert!(check("net.core.somaxconn", &linux(None)).is_ok());
         let error = check("net.core.somaxconn", &linux(Some("/proc/1/ns/net"))).expect_err("another's");
         assert!(error.to_string().contains("network namespace, which is another's here"), "{error}");

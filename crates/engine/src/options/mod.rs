@@ -22,7 +22,7 @@ pub use self::limits::{DeviceLimit, LimitOptions, NumberList, Ulimit, parse_size
 pub use self::mounts::{
     Access, BindRequest, MountKind, MountRequest, Propagation, Reach, Relabel, TmpfsRequest, Toggle,
 };
-pub use self::namespaces::NamespaceOptions;
+pub use self::namespaces::{CgroupMode, Clock, IpcMode, NamespaceMode, NamespaceOptions, TimeMode};
 pub use self::network::{
     HostAddress, NameOptions, NetworkMode, NetworkOptions, parse_host, parse_mac, parse_name_server,
     parse_resolver_word,

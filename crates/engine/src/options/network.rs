@@ -1,6 +1,7 @@
 //! How a container is connected, as meant. Looks nothing up.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use ::network::PortRequest;
 
@@ -20,6 +21,37 @@ pub enum NetworkMode {
     None,
     /// The host's own network.
     Host,
+    /// That of a running container, named by its id or the beginning of it.
+    Container(String),
+    /// One that exists.
+    Joined {
+        /// The file of its namespace, such as `/proc/PID/ns/net`.
+        namespace: PathBuf,
+        /// Where `hosts` and `resolv.conf` of its owner lie, if that is a container.
+        files: Option<PathBuf>,
+    },
+}
+
+impl NetworkMode {
+    /// Reads `bridge`, `none`, `host`, `container:ID` or `ns:PATH`.
+    pub fn parse(flag: &str, text: &str) -> Result<NetworkMode> {
+        match text {
+            "bridge" => Ok(NetworkMode::Bridge),
+            "pasta" => Ok(NetworkMode::Pasta),
+            "none" => Ok(NetworkMode::None),
+            "host" => Ok(NetworkMode::Host),
+            _ => match text.split_once(':') {
+                Some(("container", id)) if !id.is_empty() => Ok(NetworkMode::Container(id.to_owned())),
+                Some(("ns", path)) if path.starts_with('/') => {
+                    Ok(NetworkMode::Joined { namespace: path.into(), files: None })
+                }
+                _ => {
+                    let known = ["bridge", "pasta", "none", "host", "container:ID", "ns:PATH"];
+                    Err(super::namespaces::unknown(flag, text, &known))
+                }
+            },
+        }
+    }
 }
 
 /// The network of one container.
@@ -79,6 +111,11 @@ impl NetworkOptions {
                 "the container has no interface of its own",
                 Some("the container's ports are the host's already"),
             ),
+            NetworkMode::Container(_) | NetworkMode::Joined { .. } => (
+                "container:ID|ns:PATH",
+                "the interface is another's",
+                Some("whose network it is publishes its ports"),
+            ),
         };
         let refuse = |field: &str, reason: &str| {
             let error = Error::invalid(field, format!("means nothing with `--network={mode}`: {reason}"));
@@ -98,7 +135,10 @@ impl NetworkOptions {
         if none && !(names.servers.is_empty() && names.search.is_empty() && names.options.is_empty()) {
             return refuse("--dns", "the container reaches no name server");
         }
-        let no_way = matches!(self.mode, NetworkMode::None | NetworkMode::Pasta);
+        let no_way = matches!(
+            self.mode,
+            NetworkMode::None | NetworkMode::Pasta | NetworkMode::Container(_) | NetworkMode::Joined { .. }
+        );
         if no_way && names.hosts.iter().any(|(_, address)| *address == HostAddress::Host) {
             return refuse("--add-host", "there is no way to the host");
         }

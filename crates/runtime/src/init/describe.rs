@@ -208,6 +208,11 @@ fn detach_mount(mount: &DetachedMount) -> Words {
                 "files show other owners inside than on disk, and nothing is copied or changed",
             )
         }
+        None if mount.foreign.is_some() => words(
+            "make a mount for init",
+            path(&mount.source),
+            "it lies among another container's mounts, where nothing can be bound from elsewhere",
+        ),
         None if mount.opened.is_some() => words(
             "take hold of the source",
             path(&mount.source),
@@ -294,18 +299,20 @@ fn init(action: &InitAction) -> Words {
             "whoever is in a joined namespace already could attach, or reach the host's binary, until the exec",
         ),
         InitAction::Fork => words(
-            "fork into the joined pid namespace",
+            "fork into the namespaces",
             "",
-            "a pid namespace takes in only the children of whoever joins it",
+            "a pid namespace, and a time namespace with clocks of its own, take in only children",
         ),
         InitAction::Unshare { names, .. } => words(
             "unshare namespaces",
             listed(names),
             "made after the move into the cgroup, so that this group becomes the container's root group",
         ),
-        InitAction::TimeOffsets { .. } => {
-            words("set clock offsets", "", "a time namespace shifts the monotonic and boot clocks")
-        }
+        InitAction::TimeOffsets { .. } => words(
+            "set clock offsets",
+            "",
+            "a time namespace shifts the monotonic and boot clocks, as long as nobody is in it",
+        ),
         InitAction::BecomeNamespaceRoot => {
             words("become root of the user namespace", "", "setting up needs that namespace's privileges")
         }

@@ -253,6 +253,8 @@ pub(crate) struct DetachedMount {
     pub(crate) propagation: u64,
     /// How its owners are shown; `None` leaves them.
     pub(crate) owners: Option<Owners>,
+    /// The mount namespace that it lies in, if another one; then it has been opened.
+    pub(crate) foreign: Option<OwnedFd>,
 }
 
 /// A map of owners (`MOUNT_ATTR_IDMAP`) and whether it reaches the mounts below.

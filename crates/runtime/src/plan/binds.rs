@@ -9,6 +9,7 @@ use super::mounts::{MountContext, Options, is_shared, is_slave};
 use super::owners::{self, Detached};
 use crate::caller::Caller;
 use crate::error::{Error, Result};
+use crate::foreign;
 use crate::init::step::{Bind, DetachedMount, InitAction, MountPlan, Step, Target, TargetKind, Writes};
 use crate::plan::{c_string, init_step};
 use crate::spec::Mount;
@@ -44,7 +45,13 @@ pub(super) fn plan_bind(
         }
         error
     };
-    let opened = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+    let (opened, foreign) = match foreign::open(&path).map_err(|error| error.from_field(&source_field))? {
+        Some((opened, namespace)) => (opened, Some(namespace)),
+        None => {
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            (rustix::fs::open(&path, flags, Mode::empty()).map_err(failed)?, None)
+        }
+    };
     let status = rustix::fs::fstat(&opened).map_err(failed)?;
     let kind = match FileType::from_raw_mode(status.st_mode) {
         FileType::Directory => TargetKind::Directory,
@@ -68,7 +75,8 @@ pub(super) fn plan_bind(
     let source = c_string(&path.to_string_lossy(), &source_field)?;
     // In a user namespace init makes it if it can: then the flags of the host's mount are locked for the container.
     let root = context.caller == Caller::Root;
-    let by_parent = owners.is_some()
+    let by_parent = foreign.is_some()
+        || owners.is_some()
         || (root && (!own_users || options.propagation != 0))
         || owners::needs_parent(&source, context.users);
     let travels =
@@ -81,7 +89,7 @@ pub(super) fn plan_bind(
     detached.sources.insert(number, opened);
     let detached = by_parent.then(|| {
         let (propagation, source) = (options.propagation, source.clone());
-        let mount = DetachedMount { source, opened: Some(number), recursive, propagation, owners };
+        let mount = DetachedMount { source, opened: Some(number), recursive, propagation, owners, foreign };
         detached.add_opened(mount, field)
     });
     let plan = MountPlan {

@@ -28,7 +28,7 @@ use sys::mount::{Reach, attribute};
 pub(crate) use self::id_maps::IdMaps;
 pub use self::mount_points::{MountPoint, mount_points};
 use self::mounts::{MountContext, makes_namespace};
-use self::namespaces::NamespacePlan;
+use self::namespaces::{Clocks, NamespacePlan};
 pub use self::options::{
     Lifetime, NetworkProgram, OwnFile, PlanOptions, Preparation, RootOwners, RootPiece, RootPieceKind,
     RootSource, Start,
@@ -128,7 +128,8 @@ impl ContainerPlan {
         let program = process::plan_program(process)?;
         let rootfs = check::root_directory(spec, &options.bundle)?;
         check::refuse_unsupported(&linux)?;
-        let namespaces = namespaces::plan_namespaces(&linux.namespaces)?;
+        let clocks = if linux.time_offsets.is_empty() { Clocks::Same } else { Clocks::Shifted };
+        let namespaces = namespaces::plan_namespaces(&linux.namespaces, clocks)?;
         if !makes_namespace(spec, NamespaceKind::Mount) {
             let hint = "list `{\"type\": \"mount\"}` in linux.namespaces";
             return Err(Error::invalid("linux.namespaces", "a new mount namespace is needed".to_owned())

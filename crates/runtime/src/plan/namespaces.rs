@@ -19,9 +19,16 @@ pub(crate) struct NamespacePlan {
     pub(crate) unshared: u64,
     /// Joined, before any is unshared.
     pub(crate) joined: Vec<JoinedNamespace>,
-    /// A pid namespace that is joined or unshared takes only children: then, and only then, there is an intermediate
-    /// process.
+    /// A pid namespace that is joined or unshared takes only children, and so does a time namespace that is unshared:
+    /// then, and only then, there is an intermediate process.
     pub(crate) needs_intermediate: bool,
+}
+
+/// Whether a new time namespace has clocks that differ from the host's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clocks {
+    Same,
+    Shifted,
 }
 
 /// Every kind: its flag, its name in config.json, its file in `/proc/PID/ns`.
@@ -47,8 +54,8 @@ pub(crate) fn names(set: u64) -> Vec<&'static str> {
     KINDS.iter().filter(|(_, flag, ..)| set & flag != 0).map(|(_, _, name, _)| *name).collect()
 }
 
-/// Plans; opens the namespaces to be joined.
-pub(crate) fn plan_namespaces(namespaces: &[Namespace]) -> Result<NamespacePlan> {
+/// Plans; opens the namespaces to be joined. Offsets of clocks can be set as long as nobody is in the time namespace.
+pub(crate) fn plan_namespaces(namespaces: &[Namespace], clocks: Clocks) -> Result<NamespacePlan> {
     let mut plan = NamespacePlan::default();
     let mut seen = Vec::new();
     let joins_users = namespaces.iter().any(|namespace| {
@@ -77,13 +84,21 @@ pub(crate) fn plan_namespaces(namespaces: &[Namespace]) -> Result<NamespacePlan>
                 plan.needs_intermediate |= namespace.kind == NamespaceKind::Pid;
                 plan.joined.push(joined);
             }
-            None if joins_users || matches!(namespace.kind, NamespaceKind::Cgroup | NamespaceKind::Time) => {
+            None if joins_users || namespace.kind == NamespaceKind::Cgroup => {
                 // Below a user namespace that is joined, all of them are made after it, so that they belong to it.
                 plan.unshared |= flag;
-                plan.needs_intermediate |= namespace.kind == NamespaceKind::Pid;
+                plan.needs_intermediate |= matches!(namespace.kind, NamespaceKind::Pid | NamespaceKind::Time);
             }
             None => plan.at_clone |= flag,
         }
+    }
+    if clocks == Clocks::Shifted && plan.at_clone & flags::NEWTIME != 0 {
+        // Whom a clone puts into it fixes its offsets; an unshare holds for children alone (time_namespaces(7); on
+        // older kernels even beyond exec). The first process of a pid namespace can't be replaced: that comes later too.
+        let late = plan.at_clone & (flags::NEWTIME | flags::NEWPID);
+        plan.at_clone &= !late;
+        plan.unshared |= late;
+        plan.needs_intermediate = true;
     }
     Ok(plan)
 }
@@ -115,7 +130,7 @@ mod tests {
     #[test]
     fn namespace_listed_twice_is_refused() {
         let twice = [NamespaceKind::Pid, NamespaceKind::Pid].map(|kind| Namespace { kind, path: None });
-        let error = plan_namespaces(&twice).expect_err("refused");
+        let error = plan_namespaces(&twice, Clocks::Same).expect_err("refused");
         assert_eq!(error.to_string(), "linux.namespaces[1]: `pid` is listed twice");
     }
 
@@ -125,20 +140,34 @@ mod tests {
         // Any namespace of another kind serves: what it is, the kernel says when it is joined.
         let users = |path: &str| Namespace { kind: NamespaceKind::User, path: Some(path.into()) };
         let (pid, mount) = (own(NamespaceKind::Pid), own(NamespaceKind::Mount));
-        let plan = plan_namespaces(&[pid.clone(), mount, users("/proc/self/ns/uts")]).expect("legal");
+        let plan =
+            plan_namespaces(&[pid.clone(), mount, users("/proc/self/ns/uts")], Clocks::Same).expect("legal");
         assert_eq!((plan.at_clone, plan.unshared), (0, flags::NEWPID | flags::NEWNS));
         assert!(plan.needs_intermediate, "only children are in an unshared pid namespace");
-        let plan = plan_namespaces(&[pid, users("/proc/self/ns/user")]).expect("legal");
+        let plan = plan_namespaces(&[pid, users("/proc/self/ns/user")], Clocks::Same).expect("legal");
         assert_eq!((plan.at_clone, plan.joined.len()), (flags::NEWPID, 0), "the caller's own is no other");
-        let plan = plan_namespaces(&[own(NamespaceKind::Pid), own(NamespaceKind::User)]).expect("legal");
+        let plan = plan_namespaces(&[own(NamespaceKind::Pid), own(NamespaceKind::User)], Clocks::Same)
+            .expect("legal");
         assert_eq!((plan.at_clone, plan.unshared), (flags::NEWPID | flags::NEWUSER, 0));
         assert!(!plan.needs_intermediate);
     }
 
     #[test]
+    fn clocks_are_shifted_before_anybody_is_in_their_namespace() {
+        let kinds = [NamespaceKind::Time, NamespaceKind::Pid, NamespaceKind::Mount];
+        let own = kinds.map(|kind| Namespace { kind, path: None });
+        let plan = plan_namespaces(&own, Clocks::Same).expect("legal");
+        assert_eq!((plan.unshared, plan.needs_intermediate), (0, false));
+        assert_ne!(plan.at_clone & flags::NEWTIME, 0);
+        let plan = plan_namespaces(&own, Clocks::Shifted).expect("legal");
+        assert_eq!(plan.at_clone, flags::NEWNS);
+        assert_eq!((plan.unshared, plan.needs_intermediate), (flags::NEWTIME | flags::NEWPID, true));
+    }
+
+    #[test]
     fn file_that_is_no_namespace_is_refused() {
         let wrong = [Namespace { kind: NamespaceKind::Network, path: Some("/etc/hostname".into()) }];
-        let error = plan_namespaces(&wrong).expect_err("refused");
+        let error = plan_namespaces(&wrong, Clocks::Same).expect_err("refused");
         assert!(error.to_string().contains("is not a namespace"), "{error}");
     }
 }

@@ -83,7 +83,10 @@ impl Detached {
     ) -> usize {
         let propagation = self.propagation;
         let source = source.to_owned();
-        self.push(DetachedMount { source, opened: None, recursive, propagation, owners }, asked_by)
+        self.push(
+            DetachedMount { source, opened: None, recursive, propagation, owners, foreign: None },
+            asked_by,
+        )
     }
 
     /// Adds one of a source that is open; `propagation` is what is asked for, 0 where nothing is.

@@ -1,0 +1,169 @@
+//! Running containers whose namespaces another one joins: found by id, and held to be the ones that were found.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use runtime::lifecycle::{self, Status};
+use runtime::state_dir::StateRoot;
+use runtime::{ContainerId, ErrorKind};
+
+use crate::error::{Error, Result};
+use crate::options::{IpcMode, NamespaceMode, NetworkMode, RunOptions};
+use crate::paths::EnginePaths;
+
+/// A container that runs.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    flag: &'static str,
+    id: ContainerId,
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+/// Options in which every shared namespace is the host's or a file's, and whom they belong to.
+pub(crate) struct Settled {
+    pub(crate) options: RunOptions,
+    peers: Vec<Peer>,
+}
+
+/// Looks up what `options` share; `None` where they share nothing, which is most often the case.
+pub(crate) fn settle(options: &RunOptions, paths: &EnginePaths) -> Result<Option<Settled>> {
+    let asked = &options.namespaces;
+    let ipc = match &asked.ipc {
+        IpcMode::Shared(mode) => mode,
+        IpcMode::Private | IpcMode::None => &NamespaceMode::Private,
+    };
+    let own_network = !matches!(options.network.mode, NetworkMode::Container(_));
+    let mut others = [&asked.pid, ipc, &asked.uts].into_iter();
+    if own_network && others.all(|mode| *mode == NamespaceMode::Private) {
+        return Ok(None);
+    }
+    let mut settled = Settled { options: options.clone(), peers: Vec::new() };
+    let found = &mut settled.options.namespaces;
+    found.pid = join(&asked.pid, "--pid", "pid", paths, &mut settled.peers)?;
+    if let IpcMode::Shared(mode) = &asked.ipc {
+        found.ipc = IpcMode::Shared(join(mode, "--ipc", "ipc", paths, &mut settled.peers)?);
+    }
+    found.uts = join(&asked.uts, "--uts", "uts", paths, &mut settled.peers)?;
+    found.hostname = match &found.uts {
+        NamespaceMode::Host => Some(rustix::system::uname().nodename().to_string_lossy().into_owned()),
+        NamespaceMode::Path(path) => {
+            Some(runtime::host_name(path).map_err(|error| error.from_field("--uts"))?)
+        }
+        NamespaceMode::Private | NamespaceMode::Container(_) => found.hostname.take(),
+    };
+    if let NetworkMode::Container(name) = &options.network.mode {
+        let peer = Peer::find("--network", name, paths)?;
+        let files = StateRoot::new(paths.containers()).directory(&peer.id);
+        settled.options.network.mode =
+            NetworkMode::Joined { namespace: peer.namespace("net"), files: Some(files) };
+        settled.peers.push(peer);
+    }
+    Ok(Some(settled))
+}
+
+fn join(
+    mode: &NamespaceMode,
+    flag: &'static str,
+    file: &str,
+    paths: &EnginePaths,
+    peers: &mut Vec<Peer>,
+) -> Result<NamespaceMode> {
+    let NamespaceMode::Container(name) = mode else { return Ok(mode.clone()) };
+    let peer = Peer::find(flag, name, paths)?;
+    let path = peer.namespace(file);
+    peers.push(peer);
+    Ok(NamespaceMode::Path(path))
+}
+
+impl Settled {
+    /// To be called when everything of them is open: a pid belongs to the process that was found as long as that has
+    /// not ended, and only then was it that container's namespace that was opened.
+    pub(crate) fn verify(&self) -> Result<()> {
+        self.peers.iter().try_for_each(|peer| match lifecycle::has_ended(peer.pidfd.as_fd()) {
+            true => Err(peer.gone()),
+            false => Ok(()),
+        })
+    }
+}
+
+impl Peer {
+    /// Finds the running container whose id is or begins with `name`.
+    pub(crate) fn find(flag: &'static str, name: &str, paths: &EnginePaths) -> Result<Peer> {
+        let root = StateRoot::new(paths.containers());
+        let ids = root.list().map_err(|error| error.from_field(flag))?;
+        let exact: Vec<&ContainerId> = ids.iter().filter(|id| id.as_str() == name).collect();
+        let begin = || ids.iter().filter(|id| id.as_str().starts_with(name)).collect();
+        let matching: Vec<&ContainerId> = if exact.is_empty() { begin() } else { exact };
+        let operation = format!("{flag}: find the container `{}`", name.escape_debug());
+        let id = match matching[..] {
+            [one] => one.clone(),
+            [] => {
+                let error =
+                    Error::new(ErrorKind::NotFound, operation, "no container has an id that begins so");
+                return Err(error.with_hint(match ids.len() {
+                    0 => "no container runs".to_owned(),
+                    _ => format!("there are {}", listed(&ids.iter().collect::<Vec<_>>())),
+                }));
+            }
+            _ => {
+                let reason = format!("{} containers have ids that begin so", matching.len());
+                let error = Error::new(ErrorKind::Invalid, operation, reason);
+                return Err(error.with_hint(format!("write more of one: {}", listed(&matching))));
+            }
+        };
+        let view = lifecycle::view(&root, &id).map_err(|error| error.from_field(flag))?;
+        let peer = matches!(view.status, Status::Running | Status::Paused)
+            .then(|| lifecycle::init(&view.record))
+            .flatten();
+        match peer {
+            Some(pidfd) => Ok(Peer { flag, id, pid: view.record.pid, pidfd }),
+            None => {
+                let reason = format!("container `{id}` is {}", view.status.name());
+                let error = Error::new(ErrorKind::WrongStatus, operation, reason);
+                Err(error.with_hint("only a running container can be joined"))
+            }
+        }
+    }
+
+    /// The file of one of its namespaces, as in `/proc/PID/ns`.
+    pub(crate) fn namespace(&self, file: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/ns/{file}", self.pid))
+    }
+
+    fn gone(&self) -> Error {
+        let operation = format!("{}: join the container `{}`", self.flag, self.id);
+        Error::new(ErrorKind::WrongStatus, operation, "it has just ended")
+            .with_hint("only a running container can be joined")
+    }
+}
+
+fn listed(ids: &[&ContainerId]) -> String {
+    ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The `/dev/shm` that goes with an ipc namespace.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum SharedMemory {
+    /// A path to it.
+    At(String),
+    /// Its container has none.
+    Absent,
+    /// The file of the namespace is not that of a process.
+    Unknown,
+}
+
+/// Looks for the `/dev/shm` of the process behind `/proc/PID/ns/ipc`.
+pub(crate) fn shared_memory_of(namespace: &Path) -> SharedMemory {
+    let process = namespace.to_str().and_then(|path| path.strip_suffix("/ns/ipc"));
+    let Some(process) = process.filter(|path| path.starts_with("/proc/")) else {
+        return SharedMemory::Unknown;
+    };
+    let Ok(table) = std::fs::read_to_string(format!("{process}/mountinfo")) else {
+        return SharedMemory::Unknown;
+    };
+    match table.lines().any(|line| line.split(' ').nth(4) == Some("/dev/shm")) {
+        true => SharedMemory::At(format!("{process}/root/dev/shm")),
+        false => SharedMemory::Absent,
+    }
+}
