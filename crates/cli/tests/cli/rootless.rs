@@ -386,8 +386,11 @@ fn state_lies_in_the_session_and_a_place_of_somebody_else_is_refused() {
 #[test]
 fn limit_that_nobody_delegated_is_refused_by_its_name() {
     let Some(user) = User::new() else { return };
-    let ran = user.inside(&["--memory=64m"], "true");
-    ran.refuses(125, &["permission denied"]);
+    let ran = user.inside(&["--memory=64m", "--pids-limit=9"], "true");
+    ran.refuses(125, &["--memory, --pids-limit: no group of this user's", "permission denied"]);
+    // No group is missed where nothing is limited.
+    assert_eq!(user.inside(&["--oom-score-adj=500"], "cat /proc/self/oom_score_adj").text(), "500");
+    user.inside(&["--oom-score-adj=-500"], "true").refuses(125, &["oom"]);
     user.host.assert_nothing_left();
 }
 

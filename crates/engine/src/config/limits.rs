@@ -39,6 +39,15 @@ pub(super) fn limit(
     Ok(())
 }
 
+/// The error of a plan that no group can keep the limits of, with their flags.
+pub(super) fn name_flags(mut error: Error, options: &LimitOptions) -> Error {
+    let flags: Vec<&str> = options.wanted_controllers().into_iter().map(|(flag, _)| flag).collect();
+    if error.operation == "linux.resources" && !flags.is_empty() {
+        error.operation = flags.join(", ");
+    }
+    error
+}
+
 /// What is left out of what was asked for, and why.
 pub(crate) fn notices(options: &LimitOptions) -> Vec<Notice> {
     let mut notices = Vec::new();

@@ -78,6 +78,7 @@ fn whose_users(options: &RunOptions) -> WhoseUsers {
 
 /// The error of a plan, with the flag that asked for it where the plan knows only a field.
 pub(crate) fn name_flags(error: Error, options: &RunOptions) -> Error {
+    let error = limits::name_flags(error, &options.limits);
     security::name_flags(error, &options.security)
 }
 

@@ -37,7 +37,7 @@ use self::owners::{Detached, Users};
 pub use self::process::own_hard_limit;
 pub use self::sysctl::sysctl_namespace;
 use crate::caller::{self, Caller};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::id_map_files;
 pub use crate::init::step::TargetKind;
@@ -666,7 +666,7 @@ fn plan_cgroup(linux: &Linux, id: &ContainerId, caller: Caller) -> Result<Option
             return Ok(None);
         }
         if let Some(refusal) = layout.refuses(&path) {
-            return if unlimited { Ok(None) } else { Err(refusal.into()) };
+            return if unlimited { Ok(None) } else { Err(unkept_limits(&layout, refusal.into())) };
         }
     }
     let mut resources = limits::plan_limits(&wanted)?;
@@ -688,6 +688,20 @@ fn delegate_to(spec: &Spec, linux: &Linux, layout: &cgroup::Layout) -> Option<u3
         return None;
     }
     id_maps::host_id(&linux.uid_mappings, spec.process.as_ref().map_or(0, |process| process.user.uid))
+}
+
+/// A limit that nobody would keep is no limit: the start fails, where podman warns and goes on.
+fn unkept_limits(layout: &cgroup::Layout, refusal: Error) -> Error {
+    let hint = if layout.version() == cgroup::Version::V2 {
+        "log in with systemd, or `loginctl enable-linger`, to have a manager of your own; or start it in a group that is \
+         yours: `systemd-run --user --scope -p Delegate=yes COMMAND`; or leave the limits out"
+    } else {
+        "on cgroup v1 the kernel keeps limits for root alone: start it as root, leave the limits out, or boot with \
+         cgroup v2 (`systemd.unified_cgroup_hierarchy=1`)"
+    };
+    let reason = format!("no group of this user's could keep these limits: {refusal}");
+    Error { errno: refusal.errno, ..Error::new(ErrorKind::Unsupported, "linux.resources", reason) }
+        .with_hint(hint)
 }
 
 /// Where a container's cgroup is unless its config names another place.
