@@ -393,4 +393,9 @@ const SUITE: &[(Init, &str, &str)] = &[
         "containers and limits outlive who started them, and users have limits",
         include_str!("guest/systemd.sh"),
     ),
+    (
+        Init::Systemd,
+        "systemd's manager of a user keeps a memory limit without root",
+        include_str!("guest/rootless.sh"),
+    ),
 ];

@@ -428,11 +428,11 @@ fn device_that_pasta_lacks_is_named_and_only_asking_for_it_fails() {
 fn pasta_reaches_out_and_goes_with_its_container() {
     let Some(mut user) = User::new() else { return };
     let Some(neighbour) = user.connect() else { return };
-    // A service of the host's loopback, and one on all of its addresses.
+    // A service of the host's loopback; 192.0.2.2 is the gateway, behind which pasta would show that by default.
     user.host.set_up(&format!("busybox httpd -p 127.0.0.1:9090 -h {}/www", user.host.directory().display()));
     let script = "wget -qO- http://192.0.2.2:8080/; ip -oneline -4 addr show eth0 | wc -l; \
                   for host in 127.0.0.1 192.0.2.1 192.0.2.2; do \
-                  wget -T 2 -qO- http://$host:9090/ 2>/dev/null && echo reached $host; done; exit 4";
+                  busybox timeout 3 wget -qO- http://$host:9090/ 2>/dev/null && echo reached $host; done; exit 4";
     for flags in [&[][..], &["--network=pasta"]] {
         let ran = user.inside_as_is(flags, script);
         assert_eq!((ran.stdout.as_str(), ran.code()), ("hello from outside\n1\n", 4), "{ran:?}");
@@ -451,6 +451,39 @@ fn pasta_reaches_out_and_goes_with_its_container() {
     eventually("pasta is gone", || pastas() == 0);
     assert_eq!(user.inside(&[], "true").code(), 0);
     neighbour.leave(&user.host);
+    user.host.assert_nothing_left();
+}
+
+#[test]
+fn published_port_is_reached_from_outside_and_shows_who_calls() {
+    let Some(mut user) = User::new() else { return };
+    let Some(mut neighbour) = user.connect() else { return };
+    let rootfs = user.host.rootfs_flag();
+    let script = "mkdir /w; echo published >/w/index.html; httpd -f -vv -p 80 -h /w 2>/w/log & echo up >/up; read end; exit 0";
+    let flags = ["--publish=8081:80"];
+    let mut command = user.rabbitc(&user.arguments(&flags, &rootfs, script));
+    let mut container = Background::of(command.stdin(Stdio::piped()).spawn().expect("nsenter runs"));
+    let sign = user.host.rootfs().join("up");
+    eventually("the container runs", || sign.exists());
+    let call = |pid: u32| {
+        let mut call = Command::new("nsenter");
+        call.arg(format!("--target={pid}")).args(["--net", "busybox", "wget", "-qO-"]);
+        call.arg("http://192.0.2.1:8081/").stdout(Stdio::piped()).stderr(Stdio::piped());
+        finish(call.spawn().expect("nsenter runs"), None)
+    };
+    assert_eq!(call(neighbour.holder.pid()).text(), "published");
+    let log = std::fs::read_to_string(user.host.rootfs().join("w/log")).expect("written");
+    assert!(log.contains("192.0.2.2"), "{log}");
+    // Its port is taken as long as it runs.
+    user.inside_as_is(&flags, "true").refuses(125, &["pasta", "8081"]);
+    container.write(b"end\n");
+    assert_eq!(container.finish().code(), 0);
+    assert_ne!(call(neighbour.holder.pid()).code(), 0);
+    // Without anything to publish it with, a port is no wish that could be left out.
+    user.host.set_up("ip route del default");
+    user.inside_as_is(&flags, "true").refuses(125, &["pasta"]);
+    neighbour.leave(&user.host);
+    user.host.set_up(&format!("cd {}; rm -r w up", user.host.rootfs().display()));
     user.host.assert_nothing_left();
 }
 

@@ -210,7 +210,8 @@ impl Unprivileged {
         }
         let identity = CallerIds::find()?;
         notices.extend(identity.single.clone());
-        let may_lack = *mode == NetworkMode::Default;
+        // A port that nobody listens on would be missed.
+        let may_lack = *mode == NetworkMode::Default && options.network.publish.is_empty();
         let mut program = None;
         if matches!(mode, NetworkMode::Default | NetworkMode::Pasta) {
             match pasta::Program::find() {
