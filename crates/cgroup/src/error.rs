@@ -167,8 +167,9 @@ impl Error {
                  limit out, or see `cat /proc/cgroups` and the kernel's `cgroup_disable=` parameter",
             ),
             Kind::ControllerHeld => Some(
-                "cgroup v2 gives no controllers to children of a group that holds processes; start from a \
-                 delegated group, for example with `systemd-run --scope -p Delegate=yes`",
+                "cgroup v2 gives no controllers to children of a group that holds processes; move them into a child \
+                 first (`mkdir GROUP/init`, each pid of GROUP/cgroup.procs into GROUP/init/cgroup.procs), or start \
+                 from a delegated group, for example with `systemd-run --scope -p Delegate=yes`",
             ),
             Kind::Manager => Some(
                 "see `systemctl status` and `journalctl` for the unit; or name a group outside of systemd's with \

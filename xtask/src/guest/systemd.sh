@@ -63,7 +63,13 @@ $rabbitc --rootfs=$bundle/rootfs --network=none --pids-limit=5 --cmd=/bin/true
 mv /run/systemd/private-hidden /run/systemd/private
 systemctl stop rabbitc-containers.service
 test ! -e $subtree
-$rabbitc --rootfs=$bundle/rootfs --network=none --pids-limit=5 --cmd=/bin/true
+echo 'five at once, each of them the first'
+pids=
+for number in 1 2 3 4 5; do
+  $rabbitc --rootfs=$bundle/rootfs --network=none --memory=64m --pids-limit=5 --cmd=/bin/true &
+  pids="$pids $!"
+done
+for pid in $pids; do wait $pid; done
 test -e $subtree
 
 echo 'a slice of your own'

@@ -330,6 +330,26 @@ fn limits_of_a_disk_reach_the_kernel() {
 }
 
 #[test]
+fn weights_of_disks_are_in_force_or_are_said_to_be_left_out() {
+    let Some(host) = Host::new() else { return };
+    if !controller_is_there("io", "blkio") {
+        return;
+    }
+    let limited = Limited::start(&host, &["--blkio-weight=300"], "up", "read end");
+    let files = ["blkio.bfq.weight", "io.bfq.weight", "io.weight"];
+    let found = files.into_iter().find_map(|file| limited.read(file, file));
+    let ran = limited.container.release();
+    if ran.stderr.contains("`--blkio-weight` is left out") {
+        assert_eq!(found.as_deref().map(|text| text.contains("300")), None, "{found:?}");
+    } else {
+        let text = found.expect("a weight");
+        // io.weight has a scale of its own: 1 to 10000.
+        assert!(text.contains("300") || text.contains("2930"), "{text}");
+    }
+    host.assert_nothing_left();
+}
+
+#[test]
 fn limits_of_processes_are_in_force() {
     let Some(host) = Host::new() else { return };
     let script = "ulimit -n; ulimit -Hn; ulimit -c; exec 70</dev/null; echo not reached";

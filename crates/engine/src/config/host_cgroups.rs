@@ -86,6 +86,13 @@ impl HostCgroups {
         hierarchy.is_some_and(|hierarchy| Path::new(hierarchy.mount_point()).join(file).exists())
     }
 
+    /// The number in such a file.
+    pub(super) fn v1_number(&self, controller: &str, file: &str) -> Option<i64> {
+        let hierarchy = self.layout.as_ref().and_then(|layout| layout.v1(controller))?;
+        let text = std::fs::read_to_string(Path::new(hierarchy.mount_point()).join(file)).ok()?;
+        text.trim().parse().ok()
+    }
+
     /// Whether the kernel can limit swap.
     pub(super) fn limits_swap(&self) -> bool {
         if self.is_v1("memory") {
@@ -109,6 +116,15 @@ impl HostCgroups {
             || [root, &own]
                 .iter()
                 .any(|group| ["io.bfq.weight", "io.weight"].iter().any(|file| group.join(file).exists()))
+    }
+
+    /// Whether it weighs traffic with this device: by its scheduler, or on v2 by a cost model where the kernel has no
+    /// such scheduler.
+    pub(super) fn weighs_device(&self, major: i64, minor: i64) -> bool {
+        let schedulers = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/queue/scheduler"));
+        let schedulers = schedulers.unwrap_or_default();
+        let by_cost = !self.is_v1("blkio") && !schedulers.contains("bfq");
+        self.weighs_devices() && (schedulers.contains("[bfq]") || by_cost)
     }
 
     /// The numbers of a list that this host has.

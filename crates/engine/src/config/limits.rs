@@ -92,24 +92,43 @@ pub(crate) fn notices(options: &LimitOptions) -> Vec<Notice> {
             });
         }
     }
-    if (options.blkio_weight.is_some() || !options.blkio_weight_device.is_empty()) && !host.weighs_devices() {
+    if options.blkio_weight.is_some() && !host.weighs_devices() {
         left_out(
             &mut notices,
-            "--blkio-weight, --blkio-weight-device",
+            "--blkio-weight",
             "this kernel does not weigh traffic with block devices",
             "it takes CONFIG_BFQ_GROUP_IOSCHED or CONFIG_BLK_CGROUP_IOCOST",
         );
     }
+    for limit in &options.blkio_weight_device {
+        let Ok((major, minor)) = whole_disk("--blkio-weight-device", &limit.path) else { continue };
+        if !host.weighs_device(major, minor) {
+            let why = format!("traffic with `{}` is not weighed by its scheduler", limit.path.display());
+            let remedy = format!("have root `echo bfq >/sys/dev/block/{major}:{minor}/queue/scheduler`");
+            left_out(&mut notices, "--blkio-weight-device", &why, &remedy);
+        }
+    }
     notices
 }
 
+/// Memory and swap together. Without a word about swap, none beside the memory: a limit that swaps instead is a slow
+/// surprise. A kernel that does not count swap limits memory alone.
+fn swap_limit(options: &LimitOptions, host_has_swap: bool, counted: bool) -> Option<i64> {
+    let memory = options.memory?;
+    match options.memory_swap {
+        Some(-1) => Some(-1),
+        Some(both) => counted.then_some(both),
+        None => (host_has_swap && counted).then_some(memory),
+    }
+}
+
+/// Whether a limit of swap is asked for, by its flag or by that of memory.
 fn wants_swap_limit(options: &LimitOptions) -> bool {
-    let has_swap = rustix::system::sysinfo().totalswap > 0;
-    options.memory.is_some()
-        && match options.memory_swap {
-            Some(swap) => swap != -1,
-            None => has_swap,
-        }
+    swap_limit(options, host_has_swap(), true).is_some_and(|limit| limit != -1)
+}
+
+fn host_has_swap() -> bool {
+    rustix::system::sysinfo().totalswap > 0
 }
 
 fn resources(options: &LimitOptions, host: &HostCgroups) -> Result<Resources> {
@@ -126,13 +145,8 @@ fn resources(options: &LimitOptions, host: &HostCgroups) -> Result<Resources> {
 
 fn memory(options: &LimitOptions, host: &HostCgroups) -> Option<Memory> {
     let v1 = host.is_v1("memory");
-    // Without a word about swap, none beside the memory: a limit that swaps instead is a slow surprise.
-    let swap = match options.memory_swap {
-        Some(-1) => options.memory.map(|_| -1),
-        _ if !wants_swap_limit(options) || !host.limits_swap() => None,
-        Some(swap) => Some(swap),
-        None => options.memory,
-    };
+    let counted = options.memory.is_some() && host.limits_swap();
+    let swap = swap_limit(options, host_has_swap(), counted);
     let memory = Memory {
         limit: options.memory,
         reservation: options.memory_reservation,
@@ -155,16 +169,7 @@ fn cpu(options: &LimitOptions, host: &HostCgroups) -> Result<Option<Cpu>> {
         mems: host.existing("--cpuset-mems", options.cpuset_mems.as_ref(), &NODES)?,
         ..Cpu::default()
     };
-    for (flag, asked) in [
-        ("--cpu-rt-period", options.cpu_rt_period.is_some()),
-        ("--cpu-rt-runtime", options.cpu_rt_runtime.is_some()),
-    ] {
-        if asked && !host.has_file("cpu", "cpu.rt_runtime_us") {
-            let what = "a limit of real-time tasks".to_owned();
-            let hint = "it takes cgroup v1 and a kernel with CONFIG_RT_GROUP_SCHED; leave the flag out";
-            return Err(Error::unsupported(flag, what, hint));
-        }
-    }
+    check_realtime(options, host)?;
     if let Some(time) = options.cpu_time {
         let online = host.numbers(&PROCESSORS).len().max(1) as u64;
         if time > online * CPU_PERIOD {
@@ -175,6 +180,28 @@ fn cpu(options: &LimitOptions, host: &HostCgroups) -> Result<Option<Cpu>> {
         (cpu.quota, cpu.period) = (i64::try_from(time).ok(), Some(CPU_PERIOD));
     }
     Ok((cpu != Cpu::default()).then_some(cpu))
+}
+
+/// Time for real-time tasks is handed down from group to group; the kernel itself says no more than EINVAL.
+fn check_realtime(options: &LimitOptions, host: &HostCgroups) -> Result<()> {
+    let (flag, wanted) = match (options.cpu_rt_runtime, options.cpu_rt_period) {
+        (Some(runtime), _) => ("--cpu-rt-runtime", runtime),
+        (None, Some(_)) => ("--cpu-rt-period", 0),
+        (None, None) => return Ok(()),
+    };
+    match host.v1_number("cpu", "cpu.rt_runtime_us") {
+        None => {
+            let what = "a limit of real-time tasks".to_owned();
+            let hint = "it takes cgroup v1 and a kernel with CONFIG_RT_GROUP_SCHED; leave the flag out";
+            Err(Error::unsupported(flag, what, hint))
+        }
+        Some(most) if most != -1 && most < wanted => {
+            let error =
+                Error::invalid(flag, format!("{wanted} are more than the {most} of the parent group"));
+            Err(error.with_hint("raise cpu.rt_runtime_us there first, or give less"))
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 fn block_io(options: &LimitOptions, host: &HostCgroups) -> Result<Option<BlockIo>> {
@@ -190,11 +217,13 @@ fn block_io(options: &LimitOptions, host: &HostCgroups) -> Result<Option<BlockIo
     let mut weight_device = Vec::new();
     for limit in &options.blkio_weight_device {
         let (major, minor) = whole_disk("--blkio-weight-device", &limit.path)?;
-        weight_device.push(WeightDevice { major, minor, weight: Some(limit.value), leaf_weight: None });
+        if host.weighs_device(major, minor) {
+            weight_device.push(WeightDevice { major, minor, weight: Some(limit.value), leaf_weight: None });
+        }
     }
     let block_io = BlockIo {
         weight: options.blkio_weight.filter(|_| weighs),
-        weight_device: if weighs { weight_device } else { Vec::new() },
+        weight_device,
         throttle_read_bps_device: throttle("--device-read-bps", &options.device_read_bps)?,
         throttle_write_bps_device: throttle("--device-write-bps", &options.device_write_bps)?,
         throttle_read_iops_device: throttle("--device-read-iops", &options.device_read_iops)?,
@@ -313,4 +342,34 @@ fn cgroups_path(parent: &str, id: &ContainerId) -> Result<String> {
 
 fn number(path: &str) -> Option<u64> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn swap_is_none_beside_the_memory_unless_it_is_asked_for_or_not_counted() {
+        let limit = |memory, memory_swap, host_has_swap, counted| {
+            let options = LimitOptions { memory, memory_swap, ..LimitOptions::default() };
+            swap_limit(&options, host_has_swap, counted)
+        };
+        assert_eq!(limit(Some(5), None, true, true), Some(5));
+        assert_eq!(limit(Some(5), None, false, true), None);
+        assert_eq!(limit(Some(5), None, true, false), None, "memory is limited all the same");
+        assert_eq!(limit(Some(5), Some(8), true, true), Some(8));
+        assert_eq!(limit(Some(5), Some(8), false, true), Some(8), "swap may be turned on later");
+        assert_eq!(limit(Some(5), Some(8), true, false), None);
+        assert_eq!(limit(Some(5), Some(-1), true, false), Some(-1));
+        assert_eq!(limit(None, Some(-1), true, true), None);
+    }
+
+    #[test]
+    fn later_limit_of_the_same_kind_counts() {
+        let ulimits = [("core", 5), ("nofile", 9), ("core", 0)];
+        let ulimits = ulimits.map(|(name, number)| Ulimit { name, soft: number, hard: number });
+        let kinds: Vec<_> =
+            rlimits(&ulimits).expect("low ones").into_iter().map(|one| (one.kind, one.hard)).collect();
+        assert_eq!(kinds, [("RLIMIT_NOFILE".to_owned(), 9), ("RLIMIT_CORE".to_owned(), 0)]);
+    }
 }

@@ -180,9 +180,28 @@ pub(crate) fn describe(resources: &cgroup::Resources) -> String {
     };
     number("memory", resources.memory.limit);
     number("memory and swap", resources.memory.swap);
+    number("memory reservation", resources.memory.reservation);
     number("cpu quota", resources.cpu.quota);
+    number("cpu period", resources.cpu.period.map(|period| period as i64));
     number("cpu shares", resources.cpu.shares.map(|shares| shares as i64));
     number("pids", resources.pids);
+    number("io weight", resources.block_io.weight.map(i64::from));
+    for (name, list) in [("processors", &resources.cpu.cpus), ("memory nodes", &resources.cpu.mems)] {
+        parts.extend(list.as_ref().map(|list| format!("{name} {list}")));
+    }
+    let io = &resources.block_io;
+    for (name, list) in [
+        ("read bytes", &io.throttle_read_bps_device),
+        ("written bytes", &io.throttle_write_bps_device),
+        ("reads", &io.throttle_read_iops_device),
+        ("writes", &io.throttle_write_iops_device),
+    ] {
+        let each = |limit: &cgroup::ThrottleDevice| {
+            format!("{name} of {}:{} {} a second", limit.major, limit.minor, limit.rate)
+        };
+        parts.extend(list.iter().map(each));
+    }
+    parts.extend(resources.unified.iter().map(|(file, value)| format!("{file} {value}")));
     if !resources.devices.is_empty() {
         parts.push(format!("{} device rules", resources.devices.len()));
     }
