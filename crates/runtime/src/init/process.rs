@@ -134,13 +134,15 @@ pub(super) fn find_program(context: &mut Context<'_>, candidates: &[CString], us
     // access(2) judges by the real ids, and without capabilities where those are not root's. Ids that can't be had are
     // told when they are changed for good.
     let groups = user.groups.as_ref().map_or(Ok(()), |groups| sys::process::set_groups(groups));
+    // Root, as a rule; a user namespace need not have one.
+    let (own_user, own_group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let changed = groups
         .and_then(|()| sys::process::set_real_group(user.gid))
         .and_then(|()| sys::process::set_real_user(user.uid));
     let found = find_executable(context, candidates);
     if changed.is_ok() {
-        sys::process::set_real_user(0).during(Call::Setresuid)?;
-        sys::process::set_real_group(0).during(Call::Setresgid)?;
+        sys::process::set_real_user(own_user).during(Call::Setresuid)?;
+        sys::process::set_real_group(own_group).during(Call::Setresgid)?;
     }
     found
 }
