@@ -14,6 +14,12 @@ use std::process::ExitCode;
 const FAILED: u8 = 125;
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|verb| verb == engine::reaper::VERB) {
+        // Inside a container, as its pid 1.
+        return ExitCode::from(
+            engine::reaper::run(std::env::args_os().skip(2).collect(), std::env::vars_os()) as u8,
+        );
+    }
     sys::signal::keep_children();
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
     let command = match args::parse(arguments) {

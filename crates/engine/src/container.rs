@@ -139,6 +139,7 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     let mut plan_options = PlanOptions::new(id, PathBuf::from("/"), state_directory);
     plan_options.lifetime = Lifetime::Launcher;
     plan_options.kept_descriptors = options.process.kept_descriptors;
+    plan_options.init = options.process.init;
     plan_options.files = files;
     plan_options.root_owners =
         if users.is_some() && user.is_none() { RootOwners::Shifted } else { RootOwners::AsOnDisk };

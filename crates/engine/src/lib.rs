@@ -40,6 +40,6 @@ pub use options::{
     parse_signal, parse_umask, parse_user, parse_variable, parse_variables,
 };
 pub use paths::EnginePaths;
-pub use runtime::host_binary;
 pub use runtime::launch::{LaunchOptions, StepTiming};
 pub use runtime::{ErrorKind, Signal, StepDescription, StepKind};
+pub use runtime::{host_binary, reaper};

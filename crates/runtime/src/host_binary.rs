@@ -14,7 +14,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 use sys::exec::CStringArray;
 use sys::mount::{Attributes, Reach, attribute, set_attributes};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 const SELF: &CStr = c"/proc/self/exe";
 
@@ -53,6 +53,28 @@ pub fn protect(
     });
     let environment = strings(environment.collect())?;
     Err(system(sys::exec::execve_descriptor(protected.as_fd(), &arguments, &environment)))
+}
+
+/// This process's own program, to be executed inside a container: refused where it could be written to from there, or
+/// needs a loader that the container may not have.
+pub(crate) fn open_for_init() -> Result<OwnedFd> {
+    let operation = "open the init of `--init`";
+    let file = rustix::fs::openat(CWD, SELF, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| Error::system(operation, error))?;
+    if !is_protected(&file) {
+        let reason = "this program runs from a file that the container could write to";
+        return Err(Error::new(ErrorKind::Unsupported, operation, reason)
+            .with_hint("whoever launches containers with an init must call `host_binary::protect` first"));
+    }
+    let mut beginning = [0u8; 4096];
+    let length =
+        rustix::io::pread(&file, &mut beginning, 0).map_err(|error| Error::system(operation, error))?;
+    if crate::remedy::elf_interpreter(&beginning[..length]).is_some() {
+        let reason = "this rabbitc is linked dynamically, and its loader may be missing in the container";
+        return Err(Error::new(ErrorKind::Unsupported, operation, reason)
+            .with_hint("build it with `cargo xtask build`, which links statically"));
+    }
+    Ok(file)
 }
 
 /// Whether the file is on a read-only mount of its own, or sealed against writes. A `/usr` that is mounted read-only

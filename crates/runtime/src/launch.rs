@@ -130,6 +130,8 @@ struct Launch<'a> {
     console: Option<Console>,
     /// Mounts for init, until it has them.
     detached: DetachedMounts,
+    /// Our own program, where it is to be the container's init.
+    init_binary: Option<OwnedFd>,
     ended: u64,
 }
 
@@ -143,6 +145,7 @@ impl<'a> Launch<'a> {
     fn new(plan: &'a ContainerPlan, options: LaunchOptions) -> Result<Launch<'a>> {
         let counters = SharedCounters::new(plan.steps.len() + 1)
             .map_err(|error| Error::system("map shared memory", error))?;
+        let init_binary = if plan.init { Some(crate::host_binary::open_for_init()?) } else { None };
         let console = match (plan.terminal, options.console_socket) {
             (false, _) => None,
             (true, Some(socket)) => Some(Console { ours: None, theirs: socket, received: None }),
@@ -179,6 +182,7 @@ impl<'a> Launch<'a> {
             gate: None,
             console,
             detached: DetachedMounts::default(),
+            init_binary,
             ended: 0,
         })
     }
@@ -389,12 +393,14 @@ impl<'a> Launch<'a> {
                 let gate = launch.gate.as_ref().map(OwnedFd::as_fd);
                 let console = launch.console.as_ref().map(|console| console.theirs.as_fd());
                 let detached = launch.detached.descriptors();
+                let init_binary = launch.init_binary.as_ref().map(OwnedFd::as_fd);
                 let parent_ends = [Some(ours.as_fd()), launch.state.as_ref().map(StateDir::descriptor)];
                 let child = sys::clone::clone(&request, &mut |placement| {
                     // With a copy open here, the parent's closing would never be seen, nor its lock be free.
                     parent_ends.into_iter().flatten().for_each(sys::fd::close_copy);
                     let skip = if placement == Placement::InCgroup { unified } else { 0 };
                     let mut context = Context::new(theirs.as_fd(), gate, console, &files[skip..], detached);
+                    context.init_binary = init_binary;
                     init::run(&plan.steps, &mut context, &trace)
                 });
                 let child =
@@ -688,7 +694,7 @@ impl<'a> Launch<'a> {
                     let start = last;
                     let has_failed = failed == Some(index);
                     // An exec that succeeded does not say when; a step that was killed says nothing.
-                    if (matches!(action, InitAction::Execute { .. }) && end != 0 && !has_failed)
+                    if (matches!(action, InitAction::Execute(_)) && end != 0 && !has_failed)
                         || (has_failed && end == 0)
                     {
                         end = self.ended;

@@ -13,8 +13,9 @@ use crate::error::libc_errno::{
     EACCES, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOEXEC, ENOSPC, ENOSYS, ENOTDIR, EPERM, ESTALE,
 };
 use crate::error::{Error, ErrorKind, errno_text};
+use crate::init::OWN_INIT;
 use crate::init::failure::{Call, Failure};
-use crate::init::step::{Action, InitAction, Step};
+use crate::init::step::{Action, Execution, InitAction, Step};
 
 /// The kind of a failed search for or exec of the program.
 pub(crate) fn kind_of_exec(failure: Failure) -> ErrorKind {
@@ -40,7 +41,13 @@ pub(crate) fn explain_step(steps: &[Step], index: usize, failure: Failure, rootf
             let seeker = Seeker::finding(user, steps);
             return explain_program(candidate, candidates.len(), failure, rootfs, &Place { steps, seeker });
         }
-        InitAction::Execute { candidates, .. } => {
+        InitAction::Execute(_) if failure.item == OWN_INIT as u32 => {
+            let error =
+                Error::new(ErrorKind::Permission, "execute the init of `--init`", errno_text(failure.errno));
+            let hint = "it is rabbitc itself: the container's user must have the right to execute that file";
+            return Error { errno: Some(failure.errno), ..error.with_hint(hint) };
+        }
+        InitAction::Execute(Execution { candidates, .. }) => {
             let candidate =
                 candidates.get(failure.item as usize).map(|path| path.as_c_str()).unwrap_or_default();
             let seeker = Seeker::executing(steps);
@@ -341,7 +348,7 @@ fn interpreter(rootfs: &Path, path: &str) -> Option<String> {
 }
 
 /// `PT_INTERP` of a 64-bit little-endian ELF file (elf(5)).
-fn elf_interpreter(bytes: &[u8]) -> Option<String> {
+pub(crate) fn elf_interpreter(bytes: &[u8]) -> Option<String> {
     // A file can claim any offset.
     let number = |base: usize, at: usize, size: usize| -> Option<usize> {
         let begin = base.checked_add(at)?;

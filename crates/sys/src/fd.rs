@@ -38,6 +38,15 @@ pub fn is_open(number: RawFd) -> bool {
     unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
 }
 
+/// Makes `number` another name of `descriptor`, kept at exec; whatever had that number is closed (`dup2(2)`). For a
+/// child that is about to execute: an owner of the old one would close the new one.
+pub fn place(descriptor: std::os::fd::BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: only this process's descriptor table changes.
+    let returned = unsafe { libc::dup2(descriptor.as_raw_fd(), number) };
+    crate::check(returned.into()).map(drop)
+}
+
 /// Takes ownership of a descriptor that this process inherited under a known number.
 ///
 /// Fails where the number is not open. Call it once for each number: a second owner would close it for the first.

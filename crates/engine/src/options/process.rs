@@ -113,10 +113,6 @@ impl ProcessOptions {
             let error = Error::invalid("--workdir", reason);
             return Err(error.with_hint("begin it with `/`, the container's root"));
         }
-        if self.init {
-            let hint = "leave it out, or put an init of your own before the command";
-            return Err(Error::unsupported("--init", "a built-in init".to_owned(), hint));
-        }
         if self.keep_groups && !self.groups.is_empty() {
             let reason = "`keep-groups` and other groups exclude each other".to_owned();
             let error = Error::invalid("--group-add", reason);

@@ -3,8 +3,8 @@
 use sys::mount::Reach;
 
 use super::step::{
-    Action, Barrier, DetachedMount, HookKind, HostAction, InitAction, OwnerMap, Step, StepDescription,
-    StepKind, Writes,
+    Action, Barrier, DetachedMount, Execution, HookKind, HostAction, InitAction, OwnerMap, Step,
+    StepDescription, StepKind, Writes,
 };
 
 impl Step {
@@ -475,7 +475,12 @@ fn init(action: &InitAction) -> Words {
         InitAction::CloseDescriptors { .. } => {
             words("mark descriptors close-on-exec", "", "no open file of the runtime may reach the container")
         }
-        InitAction::Execute { candidates, .. } => (
+        InitAction::Execute(Execution { candidates, init: Some(_), .. }) => (
+            "execute the program below an init".to_owned(),
+            program_name(candidates),
+            "the child becomes an init, as pid 1 of its world, that passes signals on to the program and reaps",
+        ),
+        InitAction::Execute(Execution { candidates, .. }) => (
             "execute the program".to_owned(),
             program_name(candidates),
             "the child becomes the container's program, as pid 1 of its world",

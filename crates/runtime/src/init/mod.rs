@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::io::Errno;
 
 use self::failure::{Call, During, Failure, Outcome};
+pub(crate) use self::process::OWN_INIT;
 use self::step::{ANCHORS, Action, Barrier, InitAction, Step};
 use crate::sync::{self, Record};
 
@@ -49,6 +50,8 @@ pub(crate) struct Context<'a> {
     label: Option<OwnedFd>,
     /// Which candidate of the program's paths exists.
     program: usize,
+    /// The file of an init of our own.
+    pub(crate) init_binary: Option<BorrowedFd<'a>>,
 }
 
 impl<'a> Context<'a> {
@@ -70,6 +73,7 @@ impl<'a> Context<'a> {
             anchors: [const { None }; ANCHORS],
             label: None,
             program: 0,
+            init_binary: None,
         }
     }
 
@@ -123,7 +127,7 @@ fn run_from(first: usize, steps: &[Step], context: &mut Context<'_>, trace: &Tra
         let outcome = if trace.fail_at == Some(number) {
             Err(Failure { call: Call::Injected, errno: Errno::IO.raw_os_error(), item: 0 })
         } else {
-            if let (InitAction::Execute { .. }, Some(end)) = (action, trace.ends.get(number)) {
+            if let (InitAction::Execute(_), Some(end)) = (action, trace.ends.get(number)) {
                 // A successful exec never comes back to say when.
                 end.store(sys::process::monotonic_nanoseconds(), Ordering::Relaxed);
             }
@@ -259,9 +263,7 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
             sys::seccomp::install(instructions, *flags).during(Call::Seccomp).map(drop)
         }
         InitAction::CloseDescriptors { keep } => process::close_descriptors(*keep),
-        InitAction::Execute { candidates, arguments, environment } => {
-            process::execute(context, candidates, arguments, environment)
-        }
+        InitAction::Execute(execution) => process::execute(context, execution),
     }
 }
 

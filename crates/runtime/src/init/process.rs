@@ -11,7 +11,7 @@ use sys::exec::CStringArray;
 use super::Context;
 use super::failure::{Call, During, Failure, Outcome};
 use super::procfs::is_procfs;
-use super::step::{JoinedNamespace, MissingDirectory, ProgramUser, Sysctl, Target};
+use super::step::{Execution, InitProgram, JoinedNamespace, MissingDirectory, ProgramUser, Sysctl, Target};
 
 /// Moves itself into the cgroup, hierarchy by hierarchy.
 pub(super) fn join_cgroup(context: &Context<'_>) -> Outcome {
@@ -240,16 +240,31 @@ pub(super) fn close_descriptors(keep: u32) -> Outcome {
     Ok(())
 }
 
-pub(super) fn execute(
-    context: &Context<'_>,
-    candidates: &[CString],
-    arguments: &CStringArray,
-    environment: &CStringArray,
-) -> Outcome {
+/// The item of a failure that speaks of our own init and not of the program.
+pub(crate) const OWN_INIT: usize = u32::MAX as usize;
+
+pub(super) fn execute(context: &Context<'_>, execution: &Execution) -> Outcome {
     sys::signal::reset_dispositions();
     sys::signal::unblock_all();
-    let Some(path) = candidates.get(context.program) else {
+    if let Some(init) = &execution.init {
+        return execute_init(context, init, &execution.environment);
+    }
+    let Some(path) = execution.candidates.get(context.program) else {
         return Err(Failure { call: Call::Execve, errno: Errno::NOENT.raw_os_error(), item: 0 });
     };
-    Err(sys::exec::execve(path, arguments, environment)).during_item(Call::Execve, context.program)
+    Err(sys::exec::execve(path, &execution.arguments, &execution.environment))
+        .during_item(Call::Execve, context.program)
+}
+
+/// The socket stays open in the init until the program runs, under a number that it knows.
+fn execute_init(context: &Context<'_>, init: &InitProgram, environment: &CStringArray) -> Outcome {
+    let binary = context.init_binary.ok_or(Errno::BADF).during_item(Call::Execve, OWN_INIT)?;
+    let arguments = init.arguments.get(context.program).ok_or(Errno::NOENT).during(Call::Execve)?;
+    // Out of the way, as that number may be the file's own.
+    let above = init.socket as i32 + 1;
+    let binary = rustix::io::fcntl_dupfd_cloexec(binary, above).during(Call::Dup)?;
+    let socket = rustix::io::fcntl_dupfd_cloexec(context.peer(), above).during(Call::Dup)?;
+    sys::fd::place(socket.as_fd(), init.socket as i32).during(Call::Dup)?;
+    Err(sys::exec::execve_descriptor(binary.as_fd(), arguments, environment))
+        .during_item(Call::Execve, OWN_INIT)
 }

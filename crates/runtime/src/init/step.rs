@@ -120,7 +120,25 @@ pub(crate) enum InitAction {
     WriteLabel { label: CString },
     Seccomp { instructions: Vec<Instruction>, flags: u32 },
     CloseDescriptors { keep: u32 },
-    Execute { candidates: Vec<CString>, arguments: CStringArray, environment: CStringArray },
+    Execute(Execution),
+}
+
+/// The program, and how it is executed.
+#[derive(Debug)]
+pub(crate) struct Execution {
+    pub(crate) candidates: Vec<CString>,
+    pub(crate) arguments: CStringArray,
+    pub(crate) environment: CStringArray,
+    pub(crate) init: Option<InitProgram>,
+}
+
+/// An init of our own that stands between (see [`crate::reaper`]).
+#[derive(Debug)]
+pub(crate) struct InitProgram {
+    /// The number under which it has the socket to the launcher.
+    pub(crate) socket: u32,
+    /// One for each of the program's paths.
+    pub(crate) arguments: Vec<CStringArray>,
 }
 
 /// As whom a program will run.

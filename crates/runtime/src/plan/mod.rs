@@ -75,6 +75,8 @@ pub struct ContainerPlan {
     pub warnings: Vec<String>,
     /// Whether the container has a terminal, whose other end must be received.
     pub terminal: bool,
+    /// Whether an init of our own stands between.
+    pub(crate) init: bool,
 }
 
 /// The cgroup to be made.
@@ -222,6 +224,9 @@ impl ContainerPlan {
         // Before everything else: what can't be mapped is refused before anything is made.
         let mut steps = plan.detached.steps;
         steps.append(&mut plan.list);
+        if options.init {
+            process::through_init(&mut steps, options.kept_descriptors);
+        }
         let files_detached = detaches_files(users);
         Ok(ContainerPlan {
             id: options.id.clone(),
@@ -244,6 +249,7 @@ impl ContainerPlan {
             files: options.files.clone(),
             warnings,
             terminal: process.terminal,
+            init: options.init,
         })
     }
 

@@ -145,6 +145,9 @@ pub struct PlanOptions {
     pub new_keyring: bool,
     /// How many descriptors from 3 on the program inherits.
     pub kept_descriptors: u32,
+    /// Whether an init of our own runs as pid 1, and the program as its child. The launching program must call
+    /// [`crate::reaper::run`] when it is executed with [`crate::reaper::VERB`].
+    pub init: bool,
     /// The host name where config.json has none.
     pub hostname_default: Option<String>,
     /// What the caller's person said, by the field of the config that it became: shown in place of the field.
@@ -169,6 +172,7 @@ impl PlanOptions {
             files: Vec::new(),
             new_keyring: true,
             kept_descriptors: 0,
+            init: false,
             hostname_default: None,
             origins: BTreeMap::new(),
         }

@@ -7,7 +7,9 @@ use sys::exec::CStringArray;
 
 use crate::capability;
 use crate::error::{Error, Result};
-use crate::init::step::{InitAction, MissingDirectory, ProgramUser, Step, Target, TargetKind};
+use crate::init::step::{
+    Action, Execution, InitAction, InitProgram, MissingDirectory, ProgramUser, Step, Target, TargetKind,
+};
 use crate::plan::{always, c_string, init_step};
 use crate::spec::{Process, User};
 
@@ -281,6 +283,19 @@ fn scheduling(scheduler: &crate::spec::Scheduler) -> Result<sys::scheduling::Sch
     })
 }
 
+/// Puts an init of our own between the last step and its program; `kept` descriptors from 3 on are the program's.
+pub(crate) fn through_init(steps: &mut [Step], kept: u32) {
+    let last = steps.len().saturating_sub(1);
+    let Some(Step { action: Action::Init(InitAction::Execute(execution)), .. }) = steps.last_mut() else {
+        return;
+    };
+    let socket = 3 + kept;
+    let words = execution.candidates.iter().enumerate().map(|candidate| {
+        CStringArray::new(crate::reaper::words(socket, last, candidate, execution.arguments.strings()))
+    });
+    execution.init = Some(InitProgram { socket, arguments: words.collect() });
+}
+
 /// The last steps: nothing of the runtime is left, the filter is on, the program begins.
 pub(crate) fn plan_end(
     process: &Process,
@@ -304,6 +319,9 @@ pub(crate) fn plan_end(
     }
     steps.extend(late);
     let Program { candidates, arguments, environment } = program;
-    steps.push(init_step(InitAction::Execute { candidates, arguments, environment }, "process.args"));
+    steps.push(init_step(
+        InitAction::Execute(Execution { candidates, arguments, environment, init: None }),
+        "process.args",
+    ));
     steps
 }

@@ -1,0 +1,177 @@
+//! The init of `--init`: this very program once more, as pid 1 inside, with the container's program as its child. It passes
+//! signals on, reaps whatever loses its parent, and ends as the program does.
+//!
+//! It runs with the program's own user, rights and environment, and what is executed is a file that nobody can write to
+//! (see [`crate::host_binary`]), so that `/proc/1/exe` is of no use to anybody inside.
+
+use std::ffi::{CString, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{Errno, FdFlags};
+use rustix::process::{Signal, WaitOptions, WaitStatus, wait};
+use sys::clone::{Child, CloneRequest};
+use sys::exec::CStringArray;
+use sys::signal::SignalDescriptor;
+
+use crate::init::FAILED;
+use crate::init::failure::{Call, Failure};
+use crate::sync::{self, Record};
+
+/// The word by which a program that launches containers knows that it is to call [`run`].
+pub const VERB: &str = "internal-init";
+
+/// The name that people see.
+pub(crate) const NAME: &str = "rabbitc-init";
+
+/// What the words behind [`VERB`] say.
+struct Order {
+    /// The socket to the launcher, below it only what the program inherits.
+    socket: OwnedFd,
+    number: i32,
+    step: u16,
+    /// Which of the program's paths it is.
+    item: usize,
+    program: CString,
+    arguments: CStringArray,
+}
+
+/// The words for [`run`]: where its socket is, which step it is, which of the program's paths it has, and what to execute.
+pub(crate) fn words(
+    socket: u32,
+    step: usize,
+    (item, program): (usize, &CString),
+    arguments: &[CString],
+) -> Vec<CString> {
+    let number = |number: usize| CString::new(number.to_string()).expect("digits have no NUL");
+    let mut words: Vec<CString> =
+        [NAME, VERB].into_iter().map(|word| CString::new(word).expect("no NUL")).collect();
+    words.extend([number(socket as usize), number(step), number(item)]);
+    words.extend(std::iter::once(program).chain(arguments).cloned());
+    words
+}
+
+fn read(words: Vec<OsString>) -> Option<Order> {
+    let mut words = words.into_iter();
+    let mut number = || words.next()?.to_str()?.parse::<u16>().ok();
+    let (socket, step, item) = (number()?, number()?, number()?);
+    let mut rest: Vec<CString> =
+        words.map(|word| CString::new(word.into_vec()).ok()).collect::<Option<_>>()?;
+    if rest.len() < 2 {
+        return None;
+    }
+    let arguments = CStringArray::new(rest.split_off(1));
+    let program = rest.pop()?;
+    let number = i32::from(socket);
+    let socket = sys::fd::adopt(number).ok()?;
+    rustix::io::fcntl_setfd(&socket, FdFlags::CLOEXEC).ok()?;
+    Some(Order { socket, number, step, item: item.into(), program, arguments })
+}
+
+/// Runs as init with the words behind [`VERB`]; returns the exit code to end with. To be called before anything else.
+pub fn run(words: Vec<OsString>, environment: impl IntoIterator<Item = (OsString, OsString)>) -> i32 {
+    let Some(order) = read(words) else { return FAILED };
+    let environment = environment.into_iter().filter_map(|(name, value)| {
+        let mut entry = name.into_vec();
+        entry.push(b'=');
+        entry.extend(value.into_vec());
+        CString::new(entry).ok()
+    });
+    let environment = CStringArray::new(environment.collect());
+    // A name is for people alone.
+    let _ = rustix::thread::set_name(c"rabbitc-init");
+    // Before there is a child, so that no signal is lost between it and the first look.
+    let Ok((signals, _)) = SignalDescriptor::block_and_open() else {
+        return order.fail(Call::Receive, Errno::MFILE, 0);
+    };
+    let made = sys::clone::clone(&CloneRequest { flags: 0, cgroup: None }, &mut |_| {
+        become_program(&order, &environment)
+    });
+    let child = match made {
+        Ok(child) => child,
+        Err(error) => {
+            return order.fail(Call::Clone, Errno::from_io_error(&error).unwrap_or(Errno::IO), 0);
+        }
+    };
+    order.let_go();
+    stand_by(&signals, &child)
+}
+
+impl Order {
+    fn fail(&self, call: Call, errno: Errno, item: usize) -> i32 {
+        let failure = Failure { call, errno: errno.raw_os_error(), item: item as u32 };
+        // A launcher that is gone cannot be told.
+        let _ = sync::send(self.socket.as_fd(), Record::Failed { step: self.step, failure });
+        FAILED
+    }
+
+    /// What the child has now is its own: with copies here, no reader would see the end of its output.
+    fn let_go(self) {
+        for number in 0..self.number {
+            drop(sys::fd::adopt(number));
+        }
+    }
+}
+
+/// In the child: neither allocates nor locks.
+fn become_program(order: &Order, environment: &CStringArray) -> i32 {
+    // A process group of its own, in the foreground of the terminal where there is one: keys are for it. No failure
+    // of these is a reason not to run.
+    let _ = rustix::process::setpgid(None, None);
+    let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin(), rustix::process::getpid());
+    sys::signal::reset_dispositions();
+    sys::signal::unblock_all();
+    let error = sys::exec::execve(&order.program, &order.arguments, environment);
+    order.fail(Call::Execve, Errno::from_io_error(&error).unwrap_or(Errno::IO), order.item)
+}
+
+/// Passes signals on and reaps until the program has ended.
+fn stand_by(signals: &SignalDescriptor, child: &Child) -> i32 {
+    loop {
+        wait_for(signals.descriptor());
+        while let Ok(Some(received)) = signals.read() {
+            if received.signal == Signal::CHILD.as_raw() {
+                if let Some(code) = reap(child.pid) {
+                    return code;
+                }
+            } else {
+                // One that has just ended is reaped next.
+                let _ = sys::pidfd::send_signal(child.pidfd.as_fd(), received.signal);
+            }
+        }
+    }
+}
+
+fn wait_for(descriptor: BorrowedFd<'_>) {
+    // An interruption is no news: the descriptor is read in any case.
+    let _ = poll(&mut [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)], None);
+}
+
+/// Reaps all that have ended; the code of `program` if it is among them.
+fn reap(program: i32) -> Option<i32> {
+    let mut code = None;
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        if pid.as_raw_pid() == program {
+            code = Some(code_of(status));
+        }
+    }
+    code
+}
+
+fn code_of(status: WaitStatus) -> i32 {
+    status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal)).unwrap_or(FAILED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_are_no_order_are_refused() {
+        let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for text in ["", "x", "3", "3 1", "3 1 1", "3 1 1 /bin/sh", "70000 1 0 a b", "60000 1 2 a b"] {
+            assert!(read(words(text)).is_none(), "{text:?}");
+        }
+    }
+}
