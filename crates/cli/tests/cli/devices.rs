@@ -98,3 +98,18 @@ fn wrong_devices_are_refused_with_flag_and_remedy() {
     assert!(!Path::new("/dev/missing").exists());
     host.assert_nothing_left();
 }
+
+#[test]
+fn devices_work_with_users_of_the_containers_own() {
+    let Some(host) = Host::new() else { return };
+    let Some(device) = harmless() else { return };
+    // Readable by all, so that only the rules decide.
+    let script = |path: &str| format!("test -c {path} && echo node; {}", tries(path));
+    for (flag, path) in
+        [(format!("--device={device}"), device), (format!("--device={device}:/dev/other"), "/dev/other")]
+    {
+        let ran = host.inside(&["--userns=auto", &flag], &script(path));
+        assert!(ran.text().starts_with("node"), "{flag}: {ran:?}");
+    }
+    host.assert_nothing_left();
+}

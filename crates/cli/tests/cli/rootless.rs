@@ -507,3 +507,34 @@ fn pasta_that_dies_is_told_and_the_container_goes_on() {
     user.inside_as_is(&["--network=pasta"], "true").refuses(125, &["pasta"]);
     user.host.assert_nothing_left();
 }
+
+#[test]
+fn volumes_of_a_user_are_what_the_user_may_use() {
+    let Some(user) = User::new() else { return };
+    let home = user.host.directory().join("home");
+    user.host
+        .set_up(&format!("cd {0}; echo mine >sign; chown {UID}:{UID} sign; chmod 700 .", home.display()));
+    let volume = |rest: &str| format!("--volume={}:{rest}", home.display());
+    let ran = user.inside(&[&volume("/data")], "cat /data/sign && echo inside >/data/new && cat /data/new");
+    assert_eq!(ran.text(), "mine\ninside");
+    let made = std::fs::metadata(home.join("new")).expect("made");
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&made), UID, "root inside is the user outside");
+    let before = names(&home);
+    let ran = user.inside(&[&volume("/data:O")], "rm /data/sign; ls /data");
+    assert_eq!(ran.text(), "new");
+    assert_eq!(names(&home), before);
+    let ran = user.inside(
+        &[&volume("/data:ro"), "--tmpfs=/t:size=1m"],
+        "touch /t/x; touch /data/x 2>/dev/null || ls /t",
+    );
+    assert_eq!(ran.text(), "x");
+    assert_eq!(
+        user.inside(&[&volume("/data:U"), &volume("/data/in:ro")], "cat /data/in/sign").text(),
+        "mine"
+    );
+    assert_eq!(names(&home), before, "the mount point in the volume is gone");
+    for options in ["rslave", "rshared"] {
+        user.inside(&[&volume(&format!("/data:{options}"))], "true").refuses(125, &["--volume"]);
+    }
+    user.host.assert_nothing_left();
+}

@@ -495,3 +495,47 @@ fn killed_rabbitc_leaves_a_mount_point_in_a_volume_to_the_next_one() {
     assert_eq!(names(&outer), ["sign"]);
     host.assert_nothing_left();
 }
+
+#[test]
+fn volumes_work_with_users_of_the_containers_own() {
+    let Some(host) = Host::new() else { return };
+    let closed = source(&host, "closed");
+    let data = source(&host, "closed/data");
+    // On the way lies a directory that nobody of the namespace may search.
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).expect("its mode");
+    let users = "--userns=auto";
+    let ran = host.inside(
+        &[users, &volume(&data, "/data")],
+        "cat /data/sign; echo inside > /data/new; ls -n /data/new",
+    );
+    let words: Vec<&str> = ran.text().split_ascii_whitespace().collect();
+    assert_eq!(words[..1], ["closed/data"], "{ran:?}");
+    assert_eq!(words[3..5], ["0", "0"], "{ran:?}");
+    assert_eq!(
+        std::fs::metadata(data.join("new")).expect("made").uid(),
+        0,
+        "root inside is root on the disk"
+    );
+    let before = names(&data);
+    let ran = host.inside(&[users, &volume(&data, "/data:O")], "cat /data/sign; rm /data/sign; ls /data");
+    assert_eq!(ran.text(), "closed/data\nnew");
+    assert_eq!(names(&data), before);
+    let ran = host.inside(&[users, &volume(&data, "/data:ro")], "touch /data/x 2>/dev/null || echo closed");
+    assert_eq!(ran.text(), "closed");
+    std::os::unix::fs::chown(data.join("sign"), Some(4321), Some(4321)).expect("another owner");
+    assert_eq!(
+        host.inside(&[users, &volume(&data, "/data:U")], "test -O /data/sign && echo own").text(),
+        "own"
+    );
+    let ran = host.inside(&[users, &volume(&data, "/data:rshared")], "true");
+    ran.refuses(125, &["--volume", "may not reach the host"]);
+    let full = host.rootfs().join("full");
+    std::fs::create_dir(&full).expect("made");
+    std::fs::write(full.join("kept"), "x").expect("written");
+    assert_eq!(
+        host.inside(&[users, "--tmpfs=/full:tmpcopyup"], "ls -n /full | grep -c ' 0 .* 0 .*kept'").text(),
+        "1"
+    );
+    std::fs::remove_dir_all(full).expect("removed");
+    host.assert_nothing_left();
+}

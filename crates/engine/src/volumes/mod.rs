@@ -49,7 +49,7 @@ pub(crate) fn needs(options: &FileOptions, spec: &Spec) -> Volumes {
     let mut volumes = Volumes::default();
     for (number, bind, _) in binds(options, spec) {
         if bind.chown {
-            let (uid, gid) = container_user(spec, bind);
+            let (uid, gid) = container_user(spec, number);
             volumes.owners.push((number, uid, gid));
         }
         if let Some(relabel) = bind.relabel
@@ -142,10 +142,14 @@ impl Volumes {
     }
 }
 
-/// The container's user as the host knows it. Through an id map of the mount its files look as they are.
-fn container_user(spec: &Spec, bind: &BindRequest) -> (Uid, Gid) {
+/// The owner on the disk of what the container's user can use in the mount of this number: itself where owners are
+/// shown through the container's map, else who stands behind it on the host.
+fn container_user(spec: &Spec, number: usize) -> (Uid, Gid) {
     let user = spec.process.as_ref().map(|process| (process.user.uid, process.user.gid)).unwrap_or_default();
-    let maps = spec.linux.as_ref().filter(|_| !bind.idmap);
+    let mount = &spec.mounts[number];
+    let mapped = mount.uid_mappings.is_some()
+        || mount.options.iter().flatten().any(|option| option == "idmap" || option == "ridmap");
+    let maps = spec.linux.as_ref().filter(|_| !mapped);
     let outside = |id: u32, maps: &[runtime::spec::IdMapping]| {
         let map = maps.iter().find(|map| id >= map.container_id && id - map.container_id < map.size);
         map.map_or(id, |map| map.host_id + (id - map.container_id))
