@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use engine::{EnginePaths, Error, Finished, Result, StepTiming, TerminalMode};
+use engine::{EnginePaths, Error, ErrorKind, Finished, LaunchOptions, Result, StepTiming, TerminalMode};
 use sys::signal::SignalDescriptor;
 
 use crate::args::{ProcessArguments, RunArguments, TIDY};
@@ -40,7 +40,10 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
             render::error(&error);
             // A refusal before the start has no steps to show.
             explanation.show(error.step.as_ref().map_or(&[], |step| &step.timeline));
-            ExitCode::from(error.kind.exit_code() as u8)
+            match sys::signal::waiting_end_request() {
+                Some(signal) if error.kind == ErrorKind::Interrupted => ExitCode::from(128 + signal as u8),
+                _ => ExitCode::from(error.kind.exit_code() as u8),
+            }
         }
     }
 }
@@ -53,7 +56,9 @@ fn run_container(arguments: &RunArguments, paths: &EnginePaths) -> Result<(Finis
     // Before the start, so that no signal is lost between it and the supervision.
     let (signals, _) = SignalDescriptor::block_and_open()
         .map_err(|error| Error::system("open a signal descriptor", error))?;
-    let running = prepared.start(Default::default())?;
+    let interrupt =
+        sys::signal::open_end_requests().map_err(|error| Error::system("open a signal descriptor", error))?;
+    let running = prepared.start(LaunchOptions { interrupt: Some(interrupt), ..LaunchOptions::default() })?;
     files.keep(running.pid()).iter().for_each(render::notice);
     running.notices().iter().for_each(render::notice);
     running.chosen_ports().iter().for_each(|port| render::information(&format!("published {port}")));

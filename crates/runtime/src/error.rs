@@ -30,6 +30,8 @@ pub enum ErrorKind {
     Permission,
     /// Killed for want of memory before it was up.
     OutOfMemory,
+    /// Somebody asked for an end before there was a beginning.
+    Interrupted,
     /// A system call failed.
     System,
 }
@@ -56,6 +58,7 @@ impl ErrorKind {
             ErrorKind::ProgramNotExecutable => "program-not-executable",
             ErrorKind::Permission => "permission",
             ErrorKind::OutOfMemory => "out-of-memory",
+            ErrorKind::Interrupted => "interrupted",
             ErrorKind::System => "system",
         }
     }

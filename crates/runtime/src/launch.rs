@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use sys::clone::{Child, CloneRequest, Placement};
 use sys::process::monotonic_nanoseconds;
@@ -55,6 +56,8 @@ impl Host for BareHost {
 pub struct LaunchOptions {
     /// Where the other end of the container's terminal is to be sent; without one it comes back in [`Container`].
     pub console_socket: Option<OwnedFd>,
+    /// Readable when the start is to be given up.
+    pub interrupt: Option<OwnedFd>,
     /// For fault-injection tests: the step, from 1, that fails before it runs.
     pub fail_at_step: Option<usize>,
 }
@@ -130,6 +133,7 @@ struct Launch<'a> {
     console: Option<Console>,
     /// Mounts for init, until it has them.
     detached: DetachedMounts,
+    interrupt: Option<OwnedFd>,
     /// Our own program, where it is to be the container's init.
     init_binary: Option<OwnedFd>,
     ended: u64,
@@ -182,6 +186,7 @@ impl<'a> Launch<'a> {
             gate: None,
             console,
             detached: DetachedMounts::default(),
+            interrupt: options.interrupt,
             init_binary,
             ended: 0,
         })
@@ -461,10 +466,34 @@ impl<'a> Launch<'a> {
         Ok(())
     }
 
+    /// Waits until init has something to say; an error where nobody wants to hear it any more.
+    fn wait_for_init(&self, socket: BorrowedFd<'_>) -> Result<()> {
+        let Some(interrupt) = &self.interrupt else { return Ok(()) };
+        loop {
+            let mut watched = [
+                PollFd::from_borrowed_fd(socket, PollFlags::IN),
+                PollFd::from_borrowed_fd(interrupt.as_fd(), PollFlags::IN),
+            ];
+            match rustix::event::poll(&mut watched, None) {
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(Error::system("wait for init", error)),
+            }
+            if !watched[0].revents().is_empty() {
+                return Ok(());
+            }
+            if !watched[1].revents().is_empty() {
+                let operation = format!("start container `{}`", self.plan.id);
+                return Err(Error::new(ErrorKind::Interrupted, operation, "interrupted by a signal"));
+            }
+        }
+    }
+
     /// Answers the child until its program runs or it waits at the gate.
     fn serve(&mut self, socket: BorrowedFd<'_>, host: &mut dyn Host) -> Result<()> {
         let mut committed = false;
         loop {
+            self.wait_for_init(socket)?;
             let message = sync::receive(socket).map_err(|error| Error::system("hear from init", error))?;
             match message {
                 Some(Message::Reached { step }) => {

@@ -84,6 +84,35 @@ fn is_ignored(signal: i32) -> bool {
     unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
+/// Signals by which somebody asks this process to end.
+const END_REQUESTS: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+
+/// A descriptor that is readable while somebody asks this process to end. Nothing needs to be read from it: the signals,
+/// which must be blocked, stay for whoever treats them.
+pub fn open_end_requests() -> io::Result<OwnedFd> {
+    let set = set_of(|set| {
+        for signal in END_REQUESTS {
+            // SAFETY: the pointer is to a set of our own.
+            unsafe { libc::sigaddset(set, signal) };
+        }
+    });
+    // SAFETY: the set lives across the call.
+    let number = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+    crate::check(number.into())?;
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// The signal that asks this process to end and waits, blocked, if one does.
+pub fn waiting_end_request() -> Option<i32> {
+    let set = set_of(|set| {
+        // SAFETY: the pointer is to a set of our own.
+        unsafe { libc::sigpending(set) };
+    });
+    // SAFETY: the set is a valid one that the kernel filled.
+    END_REQUESTS.into_iter().find(|signal| unsafe { libc::sigismember(&raw const set, *signal) } == 1)
+}
+
 /// A descriptor from which signals are read.
 #[derive(Debug)]
 pub struct SignalDescriptor(OwnedFd);

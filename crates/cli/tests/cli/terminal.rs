@@ -152,3 +152,64 @@ fn terminal_belongs_to_the_root_of_a_user_namespace() {
     person.sees("ended with 5");
     host.assert_nothing_left();
 }
+
+#[test]
+fn terminal_that_hangs_up_ends_a_program_that_does_not_handle_it() {
+    let Some(host) = Host::new() else { return };
+    let Some(person) = Person::new(&host, "-- /bin/sh -c 'echo here; exec sleep 1000'") else { return };
+    person.sees("here");
+    drop(person);
+    host.assert_nothing_left();
+}
+
+#[test]
+fn terminal_is_opened_or_not_as_the_flags_ask() {
+    let Some(host) = Host::new() else { return };
+    // Nobody sits at either end.
+    assert_eq!(host.inside(&[], "tty").stdout.trim(), "not a tty");
+    assert_eq!(host.inside(&["-i"], "tty").stdout.trim(), "not a tty");
+    assert_eq!(host.inside(&["-t"], "tty").text(), "/dev/pts/0");
+    let mut command = host.script(&["-it"], "tty; read line; echo got=$line");
+    command.stdin(Stdio::piped());
+    let ran = crate::support::finish(command.spawn().expect("nsenter runs"), Some(b"typed\n".to_vec()));
+    assert!(ran.text().contains("/dev/pts/0") && ran.stdout.contains("got=typed"), "{ran:?}");
+    assert!(ran.stderr.contains("warning: standard input is no terminal"), "{ran:?}");
+    // A person at a terminal who wants none inside.
+    let Some(mut person) =
+        Person::new(&host, "-i -- /bin/sh -c 'tty || echo none; read line; echo got=$line'")
+    else {
+        return;
+    };
+    person.sees("not a tty");
+    person.types("typed\n");
+    person.sees("got=typed");
+    person.sees("ended with 0");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn start_that_takes_its_time_can_be_interrupted() {
+    let Some(host) = Host::new() else { return };
+    if !has_program("strace") {
+        return;
+    }
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let mut command = host.command("strace");
+        // Longer than any test waits.
+        command.args(["-f", "-o", "/dev/null", "-e", "trace=pivot_root"]);
+        command.args(["-e", "inject=pivot_root:delay_enter=600s", "--"]);
+        command.arg(crate::support::binary()).arg(format!("--state-dir={}", host.state().display()));
+        command.args([&host.rootfs_flag(), "--network=none", "--cmd=/bin/true"]);
+        let mut tracer = crate::support::Background::of(command.spawn().expect("strace runs"));
+        eventually("a container is being made", || !host.containers().is_empty());
+        let pid = tracer.pid();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("it lives");
+        let rabbitc = children.split_whitespace().next().expect("the traced program");
+        let sent = Command::new("kill").args([&format!("-{signal}"), rabbitc]).status();
+        assert!(sent.expect("kill runs").success());
+        let ran = tracer.finish();
+        assert_eq!(ran.code(), code, "{ran:?}");
+        assert!(ran.stderr.contains("interrupted"), "{ran:?}");
+        host.assert_nothing_left();
+    }
+}
