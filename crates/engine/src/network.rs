@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use network::{
     AddressRequest, Bridge, BridgeNetwork, ContainerInterface, Finding, Hairpin, HeldPorts, HostPorts,
     Ipv6Choice, Lease, Lingering, NamespaceConfiguration, NetnsTarget, NetworkOptions, NetworkStateDirectory,
-    Outbound, PortRange, PortRequest, Protocol, Publication, Published, Removal,
+    Outbound, PortRange, PortRequest, Protocol, Publication, Published, Removal, Ways,
 };
 use runtime::plan::NetworkProgram;
 use rustix::fs::{FlockOperation, flock};
@@ -232,8 +232,9 @@ impl Connection {
             let what = format!("the container reaches only the host: {}", lacking.what);
             found.push(Obstacle { what, remedy: lacking.remedy.to_string() });
         }
+        let ways = if self.ports.is_some() { Ways::OutAndIn } else { Ways::Out };
         // A look that fails is no reason to stop a container that runs.
-        for finding in network::foreign_firewall(bridge).unwrap_or_default() {
+        for finding in network::foreign_firewall(bridge, ways).unwrap_or_default() {
             let Finding { table, chain, reason, command, .. } = finding;
             let name = self.network.name().as_str();
             let what = format!(

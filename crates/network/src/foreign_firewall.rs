@@ -3,9 +3,10 @@
 //!
 //! A packet must pass every base chain on the forward hook; an accept of ours cannot overrule a drop of
 //! theirs. A chain is reported if it ends in a drop (by policy, or by an unconditional drop or reject) and
-//! neither it nor a chain that it jumps to accepts what comes in by our bridge, or everything. Not followed:
-//! sets, maps, marks and conditions on addresses; a ruleset that allows our bridge by such is reported
-//! although it lets our packets through.
+//! neither it nor a chain that it jumps to accepts what comes in by our bridge, or everything. With published ports
+//! the same is asked for what goes out by it, where accepting every redirected connection (`ct status dnat`, as
+//! firewalld does) is enough. Not followed: sets, maps, marks and conditions on addresses; a ruleset that allows our
+//! bridge by such is reported although it lets our packets through.
 
 use rustix::io::Errno;
 
@@ -63,9 +64,44 @@ pub struct Finding {
     pub command: String,
 }
 
+/// Which ways of packets through the host matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ways {
+    /// From containers to elsewhere; answers come back the same way.
+    Out,
+    /// That, and from elsewhere to published ports.
+    OutAndIn,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Out,
+    In,
+}
+
+impl Ways {
+    fn each(self) -> &'static [Way] {
+        match self {
+            Ways::Out => &[Way::Out],
+            Ways::OutAndIn => &[Way::Out, Way::In],
+        }
+    }
+}
+
+impl Way {
+    /// The name of the interface that is our bridge.
+    fn interface(self) -> u32 {
+        match self {
+            Way::Out => NFT_META_IIFNAME,
+            Way::In => NFT_META_OIFNAME,
+        }
+    }
+}
+
 /// Every foreign firewall that drops what the bridge forwards. One dump of the chains; the rules of a table
 /// are read only if its forward chain is under suspicion or has a policy of accept with rules of its own.
-pub fn foreign_firewall(bridge: &Bridge) -> Result<Vec<Finding>> {
+pub fn foreign_firewall(bridge: &Bridge, ways: Ways) -> Result<Vec<Finding>> {
     let name = bridge.network.name().as_str();
     let error = |errno| Error::from_errno("look for foreign firewalls of bridge", name, errno);
     let mut findings = Vec::new();
@@ -82,19 +118,23 @@ pub fn foreign_firewall(bridge: &Bridge) -> Result<Vec<Finding>> {
     for chain in chains.iter().filter(|chain| may_drop(chain, bridge)) {
         let Some(socket) = socket.as_mut() else { break };
         let rules = nftables::rules(socket, chain.family, &chain.table, None).map_err(error)?;
-        if let Some(reason) = drops(chain, &rules, name) {
+        if let Some(reason) = drops(chain, &rules, name, ways) {
             findings.push(finding(chain, &chains, reason, name));
         }
     }
     let legacy = std::fs::read_to_string(LEGACY_TABLES).unwrap_or_default();
     if legacy.lines().any(|table| table == "filter") {
-        findings.extend(legacy_finding(legacy_iptables::filter_table(), name));
+        findings.extend(legacy_finding(legacy_iptables::filter_table(), name, ways));
     }
     Ok(findings)
 }
 
 /// What the filter table of iptables-legacy does to the bridge; one that cannot be read may do anything.
-fn legacy_finding(table: std::result::Result<FilterTable, Errno>, bridge: &str) -> Option<Finding> {
+fn legacy_finding(
+    table: std::result::Result<FilterTable, Errno>,
+    bridge: &str,
+    ways: Ways,
+) -> Option<Finding> {
     let (certainty, reason, chains) = match table {
         Ok(table) => {
             let forward = Chain {
@@ -105,7 +145,7 @@ fn legacy_finding(table: std::result::Result<FilterTable, Errno>, bridge: &str) 
                 kind: Some("filter".into()),
                 policy: Some(table.forward_policy),
             };
-            (Certainty::Drops, drops(&forward, &table.rules, bridge)?, table.chains)
+            (Certainty::Drops, drops(&forward, &table.rules, bridge, ways)?, table.chains)
         }
         Err(_) => (Certainty::MayDrop, "rules that cannot be read", Vec::new()),
     };
@@ -142,7 +182,7 @@ fn may_drop(chain: &Chain, bridge: &Bridge) -> bool {
 }
 
 /// Why the chain drops our bridge's packets, if it does.
-fn drops(chain: &Chain, rules: &[Rule], bridge: &str) -> Option<&'static str> {
+fn drops(chain: &Chain, rules: &[Rule], bridge: &str, ways: Ways) -> Option<&'static str> {
     let mut reason = (chain.policy == Some(NF_DROP)).then_some("policy drop");
     for rule in rules.iter().filter(|rule| rule.chain == chain.name) {
         match unconditional(rule) {
@@ -162,11 +202,12 @@ fn drops(chain: &Chain, rules: &[Rule], bridge: &str) -> Option<&'static str> {
         }
     }
     let reason = reason?;
-    (!accepts(&chain.name, rules, bridge, &mut Vec::new())).then_some(reason)
+    let passes = |&way: &Way| accepts(&chain.name, rules, bridge, way, &mut Vec::new());
+    (!ways.each().iter().all(passes)).then_some(reason)
 }
 
-/// Whether a chain, or one that it jumps to, accepts what comes in by the bridge.
-fn accepts<'a>(chain: &'a str, rules: &'a [Rule], bridge: &str, seen: &mut Vec<&'a str>) -> bool {
+/// Whether a chain, or one that it jumps to, accepts what goes this way.
+fn accepts<'a>(chain: &'a str, rules: &'a [Rule], bridge: &str, way: Way, seen: &mut Vec<&'a str>) -> bool {
     if seen.contains(&chain) {
         return false;
     }
@@ -174,9 +215,9 @@ fn accepts<'a>(chain: &'a str, rules: &'a [Rule], bridge: &str, seen: &mut Vec<&
     for rule in rules.iter().filter(|rule| rule.chain == chain) {
         let verdict = rule.expressions.last();
         let accepted = match verdict {
-            Some(Expression::Accept) => matches_bridge(rule, bridge),
+            Some(Expression::Accept) => matches(rule, bridge, way),
             Some(Expression::Jump(target)) => {
-                matches_bridge(rule, bridge) && accepts(target, rules, bridge, seen)
+                matches(rule, bridge, way) && accepts(target, rules, bridge, way, seen)
             }
             _ => false,
         };
@@ -197,18 +238,25 @@ fn unconditional(rule: &Rule) -> Option<&Expression> {
     before.iter().all(|each| *each == Expression::Transparent).then_some(verdict)
 }
 
-/// Whether the rule's only condition, if it has one, is the incoming interface, and ours fulfils it.
-fn matches_bridge(rule: &Rule, bridge: &str) -> bool {
-    let mut loaded = None;
+/// Whether all that goes this way fulfils the rule's conditions: that the interface is our bridge, and on the way
+/// in, that the connection was redirected.
+fn matches(rule: &Rule, bridge: &str, way: Way) -> bool {
+    let mut loaded: Option<&Expression> = None;
     let conditions = rule.expressions.split_last().map_or(&[][..], |(_, before)| before);
-    conditions.iter().all(|expression| match expression {
-        Expression::Transparent => true,
-        Expression::Meta(key) => {
-            loaded = Some(*key);
-            *key == NFT_META_IIFNAME
-        }
-        Expression::Compare(NFT_CMP_EQ, value) => loaded == Some(NFT_META_IIFNAME) && is_name(value, bridge),
-        _ => false,
+    conditions.iter().all(|expression| {
+        let holds = match (expression, loaded) {
+            (Expression::Transparent, _) => return true,
+            (Expression::Meta(key), _) => *key == way.interface(),
+            (Expression::ConnectionStatus, _) => way == Way::In,
+            (Expression::Mask(mask), Some(Expression::ConnectionStatus)) => {
+                *mask == IPS_DST_NAT.to_ne_bytes()
+            }
+            (Expression::Compare(NFT_CMP_EQ, value), Some(Expression::Meta(_))) => is_name(value, bridge),
+            (Expression::Compare(NFT_CMP_NEQ, value), Some(Expression::Mask(_))) => *value == [0; 4],
+            _ => false,
+        };
+        loaded = Some(expression);
+        holds
     })
 }
 
@@ -286,26 +334,49 @@ mod tests {
     #[test]
     fn a_policy_of_drop_without_an_accept_for_the_bridge_drops() {
         let other = accept_interface("FORWARD", b"docker0\0");
-        assert_eq!(drops(&forward(NF_DROP), &[other], "rabbitc0"), Some("policy drop"));
-        assert_eq!(drops(&forward(NF_ACCEPT), &[], "rabbitc0"), None);
+        assert_eq!(drops(&forward(NF_DROP), &[other], "rabbitc0", Ways::Out), Some("policy drop"));
+        assert_eq!(drops(&forward(NF_ACCEPT), &[], "rabbitc0", Ways::Out), None);
     }
 
     #[test]
     fn an_accept_for_the_bridge_by_name_prefix_or_jump_allows_it() {
         let chain = forward(NF_DROP);
         for name in [&b"rabbitc0\0"[..], b"rabbitc"] {
-            assert_eq!(drops(&chain, &[accept_interface("FORWARD", name)], "rabbitc0"), None);
+            assert_eq!(drops(&chain, &[accept_interface("FORWARD", name)], "rabbitc0", Ways::Out), None);
             let jump = rule("FORWARD", vec![Expression::Transparent, Expression::Jump("USER".into())]);
-            assert_eq!(drops(&chain, &[jump, accept_interface("USER", name)], "rabbitc0"), None);
+            assert_eq!(drops(&chain, &[jump, accept_interface("USER", name)], "rabbitc0", Ways::Out), None);
         }
-        assert!(drops(&chain, &[accept_interface("FORWARD", b"rabbitc00")], "rabbitc0").is_some());
+        assert!(drops(&chain, &[accept_interface("FORWARD", b"rabbitc00")], "rabbitc0", Ways::Out).is_some());
+    }
+
+    #[test]
+    fn published_ports_need_the_way_in_as_well() {
+        let chain = forward(NF_DROP);
+        let out = accept_interface("FORWARD", b"rabbitc0\0");
+        let mut back = out.clone();
+        back.expressions[0] = Expression::Meta(NFT_META_OIFNAME);
+        assert_eq!(drops(&chain, std::slice::from_ref(&out), "rabbitc0", Ways::Out), None);
+        assert!(drops(&chain, std::slice::from_ref(&out), "rabbitc0", Ways::OutAndIn).is_some());
+        assert_eq!(drops(&chain, &[out.clone(), back], "rabbitc0", Ways::OutAndIn), None);
+        let redirected = [
+            Expression::ConnectionStatus,
+            Expression::Mask(IPS_DST_NAT.to_ne_bytes().to_vec()),
+            Expression::Compare(NFT_CMP_NEQ, vec![0; 4]),
+            Expression::Accept,
+        ];
+        let redirected = rule("FORWARD", redirected.to_vec());
+        assert_eq!(drops(&chain, &[redirected.clone(), out], "rabbitc0", Ways::OutAndIn), None);
+        assert!(drops(&chain, &[redirected], "rabbitc0", Ways::Out).is_some(), "not what containers begin");
     }
 
     #[test]
     fn a_last_rule_that_rejects_drops_despite_the_policy() {
         let rules = [rule("FORWARD", vec![Expression::Transparent, Expression::Reject])];
-        assert_eq!(drops(&forward(NF_ACCEPT), &rules, "rabbitc0"), Some("a last rule that rejects"));
+        assert_eq!(
+            drops(&forward(NF_ACCEPT), &rules, "rabbitc0", Ways::Out),
+            Some("a last rule that rejects")
+        );
         let late = [rules[0].clone(), accept_interface("FORWARD", b"rabbitc0\0")];
-        assert!(drops(&forward(NF_ACCEPT), &late, "rabbitc0").is_some());
+        assert!(drops(&forward(NF_ACCEPT), &late, "rabbitc0", Ways::Out).is_some());
     }
 }

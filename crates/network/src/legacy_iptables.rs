@@ -112,22 +112,28 @@ fn split(bytes: &[u8]) -> Option<Vec<Entry<'_>>> {
     Some(entries)
 }
 
-/// The incoming interface as nftables would have it, and anything else as one condition not understood.
+/// The interfaces as nftables would have them, and anything else as one condition not understood.
 fn conditions(entry: &[u8]) -> Vec<Expression> {
     // struct ipt_ip: src, dst, smsk, dmsk, iniface, outiface, iniface_mask, outiface_mask, proto, flags, invflags
-    let (addresses, incoming, incoming_mask) = (&entry[..16], &entry[16..32], &entry[48..64]);
-    let others = [addresses, &entry[64..80], &entry[80..84]];
+    let (addresses, protocol_and_flags) = (&entry[..16], &entry[80..84]);
+    let interfaces = [
+        (NFT_META_IIFNAME, &entry[16..32], &entry[48..64]),
+        (NFT_META_OIFNAME, &entry[32..48], &entry[64..80]),
+    ];
     let has_matches = u16_at(entry, 88).is_none_or(|target| usize::from(target) != ENTRY);
     let mut conditions = Vec::new();
-    let compared = incoming_mask.iter().take_while(|&&byte| byte != 0).count();
-    if compared > 0 {
-        conditions.push(Expression::Meta(NFT_META_IIFNAME));
-        conditions.push(Expression::Compare(NFT_CMP_EQ, incoming[..compared].to_vec()));
+    for (key, name, mask) in interfaces {
+        let compared = mask.iter().take_while(|&&byte| byte != 0).count();
+        if compared > 0 {
+            conditions.push(Expression::Meta(key));
+            conditions.push(Expression::Compare(NFT_CMP_EQ, name[..compared].to_vec()));
+        }
     }
     // IPT_F_GOTO (2) is no condition.
     let is_set = |bytes: &[u8]| bytes.iter().any(|&byte| byte != 0);
-    let goto_only = others[2][..2] == [0, 0] && others[2][2] & !2 == 0 && others[2][3] == 0;
-    if has_matches || is_set(others[0]) || is_set(others[1]) || !goto_only {
+    let [_, _, flags, inverted] = *protocol_and_flags else { return vec![Expression::Other] };
+    let goto_only = !is_set(&protocol_and_flags[..2]) && flags & !2 == 0 && inverted == 0;
+    if has_matches || is_set(addresses) || !goto_only {
         conditions.push(Expression::Other);
     }
     conditions

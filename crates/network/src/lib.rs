@@ -40,7 +40,7 @@ mod state;
 pub use attachment::{Attachment, Hairpin, NetnsTarget, attach};
 pub use bridge::{Bridge, Removal, ensure, remove_if_unused};
 pub use error::{Error, Kind, Result};
-pub use foreign_firewall::{Certainty, Finding, Firewall, foreign_firewall};
+pub use foreign_firewall::{Certainty, Finding, Firewall, Ways, foreign_firewall};
 pub use masquerade::{Lacking, Outbound};
 pub use namespace_configuration::{ConfigurationStep, NamespaceConfiguration};
 pub use options::{

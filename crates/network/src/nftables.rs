@@ -356,6 +356,10 @@ pub(crate) struct Rule {
 pub(crate) enum Expression {
     /// `meta`: loads this key.
     Meta(u32),
+    /// `ct`: loads the connection's status bits.
+    ConnectionStatus,
+    /// `bitwise`: keeps these bits.
+    Mask(Vec<u8>),
     /// `cmp`: this operation and value.
     Compare(u32, Vec<u8>),
     Accept,
@@ -422,6 +426,11 @@ fn read_expression(expression: AttributeIter<'_>) -> Expression {
     let data = expression.find_nest(NFTA_EXPR_DATA);
     match expression.find_string(NFTA_EXPR_NAME) {
         Some("meta") => data.find_be32(NFTA_META_KEY).map_or(Expression::Other, Expression::Meta),
+        Some("ct") if data.find_be32(NFTA_CT_KEY) == Some(NFT_CT_STATUS) => Expression::ConnectionStatus,
+        Some("bitwise") => {
+            let mask = data.find_nest(NFTA_BITWISE_MASK).find(NFTA_DATA_VALUE).unwrap_or_default();
+            Expression::Mask(mask.to_vec())
+        }
         Some("cmp") => {
             let value = data.find_nest(NFTA_CMP_DATA).find(NFTA_DATA_VALUE).unwrap_or_default();
             let operation = data.find_be32(NFTA_CMP_OP).unwrap_or(u32::MAX);

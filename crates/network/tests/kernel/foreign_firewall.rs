@@ -16,9 +16,9 @@ fn found_and_allowed(test: &'static str, set_up: &'static str, firewall: Firewal
         let state = parent.network(&network);
         let container = Namespace::new();
         let (_lease, bridge) = start(&network, &state, &container);
-        assert_eq!(foreign_firewall(&bridge), Ok(vec![]));
+        assert_eq!(foreign_firewall(&bridge, Ways::Out), Ok(vec![]));
         sh(set_up);
-        let findings = foreign_firewall(&bridge).expect("readable");
+        let findings = foreign_firewall(&bridge, Ways::Out).expect("readable");
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert_eq!(findings[0].firewall, firewall);
         assert_eq!(findings[0].command, command);
@@ -34,7 +34,7 @@ fn found_and_allowed(test: &'static str, set_up: &'static str, firewall: Firewal
         });
         sh(&findings[0].command);
         assert_eq!(container.run(|| fetch("192.0.2.9:80")).expect("allowed"), "hello");
-        assert_eq!(foreign_firewall(&bridge), Ok(vec![]));
+        assert_eq!(foreign_firewall(&bridge, Ways::Out), Ok(vec![]));
     });
 }
 
@@ -147,6 +147,6 @@ fn legacy_iptables_that_lets_everything_through_is_not_named() {
         let lease = state.lease(&network, AddressRequest::LowestFree, "one").expect("a lease");
         let bridge = ensure(&network, &state, &lease).expect("a bridge");
         sh("iptables-legacy -A INPUT -j DROP; iptables-legacy -A FORWARD -i eth9 -j DROP");
-        assert_eq!(foreign_firewall(&bridge), Ok(vec![]));
+        assert_eq!(foreign_firewall(&bridge, Ways::Out), Ok(vec![]));
     });
 }

@@ -182,6 +182,44 @@ fn what_is_only_routed_through_the_host_is_not_redirected() {
 }
 
 #[test]
+fn a_firewall_that_drops_what_comes_for_published_ports_is_named_with_what_allows_it() {
+    if !may_run("a_firewall_that_drops") || !has_program("a_firewall_that_drops", "nft") {
+        return;
+    }
+    Namespace::new().run(|| {
+        let parent = StateParent::new("firewall");
+        let outside = Namespace::new();
+        connect(&outside, &["192.0.2.1/24"], &["192.0.2.9/24"]);
+        let network = network("rabbitc0", "172.19.0.1/16");
+        let state = parent.network(&network);
+        let server = start_publisher(&network, &state, "server", &[tcp(8080, 80)]).expect("published");
+        let bridge = ensure(&network, &state, &server.lease).expect("a bridge");
+        let _peers = serve(&server.namespace, 80);
+        // Allows what containers begin, and no more.
+        sh("nft 'table inet fw { chain guard { type filter hook forward priority 0; policy drop; \
+            iifname rabbitc0 accept; ct state established accept; }; }'");
+        assert_eq!(foreign_firewall(&bridge, Ways::Out), Ok(vec![]));
+        let findings = foreign_firewall(&bridge, Ways::OutAndIn).expect("readable");
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        let knock = || {
+            outside.run(|| {
+                let address = "192.0.2.1:8080".parse().expect("an address");
+                std::net::TcpStream::connect_timeout(&address, Duration::from_millis(300)).map(drop)
+            })
+        };
+        knock().expect_err("dropped");
+        sh(&findings[0].command);
+        knock().expect("allowed");
+        assert_eq!(foreign_firewall(&bridge, Ways::OutAndIn), Ok(vec![]));
+        // As firewalld allows them.
+        sh("nft flush chain inet fw guard; nft add rule inet fw guard ct status dnat accept; \
+            nft add rule inet fw guard iifname rabbitc0 accept; nft add rule inet fw guard ct state established accept");
+        knock().expect("allowed");
+        assert_eq!(foreign_firewall(&bridge, Ways::OutAndIn), Ok(vec![]));
+    });
+}
+
+#[test]
 fn ranges_lead_port_by_port_and_are_one_element_where_the_ports_stay_the_same() {
     if !may_run("ranges_lead") || !has_program("ranges_lead", "nft") {
         return;
