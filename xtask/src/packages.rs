@@ -52,6 +52,11 @@ pub const TEST: &[Package] = &[
         reason: "maps the sub-ids of the user that the tests of containers without root make",
     },
     Package { name: "passt", program: "pasta", reason: "connects containers without root" },
+    Package {
+        name: "apparmor",
+        program: "apparmor_parser",
+        reason: "compiles the AppArmor profile, which this kernel need not have",
+    },
     Package { name: "bsdutils", program: "script", reason: "gives a command a terminal" },
     Package {
         name: "python3",

@@ -28,6 +28,7 @@ use crate::paths::EnginePaths;
 use crate::peers;
 use crate::rootless::pasta::{self, Pasta, Stopped};
 use crate::rootless::{self, Adapted, PastaPlan, Unprivileged};
+use crate::security_modules::{self, Modules};
 use crate::user_namespace::Users;
 use crate::user_namespace::leases::{self, RangeLease};
 use crate::volumes::{self, Volumes};
@@ -52,6 +53,7 @@ pub struct Prepared {
     connection: Option<Connection>,
     pasta: Option<PastaPlan>,
     users: Option<RangeLease>,
+    categories: Option<RangeLease>,
     notices: Vec<Notice>,
     policy: Policy,
 }
@@ -100,6 +102,13 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     // What this host can't do is refused before anything is swept, leased or made.
     let mut spec = config::spec(options, &root, &id, &hidden(options, paths), &account)?;
     notices.extend(config::limit_notices(&options.limits));
+    let modules = Modules::find(&options.security, effects, &mut notices);
+    let categories =
+        match modules.selinux && effects == Effects::Allowed && config::wants_label(&options.security) {
+            true => security_modules::lease_categories(paths, id.as_str())?,
+            false => None,
+        };
+    config::label(&options.security, modules, categories.as_ref().map(|(pair, _)| *pair), &mut spec)?;
     let (connection, wiring) = match (bridge, effects) {
         (Some(bridge), Effects::Allowed) => {
             sweep(paths, &mut notices)?;
@@ -189,6 +198,7 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
         connection,
         pasta,
         users,
+        categories: categories.map(|(_, lease)| lease),
         notices,
         policy,
     })
@@ -338,8 +348,19 @@ impl Prepared {
 
     /// Starts the container. It dies with the calling thread.
     pub fn start(self, options: LaunchOptions) -> Result<Running> {
-        let Prepared { paths, plan, root, points, volumes, connection, pasta, users, mut notices, policy } =
-            self;
+        let Prepared {
+            paths,
+            plan,
+            root,
+            points,
+            volumes,
+            connection,
+            pasta,
+            users,
+            categories,
+            mut notices,
+            policy,
+        } = self;
         let state = StateRoot::new(paths.containers());
         let mut host = EngineHost {
             paths: &paths,
@@ -357,7 +378,17 @@ impl Prepared {
         let EngineHost { connection, stakes, attached: pasta, notices: more, .. } = host;
         notices.extend(more);
         connection.iter().for_each(Connection::settle);
-        Ok(Running { container, connection, pasta, users, stakes, notices, terminal: plan.terminal, policy })
+        Ok(Running {
+            container,
+            connection,
+            pasta,
+            users,
+            categories,
+            stakes,
+            notices,
+            terminal: plan.terminal,
+            policy,
+        })
     }
 }
 
@@ -440,6 +471,8 @@ pub struct Running {
     pasta: Option<Pasta>,
     /// Its ids, which no other container gets before it has ended.
     users: Option<RangeLease>,
+    /// Its SELinux categories, likewise.
+    categories: Option<RangeLease>,
     stakes: Vec<MountPoints>,
     notices: Vec<Notice>,
     terminal: bool,
@@ -547,7 +580,7 @@ impl Running {
 
     /// Removes everything; each part is tried, whatever became of the others.
     fn finish(self) -> Finished {
-        let Running { container, connection, pasta, users, stakes, .. } = self;
+        let Running { container, connection, pasta, users, categories, stakes, .. } = self;
         let mut remains = Vec::new();
         let mut notices = Vec::new();
         if pasta.map(Pasta::stop) == Some(Stopped::EndedBefore) {
@@ -585,7 +618,7 @@ impl Running {
             Some(Err(error)) => remains.push(error),
             None => {}
         }
-        drop(users);
+        drop((users, categories));
         Finished { exit: Exit::Code(0), memory, notices, remains, network_idle, lingering }
     }
 }

@@ -14,6 +14,7 @@ mod own_files;
 mod paths;
 mod peers;
 mod rootless;
+mod security_modules;
 mod subordinate_ids;
 mod user_namespace;
 mod volumes;

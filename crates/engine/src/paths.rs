@@ -45,6 +45,11 @@ impl EnginePaths {
         self.base.join("user-ids")
     }
 
+    /// Pairs of SELinux categories that running containers have for themselves.
+    pub(crate) fn labels(&self) -> PathBuf {
+        self.base.join("labels")
+    }
+
     /// An empty directory on which overlays are put together, each in its container's own mount namespace.
     pub fn scratch(&self) -> PathBuf {
         self.base.join("scratch")

@@ -273,6 +273,10 @@ impl<'a> Launch<'a> {
                         let mut target = options.write(true).create_new(true).mode(0o644).open(&path)?;
                         // Whatever the caller's umask: other users of the container read it too.
                         target.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+                        if let Some(label) = &plan.mount_label {
+                            let flags = rustix::fs::XattrFlags::empty();
+                            rustix::fs::fsetxattr(&target, c"security.selinux", label.as_bytes(), flags)?;
+                        }
                         // Without root they stay the caller's, whoever that is inside.
                         if let Some(maps) = plan.id_maps.as_ref().filter(|_| plan.files_detached) {
                             std::os::unix::fs::fchown(&target, maps.root.0, maps.root.1)?;

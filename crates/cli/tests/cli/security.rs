@@ -197,6 +197,9 @@ fn wrong_security_options_are_refused_by_name() {
     let rules =
         r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_NOTIFY"}]}"#;
     std::fs::write(&contradictory, rules).expect("written");
+    let on =
+        std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"));
+    let apparmor = if on { "apparmor" } else { "--security-opt apparmor: AppArmor is not on here" };
     for (option, said) in [
         ("frob=1".to_owned(), "--security-opt: `frob=1` is not known"),
         ("seccomp=/nowhere.json".to_owned(), "--security-opt seccomp: read the profile `/nowhere.json`"),
@@ -205,6 +208,7 @@ fn wrong_security_options_are_refused_by_name() {
             format!("seccomp={}", contradictory.display()),
             "--security-opt seccomp: linux.seccomp: listenerPath",
         ),
+        ("apparmor=mine".to_owned(), apparmor),
         ("mask=etc".to_owned(), "--security-opt mask: `etc` is not known"),
         ("proc-opts=suid".to_owned(), "--security-opt proc-opts: `suid` is not known"),
     ] {

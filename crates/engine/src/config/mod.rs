@@ -4,6 +4,7 @@
 mod devices;
 mod files;
 mod host_cgroups;
+mod labels;
 mod limits;
 mod namespaces;
 mod process;
@@ -46,6 +47,7 @@ pub(crate) fn spec(
     Ok(spec)
 }
 
+pub(crate) use labels::{label, wants_label};
 pub(crate) use limits::notices as limit_notices;
 
 /// Adds the devices that a person asks for, once it is known whose users the container has, and puts outer mounts first.

@@ -201,7 +201,7 @@ pub(super) fn overlay_root(context: &mut Context<'_>, overlay: &OverlayRoot) -> 
             let place = make_directory(scratch.as_fd(), b'l', number)?;
             attach(opened, place.as_fd())?;
         }
-        overlay_over(scratch.as_fd(), opened, number, overlay.user_namespace)
+        overlay_over(scratch.as_fd(), opened, number, overlay.user_namespace, overlay.label.as_deref())
     };
     let root = over(&overlay.lower, lower.as_fd(), 0)?;
     rustix::fs::mkdirat(&scratch, c"merged", Mode::from_raw_mode(0o755)).during(Call::Mkdir)?;
@@ -233,6 +233,7 @@ pub(super) fn overlay_over(
     lower: BorrowedFd<'_>,
     number: usize,
     user_namespace: bool,
+    label: Option<&CStr>,
 ) -> Result<OwnedFd, Failure> {
     let (upper, work) = (make_directory(scratch, b'u', number)?, make_directory(scratch, b'w', number)?);
     // The merged root shows the owner and mode of the upper directory.
@@ -252,6 +253,9 @@ pub(super) fn overlay_over(
     }
     if user_namespace {
         fsconfig_set_flag(opened.as_fd(), c"userxattr").during(Call::Fsconfig)?;
+    }
+    if let Some(label) = label {
+        fsconfig_set_string(opened.as_fd(), c"context", label).during(Call::Fsconfig)?;
     }
     create(opened.as_fd(), Attributes::default())
 }

@@ -65,7 +65,7 @@ fn add(
         PieceKind::Overlay { lower } => {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let lower = rustix::fs::openat(CWD, lower, flags, Mode::empty()).during(Call::Open)?;
-            let mount = overlay_over(scratch, lower.as_fd(), number, true)?;
+            let mount = overlay_over(scratch, lower.as_fd(), number, true, None)?;
             attach(mount.as_fd(), open_target(Way::from_root(root, target))?.as_fd())
         }
         PieceKind::File { source } => {

@@ -298,6 +298,8 @@ pub(crate) struct OverlayRoot {
     pub(crate) scratch: CString,
     pub(crate) lower: Lower,
     pub(crate) submounts: Vec<(Lower, Target)>,
+    /// Its SELinux label.
+    pub(crate) label: Option<CString>,
     /// `userxattr`: in a user namespace overlayfs may not use trusted.* attributes.
     pub(crate) user_namespace: bool,
 }

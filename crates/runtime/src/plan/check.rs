@@ -55,13 +55,6 @@ pub(super) fn refuse_unsupported(linux: &Linux) -> Result<()> {
     refuse("linux.intelRdt", linux.intel_rdt.is_some())?;
     refuse("linux.memoryPolicy", linux.memory_policy.is_some())?;
     refuse("linux.netDevices", !linux.net_devices.is_empty())?;
-    refuse(
-        "linux.mountLabel",
-        linux
-            .mount_label
-            .as_deref()
-            .is_some_and(|label| !label.is_empty() && Path::new("/sys/fs/selinux/enforce").exists()),
-    )?;
     let notify = linux.seccomp.as_ref().is_some_and(|profile| profile.listener_path.is_some());
     refuse("linux.seccomp.listenerPath", notify)?;
     let time = linux

@@ -64,6 +64,8 @@ pub struct ContainerPlan {
     pub(crate) oci_version: String,
     pub(crate) lifetime: Lifetime,
     pub(crate) start: Start,
+    /// The SELinux label of files that are made for it.
+    pub(crate) mount_label: Option<String>,
     pub(crate) oom_score_adj: Option<i32>,
     pub(crate) has_network: bool,
     pub(crate) files: Vec<OwnFile>,
@@ -244,6 +246,7 @@ impl ContainerPlan {
             oci_version: spec.oci_version.clone(),
             lifetime: options.lifetime,
             start: options.start,
+            mount_label: mounts::label_in_force(&linux, mounts::has_selinux()).map(str::to_owned),
             oom_score_adj: process.oom_score_adj,
             has_network: options.attachment.is_some(),
             files: options.files.clone(),
@@ -456,12 +459,15 @@ impl Steps {
     ) -> Result<()> {
         let (flags, name) = hosts_propagation(spec.linux.as_ref());
         self.list.push(always(InitAction::Propagation { flags, name }));
-        self.root(options, rootfs, users)?;
+        let label =
+            spec.linux.as_ref().and_then(|linux| mounts::label_in_force(linux, mounts::has_selinux()));
+        self.root(options, rootfs, users, label)?;
         let context = MountContext {
             bundle: &options.bundle,
             cgroup_layout: cgroup.map(|plan| &plan.layout),
             cgroup_path: cgroup.map(|plan| plan.path.as_str()),
             new_cgroup_namespace: namespaces.unshared & flags::NEWCGROUP != 0,
+            label,
             users,
             caller: self.caller,
             propagation: flags,
@@ -507,7 +513,13 @@ impl Steps {
     }
 
     /// The root itself: bound, or an overlay over it and over each mount in it.
-    fn root(&mut self, options: &PlanOptions, rootfs: &Path, users: Users<'_>) -> Result<()> {
+    fn root(
+        &mut self,
+        options: &PlanOptions,
+        rootfs: &Path,
+        users: Users<'_>,
+        label: Option<&str>,
+    ) -> Result<()> {
         let root_path = c_string(&rootfs.to_string_lossy(), "root.path")?;
         let shifted = options.root_owners == RootOwners::Shifted;
         let mut detach = |source: &CString, recursive: bool| -> Result<Option<usize>> {
@@ -549,6 +561,7 @@ impl Steps {
                     scratch: c_string(&scratch.to_string_lossy(), "root.path")?,
                     lower: Lower { path: root_path, detached },
                     submounts: plans,
+                    label: label.map(|label| c_string(label, "linux.mountLabel")).transpose()?,
                     user_namespace: self.is_restricted(users),
                 })
             }

@@ -13,7 +13,7 @@ use crate::plan::binds::{Wanted, by_path, plan_bind};
 use crate::plan::owners::{self, Detached, Users};
 use crate::plan::{c_string, init_step};
 use crate::remedy::PROC_HINT;
-use crate::spec::{Mount, NamespaceKind, Spec};
+use crate::spec::{Linux, Mount, NamespaceKind, Spec};
 
 impl Target {
     /// Parses a destination. `..` can't lead out of the root, as the kernel resolves the path inside it, yet it is
@@ -147,10 +147,22 @@ pub(crate) struct MountContext<'a> {
     pub(crate) cgroup_layout: Option<&'a cgroup::Layout>,
     pub(crate) cgroup_path: Option<&'a str>,
     pub(crate) new_cgroup_namespace: bool,
+    /// The SELinux label of new file systems.
+    pub(crate) label: Option<&'a str>,
     pub(crate) users: Users<'a>,
     pub(crate) caller: Caller,
     /// What becomes of the host's mounts in the container's namespace.
     pub(crate) propagation: u64,
+}
+
+/// The label for the container's file systems (config-linux.md, "Mount Label"), where SELinux is there to obey it.
+pub(crate) fn label_in_force(linux: &Linux, selinux: bool) -> Option<&str> {
+    linux.mount_label.as_deref().filter(|label| selinux && !label.is_empty())
+}
+
+/// Whether SELinux is on.
+pub(crate) fn has_selinux() -> bool {
+    Path::new("/sys/fs/selinux/enforce").exists()
 }
 
 /// The steps for every entry of `mounts`, in order; what the parent must make for them is added to `detached`.
@@ -226,6 +238,11 @@ fn plan_mount(
     if kind == "mqueue" || kind == "proc" || kind == "sysfs" {
         // Their only options are those of the mount itself.
         parameters.retain(|(key, _)| matches!(key.as_str(), "hidepid" | "gid" | "subset"));
+    } else if let Some(label) = context.label
+        && !parameters.iter().any(|(key, _)| key == "context")
+    {
+        // Those three have labels of the kernel's own.
+        parameters.push(("context".to_owned(), Some(label.to_owned())));
     }
     let file_system = FileSystem {
         file_system: c_string(kind, &format!("{field}.type"))?,
@@ -421,6 +438,47 @@ pub(crate) fn makes_namespace(spec: &Spec, kind: NamespaceKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn new_file_systems_take_the_mount_label_but_for_the_kernels_own() {
+        let context = |label| MountContext {
+            bundle: Path::new("/"),
+            cgroup_layout: None,
+            cgroup_path: None,
+            new_cgroup_namespace: true,
+            label,
+            users: Users::Callers,
+            caller: Caller::Root,
+            propagation: MS_PRIVATE,
+        };
+        let mount = |kind: &str, option: &str| Mount {
+            destination: "/x".to_owned(),
+            kind: Some(kind.to_owned()),
+            options: Some(vec![option.to_owned()]),
+            ..Mount::default()
+        };
+        let labels = |mount: Mount, label| -> Vec<String> {
+            let spec = Spec { mounts: vec![mount], ..Spec::default() };
+            let steps = plan_mounts(&spec, &context(label), &mut Detached::new(0)).expect("legal");
+            let parameters = steps.iter().flat_map(|step| match &step.action {
+                crate::init::step::Action::Init(InitAction::Mount(plan)) => plan.kind.parameters.as_slice(),
+                _ => &[],
+            });
+            let labels = parameters.filter(|(key, _)| key.as_c_str() == c"context");
+            labels.map(|(_, value)| format!("{:?}", value.as_ref().expect("a value"))).collect()
+        };
+        const LABEL: Option<&str> = Some("system_u:object_r:container_file_t:s0:c1,c2");
+        let expected = [r#""system_u:object_r:container_file_t:s0:c1,c2""#];
+        assert_eq!(labels(mount("tmpfs", "mode=755"), LABEL), expected);
+        assert_eq!(labels(mount("devpts", "ro"), LABEL), expected);
+        assert_eq!(labels(mount("tmpfs", "context=own"), LABEL), [r#""own""#]);
+        assert_eq!(labels(mount("tmpfs", "mode=755"), None), Vec::<String>::new());
+        for kind in ["proc", "sysfs", "mqueue"] {
+            assert_eq!(labels(mount(kind, "ro"), LABEL), Vec::<String>::new(), "{kind}");
+        }
+        let linux = Linux { mount_label: LABEL.map(str::to_owned), ..Linux::default() };
+        assert_eq!((label_in_force(&linux, true), label_in_force(&linux, false)), (LABEL, None));
+    }
 
     #[test]
     fn later_options_win_over_earlier_ones() {
