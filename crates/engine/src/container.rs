@@ -133,8 +133,10 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
         Some(user) if user.adapt(&mut spec, options)? == Adapted::Own => None,
         _ => Users::find(&options.namespaces.users, paths, id.as_str(), effects)?,
     };
+    // Only root of the host can show other owners than those on the disk.
+    let owners = if users.is_some() && user.is_none() { RootOwners::Shifted } else { RootOwners::AsOnDisk };
     if let Some(users) = &users {
-        users.adapt(&mut spec);
+        users.adapt(&mut spec, owners);
     }
     config::give_devices(options, &mut spec)?;
     // A person's own stand in their place.
@@ -150,8 +152,7 @@ fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<
     plan_options.kept_descriptors = options.process.kept_descriptors;
     plan_options.init = options.process.init;
     plan_options.files = files;
-    plan_options.root_owners =
-        if users.is_some() && user.is_none() { RootOwners::Shifted } else { RootOwners::AsOnDisk };
+    plan_options.root_owners = owners;
     plan_options.root = match &options.files.root {
         RootOptions::Directory(_) => RootSource::Directory,
         RootOptions::Overlay(_) => RootSource::Overlay { scratch: paths.scratch(), submounts: Vec::new() },

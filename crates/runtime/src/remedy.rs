@@ -201,6 +201,9 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
         (InitAction::ResourceLimits { .. }, _, EPERM) => {
             "raising a hard limit takes CAP_SYS_RESOURCE, which this caller lacks"
         }
+        (InitAction::Credentials { .. }, Call::Setresuid | Call::Setresgid | Call::Setgroups, EINVAL) => {
+            "the user namespace has no such user or group; choose another, or map more"
+        }
         (InitAction::Capabilities { .. }, _, EPERM) => {
             "the caller lacks one of the capabilities itself; leave it out of process.capabilities"
         }

@@ -291,3 +291,62 @@ fn plan_and_timeline_name_the_steps_and_their_flags() {
     assert!(!ran.text().contains("owners") && !ran.text().contains("id maps"), "{}", ran.text());
     host.assert_nothing_left();
 }
+
+#[test]
+fn volumes_have_the_owners_that_they_have_on_the_host() {
+    let Some(host) = Host::new() else { return };
+    let volume = host.directory().join("volume");
+    std::fs::create_dir_all(volume.join("below")).expect("made");
+    let file = volume.join("file");
+    std::fs::write(&file, "x\n").expect("written");
+    for path in [&volume, &file] {
+        chown(path, Some(1000), Some(1000)).expect("its owner");
+    }
+    host.set_up(&format!("mount -t tmpfs none {0}/below; touch {0}/below/there", volume.display()));
+    let flag = |options: &str| format!("--volume={}:/data{options}", volume.display());
+    for (options, expected) in [("", "1000\n1000\n0\n0"), (":idmap", "1000\n1000\n0\n0")] {
+        let script =
+            "stat -c %u /data /data/file /data/below/there; echo x > /data/made; stat -c %u /data/made";
+        let ran = host.inside(&["--userns=auto", "--network=none", &flag(options)], script);
+        assert_eq!(ran.text(), expected, "{options}");
+        assert_eq!(owner(volume.join("made")), (0, 0), "unshifted");
+        std::fs::remove_file(volume.join("made")).expect("removed");
+    }
+    // A user of its own that is the same on the host.
+    let script = "id -u; echo y >> /data/file; cat /data/file";
+    let ran = host.inside(&["--userns=auto", "--network=none", "--user=1000", &flag("")], script);
+    assert_eq!(ran.text(), "1000\nx\ny");
+    let ran = host.inside(
+        &["--userns=auto", "--network=none", &flag(":ro")],
+        "echo z > /data/made || stat -c %u /data",
+    );
+    assert_eq!(ran.text(), "1000", "read-only");
+    let ran = host.inside(
+        &["--userns=auto", "--network=none", &flag(":O")],
+        "echo z > /data/made; stat -c %u /data /data/made",
+    );
+    assert_eq!(ran.text(), "1000\n0", "thrown away");
+    assert!(!volume.join("made").exists());
+    // `U` gives the files to who looks like their owner inside.
+    let ran = host.inside(&["--userns=auto", "--network=none", &flag(":U")], "stat -c %u /data/file");
+    assert_eq!((ran.text(), owner(&file)), ("0", (0, 0)));
+    let one = format!("--volume={}:/one", file.display());
+    let ran = host.inside(&["--userns=auto", "--network=none", &one], "stat -c %u /one; cat /one");
+    assert_eq!(ran.text(), "0\nx\ny", "a file alone");
+    let device = ["--userns=auto", "--network=none", "--volume=/dev/zero:/nothing", "--device=/dev/full"];
+    let ran = host.inside(&device, "head -c 2 /nothing | wc -c; echo x 2>/dev/null > /dev/full || echo full");
+    assert_eq!(ran.text(), "2\nfull");
+    let ran = host.inside(&["--network=none", &flag(":idmap")], "true");
+    ran.refuses(125, &["--volume", "`idmap` has no map to go by"]);
+    host.set_up(&format!("umount {}/below", volume.display()));
+    std::fs::remove_dir_all(&volume).expect("removed");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn user_that_is_not_mapped_is_refused_with_a_remedy() {
+    let Some(host) = Host::new() else { return };
+    let ran = host.inside(&["--userns=auto:size=10", "--network=none", "--user=1000"], "true");
+    ran.refuses(125, &["1000 is nobody in the container's user namespace", "map more"]);
+    host.assert_nothing_left();
+}

@@ -92,7 +92,7 @@ fn bind_options(request: &MountRequest, bind: &BindRequest) -> Vec<String> {
             Propagation::Slave => Some("rslave"),
             Propagation::Shared => Some("rshared"),
         },
-        bind.idmap.then_some("idmap"),
+        bind.idmap.then_some(if bind.reach == Reach::Tree { "ridmap" } else { "idmap" }),
     ];
     options.into_iter().flatten().map(str::to_owned).collect()
 }

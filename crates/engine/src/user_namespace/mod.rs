@@ -6,6 +6,7 @@ pub(crate) mod leases;
 use std::path::{Path, PathBuf};
 
 use runtime::lifecycle::{self, Status};
+use runtime::plan::RootOwners;
 use runtime::spec::{IdMapping, Linux, Mount, Namespace, NamespaceKind, Spec};
 use runtime::state_dir::StateRoot;
 use runtime::{ContainerId, ErrorKind};
@@ -102,8 +103,9 @@ impl Users {
         Ok(Users { source: Source::Maps { uid, gid }, lease })
     }
 
-    /// Puts the namespace into the config, and changes what can't be had in one as it stands there.
-    pub(crate) fn adapt(&self, spec: &mut Spec) {
+    /// Puts the namespace into the config, and changes what can't be had in one as it stands there. `owners` is how the
+    /// root is shown, and so are volumes.
+    pub(crate) fn adapt(&self, spec: &mut Spec, owners: RootOwners) {
         let linux = spec.linux.get_or_insert_with(Linux::default);
         let path = match &self.source {
             Source::Maps { uid, gid } => {
@@ -115,10 +117,8 @@ impl Users {
         };
         linux.namespaces.push(Namespace { kind: NamespaceKind::User, path });
         fit_mounts(spec, self.has_group(TERMINALS));
-        // The host's own in the place of new ones have no owners to show.
-        let hosts = ["/sys", "/proc", "/dev/mqueue"];
-        for mount in spec.mounts.iter_mut().filter(|mount| !hosts.contains(&mount.destination.as_str())) {
-            map_volume(mount);
+        if owners == RootOwners::Shifted {
+            spec.mounts.iter_mut().for_each(map_volume);
         }
     }
 
@@ -172,8 +172,13 @@ fn bind_hosts(mount: &mut Mount, source: &str, read_only: bool) {
     mount.options = Some(options.into_iter().map(str::to_owned).collect());
 }
 
-/// What is bound from the host keeps its owners: user 1000 inside is user 1000 there.
+/// What is bound from the host keeps its owners: user 1000 inside is user 1000 there. Not so the kernel's own, whose file
+/// systems can't: a device is used by its mode, and nobody's inside.
 fn map_volume(mount: &mut Mount) {
+    let source = Path::new(mount.source.as_deref().unwrap_or_default());
+    if ["/dev", "/proc", "/sys"].iter().any(|kernels| source.starts_with(kernels)) {
+        return;
+    }
     let options = mount.options.get_or_insert_with(Vec::new);
     let has = |name: &str| options.iter().any(|option| option == name);
     let recursive = has("rbind") || mount.kind.as_deref() == Some("rbind");
@@ -315,7 +320,7 @@ mod tests {
     fn volumes_are_shown_with_their_owners_and_the_rest_is_left() {
         let volume = |options: &[&str]| {
             let options = Some(options.iter().map(|&option| option.to_owned()).collect());
-            let mut mount = Mount { options, ..Mount::default() };
+            let mut mount = Mount { options, source: Some("/srv".to_owned()), ..Mount::default() };
             map_volume(&mut mount);
             mount.options.expect("kept").last().cloned().unwrap_or_default()
         };
@@ -323,6 +328,10 @@ mod tests {
         assert_eq!(volume(&["bind"]), "idmap");
         assert_eq!(volume(&["rbind", "idmap", "ro"]), "ro", "as it was asked for");
         assert_eq!(volume(&["nosuid"]), "nosuid");
+        let options = Some(vec!["rbind".to_owned()]);
+        let mut device = Mount { options, source: Some("/dev/dri".to_owned()), ..Mount::default() };
+        map_volume(&mut device);
+        assert_eq!(device.options.expect("kept"), ["rbind"], "the kernel's own");
     }
 
     #[test]

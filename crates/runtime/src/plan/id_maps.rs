@@ -1,7 +1,8 @@
 //! Id maps: lists of `containerID hostID size` as config.json has them, checked as the kernel will.
 
 use crate::error::{Error, Result};
-use crate::spec::{IdMapping, Linux, Mount, NamespaceKind};
+use crate::plan::process::Groups;
+use crate::spec::{IdMapping, Linux, Mount, NamespaceKind, User};
 
 /// Maps of users and groups, as the kernel's files take them (user_namespaces(7)): one line a range.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -87,6 +88,21 @@ pub(crate) fn of_container(linux: &Linux, makes_user_namespace: bool) -> Result<
     Ok(None)
 }
 
+/// Refuses a user or group of the program that nobody stands behind.
+pub(crate) fn check_user(user: &User, linux: &Linux, groups: Groups) -> Result<()> {
+    let refuse = |field: &str, id: u32, maps: &[IdMapping]| match host_id(maps, id) {
+        Some(_) => Ok(()),
+        None => {
+            let error = Error::invalid(field, format!("{id} is nobody in the container's user namespace"));
+            Err(error.with_hint("choose one that is mapped, or map more"))
+        }
+    };
+    refuse("process.user.uid", user.uid, &linux.uid_mappings)?;
+    refuse("process.user.gid", user.gid, &linux.gid_mappings)?;
+    let additional = user.additional_gids.iter().filter(|_| groups == Groups::Set);
+    additional.copied().try_for_each(|gid| refuse("process.user.additionalGids", gid, &linux.gid_mappings))
+}
+
 /// The maps of a mount's own; none where it has none.
 pub(crate) fn of_mount(mount: &Mount, field: &str) -> Result<Option<IdMaps>> {
     let fields = (format!("{field}.uidMappings"), format!("{field}.gidMappings"));
@@ -137,6 +153,23 @@ mod tests {
         let mount = Mount { uid_mappings: Some(vec![map(0, 1, 1)]), ..Mount::default() };
         let error = of_mount(&mount, "mounts[2]").expect_err("refused").to_string();
         assert_eq!(error, "mounts[2].gidMappings: is missing, and uidMappings are there");
+    }
+
+    #[test]
+    fn program_s_ids_must_be_mapped() {
+        let maps = vec![map(0, 100_000, 10)];
+        let linux = Linux { uid_mappings: maps.clone(), gid_mappings: maps, ..Linux::default() };
+        let user = |uid, gid, additional_gids| User { uid, gid, additional_gids, ..User::default() };
+        check_user(&user(9, 0, vec![5]), &linux, Groups::Set).expect("all are mapped");
+        for (user, part) in [
+            (user(10, 0, vec![]), "process.user.uid: 10 is nobody"),
+            (user(0, 10, vec![]), "process.user.gid: 10 is nobody"),
+            (user(0, 0, vec![3, 20]), "process.user.additionalGids: 20 is nobody"),
+        ] {
+            let error = check_user(&user, &linux, Groups::Set).expect_err(part);
+            assert!(error.to_string().starts_with(part) && error.hint.is_some(), "{error}");
+        }
+        check_user(&user(0, 0, vec![20]), &linux, Groups::Kept).expect("nobody sets them");
     }
 
     #[test]

@@ -142,6 +142,9 @@ impl ContainerPlan {
         let makes_users = namespaces.at_clone & flags::NEWUSER != 0;
         let id_maps = id_maps::of_container(&linux, makes_users)?;
         let users = Users::of(&namespaces, id_maps.as_ref());
+        if id_maps.is_some() {
+            id_maps::check_user(&process.user, &linux, groups_of(spec, id_maps.as_ref()))?;
+        }
         let caller = Caller::find();
         if makes_users && caller != Caller::Root {
             caller::check_user_namespaces()?;
