@@ -5,7 +5,6 @@
 //! to nobody; where that mount can't be made, from a sealed copy in memory.
 
 use std::ffi::{CStr, CString, OsString};
-use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
@@ -104,10 +103,9 @@ fn read_only_mount(path: &CStr) -> std::io::Result<OwnedFd> {
 fn sealed_copy(file: OwnedFd) -> std::io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let copy = rustix::fs::memfd_create(c"host-binary", flags)?;
-    let mut content = Vec::new();
-    std::fs::File::from(file).read_to_end(&mut content)?;
     let mut copy = std::fs::File::from(copy);
-    copy.write_all(&content)?;
+    // Inside the kernel, where it can (sendfile(2)): every start without root pays for it.
+    std::io::copy(&mut std::fs::File::from(file), &mut copy)?;
     let copy = OwnedFd::from(copy);
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
     // EBUSY: somebody in the kernel still holds one of the pages just written; it lets go by itself.
