@@ -1,6 +1,6 @@
 //! Brings what was typed to the one form that the parser reads: `--name=value` for every flag, and everything from the
 //! first word that belongs to none on behind `--`. Docker's `-it` and the `-i CIDR`, `-t IP` of rabbitc's first version
-//! are told apart here (docs/decisions/0017-short-flags-and-positionals.md).
+//! are told apart here (docs/decisions/0027-flags-of-two-worlds.md).
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
