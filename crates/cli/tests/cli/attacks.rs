@@ -223,6 +223,72 @@ fn names_exchanged_through_hundreds_of_starts_open_nothing_of_the_host() {
     host.assert_nothing_left();
 }
 
+/// CVE-2021-30465, CVE-2024-45310: volumes whose destinations, or whose own content, lead elsewhere, at rest and while
+/// names are exchanged; and owners that are changed in a volume that somebody else writes to.
+#[test]
+fn volumes_through_links_and_exchanged_names_reach_nothing_outside() {
+    use std::os::unix::fs::MetadataExt;
+    let Some(host) = Host::new() else { return };
+    let victim = victim(&host);
+    let (outer, inner) = (host.directory().join("outer"), host.directory().join("inner"));
+    for directory in [outer.join("below"), outer.join("other"), inner.clone()] {
+        std::fs::create_dir_all(&directory).expect("made");
+    }
+    std::fs::write(outer.join("below/file"), "of the volume\n").expect("written");
+    std::fs::write(inner.join("mine"), "of the volume\n").expect("written");
+    symlink(&victim, outer.join("link")).expect("a link");
+    symlink(victim.join("file"), outer.join("file-link")).expect("a link");
+    std::fs::write(outer.join("file"), "of the volume\n").expect("written");
+    let owner = || std::fs::metadata(victim.join("file")).expect("there").uid();
+    let volume = |source: &Path, rest: &str| format!("--volume={}:{rest}", source.display());
+    // At rest: every way of a link.
+    for way in [
+        victim.display().to_string(),
+        format!("../../../../../../..{}", victim.display()),
+        format!("/proc/self/root{}", victim.display()),
+        "/proc/self/cwd".to_owned(),
+        "/proc/sys".to_owned(),
+        "/data".to_owned(),
+    ] {
+        symlink(&way, host.rootfs().join("data")).expect("a link");
+        for place in ["/data", "/data/deep/er", "/data/file"] {
+            let ran = host.inside(&["--network=host", &volume(&inner, place)], "exit 0");
+            assert!([0, 125].contains(&ran.code()), "`{way}`, {place}: {ran:?}");
+            assert_untouched(&victim, &format!("`{way}`, {place}"), &ran);
+        }
+        clear(&host);
+    }
+    // In a race: the place of the volume, a place in a volume, and what is in one whose owners change.
+    std::fs::create_dir_all(host.rootfs().join("data/place")).expect("made");
+    std::fs::create_dir_all(host.rootfs().join("data-decoy/place")).expect("made");
+    symlink(&victim, host.rootfs().join("data-link")).expect("a link");
+    let racers = [
+        Racer::new(
+            &host.rootfs(),
+            &[("data", "data-link"), ("data/place", "data-link"), ("data", "data-decoy")],
+        ),
+        Racer::new(&outer, &[("below", "link"), ("file", "file-link"), ("below", "other")]),
+    ];
+    for number in 0..60 {
+        let flags = [
+            "--network=host".to_owned(),
+            "--user=12345:12345".to_owned(),
+            volume(&inner, "/data/place"),
+            volume(&outer, "/v:U"),
+            volume(&inner, "/v/below/place"),
+        ];
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let ran = host.inside(&flags, "cat /v/below/file /v/link/file /data/place/file 2>/dev/null; exit 0");
+        assert!([0, 125, 126, 127].contains(&ran.code()), "{number}: {ran:?}");
+        assert_untouched(&victim, &format!("start {number}"), &ran);
+        assert_eq!(owner(), 0, "start {number}: the owner of a file of the host changed: {ran:?}");
+    }
+    assert!(racers.map(Racer::end).into_iter().sum::<usize>() > 100, "the racers were there");
+    assert_eq!(std::fs::metadata(&victim).expect("there").uid(), 0);
+    clear(&host);
+    host.assert_nothing_left();
+}
+
 /// Exchanges pairs of names as fast as it goes, until it is dropped.
 struct Racer {
     stop: Arc<AtomicBool>,
