@@ -190,6 +190,16 @@ fn ports_of_udp_and_ranges_lead_where_they_should() {
 }
 
 #[test]
+fn sockets_that_hold_ports_do_not_get_into_the_container() {
+    let Some(host) = Host::new() else { return };
+    let script = "ls /proc/self/fd; ulimit -n; ulimit -Hn";
+    let without = host.inside(&[], script);
+    let with = host.inside(&["-p", "7000-7299:7000-7299", "-p", "7000-7299:7000-7299/udp"], script);
+    assert_eq!(with.text(), without.text());
+    host.assert_nothing_left();
+}
+
+#[test]
 fn taken_port_names_its_holder_and_nothing_is_made() {
     let Some(host) = Host::new() else { return };
     let rootfs = host.rootfs_flag();

@@ -182,6 +182,75 @@ fn what_is_only_routed_through_the_host_is_not_redirected() {
 }
 
 #[test]
+fn a_port_published_at_one_address_answers_there_alone() {
+    if !may_run("a_port_published_at_one") || !has_program("a_port_published_at_one", "ip") {
+        return;
+    }
+    Namespace::new().run(|| {
+        filter_bridged(0);
+        let parent = StateParent::new("address");
+        let outside = Namespace::new();
+        connect(&outside, &["192.0.2.1/24", "2001:db8::1/64"], &["192.0.2.9/24", "2001:db8::9/64"]);
+        let network = network("rabbitc0", "172.19.0.1/16");
+        let state = parent.network(&network);
+        let at = |address, port| {
+            let container = PortRange::one(80).expect("a port");
+            request(Some(address), HostPorts::From(port), container, Protocol::Tcp)
+        };
+        let mut wishes = vec![at("192.0.2.1", 8080), at("127.0.0.1", 8081), at("0.0.0.0", 8082)];
+        let mut reached = vec![
+            ("192.0.2.1:8080", true),
+            ("127.0.0.1:8080", false),
+            ("192.0.2.1:8081", false),
+            ("127.0.0.1:8081", true),
+            ("192.0.2.1:8082", true),
+            ("127.0.0.1:8082", true),
+        ];
+        if network.ipv6().is_some() {
+            wishes.extend([at("2001:db8::1", 8083), at("::1", 8084), at("::", 8085)]);
+            reached.extend([
+                ("[2001:db8::1]:8083", true),
+                ("[::1]:8083", false),
+                ("192.0.2.1:8083", false),
+                ("[::1]:8084", true),
+                ("[2001:db8::1]:8084", false),
+                ("[2001:db8::1]:8085", true),
+                ("127.0.0.1:8085", false),
+                ("[2001:db8::1]:8082", false),
+            ]);
+        } else {
+            let error = HeldPorts::take(&[at("::", 8085)], false, &state).expect_err("no IPv6");
+            assert_eq!(error.kind, Kind::NoIpv6);
+        }
+        let server = start_publisher(&network, &state, "server", &wishes).expect("published");
+        let _peers = serve(&server.namespace, 80);
+        for (address, is_reached) in reached {
+            assert_eq!(ask(address).is_ok(), is_reached, "{address}");
+        }
+    });
+}
+
+#[test]
+fn a_port_that_no_socket_can_hold_still_has_one_container() {
+    if !may_run("a_port_that_no_socket") {
+        return;
+    }
+    Namespace::new().run(|| {
+        let parent = StateParent::new("sctp");
+        let network = network("rabbitc0", "172.19.0.1/16");
+        let state = parent.network(&network);
+        let wish = request(None, HostPorts::From(9), PortRange::one(9).expect("a port"), Protocol::Sctp);
+        let one = start_publisher(&network, &state, "one", std::slice::from_ref(&wish)).expect("published");
+        let Err(error) = start_publisher(&network, &state, "two", std::slice::from_ref(&wish)) else {
+            panic!("published twice");
+        };
+        assert_eq!(error.kind, Kind::PortTaken(PortHolder::Container("one".into())));
+        drop(one);
+        start_publisher(&network, &state, "two", &[wish]).expect("free again");
+    });
+}
+
+#[test]
 fn a_firewall_that_drops_what_comes_for_published_ports_is_named_with_what_allows_it() {
     if !may_run("a_firewall_that_drops") || !has_program("a_firewall_that_drops", "nft") {
         return;
