@@ -135,6 +135,10 @@ impl Error {
             Kind::Refused if self.cause == Some(Errno::NOSPC) => {
                 "the file system that holds the state is full: make room on it".into()
             }
+            Kind::Refused if self.cause == Some(Errno::MFILE) => {
+                "publish fewer ports, or allow more open files: `ulimit -n`, and `sysctl fs.nr_open` above it"
+                    .into()
+            }
             Kind::Refused | Kind::Malformed => return None,
         })
     }

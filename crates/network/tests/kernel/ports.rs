@@ -563,6 +563,10 @@ fn a_flushed_ruleset_is_no_obstacle_to_publishing_and_withdrawing() {
             assert_eq!(ask("127.0.0.1:8081").expect(damage), "port 80");
             assert!(sh("nft list table inet rabbitc").contains("127.0.0.0/8 drop"), "{damage}");
         }
+        // A start without ports, too, puts back what keeps containers from the host's loopback.
+        sh("nft flush ruleset");
+        let _other = start(&network, &state, &Namespace::new());
+        assert_eq!(sh("nft list table inet rabbitc").matches("127.0.0.0/8 drop").count(), 2);
         sh("nft flush ruleset");
         one.published.withdraw().expect("gone is as good");
     });
