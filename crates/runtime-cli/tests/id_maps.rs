@@ -267,6 +267,41 @@ fn read_only_mount_of_the_host_keeps_its_locked_flags() {
     assert_eq!(text(&output), "kept\n", "{output:?}");
 }
 
+#[test]
+fn mount_inside_a_mapped_mount_does_not_show_on_the_host() {
+    if !can_run("mount_inside_a_mapped_mount_does_not_show_on_the_host") {
+        return;
+    }
+    let script = "mount -t tmpfs none /data/below && touch /data/below/file && ls /data/below && read -r end";
+    let bundle = bundle("peer", script);
+    std::fs::create_dir(data(&bundle).join("below")).expect("made");
+    with_users(&bundle);
+    bundle.edit(|config| {
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set]
+                .as_array_mut()
+                .expect("a list")
+                .push(json!("CAP_SYS_ADMIN"));
+        }
+    });
+    add_mount(&bundle, &data(&bundle), &["rbind", "ridmap"], None);
+    // Shared, as systemd has it, and looked at while the container still holds its mount.
+    let place = data(&bundle).display().to_string();
+    let script = format!(
+        "mount --make-rshared /; mkfifo {path}/in {path}/out; \
+         {binary} --root {path}/state run --bundle {path} {id} <{path}/in >{path}/out & \
+         exec 8>{path}/in 9<{path}/out; read -r told <&9; echo \"$told\"; ls {place}/below; exec 8>&-; wait $!",
+        path = bundle.path.display(),
+        binary = support::BINARY,
+        id = bundle.id,
+    );
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "--propagation=private", "sh", "-c", &script]);
+    let output = command.stdin(std::process::Stdio::null()).output().expect("unshare (util-linux)");
+    assert_eq!(text(&output), "file\n", "{output:?}");
+    bundle.assert_clean("after the run");
+}
+
 /// The pid of the init of a running container.
 fn pid(bundle: &Bundle) -> i64 {
     let state: Value = serde_json::from_str(&bundle.succeed(&["state", &bundle.id])).expect("JSON");
