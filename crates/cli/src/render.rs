@@ -23,6 +23,8 @@ pub(crate) fn flag_of(field: &str) -> &str {
         "linux.seccomp" => "--security-opt seccomp, and the default profile",
         "linux.maskedPaths" | "linux.readonlyPaths" => "--security-opt mask, unmask, and the default paths",
         "linux.sysctl" => "--sysctl",
+        "process.apparmorProfile" => "--security-opt apparmor, or AppArmor of this host",
+        "process.selinuxLabel" => "--security-opt label, or SELinux of this host",
         "linux.namespaces" => "--pid, --ipc, --uts, --cgroupns, --timens, --network, and the defaults",
         "linux.timeOffsets" => "--time-offset",
         "process.terminal" => "-t, or a terminal on stdin and stdout",

@@ -138,6 +138,10 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
                 mount.kind.file_system.to_string_lossy()
             ));
         }
+        (InitAction::JoinNamespaces { .. }, Call::Setns, EPERM) => {
+            "from a user namespace of its own a container can join only what belongs to that one: join the other's user \
+             namespace too, or leave it out"
+        }
         (InitAction::OverlayRoot(_), Call::Fsopen, 19) => {
             "this kernel has no overlay file system; `modprobe overlay` may bring it"
         }

@@ -248,6 +248,26 @@ fn clocks_since_boot_are_shifted_for_the_program_itself() {
 }
 
 #[test]
+fn namespaces_of_the_host_can_be_shared_with_users_of_its_own() {
+    let Some(host) = Host::new() else { return };
+    let holder = host.pid().to_string();
+    for (flag, file) in [("--pid=host", "pid"), ("--ipc=host", "ipc"), ("--uts=host", "uts")] {
+        let flags = [NONE, "--userns=auto", "--overlay", flag];
+        assert_eq!(inside(&host, &flags, file), of_process(&host, &holder, file), "{flag}");
+    }
+    let flags = [NONE, "--userns=auto", "--overlay", "--time-offset=boottime=1000000"];
+    let ran = host.inside(&flags, "cat /proc/uptime");
+    let seconds: f64 = ran.text().split(' ').next().and_then(|text| text.parse().ok()).expect("a number");
+    assert!(seconds > 1_000_000.0, "{ran:?}");
+    // What belongs to others can't be joined from there, and the remedy is said.
+    let ran = host
+        .inside(&[NONE, "--userns=auto", "--overlay", &format!("--uts=ns:/proc/{holder}/ns/uts")], "true");
+    assert_eq!(ran.code(), 125);
+    assert!(ran.stderr.contains("join the other's user namespace too"), "{ran:?}");
+    host.assert_nothing_left();
+}
+
+#[test]
 fn view_of_cgroups_begins_at_its_own_group_unless_shared() {
     let Some(host) = Host::new() else { return };
     let script = "cat /proc/self/cgroup";

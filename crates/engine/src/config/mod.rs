@@ -42,7 +42,7 @@ pub(crate) fn spec(
         linux: Some(linux),
         ..Spec::default()
     };
-    namespaces::settle(options, &mut spec);
+    namespaces::settle(options, whose_users(options), &mut spec);
     security::restrict(&options.security, whose_users(options), &mut spec, hidden)?;
     Ok(spec)
 }

@@ -2,6 +2,7 @@
 
 use runtime::spec::{Mount, Namespace, NamespaceKind, Spec, TimeOffset};
 
+use super::WhoseUsers;
 use crate::options::{CgroupMode, IpcMode, NamespaceMode, NetworkMode, RunOptions};
 use crate::peers::{self, SharedMemory};
 
@@ -37,7 +38,7 @@ pub(super) fn namespaces(options: &RunOptions) -> Vec<Namespace> {
 }
 
 /// Makes the rest of the config agree with the namespaces.
-pub(super) fn settle(options: &RunOptions, spec: &mut Spec) {
+pub(super) fn settle(options: &RunOptions, users: WhoseUsers, spec: &mut Spec) {
     let asked = &options.namespaces;
     if asked.uts == NamespaceMode::Private {
         spec.hostname = Some(asked.hostname().to_owned());
@@ -57,6 +58,11 @@ pub(super) fn settle(options: &RunOptions, spec: &mut Spec) {
             SharedMemory::Unknown => {}
         },
         IpcMode::Shared(_) => {}
+    }
+    let shares = matches!(asked.ipc, IpcMode::Shared(_));
+    if shares && users == WhoseUsers::Own && !std::path::Path::new("/dev/mqueue").exists() {
+        // Other users can't mount it, and the host has none that could be bound.
+        drop_mount(mounts, "/dev/mqueue");
     }
 }
 

@@ -198,7 +198,7 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         // Done by the loop, as the rest of the list runs in the new process.
         InitAction::Fork => Ok(()),
         InitAction::Unshare { flags, .. } => sys::namespace::unshare(*flags).during(Call::Unshare),
-        InitAction::TimeOffsets { text } => process::write_file(c"/proc/self/timens_offsets", text),
+        InitAction::TimeOffsets { text, new_users } => process::time_offsets(text, *new_users),
         InitAction::BecomeNamespaceRoot => process::become_namespace_root(),
         InitAction::Propagation { flags, .. } => sys::mount::change(c"/", *flags).during(Call::Mount),
         InitAction::BindRoot(root) => mount::bind_root(context, root),

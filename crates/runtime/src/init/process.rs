@@ -96,11 +96,19 @@ pub(super) fn become_namespace_root() -> Outcome {
     unmapped(sys::process::set_user(0)).during(Call::Setresuid)
 }
 
-/// Writes one small file of the host's procfs.
-pub(super) fn write_file(path: &CStr, text: &[u8]) -> Outcome {
-    let file =
-        rustix::fs::openat(CWD, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).during(Call::Open)?;
-    rustix::io::write(&file, text).during(Call::Write).map(drop)
+/// Shifts the clocks of the time namespace that this process's children will be in. Whoever has just become root of a
+/// new user namespace is not dumpable, and its files in procfs are then the host's root's: it is dumpable for a moment,
+/// in which nobody else is there.
+pub(super) fn time_offsets(text: &[u8], new_users: bool) -> Outcome {
+    if new_users {
+        sys::process::set_dumpable(sys::process::Dumpable::Yes).during(Call::Prctl)?;
+    }
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(CWD, c"/proc/self/timens_offsets", flags, Mode::empty());
+    if new_users {
+        sys::process::set_dumpable(sys::process::Dumpable::No).during(Call::Prctl)?;
+    }
+    rustix::io::write(&file.during(Call::Open)?, text).during(Call::Write).map(drop)
 }
 
 /// Writes kernel parameters through the container's procfs, which must be one.

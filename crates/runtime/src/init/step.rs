@@ -82,7 +82,7 @@ pub(crate) enum InitAction {
     HideFromOthers,
     Fork,
     Unshare { flags: u64, names: Vec<&'static str> },
-    TimeOffsets { text: Vec<u8> },
+    TimeOffsets { text: Vec<u8>, new_users: bool },
     BecomeNamespaceRoot,
     Propagation { flags: u64, name: &'static str },
     BindRoot(BoundRoot),

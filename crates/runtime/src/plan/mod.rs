@@ -425,7 +425,9 @@ impl Steps {
             for (clock, offset) in &linux.time_offsets {
                 text.extend_from_slice(format!("{clock} {} {}\n", offset.secs, offset.nanosecs).as_bytes());
             }
-            self.list.push(init_step(InitAction::TimeOffsets { text }, "linux.timeOffsets"));
+            let action =
+                InitAction::TimeOffsets { text, new_users: makes_users && namespaces.joined.is_empty() };
+            self.list.push(init_step(action, "linux.timeOffsets"));
         }
         if namespaces.needs_intermediate {
             self.list.push(init_step(InitAction::Fork, "linux.namespaces"));
