@@ -240,6 +240,102 @@ fn user_without_ranges_can_keep_its_number_too() {
 }
 
 #[test]
+fn user_namespace_that_the_kernel_refuses_is_named_with_a_remedy() {
+    let Some(user) = User::new() else { return };
+    if !has_program("strace") {
+        return;
+    }
+    for (errno, reason) in
+        [("ENOSPC", "sysctl user"), ("EUSERS", "sysctl user"), ("EPERM", "security module")]
+    {
+        let mut command = user.command("strace");
+        let inject = format!("inject=clone3,clone:error={errno}");
+        command.args(["-o", "/dev/null", "-e", "trace=clone3,clone", "-e", &inject]).arg(binary());
+        command.arg(format!("--state-dir={}", user.host.state().display()));
+        command.args([&user.host.rootfs_flag(), "--network=none", "--cmd=/bin/true"]);
+        let ran = finish(command.spawn().expect("nsenter runs"), None);
+        ran.refuses(125, &["clone the init process", reason]);
+    }
+    user.host.assert_nothing_left();
+}
+
+#[test]
+fn settings_of_distributions_that_forbid_user_namespaces_are_named() {
+    let Some(user) = User::new() else { return };
+    if !has_program("strace") {
+        return;
+    }
+    // Neither exists on every kernel: a file in its place is read as well.
+    let set = |name: &str, value: u32| user.host.set_up(&format!("echo {value} >/proc/sys/kernel/{name}"));
+    user.host.set_up("mount -t tmpfs -o mode=755 tmpfs /proc/sys/kernel");
+    set("unprivileged_userns_clone", 0);
+    let mut command = user.command("strace");
+    command.args(["-o", "/dev/null", "-e", "trace=clone3,clone", "-e", "inject=clone3,clone:error=EPERM"]);
+    command.arg(binary()).arg(format!("--state-dir={}", user.host.state().display()));
+    command.args([&user.host.rootfs_flag(), "--network=none", "--cmd=/bin/true"]);
+    let ran = finish(command.spawn().expect("nsenter runs"), None);
+    ran.refuses(125, &["sysctl kernel.unprivileged_userns_clone=1"]);
+    set("apparmor_restrict_unprivileged_userns", 1);
+    let ran = user.inside(&[], "true");
+    let parts =
+        ["make a user namespace", "AppArmor", "/etc/apparmor.d/rabbitc", "flags=(unconfined)", "userns,"];
+    ran.refuses(125, &parts);
+    assert!(user.host.containers().is_empty());
+}
+
+#[test]
+fn user_inside_of_a_container_is_told_what_around_it_refuses() {
+    let Some(user) = User::new() else { return };
+    let inner = format!(
+        "setpriv --reuid={UID} --regid={UID} --clear-groups -- {} --state-dir={} {} --uidmap=0:{UID}:1 --network=none --cmd=/bin/true",
+        binary().display(),
+        // The outer one hides its own.
+        user.session().join("inner").display(),
+        user.host.rootfs_flag()
+    );
+    let outer = |flags: &[&str]| {
+        let mut arguments = flags.to_vec();
+        arguments.extend(["--network=none", "--", "/bin/sh", "-c", &inner]);
+        let ran = user.host.run(&arguments);
+        assert_eq!(ran.code(), 125, "{ran:?}");
+        ran.stderr
+    };
+    assert!(outer(&[]).contains("a seccomp filter around this process"), "{}", outer(&[]));
+    let said = outer(&["--security-opt=seccomp=unconfined"]);
+    assert!(said.contains("the host hides part of its own /proc"), "{said}");
+}
+
+#[test]
+fn terminal_of_a_user_is_the_containers_own() {
+    let Some(user) = User::new() else { return };
+    if !has_program("script") {
+        return;
+    }
+    let line = format!(
+        "{} --state-dir={} {} --network=none -- /bin/sh -c 'tty; stty size; test -c /dev/console && echo console; exit 3'",
+        binary().display(),
+        user.host.state().display(),
+        user.host.rootfs_flag()
+    );
+    let mut command = user.command("script");
+    command.args([
+        "--quiet",
+        "--return",
+        "--command",
+        &format!("stty rows 33 cols 111; {line}"),
+        "/dev/null",
+    ]);
+    command.env("SHELL", "/bin/sh").stdin(Stdio::piped());
+    let ran = finish(command.spawn().expect("nsenter runs"), None);
+    assert_eq!(
+        (ran.code(), ran.stdout.replace('\r', "").trim_start_matches("^@")),
+        (3, "/dev/pts/0\n33 111\nconsole\n"),
+        "{ran:?}"
+    );
+    user.host.assert_nothing_left();
+}
+
+#[test]
 fn wrong_lines_of_ranges_are_named_by_file_and_number() {
     let Some(user) = User::new() else { return };
     user.host.set_up(&format!("echo 'tess:{FIRST}' >>/etc/subuid"));

@@ -144,6 +144,9 @@ pub(crate) fn fit_mounts(spec: &mut Spec, terminals: bool) {
     let namespaces = spec.linux.iter().flat_map(|linux| &linux.namespaces);
     let own: Vec<NamespaceKind> = namespaces.map(|namespace| namespace.kind).collect();
     let lacks = |kind: NamespaceKind| !own.contains(&kind);
+    if lacks(NamespaceKind::Ipc) && !Path::new("/dev/mqueue").exists() {
+        spec.mounts.retain(|mount| mount.kind.as_deref() != Some("mqueue"));
+    }
     for mount in &mut spec.mounts {
         match mount.kind.as_deref() {
             Some("devpts") if !terminals => {
