@@ -120,6 +120,7 @@ fn clone_tree(
             Errno::PERM if matches!(opened, Some((_, Some(_)))) => {
                 "entering another container's mounts takes root"
             }
+            Errno::MFILE | Errno::NFILE => "raise the limit on open files: `ulimit -n`; each mount takes two",
             Errno::PERM => "making a mount outside of the user namespace takes root",
             Errno::INVAL => {
                 "it, or a mount below it, may be unbindable or locked; `rbind` takes the latter along"

@@ -202,6 +202,23 @@ fn two_hundred_volumes_are_mounted() {
 }
 
 #[test]
+fn more_volumes_than_open_files_are_refused_with_the_limit_as_remedy() {
+    let Some(host) = Host::new() else { return };
+    let data = source(&host, "data");
+    for limit in [50, 150] {
+        let mut command = host.command("sh");
+        command
+            .args(["-c", &format!("ulimit -n {limit} && exec \"$@\""), "sh"])
+            .arg(crate::support::binary());
+        command.arg(format!("--state-dir={}", host.state().display())).arg(host.rootfs_flag());
+        command.args((0..100).map(|number| volume(&data, &format!("/many/{number}"))));
+        let ran = crate::support::finish(command.spawn().expect("nsenter runs"), None);
+        ran.refuses(125, &["--volume", "too many open files", "ulimit -n"]);
+    }
+    host.assert_nothing_left();
+}
+
+#[test]
 fn names_may_hold_anything_that_the_long_form_can_quote() {
     let Some(host) = Host::new() else { return };
     for name in ["with space", "with:colon", "with,comma", "with \"quotes\"", "with\nnewline\tand tab", "-"] {
