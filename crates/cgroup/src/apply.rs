@@ -239,10 +239,7 @@ impl<'a> Round<'a> {
         match open() {
             // On v2 the file appears with its controller, which may not have been handed down yet.
             Err(Errno::NOENT) if hierarchy.language() == Language::V2 && hierarchy.has(&write.controller) => {
-                let enabled = files::read(hierarchy, path, "cgroup.controllers").map_err(failed)?;
-                if !enabled.split_ascii_whitespace().any(|name| name == write.controller) {
-                    hand_down(hierarchy, &self.cgroup.path, &write.controller)?;
-                }
+                hand_down(hierarchy, &self.cgroup.path, &write.controller)?;
                 open().map_err(failed)
             }
             result => result.map_err(failed),

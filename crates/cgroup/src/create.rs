@@ -85,11 +85,11 @@ fn make_leaf(hierarchy: &Hierarchy, path: &CgroupPath, version: Version) -> Resu
             Err(errno) => return Err(failure(hierarchy, path.as_str(), errno)),
         }
         if let Some(unit) = &unit
-            && !exists(hierarchy, unit.path)
+            && !exists(hierarchy, unit.containers)
         {
             unit.start(hierarchy)?;
         }
-        let owned_by_systemd = unit.as_ref().map_or(0, |unit| unit.path.len());
+        let owned_by_systemd = unit.as_ref().map_or(0, |unit| unit.containers.len());
         for ancestor in path.ancestors().filter(|ancestor| ancestor.len() > owned_by_systemd) {
             let made = mkdir(hierarchy, ancestor).and_then(|found| {
                 if found == Found::Made { prepare_ancestor(hierarchy, path, ancestor) } else { Ok(()) }
@@ -181,19 +181,14 @@ fn hand_down_everything(hierarchy: &Hierarchy, path: &CgroupPath) {
 pub(crate) fn hand_down(hierarchy: &Hierarchy, path: &CgroupPath, controller: &str) -> Result<(), Error> {
     for ancestor in std::iter::once("").chain(path.ancestors()) {
         let handed = files::read(hierarchy, ancestor, "cgroup.subtree_control").unwrap_or_default();
+        let write = || files::write(hierarchy, ancestor, "cgroup.subtree_control", &format!("+{controller}"));
         if handed.split_ascii_whitespace().any(|known| known == controller) {
+            // Another process may be just handing it down: the word is there before the files are. A second write
+            // changes nothing, and waits for the first; where it is refused there is nobody to wait for.
+            let _ = write();
             continue;
         }
-        let write = || files::write(hierarchy, ancestor, "cgroup.subtree_control", &format!("+{controller}"));
-        let mut written = write();
-        if written == Err(Errno::BUSY)
-            && let Some(unit) = path.unit().filter(|unit| unit.path == ancestor)
-        {
-            // Somebody else is just having it started: its one command runs for a moment more.
-            unit.start(hierarchy)?;
-            written = write();
-        }
-        written.map_err(|errno| {
+        write().map_err(|errno| {
             let error = Error::kernel(Operation::Enable, hierarchy.display(ancestor, ""), errno);
             match errno {
                 Errno::BUSY => error

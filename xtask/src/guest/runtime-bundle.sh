@@ -6,7 +6,7 @@ mkdir -p $bundle/rootfs/bin
 cp /bin/busybox $bundle/rootfs/bin/busybox
 for applet in sh cat echo; do ln -s busybox $bundle/rootfs/bin/$applet; done
 # Under systemd the first container brings a unit for all of them, which stays.
-groups() { find /sys/fs/cgroup -type d | grep -v -x -e '.*/machine.slice' -e '.*/rabbitc-containers.service' -e '.*/holder' | sort; }
+groups() { find /sys/fs/cgroup -type d | grep -v -x -e '.*/machine.slice' -e '.*/rabbitc-containers.service' -e '.*/holder' -e '.*/containers' | sort; }
 cd $bundle
 $runtime spec
 sed -i -e 's/"terminal": true/"terminal": false/' config.json

@@ -25,6 +25,10 @@ pub(crate) const UNIT: &str = "rabbitc-containers";
 /// The group in the unit to which its process goes: one that hands controllers down may hold none (v2).
 const HOLDER: &str = "holder";
 
+/// The group in the unit in which containers' groups are. It is made when the unit has started and not before: at that
+/// moment systemd removes all groups in it that are empty.
+const CONTAINERS: &str = "containers";
+
 /// The group in the unit to which systemd moves callers from a user's sessions.
 const CALLERS: &str = "callers";
 
@@ -84,7 +88,7 @@ impl Manager {
     }
 }
 
-/// The group of our unit in `slice` (the usual one, if none is named); nothing where no systemd has to be asked:
+/// The group for containers of our unit in `slice` (the usual one, if none is named); nothing where no systemd has to be asked:
 /// without it, and beside cgroup v1, where it does not take anything back.
 pub fn subtree(layout: &Layout, manager: Manager, slice: Option<&str>) -> Option<String> {
     if layout.version() != Version::V2 || !manager.is_there() {
@@ -99,7 +103,7 @@ pub fn subtree(layout: &Layout, manager: Manager, slice: Option<&str>) -> Option
         Some(name) if slice != usual => format!("{UNIT}-{name}.service"),
         _ => format!("{UNIT}.service"),
     };
-    Some(format!("{}{}/{unit}", manager.root(), slice_path(slice)))
+    Some(format!("{}{}/{unit}/{CONTAINERS}", manager.root(), slice_path(slice)))
 }
 
 /// Groups of slices lie in each other: `a-b.slice` in `a.slice`, see systemd.slice(5).
@@ -113,7 +117,9 @@ fn slice_path(slice: &str) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unit<'a> {
     /// Its group.
-    pub(crate) path: &'a str,
+    path: &'a str,
+    /// The group in it for containers.
+    pub(crate) containers: &'a str,
     slice: &'a str,
     name: &'a str,
     manager: Manager,
@@ -127,8 +133,12 @@ impl Unit<'_> {
         let mut manager = Manager::System;
         for name in path.split('/') {
             let end = start + name.len();
-            if let (Some(slice), true) = (slice, is_ours(name) && end < path.len()) {
-                return Some(Unit { path: &path[..end], slice, name, manager });
+            let inside = path[end..].strip_prefix('/').and_then(|rest| rest.strip_prefix(CONTAINERS));
+            if let (Some(slice), true) =
+                (slice, is_ours(name) && inside.is_some_and(|rest| rest.starts_with('/')))
+            {
+                let containers = &path[..end + 1 + CONTAINERS.len()];
+                return Some(Unit { path: &path[..end], containers, slice, name, manager });
             }
             slice = name.ends_with(".slice").then_some(name);
             let user = name.strip_prefix("user@").and_then(|name| name.strip_suffix(".service"));
@@ -171,8 +181,11 @@ impl Unit<'_> {
                 Err(errno) => return Err(errno),
             }
         }
+        make(hierarchy, self.containers)?;
         let all: Vec<String> = offered.split_ascii_whitespace().map(|name| format!("+{name}")).collect();
-        files::write(hierarchy, self.path, "cgroup.subtree_control", &all.join(" "))
+        [self.path, self.containers]
+            .into_iter()
+            .try_for_each(|group| files::write(hierarchy, group, "cgroup.subtree_control", &all.join(" ")))
     }
 
     /// Whether a process in the group `own` may move its own children into this unit.
@@ -325,22 +338,28 @@ mod tests {
 
     #[test]
     fn unit_slice_and_manager_are_read_from_the_path() {
-        let unit = Unit::around("machine.slice/rabbitc-containers.service/rabbitc-1").expect("ours");
+        let unit =
+            Unit::around("machine.slice/rabbitc-containers.service/containers/rabbitc-1").expect("ours");
         assert_eq!(unit.path, "machine.slice/rabbitc-containers.service");
+        assert_eq!(unit.containers, "machine.slice/rabbitc-containers.service/containers");
         assert_eq!((unit.slice, unit.name), ("machine.slice", "rabbitc-containers.service"));
         assert_eq!(unit.manager, Manager::System);
         let path =
-            "user.slice/user-7.slice/user@7.service/app.slice/rabbitc-containers.service/pod/rabbitc-1";
+            "user.slice/user-7.slice/user@7.service/app.slice/rabbitc-containers.service/containers/pod/x";
         let unit = Unit::around(path).expect("ours");
         assert_eq!((unit.slice, unit.manager), ("app.slice", Manager::User(7)));
-        let unit = Unit::around("a.slice/a-b.slice/rabbitc-containers-a-b.service/x").expect("ours");
+        let unit =
+            Unit::around("a.slice/a-b.slice/rabbitc-containers-a-b.service/containers/x").expect("ours");
         assert_eq!((unit.slice, unit.name), ("a-b.slice", "rabbitc-containers-a-b.service"));
         for other in [
             "rabbitc-1",
             "machine.slice/rabbitc-containers.service",
-            "machine.slice/other.service/rabbitc-1",
-            "rabbitc-containers.service/rabbitc-1",
-            "machine.slice/rabbitc-containersx.service/rabbitc-1",
+            "machine.slice/rabbitc-containers.service/containers",
+            "machine.slice/rabbitc-containers.service/containersx/rabbitc-1",
+            "machine.slice/rabbitc-containers.service/rabbitc-1",
+            "machine.slice/other.service/containers/rabbitc-1",
+            "rabbitc-containers.service/containers/rabbitc-1",
+            "machine.slice/rabbitc-containersx.service/containers/rabbitc-1",
         ] {
             assert_eq!(Unit::around(other), None, "{other}");
         }

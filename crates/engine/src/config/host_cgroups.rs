@@ -65,13 +65,13 @@ impl HostCgroups {
                      /etc/systemd/system/user@.service.d/delegate.conf, then `systemctl daemon-reload`, and log in anew",
                 ));
             }
-            let what = format!("a host without the cgroup controller `{controller}`");
+            let reason = format!("this host has no cgroup controller `{controller}`");
             let hint = "leave the flag out, or see `cat /proc/cgroups` and the kernel's `cgroup_disable=`";
-            return Err(Error::unsupported(flag, what, hint));
+            return Err(Error::new(ErrorKind::Unsupported, flag, reason).with_hint(hint));
         }
         if !options.cgroup_conf.is_empty() && layout.version() == Version::V1 {
-            let hint = "this host has cgroup v1; use the flag of the limit, such as `--memory`";
-            return Err(Error::unsupported("--cgroup-conf", "a host without cgroup v2".to_owned(), hint));
+            let error = Error::new(ErrorKind::Unsupported, "--cgroup-conf", "this host has no cgroup v2");
+            return Err(error.with_hint("use the flag of the limit, such as `--memory`"));
         }
         Ok(HostCgroups { layout: Some(layout) })
     }
