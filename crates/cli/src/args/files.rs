@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use engine::{
-    DeviceRequest, DeviceRuleRequest, Error, ErrorKind, FileOptions, MountRequest, ReadOnlyTmpfs, Result,
-    RootOptions,
+    DeviceRequest, DeviceRuleRequest, FileOptions, MountRequest, ReadOnlyTmpfs, Result, RootOptions,
 };
 
 /// Root, mounts and devices.
@@ -34,9 +33,6 @@ pub(crate) struct FileArguments {
     /// Put a file system in memory at a path
     #[arg(long, value_name = "DESTINATION[:OPTIONS]")]
     pub(crate) tmpfs: Vec<String>,
-    /// Take over the mounts of another container (not yet)
-    #[arg(long, value_name = "CONTAINER", hide = true)]
-    pub(crate) volumes_from: Vec<String>,
     /// Give a device of the host, or all of a directory; access is some of rwm
     #[arg(long, value_name = "SOURCE[:DESTINATION][:ACCESS]")]
     pub(crate) device: Vec<String>,
@@ -53,15 +49,6 @@ impl FileArguments {
             (Some(path), false) => RootOptions::Directory(path.clone()),
             (Some(path), true) => RootOptions::Overlay(path.clone()),
         };
-        if let Some(container) = self.volumes_from.first() {
-            let what = "the mounts of a container that has ended are not kept, so this".to_owned();
-            let error = Error::new(
-                ErrorKind::Unsupported,
-                format!("--volumes-from {container}"),
-                format!("{what} is not supported"),
-            );
-            return Err(error.with_hint("give both containers the same `--volume`"));
-        }
         let devices = self.device.iter().map(|text| DeviceRequest::parse(text));
         let rules = self.device_cgroup_rule.iter().map(|text| DeviceRuleRequest::parse(text));
         Ok(FileOptions {

@@ -12,6 +12,9 @@ pub(crate) struct NamespaceArguments {
     /// Host name inside [default: rabbitc]
     #[arg(short = 'h', long, value_name = "NAME")]
     pub(crate) hostname: Option<String>,
+    /// NIS domain name inside
+    #[arg(long, value_name = "NAME")]
+    pub(crate) domainname: Option<String>,
     /// Whose processes are seen: private, host, container:ID or ns:PATH
     #[arg(long, default_value = "private", value_name = "MODE")]
     pub(crate) pid: String,
@@ -73,6 +76,7 @@ impl NamespaceArguments {
         let time = self.timens.as_deref().map(|text| TimeMode::parse("--timens", text)).transpose()?;
         let mut options = NamespaceOptions {
             hostname: self.hostname.clone(),
+            domainname: self.domainname.clone(),
             pid: NamespaceMode::parse("--pid", &self.pid)?,
             ipc: IpcMode::parse("--ipc", &self.ipc)?,
             uts: NamespaceMode::parse("--uts", &self.uts)?,

@@ -20,6 +20,8 @@ enum Reason {
     Foreground,
     /// There are no names and nothing else that outlives the command.
     Names,
+    /// A container's mounts end with it.
+    Mounts,
     /// There is no health check.
     Health,
     /// Output goes to the caller alone.
@@ -54,6 +56,10 @@ impl Reason {
             Reason::Names => (
                 "a container lives as long as its command, and no other command can name it yet",
                 "leave it out; `--cidfile` tells the container's id",
+            ),
+            Reason::Mounts => (
+                "a container's mounts end with it, and no other can take them over yet",
+                "give both containers the same `--volume`",
             ),
             Reason::Health => ("there are no health checks yet", "leave it out"),
             Reason::Logs => (
@@ -107,6 +113,7 @@ const ROWS: &[Row] = &[
     row("replace", false, Reason::Names),
     row("requires", true, Reason::Names),
     row("link", true, Reason::Names),
+    row("volumes-from", true, Reason::Mounts),
     row("secret", true, Reason::NotYet),
     row("health-cmd", true, Reason::Health),
     row("health-interval", true, Reason::Health),
@@ -164,11 +171,11 @@ const ROWS: &[Row] = &[
     lettered("attach", b'a', true, Reason::Streams),
     row("cgroups", true, Reason::NotYet),
     row("chrootdirs", true, Reason::NotYet),
-    row("domainname", true, Reason::NotYet),
     row("gpus", true, Reason::NotYet),
     row("hosts-file", true, Reason::NotYet),
     row("ip6", true, Reason::NotYet),
     row("link-local-ip", true, Reason::NotYet),
+    row("preserve-fd", true, Reason::NotYet),
     row("net-alias", true, Reason::NotYet),
     row("network-alias", true, Reason::NotYet),
     row("no-hostname", false, Reason::NotYet),
@@ -217,14 +224,55 @@ impl Row {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::args::RunArguments;
+
+    /// Long flags that the parser knows, with their other names.
+    fn known() -> BTreeSet<String> {
+        let command = RunArguments::command();
+        let mut names = BTreeSet::new();
+        for flag in command.get_arguments() {
+            names.extend(flag.get_long().map(str::to_owned));
+            names.extend(flag.get_all_aliases().into_iter().flatten().map(str::to_owned));
+        }
+        names
+    }
 
     #[test]
-    fn no_flag_is_listed_twice() {
-        let mut names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
-        names.sort_unstable();
-        let count = names.len();
-        names.dedup();
-        assert_eq!(names.len(), count);
+    fn no_flag_is_listed_twice_or_known_to_the_parser() {
+        let known = known();
+        let mut seen = BTreeSet::new();
+        let dead: Vec<&str> = ROWS
+            .iter()
+            .map(|row| row.name)
+            .filter(|name| known.contains(*name) || !seen.insert(*name))
+            .collect();
+        assert!(dead.is_empty(), "{dead:?}");
+    }
+
+    #[test]
+    fn compatibility_page_says_what_the_command_line_takes() {
+        let known = known();
+        let page = include_str!("../../../../docs/compatibility.md");
+        let mut wrong = Vec::new();
+        let mut rows = 0;
+        for line in page.lines().filter(|line| line.starts_with("| `")) {
+            rows += 1;
+            let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+            let long = cells[0].split('`').find_map(|name| name.strip_prefix("--")).expect("a long flag");
+            let right = match cells[3] {
+                "same" | "different" => known.contains(long),
+                "not yet" | "needs images" => by_name(long).is_some(),
+                _ => false,
+            };
+            if !right || (cells[3] == "different" && cells.get(4).is_none_or(|why| why.is_empty())) {
+                wrong.push(line);
+            }
+        }
+        assert!(rows > 150 && wrong.is_empty(), "{rows} rows: {wrong:#?}");
     }
 }

@@ -295,3 +295,14 @@ fn unknown_modes_are_refused_with_the_known_ones() {
     }
     host.assert_nothing_left();
 }
+
+#[test]
+fn domain_name_is_the_containers_own() {
+    let Some(host) = Host::new() else { return };
+    let before = std::fs::read_to_string("/proc/sys/kernel/domainname").expect("procfs");
+    let ran = host.inside(&[NONE, "--domainname=warren.example"], "cat /proc/sys/kernel/domainname");
+    assert_eq!(ran.text(), "warren.example");
+    assert_eq!(std::fs::read_to_string("/proc/sys/kernel/domainname").expect("procfs"), before);
+    host.run(&[&host.rootfs_flag(), NONE, "--domainname=a b"]).refuses(125, &["--domainname", "`a b`"]);
+    host.run(&[&host.rootfs_flag(), NONE, "--uts=host", "--domainname=a"]).refuses(125, &["--domainname"]);
+}

@@ -453,7 +453,7 @@ fn wrong_mounts_are_refused_with_flag_and_remedy_before_anything_happens() {
         (vec![format!("--volume={data}:/")], vec!["--volume", "whole root"]),
         (vec!["--tmpfs=/dev".to_owned()], vec!["--tmpfs", "devices"]),
         (vec!["--mount=type=volume,source=x,target=/x".to_owned()], vec!["--mount", "type=bind"]),
-        (vec!["--volumes-from=other".to_owned()], vec!["--volumes-from other"]),
+        (vec!["--volumes-from=other".to_owned()], vec!["--volumes-from"]),
         (vec![format!("--volume={data}/sign:/bin")], vec!["/bin", "--volume", "directory"]),
     ] {
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();

@@ -42,6 +42,7 @@ pub(super) fn settle(options: &RunOptions, users: WhoseUsers, spec: &mut Spec) {
     let asked = &options.namespaces;
     if asked.uts == NamespaceMode::Private {
         spec.hostname = Some(asked.hostname().to_owned());
+        spec.domainname = asked.domainname.clone();
     }
     let Spec { linux: Some(linux), mounts, .. } = spec else { return };
     for (clock, seconds) in &asked.time_offsets {

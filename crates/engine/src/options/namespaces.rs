@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 pub struct NamespaceOptions {
     /// Its host name; without one, that of its uts namespace, and `rabbitc` in one of its own.
     pub hostname: Option<String>,
+    /// Its NIS domain name.
+    pub domainname: Option<String>,
     /// Whose ids its processes have.
     pub users: UserNamespace,
     /// Processes.
@@ -197,18 +199,20 @@ impl NamespaceOptions {
                 Error::invalid("--time-offset", "the clocks are the host's with `--timens=host`".into());
             return Err(error.with_hint("leave `--timens` out, or say `--timens=private`"));
         }
-        let Some(name) = &self.hostname else { return Ok(()) };
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(legal) || name.starts_with(['-', '.']) {
-            let error = Error::invalid("--hostname", format!("`{}` is not a host name", name.escape_debug()));
-            return Err(
-                error.with_hint("up to 64 letters, digits, `-` and `.`, beginning with a letter or digit")
-            );
-        }
-        if self.uts != NamespaceMode::Private {
-            let reason =
-                "the uts namespace is not the container's own, so this would rename others".to_owned();
-            return Err(Error::invalid("--hostname", reason).with_hint("leave out `--hostname`, or `--uts`"));
+        for (flag, name) in [("--hostname", &self.hostname), ("--domainname", &self.domainname)] {
+            let Some(name) = name else { continue };
+            if name.is_empty() || name.len() > 64 || !name.bytes().all(legal) || name.starts_with(['-', '.'])
+            {
+                let error = Error::invalid(flag, format!("`{}` is not a host name", name.escape_debug()));
+                return Err(error
+                    .with_hint("up to 64 letters, digits, `-` and `.`, beginning with a letter or digit"));
+            }
+            if self.uts != NamespaceMode::Private {
+                let reason =
+                    "the uts namespace is not the container's own, so this would rename others".to_owned();
+                return Err(Error::invalid(flag, reason).with_hint(format!("leave out `{flag}`, or `--uts`")));
+            }
         }
         Ok(())
     }
