@@ -59,7 +59,7 @@ impl Modules {
         let mut modules = Modules {
             apparmor: enabled.starts_with(b"Y"),
             own_profile: false,
-            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            selinux: runtime::plan::has_selinux(),
         };
         // Without root not every mount of a container can be labelled; who names a label means it all the same.
         let root = rustix::process::geteuid().is_root();

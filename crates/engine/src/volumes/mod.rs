@@ -19,8 +19,6 @@ use crate::options::{BindRequest, FileOptions, MountKind, Propagation, Relabel};
 pub(crate) const CHOWN: &str = "change owners in volumes";
 pub(crate) const RELABEL: &str = "label volumes";
 
-const SELINUX: &str = "/sys/fs/selinux/enforce";
-
 /// What is to be done to the sources of volumes before the start.
 #[derive(Debug, Default)]
 pub(crate) struct Volumes {
@@ -74,7 +72,7 @@ fn binds<'a>(
 }
 
 fn selinux() -> bool {
-    Path::new(SELINUX).exists()
+    runtime::plan::has_selinux()
 }
 
 impl Volumes {

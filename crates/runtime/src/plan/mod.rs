@@ -27,6 +27,7 @@ use sys::mount::{Reach, attribute};
 
 pub(crate) use self::id_maps::IdMaps;
 pub use self::mount_points::{MountPoint, mount_points};
+pub use self::mounts::has_selinux;
 use self::mounts::{MountContext, makes_namespace};
 use self::namespaces::{Clocks, NamespacePlan};
 pub use self::options::{
@@ -747,12 +748,9 @@ pub(crate) fn label_step(process: &Process) -> Result<Option<(Step, CString)>> {
             "process.apparmorProfile",
             Path::new("/sys/kernel/security/apparmor").exists(),
         ),
-        (None, Some(label)) => (
-            c"self/attr/exec",
-            label.to_owned(),
-            "process.selinuxLabel",
-            Path::new("/sys/fs/selinux/enforce").exists(),
-        ),
+        (None, Some(label)) => {
+            (c"self/attr/exec", label.to_owned(), "process.selinuxLabel", mounts::has_selinux())
+        }
         (None, None) => return Ok(None),
     };
     if !enabled {

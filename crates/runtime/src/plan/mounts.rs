@@ -160,9 +160,10 @@ pub(crate) fn label_in_force(linux: &Linux, selinux: bool) -> Option<&str> {
     linux.mount_label.as_deref().filter(|label| selinux && !label.is_empty())
 }
 
-/// Whether SELinux is on.
-pub(crate) fn has_selinux() -> bool {
-    Path::new("/sys/fs/selinux/enforce").exists()
+/// Whether SELinux is on and has a policy. A kernel that was built with it shows its files without one too, and then
+/// knows no label: the context of the kernel itself is a word without parts.
+pub fn has_selinux() -> bool {
+    std::fs::read("/sys/fs/selinux/initial_contexts/kernel").is_ok_and(|context| context.contains(&b':'))
 }
 
 /// The steps for every entry of `mounts`, in order; what the parent must make for them is added to `detached`.
