@@ -286,9 +286,9 @@ fn wait(guest: &mut Command, limit: Duration) -> Result<()> {
             return Ok(());
         }
         if Instant::now() > end {
-            // unshare takes the kernel with it; through sudo only root may signal it.
+            // unshare takes the kernel with it, and ignores SIGTERM meanwhile; through sudo only root may signal it.
             let pid = child.id().to_string();
-            let killed = process::as_root("kill").args(["-TERM", &pid]).status();
+            let killed = process::as_root("kill").args(["-KILL", &pid]).status();
             killed.naming("kill the guest")?;
             child.wait().naming("wait for the guest")?;
             return Err(Failure::new(format!("the guest was still running after {} s", limit.as_secs())));
