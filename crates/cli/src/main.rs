@@ -22,12 +22,23 @@ fn main() -> ExitCode {
     }
     sys::signal::keep_children();
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    // Before the command line is read, as it would be read a second time after.
+    let protected = match args::may_start(&arguments) {
+        true => engine::host_binary::protect(c"rabbitc", arguments.iter().cloned(), std::env::vars_os()),
+        false => Ok(()),
+    };
     let command = match args::parse(arguments) {
         Ok(command) => command,
         Err(exit) => return exit,
     };
     match command {
-        args::Command::Run(arguments) => run::run(*arguments),
+        args::Command::Run(arguments) => match protected {
+            Ok(()) => run::run(*arguments),
+            Err(error) => {
+                render::error(&error);
+                ExitCode::from(error.kind.exit_code() as u8)
+            }
+        },
         args::Command::Plan(arguments) => plan::plan(*arguments),
         args::Command::Tidy(paths) => run::tidy(&paths),
     }

@@ -14,10 +14,6 @@ use crate::id_files::IdFiles;
 use crate::render;
 
 pub(crate) fn run(arguments: RunArguments) -> ExitCode {
-    if let Err(error) = engine::host_binary::protect(c"rabbitc", std::env::args_os(), std::env::vars_os()) {
-        render::error(&error);
-        return ExitCode::from(error.kind.exit_code() as u8);
-    }
     let paths = arguments.paths();
     let explanation = match Explanation::open(arguments.look.explain.as_ref()) {
         Ok(explanation) => explanation,

@@ -142,6 +142,12 @@ pub(crate) enum PlanFormat {
     Markdown,
 }
 
+/// Whether the command line may turn out to start a container; told from its verb alone.
+pub(crate) fn may_start(arguments: &[OsString]) -> bool {
+    let verb = arguments.get(1).and_then(|verb| verb.to_str()).unwrap_or_default();
+    !matches!(verb, TIDY | "plan" | "help" | "--help" | "--version" | "-V")
+}
+
 /// Parses the command line; help and mistakes are printed here.
 pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, ExitCode> {
     let mut words = arguments.into_iter().skip(1).peekable();
