@@ -32,6 +32,7 @@ pub fn demo() -> Result<()> {
     let stage = Stage { binaries: &binaries, root: &root };
     stage.shell()?;
     stage.servers()?;
+    stage.everyday(directory.path())?;
     stage.host_root()?;
     stage.explain()?;
     title("Nothing is left behind");
@@ -72,10 +73,10 @@ impl Stage<'_> {
 
     fn servers(&self) -> Result<()> {
         title("A server in a container, fetched from the host at the container's address");
-        let first = self.server()?;
+        let first = self.server(&[])?;
         first.show_page()?;
         title("A second one beside it gets the next free address");
-        let second = self.server()?;
+        let second = self.server(&[])?;
         second.show_page()?;
         first.show_page()?;
         if first.address == second.address {
@@ -85,9 +86,39 @@ impl Stage<'_> {
         second.quit()
     }
 
-    fn server(&self) -> Result<Server> {
+    fn everyday(&self, directory: &Path) -> Result<()> {
+        title("A user, a volume that is only read, and limits");
+        let shared = directory.join("shared");
+        std::fs::create_dir(&shared).naming("make the shared directory")?;
+        std::fs::write(shared.join("note"), "from the host\n").naming("write the note")?;
+        let (flag, volume) = (self.rootfs_flag(), format!("--volume={}:/shared:ro", shared.display()));
+        let script = "id -u; cat /shared/note; touch /shared/mine || echo refused";
+        let limits = ["--memory=64m", "--cpus=0.5", "--pids-limit=20"];
+        let words =
+            [&[flag.as_str(), &volume, "--user=1000:1000"], &limits[..], &["sh", "-c", script]].concat();
+        let output = show(&mut self.rabbitc(&words), "")?;
+        ["1000", "from the host", "refused"].into_iter().try_for_each(|part| expect(&output, part))?;
+        title("Root inside is nobody outside");
+        let output = show(
+            &mut self.rabbitc(&[&flag, "--userns=auto", "sh", "-c", "id -u; cat /proc/self/uid_map"]),
+            "",
+        )?;
+        expect(&output, "65536")?;
+        title("A published port, fetched at the host's own loopback");
+        // Whoever binds it in between makes the demonstration fail with a clear message.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let host = free.naming("find a free port")?;
+        let server = self.server(&[&format!("--publish={}:80", host.port())])?;
+        println!("$ curl http://{host}/");
+        let page = get(host, "/")?;
+        print!("{page}");
+        expect(&page, &server.address.ip().to_string())?;
+        server.quit()
+    }
+
+    fn server(&self, flags: &[&str]) -> Result<Server> {
         let flag = self.rootfs_flag();
-        let mut command = self.rabbitc(&[&flag, "--cmd=/bin/server"]);
+        let mut command = self.rabbitc(&[&[flag.as_str()], flags, &["--cmd=/bin/server"]].concat());
         println!("$ {} &", displayed(&command));
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().naming("start the server")?;
