@@ -6,7 +6,7 @@
 //! 2. [`NetworkStateDirectory::lease`] gives the container its address; the lease dies with its holder.
 //! 3. [`ensure`] makes the bridge, forwarding and masquerading complete.
 //! 4. [`attach`] makes the veth pair, one end in the container's network namespace.
-//! 5. Ports, if any are to be published: [`HeldPorts::take`] before all else, [`publish`] at the end.
+//! 5. Ports, if any are to be published: [`HeldPorts::take`] before all else, [`publish()`] at the end.
 //! 6. The container's first process sends [`NamespaceConfiguration::messages`] inside.
 //!
 //! The end of a container needs nothing: its namespace takes the veth along, its holder's death the lease, and with

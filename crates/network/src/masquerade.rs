@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A network with published ports has more there, and a chain against forged addresses ([`for_published_ports`]);
-//! what redirects those ports is [`crate::publish`]'s. A rule's comment says whose it is and what for; a rule with the right comment is taken to be right.
+//! what redirects those ports is [`crate::publish()`]'s. A rule's comment says whose it is and what for; a rule with the right comment is taken to be right.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
