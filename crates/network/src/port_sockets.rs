@@ -5,6 +5,7 @@
 //! host as its own. The sockets die with their process, so nothing is ever left taken.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -85,9 +86,8 @@ impl Taker<'_> {
                     return Err(self.taken(host, PortHolder::Itself));
                 }
                 for port in host.ports() {
-                    shelf
-                        .keep(self.hold(port).map_err(|errno| self.refused(port, errno))?.0)
-                        .map_err(|errno| self.refused(port, errno))?;
+                    let (socket, _) = self.hold_this(port)?;
+                    shelf.keep(socket).map_err(|errno| self.refused(port, errno))?;
                 }
                 Ok(vec![publication])
             }
@@ -123,6 +123,28 @@ impl Taker<'_> {
         shelf.keep(socket).map_err(|errno| self.refused(port, errno))?;
         let host = PortRange::one(port).ok_or_else(|| self.refused(port, Errno::PROTONOSUPPORT))?;
         Ok(vec![self.publication(host, inside)])
+    }
+
+    /// This port or an error that names its holder. One that nobody is seen to have is about to be free: its socket
+    /// is that of a process that is just dying, or of a child between its fork and its program.
+    fn hold_this(&self, port: u16) -> Result<(Option<OwnedFd>, u16)> {
+        let mut tries = 0;
+        loop {
+            let error = match self.hold(port) {
+                Ok(held) => return Ok(held),
+                Err(errno) => self.refused(port, errno),
+            };
+            let is_passing = match &error.kind {
+                Kind::PortTaken(PortHolder::Process { .. } | PortHolder::Container(_)) => tries == 0,
+                Kind::PortTaken(PortHolder::Unknown) => tries < 20,
+                _ => false,
+            };
+            if !is_passing {
+                return Err(error);
+            }
+            tries += 1;
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     fn publication(&self, host: PortRange, container: u16) -> Publication {

@@ -228,6 +228,22 @@ fn hosts_network_can_be_shared_with_other_users() {
 }
 
 #[test]
+fn other_namespaces_of_the_host_can_be_shared_with_other_users() {
+    let Some(host) = Host::new() else { return };
+    let kinds =
+        [("--pid=host", "pid"), ("--ipc=host", "ipc"), ("--uts=host", "uts"), ("--cgroupns=host", "cgroup")];
+    for (flag, kind) in kinds {
+        let script =
+            format!("id -u; readlink /proc/self/ns/{kind}; ls -d /proc/1 /sys/kernel /sys/fs/cgroup");
+        let ran = host.inside(&["--userns=auto", "--network=none", flag], &script);
+        let namespace = host.shell(&format!("readlink /proc/self/ns/{kind}"));
+        let expected = format!("0\n{namespace}\n/proc/1\n/sys/fs/cgroup\n/sys/kernel");
+        assert_eq!(ran.text(), expected, "{flag}: {ran:?}");
+    }
+    host.assert_nothing_left();
+}
+
+#[test]
 fn what_can_not_be_is_refused_with_its_flag() {
     let Some(host) = Host::new() else { return };
     for (flags, part) in [

@@ -156,10 +156,18 @@ pub(crate) fn fit_mounts(spec: &mut Spec, terminals: bool) {
             Some("sysfs") if lacks(NamespaceKind::Network) => bind_hosts(mount, "/sys", true),
             Some("proc") if lacks(NamespaceKind::Pid) => bind_hosts(mount, "/proc", false),
             Some("mqueue") if lacks(NamespaceKind::Ipc) => bind_hosts(mount, "/dev/mqueue", false),
+            // On v1 the runtime binds what is the container's, one hierarchy at a time.
+            Some("cgroup") if lacks(NamespaceKind::Cgroup) && Path::new(UNIFIED).exists() => {
+                let closed = mount.options.iter().flatten().any(|option| option == "ro");
+                bind_hosts(mount, "/sys/fs/cgroup", closed);
+            }
             _ => {}
         }
     }
 }
+
+/// There where cgroup v2 is alone.
+const UNIFIED: &str = "/sys/fs/cgroup/cgroup.controllers";
 
 /// The group `tty`, to which terminals belong.
 pub(crate) const TERMINALS: u32 = 5;
