@@ -206,7 +206,8 @@ fn user_namespace_of_another_container_can_be_joined() {
     let gone = host.inside(&[&format!("--userns=container:{id}")], "true");
     gone.refuses(125, &["--userns", "there is no container"]);
     // That of the host is none of its own.
-    let ran = host.inside(&["--userns=ns:/proc/1/ns/user", "--network=none"], "cat /proc/self/uid_map");
+    let own = format!("--userns=ns:/proc/{}/ns/user", host.pid());
+    let ran = host.inside(&[&own, "--network=none"], "cat /proc/self/uid_map");
     assert_eq!(line(ran.text()), (0, 0, u32::MAX));
     host.assert_nothing_left();
 }
