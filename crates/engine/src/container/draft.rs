@@ -1,0 +1,341 @@
+//! From what a person asked for to a container that is legal on this host: looked up, leased, configured, planned.
+
+use std::path::{Path, PathBuf};
+
+use ::network::BridgeNetwork;
+use monitor::Policy;
+use runtime::caller::Caller;
+use runtime::plan::{
+    ContainerPlan, Lifetime, MountPoint, PlanOptions, Preparation, RootOwners, RootSource, mount_points,
+};
+use runtime::spec::Spec;
+use runtime::state_dir::StateRoot;
+use runtime::{ContainerId, lifecycle};
+
+use super::{Effects, Notice, Prepared};
+use crate::accounts;
+use crate::config;
+use crate::error::{Error, Result};
+use crate::host_root;
+use crate::mount_points;
+use crate::network::{self, Connection, Patience, Wiring};
+use crate::options::{NetworkMode, ProcessOptions, RootOptions, RunOptions};
+use crate::own_files;
+use crate::paths::EnginePaths;
+use crate::peers;
+use crate::rootless::{self, Adapted, Unprivileged, pasta};
+use crate::security_modules::{self, Modules};
+use crate::user_namespace::Users;
+use crate::user_namespace::leases::{self, RangeLease};
+use crate::volumes::{self, Volumes};
+
+/// From what is meant to a plan that is legal here: who calls, the root, the config, the network, users, mounts.
+pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<Prepared> {
+    let mut notices = Vec::new();
+    options.check()?;
+    let user = match Caller::find() {
+        Caller::User => Some(Unprivileged::find(options, &mut notices)?),
+        Caller::Root | Caller::NamespaceRoot => None,
+    };
+    if user.is_some() && effects == Effects::Allowed {
+        rootless::own_directory(paths.base())?;
+    }
+    let options = &rootless::connected(options, user.as_ref())?;
+    let settled = peers::settle(options, paths)?;
+    let options = settled.as_ref().map_or(options, |settled| &settled.options);
+    // Once more: what was left open is known now.
+    options.network.check()?;
+    let bridge = match options.network.mode {
+        NetworkMode::Bridge => Some(network::check(options)?),
+        _ => None,
+    };
+    let root = root(options, &mut notices)?;
+    let account = accounts::look_up(&root, &options.process)?;
+    let id = new_id();
+    // What this host can't do is refused before anything is swept, leased or made.
+    let mut spec = config::spec(options, &root, &id, &hidden(options, paths), &account)?;
+    notices.extend(config::limit_notices(&options.limits));
+    let categories = label(options, paths, &id, effects, &mut spec, &mut notices)?;
+    let (connection, wiring) = connect(bridge, options, paths, &id, effects, &mut notices)?;
+    let state_directory = StateRoot::new(paths.containers()).directory(&id);
+    let mut pasta_request = match options.network.mode {
+        NetworkMode::Pasta => network::pasta_request(&options.network.publish)?,
+        _ => pasta::Request::default(),
+    };
+    let mut files = own_files::own_files(options, wiring.as_ref(), &mut pasta_request, &mut notices);
+    let users = match &user {
+        Some(user) if user.adapt(&mut spec, options)? == Adapted::Own => None,
+        _ => Users::find(&options.namespaces.users, paths, id.as_str(), effects)?,
+    };
+    // Only root of the host can show other owners than those on the disk.
+    let owners = if users.is_some() && user.is_none() { RootOwners::Shifted } else { RootOwners::AsOnDisk };
+    if let Some(users) = &users {
+        users.adapt(&mut spec, owners);
+    }
+    config::give_devices(options, &mut spec)?;
+    // A person's own stand in their place.
+    files.retain(|file| options.files.mounts.iter().all(|mount| mount.target != file.destination));
+    let mut points = mount_points(&spec, files.iter().map(|file| file.destination));
+    if !matches!(options.files.root, RootOptions::Directory(_)) {
+        // An overlay takes them in its upper layer.
+        points.retain(|point| point.mount.is_some());
+    }
+    let volumes = volumes::needs(&options.files, &spec);
+    let drawn = Drawn { spec: &spec, root: &root, points: &points, volumes: &volumes, owners };
+    let mut plan_options = PlanOptions::new(id, PathBuf::from("/"), state_directory);
+    plan_options.files = files;
+    lay_out(options, paths, user.is_some(), &drawn, wiring, &mut plan_options)?;
+    let plan =
+        ContainerPlan::new(&spec, &plan_options).map_err(|error| config::name_flags(error, options))?;
+    volumes::check(&options.files, &spec, &plan)?;
+    settled.iter().try_for_each(peers::Settled::verify)?;
+    notices.extend(plan.warnings.iter().map(|what| Notice { what: what.clone(), remedy: None }));
+    let pasta = user.and_then(|user| user.pasta(pasta_request));
+    let policy = policy(&options.process);
+    let users = users.and_then(Users::into_lease);
+    Ok(Prepared {
+        paths: paths.clone(),
+        plan,
+        root,
+        points,
+        volumes,
+        connection,
+        pasta,
+        users,
+        categories,
+        notices,
+        policy,
+    })
+}
+
+/// Labels for the security modules that are on; with SELinux, categories that no other container has.
+fn label(
+    options: &RunOptions,
+    paths: &EnginePaths,
+    id: &ContainerId,
+    effects: Effects,
+    spec: &mut Spec,
+    notices: &mut Vec<Notice>,
+) -> Result<Option<RangeLease>> {
+    let modules = Modules::find(&options.security, effects, notices);
+    let categories =
+        match modules.selinux && effects == Effects::Allowed && config::wants_label(&options.security) {
+            true => security_modules::lease_categories(paths, id.as_str())?,
+            false => None,
+        };
+    config::label(&options.security, modules, categories.as_ref().map(|(pair, _)| *pair), spec)?;
+    Ok(categories.map(|(_, lease)| lease))
+}
+
+/// Leases the container's place in its network, or shows what it would be; dead containers are swept first.
+fn connect(
+    bridge: Option<BridgeNetwork>,
+    options: &RunOptions,
+    paths: &EnginePaths,
+    id: &ContainerId,
+    effects: Effects,
+    notices: &mut Vec<Notice>,
+) -> Result<(Option<Connection>, Option<Wiring>)> {
+    if effects == Effects::Allowed {
+        sweep(paths, notices)?;
+    }
+    Ok(match (bridge, effects) {
+        (Some(bridge), Effects::Allowed) => {
+            let connection = Connection::lease(paths, bridge, options, id.as_str())?;
+            let wiring = connection.wiring();
+            (Some(connection), Some(wiring))
+        }
+        (Some(bridge), Effects::None) => (None, Some(network::planned_wiring(&bridge, options)?)),
+        (None, _) => (None, None),
+    })
+}
+
+/// What a draft knows of the container's files when the plan is laid out.
+struct Drawn<'a> {
+    spec: &'a Spec,
+    root: &'a Path,
+    points: &'a [MountPoint],
+    volumes: &'a Volumes,
+    owners: RootOwners,
+}
+
+/// What config.json can't say: the root's layers, what the host prepares, how the network is plugged in.
+fn lay_out(
+    options: &RunOptions,
+    paths: &EnginePaths,
+    ordinary_user: bool,
+    drawn: &Drawn<'_>,
+    wiring: Option<Wiring>,
+    plan_options: &mut PlanOptions,
+) -> Result<()> {
+    plan_options.lifetime = Lifetime::Launcher;
+    plan_options.kept_descriptors = options.process.kept_descriptors;
+    plan_options.init = options.process.init;
+    plan_options.root_owners = drawn.owners;
+    plan_options.root = match &options.files.root {
+        RootOptions::Directory(_) => RootSource::Directory,
+        RootOptions::Overlay(_) => RootSource::Overlay { scratch: paths.scratch(), submounts: Vec::new() },
+        RootOptions::Host if ordinary_user => RootSource::Pieces(host_root::pieces()?),
+        RootOptions::Host => {
+            RootSource::Overlay { scratch: paths.scratch(), submounts: host_root::submounts()? }
+        }
+    };
+    plan_options.preparations = preparations(&options.files.root, drawn.root, wiring.is_some(), options);
+    if drawn.points.iter().any(|point| point.mount.is_some()) {
+        plan_options.preparations.push(points_in_volumes(drawn.points, drawn.spec));
+    }
+    plan_options.preparations.extend(drawn.volumes.preparations(drawn.spec));
+    plan_options.origins = config::origins(options, drawn.spec);
+    match wiring {
+        Some(wiring) => {
+            plan_options.attachment = Some(format!("`eth0` to `{}`", options.network.name));
+            plan_options.publication = wiring.publication;
+            plan_options.network = Some(wiring.program);
+        }
+        // pasta would bring it up as well, but a container may have to do without it.
+        None if matches!(options.network.mode, NetworkMode::None | NetworkMode::Pasta) => {
+            plan_options.network = Some(network::loopback());
+        }
+        None => {}
+    }
+    if options.network.mode == NetworkMode::Pasta {
+        plan_options.attachment = Some("`eth0` to `pasta`".to_owned());
+    }
+    Ok(())
+}
+
+fn policy(options: &ProcessOptions) -> Policy {
+    Policy {
+        signals: options.signals,
+        input: options.input,
+        stop_signal: options.stop_signal.number(),
+        // Too long for any clock is for ever.
+        stop_patience: options.stop_patience.unwrap_or(std::time::Duration::MAX),
+        time_limit: options.time_limit,
+    }
+}
+
+/// The root directory, absolute, and what is to be said of it.
+fn root(options: &RunOptions, notices: &mut Vec<Notice>) -> Result<PathBuf> {
+    let path = match &options.files.root {
+        RootOptions::Host => {
+            notices.push(Notice {
+                what: "this container runs on a throw-away copy of the host's root: all of the host's files that its \
+                       user may read, secrets among them, can be read inside"
+                    .to_owned(),
+                remedy: Some("give it a root of its own with `--rootfs=DIRECTORY`".to_owned()),
+            });
+            return Ok(PathBuf::from("/"));
+        }
+        RootOptions::Directory(path) | RootOptions::Overlay(path) => path,
+    };
+    let found = std::fs::canonicalize(path).map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                "check the path; a root file system is a directory with `bin`, `lib` and so on"
+            }
+            _ => "every directory on the path must be searchable",
+        };
+        Error::at_path("open the root file system", path, error).from_field("--rootfs").with_hint(hint)
+    })?;
+    if !found.is_dir() {
+        let error = Error::invalid("--rootfs", format!("`{}` is not a directory", path.display()));
+        return Err(error.with_hint("unpack an archive, or mount an image, and name the directory"));
+    }
+    if found == Path::new("/") && matches!(options.files.root, RootOptions::Directory(_)) {
+        let error =
+            Error::invalid("--rootfs", "`/` is the host's own root, and would be written to".to_owned());
+        return Err(error.with_hint("leave `--rootfs` out to run on a throw-away copy of it"));
+    }
+    Ok(found)
+}
+
+/// Twelve random hexadecimal digits, as docker shortens its ids to.
+fn new_id() -> ContainerId {
+    let mut bytes = [0u8; 6];
+    // A kernel that can't is before its first entropy; nothing runs containers then.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    ContainerId::parse(&text).expect("hexadecimal digits are legal")
+}
+
+/// Our own directories, where the container could see them.
+fn hidden(options: &RunOptions, paths: &EnginePaths) -> Vec<String> {
+    match options.files.root {
+        RootOptions::Host => {
+            let mut hidden = vec!["/var/lib/rabbitc".to_owned()];
+            let base = paths.base();
+            if !base.starts_with("/run") {
+                hidden.push(base.to_string_lossy().into_owned());
+            }
+            hidden
+        }
+        _ => Vec::new(),
+    }
+}
+
+pub(super) const NETWORK_PREPARATION: &str = "make the bridge and its rules";
+pub(super) const POINTS_PREPARATION: &str = "make missing mount points";
+pub(super) const SOURCE_POINTS_PREPARATION: &str = "make missing mount points in volumes";
+pub(super) const SCRATCH_PREPARATION: &str = "make a place for the overlay";
+
+fn preparations(root: &RootOptions, path: &Path, connected: bool, options: &RunOptions) -> Vec<Preparation> {
+    let mut list = Vec::new();
+    list.push(match root {
+        RootOptions::Directory(_) => Preparation {
+            name: POINTS_PREPARATION,
+            object: format!("in `{}`", path.display()),
+            why: "a mount needs something to be mounted on; the last container removes what the first one made",
+            asked_by: Some("root.path".to_owned()),
+        },
+        RootOptions::Host | RootOptions::Overlay(_) => Preparation {
+            name: SCRATCH_PREPARATION,
+            object: String::new(),
+            why: "the layer that takes the container's writes is mounted there, seen by the container alone",
+            asked_by: Some("root.path".to_owned()),
+        },
+    });
+    if connected {
+        list.push(Preparation {
+            name: NETWORK_PREPARATION,
+            object: format!("`{}`, {}", options.network.name, options.network.ip),
+            why: "a switch in the kernel to which all containers of the network are plugged",
+            asked_by: Some("network".to_owned()),
+        });
+    }
+    list
+}
+
+fn points_in_volumes(points: &[MountPoint], spec: &Spec) -> Preparation {
+    let source = |number: usize| spec.mounts[number].source.as_deref().unwrap_or_default().to_owned();
+    let mut places: Vec<String> = Vec::new();
+    for point in points {
+        if let Some(number) = point.mount {
+            places.push(format!("`{}` in `{}`", point.path, source(number)));
+        }
+    }
+    Preparation {
+        name: SOURCE_POINTS_PREPARATION,
+        object: places.join(", "),
+        why: "what is mounted inside a volume needs something to be mounted on there; it goes with the container",
+        asked_by: points.iter().find_map(|point| point.mount).map(|number| format!("mounts[{number}]")),
+    }
+}
+
+/// Removes what killed commands left: containers whose supervisor is gone, mount points and networks nobody uses.
+fn sweep(paths: &EnginePaths, notices: &mut Vec<Notice>) -> Result<()> {
+    let mut failed = |error: Error| {
+        // Somebody else's container is no reason to refuse this one.
+        notices.push(Notice {
+            what: format!("remains of a dead container: {error}"),
+            remedy: error.hint.clone(),
+        });
+    };
+    let swept = lifecycle::sweep(&StateRoot::new(paths.containers()), &mut |_| {}, &mut failed)?;
+    mount_points::sweep(&paths.roots())?;
+    if !swept.is_empty() {
+        leases::sweep(&paths.user_ids())?;
+        network::tidy(paths, Patience::None)?;
+    }
+    Ok(())
+}

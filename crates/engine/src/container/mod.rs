@@ -1,0 +1,352 @@
+//! One container in the foreground: everything from what a person asked for to nothing left.
+
+mod draft;
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use monitor::{Console, Exit, Policy, Supervision};
+use runtime::launch::{Container, Host, LaunchOptions, StepTiming};
+use runtime::plan::{ContainerPlan, MountPoint};
+use runtime::state_dir::StateRoot;
+use runtime::{ErrorKind, StepDescription};
+use rustix::fs::{Mode, OFlags};
+use sys::signal::SignalDescriptor;
+
+use crate::error::{Error, Result};
+use crate::mount_points::{Directory, Ground, MountPoints};
+use crate::network::Connection;
+use crate::options::RunOptions;
+use crate::paths::EnginePaths;
+use crate::rootless::PastaPlan;
+use crate::rootless::pasta::{Pasta, Stopped};
+use crate::user_namespace::leases::RangeLease;
+use crate::volumes::{self, Volumes};
+
+/// Something a person should know that is no failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// What it is.
+    pub what: String,
+    /// What one can do.
+    pub remedy: Option<String>,
+}
+
+/// A container that was checked and planned: legal, and nothing of it exists yet but its leased address.
+#[derive(Debug)]
+pub struct Prepared {
+    paths: EnginePaths,
+    plan: ContainerPlan,
+    root: PathBuf,
+    points: Vec<MountPoint>,
+    volumes: Volumes,
+    connection: Option<Connection>,
+    pasta: Option<PastaPlan>,
+    users: Option<RangeLease>,
+    categories: Option<RangeLease>,
+    notices: Vec<Notice>,
+    policy: Policy,
+}
+
+/// The steps that a start of `options` would consist of; nothing is touched.
+pub fn plan(options: &RunOptions, paths: &EnginePaths) -> Result<Vec<StepDescription>> {
+    Ok(draft::draft(options, paths, Effects::None)?.plan.describe())
+}
+
+/// Checks what `options` ask for against this host and plans it.
+///
+/// Remains of commands that were killed are removed on the way.
+pub fn prepare(options: &RunOptions, paths: &EnginePaths) -> Result<Prepared> {
+    draft::draft(options, paths, Effects::Allowed)
+}
+
+/// Whether planning may sweep remains and lease an address and ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effects {
+    Allowed,
+    None,
+}
+
+impl Prepared {
+    /// The container's id.
+    pub fn id(&self) -> &str {
+        self.plan.id().as_str()
+    }
+
+    /// Starts the container. It dies with the calling thread.
+    pub fn start(self, options: LaunchOptions) -> Result<Running> {
+        let Prepared {
+            paths,
+            plan,
+            root,
+            points,
+            volumes,
+            connection,
+            pasta,
+            users,
+            categories,
+            mut notices,
+            policy,
+        } = self;
+        let state = StateRoot::new(paths.containers());
+        let mut host = EngineHost {
+            paths: &paths,
+            plan: &plan,
+            root: &root,
+            points: &points,
+            volumes: &volumes,
+            connection,
+            pasta: pasta.as_ref(),
+            attached: None,
+            notices: Vec::new(),
+            stakes: Vec::new(),
+        };
+        let container = runtime::launch::launch(&plan, &state, &mut host, options)?;
+        let EngineHost { connection, stakes, attached: pasta, notices: more, .. } = host;
+        notices.extend(more);
+        connection.iter().for_each(Connection::settle);
+        Ok(Running {
+            container,
+            connection,
+            pasta,
+            users,
+            categories,
+            stakes,
+            notices,
+            terminal: plan.terminal,
+            policy,
+        })
+    }
+}
+
+/// The engine's part of a start.
+struct EngineHost<'a> {
+    paths: &'a EnginePaths,
+    plan: &'a ContainerPlan,
+    root: &'a Path,
+    points: &'a [MountPoint],
+    volumes: &'a Volumes,
+    connection: Option<Connection>,
+    pasta: Option<&'a PastaPlan>,
+    attached: Option<Pasta>,
+    notices: Vec<Notice>,
+    stakes: Vec<MountPoints>,
+}
+
+impl EngineHost<'_> {
+    fn make_points_in_root(&mut self) -> Result<()> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let descriptor = rustix::fs::open(self.root, flags, Mode::empty())
+            .map_err(|error| Error::at_path("open", self.root, error))?;
+        let root = Directory { path: self.root, descriptor: descriptor.as_fd(), ground: Ground::Root };
+        let points = self.points.iter().filter(|point| point.mount.is_none());
+        self.stakes.push(MountPoints::make(&self.paths.roots(), &root, points)?);
+        Ok(())
+    }
+
+    fn make_points_in_volumes(&mut self) -> Result<()> {
+        let mut numbers: Vec<usize> = self.points.iter().filter_map(|point| point.mount).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        for number in numbers {
+            let Some(descriptor) = self.plan.bind_source(number) else { continue };
+            let path = volumes::place(descriptor);
+            let directory = Directory { path: &path, descriptor, ground: Ground::Source };
+            let points = self.points.iter().filter(|point| point.mount == Some(number));
+            self.stakes.push(MountPoints::make(&self.paths.roots(), &directory, points)?);
+        }
+        Ok(())
+    }
+}
+
+impl Host for EngineHost<'_> {
+    fn prepare(&mut self, index: usize) -> Result<()> {
+        match self.plan.preparation(index) {
+            Some(draft::POINTS_PREPARATION) => self.make_points_in_root(),
+            Some(draft::SOURCE_POINTS_PREPARATION) => self.make_points_in_volumes(),
+            Some(volumes::CHOWN) => self.volumes.change_owners(self.plan),
+            Some(volumes::RELABEL) => self.volumes.relabel(self.plan),
+            Some(draft::SCRATCH_PREPARATION) => {
+                let path = self.paths.scratch();
+                let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+                made.map_err(|error| Error::at_path("make", &path, error))
+            }
+            Some(draft::NETWORK_PREPARATION) => self.connection.as_mut().map_or(Ok(()), Connection::ensure),
+            _ => Ok(()),
+        }
+    }
+
+    fn attach_network(&mut self, pid: i32) -> Result<()> {
+        if let Some(pasta) = self.pasta {
+            let directory = StateRoot::new(self.paths.containers()).directory(self.plan.id());
+            self.attached = pasta.attach(pid, &directory, &mut self.notices)?;
+            return Ok(());
+        }
+        self.connection.as_ref().map_or(Ok(()), |connection| connection.attach(pid))
+    }
+
+    fn publish_ports(&mut self) -> Result<()> {
+        self.connection.as_mut().map_or(Ok(()), Connection::publish)
+    }
+}
+
+/// A container that runs.
+#[derive(Debug)]
+pub struct Running {
+    container: Container,
+    connection: Option<Connection>,
+    pasta: Option<Pasta>,
+    /// Its ids, which no other container gets before it has ended.
+    users: Option<RangeLease>,
+    /// Its SELinux categories, likewise.
+    categories: Option<RangeLease>,
+    stakes: Vec<MountPoints>,
+    notices: Vec<Notice>,
+    terminal: bool,
+    policy: Policy,
+}
+
+/// Memory ran out in a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryKill {
+    /// How many processes the kernel killed.
+    pub kills: u64,
+    /// The limit in bytes.
+    pub limit: Option<u64>,
+    /// The most that was in use.
+    pub peak: Option<u64>,
+}
+
+/// A container that has ended, and of which nothing is left.
+#[derive(Debug)]
+pub struct Finished {
+    /// How its program ended.
+    pub exit: Exit,
+    /// Processes that were killed for want of memory.
+    pub memory: Option<MemoryKill>,
+    /// What went wrong on the way without being a reason to stop.
+    pub notices: Vec<Notice>,
+    /// What could not be removed.
+    pub remains: Vec<Error>,
+    /// Whether its network may be without users now: then [`crate::tidy_networks`] has something to do.
+    pub network_idle: bool,
+    /// A descriptor that takes the kernel some milliseconds to close: to be given to a process that has the time,
+    /// such as the one that tidies networks.
+    pub lingering: Option<std::os::fd::OwnedFd>,
+}
+
+impl Running {
+    /// What a person should know, the host's firewall included.
+    pub fn notices(&self) -> Vec<Notice> {
+        let mut notices = self.notices.clone();
+        let obstacles = self.connection.iter().flat_map(Connection::obstacles);
+        notices.extend(obstacles.map(|one| Notice { what: one.what, remedy: Some(one.remedy) }));
+        notices
+    }
+
+    /// When each step of the start ran.
+    pub fn timeline(&self) -> &[StepTiming] {
+        &self.container.timeline
+    }
+
+    /// The container's address, if it has one.
+    pub fn address(&self) -> Option<std::net::Ipv4Addr> {
+        self.connection.as_ref().map(Connection::address)
+    }
+
+    /// Published ports that nobody named, in words: `32768 -> 80/tcp`.
+    pub fn chosen_ports(&self) -> Vec<String> {
+        self.connection.as_ref().map(Connection::chosen_ports).unwrap_or_default()
+    }
+
+    /// The pid of its init process.
+    pub fn pid(&self) -> i32 {
+        self.container.pid
+    }
+
+    /// Stands behind the container until it ends, and then removes all of it.
+    pub fn supervise(
+        mut self,
+        signals: &SignalDescriptor,
+        input: BorrowedFd<'_>,
+        output: BorrowedFd<'_>,
+    ) -> Result<Finished> {
+        let console = match self.container.console.take() {
+            Some(outer) if self.terminal => Console::Terminal { outer },
+            _ => Console::Inherited,
+        };
+        let supervision = Supervision {
+            pidfd: self.container.pidfd.as_fd(),
+            pid: self.container.pid,
+            signals,
+            console,
+            input,
+            output,
+            policy: self.policy,
+        };
+        let ended = monitor::supervise(supervision);
+        let mut finished = self.finish();
+        match ended {
+            Ok(outcome) => {
+                finished.exit = outcome.exit;
+                let incident = |error: &monitor::Error| Notice {
+                    what: error.to_string(),
+                    remedy: error.hint().map(str::to_owned),
+                };
+                finished.notices.extend(outcome.incidents.iter().map(incident));
+                Ok(finished)
+            }
+            Err(error) => {
+                let text = error.to_string();
+                let mut failure = Error::new(ErrorKind::System, "supervise the container", text);
+                failure.rollback = finished.remains;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Removes everything; each part is tried, whatever became of the others.
+    fn finish(self) -> Finished {
+        let Running { container, connection, pasta, users, categories, stakes, .. } = self;
+        let mut remains = Vec::new();
+        let mut notices = Vec::new();
+        if pasta.map(Pasta::stop) == Some(Stopped::EndedBefore) {
+            let what = "`pasta` ended before its container, which had no network from then on".to_owned();
+            notices.push(Notice { what, remedy: Some("see why in the system's log".to_owned()) });
+        }
+        let memory = container.cgroup.as_ref().and_then(|group| {
+            let table = group.memory_table();
+            let kills = table.oom_kills.filter(|kills| *kills > 0)?;
+            Some(MemoryKill { kills, limit: table.limit, peak: table.peak })
+        });
+        let mut gone = true;
+        if let Some(group) = &container.cgroup {
+            if let Err(error) = group.kill() {
+                remains.push(Error::from(error));
+            }
+            if let Err(error) = group.remove() {
+                gone = false;
+                remains.push(Error::from(error));
+            }
+        }
+        // As long as the group is there, its record is what the next command finds it by.
+        if gone && let Err(error) = container.state.remove() {
+            remains.push(error);
+        }
+        for mut stake in stakes {
+            if let Err(error) = stake.release() {
+                remains.push(error);
+            }
+        }
+        let network_idle = connection.is_some();
+        let mut lingering = None;
+        match connection.map(Connection::end) {
+            Some(Ok(descriptor)) => lingering = descriptor.map(::network::Lingering::into_descriptor),
+            Some(Err(error)) => remains.push(error),
+            None => {}
+        }
+        drop((users, categories));
+        Finished { exit: Exit::Code(0), memory, notices, remains, network_idle, lingering }
+    }
+}
