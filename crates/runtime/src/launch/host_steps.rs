@@ -1,0 +1,281 @@
+//! What the parent does on the host, step by step.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use sys::clone::{CloneRequest, Placement};
+
+use super::{Host, Launch};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hooks::{self, World};
+use crate::init::step::{Action, Barrier, HookKind, HostAction, InitAction, Step};
+use crate::init::{self, Context, Trace};
+use crate::spec::Spec;
+use crate::state_dir::{StateDir, StateRoot};
+use crate::sync::{self, Record as Message};
+
+impl Launch<'_> {
+    pub(super) fn reserve_state(&mut self, root: &StateRoot) -> Result<()> {
+        let state = self.step(
+            |action| matches!(action, HostAction::ReserveState { .. }),
+            |launch| root.reserve(&launch.record),
+        )?;
+        self.state = state;
+        Ok(())
+    }
+
+    pub(super) fn write_files(&mut self) -> Result<()> {
+        let plan = self.plan;
+        self.step(
+            |action| matches!(action, HostAction::WriteFiles { .. }),
+            |launch| {
+                let state = launch.state.as_ref().expect("the state directory was reserved first");
+                let directory = state.path().to_owned();
+                plan.files.iter().try_for_each(|file| {
+                    let path = directory.join(file.name);
+                    let write = || -> std::io::Result<()> {
+                        use std::io::Write;
+                        use std::os::unix::fs::OpenOptionsExt;
+                        let mut options = std::fs::OpenOptions::new();
+                        let mut target = options.write(true).create_new(true).mode(0o644).open(&path)?;
+                        // Whatever the caller's umask: other users of the container read it too.
+                        target.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+                        if let Some(label) = &plan.mount_label {
+                            let flags = rustix::fs::XattrFlags::empty();
+                            rustix::fs::fsetxattr(&target, c"security.selinux", label.as_bytes(), flags)?;
+                        }
+                        // Without root they stay the caller's, whoever that is inside.
+                        if let Some(maps) = plan.id_maps.as_ref().filter(|_| plan.files_detached) {
+                            std::os::unix::fs::fchown(&target, maps.root.0, maps.root.1)?;
+                        }
+                        target.write_all(file.content.as_bytes())
+                    };
+                    write().map_err(|error| Error::at_path("write", &path, error))?;
+                    if plan.files_detached {
+                        launch.detached.make_own(&path, plan.namespaces.joined_users())
+                    } else {
+                        Ok(())
+                    }
+                })
+            },
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn prepare(&mut self, host: &mut dyn Host) -> Result<()> {
+        let is_preparation = |action: &HostAction| matches!(action, HostAction::Prepare { .. });
+        self.each_step(is_preparation, |_, number, _| host.prepare(number))
+    }
+
+    pub(super) fn detach_mounts(&mut self) -> Result<()> {
+        let is_mount = |action: &HostAction| matches!(action, HostAction::DetachMount(_));
+        self.each_step(is_mount, |launch, _, action| match action {
+            HostAction::DetachMount(mount) => {
+                let opened = mount.opened.and_then(|number| launch.plan.bind_source(number));
+                launch.detached.make(mount, opened)
+            }
+            _ => Ok(()),
+        })
+    }
+
+    pub(super) fn create_cgroup(&mut self) -> Result<()> {
+        let Some(cgroup) = &self.plan.cgroup else { return Ok(()) };
+        self.step(
+            |action| matches!(action, HostAction::CreateCgroup { .. }),
+            |launch| {
+                let group = cgroup::Cgroup::create(&cgroup.layout, &cgroup.path)?;
+                if group.existed() && !group.processes_recursive()?.is_empty() {
+                    // Not ours to limit, and by no means to kill when the start fails.
+                    let operation = format!("create the cgroup `{}`", cgroup.path.as_str());
+                    let error = Error::new(ErrorKind::Invalid, operation, "it exists and has processes");
+                    return Err(error.with_hint("name a group of the container's own in linux.cgroupsPath"));
+                }
+                launch.cgroup = Some(group);
+                Ok(())
+            },
+        )?;
+        self.step(
+            |action| matches!(action, HostAction::ApplyLimits { .. }),
+            |launch| match &launch.cgroup {
+                Some(group) => Ok(group.apply(&cgroup.resources)?),
+                None => Ok(()),
+            },
+        )?;
+        if let Some(user) = cgroup.delegate_to {
+            self.step(
+                |action| matches!(action, HostAction::DelegateCgroup { .. }),
+                |launch| match &launch.cgroup {
+                    Some(group) => Ok(group.delegate(user)?),
+                    None => Ok(()),
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn open_gate(&mut self) -> Result<()> {
+        let gate = self.step(
+            |action| matches!(action, HostAction::OpenGate),
+            |launch| {
+                let state = launch.state.as_ref().expect("the state directory was reserved first");
+                crate::lifecycle::open_gate(state)
+            },
+        )?;
+        self.gate = gate;
+        Ok(())
+    }
+
+    /// One clone with every namespace that can be made there, into the cgroup.
+    pub(super) fn clone_init(&mut self) -> Result<OwnedFd> {
+        let (ours, theirs) = sync::pair().map_err(|error| Error::system("make a socket pair", error))?;
+        let plan = self.plan;
+        self.step(
+            |action| matches!(action, HostAction::Clone { .. }),
+            |launch| {
+                let cgroup = launch.cgroup.as_ref().and_then(cgroup::Cgroup::clone_descriptor);
+                let request = CloneRequest { flags: plan.namespaces.at_clone, cgroup };
+                let trace = Trace { ends: launch.counters.counters(), fail_at: launch.fail_at };
+                let files = match &launch.cgroup {
+                    Some(group) => group.self_join_descriptors()?,
+                    None => Vec::new(),
+                };
+                // The unified hierarchy comes first, and whoever was cloned into it has it behind him.
+                let unified = usize::from(cgroup.is_some());
+                let gate = launch.gate.as_ref().map(OwnedFd::as_fd);
+                let console = launch.console.as_ref().map(|console| console.theirs.as_fd());
+                let detached = launch.detached.descriptors();
+                let init_binary = launch.init_binary.as_ref().map(OwnedFd::as_fd);
+                let parent_ends = [Some(ours.as_fd()), launch.state.as_ref().map(StateDir::descriptor)];
+                let child = sys::clone::clone(&request, &mut |placement| {
+                    // With a copy open here, the parent's closing would never be seen, nor its lock be free.
+                    parent_ends.into_iter().flatten().for_each(sys::fd::close_copy);
+                    let skip = if placement == Placement::InCgroup { unified } else { 0 };
+                    let mut context = Context::new(theirs.as_fd(), gate, console, &files[skip..], detached);
+                    context.init_binary = init_binary;
+                    init::run(&plan.steps, &mut context, &trace)
+                });
+                let child =
+                    child.map_err(|error| crate::remedy::explain_clone(error, plan.namespaces.at_clone))?;
+                launch.child = Some(child);
+                // The child has copies.
+                launch.detached.hand_over();
+                Ok(())
+            },
+        )?;
+        // The child holds its own; with ours closed, its end shows as an end here.
+        drop(theirs);
+        Ok(ours)
+    }
+
+    pub(super) fn pid(&self) -> i32 {
+        self.child.as_ref().expect("the child was cloned first").pid
+    }
+
+    /// Id maps, cgroup, score: what only the parent may give the child.
+    pub(super) fn place_child(&mut self, socket: BorrowedFd<'_>) -> Result<()> {
+        let pid = self.pid();
+        if let Some(maps) = self.plan.id_maps.clone() {
+            self.step(
+                |action| matches!(action, HostAction::WriteIdMaps { .. }),
+                |_| crate::id_map_files::write(pid, &maps),
+            )?;
+        }
+        if let Some(score) = self.plan.oom_score_adj {
+            self.step(
+                |action| matches!(action, HostAction::SetOomScore { .. }),
+                |_| set_oom_score(pid, score),
+            )?;
+        }
+        let ready = |step: &Step| matches!(step.action, Action::Init(InitAction::Wait(Barrier::HostReady)));
+        if let Some(step) = self.plan.steps.iter().position(ready) {
+            // Opened before it is reached, so that init mounts while the network is attached. One that has died is
+            // seen when its end is read.
+            let _ = sync::send(socket, Message::Go { step: step as u16 });
+        }
+        Ok(())
+    }
+
+    /// Whether the network namespace is made by init itself, so that it is not there when the clone returns.
+    pub(super) fn network_comes_late(&self) -> bool {
+        self.plan.namespaces.unshared & sys::clone::flags::NEWNET != 0
+    }
+
+    pub(super) fn attach_network(&mut self, host: &mut dyn Host) -> Result<()> {
+        if !self.plan.has_network {
+            return Ok(());
+        }
+        let pid = self.pid();
+        let is_network = |action: &HostAction| matches!(action, HostAction::AttachNetwork { .. });
+        self.step(is_network, |_| host.attach_network(pid))?;
+        let is_publication = |action: &HostAction| matches!(action, HostAction::PublishPorts { .. });
+        self.step(is_publication, |_| host.publish_ports())?;
+        Ok(())
+    }
+
+    pub(super) fn run_hooks(&mut self, kind: HookKind) -> Result<()> {
+        let (list, status) = match kind {
+            HookKind::CreateRuntime => ("createRuntime", "creating"),
+            HookKind::CreateContainer => ("createContainer", "creating"),
+            HookKind::StartContainer => ("startContainer", "created"),
+        };
+        self.record.pid = self.pid();
+        self.step(
+            |action| matches!(action, HostAction::RunHooks { kind: planned, .. } if *planned == kind),
+            |launch| {
+                let state = crate::lifecycle::state_document(&launch.record, status);
+                let child = launch.child.as_ref().expect("hooks run after the clone");
+                match kind {
+                    HookKind::CreateRuntime => {
+                        hooks::run(&launch.plan.hooks.prestart, "prestart", &state, World::Host)?;
+                        hooks::run(&launch.plan.hooks.create_runtime, list, &state, World::Host)
+                    }
+                    HookKind::CreateContainer => hooks::run(
+                        &launch.plan.hooks.create_container,
+                        list,
+                        &state,
+                        World::Container(child.pidfd.as_fd()),
+                    ),
+                    HookKind::StartContainer => hooks::run(
+                        &launch.plan.hooks.start_container,
+                        list,
+                        &state,
+                        World::Program(
+                            &launch.record,
+                            launch.plan.hooked.as_deref().unwrap_or(&Spec::default()),
+                        ),
+                    ),
+                }
+            },
+        )?;
+        Ok(())
+    }
+
+    /// From here on the container counts as made.
+    pub(super) fn commit_record(&mut self, host: &mut dyn Host) -> Result<()> {
+        self.step(
+            |action| matches!(action, HostAction::Commit),
+            |launch| {
+                launch.record.pid = launch.pid();
+                launch.record.start_time =
+                    crate::lifecycle::start_time(launch.record.pid).ok_or_else(|| {
+                        Error::new(
+                            ErrorKind::System,
+                            "record the init process",
+                            "/proc does not tell its start time",
+                        )
+                    })?;
+                launch.record.caller = host.record();
+                let state = launch.state.as_mut().expect("the state directory was reserved first");
+                state.write(&launch.record)
+            },
+        )?;
+        Ok(())
+    }
+}
+
+fn set_oom_score(pid: i32, score: i32) -> Result<()> {
+    let path = std::path::PathBuf::from(format!("/proc/{pid}/oom_score_adj"));
+    std::fs::write(&path, score.to_string()).map_err(|error| {
+        let hint = "lowering it takes CAP_SYS_RESOURCE, which this caller lacks; raise it or leave it out";
+        Error::at_path(&format!("write `{score}` to"), &path, error).with_hint(hint)
+    })
+}

@@ -1,0 +1,312 @@
+//! The parent's side of a start: make what the plan says on the host, clone, serve the barriers, commit. Whatever
+//! fails, everything made so far is taken back.
+
+mod dialogue;
+mod host_steps;
+mod timeline;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::SystemTime;
+
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use sys::clone::Child;
+use sys::process::monotonic_nanoseconds;
+use sys::shared::SharedCounters;
+
+pub use self::timeline::StepTiming;
+use crate::detached_mounts::DetachedMounts;
+use crate::error::{Error, ErrorKind, FailedStep, Result};
+use crate::init::step::{Action, HostAction};
+use crate::plan::{ContainerPlan, Lifetime};
+use crate::state_dir::{Record, StateDir, StateRoot};
+use crate::sync;
+
+/// What the caller does on the host while a container starts.
+pub trait Host {
+    /// Does preparation `index` of the plan's options. What it makes, its own guards undo.
+    fn prepare(&mut self, index: usize) -> Result<()>;
+    /// Attaches the network to the namespaces of process `pid`, while that process mounts.
+    fn attach_network(&mut self, pid: i32) -> Result<()>;
+    /// Publishes the container's ports, once its network is attached.
+    fn publish_ports(&mut self) -> Result<()> {
+        Ok(())
+    }
+    /// What is kept in the record for the caller, asked for when everything is made.
+    fn record(&mut self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+}
+
+/// A host side without preparations and network.
+#[derive(Debug, Default)]
+pub struct BareHost;
+
+impl Host for BareHost {
+    fn prepare(&mut self, _: usize) -> Result<()> {
+        Ok(())
+    }
+    fn attach_network(&mut self, _: i32) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What a launch needs beside its plan.
+#[derive(Debug, Default)]
+pub struct LaunchOptions {
+    /// Where the other end of the container's terminal is to be sent; without one it comes back in [`Container`].
+    pub console_socket: Option<OwnedFd>,
+    /// Readable when the start is to be given up.
+    pub interrupt: Option<OwnedFd>,
+    /// For fault-injection tests: the step, from 1, that fails before it runs.
+    pub fail_at_step: Option<usize>,
+}
+
+/// A container that was launched.
+#[derive(Debug)]
+pub struct Container {
+    /// Its init process in the caller's pid namespace.
+    pub pid: i32,
+    /// That process.
+    pub pidfd: OwnedFd,
+    /// Its directory, locked by this process.
+    pub state: StateDir,
+    /// The controlling end of its terminal, where it has one and it was not sent elsewhere.
+    pub console: Option<OwnedFd>,
+    /// When each step ran.
+    pub timeline: Vec<StepTiming>,
+    /// Its cgroup.
+    pub cgroup: Option<cgroup::Cgroup>,
+}
+
+/// Starts the container that `plan` describes.
+///
+/// Returns when its program has begun, or with [`Start::AtGate`] when it waits to be started.
+pub fn launch(
+    plan: &ContainerPlan,
+    root: &StateRoot,
+    host: &mut dyn Host,
+    options: LaunchOptions,
+) -> Result<Container> {
+    let mut launch = Launch::new(plan, options)?;
+    match launch.run(root, host) {
+        Ok(()) => Ok(launch.commit()),
+        Err(mut error) => {
+            if let Some(step) = &mut error.step {
+                launch.ended = monotonic_nanoseconds();
+                step.timeline = launch.timeline(Some(step.number - 1));
+            }
+            error.rollback = launch.undo();
+            Err(error)
+        }
+    }
+}
+
+/// A start under way and all that it has made.
+struct Launch<'a> {
+    plan: &'a ContainerPlan,
+    begun: u64,
+    fail_at: Option<usize>,
+    host_times: Vec<Option<(u64, u64)>>,
+    counters: SharedCounters,
+    record: Record,
+    state: Option<StateDir>,
+    cgroup: Option<cgroup::Cgroup>,
+    child: Option<Child>,
+    gate: Option<OwnedFd>,
+    console: Option<Console>,
+    /// Mounts for init, until it has them.
+    detached: DetachedMounts,
+    interrupt: Option<OwnedFd>,
+    /// Our own program, where it is to be the container's init.
+    init_binary: Option<OwnedFd>,
+    ended: u64,
+}
+
+struct Console {
+    ours: Option<OwnedFd>,
+    theirs: OwnedFd,
+    received: Option<OwnedFd>,
+}
+
+impl<'a> Launch<'a> {
+    fn new(plan: &'a ContainerPlan, options: LaunchOptions) -> Result<Launch<'a>> {
+        let counters = SharedCounters::new(plan.steps.len() + 1)
+            .map_err(|error| Error::system("map shared memory", error))?;
+        let init_binary = if plan.init { Some(crate::host_binary::open_for_init()?) } else { None };
+        let console = match (plan.terminal, options.console_socket) {
+            (false, _) => None,
+            (true, Some(socket)) => Some(Console { ours: None, theirs: socket, received: None }),
+            (true, None) => {
+                let (ours, theirs) =
+                    sync::pair().map_err(|error| Error::system("make a socket pair", error))?;
+                Some(Console { ours: Some(ours), theirs, received: None })
+            }
+        };
+        let created = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let record = Record {
+            oci_version: plan.oci_version.clone(),
+            id: plan.id.to_string(),
+            bundle: plan.bundle.clone(),
+            rootfs: plan.rootfs.clone(),
+            cgroup_path: plan.cgroup_path().map(str::to_owned),
+            created,
+            dies_with_launcher: plan.lifetime == Lifetime::Launcher,
+            gate: plan.gate().map(|index| (plan.steps.len(), index + 1)),
+            annotations: plan.annotations.clone(),
+            hooks: plan.hooks.clone(),
+            ..Record::default()
+        };
+        Ok(Launch {
+            plan,
+            begun: monotonic_nanoseconds(),
+            fail_at: options.fail_at_step.map(|number| number.saturating_sub(1)),
+            host_times: vec![None; plan.steps.len()],
+            counters,
+            record,
+            state: None,
+            cgroup: None,
+            child: None,
+            gate: None,
+            console,
+            detached: DetachedMounts::default(),
+            interrupt: options.interrupt,
+            init_binary,
+            ended: 0,
+        })
+    }
+
+    /// The whole start.
+    fn run(&mut self, root: &StateRoot, host: &mut dyn Host) -> Result<()> {
+        self.detach_mounts()?;
+        self.reserve_state(root)?;
+        self.write_files()?;
+        self.prepare(host)?;
+        self.create_cgroup()?;
+        self.open_gate()?;
+        let socket = self.clone_init()?;
+        let mut serve = || -> Result<()> {
+            self.place_child(socket.as_fd())?;
+            if !self.network_comes_late() {
+                self.attach_network(host).map_err(|error| self.cause_in_init(socket.as_fd(), error))?;
+            }
+            self.serve(socket.as_fd(), host)
+        };
+        let result = serve();
+        if result.is_err() {
+            self.follow_unheard(socket.as_fd());
+        }
+        result
+    }
+
+    /// Runs the host step that `wanted` picks, if the plan has it; times it, and says where it failed.
+    fn step<T>(
+        &mut self,
+        wanted: impl Fn(&HostAction) -> bool,
+        run: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let found = self
+            .plan
+            .steps
+            .iter()
+            .position(|step| matches!(&step.action, Action::Host(action) if wanted(action)));
+        let Some(index) = found else { return Ok(None) };
+        let start = monotonic_nanoseconds();
+        let result = if self.fail_at == Some(index) {
+            let what = self.plan.steps[index].describe(index + 1).name;
+            Err(Error::new(ErrorKind::System, what, "injected failure"))
+        } else {
+            run(self)
+        };
+        self.host_times[index] = Some((start, monotonic_nanoseconds()));
+        result.map(Some).map_err(|error| Error { step: Some(self.failed_step(index, None)), ..error })
+    }
+
+    fn failed_step(&self, index: usize, call: Option<&'static str>) -> Box<FailedStep> {
+        Box::new(FailedStep {
+            number: index + 1,
+            total: self.plan.steps.len(),
+            asked_by: self.plan.steps[index].asked_by.clone(),
+            call,
+            timeline: Vec::new(),
+        })
+    }
+
+    /// Runs every host step that `wanted` picks, with its number among them; times each, and says which failed.
+    fn each_step(
+        &mut self,
+        wanted: impl Fn(&HostAction) -> bool,
+        mut run: impl FnMut(&mut Self, usize, &HostAction) -> Result<()>,
+    ) -> Result<()> {
+        let plan = self.plan;
+        let actions = plan.steps.iter().enumerate().filter_map(|(index, step)| match &step.action {
+            Action::Host(action) if wanted(action) => Some((index, action)),
+            _ => None,
+        });
+        for (number, (index, action)) in actions.enumerate() {
+            let start = monotonic_nanoseconds();
+            let result = if self.fail_at == Some(index) {
+                let what = plan.steps[index].describe(index + 1).name;
+                Err(Error::new(ErrorKind::System, what, "injected failure"))
+            } else {
+                run(self, number, action)
+            };
+            self.host_times[index] = Some((start, monotonic_nanoseconds()));
+            result.map_err(|error| Error { step: Some(self.failed_step(index, None)), ..error })?;
+        }
+        Ok(())
+    }
+
+    fn commit(mut self) -> Container {
+        let timeline = self.timeline(None);
+        let child = self.child.take().expect("a start that succeeded has a child");
+        Container {
+            pid: child.pid,
+            pidfd: child.pidfd,
+            state: self.state.take().expect("a start that succeeded has a state directory"),
+            console: self.console.take().and_then(|console| console.received),
+            timeline,
+            cgroup: self.cgroup.take(),
+        }
+    }
+
+    /// Takes back whatever was made, last first, and returns what could not be.
+    fn undo(&mut self) -> Vec<Error> {
+        let mut failures = Vec::new();
+        self.detached = DetachedMounts::default();
+        if let Some(child) = self.child.take() {
+            // It may be dead already; then there is nothing to kill.
+            let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
+            reap(&child);
+        }
+        let mut gone = true;
+        if let Some(group) = self.cgroup.take() {
+            if let Err(error) = group.kill() {
+                failures.push(error.into());
+            }
+            if let Err(error) = group.remove() {
+                gone = false;
+                failures.push(error.into());
+            }
+        }
+        // As long as the group is there, its record is what a later command finds it by.
+        if let Some(state) = self.state.take()
+            && gone
+            && let Err(error) = state.remove()
+        {
+            failures.push(error);
+        }
+        failures
+    }
+}
+
+impl Drop for Launch<'_> {
+    fn drop(&mut self) {
+        // After `commit` or `undo` nothing is left to take back; this serves a panic in the caller's part.
+        let _ = self.undo();
+    }
+}
+
+fn reap(child: &Child) {
+    // Somebody else may have reaped it (SIGCHLD ignored): then it is gone as well.
+    let _ = sync::retry(|| waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED));
+}

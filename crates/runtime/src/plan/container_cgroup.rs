@@ -1,0 +1,87 @@
+//! Which cgroup a container gets, and what is said where none can keep its limits.
+
+use super::mounts::makes_namespace;
+use super::{id_maps, limits};
+use crate::caller::Caller;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::ContainerId;
+use crate::spec::{Linux, NamespaceKind, Spec};
+
+/// The cgroup to be made.
+#[derive(Debug)]
+pub(crate) struct CgroupPlan {
+    pub(crate) layout: cgroup::Layout,
+    pub(crate) path: cgroup::CgroupPath,
+    pub(crate) resources: cgroup::Resources,
+    /// The host's id of the user that gets the group.
+    pub(crate) delegate_to: Option<u32>,
+}
+
+pub(super) fn plan_cgroup(linux: &Linux, id: &ContainerId, caller: Caller) -> Result<Option<CgroupPlan>> {
+    let layout = match cgroup::Layout::detect() {
+        Ok(layout) => layout,
+        // A host without any cgroup can still isolate; a limit then can't be kept, and says so.
+        Err(error) if error.kind == cgroup::Kind::NoHierarchy && linux.resources.is_none() => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let path = match linux.cgroups_path.as_deref().filter(|path| !path.is_empty()) {
+        Some(path) => cgroup::CgroupPath::parse(path)
+            .map_err(|error| Error::from(error).from_field("linux.cgroupsPath"))?,
+        None => usual_cgroup(&layout, id)?,
+    };
+    let mut wanted = linux.resources.clone().unwrap_or_default();
+    if caller != Caller::Root {
+        // Filtering devices takes root of the host, and a user namespace opens no device that its maker could not.
+        wanted.devices = Vec::new();
+        let unlimited = wanted == crate::spec::Resources::default();
+        // Without a limit to keep, no reason to have systemd move the caller.
+        if unlimited && !layout.reaches(&path) {
+            return Ok(None);
+        }
+        if let Some(refusal) = layout.refuses(&path) {
+            return if unlimited { Ok(None) } else { Err(unkept_limits(&layout, refusal.into())) };
+        }
+    }
+    let mut resources = limits::plan_limits(&wanted)?;
+    if caller != Caller::Root {
+        // Those that every container gets are among them again.
+        resources.devices.clear();
+    }
+    Ok(Some(CgroupPlan { layout, path, resources, delegate_to: None }))
+}
+
+/// Who gets the group (config-linux.md, "Cgroup ownership"): the user that runs the program in a user namespace of its own,
+/// where the group is the root of a cgroup namespace and writable inside, and only on v2.
+pub(super) fn delegate_to(spec: &Spec, linux: &Linux, layout: &cgroup::Layout) -> Option<u32> {
+    let is_cgroup = |mount: &&crate::spec::Mount| matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"));
+    let is_closed = |mount: &crate::spec::Mount| mount.options.iter().flatten().any(|option| option == "ro");
+    let writable = spec.mounts.iter().find(is_cgroup).is_some_and(|mount| !is_closed(mount));
+    let own = makes_namespace(spec, NamespaceKind::Cgroup) && makes_namespace(spec, NamespaceKind::User);
+    if !(writable && own && layout.version() == cgroup::Version::V2) {
+        return None;
+    }
+    id_maps::host_id(&linux.uid_mappings, spec.process.as_ref().map_or(0, |process| process.user.uid))
+}
+
+/// A limit that nobody would keep is no limit: the start fails, where podman warns and goes on.
+fn unkept_limits(layout: &cgroup::Layout, refusal: Error) -> Error {
+    let hint = if layout.version() == cgroup::Version::V2 {
+        "log in with systemd, or `loginctl enable-linger`, to have a manager of your own; or start it in a group that is \
+         yours: `systemd-run --user --scope -p Delegate=yes COMMAND`; or leave the limits out"
+    } else {
+        "on cgroup v1 the kernel keeps limits for root alone: start it as root, leave the limits out, or boot with \
+         cgroup v2 (`systemd.unified_cgroup_hierarchy=1`)"
+    };
+    let reason = format!("no group of this user's could keep these limits: {refusal}");
+    Error { errno: refusal.errno, ..Error::new(ErrorKind::Unsupported, "linux.resources", reason) }
+        .with_hint(hint)
+}
+
+/// Where a container's cgroup is unless its config names another place.
+pub(crate) fn usual_cgroup(layout: &cgroup::Layout, id: &ContainerId) -> Result<cgroup::CgroupPath> {
+    let manager = cgroup::Manager::of_user(rustix::process::geteuid().as_raw());
+    let name = format!("rabbitc-{id}");
+    Ok(cgroup::CgroupPath::below(layout, manager, cgroup::Parent::Usual, &name)?)
+}
