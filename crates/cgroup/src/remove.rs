@@ -21,6 +21,19 @@ const FIRST_PAUSE: Duration = Duration::from_micros(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 impl Cgroup {
+    /// Removes the group as [`remove`](Cgroup::remove) does; where somebody is still in it, kills them first. A group
+    /// whose processes have all ended goes without a look at what is in it.
+    pub fn clear(&self) -> Result<(), Error> {
+        let path = self.path.as_str();
+        if self.layout.hierarchies().iter().all(|hierarchy| rmdir(hierarchy, path).is_ok()) {
+            remove_own_ancestors(&self.layout, &self.path);
+            return Ok(());
+        }
+        // Removal names who can't be killed.
+        let _ = self.kill();
+        self.remove()
+    }
+
     /// Removes the group and all groups below it from every hierarchy, and ancestors of ours that are empty then.
     ///
     /// Processes that are just dying are waited for, up to five seconds; then the error names one that holds the

@@ -10,6 +10,9 @@ mod run;
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// Exit code of a failure of rabbitc itself, as docker has it.
 const FAILED: u8 = 125;
 

@@ -11,9 +11,10 @@ use std::process::ExitCode;
 use crate::args::Start;
 use crate::commands::Failure;
 
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
-    // An ignored SIGCHLD, which every parent can hand down, would throw exit statuses away.
-    sys::signal::reset_dispositions();
     let mut parser = lexopt::Parser::from_env();
     let (globals, verb) = match args::globals(&mut parser) {
         Ok(Start::Verb(globals, verb)) => (globals, verb),
@@ -28,6 +29,8 @@ fn main() -> ExitCode {
             return render::fail(&globals, &error, 1);
         }
     }
+    // An ignored SIGCHLD, which every parent can hand down, would throw exit statuses away.
+    sys::signal::reset_dispositions();
     match commands::run(&verb, parser, &globals) {
         Ok(code) => ExitCode::from(code),
         Err(Failure::Failed { error, code }) => render::fail(&globals, &error, code),

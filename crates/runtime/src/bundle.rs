@@ -46,6 +46,10 @@ pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
 
 /// Parses a JSON document; a wrong field is named by its path.
 pub fn parse_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
+    // Following the path costs as much as the parsing, and is of use only once something is wrong.
+    if let Ok(value) = serde_json::from_str(text) {
+        return Ok(value);
+    }
     let mut document = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut document).map_err(|error| {
         let path = error.path().to_string();

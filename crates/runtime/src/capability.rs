@@ -52,9 +52,12 @@ pub fn number(name: &str) -> Option<u32> {
     NAMES.iter().position(|known| *known == bare).map(|position| position as u32)
 }
 
-/// The number of the last capability that this kernel knows (`/proc/sys/kernel/cap_last_cap`); without procfs, the
-/// last that is named here.
+/// The number of the last capability that this kernel knows: the last for which it has a place in the bounding set
+/// (`PR_CAPBSET_READ(2const)`).
 pub fn last() -> u32 {
-    let text = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
-    text.trim().parse().ok().filter(|number| *number < 63).unwrap_or(NAMES.len() as u32 - 1)
+    let named = NAMES.len() as u32 - 1;
+    if !sys::process::knows_capability(named) {
+        return (0..named).rev().find(|number| sys::process::knows_capability(*number)).unwrap_or(named);
+    }
+    (named..63).take_while(|number| sys::process::knows_capability(*number)).last().unwrap_or(named)
 }

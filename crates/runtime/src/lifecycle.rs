@@ -419,10 +419,42 @@ pub fn delete(root: &StateRoot, id: &ContainerId, force: Force) -> Result<()> {
 
 /// Kills what is left, removes the cgroup and the state, and runs the poststop hooks; all errors are tried to the end.
 pub fn remove(state: StateDir, record: &Record) -> Result<()> {
-    kill_all(record);
-    if let Some(group) = cgroup_of(record)? {
-        group.remove()?;
+    let group = cgroup_of(record);
+    if let Some(pidfd) = init(record) {
+        // It may end in between.
+        let _ = send_signal(pidfd.as_fd(), Signal::KILL.number());
+        if let Ok(Some(group)) = &group {
+            // A frozen one dies once it is thawed. Removal names what can't be killed.
+            let _ = group.kill();
+        }
+        hooks::ended_by(pidfd.as_fd(), Some(Instant::now() + Duration::from_secs(10)));
     }
+    remove_rest(state, record, group?.as_ref())
+}
+
+/// Removes the container of record `made`, whose init has ended, and whose cgroup is still open; and not another one that
+/// got its id meanwhile.
+pub fn finish(
+    root: &StateRoot,
+    id: &ContainerId,
+    made: &Record,
+    group: Option<&cgroup::Cgroup>,
+) -> Result<()> {
+    let state = match root.open(id, Lock::Wait) {
+        // Somebody else's `delete` was faster.
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let record = state.read()?;
+    if (record.pid, record.start_time) != (made.pid, made.start_time) {
+        return Ok(());
+    }
+    remove_rest(state, &record, group)
+}
+
+/// Removes a container whose init has ended.
+fn remove_rest(state: StateDir, record: &Record, group: Option<&cgroup::Cgroup>) -> Result<()> {
+    group.map_or(Ok(()), cgroup::Cgroup::clear)?;
     let document = state_document(record, "stopped");
     state.remove()?;
     // The specification: a failed poststop hook is told, and the rest goes on.

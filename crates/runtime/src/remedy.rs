@@ -240,10 +240,18 @@ pub(crate) fn explain_clone(error: std::io::Error, namespaces: u64) -> Error {
         Some(EPERM) => "new namespaces take root: use sudo",
         Some(ENOSPC) => "a limit on namespaces is reached: see `sysctl user`",
         Some(11) => "a limit on processes is reached: see `ulimit -u` and the caller's pids cgroup",
-        Some(EINVAL) => "this kernel lacks one of the namespaces",
+        Some(EINVAL) => return error.with_hint(missing_namespaces(namespaces)),
         _ => return error,
     };
     error.with_hint(hint)
+}
+
+/// What EINVAL means where namespaces are made.
+fn missing_namespaces(wanted: u64) -> String {
+    match crate::plan::namespaces::missing(wanted).as_slice() {
+        [] => "one of the namespaces, or something they need, is not in this kernel".to_owned(),
+        missing => format!("this kernel was built without namespaces of these kinds: {}", missing.join(", ")),
+    }
 }
 
 /// Why a program could not be found or executed: looks at the file in the root file system.

@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{FlockOperation, RenameFlags, flock};
+use rustix::fs::{AtFlags, FlockOperation, RenameFlags, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -314,6 +314,11 @@ impl StateDir {
         // Killed half way, a directory without its record would hold the id for ever: under this name it is swept.
         let gone = self.path.with_file_name(unfinished_name());
         let gone = if std::fs::rename(&self.path, &gone).is_ok() { &gone } else { &self.path };
+        // Mostly there is nothing but the record; then nothing needs to be listed.
+        let _ = rustix::fs::unlinkat(&self.descriptor, "state.json", AtFlags::empty());
+        if std::fs::remove_dir(gone).is_ok() {
+            return Ok(());
+        }
         match std::fs::remove_dir_all(gone) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::at_path("remove the state directory", &self.path, error))

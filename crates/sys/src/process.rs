@@ -54,6 +54,12 @@ pub fn drop_from_bounding_set(number: u32) -> io::Result<()> {
     crate::check(returned.into()).map(drop)
 }
 
+/// Whether the kernel knows capability `number` (`PR_CAPBSET_READ`).
+pub fn knows_capability(number: u32) -> bool {
+    // SAFETY: numbers only.
+    unsafe { libc::prctl(libc::PR_CAPBSET_READ, libc::c_ulong::from(number), 0, 0, 0) >= 0 }
+}
+
 /// Empties the ambient set.
 pub fn clear_ambient_set() -> io::Result<()> {
     // SAFETY: numbers only.

@@ -321,14 +321,11 @@ impl Running {
             Some(MemoryKill { kills, limit: table.limit, peak: table.peak })
         });
         let mut gone = true;
-        if let Some(group) = &container.cgroup {
-            if let Err(error) = group.kill() {
-                remains.push(Error::from(error));
-            }
-            if let Err(error) = group.remove() {
-                gone = false;
-                remains.push(Error::from(error));
-            }
+        if let Some(group) = &container.cgroup
+            && let Err(error) = group.clear()
+        {
+            gone = false;
+            remains.push(Error::from(error));
         }
         // As long as the group is there, its record is what the next command finds it by.
         if gone && let Err(error) = container.state.remove() {

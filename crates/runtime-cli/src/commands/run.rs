@@ -4,7 +4,6 @@ use lexopt::Parser;
 use monitor::Exit;
 use runtime::launch::Container;
 use runtime::plan::Start;
-use runtime::state_dir::Lock;
 use runtime::{Error, ErrorKind, Result, lifecycle};
 
 use super::launching::{self, Arguments, Presence};
@@ -69,6 +68,7 @@ fn foreground(globals: &Globals, arguments: &Arguments) -> Result<u8> {
     let signals = supervising::hold_signals()?;
     let container = run_poststart(bring_up(globals, arguments)?)?;
     let Container { pid, pidfd, state, console, cgroup, .. } = container;
+    let made = state.read()?;
     // From here on `kill` and `delete` of others may work on it.
     drop(state);
     let exit = supervising::stand_behind(globals, &signals, pid, &pidfd, console)?;
@@ -77,17 +77,7 @@ fn foreground(globals: &Globals, arguments: &Arguments) -> Result<u8> {
         render::warn(globals, &format!("container `{}` was killed for want of memory", arguments.id));
     }
     if !arguments.keep {
-        remove(globals, arguments)?;
+        lifecycle::finish(&globals.state(), &arguments.id, &made, cgroup.as_ref())?;
     }
     Ok(supervising::exit_code(exit))
-}
-
-fn remove(globals: &Globals, arguments: &Arguments) -> Result<()> {
-    let state = match globals.state().open(&arguments.id, Lock::Wait) {
-        // Somebody else's `delete` was faster.
-        Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    let record = state.read()?;
-    lifecycle::remove(state, &record)
 }

@@ -279,14 +279,11 @@ impl<'a> Launch<'a> {
             reap(&child);
         }
         let mut gone = true;
-        if let Some(group) = self.cgroup.take() {
-            if let Err(error) = group.kill() {
-                failures.push(error.into());
-            }
-            if let Err(error) = group.remove() {
-                gone = false;
-                failures.push(error.into());
-            }
+        if let Some(group) = self.cgroup.take()
+            && let Err(error) = group.clear()
+        {
+            gone = false;
+            failures.push(error.into());
         }
         // As long as the group is there, its record is what a later command finds it by.
         if let Some(state) = self.state.take()

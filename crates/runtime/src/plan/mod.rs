@@ -242,7 +242,7 @@ impl ContainerPlan {
             oci_version: spec.oci_version.clone(),
             lifetime: options.lifetime,
             start: options.start,
-            mount_label: mounts::label_in_force(&linux, mounts::has_selinux()).map(str::to_owned),
+            mount_label: mounts::label_in_force(&linux, mounts::has_selinux).map(str::to_owned),
             oom_score_adj: process.oom_score_adj,
             has_network: options.attachment.is_some(),
             files: options.files.clone(),

@@ -156,8 +156,8 @@ pub(crate) struct MountContext<'a> {
 }
 
 /// The label for the container's file systems (config-linux.md, "Mount Label"), where SELinux is there to obey it.
-pub(crate) fn label_in_force(linux: &Linux, selinux: bool) -> Option<&str> {
-    linux.mount_label.as_deref().filter(|label| selinux && !label.is_empty())
+pub(crate) fn label_in_force(linux: &Linux, selinux: impl FnOnce() -> bool) -> Option<&str> {
+    linux.mount_label.as_deref().filter(|label| !label.is_empty() && selinux())
 }
 
 /// Whether SELinux is on and has a policy. A kernel that was built with it shows its files without one too, and then
@@ -478,7 +478,7 @@ mod tests {
             assert_eq!(labels(mount(kind, "ro"), LABEL), Vec::<String>::new(), "{kind}");
         }
         let linux = Linux { mount_label: LABEL.map(str::to_owned), ..Linux::default() };
-        assert_eq!((label_in_force(&linux, true), label_in_force(&linux, false)), (LABEL, None));
+        assert_eq!((label_in_force(&linux, || true), label_in_force(&linux, || false)), (LABEL, None));
     }
 
     #[test]

@@ -178,8 +178,7 @@ impl Steps {
     ) -> Result<()> {
         let (flags, name) = hosts_propagation(spec.linux.as_ref());
         self.list.push(always(InitAction::Propagation { flags, name }));
-        let label =
-            spec.linux.as_ref().and_then(|linux| mounts::label_in_force(linux, mounts::has_selinux()));
+        let label = spec.linux.as_ref().and_then(|linux| mounts::label_in_force(linux, mounts::has_selinux));
         self.root(options, rootfs, users, label)?;
         let context = MountContext {
             bundle: &options.bundle,
