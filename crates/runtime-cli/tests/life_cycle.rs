@@ -74,6 +74,25 @@ fn programs_that_cannot_run_are_told_apart() {
 }
 
 #[test]
+fn run_leaves_a_container_alone_that_got_its_id_meanwhile() {
+    root_only!("run_leaves_a_container_alone_that_got_its_id_meanwhile");
+    let bundle = Bundle::new("successor", &["sleep", "1000"]);
+    let (id, path) = (bundle.id.as_str(), bundle.path.display().to_string());
+    let mut first = bundle.command(&["run", "-b", &path, id]).stdin(Stdio::null()).spawn().expect("it runs");
+    support::eventually("it runs", || text(&bundle.runtime(&["state", id])).contains("\"running\""));
+    let pid = rustix::process::Pid::from_child(&first);
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("stopped");
+    bundle.succeed(&["delete", "--force", id]);
+    let again = bundle.create();
+    assert!(again.status.success(), "{again:?}");
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).expect("it goes on");
+    assert_eq!(first.wait().expect("it ends").code(), Some(137));
+    assert_eq!(bundle.status(), "created");
+    bundle.succeed(&["delete", "--force", id]);
+    bundle.assert_clean("after both");
+}
+
+#[test]
 fn created_container_waits_starts_runs_and_is_removed() {
     root_only!("created_container_waits_starts_runs_and_is_removed");
     let bundle = Bundle::new("life", &["sleep", "1000"]);

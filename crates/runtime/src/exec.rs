@@ -252,7 +252,7 @@ fn plan(
         None => None,
     };
     let rights = process::plan_rights(process, &user, &mut warnings);
-    steps.extend(process::plan_end(process, filter, label, false, rights, program));
+    steps.extend(process::plan_end(process, filter, label, None, false, rights, program));
     Ok(steps)
 }
 

@@ -269,7 +269,7 @@ impl StateDir {
 
     /// Reads the record; an empty, cut or foreign one is refused.
     pub fn read(&self) -> Result<Record> {
-        let path = self.path.join("state.json");
+        let path = self.path.join(RECORD);
         let record: Record = crate::bundle::read_json(&path).map_err(|error| {
             error.with_hint("`delete --force` removes a container whose state can't be read")
         })?;
@@ -283,9 +283,24 @@ impl StateDir {
     /// Writes the record: the old one or the new one is there, never half of one. Not synced, as what it tells of
     /// ends with the power too.
     pub fn write(&mut self, record: &Record) -> Result<()> {
+        self.draft(record)?;
+        self.publish()
+    }
+
+    /// Writes the record beside the one that counts, until it is published.
+    pub(crate) fn draft(&mut self, record: &Record) -> Result<()> {
         let record = Record { format: FORMAT, ..record.clone() };
         let text = serde_json::to_vec(&record).expect("a record has only string keys");
-        write_atomically(&self.path, "state.json", &text)
+        let path = unfinished(&self.path, RECORD);
+        let write = || -> std::io::Result<()> { create_file(&path)?.write_all(&text) };
+        write().map_err(|error| Error::at_path("write", &path, error))
+    }
+
+    /// Puts the record that was drafted in the place of the old one.
+    pub(crate) fn publish(&mut self) -> Result<()> {
+        let path = self.path.join(RECORD);
+        std::fs::rename(unfinished(&self.path, RECORD), &path)
+            .map_err(|error| Error::at_path("write", &path, error))
     }
 
     /// The address of the start gate, short whatever the directory's path: through its descriptor.
@@ -315,7 +330,7 @@ impl StateDir {
         let gone = self.path.with_file_name(unfinished_name());
         let gone = if std::fs::rename(&self.path, &gone).is_ok() { &gone } else { &self.path };
         // Mostly there is nothing but the record; then nothing needs to be listed.
-        let _ = rustix::fs::unlinkat(&self.descriptor, "state.json", AtFlags::empty());
+        let _ = rustix::fs::unlinkat(&self.descriptor, RECORD, AtFlags::empty());
         if std::fs::remove_dir(gone).is_ok() {
             return Ok(());
         }
@@ -328,14 +343,23 @@ impl StateDir {
     }
 }
 
+const RECORD: &str = "state.json";
+
+/// What a file is called until it is whole.
+fn unfinished(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}{UNFINISHED}{}", std::process::id()))
+}
+
+fn create_file(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
 /// Writes a file so that either its old or its new content is there.
 pub fn write_atomically(directory: &Path, name: &str, content: &[u8]) -> Result<()> {
-    let unfinished = directory.join(format!("{name}{UNFINISHED}{}", std::process::id()));
+    let unfinished = unfinished(directory, name);
     let path = directory.join(name);
     let write = || -> std::io::Result<()> {
-        let mut file: File =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-        file.write_all(content)?;
+        create_file(&unfinished)?.write_all(content)?;
         std::fs::rename(&unfinished, &path)
     };
     write().map_err(|error| {

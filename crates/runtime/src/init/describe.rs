@@ -48,7 +48,7 @@ fn kind(action: &Action) -> StepKind {
             StepKind::Programs
         }
         Action::Host(HostAction::SetOomScore { .. }) => StepKind::Process,
-        Action::Host(_) | Action::Init(Init::Wait(_)) => StepKind::Bookkeeping,
+        Action::Host(_) | Action::Init(Init::Wait(_) | Init::Announce(_)) => StepKind::Bookkeeping,
         Action::Init(
             Init::Propagation { .. }
             | Init::BindRoot(_)
@@ -186,6 +186,11 @@ fn host(action: &HostAction) -> Words {
             listed(hooks.iter().map(|hook| quoted(hook.path.to_string_lossy()))),
             "programs of the caller take part in the start",
         ),
+        HostAction::DraftRecord => words(
+            "write the record, not in force yet",
+            "",
+            "while the container mounts its file systems nobody waits for it",
+        ),
         HostAction::Commit => words(
             "record the container as made",
             "",
@@ -261,6 +266,11 @@ fn barrier(barrier: Barrier) -> Words {
             "",
             "the parent commits, or takes everything back if the child never gets here",
         ),
+        Barrier::Recorded => words(
+            "wait until recorded",
+            "",
+            "no program runs of which later commands would not know; meanwhile init gave its rights away",
+        ),
         Barrier::Gate => {
             words("wait for start", "", "creating and starting are two commands in the OCI's life cycle")
         }
@@ -269,7 +279,7 @@ fn barrier(barrier: Barrier) -> Words {
 
 fn init(action: &InitAction) -> Words {
     match action {
-        InitAction::Wait(kind) => barrier(*kind),
+        InitAction::Wait(kind) | InitAction::Announce(kind) => barrier(*kind),
         InitAction::JoinCgroup { path } => words(
             "join the cgroup",
             quoted(path),

@@ -186,7 +186,9 @@ fn tell_fork_failure(socket: BorrowedFd<'_>, number: usize, errno: i32) -> i32 {
 fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outcome {
     match action {
         InitAction::Wait(Barrier::Gate) => wait_at_gate(context),
+        InitAction::Wait(Barrier::Recorded) => wait_announced(context),
         InitAction::Wait(_) => wait(number, context),
+        InitAction::Announce(_) => announce(number, context),
         InitAction::JoinCgroup { .. } => process::join_cgroup(context),
         InitAction::NewSession => process::new_session(),
         InitAction::DieWithParent => process::die_with_parent(context),
@@ -271,9 +273,21 @@ fn ended() -> Failure {
     Failure { call: Call::Receive, errno: Errno::CONNABORTED.raw_os_error(), item: 0 }
 }
 
+fn announce(number: u16, context: &mut Context<'_>) -> Outcome {
+    sync::send(context.peer(), Record::Reached { step: number }).during(Call::Send)
+}
+
+/// Waits until the barrier that was announced is open.
+fn wait_announced(context: &mut Context<'_>) -> Outcome {
+    match sync::receive(context.peer()).during(Call::Receive)? {
+        Some(Record::Go { .. }) => Ok(()),
+        _ => Err(ended()),
+    }
+}
+
 /// Tells the parent that this barrier is reached, and waits until it is open.
 fn wait(number: u16, context: &mut Context<'_>) -> Outcome {
-    sync::send(context.peer(), Record::Reached { step: number }).during(Call::Send)?;
+    announce(number, context)?;
     match sync::receive(context.peer()).during(Call::Receive)? {
         Some(Record::Go { step }) if step == number => Ok(()),
         _ => Err(ended()),

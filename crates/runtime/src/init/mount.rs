@@ -61,6 +61,29 @@ impl<'a> Way<'a> {
     }
 }
 
+/// The directory in which something is made: where a way begins, or below that.
+pub(super) enum Parent<'a> {
+    Start(BorrowedFd<'a>),
+    Below(OwnedFd),
+}
+
+impl AsFd for Parent<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Parent::Start(directory) => directory.as_fd(),
+            Parent::Below(directory) => directory.as_fd(),
+        }
+    }
+}
+
+/// Opens a directory on the way that begins at `start`, which needs no opening itself.
+fn open_parent<'a>(start: BorrowedFd<'a>, path: &CStr) -> rustix::io::Result<Parent<'a>> {
+    if path == c"." {
+        return Ok(Parent::Start(start));
+    }
+    open_inside(start, path, OFlags::PATH | OFlags::DIRECTORY).map(Parent::Below)
+}
+
 /// Opens the target, making what is missing of it.
 pub(super) fn open_target(way: Way<'_>) -> Result<OwnedFd, Failure> {
     match way.open(OFlags::PATH) {
@@ -72,7 +95,7 @@ pub(super) fn open_target(way: Way<'_>) -> Result<OwnedFd, Failure> {
 fn make_target(way: Way<'_>) -> Result<OwnedFd, Failure> {
     let last = way.levels.len().saturating_sub(1);
     for (index, (parent, name)) in way.levels.iter().enumerate() {
-        let parent = open_inside(way.start, parent, OFlags::PATH | OFlags::DIRECTORY).during(Call::Open)?;
+        let parent = open_parent(way.start, parent).during(Call::Open)?;
         let made = if index == last && way.kind == TargetKind::File {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             rustix::fs::openat(&parent, name.as_c_str(), flags, Mode::from_raw_mode(0o644)).map(drop)
@@ -379,8 +402,8 @@ pub(super) fn devices(context: &mut Context<'_>, devices: &[DeviceNode]) -> Outc
 fn make_device(context: &Context<'_>, device: &DeviceNode) -> Outcome {
     let way = Way::to(context, &device.target)?;
     let Some((parent, name)) = way.levels.last() else { return Ok(()) };
-    let parent = match open_inside(way.start, parent, OFlags::PATH | OFlags::DIRECTORY) {
-        Err(Errno::NOENT) => make_parent(way)?,
+    let parent = match open_parent(way.start, parent) {
+        Err(Errno::NOENT) => Parent::Below(make_parent(way)?),
         other => other.during(Call::Open)?,
     };
     let mode = Mode::from_raw_mode(device.mode);
@@ -442,7 +465,7 @@ pub(super) fn links(context: &mut Context<'_>, links: &[Link]) -> Outcome {
     for (item, link) in links.iter().enumerate() {
         let way = Way::to(context, &link.target)?;
         let Some((parent, name)) = way.levels.last() else { continue };
-        let parent = match open_inside(way.start, parent, OFlags::PATH | OFlags::DIRECTORY) {
+        let parent = match open_parent(way.start, parent) {
             // No /dev at all: then nobody looks for its links either.
             Err(Errno::NOENT) => continue,
             other => other.during_item(Call::Open, item)?,

@@ -44,6 +44,7 @@ pub(crate) enum HostAction {
     AttachNetwork { object: String },
     PublishPorts { object: String },
     RunHooks { kind: HookKind, hooks: Vec<Hook> },
+    DraftRecord,
     Commit,
 }
 
@@ -66,6 +67,8 @@ pub(crate) enum Barrier {
     Hooks(HookKind),
     /// The container is made; the parent commits.
     Ready,
+    /// What was announced as made is recorded.
+    Recorded,
     /// `start` has been called.
     Gate,
 }
@@ -74,52 +77,140 @@ pub(crate) enum Barrier {
 #[derive(Debug)]
 pub(crate) enum InitAction {
     Wait(Barrier),
-    JoinCgroup { path: String },
+    /// Tells the parent that a barrier is reached, and goes on.
+    Announce(Barrier),
+    JoinCgroup {
+        path: String,
+    },
     NewSession,
     DieWithParent,
-    JoinKeyring { name: CString },
-    JoinNamespaces { namespaces: Vec<JoinedNamespace> },
+    JoinKeyring {
+        name: CString,
+    },
+    JoinNamespaces {
+        namespaces: Vec<JoinedNamespace>,
+    },
     HideFromOthers,
     Fork,
-    Unshare { flags: u64, names: Vec<&'static str> },
-    TimeOffsets { text: Vec<u8>, new_users: bool },
+    Unshare {
+        flags: u64,
+        names: Vec<&'static str>,
+    },
+    TimeOffsets {
+        text: Vec<u8>,
+        new_users: bool,
+    },
     BecomeNamespaceRoot,
-    Propagation { flags: u64, name: &'static str },
+    Propagation {
+        flags: u64,
+        name: &'static str,
+    },
     BindRoot(BoundRoot),
     OverlayRoot(OverlayRoot),
     PiecedRoot(PiecedRoot),
     Mount(MountPlan<FileSystem>),
     Bind(MountPlan<Bind>),
-    SetAttributes { target: Target, set: u64, clear: u64 },
-    Devices { devices: Vec<DeviceNode> },
-    Links { links: Vec<Link> },
-    Console { size: Option<(u16, u16)>, terminals: Target, target: Option<Target>, owner: u32 },
-    StandardInput { file: OwnedFd },
-    Mask { targets: Vec<Target> },
-    ReadOnlyPaths { targets: Vec<Target> },
+    SetAttributes {
+        target: Target,
+        set: u64,
+        clear: u64,
+    },
+    Devices {
+        devices: Vec<DeviceNode>,
+    },
+    Links {
+        links: Vec<Link>,
+    },
+    Console {
+        size: Option<(u16, u16)>,
+        terminals: Target,
+        target: Option<Target>,
+        owner: u32,
+    },
+    StandardInput {
+        file: OwnedFd,
+    },
+    Mask {
+        targets: Vec<Target>,
+    },
+    ReadOnlyPaths {
+        targets: Vec<Target>,
+    },
     PivotRoot,
-    RootAttributes { set: u64 },
-    RootPropagation { flags: u64, name: String },
-    Sysctls { directory: Target, values: Vec<Sysctl> },
-    Hostname { name: CString },
-    Domainname { name: CString },
+    RootAttributes {
+        set: u64,
+    },
+    RootPropagation {
+        flags: u64,
+        name: String,
+    },
+    Sysctls {
+        directory: Target,
+        values: Vec<Sysctl>,
+    },
+    Hostname {
+        name: CString,
+    },
+    Domainname {
+        name: CString,
+    },
     ConfigureNetwork(crate::plan::NetworkProgram),
-    ResourceLimits { limits: Vec<(Resource, Rlimit, String)> },
+    ResourceLimits {
+        limits: Vec<(Resource, Rlimit, String)>,
+    },
     Scheduler(sys::scheduling::Scheduling),
-    IoPriority { class: u16, level: u16 },
-    CpuAffinity { cpus: Box<rustix::thread::CpuSet>, text: String },
-    Personality { persona: u64 },
-    FindProgram { candidates: Vec<CString>, user: ProgramUser },
-    Umask { mask: u32 },
-    WorkingDirectory { path: CString, missing: Option<MissingDirectory> },
-    BoundingSet { drop: Vec<u32>, kept: usize },
-    Credentials { uid: u32, gid: u32, groups: Option<Vec<u32>> },
-    Capabilities { effective: u64, permitted: u64, inheritable: u64, ambient: Vec<u32> },
+    IoPriority {
+        class: u16,
+        level: u16,
+    },
+    CpuAffinity {
+        cpus: Box<rustix::thread::CpuSet>,
+        text: String,
+    },
+    Personality {
+        persona: u64,
+    },
+    FindProgram {
+        candidates: Vec<CString>,
+        user: ProgramUser,
+    },
+    Umask {
+        mask: u32,
+    },
+    WorkingDirectory {
+        path: CString,
+        missing: Option<MissingDirectory>,
+    },
+    BoundingSet {
+        drop: Vec<u32>,
+        kept: usize,
+    },
+    Credentials {
+        uid: u32,
+        gid: u32,
+        groups: Option<Vec<u32>>,
+    },
+    Capabilities {
+        effective: u64,
+        permitted: u64,
+        inheritable: u64,
+        ambient: Vec<u32>,
+    },
     NoNewPrivileges,
-    OpenLabel { proc: OwnedFd, path: CString },
-    WriteLabel { label: CString },
-    Seccomp { instructions: Vec<Instruction>, flags: u32 },
-    CloseDescriptors { keep: u32 },
+    OpenLabel {
+        proc: OwnedFd,
+        path: CString,
+    },
+    WriteLabel {
+        label: CString,
+    },
+    Seccomp {
+        instructions: Vec<Instruction>,
+        flags: u32,
+    },
+    CloseDescriptors {
+        keep: u32,
+    },
     Execute(Execution),
 }
 

@@ -50,7 +50,9 @@ impl Launch<'_> {
                 Some(Message::Reached { step }) => {
                     let barrier =
                         self.plan.steps.get(usize::from(step)).and_then(|step| match &step.action {
-                            Action::Init(InitAction::Wait(barrier)) => Some(*barrier),
+                            Action::Init(InitAction::Wait(barrier) | InitAction::Announce(barrier)) => {
+                                Some(*barrier)
+                            }
                             _ => None,
                         });
                     match barrier {
@@ -64,7 +66,7 @@ impl Launch<'_> {
                         // Open already.
                         Some(Barrier::HostReady) => continue,
                         Some(Barrier::Network) => {}
-                        Some(Barrier::Gate) | None => {
+                        Some(Barrier::Gate | Barrier::Recorded) | None => {
                             return Err(Error::new(
                                 ErrorKind::System,
                                 "hear from init",

@@ -249,23 +249,34 @@ impl Launch<'_> {
         Ok(())
     }
 
+    /// Writes the record while init mounts; it counts once it is published.
+    pub(super) fn draft_record(&mut self, host: &mut dyn Host) -> Result<()> {
+        self.step(|action| matches!(action, HostAction::DraftRecord), |launch| launch.write_draft(host))?;
+        Ok(())
+    }
+
+    fn write_draft(&mut self, host: &mut dyn Host) -> Result<()> {
+        self.record.pid = self.pid();
+        self.record.start_time = crate::lifecycle::start_time(self.record.pid).ok_or_else(|| {
+            let reason = "/proc does not tell its start time";
+            Error::new(ErrorKind::System, "record the init process", reason)
+        })?;
+        self.record.caller = host.record();
+        let state = self.state.as_mut().expect("the state directory was reserved first");
+        state.draft(&self.record)
+    }
+
     /// From here on the container counts as made.
     pub(super) fn commit_record(&mut self, host: &mut dyn Host) -> Result<()> {
+        let is_drafted =
+            self.plan.steps.iter().any(|step| matches!(step.action, Action::Host(HostAction::DraftRecord)));
         self.step(
             |action| matches!(action, HostAction::Commit),
             |launch| {
-                launch.record.pid = launch.pid();
-                launch.record.start_time =
-                    crate::lifecycle::start_time(launch.record.pid).ok_or_else(|| {
-                        Error::new(
-                            ErrorKind::System,
-                            "record the init process",
-                            "/proc does not tell its start time",
-                        )
-                    })?;
-                launch.record.caller = host.record();
-                let state = launch.state.as_mut().expect("the state directory was reserved first");
-                state.write(&launch.record)
+                if !is_drafted {
+                    launch.write_draft(host)?;
+                }
+                launch.state.as_mut().expect("the state directory was reserved first").publish()
             },
         )?;
         Ok(())

@@ -189,6 +189,7 @@ impl<'a> Launch<'a> {
             if !self.network_comes_late() {
                 self.attach_network(host).map_err(|error| self.cause_in_init(socket.as_fd(), error))?;
             }
+            self.draft_record(host).map_err(|error| self.cause_in_init(socket.as_fd(), error))?;
             self.serve(socket.as_fd(), host)
         };
         let result = serve();

@@ -198,10 +198,21 @@ impl ContainerPlan {
             plan.list.push(init_step(InitAction::ConfigureNetwork(network.clone()), "network"));
         }
         let filter = seccomp_step(&linux, &mut warnings)?;
+        if !namespaces.needs_intermediate && namespaces.unshared & flags::NEWNET == 0 {
+            // Of the process that the clone returns, with the network that it has then.
+            plan.list.push(host(HostAction::DraftRecord, None));
+        }
         plan.list.push(host(HostAction::Commit, None));
-        plan.list.push(always(InitAction::Wait(Barrier::Ready)));
+        let mut recorded = None;
         if options.start == Start::AtGate {
+            plan.list.push(always(InitAction::Wait(Barrier::Ready)));
             plan.list.push(always(InitAction::Wait(Barrier::Gate)));
+        } else if hooks.start_container.is_empty() {
+            // The parent writes while init goes on: two changes of who runs less.
+            plan.list.push(always(InitAction::Announce(Barrier::Ready)));
+            recorded = Some(always(InitAction::Wait(Barrier::Recorded)));
+        } else {
+            plan.list.push(always(InitAction::Wait(Barrier::Ready)));
         }
         plan.hooks(HookKind::StartContainer, hooks.start_container.iter());
         if id_maps.as_ref().is_some_and(|maps| !id_map_files::allow_groups(maps))
@@ -215,6 +226,7 @@ impl ContainerPlan {
             process,
             filter,
             label,
+            recorded,
             options.lifetime == Lifetime::Launcher,
             rights,
             program,

@@ -301,13 +301,17 @@ pub(crate) fn plan_end(
     process: &Process,
     filter: Option<Step>,
     label: Option<CString>,
+    recorded: Option<Step>,
     dies_with_parent: bool,
     rights: Vec<Step>,
     program: Program,
 ) -> Vec<Step> {
     let mut steps = Vec::new();
-    let (early, late) = if process.no_new_privileges { (None, filter) } else { (filter, None) };
-    // Without no_new_privs a filter takes CAP_SYS_ADMIN, which is about to go.
+    // Without no_new_privs a filter takes CAP_SYS_ADMIN, which is about to go. With one, nobody hears the parent.
+    let (early, late): (Vec<Step>, Vec<Step>) = match (process.no_new_privileges, filter) {
+        (false, Some(filter)) => (recorded.into_iter().chain([filter]).collect(), Vec::new()),
+        (_, filter) => (Vec::new(), recorded.into_iter().chain(filter).collect()),
+    };
     steps.extend(early);
     steps.extend(rights);
     if dies_with_parent {
