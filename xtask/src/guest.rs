@@ -21,7 +21,7 @@ pub enum Init {
 
 /// What the guest's root tree has beyond the minimum.
 const GUEST_PACKAGES: &str =
-    "systemd,systemd-sysv,dbus,iproute2,procps,util-linux,kmod,busybox-static,nftables";
+    "systemd,systemd-sysv,dbus,iproute2,procps,util-linux,kmod,busybox-static,nftables,bats,jq,gawk";
 
 /// Why there is no guest on this machine, if that is so: for a skip that says why.
 fn unavailable() -> Option<String> {
@@ -41,7 +41,7 @@ pub struct Guest {
 
 /// The kernel and the root tree are fetched anew when this changes.
 const TREE_RECIPE: &str =
-    concat!("sid kernel, trixie tree, 1: ", "systemd and the packages of GUEST_PACKAGES");
+    concat!("sid kernel, trixie tree, 2: ", "systemd and the packages of GUEST_PACKAGES");
 
 /// What we put into the tree: (text, mode, path). The image is made anew, in a second, when one changes.
 const SCRIPTS: &[(&str, &str, &str)] = &[

@@ -10,6 +10,8 @@ use crate::files;
 use crate::group::Cgroup;
 use crate::layout::{Hierarchy, Language, Layout, Version};
 use crate::path::CgroupPath;
+use crate::resources::Resources;
+use crate::systemd::Property;
 
 /// How often a group is made again whose parent another process removed at that moment.
 const MOST_ATTEMPTS: u32 = 1000;
@@ -28,8 +30,9 @@ impl Cgroup {
     ///
     /// On v1, cpusets start as their parent's. On v2, every controller that the root offers is handed down as far
     /// as that is possible without moving a process; where it is not, [`apply`](Cgroup::apply) names the
-    /// controller when a limit needs it. On failure everything made here is removed again. A group that is
-    /// there already is taken over, see [`existed`](Cgroup::existed).
+    /// controller when a limit needs it. On failure everything made here is removed again. An empty group that is
+    /// there already is taken over, see [`existed`](Cgroup::existed); one with processes, or one that is frozen and
+    /// would stop the first, is refused with [`Kind::Busy`].
     pub fn create(layout: &Layout, path: &CgroupPath) -> Result<Cgroup, Error> {
         let mut cgroup = Cgroup {
             layout: layout.clone(),
@@ -37,6 +40,7 @@ impl Cgroup {
             existed: false,
             unified: None,
             devices_set: AtomicBool::new(false),
+            holder: None,
         };
         let mut made = Vec::with_capacity(layout.hierarchies().len());
         let created = layout.hierarchies().iter().try_for_each(|hierarchy| {
@@ -52,14 +56,10 @@ impl Cgroup {
             }
             Ok(())
         });
+        let created = created.and_then(|()| if cgroup.existed { cgroup.refuse_in_use() } else { Ok(()) });
         let created = created.and_then(|()| widen_modes(&made, path));
         // A child is cloned into the group from where its parent is.
-        let created = created.and_then(|()| match (path.unit(), layout.unified()) {
-            (Some(unit), Some(unified)) if layout.version() == Version::V2 && !layout.reaches(path) => {
-                unit.take_caller_in(unified)
-            }
-            _ => Ok(()),
-        });
+        let created = created.and_then(|()| layout.reach(path));
         if let Err(error) = created {
             // Best effort: what can not be removed does not replace the cause.
             for hierarchy in made {
@@ -69,6 +69,75 @@ impl Cgroup {
             return Err(error);
         }
         Ok(cgroup)
+    }
+
+    /// Has systemd make the group, as a scope with `resources` and `properties`, the latter last, and makes it in the
+    /// hierarchies of v1 that systemd leaves out. Without a scope in `path` it is [`create`](Cgroup::create).
+    ///
+    /// The control files still want [`apply_files`](Cgroup::apply_files): systemd does not know them all. Until
+    /// [`let_go`](Cgroup::let_go) a process of ours is in the group, as there is no scope without any.
+    pub fn create_scope(
+        layout: &Layout,
+        path: &CgroupPath,
+        resources: &Resources,
+        properties: &[Property],
+    ) -> Result<Cgroup, Error> {
+        let Some(scope) = path.scope() else { return Cgroup::create(layout, path) };
+        // systemd would tell that the unit exists, and not what is wrong with it.
+        match Cgroup::open(layout, path) {
+            Ok(group) => group.refuse_in_use()?,
+            Err(error) if error.kind == Kind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let mut all = Cgroup::scope_properties(layout, &scope, resources)?;
+        all.extend_from_slice(properties);
+        // A child is cloned into the group from where its parent is.
+        layout.reach(path)?;
+        let holder = scope.start(&all)?;
+        let undo = |error: Error| {
+            // The scope ends with its only process; that systemd can't be asked is no reason to hide the cause.
+            let _ = scope.stop();
+            error
+        };
+        // What systemd made is there; on v1 it has no use for some controllers.
+        let found = if layout.version() == Version::V2 {
+            Cgroup::open(layout, path)
+        } else {
+            layout
+                .hierarchies()
+                .iter()
+                .try_for_each(|hierarchy| {
+                    make_leaf(hierarchy, path, layout.version())?;
+                    prepare(hierarchy, path, layout.version())
+                })
+                .and_then(|()| Cgroup::open(layout, path))
+        };
+        let mut cgroup = found.map_err(undo)?;
+        cgroup.existed = false;
+        cgroup.holder = Some(holder);
+        Ok(cgroup)
+    }
+
+    /// Ends the process that kept a scope, once another is in it. Nothing to do for any other group.
+    pub fn let_go(&mut self) {
+        self.holder = None;
+    }
+
+    /// A container's group is its own: what others put there would share its limits and end with it.
+    fn refuse_in_use(&self) -> Result<(), Error> {
+        let refuse =
+            |detail: String| Err(Error::plain(Operation::Create, self.path.to_string(), Kind::Busy, detail));
+        let processes = self.processes_recursive()?;
+        if let Some(first) = processes.first() {
+            let count = processes.len();
+            return refuse(format!(
+                "the container's cgroup is not empty: {count} process(es), such as {first}"
+            ));
+        }
+        if self.frozen() {
+            return refuse("the container's cgroup unexpectedly frozen".to_owned());
+        }
+        Ok(())
     }
 }
 

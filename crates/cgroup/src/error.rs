@@ -17,6 +17,8 @@ pub enum Operation {
     Create,
     /// Having systemd start the unit below which containers' groups are.
     StartUnit,
+    /// Having systemd change the limits of a unit.
+    SetProperties,
     /// Handing a controller down to a group (`cgroup.subtree_control`).
     Enable,
     /// Opening an existing group.
@@ -49,6 +51,7 @@ impl fmt::Display for Operation {
             Operation::CheckLimits => "set limit",
             Operation::Create => "create cgroup",
             Operation::StartUnit => "have systemd start the unit",
+            Operation::SetProperties => "have systemd change the unit",
             Operation::Enable => "enable controllers in",
             Operation::Open => "open cgroup",
             Operation::Read => "read",
@@ -172,8 +175,8 @@ impl Error {
                  from a delegated group, for example with `systemd-run --scope -p Delegate=yes`",
             ),
             Kind::Manager => Some(
-                "see `systemctl status` and `journalctl` for the unit; or name a group outside of systemd's with \
-                 `--cgroup-parent=/GROUP` (`linux.cgroupsPath`), whose limits systemd may take back",
+                "see `systemctl status` and `journalctl` for the unit; or name a group outside of systemd's \
+                 (`linux.cgroupsPath`, `--cgroup-parent=/GROUP`), whose limits systemd may take back",
             ),
             Kind::Permission => Some(
                 "run as root, or in a cgroup that is delegated to you: `systemd-run --user --scope -p \
@@ -223,6 +226,10 @@ fn errno_text(errno: Errno) -> String {
 }
 
 pub(crate) fn io_text(error: &std::io::Error) -> String {
+    // The one common text that differs between the C libraries; callers look for the longer.
+    if error.raw_os_error() == Some(Errno::BUSY.raw_os_error()) {
+        return "device or resource busy".to_owned();
+    }
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     let mut characters = text.chars();

@@ -9,8 +9,9 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Kind, Operation};
 use crate::files;
-use crate::layout::{Hierarchy, Language, Layout};
+use crate::layout::{Hierarchy, Language, Layout, Version};
 use crate::path::CgroupPath;
+use crate::systemd::Holder;
 
 /// The group of one container, in every hierarchy that this process sees.
 ///
@@ -25,6 +26,8 @@ pub struct Cgroup {
     pub(crate) unified: Option<OwnedFd>,
     /// Whether this handle has written device rules.
     pub(crate) devices_set: AtomicBool,
+    /// What keeps a scope that was just made.
+    pub(crate) holder: Option<Holder>,
 }
 
 impl Cgroup {
@@ -38,6 +41,7 @@ impl Cgroup {
             existed: false,
             unified: None,
             devices_set: AtomicBool::new(false),
+            holder: None,
         };
         for hierarchy in layout.hierarchies() {
             match files::open(hierarchy, path.as_str(), "", OFlags::PATH | OFlags::DIRECTORY) {
@@ -88,9 +92,26 @@ impl Cgroup {
             .map(|hierarchy| (hierarchy, hierarchy.display(self.path.as_str(), "")))
     }
 
-    /// The directory in the unified hierarchy, for `CLONE_INTO_CGROUP` (v2 and hybrid). An `O_PATH` descriptor.
+    /// The directory in the unified hierarchy, for `CLONE_INTO_CGROUP` (v2 and hybrid). An `O_PATH` descriptor. Nothing
+    /// where the limit on tasks has no room for a clone beside the process that keeps a scope; who moves itself in is
+    /// not counted.
     pub fn clone_descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.unified.as_ref().map(AsFd::as_fd)
+        let full = self.holder.is_some()
+            && self
+                .statistics_of_pids()
+                .is_some_and(|pids| pids.limit.is_some_and(|limit| limit <= pids.current));
+        self.unified.as_ref().filter(|_| !full).map(AsFd::as_fd)
+    }
+
+    /// Whether a clone into the unified group is a move into all of it: there is no v1 beside.
+    pub fn is_joined_whole(&self) -> bool {
+        self.layout.version() == Version::V2
+    }
+
+    /// Makes the group one that this process may move its own children into: an ordinary user outside of their
+    /// manager's tree is moved in there by that manager.
+    pub fn reach(&self) -> Result<(), Error> {
+        self.layout.reach(&self.path)
     }
 
     /// Moves the process into the group in every hierarchy.

@@ -173,9 +173,23 @@ impl Layout {
     /// may within the tree of their own manager only, where a session by ssh or on a console is not
     /// (cgroups(7), "delegation containment").
     pub fn reaches(&self, path: &CgroupPath) -> bool {
-        match (path.unit(), self.unified()) {
-            (Some(unit), Some(unified)) => unit.is_reached_from(unified.own_path()),
+        let manager = path.manager().or(path.unit().map(|unit| unit.manager()));
+        match (manager, self.unified()) {
+            (Some(manager), Some(unified)) => manager.rules_over(unified.own_path()),
             _ => true,
+        }
+    }
+
+    /// Has the caller moved to where it [`reaches`](Layout::reaches) the group `path`, if it does not yet.
+    pub(crate) fn reach(&self, path: &CgroupPath) -> Result<(), Error> {
+        let Some(unified) = self.unified().filter(|_| self.version == Version::V2 && !self.reaches(path))
+        else {
+            return Ok(());
+        };
+        match (path.unit(), path.manager()) {
+            (Some(unit), _) => unit.take_caller_in(unified),
+            (None, Some(manager)) => manager.take_caller_in(self, unified),
+            (None, None) => Ok(()),
         }
     }
 

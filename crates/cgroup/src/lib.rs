@@ -1,7 +1,8 @@
 //! Control groups of one container: paths, limits, statistics, on v1, hybrid and v2 hosts.
 //!
 //! Two independent questions shape this crate. *Who owns the group*: the files themselves ([`Cgroup`]), below a unit
-//! that systemd is asked for once, where there is systemd ([`Parent::Usual`]).
+//! that systemd is asked for once, where there is systemd ([`Parent::Usual`]); or systemd, in a scope for each container
+//! ([`CgroupPath::of_scope`]).
 //! *Which file language*: [`writes_v1`] and [`writes_v2`] turn checked [`Resources`] into lines, as pure
 //! functions; [`Cgroup::apply`] sends each line to the hierarchy that has its controller, so a hybrid host, which
 //! speaks both, needs no third language.
@@ -9,6 +10,7 @@
 //! Nothing here mounts anything, prints, or depends on working directory, umask or environment.
 
 mod apply;
+mod counters;
 mod create;
 mod delegate;
 pub mod devices;
@@ -23,10 +25,12 @@ mod processes;
 mod remove;
 mod resources;
 mod statistics;
+mod subgroup;
 mod systemd;
 mod v1;
 mod v2;
 
+pub use counters::{Counter, Cpuset, MemoryCounters, ProcessorCounters};
 pub use error::{Error, Kind, Operation};
 pub use group::Cgroup;
 pub use layout::{Hierarchy, Language, Layout, Version};
@@ -40,6 +44,7 @@ pub use statistics::{
     BlockIoStatistics, CpuStatistics, MemoryTable, PidsStatistics, Pressure, PressureStatistics, Stall,
     Statistics,
 };
-pub use systemd::Manager;
+pub use subgroup::{Destination, Subgroup};
+pub use systemd::{Manager, Property, Value};
 pub use v1::writes_v1;
 pub use v2::{cpu_weight_of_shares, io_weight_of_block_weight, writes_v2};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::error::{Error, Kind, Operation};
 use crate::layout::Layout;
-use crate::systemd::{self, Manager, Unit};
+use crate::systemd::{self, Manager, Scope, Unit};
 
 /// The group below which the engine keeps its containers, in every hierarchy.
 pub const DEFAULT_PARENT: &str = "rabbitc";
@@ -46,6 +46,8 @@ pub struct CgroupPath {
     text: String,
     /// How many ancestors, counted from the leaf up, belong to us and go with their last child.
     own_ancestors: usize,
+    /// Which systemd makes the group, as a scope.
+    manager: Option<Manager>,
 }
 
 impl CgroupPath {
@@ -75,7 +77,7 @@ impl CgroupPath {
         }
         let mut names = relative.split('/');
         let own_ancestors = if names.next() == Some(DEFAULT_PARENT) { names.count() } else { 0 };
-        Ok(CgroupPath { text: relative.to_owned(), own_ancestors })
+        Ok(CgroupPath { text: relative.to_owned(), own_ancestors, manager: None })
     }
 
     /// The group of container `id` below `parent`, all of which is ours: removed with its last child.
@@ -95,19 +97,8 @@ impl CgroupPath {
         let parent = match parent {
             Parent::Usual => systemd::subtree(layout, manager, None),
             Parent::Slice(slice) => {
-                // Its name becomes several names of groups, which systemd would refuse later than we do.
-                let legal = |part: &str| !part.is_empty() && part != "." && part != "..";
-                let inner = slice.strip_suffix(".slice").unwrap_or(slice);
-                if !inner.split('-').all(legal)
-                    || inner.contains(|c: char| !c.is_ascii_alphanumeric() && !"-_.:".contains(c))
-                {
-                    let slice = slice.escape_debug().to_string();
-                    return Err(Error::plain(
-                        Operation::ParsePath,
-                        slice,
-                        Kind::Invalid,
-                        "is no name of a slice",
-                    ));
+                if !systemd::is_slice(slice) {
+                    return Err(no_slice(slice));
                 }
                 Some(systemd::subtree(layout, manager, Some(slice)).unwrap_or_else(|| slice.to_owned()))
             }
@@ -117,6 +108,56 @@ impl CgroupPath {
             Some(parent) if !parent.is_empty() => CgroupPath::parse(&format!("{parent}/{name}")),
             _ => CgroupPath::parse(name),
         }
+    }
+
+    /// The scope of container `id`, where `place` has it: `SLICE:PREFIX:NAME` for the unit `PREFIX-NAME.scope`, each part
+    /// empty for the usual; nothing for the usual slice and `rabbitc-ID.scope`.
+    pub fn of_scope(manager: Manager, place: Option<&str>, id: &str) -> Result<CgroupPath, Error> {
+        let refuse = |detail: &str| {
+            let place = place.unwrap_or(id).escape_debug().to_string();
+            Err(Error::plain(Operation::ParsePath, place, Kind::Invalid, detail))
+        };
+        let (slice, prefix, name) = match place.map(|place| place.split(':').collect::<Vec<_>>()).as_deref() {
+            None => ("", "rabbitc", id),
+            Some([slice, prefix, name]) => (*slice, *prefix, *name),
+            Some(_) => {
+                return refuse("is not of the form `SLICE:PREFIX:NAME`, which a cgroup of systemd's has");
+            }
+        };
+        if !slice.is_empty() && !systemd::is_slice(slice) {
+            return Err(no_slice(slice));
+        }
+        let name = if name.is_empty() { id } else { name };
+        if name.ends_with(".slice") {
+            return refuse("names a slice, which holds no processes of its own");
+        }
+        let unit = if prefix.is_empty() { format!("{name}.scope") } else { format!("{prefix}-{name}.scope") };
+        if !systemd::is_unit_text(&unit) || unit.starts_with('.') {
+            return refuse(
+                "has characters that no unit of systemd's has: letters, digits and `-`, `_`, `.`, `@` are legal",
+            );
+        }
+        let slice = Some(slice).filter(|slice| !slice.is_empty());
+        CgroupPath::parse_scope(manager, &manager.unit_path(slice, &unit))
+    }
+
+    /// A path that [`of_scope`](CgroupPath::of_scope) made.
+    pub fn parse_scope(manager: Manager, text: &str) -> Result<CgroupPath, Error> {
+        Ok(CgroupPath { manager: Some(manager), own_ancestors: 0, ..CgroupPath::parse(text)? })
+    }
+
+    /// Which systemd makes the group, if it is a scope.
+    pub fn manager(&self) -> Option<Manager> {
+        self.manager
+    }
+
+    /// Has systemd end the scope that it is, if it is one, and returns when that is done. One that is gone is no error.
+    pub fn end_scope(&self) -> Result<(), Error> {
+        self.scope().map_or(Ok(()), |scope| scope.stop())
+    }
+
+    pub(crate) fn scope(&self) -> Option<Scope<'_>> {
+        self.manager.map(|manager| Scope::at(manager, &self.text))
     }
 
     /// The path without leading slash.
@@ -138,6 +179,15 @@ impl CgroupPath {
     pub(crate) fn own_ancestors(&self) -> impl Iterator<Item = &str> {
         self.ancestors().rev().take(self.own_ancestors)
     }
+}
+
+fn no_slice(slice: &str) -> Error {
+    Error::plain(
+        Operation::ParsePath,
+        slice.escape_debug().to_string(),
+        Kind::Invalid,
+        "is no name of a slice",
+    )
 }
 
 impl fmt::Display for CgroupPath {
@@ -165,6 +215,48 @@ mod tests {
             assert_eq!(error.kind, Kind::Invalid, "{text:?}");
             assert!(!error.to_string().contains(['\0', '\n']), "{error}");
         }
+    }
+
+    #[test]
+    fn scope_lies_in_its_slice_below_its_manager() {
+        let path = |manager, place: Option<&str>| {
+            CgroupPath::of_scope(manager, place, "web").map(|path| path.as_str().to_owned())
+        };
+        let user = "user.slice/user-7.slice/user@7.service";
+        for (manager, place, expected) in [
+            (Manager::System, None, "system.slice/rabbitc-web.scope".to_owned()),
+            (Manager::System, Some("::"), "system.slice/web.scope".to_owned()),
+            (Manager::System, Some("a-b.slice:pod:x1"), "a.slice/a-b.slice/pod-x1.scope".to_owned()),
+            (Manager::System, Some("-.slice:pod:x1"), "pod-x1.scope".to_owned()),
+            (Manager::User(7), None, format!("{user}/user.slice/rabbitc-web.scope")),
+            (Manager::User(7), Some("app.slice:a:b"), format!("{user}/app.slice/a-b.scope")),
+        ] {
+            assert_eq!(path(manager, place).expect("a good place"), expected);
+        }
+    }
+
+    #[test]
+    fn place_that_is_no_scope_is_refused() {
+        for place in [
+            "",
+            "/a/b",
+            "a:b",
+            "a.slice:b:c:d",
+            "a:b:c",
+            "a--b.slice:b:c",
+            ".slice:b:c",
+            "../x.slice:b:c",
+            "a.slice:b:../c",
+            "a.slice:b:c/d",
+            "a.slice::x.slice",
+            "a.slice:b:c+d",
+            "a.slice::.hidden",
+            "a.slice:\0:c",
+        ] {
+            let error = CgroupPath::of_scope(Manager::System, Some(place), "web").expect_err(place);
+            assert_eq!(error.kind, Kind::Invalid, "{place}");
+        }
+        assert!(CgroupPath::of_scope(Manager::System, None, "a+b").is_err());
     }
 
     #[test]

@@ -27,14 +27,15 @@ impl Cgroup {
         let path = self.path.as_str();
         if self.layout.hierarchies().iter().all(|hierarchy| rmdir(hierarchy, path).is_ok()) {
             remove_own_ancestors(&self.layout, &self.path);
-            return Ok(());
+            return self.path.end_scope();
         }
         // Removal names who can't be killed.
         let _ = self.kill();
         self.remove()
     }
 
-    /// Removes the group and all groups below it from every hierarchy, and ancestors of ours that are empty then.
+    /// Removes the group and all groups below it from every hierarchy, the unit where it is a scope, and ancestors of
+    /// ours that are empty then.
     ///
     /// Processes that are just dying are waited for, up to five seconds; then the error names one that holds the
     /// group. A group that is gone already is no error. Every hierarchy is tried; the first error is returned.
@@ -46,6 +47,9 @@ impl Cgroup {
             if let Err(error) = self.remove_one(hierarchy, deadline) {
                 first.get_or_insert(error);
             }
+        }
+        if let Err(error) = self.path.end_scope() {
+            first.get_or_insert(error);
         }
         remove_own_ancestors(&self.layout, &self.path);
         first.map_or(Ok(()), Err)

@@ -14,7 +14,7 @@ pub struct Resources {
     pub memory: Memory,
     /// Processor time and placement.
     pub cpu: Cpu,
-    /// The most tasks; negative is no limit.
+    /// The most tasks; negative is no limit, and 0 is 1 (config-linux.md, "PIDs": systemd knows no 0).
     pub pids: Option<i64>,
     /// Weight and rate of block devices.
     pub block_io: BlockIo,
@@ -204,6 +204,26 @@ impl Write {
 }
 
 impl Resources {
+    /// What is wanted and contradicts another wish, so that it is left out: for the caller to tell.
+    pub fn conflict(&self) -> Option<&'static str> {
+        let unified = |file: &str| self.unified.get(file).map(|value| value.trim());
+        let idle = self.cpu.idle == Some(1) || unified("cpu.idle") == Some("1");
+        let weight = present(self.cpu.shares).is_some() || unified("cpu.weight").is_some();
+        let text = "cpu.idle: unable to apply both this and a weight (cpu.shares, cpu.weight), which is left out: an \
+                    idle group has none";
+        (idle && weight).then_some(text)
+    }
+
+    /// [`check`](Resources::check) for a group that is new and has no limits that could complete these.
+    pub fn check_new(&self) -> Result<(), Error> {
+        self.check()?;
+        if present(self.memory.swap).is_some_and(|swap| swap > 0) && present(self.memory.limit).is_none() {
+            let detail = "needs memory.limit beside it";
+            return Err(Error::plain(Operation::CheckLimits, "memory.swap", Kind::Invalid, detail));
+        }
+        Ok(())
+    }
+
     /// Refuses what no kernel could take, before anything is written. Errors are of [`Kind::Invalid`].
     pub fn check(&self) -> Result<(), Error> {
         let refuse = |object: &str, detail: &str| {
@@ -224,7 +244,8 @@ impl Resources {
             && swap > 0
         {
             match present(memory.limit) {
-                None => return refuse("memory.swap", "needs memory.limit beside it"),
+                // A group in use has one of its own.
+                None => {}
                 Some(-1) => {
                     return refuse("memory.swap", "is limited, but memory.limit, a part of it, is not");
                 }
@@ -305,7 +326,8 @@ mod tests {
             memory: Memory { limit, swap, ..Memory::default() },
             ..Resources::default()
         };
-        for (limit, swap) in [(None, Some(5)), (Some(-1), Some(5)), (Some(10), Some(5)), (Some(-2), None)] {
+        assert!(memory(None, Some(5)).check().is_ok() && memory(None, Some(5)).check_new().is_err());
+        for (limit, swap) in [(Some(-1), Some(5)), (Some(10), Some(5)), (Some(-2), None)] {
             assert!(memory(limit, swap).check().is_err(), "{limit:?} {swap:?}");
         }
         for (limit, swap) in [(None, None), (Some(10), Some(10)), (Some(10), Some(-1)), (Some(10), Some(0))] {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::counters::{Counter, Cpuset, MemoryCounters, ProcessorCounters};
 use crate::files;
 use crate::group::Cgroup;
 use crate::layout::{Hierarchy, Language};
@@ -24,14 +25,22 @@ pub struct MemoryTable {
 pub struct Statistics {
     /// Processor time.
     pub cpu: Option<CpuStatistics>,
+    /// Time of each processor (v1).
+    pub processors: ProcessorCounters,
+    /// Where it may run (v1).
+    pub cpuset: Option<Cpuset>,
     /// Memory in use, limit and kills.
     pub memory: MemoryTable,
+    /// Kinds of memory.
+    pub memory_kinds: MemoryCounters,
     /// All counters of `memory.stat`, under the kernel's names: bytes, pages or events.
     pub memory_counters: BTreeMap<String, u64>,
     /// Tasks now, and the most there may be (absent: no limit).
     pub pids: Option<PidsStatistics>,
     /// Traffic with block devices.
     pub block_io: Vec<BlockIoStatistics>,
+    /// Huge pages, by size.
+    pub hugepages: BTreeMap<String, Counter>,
     /// Time lost waiting (v2 and hybrid, kernels with PSI).
     pub pressure: PressureStatistics,
 }
@@ -142,9 +151,13 @@ impl Cgroup {
         let memory = self.memory_hierarchy().map(|hierarchy| self.text(hierarchy, "memory.stat"));
         Statistics {
             cpu: self.cpu_statistics(),
+            processors: self.processor_counters(),
+            cpuset: self.cpuset(),
+            memory_kinds: self.memory_counters(),
+            hugepages: self.hugepage_counters(),
             memory: self.memory_table(),
             memory_counters: memory.map(|text| counters(&text)).unwrap_or_default(),
-            pids: self.pids_statistics(),
+            pids: self.statistics_of_pids(),
             block_io: self.block_io_statistics(),
             pressure: self.pressure_statistics(),
         }
@@ -177,7 +190,7 @@ impl Cgroup {
         })
     }
 
-    fn pids_statistics(&self) -> Option<PidsStatistics> {
+    pub(crate) fn statistics_of_pids(&self) -> Option<PidsStatistics> {
         let hierarchy = self.hierarchy_of("pids", "pids")?;
         Some(PidsStatistics {
             current: self.text(hierarchy, "pids.current").trim().parse().ok()?,
@@ -206,15 +219,15 @@ impl Cgroup {
         }
     }
 
-    fn hierarchy_of(&self, v1: &str, v2: &str) -> Option<&Hierarchy> {
+    pub(crate) fn hierarchy_of(&self, v1: &str, v2: &str) -> Option<&Hierarchy> {
         self.layout.v1(v1).or_else(|| self.layout.unified().filter(|unified| unified.has(v2)))
     }
 
-    fn text(&self, hierarchy: &Hierarchy, file: &str) -> String {
+    pub(crate) fn text(&self, hierarchy: &Hierarchy, file: &str) -> String {
         files::read(hierarchy, self.path.as_str(), file).unwrap_or_default()
     }
 
-    fn memory_hierarchy(&self) -> Option<&Hierarchy> {
+    pub(crate) fn memory_hierarchy(&self) -> Option<&Hierarchy> {
         self.hierarchy_of("memory", "memory")
     }
 

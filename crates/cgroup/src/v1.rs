@@ -13,8 +13,7 @@ pub fn writes_v1(resources: &Resources) -> Vec<Write> {
     memory(&resources.memory, &mut writes);
     cpu(&resources.cpu, &mut writes);
     if let Some(limit) = resources.pids {
-        let value = if limit < 0 { "max".to_owned() } else { limit.to_string() };
-        writes.push(Write::new("pids", "pids.max", value));
+        writes.push(Write::new("pids", "pids.max", crate::v2::tasks(limit)));
     }
     block_io(&resources.block_io, &mut writes);
     for limit in &resources.hugepage_limits {
@@ -67,7 +66,7 @@ fn cpu(cpu: &Cpu, writes: &mut Vec<Write>) {
     if let Some(idle) = cpu.idle {
         writes.push(Write::new("cpu", "cpu.idle", idle));
     }
-    if let Some(shares) = present(cpu.shares) {
+    if let Some(shares) = present(cpu.shares).filter(|_| cpu.idle != Some(1)) {
         writes.push(Write::new("cpu", "cpu.shares", shares));
     }
     if let Some(period) = present(cpu.realtime_period) {

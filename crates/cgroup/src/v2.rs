@@ -15,7 +15,7 @@ pub fn writes_v2(resources: &Resources) -> Vec<Write> {
     memory(&resources.memory, &mut writes);
     cpu(&resources.cpu, &mut writes);
     if let Some(limit) = resources.pids {
-        writes.push(Write::new("pids", "pids.max", limited(limit)));
+        writes.push(Write::new("pids", "pids.max", tasks(limit)));
     }
     block_io(&resources.block_io, &mut writes);
     for limit in &resources.hugepage_limits {
@@ -27,6 +27,9 @@ pub fn writes_v2(resources: &Resources) -> Vec<Write> {
     rdma(&resources.rdma, &mut writes);
     // Last, so that the exact words of the caller win over anything translated.
     for (file, value) in &resources.unified {
+        if file == "cpu.weight" && resources.unified.get("cpu.idle").is_some_and(|idle| idle.trim() == "1") {
+            continue;
+        }
         let controller = file.split('.').next().unwrap_or_default().to_owned();
         writes.push(Write {
             controller: Cow::Owned(controller),
@@ -88,7 +91,7 @@ fn cpu(cpu: &Cpu, writes: &mut Vec<Write>) {
     if let Some(idle) = cpu.idle {
         writes.push(Write::new("cpu", "cpu.idle", idle));
     }
-    if let Some(shares) = present(cpu.shares) {
+    if let Some(shares) = present(cpu.shares).filter(|_| cpu.idle != Some(1)) {
         writes.push(Write::new("cpu", "cpu.weight", cpu_weight_of_shares(shares)));
     }
     let quota = present(cpu.quota).map(|quota| if quota < 0 { "max".to_owned() } else { quota.to_string() });
@@ -153,6 +156,11 @@ pub(crate) fn rdma(devices: &BTreeMap<String, Rdma>, writes: &mut Vec<Write>) {
         }
         writes.push(Write::new("rdma", "rdma.max", value));
     }
+}
+
+/// A limit on tasks in either language.
+pub(crate) fn tasks(limit: i64) -> String {
+    limited(if limit == 0 { 1 } else { limit })
 }
 
 fn limited(limit: i64) -> String {

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt};
+use runtime::plan::CgroupManager;
 use runtime::state_dir::StateRoot;
 use runtime::{ContainerId, Error, ErrorKind, Result};
 
@@ -21,11 +22,19 @@ pub(crate) struct Globals {
     pub(crate) log_format: Format,
     /// Whether steps and their times are told.
     pub(crate) debug: bool,
+    /// Who makes the cgroups of containers.
+    pub(crate) cgroup_manager: CgroupManager,
 }
 
 impl Default for Globals {
     fn default() -> Globals {
-        Globals { root: default_root(), log: None, log_format: Format::Text, debug: false }
+        Globals {
+            root: default_root(),
+            log: None,
+            log_format: Format::Text,
+            debug: false,
+            cgroup_manager: CgroupManager::default(),
+        }
     }
 }
 
@@ -75,15 +84,10 @@ pub(crate) fn globals(parser: &mut Parser) -> Result<Start> {
             }
             Arg::Long("debug") => globals.debug = switch(parser)?,
             Arg::Long("systemd-cgroup") => {
-                if switch(parser)? {
-                    let error = Error::unsupported(
-                        "--systemd-cgroup",
-                        "a cgroup that systemd owns".to_owned(),
-                        "leave the option out; with podman: `--cgroup-manager cgroupfs`, with Docker: \
-                         `native.cgroupdriver=cgroupfs`",
-                    );
-                    return Err(error);
-                }
+                globals.cgroup_manager = match switch(parser)? {
+                    true => CgroupManager::Systemd,
+                    false => CgroupManager::Files,
+                };
             }
             Arg::Long("rootless") => match parser.optional_value().map(|value| value.string()) {
                 None => {}

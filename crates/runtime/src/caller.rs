@@ -30,6 +30,16 @@ impl Caller {
     }
 }
 
+/// The user who is root of this user namespace, by the number it has outside (user_namespaces(7)).
+pub(crate) fn user_outside() -> u32 {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let of_root = map.lines().find_map(|line| {
+        let mut numbers = line.split_ascii_whitespace();
+        (numbers.next()? == "0").then(|| numbers.next()?.parse().ok())?
+    });
+    of_root.unwrap_or_else(|| rustix::process::geteuid().as_raw())
+}
+
 /// The kernel gives the first user namespace a fixed inode number (`PROC_USER_INIT_INO`, since 3.8).
 fn in_first_user_namespace() -> bool {
     const FIRST: u64 = 0xEFFF_FFFD;

@@ -191,6 +191,10 @@ pub(crate) mod libc_errno {
 
 /// The text of an errno in lower case, without Rust's suffix.
 pub(crate) fn errno_text(errno: i32) -> String {
+    // The one common text that differs between the C libraries; callers look for the longer.
+    if errno == rustix::io::Errno::BUSY.raw_os_error() {
+        return "device or resource busy".to_owned();
+    }
     let text = io::Error::from_raw_os_error(errno).to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     let mut characters = text.chars();

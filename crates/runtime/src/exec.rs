@@ -28,6 +28,9 @@ pub struct ExecOptions {
     pub kept_descriptors: u32,
     /// Whether a paused container is no obstacle: the program then runs when it is resumed.
     pub ignore_paused: bool,
+    /// Which groups below the container's it joins: `PATH`, or several `CONTROLLER[,CONTROLLER…]:PATH` (v1). None is the
+    /// container's own group.
+    pub subgroups: Vec<String>,
 }
 
 /// A program that `exec` started.
@@ -46,13 +49,21 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: ExecOptions) -> Result<
     let view = lifecycle::view(root, id)?;
     let paused = view.status == Status::Paused && options.ignore_paused;
     if !permits(view.status, Verb::Exec) && !paused {
-        let reason = format!("container is {}", view.status.name());
+        let reason = format!("cannot exec in a {} container", view.status.name());
         let error = Error::new(ErrorKind::WrongStatus, format!("exec in `{id}`"), reason);
-        return Err(error.with_hint("only a running container can run more programs"));
+        return Err(error.with_hint(match view.status {
+            Status::Paused => {
+                "`resume` it first; or with `--ignore-paused` the program runs when it is resumed"
+            }
+            _ => "only a running container can run more programs",
+        }));
     }
     let spec: Spec = crate::bundle::read_json(&lifecycle::config_path(&view.record))?;
     let program = process::plan_program(&options.process)?;
+    let subgroups = cgroup::Subgroup::parse_all(&options.subgroups)
+        .map_err(|error| Error::from(error).from_field("--cgroup"))?;
     let start = ProgramStart {
+        subgroups,
         process: &options.process,
         program,
         input: None,
@@ -71,6 +82,8 @@ pub(crate) struct ProgramStart<'a> {
     pub(crate) input: Option<OwnedFd>,
     pub(crate) console_socket: Option<OwnedFd>,
     pub(crate) kept_descriptors: u32,
+    /// Groups below the container's; none is that itself.
+    pub(crate) subgroups: Vec<cgroup::Subgroup>,
 }
 
 /// Starts a program in the namespaces and the cgroup of the container that `record` tells of, whose init must live.
@@ -90,7 +103,12 @@ pub(crate) fn run_in(
     if crate::hooks::ended_by(first.as_fd(), Some(std::time::Instant::now())) {
         return Err(gone());
     }
-    let group = lifecycle::cgroup_of(record)?;
+    let place = |error: Error| {
+        let operation =
+            format!("exec in `{id}`: adding pid of the new program to cgroups: {}", error.operation);
+        Error { operation, ..error }
+    };
+    let destination = destination(record, &start.subgroups).map_err(place)?;
     let system = |error: std::io::Error| Error::system(format!("exec in `{id}`"), error);
     let (ours, theirs) = sync::pair().map_err(system)?;
     let (console_here, console_there) = match console_socket {
@@ -101,12 +119,10 @@ pub(crate) fn run_in(
     // Nobody reads the times; the steps want a place to write them.
     let counters = SharedCounters::new(steps.len() + 1).map_err(system)?;
     let trace = Trace { ends: counters.counters(), fail_at: None };
-    let unified = group.as_ref().and_then(cgroup::Cgroup::clone_descriptor);
+    let unified =
+        destination.as_ref().and_then(|destination| destination.unified.as_ref()).map(OwnedFd::as_fd);
     let request = CloneRequest { flags: 0, cgroup: unified };
-    let files = match &group {
-        Some(group) => group.self_join_descriptors()?,
-        None => Vec::new(),
-    };
+    let files = destination.as_ref().map_or(&[][..], |destination| &destination.files);
     let console_end = console_there.as_ref().map(OwnedFd::as_fd);
     let child = sys::clone::clone(&request, &mut |placement| {
         sys::fd::close_copy(ours.as_fd());
@@ -143,7 +159,11 @@ pub(crate) fn run_in(
             Some(Record::Failed { step, failure }) => {
                 let index = usize::from(step);
                 let error = crate::remedy::explain_step(&steps, index, failure, &record.rootfs);
-                return Err(error.in_container(id));
+                let joins = matches!(
+                    steps.get(index).map(|step| &step.action),
+                    Some(Action::Init(InitAction::JoinCgroup { .. }))
+                );
+                return Err(if joins { place(error) } else { error.in_container(id) });
             }
             Some(Record::Go { .. }) => {}
             None if ready => break,
@@ -156,6 +176,24 @@ pub(crate) fn run_in(
     let pid = guard.pid;
     let pidfd = guard.pidfd.take().expect("taken only here");
     Ok(Executed { pid, pidfd, console })
+}
+
+/// Where the program goes. On cgroup v2 a container may have divided its group, or its init may have left it: then to
+/// where that is now, unless the caller says where.
+fn destination(
+    record: &crate::state_dir::Record,
+    subgroups: &[cgroup::Subgroup],
+) -> Result<Option<cgroup::Destination>> {
+    if record.cgroup_path.is_none() {
+        return Ok(None);
+    }
+    let mut group = lifecycle::cgroup_of(record)?;
+    if subgroups.is_empty() && group.as_ref().is_none_or(cgroup::Cgroup::is_divided) {
+        group = cgroup::Cgroup::of_process(&cgroup::Layout::detect()?, record.pid)?.or(group);
+    }
+    let Some(group) = group else { return Ok(None) };
+    group.reach()?;
+    Ok(Some(group.destination(subgroups)?))
 }
 
 /// A child that is killed and reaped unless it is handed out.

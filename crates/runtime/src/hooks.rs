@@ -106,6 +106,7 @@ fn start_inside(record: &Record, spec: &Spec, program: Program, input: OwnedFd) 
     let process =
         Process { cwd: "/".to_owned(), terminal: false, ..spec.process.clone().unwrap_or_default() };
     let start = ProgramStart {
+        subgroups: Vec::new(),
         process: &process,
         program,
         input: Some(input),

@@ -171,14 +171,21 @@ pub(crate) fn start_time(pid: i32) -> Option<u64> {
 /// The container's cgroup; nothing when it has none, or none any more. One that is there and can't be looked into is an
 /// error.
 pub fn cgroup_of(record: &Record) -> Result<Option<cgroup::Cgroup>> {
-    let Some(path) = &record.cgroup_path else { return Ok(None) };
-    let opened = cgroup::CgroupPath::parse(path)
-        .and_then(|path| cgroup::Cgroup::open(&cgroup::Layout::detect()?, &path));
-    match opened {
+    let Some(path) = cgroup_path(record) else { return Ok(None) };
+    match path.and_then(|path| cgroup::Cgroup::open(&cgroup::Layout::detect()?, &path)) {
         Ok(group) => Ok(Some(group)),
         Err(error) if error.kind == cgroup::Kind::NotFound => Ok(None),
         Err(error) => Err(Error::from(error).in_container(&record.id)),
     }
+}
+
+/// Where its cgroup is, by its record.
+fn cgroup_path(record: &Record) -> Option<std::result::Result<cgroup::CgroupPath, cgroup::Error>> {
+    let path = record.cgroup_path.as_ref()?;
+    Some(match record.cgroup_manager {
+        Some(uid) => cgroup::CgroupPath::parse_scope(cgroup::Manager::of_user(uid), path),
+        None => cgroup::CgroupPath::parse(path),
+    })
 }
 
 fn gate_socket() -> rustix::io::Result<OwnedFd> {
@@ -454,7 +461,15 @@ pub fn finish(
 
 /// Removes a container whose init has ended.
 fn remove_rest(state: StateDir, record: &Record, group: Option<&cgroup::Cgroup>) -> Result<()> {
-    group.map_or(Ok(()), cgroup::Cgroup::clear)?;
+    match group {
+        Some(group) => group.clear()?,
+        // systemd takes the group of a scope away with its last process, and the unit a moment later.
+        None => {
+            if let Some(Ok(path)) = cgroup_path(record) {
+                path.end_scope()?;
+            }
+        }
+    }
     let document = state_document(record, "stopped");
     state.remove()?;
     // The specification: a failed poststop hook is told, and the rest goes on.
@@ -505,9 +520,25 @@ pub fn sweep(
 
 /// What is assumed of a container whose record is gone: the default path of its cgroup is the best guess.
 fn unreadable(id: &ContainerId) -> Record {
-    let path = cgroup::Layout::detect().map_err(Error::from);
-    let path = path.and_then(|layout| crate::plan::usual_cgroup(&layout, id)).ok();
-    Record { id: id.to_string(), cgroup_path: path.map(|path| path.as_str().to_owned()), ..Record::default() }
+    let guess = || -> Option<String> {
+        let layout = cgroup::Layout::detect().ok()?;
+        let guesses = [format!("rabbitc-{id}"), id.to_string()];
+        let groups = guesses.iter().filter_map(|name| {
+            let path = crate::plan::usual_cgroup(&layout, name).ok()?;
+            cgroup::Cgroup::open(&layout, &path).ok()
+        });
+        let mut groups = groups.filter(is_a_containers);
+        groups.next().map(|group| group.path().as_str().to_owned())
+    };
+    Record { id: id.to_string(), cgroup_path: guess(), ..Record::default() }
+}
+
+/// Whether a group that was guessed by its name may be killed: an id such as `docker` names somebody else's group too.
+/// A container's processes are not in the pid namespace of the one who asks; one that shares it is left alone.
+fn is_a_containers(group: &cgroup::Cgroup) -> bool {
+    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let own = namespace("self");
+    group.processes_recursive().is_ok_and(|pids| pids.iter().all(|pid| namespace(&pid.to_string()) != own))
 }
 
 /// Paths of config.json of a container's bundle.

@@ -12,20 +12,23 @@ use crate::plan::limits::plan_limits;
 use crate::spec::Resources;
 use crate::state_dir::StateRoot;
 
-pub use cgroup::{BlockIoStatistics, MemoryTable, Pressure, Stall, Statistics};
+pub use cgroup::{BlockIoStatistics, Counter, Pressure, Stall, Statistics};
 
 /// Sets the limits that `resources` names; all others stay. Device rules only where there are any.
 ///
 /// Every value is checked before the first one is written. What the kernel refuses on the way leaves those written
 /// before it in force, and the error names the file.
-pub fn update(root: &StateRoot, id: &ContainerId, resources: &Resources) -> Result<()> {
+///
+/// Returns what was left out, and why: for the caller to show.
+pub fn update(root: &StateRoot, id: &ContainerId, resources: &Resources) -> Result<Vec<String>> {
     let mut limits = plan_limits(resources)?;
     if resources.devices.is_empty() {
         // The rules that every container has are there already.
         limits.devices.clear();
     }
     let (_, group) = group_of(root, id)?;
-    Ok(group.apply(&limits)?)
+    group.apply(&limits)?;
+    Ok(limits.conflict().map(str::to_owned).into_iter().collect())
 }
 
 /// Reads a size as callers of runc write it: bytes, or a number with `k`, `m`, `g`, `t` (powers of 1024, also as `kb`

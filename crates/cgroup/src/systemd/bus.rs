@@ -16,6 +16,7 @@ const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const BUS: &str = "org.freedesktop.DBus";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// Why a call came to nothing.
 #[derive(Debug)]
@@ -100,6 +101,24 @@ impl Connection {
         let call =
             Call { destination: SYSTEMD, path: MANAGER_PATH, interface: MANAGER, member, signature, body };
         self.call(call, read)
+    }
+
+    /// The manager's version: the number at the beginning of its property `Version`, which may be `v257-1.fc41`.
+    pub(crate) fn version(&mut self) -> Result<u32, Refusal> {
+        let mut body = Writer::default();
+        body.string(MANAGER);
+        body.string("Version");
+        let call = Call {
+            destination: SYSTEMD,
+            path: MANAGER_PATH,
+            interface: PROPERTIES,
+            member: "Get",
+            signature: "ss",
+            body,
+        };
+        let text = self.call(call, |mut body| body.text_variant().map(str::to_owned))?;
+        let digits = text.trim_start_matches('v').split(|one: char| !one.is_ascii_digit()).next();
+        Ok(digits.and_then(|digits| digits.parse().ok()).unwrap_or(0))
     }
 
     fn call<T>(&mut self, call: Call<'_>, read: impl FnOnce(Reader<'_>) -> Option<T>) -> Result<T, Refusal> {

@@ -33,14 +33,18 @@ impl Writer {
         self.bytes.resize(self.bytes.len().next_multiple_of(boundary), 0);
     }
 
+    /// A value of as many bytes as its alignment: `y`, `n`, `q`, `i`, `u`, `x`, `t`, `d`, little endian.
+    pub(crate) fn fixed(&mut self, bytes: &[u8]) {
+        self.align(bytes.len());
+        self.bytes.extend(bytes);
+    }
+
     pub(crate) fn u32(&mut self, value: u32) {
-        self.align(4);
-        self.bytes.extend(value.to_le_bytes());
+        self.fixed(&value.to_le_bytes());
     }
 
     pub(crate) fn u64(&mut self, value: u64) {
-        self.align(8);
-        self.bytes.extend(value.to_le_bytes());
+        self.fixed(&value.to_le_bytes());
     }
 
     /// `b`.
@@ -56,7 +60,7 @@ impl Writer {
     }
 
     /// `g`.
-    fn signature(&mut self, text: &str) {
+    pub(crate) fn signature(&mut self, text: &str) {
         self.bytes.push(text.len() as u8);
         self.bytes.extend(text.as_bytes());
         self.bytes.push(0);
@@ -158,6 +162,11 @@ impl<'a> Reader<'a> {
         let text = self.take(length)?;
         self.take(1)?;
         std::str::from_utf8(text).ok()
+    }
+
+    /// `v` that holds a string.
+    pub(crate) fn text_variant(&mut self) -> Option<&'a str> {
+        (self.signature()? == "s").then(|| self.string())?
     }
 
     fn signature(&mut self) -> Option<&'a str> {

@@ -5,9 +5,14 @@
 //! Ours is a service ([`UNIT`]) that has ended and stays active, with one sleeping process left in it: started once by
 //! whoever comes first, it stays, outside of every session and of every other service, until it is stopped or the host
 //! is. Containers are groups in it, made without asking systemd.
+//!
+//! Callers that want a unit for each container, with its limits as properties, get a [`scope`].
 
 mod bus;
 mod message;
+mod property;
+mod scope;
+mod value;
 
 use std::io;
 
@@ -18,6 +23,10 @@ use crate::files;
 use crate::layout::{Hierarchy, Layout, Version};
 use bus::{Connection, Refusal};
 use message::Writer;
+pub use property::Property;
+pub(crate) use property::{of_writes, of_writes_v1};
+pub(crate) use scope::{Holder, Scope};
+pub use value::Value;
 
 /// The name of the unit without `.service`. In a slice other than the usual one, the slice's name follows after `-`.
 pub(crate) const UNIT: &str = "rabbitc-containers";
@@ -38,8 +47,12 @@ const SYSTEM_SLICE: &str = "machine.slice";
 /// Where the user's manager keeps programs.
 const USER_SLICE: &str = "app.slice";
 
+/// The slices of scopes whose path names none, as other runtimes have it.
+const SYSTEM_SCOPES: &str = "system.slice";
+const USER_SCOPES: &str = "user.slice";
+
 /// Whose systemd it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Manager {
     /// The host's.
     System,
@@ -64,7 +77,7 @@ impl Manager {
     }
 
     /// Whether it runs.
-    fn is_there(self) -> bool {
+    pub fn is_there(self) -> bool {
         let (direct, bus) = self.sockets();
         let booted = std::path::Path::new("/run/systemd/system").exists();
         booted && [direct, bus].iter().any(|socket| std::path::Path::new(socket).exists())
@@ -77,6 +90,41 @@ impl Manager {
         asked.then(|| {
             files::read(unified, group.trim_end_matches('/'), "cgroup.controllers").unwrap_or_default()
         })
+    }
+
+    /// The path of the unit `name` in `slice` (the usual one, if none is named).
+    pub(crate) fn unit_path(self, slice: Option<&str>, name: &str) -> String {
+        let usual = match self {
+            Manager::System => SYSTEM_SCOPES,
+            Manager::User(_) => USER_SCOPES,
+        };
+        match slice.unwrap_or(usual) {
+            "-.slice" => format!("{}{name}", self.root()),
+            slice => format!("{}{}/{name}", self.root(), slice_path(slice)),
+        }
+    }
+
+    /// Its version, as a number.
+    pub(crate) fn version(self, unit: &str) -> Result<u32, Error> {
+        let ask = || Connection::open(self)?.version();
+        ask().map_err(|refusal| refusal_error(unit, refusal))
+    }
+
+    /// Whether a process in the group `own` may move its own children into this manager's units.
+    pub(crate) fn rules_over(self, own: &str) -> bool {
+        self == Manager::System || own.trim_start_matches('/').starts_with(&self.root())
+    }
+
+    /// Has this manager move the calling process into its tree: into our unit, which is started where it is missing.
+    pub(crate) fn take_caller_in(self, layout: &Layout, unified: &Hierarchy) -> Result<(), Error> {
+        let Some(place) = subtree(layout, self, None) else { return Ok(()) };
+        // The unit is read from the path of a group in it.
+        let inside = format!("{place}/x");
+        let Some(unit) = Unit::around(&inside) else { return Ok(()) };
+        if files::open(unified, unit.containers, "", rustix::fs::OFlags::PATH).is_err() {
+            unit.start(unified)?;
+        }
+        unit.take_caller_in(unified)
     }
 
     /// The group below which all of its units are.
@@ -104,6 +152,19 @@ pub fn subtree(layout: &Layout, manager: Manager, slice: Option<&str>) -> Option
         _ => format!("{UNIT}.service"),
     };
     Some(format!("{}{}/{unit}/{CONTAINERS}", manager.root(), slice_path(slice)))
+}
+
+/// Whether systemd could have a slice of this name. It becomes several names of groups, and systemd would refuse it later
+/// than we do.
+pub(crate) fn is_slice(name: &str) -> bool {
+    let legal = |part: &str| !part.is_empty() && part != "." && part != "..";
+    let inner = name.strip_suffix(".slice");
+    inner.is_some_and(|inner| inner == "-" || inner.split('-').all(legal) && is_unit_text(inner))
+}
+
+/// Whether all characters may be in a unit's name, see systemd.unit(5). A backslash, which escapes, is left out.
+pub(crate) fn is_unit_text(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:@".contains(&byte))
 }
 
 /// Groups of slices lie in each other: `a-b.slice` in `a.slice`, see systemd.slice(5).
@@ -188,9 +249,8 @@ impl Unit<'_> {
             .try_for_each(|group| files::write(hierarchy, group, "cgroup.subtree_control", &all.join(" ")))
     }
 
-    /// Whether a process in the group `own` may move its own children into this unit.
-    pub(crate) fn is_reached_from(&self, own: &str) -> bool {
-        self.manager == Manager::System || own.trim_start_matches('/').starts_with(&self.manager.root())
+    pub(crate) fn manager(&self) -> Manager {
+        self.manager
     }
 
     /// Has systemd move the calling process into the unit, as the kernel forbids an ordinary user to leave a session.
@@ -276,20 +336,24 @@ impl Unit<'_> {
     }
 
     fn error(&self, refusal: Refusal) -> Error {
-        let (kind, detail) = match refusal {
-            Refusal::Answer { name, text } if name.ends_with("AccessDenied") => (Kind::Permission, text),
-            Refusal::Answer { name, text } if text.is_empty() => (Kind::Manager, name),
-            Refusal::Answer { text, .. } => (Kind::Manager, text),
-            Refusal::Connection(error) => (
-                match error.kind() {
-                    io::ErrorKind::PermissionDenied => Kind::Permission,
-                    _ => Kind::Manager,
-                },
-                format!("talking to systemd: {}", crate::error::io_text(&error)),
-            ),
-        };
-        Error::plain(Operation::StartUnit, self.name, kind, detail)
+        refusal_error(self.name, refusal)
     }
+}
+
+fn refusal_error(unit: &str, refusal: Refusal) -> Error {
+    let (kind, detail) = match refusal {
+        Refusal::Answer { name, text } if name.ends_with("AccessDenied") => (Kind::Permission, text),
+        Refusal::Answer { name, text } if text.is_empty() => (Kind::Manager, name),
+        Refusal::Answer { text, .. } => (Kind::Manager, text),
+        Refusal::Connection(error) => (
+            match error.kind() {
+                io::ErrorKind::PermissionDenied => Kind::Permission,
+                _ => Kind::Manager,
+            },
+            format!("talking to systemd: {}", crate::error::io_text(&error)),
+        ),
+    };
+    Error::plain(Operation::StartUnit, unit, kind, detail)
 }
 
 fn make(hierarchy: &Hierarchy, path: &str) -> Result<(), Errno> {

@@ -82,7 +82,9 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
     }
     let volumes = volumes::needs(&options.files, &spec);
     let drawn = Drawn { spec: &spec, root: &root, points: &points, volumes: &volumes, owners };
+    let cgroup_name = format!("rabbitc-{id}");
     let mut plan_options = PlanOptions::new(id, PathBuf::from("/"), state_directory);
+    plan_options.cgroup_name = Some(cgroup_name);
     plan_options.files = files;
     lay_out(options, paths, user.is_some(), &drawn, wiring, &mut plan_options)?;
     let plan =

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use lexopt::{Arg, Parser};
-use runtime::limits::{self, Event, MemoryTable, Pressure, Stall, Statistics};
+use runtime::limits::{self, Counter, Event, Pressure, Stall, Statistics};
 use runtime::{Error, ErrorKind};
 use serde_json::{Value, json};
 
@@ -100,21 +100,38 @@ fn document<'a>(id: &'a str, event: &Event) -> Document<'a> {
     }
 }
 
+/// The fields that containerd and others read, in runc's form; what this host does not tell is left out or 0 as there.
 fn data(statistics: &Statistics) -> Value {
     let cpu = statistics.cpu.unwrap_or_default();
+    let mut usage = json!({ "total": cpu.usage, "kernel": cpu.system, "user": cpu.user });
+    let processors = &statistics.processors;
+    for (name, list) in [
+        ("percpu", &processors.usage),
+        ("percpu_kernel", &processors.system),
+        ("percpu_user", &processors.user),
+    ] {
+        if !list.is_empty() {
+            usage[name] = json!(list);
+        }
+    }
     let mut document = json!({
         "cpu": {
-            "usage": { "total": cpu.usage, "user": cpu.user, "kernel": cpu.system },
+            "usage": usage,
             "throttling": {
                 "periods": cpu.periods,
                 "throttledPeriods": cpu.throttled_periods,
                 "throttledTime": cpu.throttled_time,
             },
         },
-        "memory": memory(&statistics.memory, statistics),
+        "cpuset": cpuset(statistics),
+        "memory": memory(statistics),
         "pids": {},
         "blkio": block_io(statistics),
-        "hugetlb": {},
+        "hugetlb": statistics.hugepages.iter().map(|(size, counter)| {
+            let value = json!({ "usage": counter.usage, "max": counter.peak, "failcnt": counter.failures });
+            (size.clone(), value)
+        }).collect::<serde_json::Map<_, _>>(),
+        "intel_rdt": {},
         "network_interfaces": null,
     });
     if let Some(pids) = statistics.pids {
@@ -133,18 +150,40 @@ fn data(statistics: &Statistics) -> Value {
     document
 }
 
-fn memory(table: &MemoryTable, statistics: &Statistics) -> Value {
+fn cpuset(statistics: &Statistics) -> Value {
+    let found = statistics.cpuset.clone().unwrap_or_default();
+    let mut document = json!({ "cpus": found.cpus, "mems": found.mems });
+    for name in [
+        "cpu_exclusive",
+        "mem_hardwall",
+        "mem_exclusive",
+        "memory_migrate",
+        "memory_spread_page",
+        "memory_spread_slab",
+        "memory_pressure",
+        "sched_load_balance",
+        "sched_relax_domain_level",
+    ] {
+        document[name] = found.flags.get(name).copied().unwrap_or(0).into();
+    }
+    document
+}
+
+fn memory(statistics: &Statistics) -> Value {
     let counters = &statistics.memory_counters;
-    let cache = ["total_cache", "cache", "file"].iter().find_map(|name| counters.get(*name));
+    let cache = ["cache", "file"].iter().find_map(|name| counters.get(*name));
+    let entry = |counter: &Counter| {
+        json!({
+            "limit": counter.limit, "usage": counter.usage, "max": counter.peak, "failcnt": counter.failures,
+        })
+    };
+    let kinds = &statistics.memory_kinds;
     json!({
         "cache": cache.copied().unwrap_or(0),
-        "usage": {
-            // Without a limit runc prints the kernel's largest number.
-            "limit": table.limit.unwrap_or(u64::MAX),
-            "usage": table.current.unwrap_or(0),
-            "max": table.peak.unwrap_or(0),
-            "failcnt": table.oom_kills.unwrap_or(0),
-        },
+        "usage": entry(&kinds.memory),
+        "swap": entry(&kinds.with_swap),
+        "kernel": entry(&kinds.kernel),
+        "kernelTCP": entry(&kinds.kernel_tcp),
         "raw": counters,
     })
 }

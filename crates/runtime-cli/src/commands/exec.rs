@@ -31,6 +31,8 @@ Options:
       --console-socket PATH   with --detach: send the terminal's other end to this socket
       --preserve-fds N        hand down N descriptors, from 3 on
       --ignore-paused         also in a paused container; it then runs when that is resumed
+      --cgroup [CONTROLLERS:]PATH
+                              in this group below the container's own
       --apparmor PROFILE      under this AppArmor profile
       --process-label LABEL   under this SELinux label
 ";
@@ -52,6 +54,7 @@ struct Arguments {
     ignore_paused: bool,
     apparmor: Option<String>,
     label: Option<String>,
+    subgroups: Vec<String>,
     command: Vec<String>,
 }
 
@@ -96,12 +99,7 @@ fn parse(mut parser: Parser) -> std::result::Result<(ContainerId, Arguments), Fa
             Arg::Long("ignore-paused") => arguments.ignore_paused = args::switch(&mut parser)?,
             Arg::Long("apparmor") => arguments.apparmor = Some(args::text(&mut parser)?),
             Arg::Long("process-label") => arguments.label = Some(args::text(&mut parser)?),
-            Arg::Long("cgroup") => {
-                return Err(unsupported(
-                    "--cgroup",
-                    "leave it out: the program joins the container's own group",
-                ));
-            }
+            Arg::Long("cgroup") => arguments.subgroups.push(args::text(&mut parser)?),
             Arg::Long("pidfd-socket") => return Err(unsupported("--pidfd-socket", "use `--pid-file`")),
             Arg::Long("help") | Arg::Short('h') => return Err(Failure::Help),
             Arg::Value(value) if id.is_none() => args::take_id(&mut id, value)?,
@@ -158,6 +156,7 @@ fn execute(globals: &Globals, id: &ContainerId, arguments: Arguments) -> Result<
         console_socket,
         kept_descriptors: arguments.kept_descriptors,
         ignore_paused: arguments.ignore_paused,
+        subgroups: arguments.subgroups,
     };
     // Before the start, so that no signal is lost between it and the wait.
     let signals = match presence {

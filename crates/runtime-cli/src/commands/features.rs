@@ -89,7 +89,7 @@ pub(super) fn run(mut parser: Parser, _: &Globals) -> Outcome {
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": capabilities,
-            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true },
+            "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true },
             "seccomp": { "enabled": true },
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },

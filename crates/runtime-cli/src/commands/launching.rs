@@ -96,6 +96,7 @@ pub(super) fn bring_up(globals: &Globals, arguments: &Arguments, start: Start) -
     let root = globals.state();
     let options = PlanOptions {
         start,
+        cgroup_manager: globals.cgroup_manager,
         new_keyring: arguments.new_keyring,
         kept_descriptors: arguments.kept_descriptors,
         ..PlanOptions::new(arguments.id.clone(), bundle.path, root.directory(&arguments.id))

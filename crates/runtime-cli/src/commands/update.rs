@@ -10,6 +10,7 @@ use runtime::{Error, limits};
 
 use super::{Failure, Outcome, unsupported};
 use crate::args::{self, Globals};
+use crate::render;
 
 pub(super) const USAGE: &str = "\
 Change the limits of a container. What is not named stays as it is.
@@ -60,7 +61,9 @@ pub(super) fn run(mut parser: Parser, globals: &Globals) -> Outcome {
         Some(file) => read(&file)?,
         None => typed,
     };
-    limits::update(&globals.state(), &id, &resources)?;
+    for warning in limits::update(&globals.state(), &id, &resources)? {
+        render::warn(globals, &warning);
+    }
     Ok(0)
 }
 

@@ -46,6 +46,10 @@ impl Launch<'_> {
         loop {
             self.wait_for_init(socket)?;
             let message = sync::receive(socket).map_err(|error| Error::system("hear from init", error))?;
+            if let Some(group) = &mut self.cgroup {
+                // Whatever init says, it says after it has joined.
+                group.let_go();
+            }
             match message {
                 Some(Message::Reached { step }) => {
                     let barrier =

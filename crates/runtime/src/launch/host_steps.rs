@@ -82,13 +82,9 @@ impl Launch<'_> {
         self.step(
             |action| matches!(action, HostAction::CreateCgroup { .. }),
             |launch| {
-                let group = cgroup::Cgroup::create(&cgroup.layout, &cgroup.path)?;
-                if group.existed() && !group.processes_recursive()?.is_empty() {
-                    // Not ours to limit, and by no means to kill when the start fails.
-                    let operation = format!("create the cgroup `{}`", cgroup.path.as_str());
-                    let error = Error::new(ErrorKind::Invalid, operation, "it exists and has processes");
-                    return Err(error.with_hint("name a group of the container's own in linux.cgroupsPath"));
-                }
+                let (layout, path) = (&cgroup.layout, &cgroup.path);
+                let group =
+                    cgroup::Cgroup::create_scope(layout, path, &cgroup.resources, &cgroup.properties)?;
                 launch.cgroup = Some(group);
                 Ok(())
             },
@@ -96,7 +92,7 @@ impl Launch<'_> {
         self.step(
             |action| matches!(action, HostAction::ApplyLimits { .. }),
             |launch| match &launch.cgroup {
-                Some(group) => Ok(group.apply(&cgroup.resources)?),
+                Some(group) => Ok(group.apply_files(&cgroup.resources)?),
                 None => Ok(()),
             },
         )?;
@@ -155,6 +151,11 @@ impl Launch<'_> {
                 });
                 let child =
                     child.map_err(|error| crate::remedy::explain_clone(error, plan.namespaces.at_clone))?;
+                if let Some(group) =
+                    launch.cgroup.as_mut().filter(|group| child.in_cgroup && group.is_joined_whole())
+                {
+                    group.let_go();
+                }
                 launch.child = Some(child);
                 // The child has copies.
                 launch.detached.hand_over();

@@ -149,6 +149,7 @@ impl<'a> Launch<'a> {
             bundle: plan.bundle.clone(),
             rootfs: plan.rootfs.clone(),
             cgroup_path: plan.cgroup_path().map(str::to_owned),
+            cgroup_manager: plan.cgroup_manager(),
             created,
             dies_with_launcher: plan.lifetime == Lifetime::Launcher,
             gate: plan.gate().map(|index| (plan.steps.len(), index + 1)),

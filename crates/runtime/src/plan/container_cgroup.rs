@@ -1,10 +1,10 @@
 //! Which cgroup a container gets, and what is said where none can keep its limits.
 
 use super::mounts::makes_namespace;
+use super::options::{CgroupManager, PlanOptions};
 use super::{id_maps, limits};
 use crate::caller::Caller;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::ContainerId;
 use crate::spec::{Linux, NamespaceKind, Spec};
 
 /// The cgroup to be made.
@@ -13,11 +13,18 @@ pub(crate) struct CgroupPlan {
     pub(crate) layout: cgroup::Layout,
     pub(crate) path: cgroup::CgroupPath,
     pub(crate) resources: cgroup::Resources,
+    /// What the config asks of the unit, where systemd makes the group as one.
+    pub(crate) properties: Vec<cgroup::Property>,
     /// The host's id of the user that gets the group.
     pub(crate) delegate_to: Option<u32>,
 }
 
-pub(super) fn plan_cgroup(linux: &Linux, id: &ContainerId, caller: Caller) -> Result<Option<CgroupPlan>> {
+pub(super) fn plan_cgroup(
+    spec: &Spec,
+    linux: &Linux,
+    options: &PlanOptions,
+    caller: Caller,
+) -> Result<Option<CgroupPlan>> {
     let layout = match cgroup::Layout::detect() {
         Ok(layout) => layout,
         // A host without any cgroup can still isolate; a limit then can't be kept, and says so.
@@ -26,10 +33,21 @@ pub(super) fn plan_cgroup(linux: &Linux, id: &ContainerId, caller: Caller) -> Re
         }
         Err(error) => return Err(error.into()),
     };
-    let path = match linux.cgroups_path.as_deref().filter(|path| !path.is_empty()) {
-        Some(path) => cgroup::CgroupPath::parse(path)
-            .map_err(|error| Error::from(error).from_field("linux.cgroupsPath"))?,
-        None => usual_cgroup(&layout, id)?,
+    let asked = linux.cgroups_path.as_deref().filter(|path| !path.is_empty());
+    let of_field = |path: std::result::Result<cgroup::CgroupPath, cgroup::Error>| {
+        path.map_err(|error| Error::from(error).from_field("linux.cgroupsPath"))
+    };
+    let (path, properties) = match (options.cgroup_manager, asked) {
+        (CgroupManager::Systemd, asked) => {
+            let manager = systemd_manager(&layout, caller)?;
+            let path = of_field(cgroup::CgroupPath::of_scope(manager, asked, options.id.as_str()))?;
+            (path, unit_properties(spec)?)
+        }
+        (CgroupManager::Files, Some(asked)) => (of_field(cgroup::CgroupPath::parse(asked))?, Vec::new()),
+        (CgroupManager::Files, None) => {
+            let name = options.cgroup_name.as_deref().unwrap_or(options.id.as_str());
+            (usual_cgroup(&layout, name)?, Vec::new())
+        }
     };
     let mut wanted = linux.resources.clone().unwrap_or_default();
     if caller != Caller::Root {
@@ -37,19 +55,22 @@ pub(super) fn plan_cgroup(linux: &Linux, id: &ContainerId, caller: Caller) -> Re
         wanted.devices = Vec::new();
         let unlimited = wanted == crate::spec::Resources::default();
         // Without a limit to keep, no reason to have systemd move the caller.
-        if unlimited && !layout.reaches(&path) {
+        if unlimited && path.manager().is_none() && !layout.reaches(&path) {
             return Ok(None);
         }
-        if let Some(refusal) = layout.refuses(&path) {
+        // What systemd makes, it need not make by the caller's rights.
+        if let Some(refusal) = layout.refuses(&path).filter(|_| path.manager().is_none()) {
             return if unlimited { Ok(None) } else { Err(unkept_limits(&layout, refusal.into())) };
         }
     }
     let mut resources = limits::plan_limits(&wanted)?;
+    let refused = resources.check_new().and_then(|()| layout.check(&resources));
+    refused.map_err(|error| Error::from(error).from_field("linux.resources"))?;
     if caller != Caller::Root {
         // Those that every container gets are among them again.
         resources.devices.clear();
     }
-    Ok(Some(CgroupPlan { layout, path, resources, delegate_to: None }))
+    Ok(Some(CgroupPlan { layout, path, resources, properties, delegate_to: None }))
 }
 
 /// Who gets the group (config-linux.md, "Cgroup ownership"): the user that runs the program in a user namespace of its own,
@@ -79,9 +100,48 @@ fn unkept_limits(layout: &cgroup::Layout, refusal: Error) -> Error {
         .with_hint(hint)
 }
 
-/// Where a container's cgroup is unless its config names another place.
-pub(crate) fn usual_cgroup(layout: &cgroup::Layout, id: &ContainerId) -> Result<cgroup::CgroupPath> {
+/// The systemd that this caller's groups are made by.
+fn systemd_manager(layout: &cgroup::Layout, caller: Caller) -> Result<cgroup::Manager> {
+    let manager = match caller {
+        Caller::Root => cgroup::Manager::System,
+        Caller::User => cgroup::Manager::User(rustix::process::geteuid().as_raw()),
+        // It is the user outside that has a manager.
+        Caller::NamespaceRoot => cgroup::Manager::User(crate::caller::user_outside()),
+    };
+    let refuse =
+        |reason: &str, hint: &str| Err(Error::unsupported("--systemd-cgroup", reason.to_owned(), hint));
+    if !manager.is_there() {
+        return refuse(
+            "systemd's cgroups, as no systemd of this caller's runs here",
+            "leave the option out; with podman `--cgroup-manager cgroupfs`, with Docker \
+             `native.cgroupdriver=cgroupfs`; an ordinary user has one after a log-in, or with `loginctl enable-linger`",
+        );
+    }
+    if manager != cgroup::Manager::System && layout.version() != cgroup::Version::V2 {
+        return refuse(
+            "systemd's cgroups for an ordinary user beside cgroup v1",
+            "boot with cgroup v2 (`systemd.unified_cgroup_hierarchy=1`), or leave the option out",
+        );
+    }
+    Ok(manager)
+}
+
+/// Annotations `org.systemd.property.NAME` are properties of the unit, as in other runtimes.
+fn unit_properties(spec: &Spec) -> Result<Vec<cgroup::Property>> {
+    let annotated = spec
+        .annotations
+        .iter()
+        .filter_map(|(key, value)| key.strip_prefix("org.systemd.property.").map(|name| (key, name, value)));
+    annotated
+        .map(|(key, name, value)| {
+            cgroup::Property::parse(name, value)
+                .map_err(|error| Error::from(error).from_field(&format!("annotations.{key}")))
+        })
+        .collect()
+}
+
+/// Where the cgroup `name` is unless its config names another place.
+pub(crate) fn usual_cgroup(layout: &cgroup::Layout, name: &str) -> Result<cgroup::CgroupPath> {
     let manager = cgroup::Manager::of_user(rustix::process::geteuid().as_raw());
-    let name = format!("rabbitc-{id}");
-    Ok(cgroup::CgroupPath::below(layout, manager, cgroup::Parent::Usual, &name)?)
+    Ok(cgroup::CgroupPath::below(layout, manager, cgroup::Parent::Usual, name)?)
 }

@@ -162,7 +162,9 @@ fn device_rules(rules: &[spec::DeviceRule]) -> Result<Vec<cgroup::devices::Devic
 }
 
 fn access(text: &str, field: &str) -> Result<cgroup::devices::DeviceAccess> {
-    cgroup::devices::DeviceAccess::parse(text).ok_or_else(|| {
+    // `a` for all, as the kind of a device has it, is what runc's configurations hold here.
+    let letters = if text.contains('a') { text.replace('a', "rwm") } else { text.to_owned() };
+    cgroup::devices::DeviceAccess::parse(&letters).ok_or_else(|| {
         Error::invalid(
             format!("linux.resources.{field}.access"),
             format!("`{text}` has letters other than r, w, m"),

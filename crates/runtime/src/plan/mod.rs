@@ -35,8 +35,8 @@ pub use self::mounts::has_selinux;
 use self::mounts::makes_namespace;
 use self::namespaces::{Clocks, NamespacePlan};
 pub use self::options::{
-    Lifetime, NetworkProgram, OwnFile, PlanOptions, Preparation, RootOwners, RootPiece, RootPieceKind,
-    RootSource, Start,
+    CgroupManager, Lifetime, NetworkProgram, OwnFile, PlanOptions, Preparation, RootOwners, RootPiece,
+    RootPieceKind, RootSource, Start,
 };
 use self::owners::{Detached, Users};
 pub use self::process::own_hard_limit;
@@ -143,10 +143,11 @@ impl ContainerPlan {
             caller::check_user_namespaces()?;
         }
         let user = process::program_user(process, groups_of(spec, id_maps.as_ref()));
-        let mut cgroup = plan_cgroup(&linux, &options.id, caller)?;
+        let mut cgroup = plan_cgroup(spec, &linux, options, caller)?;
         if let (Some(plan), Caller::Root) = (&mut cgroup, caller) {
             plan.delegate_to = delegate_to(spec, &linux, &plan.layout);
         }
+        warnings.extend(cgroup.as_ref().and_then(|plan| plan.resources.conflict()).map(str::to_owned));
         let hooks = spec.hooks.clone().unwrap_or_default();
 
         let mut plan = Steps {
@@ -293,6 +294,15 @@ impl ContainerPlan {
     /// The container's id.
     pub fn id(&self) -> &ContainerId {
         &self.id
+    }
+
+    /// Which systemd makes its cgroup, if one does: 0 for the host's, else a user's number.
+    pub(crate) fn cgroup_manager(&self) -> Option<u32> {
+        let manager = self.cgroup.as_ref().and_then(|plan| plan.path.manager());
+        manager.map(|manager| match manager {
+            cgroup::Manager::System => 0,
+            cgroup::Manager::User(uid) => uid,
+        })
     }
 
     /// The path of its cgroup below each hierarchy's root, if it has one.

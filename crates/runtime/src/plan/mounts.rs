@@ -317,6 +317,21 @@ fn plan_cgroup(
             propagation: options.propagation,
         }))
     };
+    let hosts = layout.unified().filter(|_| !context.new_cgroup_namespace && context.users.are_own());
+    if let (cgroup::Version::V2, Some(hosts)) = (layout.version(), hosts) {
+        // The kernel mounts it for whoever owns the cgroup namespace (EPERM), which is the host's here: then its own
+        // mount is shown, in which the owners of the files are the limit.
+        let place = Path::new(hosts.mount_point());
+        let bind = InitAction::Bind(MountPlan {
+            kind: by_path(place, None, field)?,
+            target: Target::parse(&mount.destination, TargetKind::Directory, &destination_field)?,
+            attributes: options.attributes,
+            recursive: sys::mount::Attributes::default(),
+            propagation: options.propagation,
+        });
+        steps.push(init_step(bind, field));
+        return Ok(());
+    }
     if layout.version() == cgroup::Version::V2 {
         steps.push(init_step(fresh("cgroup2", &mount.destination, &[], options.attributes)?, field));
         return Ok(());

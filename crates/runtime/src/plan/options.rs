@@ -29,6 +29,16 @@ pub enum Start {
     AtGate,
 }
 
+/// Who makes the container's cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CgroupManager {
+    /// We do, by its files.
+    #[default]
+    Files,
+    /// systemd does, as a scope: `linux.cgroupsPath` is `SLICE:PREFIX:NAME`.
+    Systemd,
+}
+
 /// Whether the container outlives whoever started it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Lifetime {
@@ -141,6 +151,10 @@ pub struct PlanOptions {
     pub network: Option<NetworkProgram>,
     /// Files of the container's own, such as /etc/hosts.
     pub files: Vec<OwnFile>,
+    /// Who makes its cgroup.
+    pub cgroup_manager: CgroupManager,
+    /// The name of its cgroup where config.json has no path; else the container's.
+    pub cgroup_name: Option<String>,
     /// Whether the program gets a session keyring of its own.
     pub new_keyring: bool,
     /// How many descriptors from 3 on the program inherits.
@@ -170,6 +184,8 @@ impl PlanOptions {
             publication: None,
             network: None,
             files: Vec::new(),
+            cgroup_manager: CgroupManager::default(),
+            cgroup_name: None,
             new_keyring: true,
             kept_descriptors: 0,
             init: false,
