@@ -96,7 +96,7 @@ impl Cgroup {
                     Counter { usage: read("current"), peak: read("peak"), limit: read("max"), failures: 0 }
                 };
                 let (memory, swap) = (counter("memory"), counter("memory.swap"));
-                let limit = swap.limit.checked_add(memory.limit).unwrap_or(u64::MAX);
+                let limit = swap.limit.saturating_add(memory.limit);
                 let with_swap = Counter { usage: memory.usage + swap.usage, peak: 0, limit, failures: 0 };
                 MemoryCounters { memory, with_swap, ..MemoryCounters::default() }
             }

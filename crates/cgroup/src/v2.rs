@@ -31,12 +31,17 @@ pub fn writes_v2(resources: &Resources) -> Vec<Write> {
             continue;
         }
         let controller = file.split('.').next().unwrap_or_default().to_owned();
-        writes.push(Write {
-            controller: Cow::Owned(controller),
-            file: Cow::Owned(file.clone()),
-            value: value.clone(),
-            absent: Absent::Refuse,
-        });
+        // A file of many devices takes one a write (`io.max`); where a value has one line, that is all of it.
+        let mut lines = value.lines().filter(|line| !line.trim().is_empty()).peekable();
+        let empty = lines.peek().is_none().then_some(value.as_str());
+        for line in lines.chain(empty) {
+            writes.push(Write {
+                controller: Cow::Owned(controller.clone()),
+                file: Cow::Owned(file.clone()),
+                value: line.to_owned(),
+                absent: Absent::Refuse,
+            });
+        }
     }
     writes
 }
