@@ -135,7 +135,7 @@ fn unit_properties(spec: &Spec) -> Result<Vec<cgroup::Property>> {
     annotated
         .map(|(key, name, value)| {
             cgroup::Property::parse(name, value)
-                .map_err(|error| Error::from(error).from_field(&format!("annotations.{key}")))
+                .map_err(|error| Error::from(error).from_field(format!("annotations.{key}")))
         })
         .collect()
 }
