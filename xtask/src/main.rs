@@ -27,7 +27,7 @@ usage: cargo xtask COMMAND
   build                     static binaries into target/release
   test [FILTER…]            installs what the tests need and runs all of them
   demo                      shows what rabbitc does, step by step
-  bench [--rounds N] [--only start|adds|throughput] [--format json]
+  bench [--rounds N] [--only start|life|adds|throughput] [--runtimes newest|installed] [--format json]
                             start latency against crun, runc, podman and the bare kernel
   guest prepare             makes the user-mode Linux guest with cgroup v2
   guest run [--systemd] COMMAND…

@@ -77,6 +77,7 @@ pub const BENCH: &[Package] = &[
     Package { name: "crun", program: "crun", reason: "the runtime to compare with" },
     Package { name: "runc", program: "runc", reason: "the runtime to compare with" },
     Package { name: "podman", program: "podman", reason: "the engine to compare with" },
+    Package { name: "patchelf", program: "patchelf", reason: "has newer runtimes find their own libraries" },
     Package { name: "strace", program: "strace", reason: "counts system calls" },
     Package { name: "time", program: "/usr/bin/time", reason: "reports peak memory" },
     Package { name: "iperf3", program: "iperf3", reason: "bits per second through a published port" },

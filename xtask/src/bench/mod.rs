@@ -4,6 +4,8 @@
 
 mod adds;
 mod contender;
+mod life;
+mod newest;
 mod start;
 pub mod throughput;
 
@@ -15,6 +17,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use self::contender::{Contender, measure};
+use self::newest::Runtimes;
 use crate::build;
 use crate::cgroup_view::Subtree;
 use crate::packages;
@@ -30,7 +33,7 @@ enum Format {
 
 /// `cargo xtask bench`: prepares everything and runs [`inside`] in the private view.
 pub fn command(options: &[OsString]) -> Result<()> {
-    parse(options)?;
+    let newest = parse(options)?.newest;
     let own = std::env::current_exe().naming("find this program")?;
     if !process::is_root() {
         // As the caller, so that the target directory stays theirs.
@@ -40,6 +43,10 @@ pub fn command(options: &[OsString]) -> Result<()> {
     }
     packages::install(packages::BENCH)?;
     let floor = build_all()?;
+    if newest {
+        // Out here, where there is a network.
+        Runtimes::newest()?;
+    }
     let directory = TemporaryDirectory::new("bench")?;
     prepare(directory.path())?;
     let subtree = Subtree::new(&format!("rabbitc-bench-{}", std::process::id()))?;
@@ -63,12 +70,15 @@ struct Options {
     pause: Duration,
     format: Format,
     only: Option<Part>,
+    /// Whether crun and runc are the newest of Debian's archive, or those that are installed.
+    newest: bool,
 }
 
 /// The parts of the bench.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Start,
+    Life,
     Adds,
     Throughput,
 }
@@ -77,8 +87,13 @@ enum Part {
 const MOST_THROUGHPUT_ROUNDS: usize = 7;
 
 fn parse(options: &[OsString]) -> Result<Options> {
-    let mut parsed =
-        Options { rounds: 20, pause: Duration::from_millis(100), format: Format::Table, only: None };
+    let mut parsed = Options {
+        rounds: 20,
+        pause: Duration::from_millis(100),
+        format: Format::Table,
+        only: None,
+        newest: true,
+    };
     let words: Vec<String> = options.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let mut words = words.iter().map(String::as_str);
     while let Some(word) = words.next() {
@@ -88,8 +103,11 @@ fn parse(options: &[OsString]) -> Result<Options> {
             ("--rounds", _) => parsed.rounds = number()? as usize,
             ("--pause", _) => parsed.pause = Duration::from_millis(number()?.into()),
             ("--only", "start") => parsed.only = Some(Part::Start),
+            ("--only", "life") => parsed.only = Some(Part::Life),
             ("--only", "adds") => parsed.only = Some(Part::Adds),
             ("--only", "throughput") => parsed.only = Some(Part::Throughput),
+            ("--runtimes", "newest") => parsed.newest = true,
+            ("--runtimes", "installed") => parsed.newest = false,
             ("--format", "json") => parsed.format = Format::Json,
             ("--format", "table") => parsed.format = Format::Table,
             _ => return Err(Failure::new(format!("no such option: `{word} {value}`"))),
@@ -124,16 +142,17 @@ fn prepare(directory: &Path) -> Result<()> {
 
 /// The measuring itself, in the private view.
 pub fn inside(options: &[OsString]) -> Result<()> {
-    let Options { rounds, pause, format, only } = parse(options)?;
+    let Options { rounds, pause, format, only, newest } = parse(options)?;
+    let runtimes = if newest { Runtimes::newest()? } else { Runtimes::installed() };
     let variable =
         |name: &str| std::env::var_os(name).ok_or_else(|| Failure::new(format!("`{name}` is not set")));
     let directory = PathBuf::from(variable("RABBITC_BENCH_DIRECTORY")?);
     let mut report = serde_json::Map::new();
     if only.is_none_or(|part| part == Part::Start) {
-        let mut contenders = start::contenders(&directory, &variable("RABBITC_BENCH_FLOOR")?);
+        let mut contenders = start::contenders(&directory, &variable("RABBITC_BENCH_FLOOR")?, &runtimes);
         contenders.iter_mut().try_for_each(|contender| contender.warm_up(&directory))?;
         measure(&mut contenders, rounds, pause)?;
-        let versions = versions();
+        let versions = versions(&runtimes);
         match format {
             Format::Json => {
                 report.insert("start".into(), start::render_json(&contenders, rounds, pause, &versions));
@@ -142,6 +161,13 @@ pub fn inside(options: &[OsString]) -> Result<()> {
                 start::print_table(&contenders, rounds, pause);
                 println!("compared with {}", versions.join(", "));
             }
+        }
+    }
+    if only.is_none_or(|part| part == Part::Life) {
+        let figures = life::measure(&directory, &variable("RABBITC_BENCH_FLOOR")?, &runtimes, rounds, pause)?;
+        match format {
+            Format::Json => drop(report.insert("life".into(), figures.render_json())),
+            Format::Table => figures.print_table(),
         }
     }
     if only.is_none_or(|part| part == Part::Adds) {
@@ -167,10 +193,13 @@ pub fn inside(options: &[OsString]) -> Result<()> {
 }
 
 /// The first line that each stranger says about its version.
-fn versions() -> Vec<String> {
-    let version = |program: &&str| {
+fn versions(runtimes: &Runtimes) -> Vec<String> {
+    let version = |program: &&Path| {
         let said = process::read(Command::new(program).arg("--version")).ok()?;
         said.lines().next().map(str::to_owned)
     };
-    ["crun", "runc", "podman"].iter().filter_map(version).collect()
+    [runtimes.crun.as_path(), runtimes.runc.as_path(), Path::new("podman")]
+        .iter()
+        .filter_map(version)
+        .collect()
 }

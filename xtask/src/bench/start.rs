@@ -7,16 +7,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::contender::{Contender, Owner, median, milliseconds, ratio};
+use super::newest::Runtimes;
 use crate::process;
 
 const FLOOR: &str = "bare kernel floor";
 const RUNTIME: &str = "rabbitc-runtime run";
 const CRUN: &str = "crun run";
+const RUNC: &str = "runc run";
 const RABBITC: &str = "rabbitc --rootfs";
 const PODMAN: &str = "podman run --rm --rootfs";
 
 /// All of them, not yet measured.
-pub fn contenders(directory: &Path, floor: &OsStr) -> Vec<Contender> {
+pub fn contenders(directory: &Path, floor: &OsStr, runtimes: &Runtimes) -> Vec<Contender> {
     let release = process::target_directory().join("release");
     let bundle = directory.join("bundle");
     let root = bundle.join("rootfs");
@@ -48,8 +50,8 @@ pub fn contenders(directory: &Path, floor: &OsStr) -> Vec<Contender> {
     vec![
         Contender::new(FLOOR, Owner::Us, &[floor, root.as_os_str(), s("/bin/true")]),
         run(RUNTIME, Owner::Us, release.join("rabbitc-runtime").as_os_str()),
-        run(CRUN, Owner::Others, s("crun")),
-        run("runc run", Owner::Others, s("runc")),
+        run(CRUN, Owner::Others, runtimes.crun.as_os_str()),
+        run(RUNC, Owner::Others, runtimes.runc.as_os_str()),
         Contender::new(RABBITC, Owner::Us, &[rabbitc.as_os_str(), &flag, s("--cmd=/bin/true")]),
         Contender::new(
             "rabbitc --network none",
@@ -72,6 +74,7 @@ pub fn render_json(contenders: &[Contender], rounds: usize, pause: Duration, ver
             "minimum_ms": times.iter().copied().min_by(f64::total_cmp),
             "ratio_to_floor": ratio(contenders, contender, FLOOR),
             "ratio_to_crun": ratio(contenders, contender, CRUN),
+            "ratio_to_runc": ratio(contenders, contender, RUNC),
             "ratio_to_podman": ratio(contenders, contender, PODMAN),
             "syscalls": contender.syscalls,
             "peak_kilobytes": contender.peak_kilobytes,
@@ -87,15 +90,16 @@ pub fn print_table(contenders: &[Contender], rounds: usize, pause: Duration) {
         "start of `/bin/true` in a container: {rounds} rounds in turn, {pause} ms pause before each start;"
     );
     println!("ratios are medians of paired runs\n");
-    let heads = ["", "median ms", "min ms", "× floor", "× crun", "× podman", "syscalls", "peak MB"];
+    let heads = ["", "median ms", "min ms", "× floor", "× crun", "× runc", "× podman", "syscalls", "peak MB"];
     println!(
-        "| {:26} | {:>9} | {:>7} | {:>7} | {:>7} | {:>8} | {:>8} | {:>7} |",
-        heads[0], heads[1], heads[2], heads[3], heads[4], heads[5], heads[6], heads[7]
+        "| {:26} | {:>9} | {:>7} | {:>7} | {:>7} | {:>7} | {:>8} | {:>8} | {:>7} |",
+        heads[0], heads[1], heads[2], heads[3], heads[4], heads[5], heads[6], heads[7], heads[8]
     );
     println!(
-        "|{}|{}|{}|{}|{}|{}|{}|{}|",
+        "|{}|{}|{}|{}|{}|{}|{}|{}|{}|",
         "-".repeat(28),
         "-".repeat(11),
+        "-".repeat(9),
         "-".repeat(9),
         "-".repeat(9),
         "-".repeat(9),
@@ -109,19 +113,22 @@ pub fn print_table(contenders: &[Contender], rounds: usize, pause: Duration) {
             value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
         };
         println!(
-            "| {:26} | {:>9} | {:>7} | {:>7} | {:>7} | {:>8} | {:>8} | {:>7} |",
+            "| {:26} | {:>9} | {:>7} | {:>7} | {:>7} | {:>7} | {:>8} | {:>8} | {:>7} |",
             contender.name,
             shown(median(times.clone()), 2),
             shown(times.iter().copied().min_by(f64::total_cmp), 2),
             shown(ratio(contenders, contender, FLOOR), 2),
             shown(ratio(contenders, contender, CRUN), 2),
+            shown(ratio(contenders, contender, RUNC), 2),
             shown(ratio(contenders, contender, PODMAN), 3),
             contender.syscalls.map_or_else(|| "–".to_owned(), |calls| calls.to_string()),
             shown(contender.peak_kilobytes.map(|kilobytes| kilobytes as f64 / 1024.0), 1),
         );
     }
     println!();
-    for (name, other, goal) in [(RUNTIME, CRUN, 0.7), (RABBITC, PODMAN, 1.0 / 15.0)] {
+    for (name, other, goal) in
+        [(RUNTIME, CRUN, 0.45), (RUNTIME, RUNC, 0.15), (RUNTIME, FLOOR, 1.3), (RABBITC, PODMAN, 1.0 / 15.0)]
+    {
         let Some(one) = contenders.iter().find(|contender| contender.name == name) else { continue };
         match ratio(contenders, one, other) {
             Some(reached) if reached <= goal => {
