@@ -386,6 +386,11 @@ const SUITE: &[(Init, &str, &str)] = &[
     (Init::Script, "the guest has cgroup v2 alone", "test \"$(stat -fc %T /sys/fs/cgroup)\" = cgroup2fs"),
     (Init::Script, "rabbitc-runtime runs a bundle on cgroup v2", include_str!("guest/runtime-bundle.sh")),
     (Init::Systemd, "rabbitc-runtime runs a bundle under systemd", include_str!("guest/runtime-bundle.sh")),
+    (
+        Init::Systemd,
+        "containers are scopes of systemd with --systemd-cgroup",
+        include_str!("guest/scopes.sh"),
+    ),
     (Init::Script, "rabbitc runs a root file system on cgroup v2", include_str!("guest/rootfs.sh")),
     (Init::Script, "the kernel enforces each limit on cgroup v2", include_str!("guest/limits.sh")),
     (

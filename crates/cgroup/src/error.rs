@@ -19,6 +19,8 @@ pub enum Operation {
     StartUnit,
     /// Having systemd change the limits of a unit.
     SetProperties,
+    /// Reading a property of a unit.
+    ReadProperty,
     /// Handing a controller down to a group (`cgroup.subtree_control`).
     Enable,
     /// Opening an existing group.
@@ -52,6 +54,7 @@ impl fmt::Display for Operation {
             Operation::Create => "create cgroup",
             Operation::StartUnit => "have systemd start the unit",
             Operation::SetProperties => "have systemd change the unit",
+            Operation::ReadProperty => "set the unit's property",
             Operation::Enable => "enable controllers in",
             Operation::Open => "open cgroup",
             Operation::Read => "read",

@@ -1,83 +1,17 @@
 //! Groups on the real kernel, in whatever layout this host has. All of it needs root.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write as _};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::ExitStatus;
 
 use rabbitc_cgroup::devices::{DeviceAccess, DeviceKind, DeviceRule};
 use rabbitc_cgroup::{
     Cgroup, CgroupPath, Cpu, HugepageLimit, Kind, Language, Layout, Memory, Resources, Version,
 };
 
-/// A group that goes with the test, whatever becomes of the test.
-struct Scratch(Cgroup);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        if let Err(error) = self.0.remove() {
-            eprintln!("left behind: {error}");
-        }
-    }
-}
-
-impl std::ops::Deref for Scratch {
-    type Target = Cgroup;
-    fn deref(&self) -> &Cgroup {
-        &self.0
-    }
-}
-
-/// The layout, or the reason why a test is skipped.
-fn layout() -> Option<Layout> {
-    if !rustix::process::geteuid().is_root() {
-        println!("skipped: needs root");
-        return None;
-    }
-    match Layout::detect() {
-        Ok(layout) => Some(layout),
-        Err(error) => {
-            println!("skipped: {error}");
-            None
-        }
-    }
-}
-
-/// As [`layout`], with a hierarchy that has `controller`.
-fn layout_with(controller: &str) -> Option<Layout> {
-    let layout = layout()?;
-    if layout.has(controller) {
-        return Some(layout);
-    }
-    println!("skipped: no hierarchy has the controller `{controller}`");
-    None
-}
-
-fn unique_parent() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("rabbitc-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-fn scratch(layout: &Layout) -> Scratch {
-    let path = CgroupPath::in_own_parent(&unique_parent(), "box").expect("a good path");
-    Scratch(Cgroup::create(layout, &path).expect("a new group"))
-}
-
-/// A shell that waits for its gate before it runs `script`, so that it can be moved first.
-fn gated(script: &str) -> Child {
-    Command::new("/bin/sh")
-        .args(["-c", &format!("read gate; {script}")])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("a shell")
-}
-
-fn open_gate(child: &mut Child) {
-    child.stdin.take().expect("the gate").write_all(b"go\n").expect("an open gate");
-}
+use support::{Scratch, gated, layout, layout_with, open_gate, scratch, unique_parent};
 
 /// Runs `script` in the group: its status and output.
 fn run_in(cgroup: &Cgroup, script: &str) -> (ExitStatus, String) {

@@ -233,3 +233,36 @@ fn block_weights_map_onto_the_whole_range() {
     assert_eq!(io_weight_of_block_weight(10), 1);
     assert_eq!(io_weight_of_block_weight(1000), 10_000);
 }
+
+#[test]
+fn no_task_at_all_is_one() {
+    let resources = Resources { pids: Some(0), ..Resources::default() };
+    assert_eq!(lines(&writes_v1(&resources)), ["pids pids.max=1"]);
+    assert_eq!(lines(&writes_v2(&resources)), ["pids pids.max=1"]);
+}
+
+#[test]
+fn idle_group_gets_no_weight_and_the_conflict_is_told() {
+    let cpu = Cpu { idle: Some(1), shares: Some(200), ..Cpu::default() };
+    let resources = Resources { cpu, ..Resources::default() };
+    assert_eq!(lines(&writes_v1(&resources)), ["cpu cpu.idle=1"]);
+    assert_eq!(lines(&writes_v2(&resources)), ["cpu cpu.idle=1"]);
+    assert!(resources.conflict().is_some_and(|text| text.contains("unable to apply both")));
+    let words = [("cpu.idle", "1"), ("cpu.weight", "8")].map(|(file, value)| (file.into(), value.into()));
+    let resources = Resources { unified: words.into(), ..Resources::default() };
+    assert_eq!(lines(&writes_v2(&resources)), ["cpu cpu.idle=1"]);
+    assert!(resources.conflict().is_some());
+    let cpu = Cpu { idle: Some(0), shares: Some(200), ..Cpu::default() };
+    assert_eq!(Resources { cpu, ..Resources::default() }.conflict(), None);
+}
+
+#[test]
+fn words_for_many_devices_are_written_line_by_line() {
+    let words = [("io.max".into(), "7:0 riops=333\n7:1 riops=555\n".into())];
+    let resources = Resources { unified: words.into(), ..Resources::default() };
+    assert_eq!(lines(&writes_v2(&resources)), ["io io.max=7:0 riops=333", "io io.max=7:1 riops=555"]);
+    // An empty one is written too: for the kernel it means something.
+    let words = [("cpuset.cpus".into(), String::new())];
+    let resources = Resources { unified: words.into(), ..Resources::default() };
+    assert_eq!(lines(&writes_v2(&resources)), ["cpuset cpuset.cpus="]);
+}

@@ -18,6 +18,14 @@ macro_rules! root_only {
 
 /// The first of these files that some group of the container has.
 fn control_file(bundle: &Bundle, names: [&str; 2]) -> String {
+    find_control_file(bundle, names).expect("one hierarchy has it").trim().to_owned()
+}
+
+fn has_control_file(bundle: &Bundle, names: [&str; 2]) -> bool {
+    find_control_file(bundle, names).is_some()
+}
+
+fn find_control_file(bundle: &Bundle, names: [&str; 2]) -> Option<String> {
     let groups: Vec<std::path::PathBuf> = bundle
         .remains()
         .into_iter()
@@ -25,7 +33,7 @@ fn control_file(bundle: &Bundle, names: [&str; 2]) -> String {
         .map(Into::into)
         .collect();
     let read = |name: &&str| groups.iter().find_map(|group| std::fs::read_to_string(group.join(name)).ok());
-    names.iter().find_map(read).expect("one hierarchy has it").trim().to_owned()
+    names.iter().find_map(read)
 }
 
 #[test]
@@ -109,6 +117,18 @@ fn events_tell_usage_and_that_memory_ran_out() {
     assert_eq!(data["pids"]["limit"], json!(20), "{data}");
     assert!(data["pids"]["current"].as_u64() >= Some(1), "{data}");
     assert!(data["cpu"]["usage"]["total"].as_u64() > Some(0), "{data}");
+    for path in [
+        "/cpuset/mem_exclusive",
+        "/memory/swap/limit",
+        "/memory/kernelTCP/failcnt",
+        "/memory/raw/pgfault",
+        "/blkio/ioServicedRecursive",
+        "/hugetlb",
+        "/intel_rdt",
+        "/network_interfaces",
+    ] {
+        assert!(data.pointer(path).is_some(), "{path}: {data}");
+    }
     let mut follower = bundle
         .command(&["events", "--interval", "100ms", &bundle.id])
         .stdout(Stdio::piped())
@@ -126,4 +146,109 @@ fn events_tell_usage_and_that_memory_ran_out() {
     bundle.succeed(&["delete", "--force", &bundle.id]);
     // The end of the container is the end of its events.
     assert!(follower.wait().expect("it ends").success());
+}
+
+#[test]
+fn limit_that_needs_another_is_completed_from_what_the_group_has() {
+    root_only!("limit_that_needs_another_is_completed_from_what_the_group_has");
+    let bundle = Bundle::new("update-alone", &["sleep", "1000"]);
+    bundle.edit(|config| {
+        config["linux"]["resources"]["memory"] = json!({ "limit": 32 << 20 });
+        config["linux"]["resources"]["cpu"] = json!({ "quota": 50_000, "period": 100_000 });
+    });
+    let started = bundle.quiet(&["run", "-d", "-b", &bundle.path.display().to_string(), &bundle.id]);
+    assert!(started.status.success(), "{started:?}");
+    bundle.succeed(&["update", "--cpu-period", "200000", &bundle.id]);
+    let period = control_file(&bundle, ["cpu.cfs_period_us", "cpu.max"]);
+    assert!(period.ends_with("200000"), "{period}");
+    assert!(control_file(&bundle, ["cpu.cfs_quota_us", "cpu.max"]).starts_with("50000"));
+    bundle.succeed(&["update", "--pids-limit", "0", &bundle.id]);
+    assert_eq!(control_file(&bundle, ["pids.max", "pids.max"]), "1");
+    // Kernels without swap accounting have neither file, and nothing to change.
+    if has_control_file(&bundle, ["memory.memsw.limit_in_bytes", "memory.swap.max"]) {
+        bundle.succeed(&["update", "--memory-swap", "48m", &bundle.id]);
+        let swap = control_file(&bundle, ["memory.memsw.limit_in_bytes", "memory.swap.max"]);
+        assert!([(48_u64 << 20).to_string(), (16_u64 << 20).to_string()].contains(&swap), "{swap}");
+    }
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+}
+
+#[test]
+fn words_of_cgroup_v2_are_refused_where_only_v1_is() {
+    root_only!("words_of_cgroup_v2_are_refused_where_only_v1_is");
+    if !std::path::Path::new("/sys/fs/cgroup/memory").exists() {
+        println!("skipped: this host has no cgroup v1");
+        return;
+    }
+    let bundle = Bundle::new("unified", &["true"]);
+    bundle.edit(|config| config["linux"]["resources"]["unified"] = json!({ "memory.min": "131072" }));
+    let path = bundle.path.display().to_string();
+    let runtime = bundle.command(&["run", "-b", &path, &bundle.id]);
+    let mut alone = std::process::Command::new("unshare");
+    alone.args(["--mount", "--propagation=private", "sh", "-c"]);
+    alone.arg("umount /sys/fs/cgroup/unified 2>/dev/null; exec \"$0\" \"$@\"");
+    alone.arg(runtime.get_program()).args(runtime.get_args());
+    let refused = alone.output().expect("it runs");
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    for words in ["linux.resources", "unified", "invalid configuration", "cgroup v2"] {
+        assert!(errors(&refused).contains(words), "{words}: {refused:?}");
+    }
+    bundle.assert_clean("after the refusal");
+}
+
+#[test]
+fn group_in_use_is_refused_and_its_container_goes_on() {
+    root_only!("group_in_use_is_refused_and_its_container_goes_on");
+    let first = Bundle::new("in-use", &["sleep", "1000"]);
+    let group = format!("/{}-shared", first.id);
+    let second = Bundle::new("in-use", &["true"]);
+    for bundle in [&first, &second] {
+        bundle.edit(|config| config["linux"]["cgroupsPath"] = json!(group));
+    }
+    assert!(first.create().status.success());
+    first.succeed(&["start", &first.id]);
+    let refused = second.run();
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(errors(&refused).contains("the container's cgroup is not empty"), "{refused:?}");
+    second.assert_clean("after the refusal");
+    assert_eq!(first.status(), "running");
+    first.succeed(&["pause", &first.id]);
+    let refused = first.runtime(&["exec", &first.id, "true"]);
+    assert_eq!(refused.status.code(), Some(255), "{refused:?}");
+    assert!(errors(&refused).contains("cannot exec in a paused container"), "{refused:?}");
+    first.succeed(&["delete", "--force", &first.id]);
+    first.assert_clean("after the removal");
+}
+
+#[test]
+fn exec_joins_a_group_below_the_containers() {
+    root_only!("exec_joins_a_group_below_the_containers");
+    let bundle = Bundle::new("below", &["sleep", "1000"]);
+    bundle.edit(|config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
+        namespaces.retain(|namespace| namespace["type"] != "cgroup");
+    });
+    assert!(bundle.create().status.success());
+    bundle.succeed(&["start", &bundle.id]);
+    let groups: Vec<String> =
+        bundle.remains().into_iter().filter(|found| found.starts_with("/sys/fs/cgroup/")).collect();
+    for (argument, words) in [
+        ("..", "bad sub cgroup path"),
+        ("nowhere", "no such file or directory"),
+        ("whatever:/", "unknown controller"),
+    ] {
+        let refused = bundle.runtime(&["exec", "--cgroup", argument, &bundle.id, "true"]);
+        assert_eq!(refused.status.code(), Some(255), "{argument}: {refused:?}");
+        assert!(errors(&refused).contains(words), "{argument}: {refused:?}");
+    }
+    for group in &groups {
+        std::fs::create_dir(format!("{group}/inner")).expect("a child group");
+    }
+    let listed = bundle.succeed(&["exec", "--cgroup", "inner", &bundle.id, "cat", "/proc/self/cgroup"]);
+    let own = format!("{}/inner", bundle.id);
+    assert_eq!(listed.lines().filter(|line| line.ends_with(&own)).count(), groups.len(), "{listed}");
+    let listed = bundle.succeed(&["exec", &bundle.id, "cat", "/proc/self/cgroup"]);
+    assert!(!listed.contains(&own), "{listed}");
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    bundle.assert_clean("after the removal");
 }

@@ -17,7 +17,7 @@ sed -i -e "s/\"resources\": {/\"resources\": { $limits/" config.json
 start="cd $bundle && $runtime create \$0 </dev/null >/dev/null 2>&1 && $runtime start \$0"
 holds() {
   for id in service session; do
-    group=$subtree/containers/rabbitc-$id
+    group=$subtree/containers/$id
     $runtime state $id | grep -q '"status": "running"' || fail "$1: $id is not running"
     test "$(cat $group/cgroup.procs | wc -l)" = 1 || fail "$1: $id is not in its group"
     test "$(cat $group/cpu.max)" = '20000 100000' || fail "$1: processors of $id: $(cat $group/cpu.max)"

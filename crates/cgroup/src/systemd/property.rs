@@ -37,7 +37,7 @@ impl Property {
     /// A name that ends in `Sec` is systemd's own spelling in unit files for what its interface counts in microseconds.
     pub fn parse(name: &str, text: &str) -> Result<Property, Error> {
         let refuse = |detail: String| {
-            Err(Error::plain(Operation::CheckLimits, name.escape_debug().to_string(), Kind::Invalid, detail))
+            Err(Error::plain(Operation::ReadProperty, name.escape_debug().to_string(), Kind::Invalid, detail))
         };
         if name.len() < 3 || !name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
             return refuse(

@@ -240,6 +240,12 @@ impl Parser<'_> {
             _ => "i",
         };
         let signature = wanted.map_or(untyped, |wanted| wanted.0.as_str());
+        if wanted.is_none()
+            && untyped == "i"
+            && !word.trim_start_matches(['+', '-']).starts_with(|one: char| one.is_ascii_digit())
+        {
+            return Err(self.wrong("is neither true, false nor a number; a text stands in quotes"));
+        }
         let misfit = || self.wrong(&format!("has `{word}` where the type `{signature}` belongs"));
         fn number<Number: std::str::FromStr>(word: &str) -> Option<Number> {
             word.parse().ok()

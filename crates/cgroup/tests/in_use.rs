@@ -1,0 +1,90 @@
+//! Groups that are there already: which are refused, and how a program gets below one. All of it needs root.
+
+mod support;
+
+use std::io::Write as _;
+use std::process::Command;
+
+use rabbitc_cgroup::{Cgroup, CgroupPath, Kind, Operation, Subgroup};
+use support::{gated, layout, layout_with, open_gate, scratch};
+
+#[test]
+fn group_with_a_process_is_refused_and_stays() {
+    let Some(layout) = layout() else { return };
+    let group = scratch(&layout);
+    let mut child = gated("echo ran");
+    group.join(child.id() as i32).expect("the shell in the group");
+    let error = Cgroup::create(&layout, group.path()).expect_err("it is somebody's");
+    assert_eq!(error.kind, Kind::Busy);
+    assert!(error.to_string().contains("the container's cgroup is not empty"), "{error}");
+    assert!(group.processes().expect("its processes").contains(&(child.id() as i32)));
+    open_gate(&mut child);
+    child.wait().expect("the shell's end");
+}
+
+#[test]
+fn frozen_group_is_refused_and_what_was_made_beside_it_goes() {
+    let Some(layout) = layout() else { return };
+    let group = scratch(&layout);
+    group.freeze().expect("a frozen group");
+    // As after `mkdir` in the freezer's hierarchy alone.
+    let others = group.directories().filter(|(hierarchy, _)| {
+        layout.v1("freezer").is_some_and(|freezer| !std::ptr::eq(freezer, *hierarchy))
+    });
+    let others: Vec<String> = others.map(|(_, directory)| directory).collect();
+    for directory in &others {
+        std::fs::remove_dir(directory).expect("an empty group");
+    }
+    let error = Cgroup::create(&layout, group.path()).expect_err("nobody could start in it");
+    assert_eq!(error.kind, Kind::Busy);
+    assert!(error.to_string().contains("the container's cgroup unexpectedly frozen"), "{error}");
+    assert!(group.frozen());
+    for directory in &others {
+        assert!(!std::path::Path::new(directory).exists(), "{directory} is left");
+    }
+    group.thaw().expect("a thawed group");
+}
+
+#[test]
+fn program_goes_where_subgroups_say_and_nowhere_else() {
+    let Some(layout) = layout_with("memory") else { return };
+    let group = scratch(&layout);
+    let parse = |text: &str| Subgroup::parse_all(&[text.to_owned()]).expect("legal");
+    let missing = group.destination(&parse("inner")).expect_err("it is not there");
+    assert_eq!((missing.kind, missing.operation), (Kind::NotFound, Operation::Join));
+    let inner = CgroupPath::parse(&format!("{}/inner", group.path().as_str())).expect("a good path");
+    let inner = Cgroup::create(&layout, &inner).expect("a child group");
+    // Entered by a thread, for its child to inherit: this one stays where it is.
+    let before = std::fs::read_to_string("/proc/thread-self/cgroup").expect("own groups");
+    let enter = |subgroups: &[Subgroup]| -> String {
+        let destination = group.destination(subgroups).expect("both groups are there");
+        let output = std::thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    // A thread moves alone through `tasks`; on v2 the shell moves itself.
+                    let files = destination.files.iter().skip(usize::from(layout.unified().is_some()));
+                    for mut file in files.map(|file| std::fs::File::from(file.try_clone().expect("a copy"))) {
+                        file.write_all(b"0").expect("moved");
+                    }
+                    let mut command = Command::new("/bin/sh");
+                    command.args(["-c", "cat /proc/self/cgroup"]);
+                    command.output().expect("it runs")
+                })
+                .join()
+                .expect("no panic")
+        });
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    if layout.v1("memory").is_some() {
+        let own = group.path().to_string();
+        let listed = enter(&parse("memory:inner"));
+        let memory = listed.lines().find(|line| line.contains(":memory:")).expect("a line");
+        assert!(memory.ends_with(&format!("{own}/inner")), "{listed}");
+        let pids = listed.lines().find(|line| line.contains(":pids:")).expect("a line");
+        assert!(pids.ends_with(&own), "{listed}");
+        let unknown = group.destination(&parse("whatever:inner")).expect_err("no such controller");
+        assert!(unknown.to_string().contains("unknown controller"), "{unknown}");
+    }
+    assert_eq!(std::fs::read_to_string("/proc/thread-self/cgroup").expect("own groups"), before);
+    inner.remove().expect("an empty group goes");
+}
