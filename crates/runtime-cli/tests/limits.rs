@@ -70,7 +70,10 @@ fn update_refuses_wrong_values_before_it_writes_any() {
     let started = bundle.quiet(&["run", "-d", "-b", &bundle.path.display().to_string(), &bundle.id]);
     assert!(started.status.success(), "{started:?}");
     let before = control_file(&bundle, ["pids.max", "pids.max"]);
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 7] = [
+        // This machine has none of it; where there is, these are no lines for it.
+        (&["--pids-limit", "5", "--l3-cache-schema", "nonsense"], "--l3-cache-schema"),
+        (&["--pids-limit", "5", "--mem-bw-schema", "nonsense"], "--mem-bw-schema"),
         (&["--pids-limit", "5", "--memory", "64x"], "`64x` is not a size"),
         (&["--pids-limit", "5", "--cpu-share", "99999999999999999999"], "--cpu-share"),
         (&["--pids-limit", "5", "--cpu-period", "-1"], "--cpu-period"),
@@ -163,6 +166,12 @@ fn limit_that_needs_another_is_completed_from_what_the_group_has() {
     assert!(period.ends_with("200000"), "{period}");
     assert!(control_file(&bundle, ["cpu.cfs_quota_us", "cpu.max"]).starts_with("50000"));
     bundle.succeed(&["update", "--pids-limit", "0", &bundle.id]);
+    // Names as Go's callers may write them.
+    std::fs::write(bundle.path.join("resources.json"), r#"{"CPU": {"Cpus": "0", "Mems": "0"}}"#)
+        .expect("written");
+    let path = bundle.path.join("resources.json").display().to_string();
+    bundle.succeed(&["update", "-r", &path, &bundle.id]);
+    assert_eq!(control_file(&bundle, ["cpuset.cpus", "cpuset.cpus"]), "0");
     assert_eq!(control_file(&bundle, ["pids.max", "pids.max"]), "1");
     // Kernels without swap accounting have neither file, and nothing to change.
     if has_control_file(&bundle, ["memory.memsw.limit_in_bytes", "memory.swap.max"]) {

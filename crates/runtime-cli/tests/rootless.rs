@@ -117,3 +117,19 @@ fn root_of_a_user_namespace_runs_a_bundle_without_another_one() {
     let words: Vec<&str> = text.split_whitespace().collect();
     assert_eq!(words, ["0", &UID.to_string(), "1", "nodes"], "{ran:?}");
 }
+
+#[test]
+fn place_that_a_user_may_not_make_is_refused() {
+    if !can_run("place_that_a_user_may_not_make_is_refused") {
+        return;
+    }
+    let bundle = bundle("user-place", &["/bin/true"]);
+    bundle.edit(|config| config["linux"]["cgroupsPath"] = json!(format!("/{}", bundle.id)));
+    let refused = output(&bundle, &["run", &bundle.id]);
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    for words in ["linux.cgroupsPath", "unable to apply cgroup configuration", "permission denied"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    bundle.assert_clean("after the refusal");
+}

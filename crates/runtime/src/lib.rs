@@ -20,6 +20,7 @@ pub mod launch;
 pub mod lifecycle;
 pub mod limits;
 pub mod plan;
+pub mod rdt;
 pub mod reaper;
 mod remedy;
 mod signal;

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use lexopt::{Arg, Parser};
 use runtime::bundle::{parse_json, read_json};
+use runtime::rdt::{self, Schemata};
 use runtime::spec::{Cpu, Memory, Pids, Resources};
 use runtime::{Error, limits};
 
-use super::{Failure, Outcome, unsupported};
+use super::{Failure, Outcome};
 use crate::args::{self, Globals};
 use crate::render;
 
@@ -33,20 +34,22 @@ Options:
                              bytes, or with k, m, g behind; -1 is no limit
   --kernel-memory SIZE, --kernel-memory-tcp SIZE
                              without effect; no kernel has them any more
-  --pids-limit N             tasks; -1 is no limit
+  --pids-limit N             tasks; -1 is no limit, 0 is 1
+  --l3-cache-schema SCHEMA, --mem-bw-schema SCHEMA
+                             lines for the container's group of resctrl (Intel RDT)
 ";
 
 pub(super) fn run(mut parser: Parser, globals: &Globals) -> Outcome {
     let mut id = None;
     let mut file = None;
     let mut typed = Resources::default();
+    let mut schemata = Schemata::default();
     while let Some(argument) = parser.next().map_err(args::wrong)? {
         match argument {
             Arg::Long("resources") | Arg::Short('r') => file = Some(args::path(&mut parser)?),
             Arg::Long("help") | Arg::Short('h') => return Err(Failure::Help),
-            Arg::Long("l3-cache-schema" | "mem-bw-schema") => {
-                return Err(unsupported("--l3-cache-schema, --mem-bw-schema", "leave the option out"));
-            }
+            Arg::Long("l3-cache-schema") => schemata.l3_cache = Some(args::text(&mut parser)?),
+            Arg::Long("mem-bw-schema") => schemata.memory_bandwidth = Some(args::text(&mut parser)?),
             Arg::Long(name) => {
                 let name = name.to_owned();
                 limit(&mut typed, &name, &mut parser)?;
@@ -61,9 +64,11 @@ pub(super) fn run(mut parser: Parser, globals: &Globals) -> Outcome {
         Some(file) => read(&file)?,
         None => typed,
     };
+    let schemata = rdt::prepare(&globals.state(), &id, &schemata)?;
     for warning in limits::update(&globals.state(), &id, &resources)? {
         render::warn(globals, &warning);
     }
+    schemata.write()?;
     Ok(0)
 }
 

@@ -55,12 +55,17 @@ pub(super) fn plan_cgroup(
         wanted.devices = Vec::new();
         let unlimited = wanted == crate::spec::Resources::default();
         // Without a limit to keep, no reason to have systemd move the caller.
-        if unlimited && path.manager().is_none() && !layout.reaches(&path) {
+        if unlimited && asked.is_none() && path.manager().is_none() && !layout.reaches(&path) {
             return Ok(None);
         }
         // What systemd makes, it need not make by the caller's rights.
         if let Some(refusal) = layout.refuses(&path).filter(|_| path.manager().is_none()) {
-            return if unlimited { Ok(None) } else { Err(unkept_limits(&layout, refusal.into())) };
+            return match (unlimited, asked) {
+                (true, None) => Ok(None),
+                // A place that was asked for is no preference (config-linux.md, "Cgroups Path").
+                (true, Some(_)) => Err(refused_place(refusal.into())),
+                (false, _) => Err(unkept_limits(&layout, refusal.into())),
+            };
         }
     }
     let mut resources = limits::plan_limits(&wanted)?;
@@ -84,6 +89,15 @@ pub(super) fn delegate_to(spec: &Spec, linux: &Linux, layout: &cgroup::Layout) -
         return None;
     }
     id_maps::host_id(&linux.uid_mappings, spec.process.as_ref().map_or(0, |process| process.user.uid))
+}
+
+fn refused_place(refusal: Error) -> Error {
+    let reason = format!("unable to apply cgroup configuration: {refusal}");
+    Error { errno: refusal.errno, ..Error::new(ErrorKind::Permission, "linux.cgroupsPath", reason) }
+        .with_hint(
+            "leave the path out to go without a group of its own, or name one that this user may make: \
+         `systemd-run --user --scope -p Delegate=yes COMMAND` gives such a place",
+        )
 }
 
 /// A limit that nobody would keep is no limit: the start fails, where podman warns and goes on.

@@ -332,7 +332,7 @@ pub struct Resources {
     pub devices: Vec<DeviceRule>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", alias = "CPU")]
     pub cpu: Option<Cpu>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<Pids>,
@@ -398,9 +398,9 @@ pub struct Cpu {
     pub realtime_runtime: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub realtime_period: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", alias = "Cpus")]
     pub cpus: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", alias = "Mems")]
     pub mems: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<i64>,
@@ -453,6 +453,8 @@ pub struct ThrottleDevice {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HugepageLimit {
+    // Go, in which most callers are written, reads a name in any case; this one and those of the cpuset are met so.
+    #[serde(alias = "pagesize")]
     pub page_size: String,
     pub limit: u64,
 }
