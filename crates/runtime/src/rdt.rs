@@ -38,7 +38,8 @@ pub fn prepare(root: &StateRoot, id: &ContainerId, schemata: &Schemata) -> Resul
     for (option, resource, beginning, text) in schemata.lines() {
         // Two cache resources, for code and data apart, take the place of one (`cdp`).
         let there = |name: &str| mounted.as_ref().is_some_and(|place| place.join("info").join(name).is_dir());
-        if !there(resource) && !(resource == "L3" && there("L3CODE")) {
+        let enabled = there(resource) || (resource == "L3" && there("L3CODE"));
+        if !enabled {
             let what = if resource == "L3" {
                 "Intel RDT/CAT: l3 cache schema"
             } else {
