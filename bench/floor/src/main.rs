@@ -158,7 +158,7 @@ impl Child {
     fn run(&self) -> i32 {
         match self.set_up() {
             Ok(()) => {
-                sys::exec::execve(&self.program, &self.arguments, &self.environment);
+                sys::exec::execve(&self.program, &self.arguments, &self.environment, None);
                 127
             }
             // The line number is lost here on purpose: formatting would allocate. strace shows the call.

@@ -16,6 +16,8 @@ use crate::log::Format;
 pub(crate) struct Globals {
     /// Where state is kept.
     pub(crate) root: PathBuf,
+    /// Whether the caller named that place.
+    pub(crate) root_named: bool,
     /// The log file.
     pub(crate) log: Option<PathBuf>,
     /// Its form.
@@ -30,6 +32,7 @@ impl Default for Globals {
     fn default() -> Globals {
         Globals {
             root: default_root(),
+            root_named: false,
             log: None,
             log_format: Format::Text,
             debug: false,
@@ -68,7 +71,10 @@ pub(crate) fn globals(parser: &mut Parser) -> Result<Start> {
     let mut globals = Globals::default();
     while let Some(argument) = parser.next().map_err(wrong)? {
         match argument {
-            Arg::Long("root") => globals.root = path(parser)?,
+            Arg::Long("root") => {
+                globals.root = path(parser)?;
+                globals.root_named = true;
+            }
             Arg::Long("log") => globals.log = Some(path(parser)?).filter(|path| !path.as_os_str().is_empty()),
             Arg::Long("log-format") => {
                 globals.log_format = match text(parser)?.as_str() {
@@ -89,6 +95,15 @@ pub(crate) fn globals(parser: &mut Parser) -> Result<Start> {
                     false => CgroupManager::Files,
                 };
             }
+            // crun's way to say it.
+            Arg::Long("cgroup-manager") => match text(parser)?.as_str() {
+                "cgroupfs" => globals.cgroup_manager = CgroupManager::Files,
+                "systemd" => globals.cgroup_manager = CgroupManager::Systemd,
+                other => {
+                    let reason = format!("`{other}` is neither cgroupfs nor systemd");
+                    return Err(Error::invalid("--cgroup-manager", reason));
+                }
+            },
             Arg::Long("rootless") => match parser.optional_value().map(|value| value.string()) {
                 None => {}
                 Some(Ok(value)) if matches!(value.as_str(), "auto" | "false" | "true") => {}
@@ -104,8 +119,11 @@ pub(crate) fn globals(parser: &mut Parser) -> Result<Start> {
             Arg::Long("help") | Arg::Short('h') => return Ok(Start::Print(commands::overview())),
             Arg::Value(verb) => {
                 let verb = verb.string().map_err(wrong)?;
-                if verb == "help" {
-                    return Ok(Start::Print(commands::overview()));
+                if verb == "help" || verb == "h" {
+                    return match parser.value().ok() {
+                        Some(topic) => commands::help(&topic.string().map_err(wrong)?).map(Start::Print),
+                        None => Ok(Start::Print(commands::overview())),
+                    };
                 }
                 return Ok(Start::Verb(globals, verb));
             }
@@ -192,7 +210,8 @@ pub(crate) fn check_preserved(count: u32) -> Result<u32> {
     let missing = (3..3u64 + u64::from(count))
         .find(|number| std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_err());
     match missing {
-        Some(number) => Err(Error::invalid("--preserve-fds", format!("descriptor {number} is not open"))),
+        Some(number) => Err(Error::invalid("--preserve-fds", format!("descriptor {number} is not open"))
+            .with_hint("LISTEN_FDS counts descriptors too, which come first")),
         None => Ok(count),
     }
 }

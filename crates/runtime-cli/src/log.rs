@@ -36,11 +36,19 @@ impl Level {
 
 /// Appends one line, in one write, as several commands may share the file.
 pub(crate) fn append(path: &Path, format: Format, level: Level, message: &str) -> std::io::Result<()> {
-    let line = line(format, level, message, &timestamp(SystemTime::now()));
-    OpenOptions::new().append(true).create(true).open(path)?.write_all(line.as_bytes())
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)?
+        .write_all(line(format, level, message).as_bytes())
 }
 
-fn line(format: Format, level: Level, message: &str, time: &str) -> String {
+/// One line, of now.
+pub(crate) fn line(format: Format, level: Level, message: &str) -> String {
+    line_at(format, level, message, &timestamp(SystemTime::now()))
+}
+
+fn line_at(format: Format, level: Level, message: &str, time: &str) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     match format {
         Format::Json => {
@@ -84,7 +92,7 @@ mod tests {
 
     #[test]
     fn message_with_quotes_and_lines_stays_one_line_of_json() {
-        let text = line(Format::Json, Level::Error, "a \"b\"\nc", "T");
+        let text = line_at(Format::Json, Level::Error, "a \"b\"\nc", "T");
         assert_eq!(text, "{\"level\":\"error\",\"msg\":\"a \\\"b\\\"\\nc\",\"time\":\"T\"}\n");
         let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(value["msg"], "a \"b\"\nc");

@@ -28,10 +28,10 @@ pub(crate) fn debug(globals: &Globals, message: &str) {
     if !globals.debug {
         return;
     }
-    if globals.log.is_none() {
-        to_stderr(&format!("debug: {message}\n"));
+    match &globals.log {
+        None => to_stderr(&log::line(globals.log_format, Level::Debug, message)),
+        Some(_) => to_log(globals, Level::Debug, message),
     }
-    to_log(globals, Level::Debug, message);
 }
 
 /// Writes `text` to stdout. A reader that has gone away is no failure.
@@ -47,7 +47,14 @@ pub(crate) fn print(text: &str) -> ExitCode {
 }
 
 /// The error as people read it: the fact first, then where in the plan, then what one can do.
+///
+/// A program that the kernel refused to execute had its streams already, and whoever reads them expects one line of it, as
+/// from a shell; the log has the rest.
 fn error_text(error: &Error) -> String {
+    let program = error.step.as_ref().and_then(|step| step.program.as_ref());
+    if let (Some(program), Some(errno)) = (program, error.errno) {
+        return format!("exec {program}: {}\n", runtime::errno_text(errno));
+    }
     let mut text = format!("error: {error}\n");
     if let Some(step) = &error.step {
         text.push_str(&format!("  {}\n", place(step)));
@@ -108,6 +115,7 @@ mod tests {
             total: 27,
             asked_by: Some("mounts[0]".to_owned()),
             call: Some("fsmount"),
+            program: None,
             timeline: Vec::new(),
         }));
         assert_eq!(

@@ -168,6 +168,10 @@ fn start_hook_of_the_image_has_the_rights_of_its_program_alone() {
         bundle.edit(|config| {
             config["root"]["readonly"] = json!(false);
             config["process"]["user"] = json!({ "uid": 0, "gid": 0 });
+            // Not among the defaults of a host with cgroup v1.
+            let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
+            namespaces.retain(|namespace| namespace["type"] != "cgroup");
+            namespaces.push(json!({ "type": "cgroup" }));
             config["hooks"]["startContainer"] =
                 json!([{ "path": "/bin/sh", "args": ["sh", "-c", hook], "env": ["ONLY=this", "PATH=/bin"] }]);
         });

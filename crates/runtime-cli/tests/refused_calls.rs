@@ -85,7 +85,7 @@ fn run_below(refusal: &Refusal, bundle: &Bundle, arguments: &[&str]) -> Output {
             && rustix::stdio::dup2_stderr(&output).is_ok()
             && install(&filter, 0).is_ok();
         if ready {
-            execve(&program, &arguments, &environment);
+            execve(&program, &arguments, &environment, None);
         }
         99
     })

@@ -22,9 +22,14 @@ pub struct Bundle {
 impl Bundle {
     /// Opens the bundle in `directory`.
     pub fn open(directory: &Path) -> Result<Bundle> {
+        Bundle::open_with(directory, Path::new("config.json"))
+    }
+
+    /// The same with another configuration, relative to the bundle.
+    pub fn open_with(directory: &Path, config: &Path) -> Result<Bundle> {
         let path = std::fs::canonicalize(directory)
             .map_err(|error| Error::at_path("open the bundle", directory, error))?;
-        let spec = read_json::<Spec>(&path.join("config.json"))
+        let spec = read_json::<Spec>(&path.join(config))
             .map_err(|error| error.with_hint("`rabbitc-runtime spec` writes a config.json to start from"))?;
         Ok(Bundle { path, spec })
     }

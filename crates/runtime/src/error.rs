@@ -75,6 +75,8 @@ pub struct FailedStep {
     pub asked_by: Option<String>,
     /// The system call.
     pub call: Option<&'static str>,
+    /// The program that the kernel was asked to execute, where it is that call.
+    pub program: Option<String>,
     /// When the steps up to it ran, where the start was timed.
     pub timeline: Vec<StepTiming>,
 }
@@ -190,7 +192,7 @@ pub(crate) mod libc_errno {
 }
 
 /// The text of an errno in lower case, without Rust's suffix.
-pub(crate) fn errno_text(errno: i32) -> String {
+pub fn errno_text(errno: i32) -> String {
     // The one common text that differs between the C libraries; callers look for the longer.
     if errno == rustix::io::Errno::BUSY.raw_os_error() {
         return "device or resource busy".to_owned();

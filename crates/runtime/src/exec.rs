@@ -7,10 +7,11 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 use sys::clone::{CloneRequest, Placement, flags};
 use sys::shared::SharedCounters;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, FailedStep, Result};
 use crate::id::ContainerId;
 use crate::init::step::{Action, Barrier, InitAction, JoinedNamespace, Step, Target, TargetKind};
 use crate::init::{self, Context, Trace};
+use crate::launch::{LineEnds, StepTiming};
 use crate::lifecycle::{self, Status, Verb, permits};
 use crate::plan::{always, c_string, init_step, process};
 use crate::spec::{Process, Spec};
@@ -31,6 +32,10 @@ pub struct ExecOptions {
     /// Which groups below the container's it joins: `PATH`, or several `CONTROLLER[,CONTROLLER…]:PATH` (v1). None is the
     /// container's own group.
     pub subgroups: Vec<String>,
+    /// What ends the lines that come out of its terminal.
+    pub line_ends: LineEnds,
+    /// Whether it is told when each step ran.
+    pub timed: bool,
 }
 
 /// A program that `exec` started.
@@ -42,6 +47,8 @@ pub struct Executed {
     pub pidfd: OwnedFd,
     /// The controlling end of its terminal, where it has one and it was not sent elsewhere.
     pub console: Option<OwnedFd>,
+    /// When each step ran, if that was asked for.
+    pub timeline: Vec<StepTiming>,
 }
 
 /// Starts a program in the namespaces and the cgroup of container `id`.
@@ -49,14 +56,7 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: ExecOptions) -> Result<
     let view = lifecycle::view(root, id)?;
     let paused = view.status == Status::Paused && options.ignore_paused;
     if !permits(view.status, Verb::Exec) && !paused {
-        let reason = format!("cannot exec in a {} container", view.status.name());
-        let error = Error::new(ErrorKind::WrongStatus, format!("exec in `{id}`"), reason);
-        return Err(error.with_hint(match view.status {
-            Status::Paused => {
-                "`resume` it first; or with `--ignore-paused` the program runs when it is resumed"
-            }
-            _ => "only a running container can run more programs",
-        }));
+        return Err(refused(id.as_str(), view.status));
     }
     let spec: Spec = crate::bundle::read_json(&lifecycle::config_path(&view.record))?;
     let program = process::plan_program(&options.process)?;
@@ -69,8 +69,20 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: ExecOptions) -> Result<
         input: None,
         console_socket: options.console_socket,
         kept_descriptors: options.kept_descriptors,
+        line_ends: options.line_ends,
+        timed: options.timed,
     };
     run_in(&view.record, &spec, start)
+}
+
+fn refused(id: &str, status: Status) -> Error {
+    // Callers look for these words of runc's.
+    let reason = format!("cannot exec in a {} container", status.name());
+    let hint = match status {
+        Status::Paused => "`resume` it first; or with `--ignore-paused` the program runs when it is resumed",
+        _ => "only a created or running container can run more programs",
+    };
+    Error::new(ErrorKind::WrongStatus, format!("exec in `{id}`"), reason).with_hint(hint)
 }
 
 /// What is to be started in a container.
@@ -82,6 +94,8 @@ pub(crate) struct ProgramStart<'a> {
     pub(crate) input: Option<OwnedFd>,
     pub(crate) console_socket: Option<OwnedFd>,
     pub(crate) kept_descriptors: u32,
+    pub(crate) line_ends: LineEnds,
+    pub(crate) timed: bool,
     /// Groups below the container's; none is that itself.
     pub(crate) subgroups: Vec<cgroup::Subgroup>,
 }
@@ -93,12 +107,11 @@ pub(crate) fn run_in(
     start: ProgramStart<'_>,
 ) -> Result<Executed> {
     let id = &record.id;
-    let gone = || Error::new(ErrorKind::WrongStatus, format!("exec in `{id}`"), "container is stopped");
+    let gone = || refused(id, Status::Stopped);
     let first = lifecycle::init(record).ok_or_else(gone)?;
     let (console_socket, terminal) = (start.console_socket, start.process.terminal);
     let rights = Rights { process: start.process, kept_descriptors: start.kept_descriptors };
-    let cgroup_path = record.cgroup_path.as_deref().unwrap_or_default();
-    let steps = plan(spec, &rights, start.program, start.input, record.pid, cgroup_path)?;
+    let steps = plan(spec, &rights, start.program, start.input, record)?;
     // Its number was its own until here, and with it the namespaces that were opened.
     if crate::hooks::ended_by(first.as_fd(), Some(std::time::Instant::now())) {
         return Err(gone());
@@ -116,7 +129,6 @@ pub(crate) fn run_in(
         None if terminal => sync::pair().map(|(here, there)| (Some(here), Some(there))).map_err(system)?,
         None => (None, None),
     };
-    // Nobody reads the times; the steps want a place to write them.
     let counters = SharedCounters::new(steps.len() + 1).map_err(system)?;
     let trace = Trace { ends: counters.counters(), fail_at: None };
     let unified =
@@ -124,6 +136,7 @@ pub(crate) fn run_in(
     let request = CloneRequest { flags: 0, cgroup: unified };
     let files = destination.as_ref().map_or(&[][..], |destination| &destination.files);
     let console_end = console_there.as_ref().map(OwnedFd::as_fd);
+    let begun = sys::process::monotonic_nanoseconds();
     let child = sys::clone::clone(&request, &mut |placement| {
         sys::fd::close_copy(ours.as_fd());
         let skip = if placement == Placement::InCgroup { usize::from(unified.is_some()) } else { 0 };
@@ -151,6 +164,10 @@ pub(crate) fn run_in(
                 ready |= barrier == Barrier::Ready;
                 if let (Barrier::Ready, Some(here)) = (barrier, &console_here) {
                     console = sync::receive_descriptor(here.as_fd()).map_err(system)?;
+                    if let Some(console) = &console {
+                        // Before the program writes its first line.
+                        start.line_ends.set(console.as_fd()).map_err(|error| system(error.into()))?;
+                    }
                 }
                 // A child that died is seen when its end is read.
                 let _ = sync::send(ours.as_fd(), Record::Go { step });
@@ -158,7 +175,15 @@ pub(crate) fn run_in(
             Some(Record::Process { pid }) => guard.follow(pid)?,
             Some(Record::Failed { step, failure }) => {
                 let index = usize::from(step);
-                let error = crate::remedy::explain_step(&steps, index, failure, &record.rootfs);
+                let mut error = crate::remedy::explain_step(&steps, index, failure, &record.rootfs);
+                error.step = Some(Box::new(FailedStep {
+                    number: index + 1,
+                    total: steps.len(),
+                    asked_by: None,
+                    call: Some(failure.call.name()),
+                    program: crate::remedy::refused_program(&steps[index], failure),
+                    timeline: Vec::new(),
+                }));
                 let joins = matches!(
                     steps.get(index).map(|step| &step.action),
                     Some(Action::Init(InitAction::JoinCgroup { .. }))
@@ -175,7 +200,22 @@ pub(crate) fn run_in(
     }
     let pid = guard.pid;
     let pidfd = guard.pidfd.take().expect("taken only here");
-    Ok(Executed { pid, pidfd, console })
+    let timeline = if start.timed { timeline(&steps, &counters, begun) } else { Vec::new() };
+    Ok(Executed { pid, pidfd, console, timeline })
+}
+
+fn timeline(steps: &[Step], counters: &SharedCounters, begun: u64) -> Vec<StepTiming> {
+    let mut last = begun;
+    let ends = counters.counters().iter().map(|end| end.load(std::sync::atomic::Ordering::Relaxed));
+    let timed = steps.iter().enumerate().zip(ends).filter(|(_, end)| *end != 0);
+    timed
+        .map(|((index, step), end)| StepTiming {
+            step: step.describe(index + 1),
+            start_nanoseconds: std::mem::replace(&mut last, end).saturating_sub(begun),
+            end_nanoseconds: end.saturating_sub(begun),
+            failed: false,
+        })
+        .collect()
 }
 
 /// Where the program goes. On cgroup v2 a container may have divided its group, or its init may have left it: then to
@@ -239,17 +279,25 @@ fn plan(
     Rights { process, kept_descriptors }: &Rights<'_>,
     program: process::Program,
     input: Option<OwnedFd>,
-    pid: i32,
-    cgroup_path: &str,
+    record: &crate::state_dir::Record,
 ) -> Result<Vec<Step>> {
-    let mut steps =
-        vec![always(InitAction::JoinCgroup { path: cgroup_path.to_owned() }), always(InitAction::NewSession)];
+    let (pid, cgroup_path) = (record.pid, record.cgroup_path.as_deref().unwrap_or_default());
+    let root = match record.shared_root {
+        Some(_) => Some(root_of(pid)?),
+        None => None,
+    };
+    let affinity = process::plan_affinity(process)?;
+    let mut steps: Vec<Step> = affinity.before.into_iter().collect();
+    steps.push(always(InitAction::JoinCgroup { path: cgroup_path.to_owned() }));
+    steps.extend(affinity.after);
+    steps.push(always(InitAction::NewSession));
     // A process of the container must not be able to attach before the program is its own (CVE-2016-9962).
     steps.push(always(InitAction::HideFromOthers));
     let namespaces = namespaces_of(pid)?;
     let own_pids = namespaces.iter().any(|namespace| namespace.flag == flags::NEWPID);
     let own_users = namespaces.iter().any(|namespace| namespace.flag == flags::NEWUSER);
     steps.push(always(InitAction::JoinNamespaces { namespaces }));
+    steps.extend(root.map(|root| always(InitAction::JoinRoot { root })));
     if own_pids {
         steps.push(always(InitAction::Fork));
         // The parent of the one that forked: a session of its own again.
@@ -277,8 +325,14 @@ fn plan(
     let user = process::program_user(process, process::Groups::Set);
     let path = c_string(&process.cwd, "process.cwd")?;
     steps.push(init_step(InitAction::WorkingDirectory { path, missing: None }, "process.cwd"));
+    if program.home == process::Home::Sought {
+        steps.push(init_step(InitAction::FindHome { uid: process.user.uid }, "process.env"));
+    }
     steps.push(init_step(
-        InitAction::FindProgram { candidates: program.candidates.clone(), user: user.clone() },
+        InitAction::FindProgram {
+            candidates: program.candidates.clone(),
+            user: process::seeker(process, &user),
+        },
         "process.args[0]",
     ));
     steps.push(always(InitAction::CloseDescriptors { keep: *kept_descriptors }));
@@ -292,6 +346,14 @@ fn plan(
     let rights = process::plan_rights(process, &user, &mut warnings);
     steps.extend(process::plan_end(process, filter, label, None, false, rights, program));
     Ok(steps)
+}
+
+/// The root of process `pid`.
+fn root_of(pid: i32) -> Result<OwnedFd> {
+    use rustix::fs::{CWD, Mode, OFlags};
+    let path = PathBuf::from(format!("/proc/{pid}/root"));
+    rustix::fs::openat(CWD, &path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| Error::at_path("open the root", &path, error))
 }
 
 /// The namespaces of process `pid` that differ from the caller's, the user namespace first.

@@ -14,7 +14,7 @@ use sys::exec::CStringArray;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{self, ProgramStart};
 use crate::plan::c_string;
-use crate::plan::process::Program;
+use crate::plan::process::{Home, Program};
 use crate::spec::{Hook, Process, Spec};
 use crate::state_dir::Record;
 
@@ -23,24 +23,38 @@ use crate::state_dir::Record;
 pub(crate) enum World<'a> {
     /// The caller's.
     Host,
-    /// The namespaces of the process behind this pidfd, before its root is the container's.
-    Container(BorrowedFd<'a>),
+    /// The namespaces of a container whose root is not `/` yet.
+    Container(&'a Unpivoted<'a>),
     /// A started container, whose root may be anybody's: the hook is a file of that root, and gets the rights of the
     /// container's own program and no more.
     Program(&'a Record, &'a Spec),
+}
+
+/// A container in the making: its mounts are there, and `/` is still the host's.
+pub(crate) struct Unpivoted<'a> {
+    /// Its init.
+    pub(crate) pidfd: BorrowedFd<'a>,
+    /// `/proc/PID/root` of it: the host's tree, as its mount namespace has it.
+    pub(crate) host_root: CString,
+    /// Where its root is mounted; nothing where it lies over `/`, which the caller sees below it.
+    pub(crate) rootfs: Option<CString>,
+    /// Whether it has a mount namespace of its own.
+    pub(crate) own_mounts: bool,
 }
 
 /// Runs `hooks` in order with `state` on their stdin; the first that fails ends it.
 pub(crate) fn run(hooks: &[Hook], list: &str, state: &[u8], world: World<'_>) -> Result<()> {
     for (index, hook) in hooks.iter().enumerate() {
         let field = format!("hooks.{list}[{index}]");
-        run_one(hook, &field, state, world)?;
+        // Callers know these words of runc's.
+        let operation = format!("{field}: error running {list} hook #{index}");
+        run_one(hook, &field, operation, state, world)?;
     }
     Ok(())
 }
 
-fn run_one(hook: &Hook, field: &str, state: &[u8], world: World<'_>) -> Result<()> {
-    let operation = format!("{field}: run the hook `{}`", hook.path.display());
+fn run_one(hook: &Hook, field: &str, operation: String, state: &[u8], world: World<'_>) -> Result<()> {
+    let name = format!("`{}`", hook.path.display());
     if !hook.path.is_absolute() {
         return Err(Error::invalid(format!("{field}.path"), "is not an absolute path".to_owned()));
     }
@@ -56,20 +70,32 @@ fn run_one(hook: &Hook, field: &str, state: &[u8], world: World<'_>) -> Result<(
         arguments.push(path.clone());
     }
     let arguments = CStringArray::new(arguments);
-    let environment = CStringArray::new(strings(&hook.env, "env")?);
-    let system = |error: std::io::Error| Error::system(operation.clone(), error);
+    let environment = strings(&hook.env, "env")?;
+    let system = |error: std::io::Error| {
+        let error = Error::system(operation.clone(), error);
+        Error { reason: format!("{name}: {}", error.reason), ..error }
+    };
     let deadline = hook.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds as u64));
     let input = state_file(state).map_err(system)?;
     let mut told = None;
     let mut guard = match world {
         World::Program(record, spec) => {
-            let program = Program { candidates: vec![path], arguments, environment };
-            start_inside(record, spec, program, input).map_err(|error| error.from_field(field))?
+            // One that names no variables has the program's, as with runc.
+            let process = spec.process.clone().unwrap_or_default();
+            let (environment, home) = if environment.is_empty() {
+                crate::plan::process::environment(&process)?
+            } else {
+                (environment, Home::Given)
+            };
+            let environment = CStringArray::new(environment);
+            let program = Program { candidates: vec![path], arguments, environment, home };
+            start_inside(record, spec, program, input).map_err(|error| error.from_field(operation.clone()))?
         }
         World::Host | World::Container(_) => {
             let (read, write) =
                 rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| system(error.into()))?;
             told = Some(read);
+            let environment = CStringArray::new(environment);
             start_outside(&path, &arguments, &environment, input, world, write).map_err(system)?
         }
     };
@@ -78,7 +104,7 @@ fn run_one(hook: &Hook, field: &str, state: &[u8], world: World<'_>) -> Result<(
         return Err(Error::new(
             ErrorKind::System,
             operation,
-            format!("did not end within {seconds} seconds"),
+            format!("{name} did not end within {seconds} seconds"),
         ));
     }
     let status = waitid(WaitId::PidFd(guard.pidfd.as_fd()), WaitIdOptions::EXITED)
@@ -91,12 +117,12 @@ fn run_one(hook: &Hook, field: &str, state: &[u8], world: World<'_>) -> Result<(
     match status.and_then(|status| status.exit_status().map(Ok).or(status.terminating_signal().map(Err))) {
         Some(Ok(0)) => Ok(()),
         Some(Ok(code)) => {
-            Err(Error::new(ErrorKind::System, operation, format!("ended with exit code {code}")))
+            Err(Error::new(ErrorKind::System, operation, format!("{name} ended with exit code {code}")))
         }
         Some(Err(signal)) => {
-            Err(Error::new(ErrorKind::System, operation, format!("was killed by signal {signal}")))
+            Err(Error::new(ErrorKind::System, operation, format!("{name} was killed by signal {signal}")))
         }
-        None => Err(Error::new(ErrorKind::System, operation, "ended without a status")),
+        None => Err(Error::new(ErrorKind::System, operation, format!("{name} ended without a status"))),
     }
 }
 
@@ -112,6 +138,8 @@ fn start_inside(record: &Record, spec: &Spec, program: Program, input: OwnedFd) 
         input: Some(input),
         console_socket: None,
         kept_descriptors: 0,
+        line_ends: Default::default(),
+        timed: false,
     };
     let started = exec::run_in(record, spec, start)?;
     Ok(HookProcess { pid: started.pid, pidfd: started.pidfd, done: false })
@@ -169,16 +197,44 @@ fn become_hook(
         rustix::process::setpgid(None, None)?;
         rustix::stdio::dup2_stdin(input)?;
         sys::fd::close_on_exec_from(3)?;
-        if let World::Container(pidfd) = world {
-            let kinds = flags::NEWNS | flags::NEWUTS | flags::NEWIPC | flags::NEWNET;
-            sys::namespace::join(pidfd, kinds)?;
-            rustix::process::chdir(c"/")?;
+        if let World::Container(container) = world {
+            join(container)?;
         }
         sys::signal::reset_dispositions();
         sys::signal::unblock_all();
-        Err(sys::exec::execve(path, arguments, environment))
+        Err(sys::exec::execve(path, arguments, environment, None))
     };
     attempt().err().and_then(|error| error.raw_os_error()).unwrap_or(0)
+}
+
+/// Enters the container's namespaces: `/` stays the host's tree, as its mount namespace has it, and the working directory is
+/// the container's root.
+fn join(container: &Unpivoted<'_>) -> std::io::Result<()> {
+    use rustix::fs::{CWD, Mode, OFlags};
+    let mut kinds = flags::NEWUTS | flags::NEWIPC | flags::NEWNET;
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(CWD, container.host_root.as_c_str(), directory, Mode::empty())?;
+    if container.own_mounts {
+        kinds |= flags::NEWNS;
+    }
+    match sys::namespace::join(container.pidfd, kinds) {
+        // They belong to a user namespace in which this process has no rights before it joins it too.
+        Err(error) if error.raw_os_error() == Some(1) => {
+            sys::namespace::join(container.pidfd, kinds | flags::NEWUSER)?;
+        }
+        other => other?,
+    }
+    // A mount namespace is entered on top of whatever lies over its root.
+    let top = rustix::fs::openat(CWD, c"/", directory, Mode::empty())?;
+    if container.own_mounts {
+        rustix::process::fchdir(&root)?;
+        rustix::process::chroot(c".")?;
+    }
+    match &container.rootfs {
+        Some(path) => rustix::process::chdir(path.as_c_str())?,
+        None => rustix::process::fchdir(&top)?,
+    }
+    Ok(())
 }
 
 /// The state as a file in memory: a hook may read it at its own pace or not at all, and nobody waits for it.

@@ -51,7 +51,7 @@ pub fn protect(
         entry
     });
     let environment = strings(environment.collect())?;
-    Err(system(sys::exec::execve_descriptor(protected.as_fd(), &arguments, &environment)))
+    Err(system(sys::exec::execve_descriptor(protected.as_fd(), &arguments, &environment, None)))
 }
 
 /// This process's own program, to be executed inside a container: refused where it could be written to from there, or

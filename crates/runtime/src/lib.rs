@@ -29,7 +29,7 @@ pub mod state_dir;
 pub mod sync;
 
 pub use bundle::Bundle;
-pub use error::{Error, ErrorKind, FailedStep, Result};
+pub use error::{Error, ErrorKind, FailedStep, Result, errno_text};
 pub use exec::{ExecOptions, exec};
 pub use foreign::host_name;
 pub use id::ContainerId;

@@ -73,7 +73,7 @@ pub fn permits(status: Status, verb: Verb) -> bool {
         Verb::Start => status == Created,
         Verb::Kill => matches!(status, Created | Running | Paused),
         Verb::Delete => status == Stopped,
-        Verb::Exec => status == Running,
+        Verb::Exec => matches!(status, Created | Running),
         Verb::Pause => matches!(status, Created | Running),
         Verb::Resume => status == Paused,
         Verb::Update => matches!(status, Created | Running | Paused),
@@ -283,8 +283,8 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<()> {
 /// bundle, for its words alone; steps are counted from the gate, as those before it may differ.
 fn explain_late(root: &StateRoot, id: &ContainerId, record: &Record, step: usize, failure: Failure) -> Error {
     let (total, gate) = record.gate.unwrap_or((step + 1, step + 1));
-    let again = || -> Option<(Error, Option<String>)> {
-        let bundle = crate::Bundle::open(&record.bundle).ok()?;
+    let again = || -> Option<(Error, Option<String>, Option<String>)> {
+        let bundle = crate::Bundle::open_with(&record.bundle, &config_path(record)).ok()?;
         let options = PlanOptions {
             start: Start::AtGate,
             ..PlanOptions::new(id.clone(), bundle.path.clone(), root.directory(id))
@@ -295,11 +295,12 @@ fn explain_late(root: &StateRoot, id: &ContainerId, record: &Record, step: usize
         Some((
             crate::remedy::explain_step(&plan.steps, index, failure, &record.rootfs),
             found.asked_by.clone(),
+            crate::remedy::refused_program(found, failure),
         ))
     };
-    let (mut error, asked_by) = again().unwrap_or_else(|| {
+    let (mut error, asked_by, program) = again().unwrap_or_else(|| {
         let reason = format!("{}: {}", failure.call.name(), crate::error::errno_text(failure.errno));
-        (Error::new(crate::remedy::kind_of_exec(failure), "start".to_owned(), reason), None)
+        (Error::new(crate::remedy::kind_of_exec(failure), "start".to_owned(), reason), None, None)
     });
     error.errno = Some(failure.errno);
     error.step = Some(Box::new(FailedStep {
@@ -307,6 +308,7 @@ fn explain_late(root: &StateRoot, id: &ContainerId, record: &Record, step: usize
         total,
         asked_by,
         call: Some(failure.call.name()),
+        program,
         timeline: Vec::new(),
     }));
     error.in_container(id.as_str())
@@ -335,8 +337,12 @@ pub fn kill(root: &StateRoot, id: &ContainerId, signal: Signal, target: Target) 
         // Without a pid namespace of its own, processes can outlive init.
         return signal_all(&record, signal);
     }
+    let outlived = signal == Signal::KILL && record.shares_pids;
+    if outlived && status == Status::Stopped && has_processes(&record)? {
+        return signal_all(&record, signal);
+    }
     demand(id.as_str(), status, Verb::Kill)?;
-    if target == Target::All {
+    if target == Target::All || outlived {
         return signal_all(&record, signal);
     }
     let Some(pidfd) = init(&record) else { return demand(id.as_str(), Status::Stopped, Verb::Kill) };
@@ -349,6 +355,13 @@ pub fn kill(root: &StateRoot, id: &ContainerId, signal: Signal, target: Target) 
         group.thaw()?;
     }
     Ok(())
+}
+
+fn has_processes(record: &Record) -> Result<bool> {
+    Ok(match cgroup_of(record)? {
+        Some(group) => !group.processes_recursive()?.is_empty(),
+        None => false,
+    })
 }
 
 fn signal_all(record: &Record, signal: Signal) -> Result<()> {
@@ -459,6 +472,26 @@ pub fn finish(
     remove_rest(state, &record, group)
 }
 
+/// The number of the mount that `path` is on; 0 where it can't be known.
+pub(crate) fn mount_id(path: &std::path::Path) -> u64 {
+    use rustix::fs::{AtFlags, CWD, StatxFlags};
+    rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).map_or(0, |found| found.stx_mnt_id)
+}
+
+/// What is mounted in a namespace of its own goes with its processes; in one of others the root is left, and all in it.
+pub(crate) fn unmount_shared_root(record: &Record) -> Result<()> {
+    let Some(before) = record.shared_root else { return Ok(()) };
+    let now = mount_id(&record.rootfs);
+    if before == 0 || now == 0 || now == before {
+        return Ok(());
+    }
+    match rustix::mount::unmount(&record.rootfs, rustix::mount::UnmountFlags::DETACH) {
+        // In another namespace than the start's, it is on some mount and none itself.
+        Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(()),
+        Err(error) => Err(Error::at_path("unmount", &record.rootfs, error)),
+    }
+}
+
 /// Removes a container whose init has ended.
 fn remove_rest(state: StateDir, record: &Record, group: Option<&cgroup::Cgroup>) -> Result<()> {
     match group {
@@ -470,6 +503,7 @@ fn remove_rest(state: StateDir, record: &Record, group: Option<&cgroup::Cgroup>)
             }
         }
     }
+    unmount_shared_root(record)?;
     let document = state_document(record, "stopped");
     state.remove()?;
     // The specification: a failed poststop hook is told, and the rest goes on.
@@ -541,9 +575,9 @@ fn is_a_containers(group: &cgroup::Cgroup) -> bool {
     group.processes_recursive().is_ok_and(|pids| pids.iter().all(|pid| namespace(&pid.to_string()) != own))
 }
 
-/// Paths of config.json of a container's bundle.
+/// Where a container's configuration is.
 pub fn config_path(record: &Record) -> PathBuf {
-    record.bundle.join("config.json")
+    record.bundle.join(record.config.as_deref().unwrap_or(std::path::Path::new("config.json")))
 }
 
 #[cfg(test)]
@@ -557,7 +591,7 @@ mod tests {
             (Verb::Start, vec![Created]),
             (Verb::Kill, vec![Created, Running, Paused]),
             (Verb::Delete, vec![Stopped]),
-            (Verb::Exec, vec![Running]),
+            (Verb::Exec, vec![Created, Running]),
             (Verb::Pause, vec![Created, Running]),
             (Verb::Resume, vec![Paused]),
             (Verb::Update, vec![Created, Running, Paused]),

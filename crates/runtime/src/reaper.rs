@@ -122,7 +122,7 @@ fn become_program(order: &Order, environment: &CStringArray) -> i32 {
     let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin(), rustix::process::getpid());
     sys::signal::reset_dispositions();
     sys::signal::unblock_all();
-    let error = sys::exec::execve(&order.program, &order.arguments, environment);
+    let error = sys::exec::execve(&order.program, &order.arguments, environment, None);
     order.fail(Call::Execve, Errno::from_io_error(&error).unwrap_or(Errno::IO), order.item)
 }
 

@@ -73,6 +73,18 @@ pub(crate) fn explain_step(steps: &[Step], index: usize, failure: Failure, rootf
     error
 }
 
+/// The program that the kernel refused to execute, if that is what failed.
+pub(crate) fn refused_program(step: &Step, failure: Failure) -> Option<String> {
+    match &step.action {
+        Action::Init(InitAction::Execute(execution)) if failure.call == Call::Execve => {
+            let candidate = execution.candidates.get(failure.item as usize)?;
+            // A name of the config: it must not steer the terminal of whoever reads it.
+            Some(candidate.to_string_lossy().escape_debug().to_string())
+        }
+        _ => None,
+    }
+}
+
 /// What /proc is protected from.
 pub(crate) const PROC_HINT: &str = "mount it elsewhere; only cpuinfo, diskstats, loadavg, meminfo, net/dev, \
                                     slabinfo, stat, swaps and uptime may be covered there";
@@ -201,6 +213,10 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
         (_, Call::Mkdir | Call::Write, ENOSPC) => "the disk is full",
         (InitAction::PivotRoot, _, EINVAL) => {
             "the host's root is a ramdisk; move to a real root, as switch_root does"
+        }
+        (InitAction::Scheduler(scheduling), Call::SchedSetattr, EPERM) if scheduling.policy == 6 => {
+            "SCHED_DEADLINE takes every processor of the machine: such a process scheduler can't be used together with \
+             AllowedCPUs (linux.resources.cpu.cpus)"
         }
         (InitAction::ResourceLimits { .. }, _, EPERM) => {
             "raising a hard limit takes CAP_SYS_RESOURCE, which this caller lacks"

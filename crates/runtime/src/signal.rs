@@ -51,6 +51,8 @@ const FIRST_REAL_TIME: i32 = 34;
 const LAST: i32 = 64;
 
 impl Signal {
+    /// Signal 0, which reaches nobody: the kernel only looks whether it could (kill(2)).
+    pub const NONE: Signal = Signal(0);
     /// SIGKILL.
     pub const KILL: Signal = Signal(9);
     /// SIGTERM.

@@ -24,6 +24,9 @@ const FORMAT: u32 = 1;
 /// Prefix of directories in the making; no id can begin with it.
 const UNFINISHED: &str = ",new-";
 
+/// Prefix of directories for sockets of containers.
+const NOTIFY: &str = ",notify-";
+
 /// What is known of a container.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,6 +39,9 @@ pub struct Record {
     pub id: String,
     /// Its bundle.
     pub bundle: PathBuf,
+    /// Its configuration, where that is not the bundle's config.json.
+    #[serde(default)]
+    pub config: Option<PathBuf>,
     /// Its root file system.
     pub rootfs: PathBuf,
     /// Path of its cgroup below each hierarchy's root.
@@ -52,6 +58,12 @@ pub struct Record {
     pub created: u64,
     /// Whether it goes with the process that holds its lock.
     pub dies_with_launcher: bool,
+    /// In a mount namespace of others: the mount that its root was on before it was mounted there itself.
+    #[serde(default)]
+    pub shared_root: Option<u64>,
+    /// Whether its processes are in a pid namespace of others, so that they outlive its init.
+    #[serde(default)]
+    pub shares_pids: bool,
     /// How many steps its start has, and the number of the one that waits for `start`: for messages.
     #[serde(default)]
     pub gate: Option<(usize, usize)>,
@@ -86,6 +98,11 @@ impl StateRoot {
     /// Where the container's directory is or would be.
     pub fn directory(&self, id: &ContainerId) -> PathBuf {
         self.path.join(id.as_str())
+    }
+
+    /// A directory beside it for a socket of the container's, which goes with it. Whoever starts the container makes it.
+    pub fn notify_directory(&self, id: &ContainerId) -> PathBuf {
+        self.path.join(format!("{NOTIFY}{id}"))
     }
 
     /// The ids that are reserved, sorted.
@@ -330,6 +347,12 @@ impl StateDir {
     /// Removes the directory; the id is free at once.
     pub fn remove(self) -> Result<()> {
         // Killed half way, a directory without its record would hold the id for ever: under this name it is swept.
+        if let Some(name) = self.path.file_name() {
+            // Most have none.
+            let _ = std::fs::remove_dir_all(
+                self.path.with_file_name(format!("{NOTIFY}{}", name.to_string_lossy())),
+            );
+        }
         let gone = self.path.with_file_name(unfinished_name());
         let gone = if std::fs::rename(&self.path, &gone).is_ok() { &gone } else { &self.path };
         // Mostly there is nothing but the record; then nothing needs to be listed.

@@ -105,7 +105,7 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rusti
 }
 
 /// Sends a descriptor along with `name`, as runc's console socket protocol wants it.
-pub(crate) fn send_descriptor(
+pub fn send_descriptor(
     socket: BorrowedFd<'_>,
     name: &[u8],
     descriptor: BorrowedFd<'_>,

@@ -70,8 +70,13 @@ pub fn close_copy(descriptor: std::os::fd::BorrowedFd<'_>) {
 /// (`close_range(2)`, 5.9). For a child made by `clone` that never executes anything else; a failure leaves copies open,
 /// as they were.
 pub fn close_copies_but(kept: &[RawFd]) {
-    let mut first = 3;
-    for number in kept.iter().copied().filter(|number| *number > 2).chain([RawFd::MAX]) {
+    close_copies_from(3, kept);
+}
+
+/// As [`close_copies_but`], for descriptors from `first` on.
+pub fn close_copies_from(lowest: RawFd, kept: &[RawFd]) {
+    let mut first = lowest;
+    for number in kept.iter().copied().filter(|number| *number >= lowest).chain([RawFd::MAX]) {
         if number > first {
             // SAFETY: only this process's descriptor table changes, and by contract nothing here uses the numbers.
             unsafe { libc::syscall(libc::SYS_close_range, first, number - 1, 0) };

@@ -184,7 +184,7 @@ fn mind(
         }
         sys::signal::reset_dispositions();
         sys::signal::unblock_all();
-        let error = sys::exec::execve(path, arguments, environment);
+        let error = sys::exec::execve(path, arguments, environment, None);
         error.raw_os_error().unwrap_or(127)
     });
     let Ok(pasta) = pasta else { return ENDED_BY_ITSELF };

@@ -15,8 +15,11 @@ Options:
   -b, --bundle DIR           the bundle [.]
       --pid-file FILE        write the pid of the container's init to FILE
       --console-socket PATH  send the terminal's other end to this socket
+      --pidfd-socket PATH    send a descriptor of the container's init to this socket
       --preserve-fds N       hand down N descriptors, from 3 on
       --no-new-keyring       keep the caller's session keyring
+      --no-pivot             move the root onto `/` instead of pivot_root, on a host whose root is a ramdisk
+  -f, --config FILE          this in the place of the bundle's config.json
 ";
 
 pub(super) fn run(parser: Parser, globals: &Globals) -> Outcome {

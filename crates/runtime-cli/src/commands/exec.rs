@@ -1,17 +1,19 @@
 //! `exec`: runs another program in a running container.
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt};
+use runtime::launch::LineEnds;
 use runtime::spec::{Capabilities, Process, Spec};
-use runtime::{ContainerId, Error, ErrorKind, ExecOptions, Result, bundle, lifecycle};
+use runtime::{ContainerId, Error, ExecOptions, Result, bundle, lifecycle};
 
 use super::launching::{self, Presence};
-use super::{Failure, Outcome, supervising, unsupported};
+use super::{Failure, Outcome, supervising};
 use crate::args::{self, Globals};
 
 pub(super) const USAGE: &str = "\
-Run another program in a running container, with the user, rights and environment of its own program unless said
+Run another program in a created or running container, with the user, rights and environment of its own program unless said
 otherwise.
 
 Usage: rabbitc-runtime exec [OPTIONS] ID [--] PROGRAM [ARGUMENTS]
@@ -29,6 +31,7 @@ Options:
   -d, --detach                do not wait
       --pid-file FILE         write its pid to FILE
       --console-socket PATH   with --detach: send the terminal's other end to this socket
+      --pidfd-socket PATH     send a descriptor of the process to this socket
       --preserve-fds N        hand down N descriptors, from 3 on
       --ignore-paused         also in a paused container; it then runs when that is resumed
       --cgroup [CONTROLLERS:]PATH
@@ -55,6 +58,7 @@ struct Arguments {
     apparmor: Option<String>,
     label: Option<String>,
     subgroups: Vec<String>,
+    pidfd_socket: Option<PathBuf>,
     command: Vec<String>,
 }
 
@@ -63,15 +67,9 @@ pub(super) fn run(parser: Parser, globals: &Globals) -> Outcome {
     execute(globals, &id, arguments).map_err(failure)
 }
 
-/// runc ends with 255 where `exec` itself failed, so that it is told from the program's own codes; a program that is
-/// missing or can't be executed is 127 or 126, as in shells and docker.
+/// As runc ends where `exec` itself failed, so that it is told from the program's own codes.
 fn failure(error: Error) -> Failure {
-    let code = match error.kind {
-        ErrorKind::ProgramNotFound => 127,
-        ErrorKind::ProgramNotExecutable => 126,
-        _ => 255,
-    };
-    Failure::Failed { error, code }
+    Failure::Failed { error, code: 255 }
 }
 
 fn parse(mut parser: Parser) -> std::result::Result<(ContainerId, Arguments), Failure> {
@@ -100,7 +98,9 @@ fn parse(mut parser: Parser) -> std::result::Result<(ContainerId, Arguments), Fa
             Arg::Long("apparmor") => arguments.apparmor = Some(args::text(&mut parser)?),
             Arg::Long("process-label") => arguments.label = Some(args::text(&mut parser)?),
             Arg::Long("cgroup") => arguments.subgroups.push(args::text(&mut parser)?),
-            Arg::Long("pidfd-socket") => return Err(unsupported("--pidfd-socket", "use `--pid-file`")),
+            Arg::Long("pidfd-socket") => arguments.pidfd_socket = Some(args::path(&mut parser)?),
+            // Nothing here makes this process a subreaper.
+            Arg::Long("no-subreaper") => drop(args::switch(&mut parser)?),
             Arg::Long("help") | Arg::Short('h') => return Err(Failure::Help),
             Arg::Value(value) if id.is_none() => args::take_id(&mut id, value)?,
             Arg::Value(value) => {
@@ -151,12 +151,16 @@ fn execute(globals: &Globals, id: &ContainerId, arguments: Arguments) -> Result<
         process.console_size = launching::window_size();
     }
     let console_socket = arguments.console_socket.as_deref().map(launching::connect).transpose()?;
+    let pidfd_socket = arguments.pidfd_socket.as_deref().map(launching::connect_for_pidfd).transpose()?;
+    let line_ends = if presence == Presence::Foreground { launching::line_ends() } else { LineEnds::Screen };
     let options = ExecOptions {
         process,
         console_socket,
         kept_descriptors: arguments.kept_descriptors,
+        line_ends,
         ignore_paused: arguments.ignore_paused,
         subgroups: arguments.subgroups,
+        timed: globals.debug,
     };
     // Before the start, so that no signal is lost between it and the wait.
     let signals = match presence {
@@ -164,11 +168,18 @@ fn execute(globals: &Globals, id: &ContainerId, arguments: Arguments) -> Result<
         Presence::Detached => None,
     };
     let started = runtime::exec(&root, id, options)?;
-    if let Some(path) = &arguments.pid_file
-        && let Err(error) = launching::write_pid_file(path, started.pid)
-    {
+    launching::tell_timeline(globals, &started.timeline);
+    let written = match &arguments.pid_file {
+        Some(path) => launching::write_pid_file(path, started.pid),
+        None => Ok(()),
+    };
+    let told = written.and_then(|()| match &pidfd_socket {
+        Some(socket) => launching::send_pidfd(socket.as_fd(), started.pidfd.as_fd()),
+        None => Ok(()),
+    });
+    if let Err(error) = told {
         // It may have ended by itself.
-        let _ = sys::pidfd::send_signal(std::os::fd::AsFd::as_fd(&started.pidfd), 9);
+        let _ = sys::pidfd::send_signal(started.pidfd.as_fd(), 9);
         return Err(error);
     }
     match signals {

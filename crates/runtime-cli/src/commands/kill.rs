@@ -8,7 +8,7 @@ use super::{Failure, Outcome};
 use crate::args::{self, Globals};
 
 pub(super) const USAGE: &str = "\
-Send a signal to a container: a name with or without SIG, or a number.
+Send a signal to a container: a name with or without SIG, or a number; 0 only looks whether it runs.
 
 Usage: rabbitc-runtime kill [OPTIONS] ID [SIGNAL]
 
@@ -31,13 +31,13 @@ pub(super) fn run(mut parser: Parser, globals: &Globals) -> Outcome {
                     let reason = format!("`{}` is one argument too many", value.to_string_lossy());
                     return Err(Error::invalid("read the arguments", reason).into());
                 }
-                signal = Some(Signal::parse(&value.string().map_err(args::wrong)?)?);
+                signal = Some(parse_signal(&value.string().map_err(args::wrong)?)?);
             }
             Arg::Value(value) => args::take_id(&mut id, value)?,
             // `kill ID -9`, as one writes it for kill(1).
             Arg::Short(digit) if id.is_some() && signal.is_none() && digit.is_ascii_digit() => {
                 let rest = parser.optional_value().map(|rest| rest.to_string_lossy().into_owned());
-                signal = Some(Signal::parse(&format!("{digit}{}", rest.unwrap_or_default()))?);
+                signal = Some(parse_signal(&format!("{digit}{}", rest.unwrap_or_default()))?);
             }
             other => return Err(args::unexpected(other).into()),
         }
@@ -45,4 +45,9 @@ pub(super) fn run(mut parser: Parser, globals: &Globals) -> Outcome {
     let id = args::need_id(id, "kill")?;
     lifecycle::kill(&globals.state(), &id, signal.unwrap_or(Signal::TERM), target)?;
     Ok(0)
+}
+
+/// As kill(2), with 0 for a look whether there is somebody.
+fn parse_signal(text: &str) -> Result<Signal, Error> {
+    if text == "0" { Ok(Signal::NONE) } else { Signal::parse(text) }
 }

@@ -1,18 +1,18 @@
 //! What `create` and `run` have in common: their options, and the way from a bundle to a launched container.
 
 use std::io::IsTerminal;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
-use runtime::launch::{BareHost, Container, LaunchOptions, launch};
-use runtime::plan::{ContainerPlan, PlanOptions, Start};
+use runtime::launch::{BareHost, Container, LaunchOptions, LineEnds, StepTiming, launch};
+use runtime::plan::{ContainerPlan, PlanOptions, RootChange, Start};
 use runtime::spec::{ConsoleSize, Spec};
 use runtime::state_dir::write_atomically;
 use runtime::{Bundle, ContainerId, Error, ErrorKind, Result, lifecycle};
 
-use super::{Failure, unsupported};
+use super::{Failure, activation};
 use crate::args::{self, Globals};
 use crate::render;
 
@@ -36,6 +36,11 @@ pub(super) struct Arguments {
     pub(super) kept_descriptors: u32,
     pub(super) presence: Presence,
     pub(super) keep: bool,
+    pub(super) pidfd_socket: Option<PathBuf>,
+    pub(super) root_change: RootChange,
+    /// In the place of the bundle's config.json.
+    pub(super) config: Option<PathBuf>,
+    pub(super) sockets: activation::Sockets,
 }
 
 /// Reads them; `verb` is `create` or `run`.
@@ -50,6 +55,10 @@ pub(super) fn parse(mut parser: Parser, verb: &str) -> std::result::Result<Argum
         kept_descriptors: 0,
         presence: if verb == "create" { Presence::Detached } else { Presence::Foreground },
         keep: false,
+        pidfd_socket: None,
+        root_change: RootChange::Pivot,
+        config: None,
+        sockets: activation::Sockets::of_caller()?,
     };
     while let Some(argument) = parser.next().map_err(args::wrong)? {
         match argument {
@@ -58,18 +67,15 @@ pub(super) fn parse(mut parser: Parser, verb: &str) -> std::result::Result<Argum
             Arg::Long("console-socket") => arguments.console_socket = Some(args::path(&mut parser)?),
             Arg::Long("no-new-keyring") => arguments.new_keyring = !args::switch(&mut parser)?,
             Arg::Long("preserve-fds") => {
-                let count = args::number(&mut parser, "--preserve-fds")?;
-                arguments.kept_descriptors = args::check_preserved(count)?;
+                arguments.kept_descriptors = args::number(&mut parser, "--preserve-fds")?;
             }
             Arg::Long("no-pivot") => {
-                if args::switch(&mut parser)? {
-                    return Err(unsupported(
-                        "--no-pivot",
-                        "without pivot_root the host's tree stays in reach; move the host off its ramdisk instead",
-                    ));
-                }
+                arguments.root_change =
+                    if args::switch(&mut parser)? { RootChange::Move } else { RootChange::Pivot };
             }
-            Arg::Long("pidfd-socket") => return Err(unsupported("--pidfd-socket", "use `--pid-file`")),
+            Arg::Long("pidfd-socket") => arguments.pidfd_socket = Some(args::path(&mut parser)?),
+            // crun's.
+            Arg::Long("config") | Arg::Short('f') => arguments.config = Some(args::path(&mut parser)?),
             Arg::Long("detach") | Arg::Short('d') if verb == "run" => {
                 arguments.presence =
                     if args::switch(&mut parser)? { Presence::Detached } else { Presence::Foreground };
@@ -82,23 +88,43 @@ pub(super) fn parse(mut parser: Parser, verb: &str) -> std::result::Result<Argum
             other => return Err(args::unexpected(other).into()),
         }
     }
+    args::check_preserved(arguments.sockets.count.saturating_add(arguments.kept_descriptors))?;
     Ok(Arguments { id: args::need_id(id, verb)?, ..arguments })
 }
 
-/// From the bundle to a container, its pid file written.
-pub(super) fn bring_up(globals: &Globals, arguments: &Arguments, start: Start) -> Result<Container> {
-    let bundle = Bundle::open(&arguments.bundle)?;
+/// From the bundle to a container, its pid file written; with whoever carries its news, if somebody waits for them and the
+/// program runs.
+pub(super) fn bring_up(
+    globals: &Globals,
+    arguments: &Arguments,
+    start: Start,
+) -> Result<(Container, Option<activation::Messenger>)> {
+    let bundle = match &arguments.config {
+        Some(config) => Bundle::open_with(&arguments.bundle, config)?,
+        None => Bundle::open(&arguments.bundle)?,
+    };
     let mut spec = bundle.spec;
     check_console(&spec, arguments)?;
-    if arguments.presence == Presence::Foreground {
+    let foreground = arguments.presence == Presence::Foreground;
+    if foreground {
         take_window_size(&mut spec);
     }
     let root = globals.state();
+    give_callers_environment(&mut spec);
+    let sockets = &arguments.sockets;
+    let notify = activation::Notify::of_caller(&root, &arguments.id)?;
+    if let Some(process) = &mut spec.process {
+        process.env.extend(sockets.environment());
+        process.env.extend(notify.as_ref().map(|_| activation::Notify::environment()));
+    }
+    spec.mounts.extend(notify.as_ref().map(activation::Notify::mount));
     let options = PlanOptions {
         start,
         cgroup_manager: globals.cgroup_manager,
         new_keyring: arguments.new_keyring,
-        kept_descriptors: arguments.kept_descriptors,
+        kept_descriptors: arguments.kept_descriptors + sockets.count,
+        root_change: arguments.root_change,
+        config: arguments.config.clone(),
         ..PlanOptions::new(arguments.id.clone(), bundle.path, root.directory(&arguments.id))
     };
     let plan = ContainerPlan::new(&spec, &options)?;
@@ -106,16 +132,68 @@ pub(super) fn bring_up(globals: &Globals, arguments: &Arguments, start: Start) -
         render::warn(globals, warning);
     }
     let console_socket = arguments.console_socket.as_deref().map(connect).transpose()?;
-    let container =
-        launch(&plan, &root, &mut BareHost, LaunchOptions { console_socket, ..LaunchOptions::default() })?;
-    tell_timeline(globals, &container);
-    if let Some(path) = &arguments.pid_file
-        && let Err(mut error) = write_pid_file(path, container.pid)
-    {
+    let pidfd_socket = arguments.pidfd_socket.as_deref().map(connect_for_pidfd).transpose()?;
+    let line_ends = if foreground { line_ends() } else { LineEnds::Screen };
+    let launch_options = LaunchOptions { console_socket, line_ends, ..LaunchOptions::default() };
+    // Before the program can say anything.
+    let messenger = match (&notify, start) {
+        (Some(_), Start::Immediately) => activation::Messenger::open(&root, &arguments.id)?,
+        _ => None,
+    };
+    let container = launch(&plan, &root, &mut BareHost, launch_options)?;
+    tell_timeline(globals, &container.timeline);
+    let written = match &arguments.pid_file {
+        Some(path) => write_pid_file(path, container.pid),
+        None => Ok(()),
+    };
+    let told = written.and_then(|()| match &pidfd_socket {
+        Some(socket) => send_pidfd(socket.as_fd(), container.pidfd.as_fd()),
+        None => Ok(()),
+    });
+    if let Err(mut error) = told {
         error.rollback.extend(take_back(container).err());
         return Err(error);
     }
-    Ok(container)
+    if let Some(notify) = notify {
+        notify.keep();
+    }
+    Ok((container, messenger))
+}
+
+/// A hook of the host that names no variables has the caller's, as with runc: programs that are hooks rely on PATH.
+fn give_callers_environment(spec: &mut Spec) {
+    let Some(hooks) = &mut spec.hooks else { return };
+    let lists = [
+        &mut hooks.prestart,
+        &mut hooks.create_runtime,
+        &mut hooks.create_container,
+        &mut hooks.poststart,
+        &mut hooks.poststop,
+    ];
+    for hook in lists.into_iter().flatten().filter(|hook| hook.env.is_empty()) {
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some(format!("{}={}", name.into_string().ok()?, value.into_string().ok()?))
+        });
+        hook.env = variables.collect();
+    }
+}
+
+/// Lines as a screen wants them, unless the output is none: whoever reads it there expects newlines alone.
+pub(super) fn line_ends() -> LineEnds {
+    if std::io::stdout().is_terminal() { LineEnds::Screen } else { LineEnds::Plain }
+}
+
+/// Connects to the socket that takes a descriptor of the process.
+pub(super) fn connect_for_pidfd(path: &Path) -> Result<OwnedFd> {
+    UnixStream::connect(path)
+        .map(OwnedFd::from)
+        .map_err(|error| Error::at_path("connect to the pidfd socket", path, error))
+}
+
+/// Sends a descriptor of the process, as runc does it.
+pub(super) fn send_pidfd(socket: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> Result<()> {
+    runtime::sync::send_descriptor(socket, b"pidfd", pidfd)
+        .map_err(|error| Error::system("send the pidfd to `--pidfd-socket`", error))
 }
 
 /// Removes a container that was launched and can't be used.
@@ -191,11 +269,11 @@ pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     write_atomically(directory, name, pid.to_string().as_bytes())
 }
 
-fn tell_timeline(globals: &Globals, container: &Container) {
+pub(super) fn tell_timeline(globals: &Globals, timeline: &[StepTiming]) {
     if !globals.debug {
         return;
     }
-    for timing in &container.timeline {
+    for timing in timeline {
         let microseconds = timing.end_nanoseconds.saturating_sub(timing.start_nanoseconds) / 1000;
         let step = &timing.step;
         render::debug(globals, &format!("{} {} {}: {microseconds} us", step.number, step.name, step.object));

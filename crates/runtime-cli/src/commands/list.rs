@@ -59,6 +59,12 @@ pub(super) fn run(mut parser: Parser, globals: &Globals) -> Outcome {
 
 fn documents(globals: &Globals) -> Result<Vec<Document>, Error> {
     let root = globals.state();
+    // The usual place is made with the first container; one that was named wrongly would look like an empty one.
+    if globals.root_named {
+        std::fs::metadata(root.path()).map_err(|error| {
+            Error::at_path("list", root.path(), error).with_hint("`--root` names no directory of containers")
+        })?;
+    }
     let mut documents = Vec::new();
     for id in root.list()? {
         match lifecycle::view(&root, &id) {

@@ -1,5 +1,6 @@
 //! The verbs, one module each: what was typed becomes options, options become one call of the library.
 
+mod activation;
 mod create;
 mod delete;
 mod document;
@@ -67,7 +68,7 @@ const VERBS: [Verb; 16] = [
     verb!(create, "make a container that waits to be started"),
     verb!(start, "let a created container's program begin"),
     verb!(run, "make a container, start it and wait for its end"),
-    verb!(exec, "run another program in a running container"),
+    verb!(exec, "run another program in a created or running container"),
     verb!(state, "show a container's state as JSON"),
     verb!(list, "list the containers"),
     verb!(ps, "list a container's processes"),
@@ -84,24 +85,54 @@ const VERBS: [Verb; 16] = [
 /// Runs the verb of this name.
 pub(crate) fn run(name: &str, parser: Parser, globals: &Globals) -> Outcome {
     let Some(verb) = VERBS.iter().find(|verb| verb.name == name) else {
-        let names: Vec<&str> = VERBS.iter().map(|verb| verb.name).collect();
-        let error =
-            Error::new(ErrorKind::Invalid, "read the arguments", format!("`{name}` is not a command"));
-        return Err(error.with_hint(format!("the commands are {}", names.join(", "))).into());
+        return Err(match wants_help(parser) {
+            true => no_topic(name),
+            false => unknown(name, format!("`{name}` is not a command")),
+        }
+        .into());
     };
     match (verb.run)(parser, globals) {
         Err(Failure::Help) => {
-            render::print(verb.usage);
+            render::print(&manual(verb));
             Ok(0)
         }
         other => other,
     }
 }
 
+fn unknown(name: &str, reason: String) -> Error {
+    let names: Vec<&str> = VERBS.iter().map(|verb| verb.name).collect();
+    let nearest = names.iter().find(|known| known.starts_with(name) && !name.is_empty());
+    let hint = match nearest {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
+        None => format!("the commands are {}", names.join(", ")),
+    };
+    Error::new(ErrorKind::Invalid, "read the arguments", reason).with_hint(hint)
+}
+
+fn no_topic(name: &str) -> Error {
+    unknown(name, format!("No help topic for '{name}'"))
+}
+
+fn wants_help(mut parser: Parser) -> bool {
+    let rest = parser.raw_args();
+    rest.is_ok_and(|mut rest| rest.any(|argument| argument == "-h" || argument == "--help"))
+}
+
+/// The text of `help VERB`.
+pub(crate) fn help(name: &str) -> Result<String, Error> {
+    VERBS.iter().find(|verb| verb.name == name).map(manual).ok_or_else(|| no_topic(name))
+}
+
+/// A verb's own help.
+fn manual(verb: &Verb) -> String {
+    format!("NAME:\n   rabbitc-runtime {} - {}\n\n{}", verb.name, verb.summary, verb.usage)
+}
+
 /// The text of `--help`.
 pub(crate) fn overview() -> String {
     let mut text = String::from(
-        "rabbitc-runtime starts containers from OCI bundles.\n\n\
+        "NAME:\n   rabbitc-runtime - Open Container Initiative runtime: starts containers from OCI bundles\n\n\
          Usage: rabbitc-runtime [OPTIONS] COMMAND [ARGUMENTS]\n\nCommands:\n",
     );
     for verb in &VERBS {
@@ -113,6 +144,7 @@ pub(crate) fn overview() -> String {
          \x20 --log FILE           append errors and warnings to FILE\n\
          \x20 --log-format FORMAT  text or json\n\
          \x20 --debug              tell each step and how long it took\n\
+         \x20 --cgroup-manager NAME  cgroupfs (or systemd: not yet)\n\
          \x20 --rootless[=WHEN]    auto, true or false: accepted, and found out by itself\n\
          \x20 --version            show the versions\n\
          \x20 --help               show this; `COMMAND --help` shows a command's own\n",

@@ -1,13 +1,16 @@
 //! `run`: makes a container, starts it and, in the foreground, waits for its end and removes it.
 
+use std::os::fd::AsFd;
+
 use lexopt::Parser;
 use monitor::Exit;
 use runtime::launch::Container;
 use runtime::plan::Start;
-use runtime::{Error, ErrorKind, Result, lifecycle};
+use runtime::{Error, Result, lifecycle};
 
+use super::activation::{Messenger, Until};
 use super::launching::{self, Arguments, Presence};
-use super::{Failure, Outcome, supervising};
+use super::{Outcome, supervising};
 use crate::args::Globals;
 use crate::render;
 
@@ -23,34 +26,38 @@ Options:
       --keep                 do not remove the container after its end
       --pid-file FILE        write the pid of the container's init to FILE
       --console-socket PATH  with --detach: send the terminal's other end to this socket
+      --pidfd-socket PATH    send a descriptor of the container's init to this socket
       --preserve-fds N       hand down N descriptors, from 3 on
       --no-new-keyring       keep the caller's session keyring
+      --no-pivot             move the root onto `/` instead of pivot_root, on a host whose root is a ramdisk
+  -f, --config FILE          this in the place of the bundle's config.json
 ";
 
 pub(super) fn run(parser: Parser, globals: &Globals) -> Outcome {
     let arguments = launching::parse(parser, "run")?;
     match arguments.presence {
         Presence::Detached => {
-            let container = bring_up(globals, &arguments).map_err(failure)?;
-            run_poststart(container).map_err(failure)?;
+            detached(globals, &arguments)?;
             Ok(0)
         }
-        Presence::Foreground => foreground(globals, &arguments).map_err(failure),
+        Presence::Foreground => Ok(foreground(globals, &arguments)?),
     }
 }
 
-/// As shells and docker do: 127 and 126 for a program that is missing or can't be executed; else 1, as runc does.
-fn failure(error: Error) -> Failure {
-    let code = match error.kind {
-        ErrorKind::ProgramNotFound => 127,
-        ErrorKind::ProgramNotExecutable => 126,
-        _ => 1,
-    };
-    Failure::Failed { error, code }
+fn detached(globals: &Globals, arguments: &Arguments) -> Result<()> {
+    let (container, messenger) = bring_up(globals, arguments)?;
+    let Container { pid, pidfd, state, .. } = container;
+    if let Some(messenger) = messenger {
+        // From here on `kill` and `delete` of others may work on it.
+        drop(state);
+        messenger.carry(pidfd.as_fd(), Until::Ready { main: pid });
+    }
+    Ok(())
 }
 
-fn bring_up(globals: &Globals, arguments: &Arguments) -> Result<Container> {
-    launching::bring_up(globals, arguments, Start::Immediately)
+fn bring_up(globals: &Globals, arguments: &Arguments) -> Result<(Container, Option<Messenger>)> {
+    let (container, messenger) = launching::bring_up(globals, arguments, Start::Immediately)?;
+    Ok((run_poststart(container)?, messenger))
 }
 
 /// Runs the hooks that follow the start; one that fails ends the container (runtime.md, "Lifecycle").
@@ -66,11 +73,15 @@ fn run_poststart(container: Container) -> Result<Container> {
 fn foreground(globals: &Globals, arguments: &Arguments) -> Result<u8> {
     // Before the start, so that no signal is lost between it and the wait.
     let signals = supervising::hold_signals()?;
-    let container = run_poststart(bring_up(globals, arguments)?)?;
+    let (container, messenger) = bring_up(globals, arguments)?;
     let Container { pid, pidfd, state, console, cgroup, .. } = container;
     let made = state.read()?;
     // From here on `kill` and `delete` of others may work on it.
     drop(state);
+    if let Some(messenger) = messenger {
+        let copy = pidfd.try_clone().map_err(|error| Error::system("copy the pidfd", error))?;
+        messenger.carry_beside(copy);
+    }
     let exit = supervising::stand_behind(globals, &signals, pid, &pidfd, console)?;
     let killed = cgroup.as_ref().map_or(0, |group| group.out_of_memory_kills());
     if killed > 0 && matches!(exit, Exit::Signal { number: 9, .. }) {

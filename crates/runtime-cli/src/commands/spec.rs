@@ -129,12 +129,19 @@ fn default_mounts() -> Vec<Mount> {
     ]
 }
 
+/// Whether cgroup v2 is all there is (cgroups(7)).
+fn has_unified_cgroups() -> bool {
+    const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
+    rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type as u64 == CGROUP2_SUPER_MAGIC)
+}
+
 fn default_linux() -> Linux {
     use NamespaceKind::{Cgroup, Ipc, Mount, Network, Pid, Uts};
+    let always = [Pid, Network, Ipc, Uts, Mount];
+    // As runc does: on v1 whoever wants one adds it.
+    let kinds = always.into_iter().chain(has_unified_cgroups().then_some(Cgroup));
     Linux {
-        namespaces: [Pid, Network, Ipc, Uts, Mount, Cgroup]
-            .map(|kind| Namespace { kind, path: None })
-            .to_vec(),
+        namespaces: kinds.map(|kind| Namespace { kind, path: None }).collect(),
         resources: Some(Resources {
             devices: vec![DeviceRule {
                 allow: false,

@@ -61,6 +61,9 @@ fn kind(action: &Action) -> StepKind {
             | Init::Mask { .. }
             | Init::ReadOnlyPaths { .. }
             | Init::PivotRoot
+            | Init::MoveRoot { .. }
+            | Init::ChangeRoot
+            | Init::JoinRoot { .. }
             | Init::RootAttributes { .. }
             | Init::RootPropagation { .. },
         ) => StepKind::FileSystems,
@@ -399,6 +402,19 @@ fn init(action: &InitAction) -> Words {
             "",
             "the container's root becomes `/` and the host's tree is cut off: unlike chroot, there is no way back",
         ),
+        InitAction::MoveRoot { .. } => words(
+            "move the root onto `/`",
+            "",
+            "asked for where the host's root is a ramdisk, which pivot_root can't leave: the host's tree stays below",
+        ),
+        InitAction::ChangeRoot => {
+            words("chroot", "", "the mount namespace is the caller's, whose other processes keep their root")
+        }
+        InitAction::JoinRoot { .. } => words(
+            "chroot into the container",
+            "",
+            "its mount namespace is the caller's, so that joining it would leave the host's root",
+        ),
         InitAction::RootAttributes { .. } => {
             words("make the root read-only", "`/`", "nothing in the root file system can be changed")
         }
@@ -435,6 +451,16 @@ fn init(action: &InitAction) -> Words {
         InitAction::CpuAffinity { text, .. } => {
             words("set CPU affinity", text.clone(), "the processors it may run on")
         }
+        InitAction::ResetCpuAffinity => words(
+            "reset CPU affinity",
+            "",
+            "the processors are those of the cgroup, and not those that the caller was bound to",
+        ),
+        InitAction::FindHome { uid } => words(
+            "find the home directory",
+            format!("of user {uid}"),
+            "programs expect HOME, and the container's /etc/passwd knows it",
+        ),
         InitAction::Personality { .. } => {
             words("set the personality", "", "what machine the kernel pretends to be")
         }

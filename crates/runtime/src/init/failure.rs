@@ -55,11 +55,12 @@ pub(crate) enum Call {
     Sendfile,
     Getdents,
     Readlink,
+    Chroot,
 }
 
 impl Call {
     /// Every call, in the order of its number.
-    const ALL: [(Call, &'static str); 49] = [
+    const ALL: [(Call, &'static str); 50] = [
         (Call::Injected, "injected failure"),
         (Call::Receive, "recvmsg"),
         (Call::Send, "sendmsg"),
@@ -109,6 +110,7 @@ impl Call {
         (Call::Sendfile, "sendfile"),
         (Call::Getdents, "getdents64"),
         (Call::Readlink, "readlinkat"),
+        (Call::Chroot, "chroot"),
     ];
 
     /// Its name as the man pages write it.

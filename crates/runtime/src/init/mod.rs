@@ -8,6 +8,7 @@ mod console;
 mod copy_up;
 pub(crate) mod describe;
 pub(crate) mod failure;
+mod home;
 mod mount;
 mod network;
 mod pieces;
@@ -18,6 +19,7 @@ pub(crate) mod step;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
 use self::failure::{Call, During, Failure, Outcome};
@@ -50,6 +52,10 @@ pub(crate) struct Context<'a> {
     label: Option<OwnedFd>,
     /// Which candidate of the program's paths exists.
     program: usize,
+    /// The home directory of the program's user, where it was looked for and found.
+    home: Option<home::Home>,
+    /// How many descriptors from 3 on the program inherits.
+    kept_descriptors: u32,
     /// The file of an init of our own.
     pub(crate) init_binary: Option<BorrowedFd<'a>>,
 }
@@ -73,6 +79,8 @@ impl<'a> Context<'a> {
             anchors: [const { None }; ANCHORS],
             label: None,
             program: 0,
+            home: None,
+            kept_descriptors: 0,
             init_binary: None,
         }
     }
@@ -264,7 +272,22 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         InitAction::Seccomp { instructions, flags } => {
             sys::seccomp::install(instructions, *flags).during(Call::Seccomp).map(drop)
         }
-        InitAction::CloseDescriptors { keep } => process::close_descriptors(*keep),
+        InitAction::CloseDescriptors { keep } => {
+            context.kept_descriptors = *keep;
+            process::close_descriptors(*keep)
+        }
+        InitAction::FindHome { uid } => {
+            // A container without such a file or user has what is usual.
+            context.home = home::find(*uid);
+            Ok(())
+        }
+        InitAction::ResetCpuAffinity => process::reset_cpu_affinity(),
+        InitAction::MoveRoot { visible } => mount::move_root(context, visible),
+        InitAction::ChangeRoot => mount::change_root(context),
+        InitAction::JoinRoot { root } => {
+            context.root = Some(mount::duplicate(root.as_fd())?);
+            mount::change_root(context)
+        }
         InitAction::Execute(execution) => process::execute(context, execution),
     }
 }
@@ -294,11 +317,41 @@ fn wait(number: u16, context: &mut Context<'_>) -> Outcome {
     }
 }
 
+/// A created container may wait for long: it holds nothing of the host and of its caller open that the rest of the list
+/// does not want.
+fn close_what_is_done_with(context: &mut Context<'_>, gate: BorrowedFd<'_>) {
+    use std::os::fd::AsRawFd;
+    context.anchors = [const { None }; ANCHORS];
+    context.root = None;
+    let label = context.label.as_ref().map(OwnedFd::as_fd);
+    let wanted = [Some(context.sync), Some(gate), label, context.init_binary];
+    let mut kept = [-1; 4];
+    for (place, descriptor) in kept.iter_mut().zip(wanted) {
+        *place = descriptor.map_or(-1, |descriptor| descriptor.as_raw_fd());
+    }
+    kept.sort_unstable();
+    sys::fd::close_copies_from(3 + context.kept_descriptors as i32, &kept);
+}
+
 /// Waits until somebody calls `start`. A caller that connects and goes away (a look at the state, a `start` that
 /// was killed) changes nothing.
 fn wait_at_gate(context: &mut Context<'_>) -> Outcome {
     let gate = context.gate.ok_or_else(ended)?;
+    close_what_is_done_with(context, gate);
+    // Every signal is blocked here, and of those that ask for an end none would be heard before the program runs. Where
+    // that can't be had, SIGKILL still ends it.
+    let end_requests = sys::signal::open_end_requests().ok();
     loop {
+        if let Some(requests) = &end_requests {
+            let mut watched = [
+                PollFd::from_borrowed_fd(gate, PollFlags::IN),
+                PollFd::from_borrowed_fd(requests.as_fd(), PollFlags::IN),
+            ];
+            sync::retry(|| rustix::event::poll(&mut watched, None)).during(Call::Receive)?;
+            if !watched[1].revents().is_empty() {
+                return Err(ended());
+            }
+        }
         let flags = rustix::net::SocketFlags::CLOEXEC;
         let caller = sync::retry(|| rustix::net::accept_with(gate, flags)).during(Call::Accept)?;
         if let Ok(Some(Record::Go { step })) = sync::receive(caller.as_fd()) {

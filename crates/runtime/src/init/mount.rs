@@ -553,6 +553,36 @@ pub(super) fn pivot(context: &mut Context<'_>) -> Outcome {
     rustix::process::chdir(c"/").during(Call::Chdir)
 }
 
+/// Moves the root onto `/`, for a host whose root is a ramdisk and can't be left by pivot_root. Whatever shows the whole of
+/// the kernel's own file systems goes first: a container that can mount could otherwise have a proc or sysfs without masks.
+pub(super) fn move_root(context: &mut Context<'_>, visible: &[CString]) -> Outcome {
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    for (item, place) in visible.iter().enumerate() {
+        match unmount(place.as_c_str(), UnmountFlags::DETACH) {
+            // Gone with one that it lay below.
+            Ok(()) | Err(Errno::NOENT) => {}
+            // Locked to what it lies on, in a user namespace: covered it is as good as gone.
+            Err(Errno::INVAL | Errno::PERM) => {
+                let cover = make_file_system(c"tmpfs", c"tmpfs", &[], Attributes::default())?;
+                let covered = rustix::fs::openat(CWD, place.as_c_str(), directory, Mode::empty())
+                    .during_item(Call::Open, item)?;
+                attach(cover.as_fd(), covered.as_fd())?;
+            }
+            Err(errno) => return Err(errno).during_item(Call::Umount, item),
+        }
+    }
+    let top = rustix::fs::openat(CWD, c"/", directory, Mode::empty()).during(Call::Open)?;
+    attach(context.root()?, top.as_fd())?;
+    change_root(context)
+}
+
+/// Makes the root this process's, and leaves the mount namespace as it is.
+pub(super) fn change_root(context: &mut Context<'_>) -> Outcome {
+    rustix::process::fchdir(context.root()?).during(Call::Chdir)?;
+    rustix::process::chroot(c".").during(Call::Chroot)?;
+    rustix::process::chdir(c"/").during(Call::Chdir)
+}
+
 /// Binds the terminal at `/dev/console`, from its descriptor.
 pub(super) fn bind_terminal(context: &Context<'_>, terminal: BorrowedFd<'_>, target: &Target) -> Outcome {
     let tree = clone_tree(terminal, c"", false).during(Call::OpenTree)?;

@@ -127,6 +127,17 @@ pub(super) fn sysctls(context: &Context<'_>, directory: &Target, values: &[Sysct
     Ok(())
 }
 
+/// Every processor: the kernel leaves those that the cgroup's cpuset has.
+pub(super) fn reset_cpu_affinity() -> Outcome {
+    let mut every = rustix::thread::CpuSet::new();
+    (0..rustix::thread::CpuSet::MAX_CPU).for_each(|cpu| every.set(cpu));
+    match rustix::thread::sched_setaffinity(None, &every) {
+        // A filter around this process, or a cpuset that is just changing: it runs where it ran.
+        Ok(()) | Err(Errno::PERM | Errno::NOSYS | Errno::INVAL) => Ok(()),
+        Err(errno) => Err(errno).during(Call::SchedSetaffinity),
+    }
+}
+
 pub(super) fn resource_limits(limits: &[(Resource, Rlimit, String)]) -> Outcome {
     for (item, (resource, limit, _)) in limits.iter().enumerate() {
         rustix::process::setrlimit(*resource, *limit).during_item(Call::Setrlimit, item)?;
@@ -260,8 +271,13 @@ pub(super) fn execute(context: &Context<'_>, execution: &Execution) -> Outcome {
     let Some(path) = execution.candidates.get(context.program) else {
         return Err(Failure { call: Call::Execve, errno: Errno::NOENT.raw_os_error(), item: 0 });
     };
-    Err(sys::exec::execve(path, &execution.arguments, &execution.environment))
+    Err(sys::exec::execve(path, &execution.arguments, &execution.environment, home(context)))
         .during_item(Call::Execve, context.program)
+}
+
+/// What was found of the user's home, in the place of what is usual.
+fn home<'a>(context: &'a Context<'_>) -> Option<&'a CStr> {
+    context.home.as_ref().and_then(super::home::Home::entry)
 }
 
 /// The socket stays open in the init until the program runs, under a number that it knows.
@@ -273,6 +289,6 @@ fn execute_init(context: &Context<'_>, init: &InitProgram, environment: &CString
     let binary = rustix::io::fcntl_dupfd_cloexec(binary, above).during(Call::Dup)?;
     let socket = rustix::io::fcntl_dupfd_cloexec(context.peer(), above).during(Call::Dup)?;
     sys::fd::place(socket.as_fd(), init.socket as i32).during(Call::Dup)?;
-    Err(sys::exec::execve_descriptor(binary.as_fd(), arguments, environment))
+    Err(sys::exec::execve_descriptor(binary.as_fd(), arguments, environment, home(context)))
         .during_item(Call::Execve, OWN_INIT)
 }

@@ -137,6 +137,16 @@ pub(crate) enum InitAction {
         targets: Vec<Target>,
     },
     PivotRoot,
+    /// In the place of pivot_root: `visible` are the host's mounts of proc and sysfs, inner ones first.
+    MoveRoot {
+        visible: Vec<CString>,
+    },
+    /// In the place of pivot_root, in a mount namespace that is the caller's.
+    ChangeRoot,
+    /// Takes the root of a process in such a namespace.
+    JoinRoot {
+        root: OwnedFd,
+    },
     RootAttributes {
         set: u64,
     },
@@ -162,6 +172,10 @@ pub(crate) enum InitAction {
     IoPriority {
         class: u16,
         level: u16,
+    },
+    ResetCpuAffinity,
+    FindHome {
+        uid: u32,
     },
     CpuAffinity {
         cpus: Box<rustix::thread::CpuSet>,

@@ -146,12 +146,18 @@ impl Launch<'_> {
         {
             let received = sync::receive_descriptor(ours.as_fd());
             console.received = received.map_err(|error| Error::system("receive the terminal", error))?;
+            // Before the program writes its first line.
+            if let Some(terminal) = &console.received {
+                let set = self.line_ends.set(terminal.as_fd());
+                set.map_err(|error| Error::system("set the terminal up", error))?;
+            }
         }
         Ok(())
     }
 
     pub(super) fn explain(&self, index: usize, failure: Failure) -> Error {
-        let step = self.failed_step(index, Some(failure.call.name()));
+        let mut step = self.failed_step(index, Some(failure.call.name()));
+        step.program = crate::remedy::refused_program(&self.plan.steps[index], failure);
         let error = crate::remedy::explain_step(&self.plan.steps, index, failure, &self.plan.rootfs);
         Error { step: Some(step), ..error }.in_container(self.plan.id.as_str())
     }

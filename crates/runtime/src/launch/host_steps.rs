@@ -229,12 +229,16 @@ impl Launch<'_> {
                         hooks::run(&launch.plan.hooks.prestart, "prestart", &state, World::Host)?;
                         hooks::run(&launch.plan.hooks.create_runtime, list, &state, World::Host)
                     }
-                    HookKind::CreateContainer => hooks::run(
-                        &launch.plan.hooks.create_container,
-                        list,
-                        &state,
-                        World::Container(child.pidfd.as_fd()),
-                    ),
+                    HookKind::CreateContainer => {
+                        let container = hooks::Unpivoted {
+                            pidfd: child.pidfd.as_fd(),
+                            host_root: crate::plan::c_string(&format!("/proc/{}/root", child.pid), "pid")?,
+                            rootfs: launch.plan.mounted_root(),
+                            own_mounts: launch.plan.owns_mounts(),
+                        };
+                        let hooks = &launch.plan.hooks.create_container;
+                        hooks::run(hooks, list, &state, World::Container(&container))
+                    }
                     HookKind::StartContainer => hooks::run(
                         &launch.plan.hooks.start_container,
                         list,

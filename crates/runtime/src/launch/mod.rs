@@ -55,10 +55,35 @@ impl Host for BareHost {
 pub struct LaunchOptions {
     /// Where the other end of the container's terminal is to be sent; without one it comes back in [`Container`].
     pub console_socket: Option<OwnedFd>,
+    /// What ends the lines that come out of a terminal.
+    pub line_ends: LineEnds,
     /// Readable when the start is to be given up.
     pub interrupt: Option<OwnedFd>,
     /// For fault-injection tests: the step, from 1, that fails before it runs.
     pub fail_at_step: Option<usize>,
+}
+
+/// What ends the lines that come out of a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LineEnds {
+    /// Carriage return and newline, as a screen wants them.
+    #[default]
+    Screen,
+    /// Newline alone, for a reader that is no screen.
+    Plain,
+}
+
+impl LineEnds {
+    /// Sets a terminal, of which either end serves, to it.
+    pub(crate) fn set(self, terminal: std::os::fd::BorrowedFd<'_>) -> rustix::io::Result<()> {
+        use rustix::termios::{OptionalActions, OutputModes, tcgetattr, tcsetattr};
+        if self == LineEnds::Screen {
+            return Ok(());
+        }
+        let mut settings = tcgetattr(terminal)?;
+        settings.output_modes.remove(OutputModes::ONLCR);
+        tcsetattr(terminal, OptionalActions::Now, &settings)
+    }
 }
 
 /// A container that was launched.
@@ -114,6 +139,7 @@ struct Launch<'a> {
     child: Option<Child>,
     gate: Option<OwnedFd>,
     console: Option<Console>,
+    line_ends: LineEnds,
     /// Mounts for init, until it has them.
     detached: DetachedMounts,
     interrupt: Option<OwnedFd>,
@@ -147,11 +173,15 @@ impl<'a> Launch<'a> {
             oci_version: plan.oci_version.clone(),
             id: plan.id.to_string(),
             bundle: plan.bundle.clone(),
+            config: plan.config.clone(),
             rootfs: plan.rootfs.clone(),
             cgroup_path: plan.cgroup_path().map(str::to_owned),
             cgroup_manager: plan.cgroup_manager(),
             created,
             dies_with_launcher: plan.lifetime == Lifetime::Launcher,
+            shared_root: (!plan.owns_mounts()).then(|| crate::lifecycle::mount_id(&plan.rootfs)),
+            shares_pids: (plan.namespaces.at_clone | plan.namespaces.unshared) & sys::clone::flags::NEWPID
+                == 0,
             gate: plan.gate().map(|index| (plan.steps.len(), index + 1)),
             annotations: plan.annotations.clone(),
             hooks: plan.hooks.clone(),
@@ -169,6 +199,7 @@ impl<'a> Launch<'a> {
             child: None,
             gate: None,
             console,
+            line_ends: options.line_ends,
             detached: DetachedMounts::default(),
             interrupt: options.interrupt,
             init_binary,
@@ -229,6 +260,7 @@ impl<'a> Launch<'a> {
             total: self.plan.steps.len(),
             asked_by: self.plan.steps[index].asked_by.clone(),
             call,
+            program: None,
             timeline: Vec::new(),
         })
     }
@@ -279,6 +311,10 @@ impl<'a> Launch<'a> {
             // It may be dead already; then there is nothing to kill.
             let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
             reap(&child);
+        }
+        // After a commit there is nothing to take back.
+        if self.state.is_some() {
+            failures.extend(crate::lifecycle::unmount_shared_root(&self.record).err());
         }
         let mut gone = true;
         if let Some(group) = self.cgroup.take()

@@ -41,6 +41,26 @@ pub(super) fn root_directory(spec: &Spec, bundle: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// A mount namespace that is the caller's. Another one can't be joined: whose root would it be whose path the config names?
+pub(super) fn shared_mounts(linux: &Linux) -> Result<()> {
+    let joined = linux.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::Mount);
+    if joined {
+        let reason = "a mount namespace can't be joined, as the root is mounted in it".to_owned();
+        let hint = "leave out the path of `{\"type\": \"mount\"}`";
+        return Err(Error::invalid("linux.namespaces", reason).with_hint(hint));
+    }
+    let hidden = [("linux.maskedPaths", &linux.masked_paths), ("linux.readonlyPaths", &linux.readonly_paths)];
+    for (field, paths) in hidden {
+        if !paths.is_empty() {
+            let reason =
+                "without a mount namespace of its own they would be hidden from the host too".to_owned();
+            let hint = format!("list `{{\"type\": \"mount\"}}` in linux.namespaces, or empty `{field}`");
+            return Err(Error::invalid(field, reason).with_hint(hint));
+        }
+    }
+    Ok(())
+}
+
 /// What this runtime does not do yet is refused, never left out in silence.
 pub(super) fn refuse_unsupported(linux: &Linux) -> Result<()> {
     let refuse = |field: &str, present: bool| {

@@ -35,8 +35,8 @@ pub use self::mounts::has_selinux;
 use self::mounts::makes_namespace;
 use self::namespaces::{Clocks, NamespacePlan};
 pub use self::options::{
-    CgroupManager, Lifetime, NetworkProgram, OwnFile, PlanOptions, Preparation, RootOwners, RootPiece,
-    RootPieceKind, RootSource, Start,
+    CgroupManager, Lifetime, NetworkProgram, OwnFile, PlanOptions, Preparation, RootChange, RootOwners,
+    RootPiece, RootPieceKind, RootSource, Start,
 };
 use self::owners::{Detached, Users};
 pub use self::process::own_hard_limit;
@@ -63,6 +63,7 @@ pub struct ContainerPlan {
     pub(crate) hooked: Option<Box<Spec>>,
     pub(crate) annotations: std::collections::BTreeMap<String, String>,
     pub(crate) bundle: PathBuf,
+    pub(crate) config: Option<PathBuf>,
     pub(crate) rootfs: PathBuf,
     pub(crate) oci_version: String,
     pub(crate) lifetime: Lifetime,
@@ -127,10 +128,9 @@ impl ContainerPlan {
         check::refuse_unsupported(&linux)?;
         let clocks = if linux.time_offsets.is_empty() { Clocks::Same } else { Clocks::Shifted };
         let namespaces = namespaces::plan_namespaces(&linux.namespaces, clocks)?;
-        if !makes_namespace(spec, NamespaceKind::Mount) {
-            let hint = "list `{\"type\": \"mount\"}` in linux.namespaces";
-            return Err(Error::invalid("linux.namespaces", "a new mount namespace is needed".to_owned())
-                .with_hint(hint));
+        let own_mounts = makes_namespace(spec, NamespaceKind::Mount);
+        if !own_mounts {
+            check::shared_mounts(&linux)?;
         }
         let makes_users = namespaces.at_clone & flags::NEWUSER != 0;
         let id_maps = id_maps::of_container(&linux, makes_users)?;
@@ -165,7 +165,7 @@ impl ContainerPlan {
             plan.list.push(open);
             label
         });
-        plan.list.push(always(InitAction::PivotRoot));
+        plan.change_root(options.root_change, own_mounts)?;
         if let Some(name) = &linux.rootfs_propagation {
             plan.root_propagation(name)?;
         }
@@ -179,8 +179,14 @@ impl ContainerPlan {
             },
             "process.cwd",
         ));
+        if program.home == process::Home::Sought {
+            plan.list.push(init_step(InitAction::FindHome { uid: process.user.uid }, "process.env"));
+        }
         plan.list.push(init_step(
-            InitAction::FindProgram { candidates: program.candidates.clone(), user: user.clone() },
+            InitAction::FindProgram {
+                candidates: program.candidates.clone(),
+                user: process::seeker(process, &user),
+            },
             "process.args[0]",
         ));
         // Before the limit of open files may fall: without close_range it bounds the search for them.
@@ -251,6 +257,7 @@ impl ContainerPlan {
             hooks,
             annotations: spec.annotations.clone(),
             bundle: options.bundle.clone(),
+            config: options.config.clone(),
             rootfs,
             oci_version: spec.oci_version.clone(),
             lifetime: options.lifetime,
@@ -289,6 +296,19 @@ impl ContainerPlan {
         self.steps
             .iter()
             .position(|step| matches!(step.action, Action::Init(InitAction::Wait(Barrier::Gate))))
+    }
+
+    /// Whether it has a mount namespace of its own.
+    pub(crate) fn owns_mounts(&self) -> bool {
+        (self.namespaces.at_clone | self.namespaces.unshared) & flags::NEWNS != 0
+    }
+
+    /// The path at which its root is mounted until it becomes `/`; nothing where it lies over `/` from the beginning.
+    pub(crate) fn mounted_root(&self) -> Option<CString> {
+        self.steps.iter().find_map(|step| match &step.action {
+            Action::Init(InitAction::BindRoot(root)) if root.detached.is_none() => Some(root.path.clone()),
+            _ => None,
+        })
     }
 
     /// The container's id.

@@ -160,6 +160,31 @@ pub(crate) fn label_in_force(linux: &Linux, selinux: impl FnOnce() -> bool) -> O
     linux.mount_label.as_deref().filter(|label| !label.is_empty() && selinux())
 }
 
+/// Where the host shows proc and sysfs, inner mounts first.
+pub(super) fn kernels_own() -> Result<Vec<CString>> {
+    let path = Path::new("/proc/self/mountinfo");
+    let table = std::fs::read_to_string(path).map_err(|error| Error::at_path("read", path, error))?;
+    let mut places = Vec::new();
+    for line in table.lines() {
+        let Some((before, after)) = line.split_once(" - ") else { continue };
+        if matches!(after.split(' ').next(), Some("proc" | "sysfs"))
+            && let Some(place) = before.split(' ').nth(4)
+        {
+            places.push(c_string(&unescape(place), "/proc/self/mountinfo")?);
+        }
+    }
+    // Later lines are inner mounts, or lie over earlier ones.
+    places.reverse();
+    Ok(places)
+}
+
+/// A path as mountinfo writes it: blanks, line ends and backslashes are octal (proc_pid_mountinfo(5)).
+fn unescape(path: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(path.to_owned(), |path, (code, plain)| path.replace(code, plain))
+}
+
 /// Whether SELinux is on and has a policy. A kernel that was built with it shows its files without one too, and then
 /// knows no label: the context of the kernel itself is a word without parts.
 pub fn has_selinux() -> bool {

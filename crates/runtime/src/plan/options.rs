@@ -67,6 +67,16 @@ pub enum RootSource {
     Pieces(Vec<RootPiece>),
 }
 
+/// How the root becomes the container's `/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RootChange {
+    /// By pivot_root(2), which cuts the host's tree off.
+    #[default]
+    Pivot,
+    /// By moving it onto `/` and chroot(2), as a ramdisk can't be pivoted away from. The host's tree stays below.
+    Move,
+}
+
 /// Whose the files of the root look in a user namespace of the container's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RootOwners {
@@ -131,6 +141,8 @@ pub struct PlanOptions {
     pub id: ContainerId,
     /// Where relative paths of config.json begin.
     pub bundle: PathBuf,
+    /// The configuration, relative to the bundle, where it is not config.json.
+    pub config: Option<PathBuf>,
     /// Where the state will be kept; shown only.
     pub state_directory: PathBuf,
     /// When the program begins.
@@ -139,6 +151,8 @@ pub struct PlanOptions {
     pub lifetime: Lifetime,
     /// What stands at the root.
     pub root: RootSource,
+    /// How it becomes `/`.
+    pub root_change: RootChange,
     /// Whose its files look.
     pub root_owners: RootOwners,
     /// What the caller does before the clone, in this order.
@@ -174,10 +188,12 @@ impl PlanOptions {
         PlanOptions {
             id,
             bundle,
+            config: None,
             state_directory,
             start: Start::Immediately,
             lifetime: Lifetime::Own,
             root: RootSource::Directory,
+            root_change: RootChange::Pivot,
             root_owners: RootOwners::AsOnDisk,
             preparations: Vec::new(),
             attachment: None,

@@ -46,6 +46,16 @@ pub(crate) fn program_user(process: &Process, groups: Groups) -> ProgramUser {
     ProgramUser { uid: *uid, gid: *gid, groups }
 }
 
+/// As whom the program is looked for. CAP_DAC_OVERRIDE opens to its holder what it opens to root; a look by access(2) would
+/// not show that of any other user.
+pub(crate) fn seeker(process: &Process, user: &ProgramUser) -> ProgramUser {
+    let effective = process.capabilities.as_ref().map(|sets| sets.effective.as_slice()).unwrap_or_default();
+    match effective.iter().any(|name| capability::number(name) == capability::number("CAP_DAC_OVERRIDE")) {
+        true => ProgramUser { uid: 0, gid: 0, groups: None },
+        false => user.clone(),
+    }
+}
+
 /// A working directory to be made where it is missing, as runc does; one whose path has `..` must be there.
 pub(crate) fn missing_directory(process: &Process) -> Option<MissingDirectory> {
     let target = Target::parse(&process.cwd, TargetKind::Directory, "process.cwd").ok()?;
@@ -99,6 +109,17 @@ pub(crate) struct Program {
     pub(crate) candidates: Vec<CString>,
     pub(crate) arguments: CStringArray,
     pub(crate) environment: CStringArray,
+    /// Whether HOME, the environment's last entry, is to be looked up.
+    pub(crate) home: Home,
+}
+
+/// Where HOME comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// The config says it.
+    Given,
+    /// The container's /etc/passwd.
+    Sought,
 }
 
 /// Lays out the program.
@@ -112,16 +133,40 @@ pub(crate) fn plan_program(process: &Process) -> Result<Program> {
     let strings = |texts: &[String], field: &str| -> Result<Vec<CString>> {
         texts.iter().enumerate().map(|(index, text)| c_string(text, &format!("{field}[{index}]"))).collect()
     };
-    let mut environment = strings(&process.env, "process.env")?;
-    if !process.env.iter().any(|entry| entry.starts_with("HOME=")) {
-        let home = if process.user.uid == 0 { c"HOME=/root" } else { c"HOME=/" };
-        environment.push(home.to_owned());
-    }
+    let (environment, home) = environment(process)?;
     Ok(Program {
         candidates: candidates(process)?,
         arguments: CStringArray::new(strings(&process.args, "process.args")?),
         environment: CStringArray::new(environment),
+        home,
     })
+}
+
+/// The process's variables: of several with one name the last, as a shell would have it, and HOME as its last entry where
+/// the config has none or an empty one.
+pub(crate) fn environment(process: &Process) -> Result<(Vec<CString>, Home)> {
+    let name = |entry: &'_ str| entry.split('=').next().unwrap_or_default().len();
+    let mut kept: Vec<CString> = Vec::with_capacity(process.env.len() + 1);
+    let mut home = Home::Sought;
+    let mut names = std::collections::HashSet::with_capacity(process.env.len());
+    for (index, entry) in process.env.iter().enumerate().rev() {
+        let checked = c_string(entry, &format!("process.env[{index}]"))?;
+        if !names.insert(&entry[..name(entry)]) {
+            continue;
+        }
+        match entry.strip_prefix("HOME=") {
+            Some("") => continue,
+            Some(_) => home = Home::Given,
+            None => {}
+        }
+        kept.push(checked);
+    }
+    kept.reverse();
+    if home == Home::Sought {
+        let usual = if process.user.uid == 0 { c"HOME=/root" } else { c"HOME=/" };
+        kept.push(usual.to_owned());
+    }
+    Ok((kept, home))
 }
 
 fn resource(name: &str) -> Option<Resource> {
@@ -204,15 +249,6 @@ pub(crate) fn plan_limits(process: &Process, steps: &mut Vec<Step>) -> Result<()
             "process.ioPriority",
         ));
     }
-    if let Some(list) = process
-        .exec_cpu_affinity
-        .as_ref()
-        .and_then(|affinity| affinity.last.as_ref().or(affinity.initial.as_ref()))
-    {
-        let cpus = Box::new(cpu_set(list)?);
-        steps
-            .push(init_step(InitAction::CpuAffinity { cpus, text: list.clone() }, "process.execCPUAffinity"));
-    }
     let mask = process.user.umask.unwrap_or(0o022) & 0o7777;
     let action = InitAction::Umask { mask };
     steps.push(if process.user.umask.is_some() {
@@ -223,9 +259,31 @@ pub(crate) fn plan_limits(process: &Process, steps: &mut Vec<Step>) -> Result<()
     Ok(())
 }
 
-fn cpu_set(list: &str) -> Result<rustix::thread::CpuSet> {
-    let wrong =
-        || Error::invalid("process.execCPUAffinity", format!("`{list}` is not a list such as `0-3,7`"));
+/// On which processors `exec` joins the container, and on which its program runs (config.md, "execCPUAffinity").
+pub(crate) struct Affinity {
+    pub(crate) before: Option<Step>,
+    pub(crate) after: Option<Step>,
+}
+
+/// The steps of a process that `exec` starts. Without any, those of the cgroup are its processors.
+pub(crate) fn plan_affinity(process: &Process) -> Result<Affinity> {
+    let affinity = process.exec_cpu_affinity.clone().unwrap_or_default();
+    let step = |list: Option<String>, field: &str| -> Result<Option<Step>> {
+        let Some(text) = list.filter(|list| !list.is_empty()) else { return Ok(None) };
+        let cpus = Box::new(cpu_set(&text, field)?);
+        Ok(Some(init_step(InitAction::CpuAffinity { cpus, text }, field)))
+    };
+    let before = step(affinity.initial, "process.execCPUAffinity.initial")?;
+    let after = step(affinity.last, "process.execCPUAffinity.final")?;
+    let after = match (&before, after) {
+        (None, None) => Some(always(InitAction::ResetCpuAffinity)),
+        (_, after) => after,
+    };
+    Ok(Affinity { before, after })
+}
+
+fn cpu_set(list: &str, field: &str) -> Result<rustix::thread::CpuSet> {
+    let wrong = || Error::invalid(field, format!("`{list}` is not a list such as `0-3,7`"));
     let mut set = rustix::thread::CpuSet::new();
     for part in list.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -322,7 +380,7 @@ pub(crate) fn plan_end(
         steps.push(init_step(InitAction::WriteLabel { label }, "process"));
     }
     steps.extend(late);
-    let Program { candidates, arguments, environment } = program;
+    let Program { candidates, arguments, environment, home: _ } = program;
     steps.push(init_step(
         InitAction::Execute(Execution { candidates, arguments, environment, init: None }),
         "process.args",

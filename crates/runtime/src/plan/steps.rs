@@ -10,7 +10,9 @@ use super::container_cgroup::CgroupPlan;
 use super::id_maps::IdMaps;
 use super::mounts::{self, MountContext};
 use super::namespaces::{self, NamespacePlan};
-use super::options::{Lifetime, PlanOptions, RootOwners, RootPiece, RootPieceKind, RootSource, Start};
+use super::options::{
+    Lifetime, PlanOptions, RootChange, RootOwners, RootPiece, RootPieceKind, RootSource, Start,
+};
 use super::owners::{self, Detached, Users};
 use super::{always, anchor, c_string, devices, host, init_step, limits, sysctl};
 use crate::caller::Caller;
@@ -101,6 +103,7 @@ impl Steps {
             self.list.push(init_step(InitAction::JoinCgroup { path }, "linux.cgroupsPath"));
         }
         let makes_users = matches!(users, Users::New(_));
+        self.list.push(always(InitAction::ResetCpuAffinity));
         // What the parent writes about this process must be written before another one takes its place.
         if makes_users || (namespaces.needs_intermediate && process.oom_score_adj.is_some()) {
             self.list.push(always(InitAction::Wait(Barrier::HostReady)));
@@ -177,7 +180,9 @@ impl Steps {
         users: Users<'_>,
     ) -> Result<()> {
         let (flags, name) = hosts_propagation(spec.linux.as_ref());
-        self.list.push(always(InitAction::Propagation { flags, name }));
+        if mounts::makes_namespace(spec, NamespaceKind::Mount) {
+            self.list.push(always(InitAction::Propagation { flags, name }));
+        }
         let label = spec.linux.as_ref().and_then(|linux| mounts::label_in_force(linux, mounts::has_selinux));
         self.root(options, rootfs, users, label)?;
         let context = MountContext {
@@ -319,6 +324,18 @@ impl Steps {
         if let Some(name) = named("domainname", &spec.domainname)? {
             self.list.push(init_step(InitAction::Domainname { name }, "domainname"));
         }
+        Ok(())
+    }
+
+    pub(super) fn change_root(&mut self, change: RootChange, own_mounts: bool) -> Result<()> {
+        self.list.push(match change {
+            _ if !own_mounts => init_step(InitAction::ChangeRoot, "linux.namespaces"),
+            RootChange::Pivot => always(InitAction::PivotRoot),
+            RootChange::Move => {
+                let visible = mounts::kernels_own().map_err(|error| error.from_field("--no-pivot"))?;
+                init_step(InitAction::MoveRoot { visible }, "--no-pivot")
+            }
+        });
         Ok(())
     }
 

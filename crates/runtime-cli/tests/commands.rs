@@ -1,0 +1,265 @@
+//! What commands do beyond the plain life of a container: exec, kill, list and help as callers use them.
+
+mod support;
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+
+use serde_json::json;
+use support::{Bundle, errors, text};
+
+macro_rules! root_only {
+    ($name:literal) => {
+        if !support::can_run($name) {
+            return;
+        }
+    };
+}
+
+#[test]
+fn help_of_every_command_begins_with_its_name() {
+    let run = |arguments: &[&str]| {
+        std::process::Command::new(support::BINARY).args(arguments).output().expect("it runs")
+    };
+    let overview = text(&run(&["--help"]));
+    assert!(
+        overview.starts_with("NAME:\n   rabbitc-runtime - Open Container Initiative runtime"),
+        "{overview}"
+    );
+    let commands = overview.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next());
+    for line in commands.expect("a list").lines() {
+        let name = line.split_whitespace().next().expect("a name");
+        let start = format!("NAME:\n   rabbitc-runtime {name} - ");
+        for arguments in [[name, "-h"], [name, "--help"], ["help", name]] {
+            let output = run(&arguments);
+            assert!(
+                output.status.success() && text(&output).starts_with(&start),
+                "{arguments:?}: {output:?}"
+            );
+        }
+    }
+    for arguments in [["foo", "-h"], ["help", "foo"]] {
+        let output = run(&arguments);
+        assert!(!output.status.success());
+        assert!(errors(&output).contains("No help topic for 'foo'"), "{}", errors(&output));
+    }
+}
+
+#[test]
+fn named_root_that_is_not_there_is_no_empty_list() {
+    let missing = std::env::temp_dir().join(format!("rabbitc-no-root-{}", std::process::id()));
+    let output = std::process::Command::new(support::BINARY)
+        .arg("--root")
+        .arg(&missing)
+        .arg("list")
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(errors(&output).contains(&missing.display().to_string()), "{}", errors(&output));
+}
+
+#[test]
+fn signal_0_looks_whether_somebody_is_there() {
+    root_only!("signal_0_looks_whether_somebody_is_there");
+    let bundle = Bundle::new("look", &["sleep", "1000"]);
+    let id = bundle.id.as_str();
+    assert!(bundle.create().status.success());
+    bundle.succeed(&["start", id]);
+    bundle.succeed(&["kill", id, "0"]);
+    assert_eq!(bundle.status(), "running");
+    bundle.succeed(&["kill", id, "KILL"]);
+    bundle.wait_for("stopped");
+    let output = bundle.runtime(&["kill", id, "0"]);
+    assert!(errors(&output).contains("container not running"), "{output:?}");
+    bundle.succeed(&["kill", "--all", id, "0"]);
+    bundle.succeed(&["delete", id]);
+    bundle.assert_clean("after delete");
+}
+
+#[test]
+fn sigkill_reaches_processes_that_share_a_pid_namespace_also_without_their_init() {
+    root_only!("sigkill_reaches_processes_that_share_a_pid_namespace_also_without_their_init");
+    for init_first in [false, true] {
+        let bundle = Bundle::new("shared", &["sleep", "1000"]);
+        bundle.edit(|config| {
+            let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
+            namespaces.retain(|namespace| namespace["type"] != "pid");
+        });
+        let id = bundle.id.as_str();
+        assert!(bundle.create().status.success());
+        bundle.succeed(&["start", id]);
+        for _ in 0..2 {
+            assert!(bundle.quiet(&["exec", "--detach", id, "sleep", "1000"]).status.success());
+        }
+        if init_first {
+            let state: serde_json::Value =
+                serde_json::from_str(&bundle.succeed(&["state", id])).expect("JSON");
+            let pid =
+                rustix::process::Pid::from_raw(state["pid"].as_i64().expect("a pid") as i32).expect("a pid");
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("sent");
+            bundle.wait_for("stopped");
+        }
+        let pids = || bundle.succeed(&["ps", "-f", "json", id]);
+        assert_ne!(pids().trim(), "[]");
+        bundle.succeed(&["kill", id, "KILL"]);
+        support::eventually("all are gone", || pids().trim() == "[]");
+        let again = bundle.runtime(&["kill", id, "KILL"]);
+        assert!(errors(&again).contains("container not running"), "{again:?}");
+        bundle.succeed(&["delete", id]);
+        bundle.assert_clean("after delete");
+    }
+}
+
+#[test]
+fn created_container_ends_when_it_is_asked_to() {
+    root_only!("created_container_ends_when_it_is_asked_to");
+    let bundle = Bundle::new("asked", &["sleep", "1000"]);
+    for signal in ["TERM", "INT", "HUP"] {
+        assert!(bundle.create().status.success());
+        bundle.succeed(&["kill", &bundle.id, signal]);
+        bundle.wait_for("stopped");
+        bundle.succeed(&["delete", &bundle.id]);
+    }
+    bundle.assert_clean("after delete");
+}
+
+#[test]
+fn created_container_holds_nothing_of_its_caller_open() {
+    root_only!("created_container_holds_nothing_of_its_caller_open");
+    let bundle = Bundle::new("held", &["sleep", "1000"]);
+    let file = std::fs::File::open("/etc/hostname").expect("a file");
+    // Inheritable, as careless callers leave theirs.
+    rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).expect("set");
+    assert!(bundle.create().status.success());
+    drop(file);
+    let state: serde_json::Value =
+        serde_json::from_str(&bundle.succeed(&["state", &bundle.id])).expect("JSON");
+    let directory = format!("/proc/{}/fd", state["pid"]);
+    let open: Vec<String> = std::fs::read_dir(directory)
+        .expect("procfs")
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok_and(|number| number > 2))
+        .map(|entry| std::fs::read_link(entry.path()).expect("a link").display().to_string())
+        .collect();
+    let known = |target: &String| target.starts_with("socket:") || target.starts_with("anon_inode:");
+    assert!(open.iter().all(known), "{open:?}");
+    bundle.succeed(&["start", &bundle.id]);
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    bundle.assert_clean("after delete");
+}
+
+/// What a caller learns through `--pidfd-socket`.
+fn received_pidfd(listener: &UnixListener) -> std::os::fd::OwnedFd {
+    let (connection, _) = listener.accept().expect("a connection");
+    runtime::sync::receive_descriptor(connection.as_fd()).expect("received").expect("a descriptor")
+}
+
+#[test]
+fn pidfd_socket_gets_a_descriptor_of_the_process() {
+    root_only!("pidfd_socket_gets_a_descriptor_of_the_process");
+    let bundle = Bundle::new("pidfd", &["sleep", "1000"]);
+    let socket = bundle.path.join("pidfd");
+    let (path, socket_path) = (bundle.path.display().to_string(), socket.display().to_string());
+    let id = bundle.id.as_str();
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let created = bundle.quiet(&["create", "-b", &path, "--pidfd-socket", &socket_path, id]);
+    assert!(created.status.success(), "{created:?}");
+    let init = received_pidfd(&listener);
+    bundle.succeed(&["start", id]);
+    let executed = bundle.quiet(&["exec", "-d", "--pidfd-socket", &socket_path, id, "sleep", "1000"]);
+    assert!(executed.status.success(), "{executed:?}");
+    let other = received_pidfd(&listener);
+    rustix::process::pidfd_send_signal(&other, rustix::process::Signal::KILL).expect("sent");
+    support::eventually("one process is left", || {
+        bundle.succeed(&["ps", "-f", "json", id]).trim().split(',').count() == 1
+    });
+    assert_eq!(bundle.status(), "running");
+    rustix::process::pidfd_send_signal(&init, rustix::process::Signal::KILL).expect("sent");
+    bundle.wait_for("stopped");
+    bundle.succeed(&["delete", id]);
+    drop(listener);
+    std::fs::remove_file(&socket).expect("removed");
+    let refused = bundle.quiet(&["create", "-b", &path, "--pidfd-socket", &socket_path, id]);
+    assert!(errors(&refused).contains("connect to the pidfd socket"), "{refused:?}");
+    bundle.assert_clean("after the refusal");
+}
+
+#[test]
+fn exec_joins_a_group_below_the_containers_own_and_no_other() {
+    root_only!("exec_joins_a_group_below_the_containers_own_and_no_other");
+    let bundle = Bundle::new("below", &["sleep", "1000"]);
+    let id = bundle.id.as_str();
+    assert!(bundle.create().status.success());
+    bundle.succeed(&["start", id]);
+    let pids = std::path::Path::new("/sys/fs/cgroup/pids");
+    let (hierarchy, prefix) =
+        if pids.exists() { (pids, "pids:") } else { (std::path::Path::new("/sys/fs/cgroup"), "") };
+    let mut groups = Vec::new();
+    find(hierarchy, id, &mut groups);
+    let sub = groups.first().expect("the container's group").join("sub");
+    std::fs::create_dir(&sub).expect("a group below");
+    let pid_file = bundle.path.join("pid").display().to_string();
+    let choice = format!("{prefix}sub");
+    let started =
+        bundle.quiet(&["exec", "-d", "--pid-file", &pid_file, "--cgroup", &choice, id, "sleep", "1000"]);
+    assert!(started.status.success(), "{started:?}");
+    let pid = std::fs::read_to_string(&pid_file).expect("a pid file");
+    let members = std::fs::read_to_string(sub.join("cgroup.procs")).expect("its members");
+    assert_eq!(members.trim(), pid.trim());
+    bundle.succeed(&["exec", "--cgroup", "/", id, "true"]);
+    for (wrong, words) in [("..", "bad sub cgroup path"), ("a/../../b", "bad sub cgroup path")] {
+        let output = bundle.runtime(&["exec", "--cgroup", wrong, id, "true"]);
+        assert_eq!(output.status.code(), Some(255), "{output:?}");
+        assert!(errors(&output).contains(words), "{}", errors(&output));
+    }
+    let missing = bundle.runtime(&["exec", "--cgroup", &format!("{prefix}missing"), id, "true"]);
+    assert!(errors(&missing).contains(" adding pid "), "{missing:?}");
+    assert!(errors(&missing).contains("no such file or directory"), "{missing:?}");
+    bundle.succeed(&["delete", "--force", id]);
+    bundle.assert_clean("after delete, with the group below");
+}
+
+fn find(directory: &std::path::Path, name: &str, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            match entry.file_name() == name {
+                true => found.push(entry.path()),
+                false => find(&entry.path(), name, found),
+            }
+        }
+    }
+}
+
+#[test]
+fn debug_tells_the_steps_of_exec_in_the_logs_form() {
+    root_only!("debug_tells_the_steps_of_exec_in_the_logs_form");
+    let bundle = Bundle::new("told", &["sleep", "1000"]);
+    let id = bundle.id.as_str();
+    assert!(bundle.create().status.success());
+    let output = bundle.runtime(&["--debug", "exec", id, "true"]);
+    assert!(output.status.success(), "{output:?}");
+    let lines: Vec<&str> = std::str::from_utf8(&output.stderr).expect("text").lines().collect();
+    assert!(lines.len() > 5 && lines.iter().all(|line| line.contains("level=debug msg=")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("execute the program")), "{lines:?}");
+    let log = bundle.path.join("log").display().to_string();
+    let quiet = bundle.runtime(&["--debug", "--log", &log, "exec", id, "true"]);
+    assert_eq!(errors(&quiet), "");
+    assert!(std::fs::read_to_string(&log).expect("a log").contains("level=debug"));
+    bundle.succeed(&["delete", "--force", id]);
+    bundle.assert_clean("after delete");
+}
+
+#[test]
+fn another_configuration_serves_all_of_a_containers_life() {
+    root_only!("another_configuration_serves_all_of_a_containers_life");
+    let bundle = Bundle::new("other", &["sleep", "1000"]);
+    bundle.edit(|config| config["process"]["env"] = json!(["COLOR=blue", "PATH=/bin"]));
+    std::fs::rename(bundle.path.join("config.json"), bundle.path.join("other.json")).expect("renamed");
+    let (id, path) = (bundle.id.as_str(), bundle.path.display().to_string());
+    let created = bundle.quiet(&["create", "-b", &path, "--config", "other.json", id]);
+    assert!(created.status.success(), "{created:?}");
+    bundle.succeed(&["start", id]);
+    assert_eq!(bundle.succeed(&["exec", id, "sh", "-c", "echo $COLOR"]), "blue\n");
+    bundle.succeed(&["delete", "--force", id]);
+    bundle.assert_clean("after delete");
+}
