@@ -152,11 +152,6 @@ pub(crate) fn overview() -> String {
     text
 }
 
-/// Refuses an option of runc's that this version lacks.
-fn unsupported(option: &str, hint: &str) -> Failure {
-    Error::new(ErrorKind::Unsupported, option, "is not supported by this version").with_hint(hint).into()
-}
-
 /// The arguments of a verb that takes an id and nothing else.
 fn only_id(mut parser: Parser, verb: &str) -> std::result::Result<runtime::ContainerId, Failure> {
     let mut id = None;
