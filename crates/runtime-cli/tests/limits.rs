@@ -167,11 +167,18 @@ fn limit_that_needs_another_is_completed_from_what_the_group_has() {
     assert!(control_file(&bundle, ["cpu.cfs_quota_us", "cpu.max"]).starts_with("50000"));
     bundle.succeed(&["update", "--pids-limit", "0", &bundle.id]);
     // Names as Go's callers may write them.
-    std::fs::write(bundle.path.join("resources.json"), r#"{"CPU": {"Cpus": "0", "Mems": "0"}}"#)
-        .expect("written");
+    std::fs::write(
+        bundle.path.join("resources.json"),
+        r#"{"cpu": {"shares": 512}, "CPU": {"Cpus": "0", "Mems": "0"}}"#,
+    )
+    .expect("written");
     let path = bundle.path.join("resources.json").display().to_string();
     bundle.succeed(&["update", "-r", &path, &bundle.id]);
     assert_eq!(control_file(&bundle, ["cpuset.cpus", "cpuset.cpus"]), "0");
+    assert_eq!(
+        control_file(&bundle, ["cpu.shares", "cpu.weight"]),
+        if has_control_file(&bundle, ["cpu.shares"; 2]) { "512" } else { "59" }
+    );
     assert_eq!(control_file(&bundle, ["pids.max", "pids.max"]), "1");
     // Kernels without swap accounting have neither file, and nothing to change.
     if has_control_file(&bundle, ["memory.memsw.limit_in_bytes", "memory.swap.max"]) {

@@ -19,7 +19,7 @@ pub(crate) fn plan_limits(resources: &spec::Resources) -> Result<cgroup::Resourc
             check_before_update: memory.check_before_update,
         };
     }
-    if let Some(cpu) = &resources.cpu {
+    if let Some(cpu) = resources.processors() {
         plan.cpu = cgroup::Cpu {
             shares: cpu.shares,
             quota: cpu.quota,
@@ -27,8 +27,8 @@ pub(crate) fn plan_limits(resources: &spec::Resources) -> Result<cgroup::Resourc
             period: cpu.period,
             realtime_runtime: cpu.realtime_runtime,
             realtime_period: cpu.realtime_period,
-            cpus: cpu.cpus.clone(),
-            mems: cpu.mems.clone(),
+            cpus: cpu.cpus,
+            mems: cpu.mems,
             idle: cpu.idle,
         };
     }

@@ -332,8 +332,11 @@ pub struct Resources {
     pub devices: Vec<DeviceRule>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
-    #[serde(skip_serializing_if = "Option::is_none", alias = "CPU")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Cpu>,
+    /// More of the same: Go, in which most callers are written, reads names in any case and adds the one to the other.
+    #[serde(rename = "CPU", skip_serializing_if = "Option::is_none")]
+    pub cpu_in_capitals: Option<Cpu>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<Pids>,
     #[serde(rename = "blockIO", skip_serializing_if = "Option::is_none")]
@@ -406,6 +409,26 @@ pub struct Cpu {
     pub idle: Option<i64>,
 }
 
+impl Resources {
+    /// Limits on processors, under either name; what both say, the capitals decide.
+    pub fn processors(&self) -> Option<Cpu> {
+        let (Some(less), Some(more)) = (&self.cpu, &self.cpu_in_capitals) else {
+            return self.cpu.clone().or_else(|| self.cpu_in_capitals.clone());
+        };
+        Some(Cpu {
+            shares: more.shares.or(less.shares),
+            quota: more.quota.or(less.quota),
+            burst: more.burst.or(less.burst),
+            period: more.period.or(less.period),
+            realtime_runtime: more.realtime_runtime.or(less.realtime_runtime),
+            realtime_period: more.realtime_period.or(less.realtime_period),
+            cpus: more.cpus.clone().or_else(|| less.cpus.clone()),
+            mems: more.mems.clone().or_else(|| less.mems.clone()),
+            idle: more.idle.or(less.idle),
+        })
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Pids {
@@ -453,7 +476,7 @@ pub struct ThrottleDevice {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HugepageLimit {
-    // Go, in which most callers are written, reads a name in any case; this one and those of the cpuset are met so.
+    // As for `cpu_in_capitals`: callers do write it so.
     #[serde(alias = "pagesize")]
     pub page_size: String,
     pub limit: u64,
