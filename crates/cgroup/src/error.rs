@@ -189,6 +189,9 @@ impl Error {
                 "inside another container: start that one with writable cgroups, for example \
                  `--cgroupns=private` with a read-write /sys/fs/cgroup",
             ),
+            Kind::Busy if self.operation == Operation::Create => Some(
+                "name a group of the container's own in `linux.cgroupsPath`, or end and thaw what is in this one",
+            ),
             Kind::Busy if self.operation == Operation::Write => Some(
                 "the group uses more than the new limit allows and the kernel can not take it back; free \
                  some or raise the limit",

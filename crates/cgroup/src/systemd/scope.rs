@@ -105,7 +105,11 @@ impl<'a> Scope<'a> {
     /// Ends it, and returns when systemd has forgotten it. One that is gone is no error.
     pub(crate) fn stop(&self) -> Result<(), Error> {
         let stop = || -> Result<(), Refusal> {
-            let mut connection = Connection::open(self.manager)?;
+            let mut connection = match Connection::open(self.manager) {
+                // No unit is left without the systemd that had it.
+                Err(Refusal::Connection(error)) if is_gone(&error) => return Ok(()),
+                opened => opened?,
+            };
             let mut body = Writer::default();
             body.string(self.name);
             body.string("replace");
@@ -129,6 +133,11 @@ impl<'a> Scope<'a> {
         body.string(self.name);
         connection.manager("ResetFailedUnit", "s", body, |_| Some(()))
     }
+}
+
+/// Whether nobody listens at a socket any more.
+fn is_gone(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused)
 }
 
 /// `a(sv)`.
@@ -189,6 +198,14 @@ mod tests {
         assert_eq!(Scope::at(Manager::System, "x-1.scope").slice, "-.slice");
         let user = "user.slice/user-7.slice/user@7.service/x-1.scope";
         assert_eq!(Scope::at(Manager::User(7), user).slice, "-.slice");
+    }
+
+    #[test]
+    fn scope_ends_with_its_systemd() {
+        // No user has this number, so its manager has no socket.
+        let scope = Scope::at(Manager::User(u32::MAX - 1), "a.slice/x.scope");
+        assert!(scope.stop().is_ok());
+        assert!(scope.set(&[Property::new("TasksMax", Value::Uint64(1))]).is_err());
     }
 
     #[test]
