@@ -105,6 +105,32 @@ for number in 1 2 3 4 5 6; do
   test ! -e $group || fail 'a group is left'
 done
 
+echo 'a program follows init out of a group that it has divided, unless the caller says where'
+jq '.linux.resources.pids.limit = 20
+  | .mounts |= map(if .type == "cgroup" then .options -= ["ro"] else . end)' config.json >new && mv new config.json
+start divided
+$runtime exec divided sh -c 'cd /sys/fs/cgroup && mkdir in && echo 1 >in/cgroup.procs && echo $$ >in/cgroup.procs \
+  && echo +memory >cgroup.subtree_control'
+test "$($runtime exec divided cat /proc/self/cgroup)" = 0::/in || fail 'it does not follow'
+test "$($runtime exec --cgroup in divided cat /proc/self/cgroup)" = 0::/in || fail 'it is not where it was put'
+$runtime exec --cgroup / divided true 2>/tmp/refused && fail 'a program in a divided group'
+grep -q 'adding pid .* to cgroups.*device or resource busy' /tmp/refused || fail "$(cat /tmp/refused)"
+$runtime delete --force divided
+test ! -e $group || fail 'the group is left'
+
+echo "without a cgroup namespace of its own a user namespace sees the host's groups, and owns none"
+jq '.linux.namespaces |= map(select(.type != "cgroup")) | .linux.namespaces += [{"type": "user"}]
+  | .linux.uidMappings = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+  | .linux.gidMappings = .linux.uidMappings
+  | .process.args = ["sh", "-c", "cat /sys/fs/cgroup/cgroup.controllers && ! mkdir /sys/fs/cgroup/x"]' config.json >new
+mv new config.json
+chown 100000 $bundle $bundle/rootfs
+$runtime --systemd-cgroup run others </dev/null || fail 'it does not see them'
+jq 'del(.linux.uidMappings, .linux.gidMappings)
+  | .linux.namespaces |= map(select(.type != "user")) | .process.args = ["sleep", "1000"]' config.json >new
+mv new config.json
+chown 0 $bundle $bundle/rootfs
+
 echo 'a user has scopes of their own systemd'
 uid=47114
 echo "tess:x:$uid:$uid::/tmp:/bin/sh" >>/etc/passwd
