@@ -17,7 +17,7 @@ use crate::options::{Identity, ProcessOptions, UserOption};
 pub(crate) struct Account {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-    /// Further groups.
+    /// All groups, its own first.
     pub(crate) groups: Vec<u32>,
     pub(crate) home: String,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Account {
 impl Account {
     /// Root, as every container has it that asks for nobody else.
     pub(crate) fn root() -> Account {
-        Account { uid: 0, gid: 0, groups: Vec::new(), home: "/root".to_owned() }
+        Account { uid: 0, gid: 0, groups: vec![0], home: "/root".to_owned() }
     }
 }
 
@@ -44,6 +44,10 @@ pub(crate) fn look_up(root: &Path, options: &ProcessOptions) -> Result<Account> 
         }
         Some(asked) => files.user(asked)?,
     };
+    // A program that changes its group must not lose the old one by that: a file may shut its own group out
+    // (CVE-2022-36109, CVE-2022-2989).
+    account.groups.retain(|group| *group != account.gid);
+    account.groups.insert(0, account.gid);
     for group in &options.groups {
         let gid = files.group("--group-add", group)?;
         if !account.groups.contains(&gid) {
@@ -270,14 +274,14 @@ mod tests {
             home: home.to_owned(),
         };
         for (user, found) in [
-            ("alice", account(1000, 1001, &[50, 44], "/home/alice")),
-            ("1000", account(1000, 1001, &[50, 44], "/home/alice")),
-            ("alice:audio", account(1000, 29, &[], "/home/alice")),
-            ("alice:7", account(1000, 7, &[], "/home/alice")),
-            ("1234", account(1234, 0, &[], "/")),
-            ("77:78", account(77, 78, &[], "/")),
-            ("homeless", account(9, 9, &[], "/")),
-            ("0", account(0, 0, &[], "/root")),
+            ("alice", account(1000, 1001, &[1001, 50, 44], "/home/alice")),
+            ("1000", account(1000, 1001, &[1001, 50, 44], "/home/alice")),
+            ("alice:audio", account(1000, 29, &[29], "/home/alice")),
+            ("alice:7", account(1000, 7, &[7], "/home/alice")),
+            ("1234", account(1234, 0, &[0], "/")),
+            ("77:78", account(77, 78, &[78], "/")),
+            ("homeless", account(9, 9, &[9], "/")),
+            ("0", account(0, 0, &[0], "/root")),
         ] {
             assert_eq!(root.find(user).expect(user), found, "{user}");
         }

@@ -40,6 +40,25 @@ fn user_has_the_numbers_groups_and_home_that_the_roots_files_say() {
     nothing_left(&host);
 }
 
+/// A program that changes its group keeps the old one among the others, or it could get at what shuts that group out
+/// (CVE-2022-36109, CVE-2022-2989).
+#[test]
+fn own_group_is_among_the_further_groups() {
+    let Some(host) = with_accounts() else { return };
+    let groups = |flags: &[&str]| {
+        let ran = host.inside(flags, "grep ^Groups: /proc/self/status");
+        ran.text().trim_start_matches("Groups:").trim().to_owned()
+    };
+    assert_eq!(groups(&[]), "0");
+    assert_eq!(groups(&["-u", "alice"]), "50 1001");
+    assert_eq!(groups(&["-u", "alice:audio"]), "29");
+    assert_eq!(groups(&["-u", "77"]), "0");
+    assert_eq!(groups(&["-u", "77:78", "-e", "HOME=/"]), "78");
+    assert_eq!(groups(&["--group-add", "audio"]), "0 29");
+    assert_eq!(groups(&["-u", "alice", "--group-add", "1001", "--group-add", "staff"]), "50 1001");
+    nothing_left(&host);
+}
+
 #[test]
 fn user_that_is_none_is_refused_before_anything_is_made() {
     let Some(host) = with_accounts() else { return };

@@ -25,7 +25,7 @@ pub(super) fn process(options: &RunOptions, account: &Account) -> Process {
             uid: account.uid,
             gid: account.gid,
             umask: options.process.umask,
-            additional_gids: account.groups.clone(),
+            additional_gids: if options.process.keep_groups { Vec::new() } else { account.groups.clone() },
         },
         args: options.process.command.clone(),
         env: environment(options, account),

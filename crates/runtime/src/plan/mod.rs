@@ -223,7 +223,7 @@ impl ContainerPlan {
         }
         plan.hooks(HookKind::StartContainer, hooks.start_container.iter());
         if id_maps.as_ref().is_some_and(|maps| !id_map_files::allow_groups(maps))
-            && !process.user.additional_gids.is_empty()
+            && process.user.additional_gids.iter().any(|gid| *gid != process.user.gid)
         {
             warnings
                 .push("process.user.additionalGids: left out, as one's own group alone is mapped".to_owned());
