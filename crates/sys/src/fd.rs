@@ -13,16 +13,20 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     match crate::check(returned) {
         Ok(_) => Ok(()),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EINVAL)) => {
-            let limit =
-                rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
-            for number in first..limit.min(1 << 20) as u32 {
+            for number in first as RawFd..highest_number() {
                 // SAFETY: as above; a number that is not open answers EBADF.
-                unsafe { libc::fcntl(number as RawFd, libc::F_SETFD, libc::FD_CLOEXEC) };
+                unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
             }
             Ok(())
         }
         Err(error) => Err(error),
     }
+}
+
+/// The limit of open files: above it there is no descriptor that this process opened under it.
+fn highest_number() -> RawFd {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.unwrap_or(1 << 20).min(1 << 20) as RawFd
 }
 
 /// Clears close-on-exec on the descriptor with this number.
@@ -67,20 +71,31 @@ pub fn close_copy(descriptor: std::os::fd::BorrowedFd<'_>) {
 }
 
 /// Closes every descriptor but those in `kept`, which are in ascending order, and the standard streams
-/// (`close_range(2)`, 5.9). For a child made by `clone` that never executes anything else; a failure leaves copies open,
-/// as they were.
+/// (`close_range(2)`, 5.9). For a child made by `clone` that never executes anything else.
+///
+/// Where the call is refused, every number up to the limit of open files is closed one by one: a copy that stays open
+/// would keep a pipe from ending.
 pub fn close_copies_but(kept: &[RawFd]) {
     close_copies_from(3, kept);
 }
 
 /// As [`close_copies_but`], for descriptors from `first` on.
 pub fn close_copies_from(lowest: RawFd, kept: &[RawFd]) {
+    let mut refused = false;
     let mut first = lowest;
     for number in kept.iter().copied().filter(|number| *number >= lowest).chain([RawFd::MAX]) {
         if number > first {
             // SAFETY: only this process's descriptor table changes, and by contract nothing here uses the numbers.
-            unsafe { libc::syscall(libc::SYS_close_range, first, number - 1, 0) };
+            let returned = unsafe { libc::syscall(libc::SYS_close_range, first, number - 1, 0) };
+            refused |= returned != 0;
         }
         first = number.saturating_add(1);
+    }
+    if !refused {
+        return;
+    }
+    for number in (lowest..highest_number()).filter(|number| !kept.contains(number)) {
+        // SAFETY: as above; a number that is not open answers EBADF.
+        unsafe { libc::close(number) };
     }
 }
