@@ -6,6 +6,7 @@
 
 mod buffer;
 mod caller;
+mod end_of_input;
 mod error;
 mod exit;
 mod relay;

@@ -8,10 +8,10 @@ use rustix::event::PollFlags;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::pty::OpenptFlags;
-use rustix::termios::SpecialCodeIndex;
 
 use crate::buffer::Buffer;
 use crate::caller::{CallerTerminal, Job, copy_window_size};
+use crate::end_of_input::EndOfInput;
 use crate::error::{Error, Incidents, Operation};
 use crate::stream::{Direction, Stream};
 
@@ -69,6 +69,8 @@ pub(crate) struct Relay<'a> {
     to_container: Buffer,
     to_caller: Buffer,
     last_typed: Option<u8>,
+    /// There once the caller's input is over, and from the start where it is not read.
+    end_of_input: Option<EndOfInput>,
     left_after_exit: usize,
 }
 
@@ -98,6 +100,7 @@ impl<'a> Relay<'a> {
                 .as_ref()
                 .filter(|input| input.is_terminal())
                 .map(|input| CallerTerminal::new(input.given())),
+            end_of_input: input.is_none().then(|| EndOfInput::behind(None)),
             input,
             output: Some(output),
             to_container: Buffer::with_size(INPUT_BUFFER),
@@ -128,8 +131,9 @@ impl<'a> Relay<'a> {
 
     /// How long to wait at most.
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        let caller = self.caller.as_ref()?;
-        (caller.job() == Job::Background).then_some(LOOK_FOR_FOREGROUND)
+        let in_background = self.caller.as_ref().is_some_and(|caller| caller.job() == Job::Background);
+        let end_of_input = self.end_of_input.as_ref().map(EndOfInput::timeout);
+        in_background.then_some(LOOK_FOR_FOREGROUND).into_iter().chain(end_of_input).min()
     }
 
     pub(crate) fn terminal(&self) -> BorrowedFd<'_> {
@@ -147,9 +151,10 @@ impl<'a> Relay<'a> {
     /// Copies what is ready.
     pub(crate) fn copy(&mut self, ready: Events, incidents: &mut Incidents) -> Line {
         let failed = PollFlags::HUP | PollFlags::ERR;
-        if self.timeout().is_some() {
+        if self.caller.as_ref().is_some_and(|caller| caller.job() == Job::Background) {
             self.look_at_caller(incidents);
         }
+        self.type_end_of_input();
         if ready.output.intersects(PollFlags::OUT | failed) {
             self.write_output(incidents);
         }
@@ -185,6 +190,7 @@ impl<'a> Relay<'a> {
     /// Init has ended: no more input, and output up to what there is.
     pub(crate) fn begin_to_drain(&mut self) {
         self.input = None;
+        self.end_of_input = None;
         self.to_container.clear();
         self.held_open = None;
         // It may have been opened again since it was found closed by all.
@@ -305,26 +311,22 @@ impl<'a> Relay<'a> {
             }
             None => {
                 self.input = None;
+                self.end_of_input = Some(EndOfInput::behind(self.last_typed));
                 self.type_end_of_input();
                 Line::Up
             }
         }
     }
 
-    /// The end of an input that is no terminal is typed as a person would, so that `echo 'ls' | …` ends. docker and
-    /// podman refuse such an input together with a terminal; that is for the command line to decide, not for here.
-    ///
-    /// Typed behind an unfinished line, the character only hands that line over: then it takes a second one.
+    /// The end of an input that is no terminal, so that `echo 'ls' | …` ends. docker refuses such an input together with
+    /// a terminal; that is for the command line to decide, not for here.
     fn type_end_of_input(&mut self) {
-        let Ok(settings) = rustix::termios::tcgetattr(&self.terminal) else { return };
-        let character = settings.special_codes[SpecialCodeIndex::VEOF];
-        if character == 0 {
+        let Some(end) = &mut self.end_of_input else { return };
+        if self.terminal_state == State::Ended || !self.to_container.is_empty() {
             return;
         }
-        if self.last_typed.is_some_and(|byte| byte != b'\n' && byte != b'\r') {
-            self.to_container.push(character);
-        }
-        self.to_container.push(character);
+        let keys = end.keys(self.terminal.as_fd(), self.held_open.as_ref().map(AsFd::as_fd));
+        keys.into_iter().flatten().for_each(|key| self.to_container.push(key));
     }
 }
 

@@ -187,6 +187,32 @@ fn terminal_is_opened_or_not_as_the_flags_ask() {
     host.assert_nothing_left();
 }
 
+/// The end is read in another mode of the terminal than it was typed in: a shell with a line editor changes it.
+#[test]
+fn end_of_input_ends_programs_that_read_late_or_key_by_key() {
+    let Some(host) = Host::new() else { return };
+    let run = |flags: &[&str], script: &str, input: &str| {
+        let mut command = host.script(flags, script);
+        command.stdin(Stdio::piped());
+        crate::support::finish(command.spawn().expect("nsenter runs"), Some(input.as_bytes().to_vec()))
+    };
+    for script in ["exec sh", "sleep 0.3; exec sh", "stty -icanon; sleep 0.3; exec sh"] {
+        for (input, code) in [("echo hi; (exit 4)\n", 4), ("", 0), ("exit 3", 3)] {
+            let ran = run(&["-it"], script, input);
+            assert_eq!(ran.code(), code, "{input:?} for {script:?}: {ran:?}");
+        }
+    }
+    // One end for each: the first reader, the second, the shell.
+    let ran = run(&["-it"], "sleep 0.3; exec sh", "cat; cat; (exit 6)\n");
+    assert_eq!(ran.code(), 6, "{ran:?}");
+    // Without `-i` nothing is typed, so the input is over from the start.
+    assert_eq!(host.inside(&["-t"], "sleep 0.3; exec sh").code(), 0);
+    assert_eq!(host.inside(&["-t"], "cat; echo got=$?").text(), "got=0");
+    // A program that does not read is left alone.
+    assert_eq!(run(&["-it"], "sleep 0.3; echo done", "").text(), "done");
+    host.assert_nothing_left();
+}
+
 #[test]
 fn start_that_takes_its_time_can_be_interrupted() {
     let Some(host) = Host::new() else { return };
