@@ -62,7 +62,7 @@ fn programs_that_cannot_run_are_told_apart() {
         ("/bin", "is a directory", ""),
         (
             "/bin/script",
-            "its interpreter `/opt/missing` does not exist",
+            "no such file or directory: its interpreter `/opt/missing` does not exist",
             "exec /bin/script: no such file or directory\n",
         ),
         ("/bin/junk", "exec format error", "exec /bin/junk: exec format error\n"),

@@ -270,6 +270,9 @@ fn missing_namespaces(wanted: u64) -> String {
     }
 }
 
+/// podman, Docker and CRI-O take a message with these words for a missing program, and end with 127.
+const NOT_FOUND: &str = "no such file or directory";
+
 /// Why a program could not be found or executed: looks at the file in the root file system.
 fn explain_program(
     path: &CStr,
@@ -293,11 +296,7 @@ fn explain_program(
     };
     match failure.errno {
         ENOENT | ENOTDIR if failure.call == Call::Access => {
-            let where_to = if candidates > 1 {
-                "executable file not found in $PATH"
-            } else {
-                "no such file or directory"
-            };
+            let where_to = if candidates > 1 { "executable file not found in $PATH" } else { NOT_FOUND };
             with(where_to.to_owned(), "check the name, and that the root file system has the program")
         }
         EISDIR => with("is a directory".to_owned(), "name a program inside of it"),
@@ -310,25 +309,25 @@ fn explain_program(
         },
         ENOENT => match interpreter(rootfs, &shown) {
             Some(interpreter) if interpreter.ends_with('\r') => with(
-                format!("its interpreter `{}` does not exist", interpreter.escape_debug()),
+                format!("{NOT_FOUND}: its interpreter `{}` does not exist", interpreter.escape_debug()),
                 "the script's lines end in carriage returns, as on Windows; convert it, for instance with `sed -i 's/\\r$//'`",
             ),
             Some(interpreter) => with(
                 // A file of the image: what it says must not steer the terminal of whoever reads this.
                 format!(
-                    "its interpreter `{}` does not exist in the root file system",
+                    "{NOT_FOUND}: its interpreter `{}` does not exist in the root file system",
                     interpreter.escape_debug()
                 ),
                 "install the interpreter there, or link the program statically",
             ),
-            None => with(
-                "no such file or directory".to_owned(),
-                "check that the root file system has the program",
-            ),
+            None => with(NOT_FOUND.to_owned(), "check that the root file system has the program"),
         },
         ENOEXEC => match foreign_machine(rootfs, &shown) {
             Some(machine) => with(
-                format!("it is built for {machine}, and this machine is {}", std::env::consts::ARCH),
+                format!(
+                    "exec format error: it is built for {machine}, and this machine is {}",
+                    std::env::consts::ARCH
+                ),
                 "use a root file system for this architecture",
             ),
             None => with(

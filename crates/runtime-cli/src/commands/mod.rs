@@ -146,6 +146,7 @@ pub(crate) fn overview() -> String {
          \x20 --debug              tell each step and how long it took\n\
          \x20 --systemd-cgroup     systemd makes the cgroups, as scopes; the path is SLICE:PREFIX:NAME\n\
          \x20 --cgroup-manager NAME  cgroupfs or systemd: who makes cgroups [cgroupfs]\n\
+         \x20 --systemd-cgroup     have systemd make the containers' cgroups; also --cgroup-manager systemd\n\
          \x20 --rootless[=WHEN]    auto, true or false: accepted, and found out by itself\n\
          \x20 --version            show the versions\n\
          \x20 --help               show this; `COMMAND --help` shows a command's own\n",
