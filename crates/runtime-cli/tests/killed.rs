@@ -178,3 +178,35 @@ fn container_of_an_unreadable_record_is_removed_by_force() {
         bundle.assert_clean(content);
     }
 }
+
+#[test]
+fn group_of_others_by_the_name_of_an_unreadable_container_is_left_alone() {
+    if !support::can_run("group_of_others_by_the_name_of_an_unreadable_container_is_left_alone") {
+        return;
+    }
+    let bundle = Bundle::new("name-of-others", &["true"]);
+    assert!(bundle.create().status.success());
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    let state = bundle.path.join("state").join(&bundle.id);
+    std::fs::create_dir_all(&state).expect("a state directory");
+    std::fs::write(state.join("state.json"), "{").expect("written");
+    // In the freezer's hierarchy, or in the only one: where processes of a group are looked for.
+    let hierarchy = ["/sys/fs/cgroup/freezer", "/sys/fs/cgroup"]
+        .into_iter()
+        .find(|place| std::path::Path::new(place).join("cgroup.procs").exists())
+        .expect("a hierarchy");
+    let group = std::path::Path::new(hierarchy).join(&bundle.id);
+    std::fs::create_dir(&group).expect("a group of others");
+    let mut stranger =
+        std::process::Command::new("/bin/busybox").args(["sleep", "1000"]).spawn().expect("it runs");
+    std::fs::write(group.join("cgroup.procs"), stranger.id().to_string()).expect("moved");
+    let removed = bundle.runtime(&["delete", "--force", &bundle.id]);
+    let lives = stranger.try_wait().expect("waited").is_none();
+    stranger.kill().expect("killed");
+    stranger.wait().expect("waited");
+    // What just ended may hold it for a moment.
+    support::eventually("the group of others goes", || std::fs::remove_dir(&group).is_ok());
+    assert!(lives, "{removed:?}");
+    assert!(removed.status.success(), "{removed:?}");
+    bundle.assert_clean("after the removal");
+}

@@ -556,13 +556,13 @@ pub fn sweep(
 fn unreadable(id: &ContainerId) -> Record {
     let guess = || -> Option<String> {
         let layout = cgroup::Layout::detect().ok()?;
-        let guesses = [format!("rabbitc-{id}"), id.to_string()];
-        let groups = guesses.iter().filter_map(|name| {
+        let open = |name: &str| {
             let path = crate::plan::usual_cgroup(&layout, name).ok()?;
             cgroup::Cgroup::open(&layout, &path).ok()
-        });
-        let mut groups = groups.filter(is_a_containers);
-        groups.next().map(|group| group.path().as_str().to_owned())
+        };
+        // Nobody but `rabbitc` names groups so.
+        let group = open(&format!("rabbitc-{id}")).or_else(|| open(id.as_str()).filter(is_a_containers))?;
+        Some(group.path().as_str().to_owned())
     };
     Record { id: id.to_string(), cgroup_path: guess(), ..Record::default() }
 }
