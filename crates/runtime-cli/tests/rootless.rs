@@ -133,3 +133,17 @@ fn place_that_a_user_may_not_make_is_refused() {
     }
     bundle.assert_clean("after the refusal");
 }
+
+#[test]
+fn hook_of_a_users_container_begins_in_its_root() {
+    if !can_run("hook_of_a_users_container_begins_in_its_root") {
+        return;
+    }
+    let bundle = bundle("user-hook", &["/bin/cat", "/made"]);
+    bundle.edit(|config| {
+        let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", "echo made by the hook >made"] });
+        config["hooks"] = json!({ "createContainer": [hook] });
+    });
+    let ran = output(&bundle, &["run", &bundle.id]);
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "made by the hook\n", "{ran:?}");
+}
