@@ -16,7 +16,7 @@ use sys::mount::{Attributes, Reach, set_attributes, set_attributes_idmapped};
 
 use crate::error::{Error, ErrorKind, Result, libc_errno};
 use crate::foreign;
-use crate::init::step::{DetachedMount, OwnerMap};
+use crate::init::step::{DetachedMount, OwnerMap, Owners};
 use crate::plan::IdMaps;
 use crate::sync;
 
@@ -49,6 +49,19 @@ impl DetachedMounts {
         }
         self.mounts.push(tree);
         Ok(())
+    }
+
+    /// Shows the owners of a mount of init's, attached nowhere yet, through a map; `source` is what it shows.
+    pub(crate) fn map(&mut self, mount: BorrowedFd<'_>, owners: &Owners, source: &CStr) -> Result<()> {
+        let map = match &owners.map {
+            OwnerMap::Namespace(namespace) => namespace.as_fd(),
+            OwnerMap::Lists(maps) => self.namespace_with(maps)?,
+        };
+        map_owners(mount, map, owners.reach).map_err(|error| {
+            let operation = format!("map the owners of `{}`", path(source).display());
+            Error::system(operation, error)
+                .with_hint("its file system must be one that can show other owners, and have no map so far")
+        })
     }
 
     /// Makes the next one of a file of our own, which belongs to the container's root already where its maps are known;

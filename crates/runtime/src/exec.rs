@@ -14,6 +14,7 @@ use crate::init::{self, Context, Trace};
 use crate::launch::{LineEnds, StepTiming};
 use crate::lifecycle::{self, Status, Verb, permits};
 use crate::plan::{always, c_string, init_step, process};
+use crate::seccomp_agent::{self, Agent};
 use crate::spec::{Process, Spec};
 use crate::state_dir::StateRoot;
 use crate::sync::{self, Record};
@@ -149,7 +150,9 @@ pub(crate) fn run_in(
     let mut console = None;
     let mut ready = false;
     loop {
-        match sync::receive(ours.as_fd()).map_err(|error| system(error.into()))? {
+        let message = sync::receive_with_descriptor(ours.as_fd()).map_err(|error| system(error.into()))?;
+        let (message, shown) = message.map_or((None, None), |(message, shown)| (Some(message), shown));
+        match message {
             Some(Record::Reached { step }) => {
                 let barrier = match steps.get(usize::from(step)).map(|step| &step.action) {
                     Some(Action::Init(InitAction::Wait(barrier))) => *barrier,
@@ -189,6 +192,18 @@ pub(crate) fn run_in(
                     Some(Action::Init(InitAction::JoinCgroup { .. }))
                 );
                 return Err(if joins { place(error) } else { error.in_container(id) });
+            }
+            Some(Record::Listener { step, descriptor }) => {
+                let listener = match (shown, &guard.pidfd) {
+                    (Some(listener), _) => listener,
+                    (None, Some(pidfd)) => seccomp_agent::copy_from(pidfd.as_fd(), descriptor)?,
+                    (None, None) => continue,
+                };
+                if let Some(agent) = Agent::of_spec(spec) {
+                    let sent = agent.hand_over(listener.as_fd(), guard.pid, record, "running");
+                    sent.map_err(|error| error.in_container(id))?;
+                }
+                let _ = sync::send(ours.as_fd(), Record::Go { step });
             }
             Some(Record::Go { .. }) => {}
             None if ready => break,
@@ -337,6 +352,9 @@ fn plan(
     ));
     steps.push(always(InitAction::CloseDescriptors { keep: *kept_descriptors }));
     process::plan_limits(process, &mut steps)?;
+    if let Some(linux) = &spec.linux {
+        crate::plan::machine::plan_machine(linux, &mut steps)?;
+    }
     steps.push(always(InitAction::Wait(Barrier::Ready)));
     let mut warnings = Vec::new();
     let filter = match &spec.linux {

@@ -67,7 +67,7 @@ pub fn host_name(namespace: &Path) -> Result<String> {
 }
 
 /// Runs `work` in a thread of its own that has joined `namespace`.
-fn within<T: Send>(
+pub(crate) fn within<T: Send>(
     namespace: BorrowedFd<'_>,
     kind: u64,
     work: impl FnOnce() -> io::Result<T> + Send,

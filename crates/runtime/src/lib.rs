@@ -23,6 +23,8 @@ pub mod plan;
 pub mod rdt;
 pub mod reaper;
 mod remedy;
+mod rtnetlink;
+mod seccomp_agent;
 mod signal;
 pub mod spec;
 pub mod state_dir;

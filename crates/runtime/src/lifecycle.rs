@@ -13,7 +13,8 @@ use crate::error::{Error, ErrorKind, FailedStep, Result};
 use crate::hooks::{self, World};
 use crate::id::ContainerId;
 use crate::init::failure::Failure;
-use crate::plan::{ContainerPlan, PlanOptions, Start};
+use crate::plan::{BindRules, ContainerPlan, PlanOptions, Start};
+use crate::seccomp_agent::{self, Agent};
 use crate::signal::Signal;
 use crate::spec::Spec;
 use crate::state_dir::{Lock, Record, StateDir, StateRoot};
@@ -247,7 +248,9 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<()> {
     sync::send(socket.as_fd(), Message::Go { step: 0 }).map_err(system)?;
     let mut taken = false;
     loop {
-        match sync::receive(socket.as_fd()).map_err(system)? {
+        let message = sync::receive_with_descriptor(socket.as_fd()).map_err(system)?;
+        let (message, shown) = message.map_or((None, None), |(message, shown)| (Some(message), shown));
+        match message {
             Some(Message::Reached { step }) => {
                 // The only barrier beyond the gate.
                 let document = state_document(&record, "created");
@@ -259,6 +262,10 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<()> {
             Some(Message::Failed { failure, step }) => {
                 let error = explain_late(root, id, &record, usize::from(step), failure);
                 return Err(error);
+            }
+            Some(Message::Listener { step, descriptor }) => {
+                pass_listener(&record, descriptor, shown)?;
+                sync::send(socket.as_fd(), Message::Go { step }).map_err(system)?;
             }
             Some(Message::Go { .. }) => taken = true,
             Some(Message::Process { .. }) => {}
@@ -279,14 +286,32 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<()> {
     Ok(())
 }
 
+/// Hands the listener of init's filter to the agent.
+fn pass_listener(record: &Record, descriptor: i32, shown: Option<OwnedFd>) -> Result<()> {
+    let gone = || Error::new(ErrorKind::System, format!("start `{}`", record.id), "its init ended");
+    let listener = match shown {
+        Some(listener) => listener,
+        None => seccomp_agent::copy_from(init(record).ok_or_else(gone)?.as_fd(), descriptor)?,
+    };
+    let spec: Spec = crate::bundle::read_json(&config_path(record))?;
+    let Some(agent) = Agent::of_spec(&spec) else { return Ok(()) };
+    let sent = agent.hand_over(listener.as_fd(), record.pid, record, "creating");
+    sent.map_err(|error| error.in_container(&record.id))
+}
+
 /// The error for a step beyond the gate. Its plan went with whoever made the container, so it is made again from the
 /// bundle, for its words alone; steps are counted from the gate, as those before it may differ.
 fn explain_late(root: &StateRoot, id: &ContainerId, record: &Record, step: usize, failure: Failure) -> Error {
     let (total, gate) = record.gate.unwrap_or((step + 1, step + 1));
     let again = || -> Option<(Error, Option<String>, Option<String>)> {
-        let bundle = crate::Bundle::open_with(&record.bundle, &config_path(record)).ok()?;
+        let mut bundle = crate::Bundle::open_with(&record.bundle, &config_path(record)).ok()?;
+        if let Some(linux) = &mut bundle.spec.linux {
+            // They are gone from the host by now.
+            linux.net_devices.clear();
+        }
         let options = PlanOptions {
             start: Start::AtGate,
+            bind_rules: BindRules::Customary,
             ..PlanOptions::new(id.clone(), bundle.path.clone(), root.directory(id))
         };
         let plan = ContainerPlan::new(&bundle.spec, &options).ok()?;

@@ -67,7 +67,7 @@ pub fn prepare(root: &StateRoot, id: &ContainerId, schemata: &Schemata) -> Resul
         return Err(Error::new(ErrorKind::Unsupported, format!("change the schemata of `{id}`"), reason)
             .with_hint("start the container with `linux.intelRdt`"));
     };
-    let group = asked.get("closID").and_then(|value| value.as_str()).unwrap_or(id.as_str());
+    let group = asked.clos_id.as_deref().unwrap_or(id.as_str());
     if group.is_empty() || group.contains('/') || matches!(group, "." | "..") {
         return Err(Error::invalid(
             "linux.intelRdt.closID",

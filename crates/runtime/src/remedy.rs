@@ -97,6 +97,9 @@ fn told(action: &InitAction, failure: Failure) -> Option<&'static str> {
         (InitAction::Sysctls { .. } | InitAction::OpenLabel { .. }, Call::Stat, ENODEV) => {
             "what is there is not procfs"
         }
+        (InitAction::Mount(_), Call::Stat, ELOOP) => {
+            "it must be mounted on ordinary directory, and a symbolic link leads there"
+        }
         (InitAction::Console { .. }, Call::Stat, ENODEV) => "/dev/pts is no file system of terminals",
         (
             InitAction::Mount(_)
@@ -204,8 +207,17 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
         (InitAction::Mount(_), Call::Fsconfig, EINVAL) => {
             "the file system does not know one of the mount's options, or not this value"
         }
+        (InitAction::Mount(_), Call::Stat, ELOOP) => {
+            "put a directory in the link's place: whoever changes the link would change what programs read there"
+        }
+        (InitAction::Bind(_), Call::MountSetattr, EINVAL) => {
+            "owners of this file system can't be shown through a map on this kernel"
+        }
         (InitAction::Mount(_) | InitAction::Bind(_), Call::Open, ELOOP) => {
             "the mount point leads through a magic link, which could lead out of the container"
+        }
+        (InitAction::MemoryPolicy { .. }, _, ENOSYS) => {
+            "this kernel was built without NUMA; leave linux.memoryPolicy out"
         }
         (_, _, ENOSYS) => {
             "the kernel is older than 5.15, or a seccomp filter around this process refuses new calls"
@@ -226,6 +238,10 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
         }
         (InitAction::Capabilities { .. }, _, EPERM) => {
             "the caller lacks one of the capabilities itself; leave it out of process.capabilities"
+        }
+        (InitAction::MemoryPolicy { .. }, _, EINVAL) => {
+            "none of the nodes has memory that this process may use (see /sys/devices/system/node and the cpuset), or \
+             the kernel is older than the mode"
         }
         (InitAction::Seccomp { .. }, _, EINVAL) => "the kernel lacks seccomp filters or one of the flags",
         (InitAction::WorkingDirectory { .. }, Call::Mkdir, 30) => {

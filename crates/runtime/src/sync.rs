@@ -20,6 +20,8 @@ pub(crate) enum Record {
     Failed { step: u16, failure: Failure },
     /// Intermediate process to parent: the process that matters has this pid.
     Process { pid: i32 },
+    /// Child to parent: at this step a listener was made. It comes along, or has this number in the child.
+    Listener { step: u16, descriptor: i32 },
 }
 
 const SIZE: usize = 16;
@@ -32,6 +34,7 @@ impl Record {
             Record::Reached { step } => (2, step, 0, 0, 0),
             Record::Failed { step, failure } => (3, step, failure.call as u8, failure.errno, failure.item),
             Record::Process { pid } => (4, 0, 0, pid, 0),
+            Record::Listener { step, descriptor } => (5, step, 0, descriptor, 0),
         };
         bytes[0] = kind;
         bytes[1] = call;
@@ -53,6 +56,7 @@ impl Record {
                 failure: Failure { call: Call::from_number(bytes[1])?, errno: number, item },
             },
             4 => Record::Process { pid: number },
+            5 => Record::Listener { step, descriptor: number },
             _ => return None,
         })
     }
@@ -71,6 +75,58 @@ pub(crate) fn send(socket: BorrowedFd<'_>, record: Record) -> rustix::io::Result
 /// Receives one record; `None` when the peer has closed its end.
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> rustix::io::Result<Option<Record>> {
     receive_with(socket, RecvFlags::empty())
+}
+
+/// Sends one record with a descriptor.
+pub(crate) fn send_with(
+    socket: BorrowedFd<'_>,
+    record: Record,
+    descriptor: BorrowedFd<'_>,
+) -> rustix::io::Result<()> {
+    send_descriptor(socket, &record.encode(), descriptor).map(drop)
+}
+
+/// As [`send`], by write(2): where a filter is on already, that is the call that no filter may ask a listener about.
+pub(crate) fn write(socket: BorrowedFd<'_>, record: Record) -> rustix::io::Result<()> {
+    retry(|| rustix::io::write(socket, &record.encode())).map(drop)
+}
+
+/// As [`receive`], by read(2), which programs need more than anything else.
+pub(crate) fn read(socket: BorrowedFd<'_>) -> rustix::io::Result<Option<Record>> {
+    let mut bytes = [0u8; SIZE];
+    match retry(|| rustix::io::read(socket, &mut bytes[..]))? {
+        0 => Ok(None),
+        SIZE => Record::decode(&bytes).map(Some).ok_or(rustix::io::Errno::BADMSG),
+        _ => Err(rustix::io::Errno::BADMSG),
+    }
+}
+
+/// Receives one record, and the descriptor that came with it; `None` when the peer has closed its end.
+pub(crate) fn receive_with_descriptor(
+    socket: BorrowedFd<'_>,
+) -> rustix::io::Result<Option<(Record, Option<OwnedFd>)>> {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage};
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = [0u8; SIZE];
+    let mut data = [io::IoSliceMut::new(&mut bytes)];
+    let received = retry(|| rustix::net::recvmsg(socket, &mut data, &mut ancillary, RecvFlags::CMSG_CLOEXEC));
+    let count = match received {
+        Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+        other => other?.bytes,
+    };
+    let descriptor = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    match count {
+        0 => Ok(None),
+        SIZE => {
+            let record = Record::decode(&bytes).ok_or(rustix::io::Errno::BADMSG)?;
+            Ok(Some((record, descriptor)))
+        }
+        _ => Err(rustix::io::Errno::BADMSG),
+    }
 }
 
 /// Receives one record that waits already; an error where none does.
@@ -104,12 +160,12 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rusti
     }
 }
 
-/// Sends a descriptor along with `name`, as runc's console socket protocol wants it.
+/// Sends a descriptor along with `name`, as runc's console socket protocol wants it; returns how much of that was sent.
 pub fn send_descriptor(
     socket: BorrowedFd<'_>,
     name: &[u8],
     descriptor: BorrowedFd<'_>,
-) -> rustix::io::Result<()> {
+) -> rustix::io::Result<usize> {
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -118,7 +174,7 @@ pub fn send_descriptor(
         return Err(rustix::io::Errno::NOBUFS);
     }
     let data = [io::IoSlice::new(name)];
-    retry(|| rustix::net::sendmsg(socket, &data, &mut ancillary, SendFlags::NOSIGNAL)).map(drop)
+    retry(|| rustix::net::sendmsg(socket, &data, &mut ancillary, SendFlags::NOSIGNAL))
 }
 
 /// Receives the descriptor that `send_descriptor` sent; `None` when the peer closed without one.
@@ -150,6 +206,7 @@ mod tests {
             Record::Reached { step: 65535 },
             Record::Failed { step: 9, failure },
             Record::Process { pid: 77 },
+            Record::Listener { step: 4, descriptor: 9 },
         ] {
             send(one.as_fd(), record).expect("sent");
             assert_eq!(receive(other.as_fd()).expect("received"), Some(record));

@@ -218,6 +218,9 @@ fn adapt(mut process: Process, arguments: &Arguments) -> Process {
         for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
             set.extend(arguments.capabilities.iter().cloned());
         }
+        // What the configuration lets programs inherit they keep over their own exec, too.
+        let inherited = arguments.capabilities.iter().filter(|name| sets.inheritable.contains(name));
+        sets.ambient.extend(inherited.cloned());
     }
     process
 }

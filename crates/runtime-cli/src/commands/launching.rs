@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
 use runtime::launch::{BareHost, Container, LaunchOptions, LineEnds, StepTiming, launch};
-use runtime::plan::{ContainerPlan, PlanOptions, RootChange, Start};
+use runtime::plan::{BindRules, ContainerPlan, PlanOptions, RootChange, Start};
 use runtime::spec::{ConsoleSize, Spec};
 use runtime::state_dir::write_atomically;
 use runtime::{Bundle, ContainerId, Error, ErrorKind, Result, lifecycle};
@@ -125,6 +125,7 @@ pub(super) fn bring_up(
         kept_descriptors: arguments.kept_descriptors + sockets.count,
         root_change: arguments.root_change,
         config: arguments.config.clone(),
+        bind_rules: BindRules::Customary,
         ..PlanOptions::new(arguments.id.clone(), bundle.path, root.directory(&arguments.id))
     };
     let plan = ContainerPlan::new(&spec, &options)?;
@@ -193,6 +194,7 @@ pub(super) fn connect_for_pidfd(path: &Path) -> Result<OwnedFd> {
 /// Sends a descriptor of the process, as runc does it.
 pub(super) fn send_pidfd(socket: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> Result<()> {
     runtime::sync::send_descriptor(socket, b"pidfd", pidfd)
+        .map(drop)
         .map_err(|error| Error::system("send the pidfd to `--pidfd-socket`", error))
 }
 

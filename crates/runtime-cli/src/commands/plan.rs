@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
-use runtime::plan::{ContainerPlan, PlanOptions, Start};
+use runtime::plan::{BindRules, ContainerPlan, PlanOptions, Start};
 use runtime::{Bundle, ContainerId, Error, StepDescription};
 
 use super::{Failure, Outcome};
@@ -59,7 +59,11 @@ pub(super) fn run(mut parser: Parser, globals: &Globals) -> Outcome {
         None => default_id(&bundle.path)?,
     };
     let state_directory = globals.state().directory(&id);
-    let options = PlanOptions { start, ..PlanOptions::new(id, bundle.path, state_directory) };
+    let options = PlanOptions {
+        start,
+        bind_rules: BindRules::Customary,
+        ..PlanOptions::new(id, bundle.path, state_directory)
+    };
     let plan = ContainerPlan::new(&bundle.spec, &options)?;
     for warning in &plan.warnings {
         render::warn(globals, warning);

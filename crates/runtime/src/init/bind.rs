@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsOpenFlags, UnmountFlags, fsconfig_set_string, fsopen, unmount};
 use sys::mount::Attributes;
@@ -10,14 +10,26 @@ use sys::mount::Attributes;
 use super::Context;
 use super::failure::{Call, During, Failure, Outcome};
 use super::mount::{
-    Digits, attach, clone_tree, create, duplicate, finish, keep, make_directory, open_place, overlay_over,
+    Digits, attach, clone_tree, create, duplicate, finish, keep, make_directory, open_place_of, overlay_over,
 };
-use super::step::{Bind, MountPlan, Writes};
+use super::step::{Bind, MountPlan, TargetKind, Writes};
+use super::way::open_inside;
 
 /// Binds something of the host at its target.
-pub(super) fn bind(context: &mut Context<'_>, plan: &MountPlan<Bind>) -> Outcome {
+pub(super) fn bind(context: &mut Context<'_>, plan: &MountPlan<Bind>, step: u16) -> Outcome {
     let mut mount = tree(context, &plan.kind)?;
-    let place = open_place(context, mount.as_fd(), &plan.target)?;
+    let mut kind = plan.target.kind;
+    if let Some(inside) = &plan.kind.inside {
+        let status = rustix::fs::fstat(&mount).during(Call::Stat)?;
+        kind = match FileType::from_raw_mode(status.st_mode) {
+            FileType::Directory => TargetKind::Directory,
+            _ => TargetKind::File,
+        };
+        if inside.owners.is_some() {
+            super::ask_with(context, step, mount.as_fd())?;
+        }
+    }
+    let place = open_place_of(kind, context, mount.as_fd(), &plan.target)?;
     if let Writes::ThrownAway { user_namespace } = plan.kind.writes {
         mount = overlay(mount.as_fd(), place.as_fd(), user_namespace)?;
     }
@@ -29,6 +41,10 @@ pub(super) fn bind(context: &mut Context<'_>, plan: &MountPlan<Bind>) -> Outcome
 fn tree(context: &Context<'_>, bind: &Bind) -> Result<OwnedFd, Failure> {
     if let Some(number) = bind.detached {
         return duplicate(context.detached(number)?);
+    }
+    if let Some(inside) = &bind.inside {
+        let found = open_inside(context.root()?, &inside.path, OFlags::PATH).during(Call::Open)?;
+        return clone_tree(found.as_fd(), c"", bind.recursive).during(Call::OpenTree);
     }
     let Some(planned) = bind.planned else {
         return clone_tree(CWD, &bind.source, bind.recursive).during(Call::OpenTree);

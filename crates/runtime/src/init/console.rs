@@ -9,8 +9,9 @@ use rustix::pty::OpenptFlags;
 
 use super::Context;
 use super::failure::{Call, During, Outcome};
-use super::mount::{open_directory, open_inside};
+use super::mount::open_directory;
 use super::step::Target;
+use super::way::open_inside;
 use crate::sync;
 
 const MULTIPLEXER: &CStr = c"ptmx";

@@ -40,8 +40,10 @@ fn kind(action: &Action) -> StepKind {
             | Init::Hostname { .. }
             | Init::Domainname { .. },
         ) => StepKind::Namespaces,
-        Action::Host(HostAction::AttachNetwork { .. })
-        | Action::Init(Init::ConfigureNetwork(_) | Init::Wait(Barrier::Network)) => StepKind::Network,
+        Action::Host(HostAction::AttachNetwork { .. } | HostAction::MoveNetDevices { .. })
+        | Action::Init(Init::ConfigureNetwork(_) | Init::Wait(Barrier::Network | Barrier::NetDevices)) => {
+            StepKind::Network
+        }
         Action::Host(HostAction::DetachMount(_)) => StepKind::FileSystems,
         Action::Host(HostAction::RunHooks { .. })
         | Action::Init(Init::FindProgram { .. } | Init::Execute { .. } | Init::Wait(Barrier::Hooks(_))) => {
@@ -179,6 +181,11 @@ fn host(action: &HostAction) -> Words {
             object.clone(),
             "a virtual cable: one end in the host's bridge, the other born inside the container",
         ),
+        HostAction::MoveNetDevices { names } => words(
+            "move network devices",
+            names.clone(),
+            "devices of the host become the container's own, with their addresses",
+        ),
         HostAction::PublishPorts { object } => words(
             "publish ports",
             object.clone(),
@@ -253,6 +260,11 @@ fn barrier(barrier: Barrier) -> Words {
             "wait for the host's part",
             "cgroup and id maps",
             "limits and users must be in place before the child does anything",
+        ),
+        Barrier::NetDevices => words(
+            "wait for network devices",
+            "",
+            "programs of the caller that take part in the start find them there",
         ),
         Barrier::Network => words(
             "wait for the network",
@@ -464,6 +476,11 @@ fn init(action: &InitAction) -> Words {
         InitAction::Personality { .. } => {
             words("set the personality", "", "what machine the kernel pretends to be")
         }
+        InitAction::MemoryPolicy { text, .. } => words(
+            "set the memory policy",
+            text.clone(),
+            "the NUMA nodes that the program's memory comes from",
+        ),
         InitAction::FindProgram { candidates, .. } => words(
             "find the program",
             listed(candidates.iter().map(|candidate| path(candidate))),

@@ -56,11 +56,12 @@ pub(crate) enum Call {
     Getdents,
     Readlink,
     Chroot,
+    SetMempolicy,
 }
 
 impl Call {
     /// Every call, in the order of its number.
-    const ALL: [(Call, &'static str); 50] = [
+    const ALL: [(Call, &'static str); 51] = [
         (Call::Injected, "injected failure"),
         (Call::Receive, "recvmsg"),
         (Call::Send, "sendmsg"),
@@ -111,6 +112,7 @@ impl Call {
         (Call::Getdents, "getdents64"),
         (Call::Readlink, "readlinkat"),
         (Call::Chroot, "chroot"),
+        (Call::SetMempolicy, "set_mempolicy"),
     ];
 
     /// Its name as the man pages write it.

@@ -15,8 +15,9 @@ mod pieces;
 mod process;
 pub(crate) mod procfs;
 pub(crate) mod step;
+mod way;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::event::{PollFd, PollFlags};
@@ -24,7 +25,7 @@ use rustix::io::Errno;
 
 use self::failure::{Call, During, Failure, Outcome};
 pub(crate) use self::process::OWN_INIT;
-use self::step::{ANCHORS, Action, Barrier, InitAction, Step};
+use self::step::{ANCHORS, Action, Barrier, Handover, InitAction, Step};
 use crate::sync::{self, Record};
 
 /// Exit code of an init process that failed before its program ran; the parent renders the reason.
@@ -215,7 +216,7 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         InitAction::OverlayRoot(overlay) => mount::overlay_root(context, overlay),
         InitAction::PiecedRoot(root) => pieces::pieced_root(context, root),
         InitAction::Mount(plan) => mount::mount(context, plan),
-        InitAction::Bind(plan) => bind::bind(context, plan),
+        InitAction::Bind(plan) => bind::bind(context, plan, number),
         InitAction::SetAttributes { target, set, clear } => {
             mount::change_attributes(context, target, *set, *clear)
         }
@@ -233,7 +234,7 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
             sys::mount::set_attributes(context.root()?, change, sys::mount::Reach::Mount)
                 .during(Call::MountSetattr)
         }
-        InitAction::RootPropagation { flags, .. } => mount::set_propagation(context.root()?, *flags),
+        InitAction::RootPropagation { flags, .. } => mount::root_propagation(context, *flags),
         InitAction::Sysctls { directory, values } => process::sysctls(context, directory, values),
         InitAction::Hostname { name } => {
             rustix::system::sethostname(name.to_bytes()).during(Call::Sethostname)
@@ -253,6 +254,9 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         InitAction::Personality { persona } => {
             sys::process::set_personality(*persona).during(Call::Personality)
         }
+        InitAction::MemoryPolicy { mode, nodes, .. } => {
+            sys::scheduling::set_memory_policy(*mode, nodes).during(Call::SetMempolicy)
+        }
         InitAction::FindProgram { candidates, user } => process::find_program(context, candidates, user),
         InitAction::Umask { mask } => {
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(*mask));
@@ -269,8 +273,12 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         InitAction::NoNewPrivileges => rustix::thread::set_no_new_privs(true).during(Call::Prctl),
         InitAction::OpenLabel { proc, path } => process::open_label(context, proc.as_fd(), path),
         InitAction::WriteLabel { label } => process::write_label(context, label),
-        InitAction::Seccomp { instructions, flags } => {
-            sys::seccomp::install(instructions, *flags).during(Call::Seccomp).map(drop)
+        InitAction::Seccomp { instructions, flags, listener } => {
+            let made = sys::seccomp::install(instructions, *flags).during(Call::Seccomp)?;
+            match (made, listener) {
+                (Some(made), Some(how)) => hand_over(context, number, made, *how),
+                _ => Ok(()),
+            }
         }
         InitAction::CloseDescriptors { keep } => {
             context.kept_descriptors = *keep;
@@ -320,7 +328,6 @@ fn wait(number: u16, context: &mut Context<'_>) -> Outcome {
 /// A created container may wait for long: it holds nothing of the host and of its caller open that the rest of the list
 /// does not want.
 fn close_what_is_done_with(context: &mut Context<'_>, gate: BorrowedFd<'_>) {
-    use std::os::fd::AsRawFd;
     context.anchors = [const { None }; ANCHORS];
     context.root = None;
     let label = context.label.as_ref().map(OwnedFd::as_fd);
@@ -331,6 +338,36 @@ fn close_what_is_done_with(context: &mut Context<'_>, gate: BorrowedFd<'_>) {
     }
     kept.sort_unstable();
     sys::fd::close_copies_from(3 + context.kept_descriptors as i32, &kept);
+}
+
+/// Shows the parent a mount, and waits until it has done with it what the plan says.
+fn ask_with(context: &Context<'_>, number: u16, mount: BorrowedFd<'_>) -> Outcome {
+    let asked = Record::Reached { step: number };
+    sync::send_with(context.peer(), asked, mount).during(Call::Send)?;
+    match sync::receive(context.peer()).during(Call::Receive)? {
+        Some(Record::Go { step }) if step == number => Ok(()),
+        _ => Err(ended()),
+    }
+}
+
+/// Gives the listener to the parent, and waits until the agent has it: at exec it is closed here.
+fn hand_over(context: &Context<'_>, number: u16, listener: OwnedFd, how: Handover) -> Outcome {
+    match how {
+        Handover::Number => {
+            let told = Record::Listener { step: number, descriptor: listener.as_raw_fd() };
+            sync::write(context.peer(), told).during(Call::Write)?;
+        }
+        Handover::Descriptor => {
+            let told = Record::Listener { step: number, descriptor: -1 };
+            sync::send_with(context.peer(), told, listener.as_fd()).during(Call::Send)?;
+        }
+    }
+    // Closed by exec, as a call less that the filter could hold up.
+    let _ = listener.into_raw_fd();
+    match sync::read(context.peer()).during(Call::Receive)? {
+        Some(Record::Go { step }) if step == number => Ok(()),
+        _ => Err(ended()),
+    }
 }
 
 /// Waits until somebody calls `start`. A caller that connects and goes away (a look at the state, a `start` that

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
@@ -13,127 +13,13 @@ use sys::mount::{Attributes, Reach, attribute, set_attributes};
 
 use super::failure::{Call, During, Failure, Outcome};
 use super::step::{
-    BoundRoot, FileSystem, Lower, MissingDirectory, MountPlan, OverlayRoot, Target, TargetKind,
+    BoundRoot, DeviceNode, FileSystem, Link, Lower, MountPlan, OverlayRoot, Target, TargetKind,
 };
-use super::step::{DeviceNode, Link};
+use super::way::{Found, Parent, Way, find_or_make, make_parent, open_parent, open_target};
 use super::{Context, copy_up, procfs};
 
 /// As whom the kernel shows users and groups that a user namespace does not map (`/proc/sys/kernel/overflowuid`).
 const OVERFLOW_ID: u32 = 65_534;
-
-const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
-
-/// Opens a path inside the container's root, links resolved inside it, and nothing beyond it reachable.
-pub(super) fn open_inside(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    // EAGAIN: a rename or mount elsewhere raced with a `..`; the kernel asks to try again (openat2(2)).
-    for _ in 0..64 {
-        match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), INSIDE) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            other => return other,
-        }
-    }
-    Err(Errno::AGAIN)
-}
-
-/// The way to a target: where it begins, and what of it is left to walk.
-#[derive(Clone, Copy)]
-pub(super) struct Way<'a> {
-    start: BorrowedFd<'a>,
-    path: &'a CStr,
-    levels: &'a [(CString, CString)],
-    kind: TargetKind,
-}
-
-impl<'a> Way<'a> {
-    /// From the mount that the target lies in, or from the root.
-    fn to(context: &'a Context<'_>, target: &'a Target) -> Result<Way<'a>, Failure> {
-        let Some(anchor) = &target.anchor else { return Ok(Way::from_root(context.root()?, target)) };
-        let start = context.anchors[anchor.slot].as_ref().ok_or(Errno::BADF).during(Call::Open)?;
-        Ok(Way { start: start.as_fd(), path: &anchor.path, levels: &anchor.levels, kind: target.kind })
-    }
-
-    pub(super) fn from_root(root: BorrowedFd<'a>, target: &'a Target) -> Way<'a> {
-        Way { start: root, path: &target.path, levels: &target.levels, kind: target.kind }
-    }
-
-    fn open(self, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        open_inside(self.start, self.path, flags)
-    }
-}
-
-/// The directory in which something is made: where a way begins, or below that.
-pub(super) enum Parent<'a> {
-    Start(BorrowedFd<'a>),
-    Below(OwnedFd),
-}
-
-impl AsFd for Parent<'_> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Parent::Start(directory) => directory.as_fd(),
-            Parent::Below(directory) => directory.as_fd(),
-        }
-    }
-}
-
-/// Opens a directory on the way that begins at `start`, which needs no opening itself.
-fn open_parent<'a>(start: BorrowedFd<'a>, path: &CStr) -> rustix::io::Result<Parent<'a>> {
-    if path == c"." {
-        return Ok(Parent::Start(start));
-    }
-    open_inside(start, path, OFlags::PATH | OFlags::DIRECTORY).map(Parent::Below)
-}
-
-/// Opens the target, making what is missing of it.
-pub(super) fn open_target(way: Way<'_>) -> Result<OwnedFd, Failure> {
-    match way.open(OFlags::PATH) {
-        Err(Errno::NOENT) => make_target(way),
-        other => other.during(Call::Open),
-    }
-}
-
-fn make_target(way: Way<'_>) -> Result<OwnedFd, Failure> {
-    let last = way.levels.len().saturating_sub(1);
-    for (index, (parent, name)) in way.levels.iter().enumerate() {
-        let parent = open_parent(way.start, parent).during(Call::Open)?;
-        let made = if index == last && way.kind == TargetKind::File {
-            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            rustix::fs::openat(&parent, name.as_c_str(), flags, Mode::from_raw_mode(0o644)).map(drop)
-        } else {
-            rustix::fs::mkdirat(&parent, name.as_c_str(), Mode::from_raw_mode(0o755))
-        };
-        match made {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno).during(Call::Mkdir),
-        }
-    }
-    match way.open(OFlags::PATH) {
-        // A link that leads nowhere: what is mounted covers the link itself.
-        Err(Errno::NOENT) if way.kind == TargetKind::File => {
-            way.open(OFlags::PATH | OFlags::NOFOLLOW).during(Call::Open)
-        }
-        other => other.during(Call::Open),
-    }
-}
-
-/// Makes a directory and what is missing of the way to it; what is new belongs to the owner.
-pub(super) fn make_working_directory(context: &Context<'_>, missing: &MissingDirectory) -> Outcome {
-    let root = context.root()?;
-    let (uid, gid) = (rustix::fs::Uid::from_raw(missing.uid), rustix::fs::Gid::from_raw(missing.gid));
-    for (parent, name) in &missing.target.levels {
-        let parent = open_inside(root, parent, OFlags::PATH | OFlags::DIRECTORY).during(Call::Open)?;
-        match rustix::fs::mkdirat(&parent, name.as_c_str(), Mode::from_raw_mode(0o755)) {
-            Ok(()) => {
-                let flags = AtFlags::SYMLINK_NOFOLLOW;
-                rustix::fs::chownat(&parent, name.as_c_str(), Some(uid), Some(gid), flags)
-                    .during(Call::Chown)?;
-            }
-            Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno).during(Call::Mkdir),
-        }
-    }
-    Ok(())
-}
 
 pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Outcome {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
@@ -179,6 +65,7 @@ fn make_file_system(
     file_system: &CStr,
     source: &CStr,
     parameters: &[(CString, Option<CString>)],
+    mode: Option<u32>,
     attributes: Attributes,
 ) -> Result<OwnedFd, Failure> {
     let opened = fsopen(file_system, FsOpenFlags::FSOPEN_CLOEXEC).during(Call::Fsopen)?;
@@ -189,6 +76,10 @@ fn make_file_system(
             None => fsconfig_set_flag(opened.as_fd(), key.as_c_str()),
         }
         .during_item(Call::Fsconfig, item)?;
+    }
+    if let Some(mode) = mode {
+        let mut text = Digits::octal(mode);
+        fsconfig_set_string(opened.as_fd(), c"mode", text.c_str()).during(Call::Fsconfig)?;
     }
     create(opened.as_fd(), attributes)
 }
@@ -290,14 +181,23 @@ pub(super) struct Digits {
 }
 
 impl Digits {
-    pub(super) fn after(prefix: &[u8], mut number: usize) -> Digits {
+    pub(super) fn after(prefix: &[u8], number: usize) -> Digits {
+        Digits::with_base(prefix, number, 10)
+    }
+
+    /// As the option `mode` wants it.
+    fn octal(mode: u32) -> Digits {
+        Digits::with_base(b"", mode as usize, 8)
+    }
+
+    fn with_base(prefix: &[u8], mut number: usize, base: usize) -> Digits {
         let mut bytes = [0u8; 40];
         bytes[..prefix.len()].copy_from_slice(prefix);
         let mut digits = [0u8; 20];
         let mut count = 0;
         loop {
-            digits[count] = b'0' + (number % 10) as u8;
-            number /= 10;
+            digits[count] = b'0' + (number % base) as u8;
+            number /= base;
             count += 1;
             if number == 0 {
                 break;
@@ -316,17 +216,31 @@ impl Digits {
 
 /// Mounts a new file system at its target.
 pub(super) fn mount(context: &mut Context<'_>, plan: &MountPlan<FileSystem>) -> Outcome {
+    let FileSystem { file_system, source, parameters, copy_up, inherits_mode, on_ordinary } = &plan.kind;
+    let way = Way::to(context, &plan.target)?;
+    let (place, found) = match *on_ordinary {
+        true => find_or_make(way.without_links()).map_err(|failure| match failure.errno {
+            errno if errno == Errno::LOOP.raw_os_error() => Failure { call: Call::Stat, ..failure },
+            _ => failure,
+        })?,
+        false => find_or_make(way)?,
+    };
     let mut attributes = plan.attributes;
     let mut later = Attributes::default();
-    if plan.kind.copy_up.is_some() {
+    if copy_up.is_some() {
         // It is filled first.
         later.set = attributes.set & attribute::RDONLY;
         attributes.set &= !attribute::RDONLY;
     }
-    let mount =
-        make_file_system(&plan.kind.file_system, &plan.kind.source, &plan.kind.parameters, attributes)?;
-    let place = open_place(context, mount.as_fd(), &plan.target)?;
-    if let Some(what) = plan.kind.copy_up {
+    let mode = match found {
+        Found::There if *inherits_mode => {
+            Some(rustix::fs::fstat(&place).during(Call::Stat)?.st_mode & 0o7777)
+        }
+        _ => None,
+    };
+    let mount = make_file_system(file_system, source, parameters, mode, attributes)?;
+    procfs::check_place(mount.as_fd(), place.as_fd(), &plan.target)?;
+    if let Some(what) = *copy_up {
         copy_up::copy(place.as_fd(), mount.as_fd(), what)?;
     }
     finish(mount.as_fd(), place.as_fd(), later, plan.recursive, plan.propagation)?;
@@ -340,7 +254,17 @@ pub(super) fn open_place(
     mount: BorrowedFd<'_>,
     target: &Target,
 ) -> Result<OwnedFd, Failure> {
-    let place = open_target(Way::to(context, target)?)?;
+    open_place_of(target.kind, context, mount, target)
+}
+
+/// The same for a target of which only now is known what it must be.
+pub(super) fn open_place_of(
+    kind: TargetKind,
+    context: &Context<'_>,
+    mount: BorrowedFd<'_>,
+    target: &Target,
+) -> Result<OwnedFd, Failure> {
+    let place = open_target(Way::to(context, target)?.kind(kind))?;
     procfs::check_place(mount, place.as_fd(), target)?;
     Ok(place)
 }
@@ -376,8 +300,20 @@ pub(super) fn finish(
 
 const MS_REC: u64 = 1 << 14;
 
+/// Sets the root's propagation. A shared one is the first of a group of its own (config-linux.md, "Rootfs Mount
+/// Propagation"): what it was a slave of must not reach it.
+pub(super) fn root_propagation(context: &Context<'_>, flags: u64) -> Outcome {
+    const MS_PRIVATE: u64 = 1 << 18;
+    const MS_SHARED: u64 = 1 << 20;
+    let root = context.root()?;
+    if flags & MS_SHARED != 0 {
+        set_propagation(root, MS_PRIVATE)?;
+    }
+    set_propagation(root, flags)
+}
+
 /// Sets the propagation of the mount behind a descriptor.
-pub(super) fn set_propagation(mount: BorrowedFd<'_>, flags: u64) -> Outcome {
+fn set_propagation(mount: BorrowedFd<'_>, flags: u64) -> Outcome {
     let reach = if flags & MS_REC == 0 { Reach::Mount } else { Reach::Tree };
     let change = Attributes { propagation: flags & !MS_REC, ..Attributes::default() };
     set_attributes(mount, change, reach).during(Call::MountSetattr)
@@ -436,22 +372,6 @@ fn make_device(context: &Context<'_>, device: &DeviceNode) -> Outcome {
         rustix::fs::chownat(&node, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH).during(Call::Chown)?;
     }
     Ok(())
-}
-
-fn make_parent(way: Way<'_>) -> Result<OwnedFd, Failure> {
-    let mut last = None;
-    for (parent, name) in &way.levels[..way.levels.len().saturating_sub(1)] {
-        let directory =
-            open_inside(way.start, parent, OFlags::PATH | OFlags::DIRECTORY).during(Call::Open)?;
-        match rustix::fs::mkdirat(&directory, name.as_c_str(), Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno).during(Call::Mkdir),
-        }
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        last =
-            Some(rustix::fs::openat(&directory, name.as_c_str(), flags, Mode::empty()).during(Call::Open)?);
-    }
-    last.ok_or(Errno::NOENT).during(Call::Open)
 }
 
 fn bind_device(context: &Context<'_>, device: &DeviceNode) -> Outcome {
@@ -563,7 +483,7 @@ pub(super) fn move_root(context: &mut Context<'_>, visible: &[CString]) -> Outco
             Ok(()) | Err(Errno::NOENT) => {}
             // Locked to what it lies on, in a user namespace: covered it is as good as gone.
             Err(Errno::INVAL | Errno::PERM) => {
-                let cover = make_file_system(c"tmpfs", c"tmpfs", &[], Attributes::default())?;
+                let cover = make_file_system(c"tmpfs", c"tmpfs", &[], None, Attributes::default())?;
                 let covered = rustix::fs::openat(CWD, place.as_c_str(), directory, Mode::empty())
                     .during_item(Call::Open, item)?;
                 attach(cover.as_fd(), covered.as_fd())?;

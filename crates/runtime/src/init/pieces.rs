@@ -10,8 +10,9 @@ use sys::mount::{Attributes, Reach, attribute, set_attributes};
 
 use super::Context;
 use super::failure::{Call, During, Failure, Outcome};
-use super::mount::{Way, attach, clone_tree, create, open_inside, open_target, overlay_over};
+use super::mount::{attach, clone_tree, create, overlay_over};
 use super::step::{PieceKind, PiecedRoot, Target};
+use super::way::{Way, open_inside, open_target};
 
 const LEFT_OUT: [Errno; 2] = [Errno::ACCESS, Errno::NOENT];
 

@@ -196,7 +196,7 @@ pub(super) fn working_directory(
 ) -> Outcome {
     match (rustix::process::chdir(path), missing) {
         (Err(Errno::NOENT), Some(missing)) => {
-            super::mount::make_working_directory(context, missing)?;
+            super::way::make_working_directory(context, missing)?;
             rustix::process::chdir(path).during(Call::Chdir)?;
         }
         (entered, _) => entered.during(Call::Chdir)?,

@@ -43,6 +43,7 @@ pub(crate) enum HostAction {
     SetOomScore { value: i32 },
     AttachNetwork { object: String },
     PublishPorts { object: String },
+    MoveNetDevices { names: String },
     RunHooks { kind: HookKind, hooks: Vec<Hook> },
     DraftRecord,
     Commit,
@@ -61,6 +62,8 @@ pub(crate) enum HookKind {
 pub(crate) enum Barrier {
     /// The parent has put the child into its cgroup and written its id maps.
     HostReady,
+    /// The parent has moved network devices of the host here.
+    NetDevices,
     /// The parent has attached the network.
     Network,
     /// The parent runs hooks of this kind.
@@ -184,6 +187,11 @@ pub(crate) enum InitAction {
     Personality {
         persona: u64,
     },
+    MemoryPolicy {
+        mode: i32,
+        nodes: Vec<u64>,
+        text: String,
+    },
     FindProgram {
         candidates: Vec<CString>,
         user: ProgramUser,
@@ -221,6 +229,7 @@ pub(crate) enum InitAction {
     Seccomp {
         instructions: Vec<Instruction>,
         flags: u32,
+        listener: Option<Handover>,
     },
     CloseDescriptors {
         keep: u32,
@@ -235,6 +244,15 @@ pub(crate) struct Execution {
     pub(crate) arguments: CStringArray,
     pub(crate) environment: CStringArray,
     pub(crate) init: Option<InitProgram>,
+}
+
+/// How the listener of a filter gets out of this process, where the filter may refuse or delay calls already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Handover {
+    /// The parent takes it by its number, as only a caller with privileges may.
+    Number,
+    /// It is sent along; the filter must not stand in the way of sendmsg(2).
+    Descriptor,
 }
 
 /// An init of our own that stands between (see [`crate::reaper`]).
@@ -324,6 +342,10 @@ pub(crate) struct FileSystem {
     pub(crate) parameters: Vec<(CString, Option<CString>)>,
     /// `tmpcopyup`: it begins with a copy of what it covers.
     pub(crate) copy_up: Option<CopyUp>,
+    /// Whether its root has the mode of the directory that it covers, if that was there.
+    pub(crate) inherits_mode: bool,
+    /// Whether it may be mounted only where no link leads: programs trust what they find at its path.
+    pub(crate) on_ordinary: bool,
 }
 
 /// What a file system that begins as a copy takes over of the directory below.
@@ -344,7 +366,17 @@ pub(crate) struct Bind {
     pub(crate) detached: Option<usize>,
     /// Device and inode of the source when it was planned: init must find no other.
     pub(crate) planned: Option<(u64, u64)>,
+    /// A source among the container's own mounts: it is there only once they are.
+    pub(crate) inside: Option<Inside>,
     pub(crate) writes: Writes,
+}
+
+/// A source that lies in the container's root.
+#[derive(Debug)]
+pub(crate) struct Inside {
+    pub(crate) path: CString,
+    /// How its owners are shown; the parent sees to that on demand.
+    pub(crate) owners: Option<Owners>,
 }
 
 /// Where writes to a bind mount go.
@@ -483,6 +515,8 @@ pub(crate) struct Target {
     pub(crate) kind: TargetKind,
     /// Where the way to it begins, if not at the root (see `plan::anchor`).
     pub(crate) anchor: Option<Anchor>,
+    /// Whether a link at its end that leads nowhere is covered, and not followed: what it stands for need not be made.
+    pub(crate) covers_link: bool,
     /// Where the mount that is made here is kept, for what lies below it.
     pub(crate) kept_at: Option<usize>,
 }

@@ -1,6 +1,6 @@
 //! What the parent hears from init, and what it answers.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
@@ -14,6 +14,7 @@ use crate::hooks;
 use crate::init::failure::Failure;
 use crate::init::step::{Action, Barrier, InitAction};
 use crate::plan::Start;
+use crate::seccomp_agent;
 use crate::sync::{self, Record as Message};
 
 impl Launch<'_> {
@@ -45,13 +46,20 @@ impl Launch<'_> {
         let mut committed = false;
         loop {
             self.wait_for_init(socket)?;
-            let message = sync::receive(socket).map_err(|error| Error::system("hear from init", error))?;
+            let message = sync::receive_with_descriptor(socket)
+                .map_err(|error| Error::system("hear from init", error))?;
+            let (message, shown) = message.map_or((None, None), |(message, shown)| (Some(message), shown));
             if let Some(group) = &mut self.cgroup {
                 // Whatever init says, it says after it has joined.
                 group.let_go();
             }
             match message {
                 Some(Message::Reached { step }) => {
+                    if self.help(step, shown)? {
+                        // One that died is seen when its end is read.
+                        let _ = sync::send(socket, Message::Go { step });
+                        continue;
+                    }
                     let barrier =
                         self.plan.steps.get(usize::from(step)).and_then(|step| match &step.action {
                             Action::Init(InitAction::Wait(barrier) | InitAction::Announce(barrier)) => {
@@ -66,6 +74,7 @@ impl Launch<'_> {
                             self.commit_record(host)?;
                             committed = true;
                         }
+                        Some(Barrier::NetDevices) => self.move_net_devices()?,
                         Some(Barrier::Network) if self.network_comes_late() => self.attach_network(host)?,
                         // Open already.
                         Some(Barrier::HostReady) => continue,
@@ -91,6 +100,10 @@ impl Launch<'_> {
                     return Err(self.explain(usize::from(step), failure));
                 }
                 Some(Message::Process { pid }) => self.follow(pid)?,
+                Some(Message::Listener { step, descriptor }) => {
+                    self.pass_listener(descriptor, shown)?;
+                    let _ = sync::send(socket, Message::Go { step });
+                }
                 Some(Message::Go { .. }) => {}
                 None if committed => {
                     // Closed by exec: the program runs.
@@ -107,6 +120,35 @@ impl Launch<'_> {
                 }
             }
         }
+    }
+
+    /// Does what a step of init's wants of the parent with the descriptor that it showed; false if it wants nothing.
+    fn help(&mut self, step: u16, shown: Option<OwnedFd>) -> Result<bool> {
+        let Some(step) = self.plan.steps.get(usize::from(step)) else { return Ok(false) };
+        match (&step.action, shown) {
+            (Action::Init(InitAction::Bind(bind)), Some(mount)) => {
+                let Some(inside) = &bind.kind.inside else { return Ok(false) };
+                let Some(owners) = &inside.owners else { return Ok(false) };
+                self.detached.map(mount.as_fd(), owners, &bind.kind.source).map_err(|error| {
+                    error
+                        .from_field(step.asked_by.clone().unwrap_or_default())
+                        .in_container(self.plan.id.as_str())
+                })?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn pass_listener(&self, descriptor: i32, shown: Option<OwnedFd>) -> Result<()> {
+        let child = self.child.as_ref().expect("it spoke after the clone");
+        let listener = match shown {
+            Some(listener) => listener,
+            None => seccomp_agent::copy_from(child.pidfd.as_fd(), descriptor)?,
+        };
+        let Some(agent) = &self.plan.agent else { return Ok(()) };
+        let sent = agent.hand_over(listener.as_fd(), child.pid, &self.record, "creating");
+        sent.map_err(|error| error.in_container(self.plan.id.as_str()))
     }
 
     /// The intermediate process has forked the one that matters.
@@ -172,7 +214,7 @@ impl Launch<'_> {
                     // One that is gone already was reaped by somebody else.
                     let _ = self.follow(pid);
                 }
-                Message::Reached { .. } | Message::Go { .. } => {}
+                Message::Reached { .. } | Message::Go { .. } | Message::Listener { .. } => {}
             }
         }
         self.died_or(error)

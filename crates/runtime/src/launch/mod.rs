@@ -3,6 +3,7 @@
 
 mod dialogue;
 mod host_steps;
+mod net_devices;
 mod timeline;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -142,6 +143,8 @@ struct Launch<'a> {
     line_ends: LineEnds,
     /// Mounts for init, until it has them.
     detached: DetachedMounts,
+    /// Network devices that have left the host.
+    moved: Option<net_devices::Moved<'a>>,
     interrupt: Option<OwnedFd>,
     /// Our own program, where it is to be the container's init.
     init_binary: Option<OwnedFd>,
@@ -201,6 +204,7 @@ impl<'a> Launch<'a> {
             console,
             line_ends: options.line_ends,
             detached: DetachedMounts::default(),
+            moved: None,
             interrupt: options.interrupt,
             init_binary,
             ended: 0,
@@ -293,6 +297,8 @@ impl<'a> Launch<'a> {
     fn commit(mut self) -> Container {
         let timeline = self.timeline(None);
         let child = self.child.take().expect("a start that succeeded has a child");
+        // They are the container's from now on.
+        self.moved = None;
         Container {
             pid: child.pid,
             pidfd: child.pidfd,
@@ -307,6 +313,10 @@ impl<'a> Launch<'a> {
     fn undo(&mut self) -> Vec<Error> {
         let mut failures = Vec::new();
         self.detached = DetachedMounts::default();
+        // As long as the namespace is there: with it, the kernel removes virtual devices.
+        if let Some(moved) = self.moved.take() {
+            failures.extend(moved.give_back());
+        }
         if let Some(child) = self.child.take() {
             // It may be dead already; then there is nothing to kill.
             let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);

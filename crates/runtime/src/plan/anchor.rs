@@ -91,7 +91,7 @@ fn below(path: &str, top: &str, slot: usize) -> Result<Anchor> {
 }
 
 /// The places that a step looks up inside the container.
-fn targets(action: &mut InitAction) -> Vec<&mut Target> {
+pub(super) fn targets(action: &mut InitAction) -> Vec<&mut Target> {
     match action {
         InitAction::Mount(mount) => vec![&mut mount.target],
         InitAction::Bind(bind) => vec![&mut bind.target],
@@ -123,6 +123,8 @@ mod tests {
             source: c"tmpfs".into(),
             parameters: Vec::new(),
             copy_up: None,
+            inherits_mode: false,
+            on_ordinary: false,
         };
         always(InitAction::Mount(MountPlan {
             kind,

@@ -1,16 +1,22 @@
 //! Bind mounts of config.json: the source is opened here, once, and everything later goes by that descriptor.
 
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
+use sys::mount::attribute;
 
-use super::mounts::{MountContext, Options, is_shared, is_slave};
+use super::mount_options::Options;
+use super::mounts::{MountContext, is_shared, is_slave};
+use super::options::BindRules;
 use super::owners::{self, Detached};
 use crate::caller::Caller;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::foreign;
-use crate::init::step::{Bind, DetachedMount, InitAction, MountPlan, Step, Target, TargetKind, Writes};
+use crate::init::step::{
+    Bind, DetachedMount, InitAction, Inside, MountPlan, Owners, Step, Target, TargetKind, Writes,
+};
 use crate::plan::{c_string, init_step};
 use crate::spec::Mount;
 
@@ -22,7 +28,13 @@ pub(super) struct Wanted<'a> {
     pub(super) field: &'a str,
     pub(super) recursive: bool,
     pub(super) options: Options,
+    /// The mounts that are made before it.
+    pub(super) earlier: &'a [Mount],
 }
+
+/// Attributes that a bind mount has of its own only where an option names one (mount(8), `remount,bind`).
+const NAMED_ALL_OR_NONE: u64 =
+    attribute::RDONLY | attribute::NOSUID | attribute::NODEV | attribute::NOEXEC | attribute::NOSYMFOLLOW;
 
 /// The step for one.
 pub(super) fn plan_bind(
@@ -30,13 +42,27 @@ pub(super) fn plan_bind(
     context: &MountContext<'_>,
     detached: &mut Detached,
 ) -> Result<Step> {
-    let Wanted { mount, number, field, recursive, options } = wanted;
+    let Wanted { mount, number, field, recursive, mut options, earlier } = wanted;
+    let own_users = context.users.are_own();
+    if context.bind_rules == BindRules::Customary && options.names_attributes {
+        // What a user namespace may not clear stays, unless it is asked for by name.
+        let cleared = if own_users { attribute::NOSYMFOLLOW } else { NAMED_ALL_OR_NONE };
+        options.attributes.clear |= cleared & !options.attributes.set;
+    }
     let owners = owners::asked_for(mount, options.idmap, context.users, field)?;
     let source_field = format!("{field}.source");
     let Some(source) = mount.source.as_deref().filter(|source| !source.is_empty()) else {
         return Err(Error::invalid(source_field, "is missing for a bind mount".to_owned()));
     };
     let path: PathBuf = if source.starts_with('/') { source.into() } else { context.bundle.join(source) };
+    if let Some(inside) = inside_source(&path, earlier, context) {
+        return plan_inside(
+            inside,
+            &path,
+            Wanted { mount, number, field, recursive, options, earlier },
+            owners,
+        );
+    }
     let failed = |errno: Errno| {
         let error = Error::at_path("open the source of a bind mount", &path, errno);
         let error = error.from_field(source_field.clone());
@@ -57,7 +83,6 @@ pub(super) fn plan_bind(
         FileType::Directory => TargetKind::Directory,
         _ => TargetKind::File,
     };
-    let own_users = context.users.are_own();
     let mut writes = Writes::Through;
     if options.throw_away {
         if kind == TargetKind::File {
@@ -67,7 +92,7 @@ pub(super) fn plan_bind(
         }
         writes = Writes::ThrownAway { user_namespace: own_users };
     }
-    if own_users && is_shared(options.propagation) {
+    if own_users && is_shared(options.propagation) && context.bind_rules == BindRules::Strict {
         let reason = "mounts of a user namespace may not reach the host".to_owned();
         let hint = "use `rslave`, or leave the user namespace out";
         return Err(Error::invalid(format!("{field}.options"), reason).with_hint(hint));
@@ -79,27 +104,122 @@ pub(super) fn plan_bind(
         || owners.is_some()
         || (root && (!own_users || options.propagation != 0))
         || owners::needs_parent(&source, context.users);
-    let travels =
-        is_shared(options.propagation) || (is_slave(options.propagation) && !is_slave(context.propagation));
+    // In a user namespace it is the beginning of a group of peers that has none on the host.
+    let among_its_own = own_users && is_shared(options.propagation);
+    let travels = (is_shared(options.propagation) && !among_its_own)
+        || (is_slave(options.propagation) && !is_slave(context.propagation));
     if travels && !by_parent {
         let error =
             Error::invalid(format!("{field}.options"), "only root may link a mount to the host's".to_owned());
         return Err(error.with_hint("leave the propagation out, or run it with sudo"));
     }
+    if own_users && by_parent {
+        keep_locked(&opened, &options, field)?;
+    }
     detached.sources.insert(number, opened);
+    let of_parent = if among_its_own { 0 } else { options.propagation };
     let detached = by_parent.then(|| {
-        let (propagation, source) = (options.propagation, source.clone());
+        let (propagation, source) = (of_parent, source.clone());
         let mount = DetachedMount { source, opened: Some(number), recursive, propagation, owners, foreign };
         detached.add_opened(mount, field)
     });
     let plan = MountPlan {
-        kind: Bind { source, recursive, detached, planned: Some((status.st_dev, status.st_ino)), writes },
+        kind: Bind {
+            source,
+            recursive,
+            detached,
+            planned: Some((status.st_dev, status.st_ino)),
+            inside: None,
+            writes,
+        },
         target: Target::parse(&mount.destination, kind, &format!("{field}.destination"))?,
         attributes: options.attributes,
         recursive: options.recursive,
-        propagation: if by_parent { 0 } else { options.propagation },
+        propagation: if by_parent && !among_its_own { 0 } else { options.propagation },
     };
     Ok(init_step(InitAction::Bind(plan), field))
+}
+
+/// The way to a source that an earlier mount covers, holds or lies in: among the container's own mounts, where it shows
+/// what they show. `path` is the host's, as if those were mounted in the root directory there.
+fn inside_source(path: &Path, earlier: &[Mount], context: &MountContext<'_>) -> Option<PathBuf> {
+    let rootfs = context.rootfs.filter(|_| context.bind_rules == BindRules::Customary)?;
+    let inside = path.strip_prefix(rootfs).ok()?;
+    if rootfs == Path::new("/") || !inside.components().all(|part| matches!(part, Component::Normal(_))) {
+        return None;
+    }
+    let meets = |mount: &Mount| {
+        let place = Path::new(mount.destination.trim_start_matches('/'));
+        inside.starts_with(place) || place.starts_with(inside)
+    };
+    earlier.iter().any(meets).then(|| inside.to_owned())
+}
+
+fn plan_inside(inside: PathBuf, path: &Path, wanted: Wanted<'_>, owners: Option<Owners>) -> Result<Step> {
+    let Wanted { mount, field, recursive, options, .. } = wanted;
+    let source_field = format!("{field}.source");
+    if options.throw_away {
+        let reason =
+            "`tmpoverlay` takes a directory of the host, not one of the container's mounts".to_owned();
+        return Err(Error::invalid(format!("{field}.options"), reason));
+    }
+    let text = inside.to_string_lossy();
+    let inside = c_string(if text.is_empty() { "." } else { &text }, &source_field)?;
+    let kind = Bind {
+        source: c_string(&path.to_string_lossy(), &source_field)?,
+        recursive,
+        detached: None,
+        planned: None,
+        inside: Some(Inside { path: inside, owners }),
+        writes: Writes::Through,
+    };
+    let destination_field = format!("{field}.destination");
+    let plan = MountPlan {
+        kind,
+        target: Target::parse(&mount.destination, TargetKind::Directory, &destination_field)?,
+        attributes: options.attributes,
+        recursive: options.recursive,
+        propagation: options.propagation,
+    };
+    Ok(init_step(InitAction::Bind(plan), field))
+}
+
+/// The kernel locks the flags of the host's mounts for a user namespace; a mount that the parent makes has no locks, so
+/// what an option would undo of them is refused here.
+fn keep_locked(opened: &OwnedFd, options: &Options, field: &str) -> Result<()> {
+    const LOCKED: [(&str, u64); 4] = [
+        ("ro", attribute::RDONLY),
+        ("nosuid", attribute::NOSUID),
+        ("nodev", attribute::NODEV),
+        ("noexec", attribute::NOEXEC),
+    ];
+    let asked = LOCKED.iter().filter(|(_, bit)| options.attributes.clear & bit != 0);
+    let mut asked = asked.peekable();
+    if asked.peek().is_none() {
+        return Ok(());
+    }
+    let flags = flags_of(opened);
+    match asked.find(|(name, _)| flags.split(',').any(|flag| flag == *name)) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let reason = format!(
+                "operation not permitted: the host's mount is `{name}`, which a user namespace may not undo"
+            );
+            let mut error = Error::new(ErrorKind::Permission, format!("{field}.options"), reason);
+            error.errno = Some(Errno::PERM.raw_os_error());
+            Err(error.with_hint("leave out the option that undoes it, or change the mount on the host"))
+        }
+    }
+}
+
+/// The flags of the mount that a descriptor lies on, as `/proc/self/mountinfo` has them; nothing where it does not tell.
+fn flags_of(opened: &OwnedFd) -> String {
+    let found = rustix::fs::statx(opened, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let Ok(found) = found else { return String::new() };
+    let number = found.stx_mnt_id.to_string();
+    let line = table.lines().find(|line| line.split(' ').next() == Some(number.as_str()));
+    line.and_then(|line| line.split(' ').nth(5)).unwrap_or_default().to_owned()
 }
 
 /// A bind of what is ours or the kernel's, by its path.
@@ -109,6 +229,7 @@ pub(super) fn by_path(source: &Path, detached: Option<usize>, field: &str) -> Re
         recursive: false,
         detached,
         planned: None,
+        inside: None,
         writes: Writes::Through,
     })
 }

@@ -73,14 +73,21 @@ pub(super) fn refuse_unsupported(linux: &Linux) -> Result<()> {
         }
     };
     refuse("linux.intelRdt", linux.intel_rdt.is_some())?;
-    refuse("linux.memoryPolicy", linux.memory_policy.is_some())?;
-    refuse("linux.netDevices", !linux.net_devices.is_empty())?;
-    let notify = linux.seccomp.as_ref().is_some_and(|profile| profile.listener_path.is_some());
-    refuse("linux.seccomp.listenerPath", notify)?;
     let time = linux
         .namespaces
         .iter()
         .any(|namespace| namespace.kind == NamespaceKind::Time && namespace.path.is_none());
+    for (clock, offset) in &linux.time_offsets {
+        let field = format!("linux.timeOffsets.{clock}");
+        if !matches!(clock.as_str(), "monotonic" | "boottime") {
+            return Err(Error::invalid(field, "is no clock that can be shifted".to_owned())
+                .with_hint("a time namespace shifts `monotonic` and `boottime` (time_namespaces(7))"));
+        }
+        if offset.nanosecs >= 1_000_000_000 {
+            let reason = format!("{} is a whole second or more", offset.nanosecs);
+            return Err(Error::invalid(format!("{field}.nanosecs"), reason));
+        }
+    }
     if !linux.time_offsets.is_empty() && !time {
         return Err(Error::invalid("linux.timeOffsets", "needs a new time namespace".to_owned()));
     }

@@ -4,16 +4,21 @@
 pub(crate) mod anchor;
 mod binds;
 mod check;
+mod closed;
 mod container_cgroup;
 pub(crate) mod devices;
 mod id_maps;
 pub(crate) mod limits;
+pub(crate) mod machine;
+mod mount_options;
 pub(crate) mod mount_points;
 pub(crate) mod mounts;
 pub(crate) mod namespaces;
+pub(crate) mod net_devices;
 mod options;
 pub(crate) mod owners;
 pub(crate) mod process;
+mod scheduling;
 pub mod seccomp;
 mod steps;
 mod sysctl;
@@ -30,13 +35,14 @@ use sys::mount::attribute;
 pub(crate) use self::container_cgroup::usual_cgroup;
 use self::container_cgroup::{CgroupPlan, delegate_to, plan_cgroup};
 pub(crate) use self::id_maps::IdMaps;
+pub use self::machine::{memory_policy_flags, memory_policy_modes};
 pub use self::mount_points::{MountPoint, mount_points};
 pub use self::mounts::has_selinux;
 use self::mounts::makes_namespace;
 use self::namespaces::{Clocks, NamespacePlan};
 pub use self::options::{
-    CgroupManager, Lifetime, NetworkProgram, OwnFile, PlanOptions, Preparation, RootChange, RootOwners,
-    RootPiece, RootPieceKind, RootSource, Start,
+    BindRules, CgroupManager, Lifetime, NetworkProgram, OwnFile, PlanOptions, Preparation, RootChange,
+    RootOwners, RootPiece, RootPieceKind, RootSource, Start,
 };
 use self::owners::{Detached, Users};
 pub use self::process::own_hard_limit;
@@ -47,7 +53,8 @@ use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::id_map_files;
 pub use crate::init::step::TargetKind;
-use crate::init::step::{Action, Barrier, HookKind, HostAction, InitAction, Step, StepDescription};
+use crate::init::step::{Action, Barrier, Handover, HookKind, HostAction, InitAction, Step, StepDescription};
+use crate::seccomp_agent::Agent;
 use crate::spec::{Linux, NamespaceKind, Process, Spec};
 
 /// A container that is legal on this host and kernel, ready to be launched.
@@ -72,6 +79,9 @@ pub struct ContainerPlan {
     pub(crate) mount_label: Option<String>,
     pub(crate) oom_score_adj: Option<i32>,
     pub(crate) has_network: bool,
+    /// Who answers for a seccomp filter that asks.
+    pub(crate) agent: Option<Agent>,
+    pub(crate) net_devices: Vec<net_devices::NetDevice>,
     pub(crate) files: Vec<OwnFile>,
     /// Whether the parent makes the mounts of these files, as init could not reach them.
     pub(crate) files_detached: bool,
@@ -149,6 +159,7 @@ impl ContainerPlan {
         }
         warnings.extend(cgroup.as_ref().and_then(|plan| plan.resources.conflict()).map(str::to_owned));
         let hooks = spec.hooks.clone().unwrap_or_default();
+        let net_devices = net_devices::plan_net_devices(&linux)?;
 
         let mut plan = Steps {
             list: Vec::new(),
@@ -157,6 +168,7 @@ impl ContainerPlan {
         };
         plan.host_part(options, &namespaces, id_maps.as_ref(), cgroup.as_ref(), process);
         plan.child_beginning(options, &namespaces, &linux, cgroup.as_ref(), users, process);
+        plan.net_devices(&net_devices);
         plan.hooks(HookKind::CreateRuntime, hooks.prestart.iter().chain(&hooks.create_runtime));
         plan.file_systems(spec, options, &namespaces, cgroup.as_ref(), &rootfs, users)?;
         plan.hooks(HookKind::CreateContainer, hooks.create_container.iter());
@@ -192,7 +204,7 @@ impl ContainerPlan {
         // Before the limit of open files may fall: without close_range it bounds the search for them.
         plan.list.push(always(InitAction::CloseDescriptors { keep: options.kept_descriptors }));
         process::plan_limits(process, &mut plan.list)?;
-        plan.special(&linux)?;
+        machine::plan_machine(&linux, &mut plan.list)?;
         if let Some(object) = &options.attachment {
             plan.list.push(host(HostAction::AttachNetwork { object: object.clone() }, Some("network")));
             if let Some(object) = &options.publication {
@@ -265,6 +277,8 @@ impl ContainerPlan {
             mount_label: mounts::label_in_force(&linux, mounts::has_selinux).map(str::to_owned),
             oom_score_adj: process.oom_score_adj,
             has_network: options.attachment.is_some(),
+            agent: Agent::of_spec(spec),
+            net_devices,
             files: options.files.clone(),
             warnings,
             terminal: process.terminal,
@@ -375,6 +389,14 @@ pub(crate) fn seccomp_step(linux: &Linux, warnings: &mut Vec<String>) -> Result<
     let program = seccomp::compile(profile, seccomp::Options::default())
         .map_err(|error| Error::invalid("linux.seccomp", error.to_string()))?;
     warnings.extend(program.warnings.iter().map(ToString::to_string));
-    let action = InitAction::Seccomp { instructions: program.instructions, flags: program.flags };
+    let listener = match (program.listener, Caller::find()) {
+        (false, _) => None,
+        (true, Caller::User) => Some(Handover::Descriptor),
+        (true, Caller::Root | Caller::NamespaceRoot) => Some(Handover::Number),
+    };
+    if let (Some(_), Some(agent)) = (listener, Agent::of(profile)) {
+        agent.check()?;
+    }
+    let action = InitAction::Seccomp { instructions: program.instructions, flags: program.flags, listener };
     Ok(Some(init_step(action, "linux.seccomp")))
 }

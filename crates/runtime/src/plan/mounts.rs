@@ -1,5 +1,6 @@
 //! What is mounted where: config.json's `mounts`, masked and read-only paths, laid out for the child.
 
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::path::Path;
 
@@ -10,6 +11,8 @@ use crate::error::{Error, Result};
 use crate::init::procfs::PROC_FILES;
 use crate::init::step::{CopyUp, FileSystem, InitAction, Link, MountPlan, Step, Target, TargetKind};
 use crate::plan::binds::{Wanted, by_path, plan_bind};
+use crate::plan::mount_options::{Options, parse_options};
+use crate::plan::options::BindRules;
 use crate::plan::owners::{self, Detached, Users};
 use crate::plan::{c_string, init_step};
 use crate::remedy::PROC_HINT;
@@ -30,13 +33,20 @@ impl Target {
             let parent = if index == 0 { ".".to_owned() } else { parts[..index].join("/") };
             levels.push((c_string(&parent, field)?, c_string(name, field)?));
         }
-        Ok(Target { path: c_string(&path, field)?, levels, kind, anchor: None, kept_at: None })
+        Ok(Target {
+            path: c_string(&path, field)?,
+            levels,
+            kind,
+            anchor: None,
+            covers_link: false,
+            kept_at: None,
+        })
     }
 }
 
-const MS_REC: u64 = 1 << 14;
+pub(super) const MS_REC: u64 = 1 << 14;
 const MS_UNBINDABLE: u64 = 1 << 17;
-const MS_PRIVATE: u64 = 1 << 18;
+pub(super) const MS_PRIVATE: u64 = 1 << 18;
 const MS_SLAVE: u64 = 1 << 19;
 const MS_SHARED: u64 = 1 << 20;
 
@@ -66,81 +76,6 @@ pub(super) fn is_slave(propagation: u64) -> bool {
     propagation & MS_SLAVE != 0
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Options {
-    pub(super) attributes: sys::mount::Attributes,
-    pub(super) recursive: sys::mount::Attributes,
-    pub(super) propagation: u64,
-    bind: Option<bool>,
-    remount: bool,
-    /// `tmpcopyup`: a tmpfs begins with a copy of what it covers.
-    copy_up: bool,
-    /// `tmpoverlay`, of our own: a bind mount whose writes are thrown away.
-    pub(super) throw_away: bool,
-    pub(super) idmap: Option<sys::mount::Reach>,
-    parameters: Vec<(String, Option<String>)>,
-}
-
-/// One option of `mount(8)` that is an attribute of the mount: bits to set and to clear.
-fn attribute_option(name: &str) -> Option<(u64, u64)> {
-    Some(match name {
-        "ro" => (attribute::RDONLY, 0),
-        "rw" => (0, attribute::RDONLY),
-        "nosuid" => (attribute::NOSUID, 0),
-        "suid" => (0, attribute::NOSUID),
-        "nodev" => (attribute::NODEV, 0),
-        "dev" => (0, attribute::NODEV),
-        "noexec" => (attribute::NOEXEC, 0),
-        "exec" => (0, attribute::NOEXEC),
-        "nodiratime" => (attribute::NODIRATIME, 0),
-        "diratime" => (0, attribute::NODIRATIME),
-        "nosymfollow" => (attribute::NOSYMFOLLOW, 0),
-        "symfollow" => (0, attribute::NOSYMFOLLOW),
-        "noatime" => (attribute::NOATIME, attribute::ATIME_MASK),
-        "strictatime" => (attribute::STRICTATIME, attribute::ATIME_MASK),
-        "relatime" | "atime" | "norelatime" | "nostrictatime" => (0, attribute::ATIME_MASK),
-        _ => return None,
-    })
-}
-
-fn merge(into: &mut sys::mount::Attributes, (set, clear): (u64, u64)) {
-    into.set = (into.set & !clear) | set;
-    into.clear = (into.clear & !(set & !attribute::ATIME_MASK)) | clear;
-}
-
-fn parse_options(options: &[String]) -> Options {
-    let mut parsed = Options::default();
-    for option in options {
-        let name = option.as_str();
-        if let Some(change) = attribute_option(name) {
-            merge(&mut parsed.attributes, change);
-        } else if let Some(change) = name.strip_prefix('r').and_then(attribute_option) {
-            merge(&mut parsed.recursive, change);
-        } else if let Some(flags) = propagation_flags(name) {
-            parsed.propagation = flags;
-        } else {
-            match name {
-                "defaults" | "async" | "nomand" | "nodirsync" | "loud" | "noiversion" | "nolazytime" => {}
-                "bind" => parsed.bind = Some(false),
-                "rbind" => parsed.bind = Some(true),
-                "remount" => parsed.remount = true,
-                "idmap" => parsed.idmap = Some(sys::mount::Reach::Mount),
-                "ridmap" => parsed.idmap = Some(sys::mount::Reach::Tree),
-                "tmpcopyup" => parsed.copy_up = true,
-                "tmpoverlay" => parsed.throw_away = true,
-                _ => {
-                    let (key, value) = match name.split_once('=') {
-                        Some((key, value)) => (key, Some(value.to_owned())),
-                        None => (name, None),
-                    };
-                    parsed.parameters.push((key.to_owned(), value));
-                }
-            }
-        }
-    }
-    parsed
-}
-
 /// What the mounts need to know of the host and the rest of the plan.
 pub(crate) struct MountContext<'a> {
     pub(crate) bundle: &'a Path,
@@ -153,6 +88,9 @@ pub(crate) struct MountContext<'a> {
     pub(crate) caller: Caller,
     /// What becomes of the host's mounts in the container's namespace.
     pub(crate) propagation: u64,
+    pub(crate) bind_rules: BindRules,
+    /// The root directory, where it is the container's root as it is.
+    pub(crate) rootfs: Option<&'a Path>,
 }
 
 /// The label for the container's file systems (config-linux.md, "Mount Label"), where SELinux is there to obey it.
@@ -198,20 +136,41 @@ pub(crate) fn plan_mounts(
     detached: &mut Detached,
 ) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
-    for (index, mount) in spec.mounts.iter().enumerate() {
+    let mounts = destinations_inside(&spec.mounts, context);
+    for index in 0..mounts.len() {
         let field = format!("mounts[{index}]");
-        plan_mount((index, mount), &field, context, &mut steps, detached)?;
+        plan_mount((index, &mounts), &field, context, &mut steps, detached)?;
     }
     Ok(steps)
 }
 
+/// A destination that begins with the root directory's own path on the host means the place inside, as runc has it.
+fn destinations_inside<'a>(mounts: &'a [Mount], context: &MountContext<'_>) -> Cow<'a, [Mount]> {
+    let rootfs = context
+        .rootfs
+        .filter(|rootfs| context.bind_rules == BindRules::Customary && rootfs.as_os_str().len() > 1);
+    let inside = |mount: &Mount| {
+        let rest = Path::new(&mount.destination).strip_prefix(rootfs?).ok()?.to_str()?;
+        Some(format!("/{rest}"))
+    };
+    if !mounts.iter().any(|mount| inside(mount).is_some()) {
+        return Cow::Borrowed(mounts);
+    }
+    let moved = |mount: &Mount| Mount {
+        destination: inside(mount).unwrap_or_else(|| mount.destination.clone()),
+        ..mount.clone()
+    };
+    Cow::Owned(mounts.iter().map(moved).collect())
+}
+
 fn plan_mount(
-    (number, mount): (usize, &Mount),
+    (number, mounts): (usize, &[Mount]),
     field: &str,
     context: &MountContext<'_>,
     steps: &mut Vec<Step>,
     detached: &mut Detached,
 ) -> Result<()> {
+    let mount = &mounts[number];
     if mount.destination.is_empty() {
         return Err(Error::invalid(format!("{field}.destination"), "is empty".to_owned()));
     }
@@ -235,7 +194,7 @@ fn plan_mount(
     if let Some(recursive) =
         options.bind.or((kind == "bind").then_some(false)).or((kind == "rbind").then_some(true))
     {
-        let wanted = Wanted { mount, number, field, recursive, options };
+        let wanted = Wanted { mount, number, field, recursive, options, earlier: &mounts[..number] };
         steps.push(plan_bind(wanted, context, detached)?);
         return Ok(());
     }
@@ -278,6 +237,8 @@ fn plan_mount(
             let said = parameters.iter().any(|(key, _)| matches!(key.as_str(), "mode" | "uid" | "gid"));
             if said { CopyUp::Content } else { CopyUp::All }
         }),
+        inherits_mode: kind == "tmpfs" && !parameters.iter().any(|(key, _)| key == "mode"),
+        on_ordinary: matches!((kind, target.path.to_bytes()), ("proc", b"proc") | ("sysfs", b"sys")),
     };
     let plan = MountPlan {
         kind: file_system,
@@ -335,6 +296,8 @@ fn plan_cgroup(
                 source: c_string("cgroup", field)?,
                 parameters: lay_out(parameters, field)?,
                 copy_up: None,
+                inherits_mode: false,
+                on_ordinary: false,
             },
             target: Target::parse(path, TargetKind::Directory, &destination_field)?,
             attributes,
@@ -437,36 +400,14 @@ pub(crate) fn own_file(
     let closed = attribute::NOSUID | attribute::NODEV | attribute::NOEXEC;
     let set = if read_only { closed | attribute::RDONLY } else { closed };
     let source = state_directory.join(file.name);
+    let target = Target::parse(file.destination, TargetKind::File, file.destination)?;
     Ok(InitAction::Bind(MountPlan {
         kind: by_path(&source, detached, file.destination)?,
-        target: Target::parse(file.destination, TargetKind::File, file.destination)?,
+        target: Target { covers_link: true, ..target },
         attributes: sys::mount::Attributes { set, ..Default::default() },
         recursive: sys::mount::Attributes::default(),
         propagation: 0,
     }))
-}
-
-/// The mask and read-only steps.
-pub(crate) fn plan_hidden(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {
-    let Some(linux) = &spec.linux else { return Ok(()) };
-    let targets = |paths: &[String], field: &str| -> Result<Vec<Target>> {
-        let parse = |(index, path): (usize, &String)| {
-            if !path.starts_with('/') {
-                return Err(Error::invalid(format!("{field}[{index}]"), format!("`{path}` is not absolute")));
-            }
-            Target::parse(path, TargetKind::File, &format!("{field}[{index}]"))
-        };
-        paths.iter().enumerate().map(parse).collect()
-    };
-    let read_only = targets(&linux.readonly_paths, "linux.readonlyPaths")?;
-    if !read_only.is_empty() {
-        steps.push(init_step(InitAction::ReadOnlyPaths { targets: read_only }, "linux.readonlyPaths"));
-    }
-    let masked = targets(&linux.masked_paths, "linux.maskedPaths")?;
-    if !masked.is_empty() {
-        steps.push(init_step(InitAction::Mask { targets: masked }, "linux.maskedPaths"));
-    }
-    Ok(())
 }
 
 /// Whether `spec` makes a new namespace of this kind.
@@ -491,6 +432,8 @@ mod tests {
             users: Users::Callers,
             caller: Caller::Root,
             propagation: MS_PRIVATE,
+            bind_rules: BindRules::Strict,
+            rootfs: None,
         };
         let mount = |kind: &str, option: &str| Mount {
             destination: "/x".to_owned(),
@@ -519,23 +462,6 @@ mod tests {
         }
         let linux = Linux { mount_label: LABEL.map(str::to_owned), ..Linux::default() };
         assert_eq!((label_in_force(&linux, || true), label_in_force(&linux, || false)), (LABEL, None));
-    }
-
-    #[test]
-    fn later_options_win_over_earlier_ones() {
-        let options = ["ro", "rw", "nosuid"].map(str::to_owned);
-        let parsed = parse_options(&options);
-        assert_eq!(parsed.attributes.set, attribute::NOSUID);
-        assert_eq!(parsed.attributes.clear & attribute::RDONLY, attribute::RDONLY);
-    }
-
-    #[test]
-    fn recursive_names_are_not_mistaken_for_propagation() {
-        let options = ["rro", "rprivate", "rbind"].map(str::to_owned);
-        let parsed = parse_options(&options);
-        assert_eq!(parsed.recursive.set, attribute::RDONLY);
-        assert_eq!(parsed.propagation, MS_PRIVATE | MS_REC);
-        assert_eq!(parsed.bind, Some(true));
     }
 
     #[test]

@@ -88,6 +88,18 @@ pub enum RootOwners {
     Shifted,
 }
 
+/// How far bind mounts of config.json differ from what the host has there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BindRules {
+    /// Flags of the host's mount that no option names stay, and `shared` must be able to reach the host.
+    #[default]
+    Strict,
+    /// As callers of OCI runtimes know it from mount(8) and runc: once an option names any flag, those of the host's
+    /// mount that none names are cleared, but for a user namespace of the container's own; there, `shared` makes a group
+    /// of peers that has none on the host.
+    Customary,
+}
+
 /// One part of a root that is put together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootPiece {
@@ -155,6 +167,8 @@ pub struct PlanOptions {
     pub root_change: RootChange,
     /// Whose its files look.
     pub root_owners: RootOwners,
+    /// How far bind mounts differ from the host's.
+    pub bind_rules: BindRules,
     /// What the caller does before the clone, in this order.
     pub preparations: Vec<Preparation>,
     /// What the caller attaches while init mounts; shown.
@@ -195,6 +209,7 @@ impl PlanOptions {
             root: RootSource::Directory,
             root_change: RootChange::Pivot,
             root_owners: RootOwners::AsOnDisk,
+            bind_rules: BindRules::Strict,
             preparations: Vec::new(),
             attachment: None,
             publication: None,

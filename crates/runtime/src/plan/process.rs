@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::init::step::{
     Action, Execution, InitAction, InitProgram, MissingDirectory, ProgramUser, Step, Target, TargetKind,
 };
-use crate::plan::{always, c_string, init_step};
+use crate::plan::{always, c_string, init_step, scheduling};
 use crate::spec::{Process, User};
 
 /// A set of capabilities, one bit each.
@@ -80,7 +80,15 @@ pub(crate) fn plan_rights(process: &Process, user: &ProgramUser, warnings: &mut 
     steps.push(init_step(InitAction::BoundingSet { drop, kept: bounding.count_ones() as usize }, asked));
     let ProgramUser { uid, gid, groups } = user.clone();
     steps.push(init_step(InitAction::Credentials { uid, gid, groups }, "process.user"));
-    let ambient = numbers(ambient);
+    let raised = ambient & inheritable & permitted;
+    for number in numbers(ambient & !raised) {
+        // As runc does: what can't be had is told, and the program starts without it (capabilities(7)).
+        let name = capability::NAMES.get(number as usize).copied().unwrap_or_default();
+        warnings.push(format!(
+            "process.capabilities.ambient: can't raise ambient capability CAP_{name}: it is not both permitted and inheritable"
+        ));
+    }
+    let ambient = numbers(raised);
     steps.push(init_step(InitAction::Capabilities { effective, permitted, inheritable, ambient }, asked));
     if process.no_new_privileges {
         steps.push(init_step(InitAction::NoNewPrivileges, "process.noNewPrivileges"));
@@ -226,30 +234,14 @@ pub(crate) fn plan_limits(process: &Process, steps: &mut Vec<Step>) -> Result<()
     if !limits.is_empty() {
         steps.push(init_step(InitAction::ResourceLimits { limits }, "process.rlimits"));
     }
-    if let Some(scheduler) = &process.scheduler {
-        steps.push(init_step(InitAction::Scheduler(scheduling(scheduler)?), "process.scheduler"));
+    scheduling::plan_scheduling(process, steps)?;
+    let mask = process.user.umask.unwrap_or(0o022);
+    if mask > 0o777 {
+        let reason = format!("{mask} has other bits than the nine of a mode");
+        return Err(
+            Error::invalid("process.user.umask", reason).with_hint("JSON has no octal numbers: 0o022 is 18")
+        );
     }
-    if let Some(priority) = &process.io_priority {
-        let class = match priority.class.as_str() {
-            "IOPRIO_CLASS_RT" => 1,
-            "IOPRIO_CLASS_BE" => 2,
-            "IOPRIO_CLASS_IDLE" => 3,
-            other => {
-                return Err(Error::invalid("process.ioPriority.class", format!("`{other}` is not a class")));
-            }
-        };
-        if priority.priority > 7 {
-            return Err(Error::invalid(
-                "process.ioPriority.priority",
-                format!("{} is not in 0 to 7", priority.priority),
-            ));
-        }
-        steps.push(init_step(
-            InitAction::IoPriority { class, level: priority.priority },
-            "process.ioPriority",
-        ));
-    }
-    let mask = process.user.umask.unwrap_or(0o022) & 0o7777;
     let action = InitAction::Umask { mask };
     steps.push(if process.user.umask.is_some() {
         init_step(action, "process.user.umask")
@@ -295,50 +287,6 @@ fn cpu_set(list: &str, field: &str) -> Result<rustix::thread::CpuSet> {
         (first..=last).for_each(|cpu| set.set(cpu));
     }
     Ok(set)
-}
-
-fn scheduling(scheduler: &crate::spec::Scheduler) -> Result<sys::scheduling::Scheduling> {
-    let policy = match scheduler.policy.as_str() {
-        "SCHED_OTHER" => 0,
-        "SCHED_FIFO" => 1,
-        "SCHED_RR" => 2,
-        "SCHED_BATCH" => 3,
-        "SCHED_ISO" => 4,
-        "SCHED_IDLE" => 5,
-        "SCHED_DEADLINE" => 6,
-        other => {
-            return Err(Error::invalid("process.scheduler.policy", format!("`{other}` is not a policy")));
-        }
-    };
-    let mut flags = 0;
-    for (index, flag) in scheduler.flags.iter().enumerate() {
-        flags |= match flag.as_str() {
-            "SCHED_FLAG_RESET_ON_FORK" => 0x01,
-            "SCHED_FLAG_RECLAIM" => 0x02,
-            "SCHED_FLAG_DL_OVERRUN" => 0x04,
-            "SCHED_FLAG_KEEP_POLICY" => 0x08,
-            "SCHED_FLAG_KEEP_PARAMS" => 0x10,
-            "SCHED_FLAG_UTIL_CLAMP_MIN" => 0x20,
-            "SCHED_FLAG_UTIL_CLAMP_MAX" => 0x40,
-            other => {
-                return Err(Error::invalid(
-                    format!("process.scheduler.flags[{index}]"),
-                    format!("`{other}` is not a flag"),
-                ));
-            }
-        };
-    }
-    let priority = scheduler.priority.unwrap_or(0);
-    Ok(sys::scheduling::Scheduling {
-        policy,
-        flags,
-        nice: scheduler.nice.unwrap_or(0),
-        priority: u32::try_from(priority)
-            .map_err(|_| Error::invalid("process.scheduler.priority", format!("`{priority}` is negative")))?,
-        runtime: scheduler.runtime.unwrap_or(0),
-        deadline: scheduler.deadline.unwrap_or(0),
-        period: scheduler.period.unwrap_or(0),
-    })
 }
 
 /// Puts an init of our own between the last step and its program; `kept` descriptors from 3 on are the program's.

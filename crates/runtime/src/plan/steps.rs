@@ -10,11 +10,12 @@ use super::container_cgroup::CgroupPlan;
 use super::id_maps::IdMaps;
 use super::mounts::{self, MountContext};
 use super::namespaces::{self, NamespacePlan};
+use super::net_devices::NetDevice;
 use super::options::{
     Lifetime, PlanOptions, RootChange, RootOwners, RootPiece, RootPieceKind, RootSource, Start,
 };
 use super::owners::{self, Detached, Users};
-use super::{always, anchor, c_string, devices, host, init_step, limits, sysctl};
+use super::{always, anchor, c_string, closed, devices, host, init_step, limits, sysctl};
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::init::step::{
@@ -156,6 +157,20 @@ impl Steps {
         }
     }
 
+    pub(super) fn net_devices(&mut self, devices: &[NetDevice]) {
+        if devices.is_empty() {
+            return;
+        }
+        let asked = "linux.netDevices";
+        let name = |device: &NetDevice| match device.name == device.inside {
+            true => format!("`{}`", device.name),
+            false => format!("`{}` as `{}`", device.name, device.inside),
+        };
+        let names = devices.iter().map(name).collect::<Vec<_>>().join(", ");
+        self.list.push(host(HostAction::MoveNetDevices { names }, Some(asked)));
+        self.list.push(init_step(InitAction::Wait(Barrier::NetDevices), asked));
+    }
+
     pub(super) fn hooks<'a>(&mut self, kind: HookKind, hooks: impl Iterator<Item = &'a Hook>) {
         let hooks: Vec<Hook> = hooks.cloned().collect();
         if hooks.is_empty() {
@@ -194,6 +209,8 @@ impl Steps {
             users,
             caller: self.caller,
             propagation: flags,
+            bind_rules: options.bind_rules,
+            rootfs: (options.root == RootSource::Directory).then_some(rootfs),
         };
         let mounts = mounts::plan_mounts(spec, &context, &mut self.detached)?;
         self.list.extend(mounts);
@@ -222,8 +239,9 @@ impl Steps {
             self.list
                 .push(init_step(InitAction::Console { size, terminals, target, owner }, "process.terminal"));
         }
+        closed::close_late(&mut self.list)?;
         let mut hidden = Vec::new();
-        mounts::plan_hidden(spec, &mut hidden)?;
+        closed::plan_hidden(spec, &mut hidden)?;
         // Kernel parameters are written while /proc/sys still can be.
         self.sysctls(spec)?;
         self.list.extend(hidden);
@@ -345,26 +363,6 @@ impl Steps {
         };
         let action = InitAction::RootPropagation { flags, name: name.to_owned() };
         self.list.push(init_step(action, "linux.rootfsPropagation"));
-        Ok(())
-    }
-
-    pub(super) fn special(&mut self, linux: &Linux) -> Result<()> {
-        if let Some(personality) = &linux.personality {
-            let persona = match personality.domain.as_str() {
-                "LINUX" => 0,
-                "LINUX32" => 8,
-                other => {
-                    return Err(Error::invalid(
-                        "linux.personality.domain",
-                        format!("`{other}` is not a domain"),
-                    ));
-                }
-            };
-            if !personality.flags.is_empty() {
-                return Err(Error::invalid("linux.personality.flags", "none is defined".to_owned()));
-            }
-            self.list.push(init_step(InitAction::Personality { persona }, "linux.personality"));
-        }
         Ok(())
     }
 }

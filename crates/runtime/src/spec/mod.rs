@@ -6,6 +6,7 @@
     reason = "each field is documented by the section of the specification that its name names"
 )]
 
+mod collections;
 pub mod seccomp;
 
 use std::collections::BTreeMap;
@@ -29,11 +30,11 @@ pub struct Spec {
     pub hostname: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub domainname: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub mounts: Vec<Mount>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hooks: Option<Hooks>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "collections::map")]
     pub annotations: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub linux: Option<Linux>,
@@ -74,13 +75,14 @@ pub struct Process {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub console_size: Option<ConsoleSize>,
     pub user: User,
+    #[serde(deserialize_with = "collections::list")]
     pub args: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub env: Vec<String>,
     pub cwd: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub rlimits: Vec<Rlimit>,
     #[serde(skip_serializing_if = "is_false")]
     pub no_new_privileges: bool,
@@ -111,7 +113,7 @@ pub struct User {
     pub gid: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub umask: Option<u32>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub additional_gids: Vec<u32>,
 }
 
@@ -119,15 +121,15 @@ pub struct User {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Capabilities {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub bounding: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub effective: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub inheritable: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub permitted: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub ambient: Vec<String>,
 }
 
@@ -154,7 +156,7 @@ pub struct Scheduler {
     pub nice: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub flags: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime: Option<u64>,
@@ -177,26 +179,26 @@ pub struct CpuAffinity {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Hooks {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub prestart: Vec<Hook>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub create_runtime: Vec<Hook>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub create_container: Vec<Hook>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub start_container: Vec<Hook>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub poststart: Vec<Hook>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub poststop: Vec<Hook>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Hook {
     pub path: PathBuf,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub args: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub env: Vec<String>,
     /// Seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -207,39 +209,39 @@ pub struct Hook {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Linux {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub uid_mappings: Vec<IdMapping>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub gid_mappings: Vec<IdMapping>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "collections::map")]
     pub sysctl: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroups_path: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub namespaces: Vec<Namespace>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub devices: Vec<Device>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "collections::map")]
     pub net_devices: BTreeMap<String, NetDevice>,
     #[serde(deserialize_with = "seccomp::optional", skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<seccomp::LinuxSeccomp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rootfs_propagation: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub masked_paths: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub readonly_paths: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mount_label: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub intel_rdt: Option<serde_json::Value>,
+    pub intel_rdt: Option<IntelRdt>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_policy: Option<MemoryPolicy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub personality: Option<Personality>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "collections::map")]
     pub time_offsets: BTreeMap<String, TimeOffset>,
 }
 
@@ -303,15 +305,30 @@ pub struct NetDevice {
 pub struct MemoryPolicy {
     pub mode: String,
     pub nodes: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub flags: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct IntelRdt {
+    #[serde(rename = "closID", skip_serializing_if = "Option::is_none")]
+    pub clos_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub l3_cache_schema: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mem_bw_schema: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
+    pub schemata: Vec<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    pub enable_monitoring: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Personality {
     pub domain: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub flags: Vec<String>,
 }
 
@@ -326,9 +343,9 @@ pub struct TimeOffset {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Resources {
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "collections::map")]
     pub unified: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub devices: Vec<DeviceRule>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
@@ -341,11 +358,11 @@ pub struct Resources {
     pub pids: Option<Pids>,
     #[serde(rename = "blockIO", skip_serializing_if = "Option::is_none")]
     pub block_io: Option<BlockIo>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub hugepage_limits: Vec<HugepageLimit>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkClass>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "collections::map")]
     pub rdma: BTreeMap<String, Rdma>,
 }
 
@@ -443,15 +460,23 @@ pub struct BlockIo {
     pub weight: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leaf_weight: Option<u16>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub weight_device: Vec<WeightDevice>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub throttle_read_bps_device: Vec<ThrottleDevice>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub throttle_write_bps_device: Vec<ThrottleDevice>,
-    #[serde(rename = "throttleReadIOPSDevice", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "throttleReadIOPSDevice",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "collections::list"
+    )]
     pub throttle_read_iops_device: Vec<ThrottleDevice>,
-    #[serde(rename = "throttleWriteIOPSDevice", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "throttleWriteIOPSDevice",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "collections::list"
+    )]
     pub throttle_write_iops_device: Vec<ThrottleDevice>,
 }
 
@@ -487,7 +512,7 @@ pub struct HugepageLimit {
 pub struct NetworkClass {
     #[serde(rename = "classID", skip_serializing_if = "Option::is_none")]
     pub class_id: Option<u32>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub priorities: Vec<InterfacePriority>,
 }
 

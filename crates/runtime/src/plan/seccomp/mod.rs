@@ -153,7 +153,9 @@ pub enum Error {
     #[error("defaultAction: `SCMP_ACT_NOTIFY` cannot be the default action")]
     NotifyByDefault,
     /// As above.
-    #[error("syscalls[{rule}].action: `SCMP_ACT_NOTIFY` cannot be used for `write`")]
+    #[error(
+        "syscalls[{rule}].action: SCMP_ACT_NOTIFY cannot be used for the write syscall: the start itself needs it"
+    )]
     NotifyOfWrite {
         /// Index in `syscalls`.
         rule: usize,

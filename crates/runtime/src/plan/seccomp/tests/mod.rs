@@ -306,7 +306,7 @@ fn contradictions_and_impossible_fields_are_refused_by_name() {
         ),
         (
             one(rule(&["write"], Action::Notify, &[])),
-            "syscalls[0].action: `SCMP_ACT_NOTIFY` cannot be used for `write`",
+            "syscalls[0].action: SCMP_ACT_NOTIFY cannot be used for the write syscall: the start itself needs it",
         ),
         (profile(Action::Notify, vec![]), "defaultAction: `SCMP_ACT_NOTIFY` cannot be the default action"),
         (

@@ -1,0 +1,260 @@
+//! Fields of `mounts`, `maskedPaths` and `rootfsPropagation` whose effect only a container shows.
+
+mod support;
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use support::{Bundle, can_run, errors, text};
+
+fn with_mounts(bundle: &Bundle, mounts: &[Value]) {
+    bundle.edit(|config| config["mounts"].as_array_mut().expect("a list").extend(mounts.iter().cloned()));
+}
+
+fn bind(source: &Path, destination: &str, options: &[&str]) -> Value {
+    json!({ "source": source, "destination": destination, "type": "bind", "options": options })
+}
+
+fn tmpfs(destination: &str, options: &[&str]) -> Value {
+    json!({ "source": "tmpfs", "destination": destination, "type": "tmpfs", "options": options })
+}
+
+/// The container's users are 100000 and up on the host, and its root belongs to them.
+fn give_users(bundle: &Bundle) {
+    bundle.edit(|config| {
+        let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
+        // sysfs is the network namespace's, and must belong to the same users.
+        namespaces.extend([json!({ "type": "user" }), json!({ "type": "network" })]);
+        config["linux"]["uidMappings"] = map.clone();
+        config["linux"]["gidMappings"] = map;
+    });
+    let owned = Command::new("chown").args(["-R", "100000:100000"]).arg(bundle.rootfs("")).status();
+    assert!(owned.expect("chown runs").success());
+}
+
+#[test]
+fn tmpfs_has_the_mode_of_the_directory_that_it_covers_unless_an_option_says_another() {
+    if !can_run("tmpfs_has_the_mode_of_the_directory_that_it_covers_unless_an_option_says_another") {
+        return;
+    }
+    let bundle = Bundle::hostile("tmpfs-mode", &[]);
+    for name in ["inherits", "says"] {
+        std::fs::create_dir(bundle.rootfs(name)).expect("made");
+        let mode = std::fs::Permissions::from_mode(0o710);
+        std::fs::set_permissions(bundle.rootfs(name), mode).expect("its mode");
+    }
+    with_mounts(&bundle, &[tmpfs("/inherits", &[]), tmpfs("/says", &["mode=1500"]), tmpfs("/new/one", &[])]);
+    let output = bundle.script("busybox stat -c %a /inherits /says /new/one; cat /proc/self/mounts");
+    let text = text(&output);
+    assert!(text.starts_with("710\n1500\n1777\n"), "{output:?}");
+    let line = text.lines().find(|line| line.starts_with("tmpfs /inherits ")).expect("mounted");
+    assert!(line.contains("mode=710"), "{line}");
+    bundle.assert_clean("after the run");
+}
+
+#[test]
+fn read_only_file_system_is_closed_only_after_it_is_filled() {
+    if !can_run("read_only_file_system_is_closed_only_after_it_is_filled") {
+        return;
+    }
+    let bundle = Bundle::hostile("late-close", &[]);
+    bundle.edit(|config| {
+        for mount in config["mounts"].as_array_mut().expect("a list") {
+            if mount["destination"] == "/dev" {
+                mount["options"].as_array_mut().expect("a list").push(json!("ro"));
+            }
+        }
+    });
+    with_mounts(&bundle, &[tmpfs("/outer", &["ro"]), tmpfs("/outer/inner", &[])]);
+    let output = bundle.script(
+        "test -c /dev/null && test -d /dev/pts && touch /outer/inner/file; touch /dev/new; touch /outer/new; \
+         grep -E '^tmpfs /(dev|outer) ' /proc/self/mounts",
+    );
+    let flags: Vec<&str> = text(&output).leak().lines().collect();
+    assert_eq!(flags.len(), 2, "{output:?}");
+    assert!(flags.iter().all(|line| line.contains(" ro,")), "{flags:?}");
+    assert_eq!(errors(&output).matches("Read-only file system").count(), 2, "{output:?}");
+}
+
+/// CVE-2019-19921, CVE-2023-27561.
+#[test]
+fn procfs_is_mounted_on_no_link_dangling_or_not() {
+    if !can_run("procfs_is_mounted_on_no_link_dangling_or_not") {
+        return;
+    }
+    for (name, link) in [("proc", "/elsewhere"), ("proc", "/bin"), ("sys", "/elsewhere")] {
+        let bundle = Bundle::new("ordinary", &["true"]);
+        symlink(link, bundle.rootfs(name)).expect("a link");
+        let output = bundle.run_to_its_end();
+        assert!(!output.status.success(), "{output:?}");
+        assert!(errors(&output).contains("must be mounted on ordinary directory"), "{output:?}");
+        bundle.assert_clean(name);
+    }
+}
+
+#[test]
+fn bind_mount_behind_dangling_links_lies_where_they_lead() {
+    if !can_run("bind_mount_behind_dangling_links_lies_where_they_lead") {
+        return;
+    }
+    let bundle = Bundle::hostile("dangling", &[]);
+    std::fs::create_dir(bundle.rootfs("etc")).expect("made");
+    symlink("/tmp/foo/bar", bundle.rootfs("jump")).expect("a link");
+    symlink("/jump/baz/hosts", bundle.rootfs("etc/hosts")).expect("a link");
+    let file = bundle.path.join("file");
+    std::fs::write(&file, "shown\n").expect("written");
+    with_mounts(&bundle, &[bind(&file, "/etc/hosts", &["bind"])]);
+    let output = bundle
+        .script("cat /etc/hosts /tmp/foo/bar/baz/hosts; grep -c ' /tmp/foo/bar/baz/hosts ' /proc/mounts");
+    assert_eq!(text(&output), "shown\nshown\n1\n", "{output:?}");
+}
+
+/// The tree that a source shows is that of the container's mounts so far, with whatever owners are asked for.
+#[test]
+fn source_in_the_root_shows_the_mounts_that_were_made_before() {
+    if !can_run("source_in_the_root_shows_the_mounts_that_were_made_before") {
+        return;
+    }
+    for users in [false, true] {
+        for owners in [false, true] {
+            let what = format!("users {users}, owners {owners}");
+            let bundle = Bundle::hostile("inside", &[]);
+            let outer = bundle.path.join("outer");
+            std::fs::create_dir_all(outer.join("deep")).expect("made");
+            std::fs::create_dir(bundle.path.join("inner")).expect("made");
+            std::fs::write(bundle.path.join("inner/file"), "inner\n").expect("written");
+            // Nobody in a user namespace gets to the sources by their paths.
+            let closed = std::fs::Permissions::from_mode(0o711);
+            std::fs::set_permissions(&bundle.path, closed).expect("its mode");
+            for name in ["tree", "copy"] {
+                std::fs::create_dir(bundle.rootfs(name)).expect("made");
+            }
+            if users {
+                give_users(&bundle);
+            }
+            let mut last =
+                bind(&bundle.rootfs("tree"), &bundle.rootfs("copy").display().to_string(), &["rbind"]);
+            if owners {
+                let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+                last["uidMappings"] = map.clone();
+                last["gidMappings"] = map;
+            }
+            let inner = bind(&bundle.path.join("inner"), "/tree/deep", &["bind"]);
+            with_mounts(&bundle, &[bind(&outer, "/tree", &["bind"]), inner, last]);
+            let output = bundle.script("cat /copy/deep/file && busybox stat -c %u /tree /copy");
+            let (plain, mapped) = match (users, owners) {
+                (false, false) => (0, 0),
+                (false, true) => (0, 100_000),
+                // Root of the host is nobody there, but for a mount whose map has it.
+                (true, false) => (65_534, 65_534),
+                (true, true) => (65_534, 0),
+            };
+            assert_eq!(text(&output), format!("inner\n{plain}\n{mapped}\n"), "{what}: {output:?}");
+            bundle.assert_clean(&what);
+        }
+    }
+}
+
+/// Runs the bundle in a mount namespace of its own where `flags` are those of the mount at `volume`.
+fn flags_inside(bundle: &Bundle, flags: &str) -> std::process::Output {
+    let volume = bundle.path.join("volume");
+    let script = format!(
+        "mount -t tmpfs tmpfs {0} && mount --bind -o remount,strictatime {0} && mount --bind -o remount,{flags} {0} && \
+         exec {1} --root {2} run --bundle {3} {4}",
+        volume.display(),
+        support::BINARY,
+        bundle.path.join("state").display(),
+        bundle.path.display(),
+        bundle.id,
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
+    support::finish(command)
+}
+
+#[test]
+fn flags_of_the_hosts_mount_stay_until_an_option_names_any() {
+    if !can_run("flags_of_the_hosts_mount_stay_until_an_option_names_any") {
+        return;
+    }
+    for (users, flags, options, has, lacks) in [
+        (false, "ro,noexec", &["bind"][..], &["ro", "noexec"][..], &[][..]),
+        (false, "ro,noexec", &["bind", "dev"], &["rw"], &["noexec"]),
+        (false, "ro", &["bind", "nosuid"], &["rw", "nosuid"], &[]),
+        (false, "noatime", &["bind", "atime"], &["noatime"], &[]),
+        (false, "noatime", &["bind", "relatime"], &["relatime"], &["noatime"]),
+        (true, "ro,noexec", &["bind", "nosuid"], &["ro", "noexec", "nosuid"], &["rw"]),
+        (true, "nosuid,nosymfollow", &["bind", "ro"], &["ro", "nosuid"], &["nosymfollow"]),
+    ] {
+        let bundle = Bundle::hostile("flags", &[]);
+        std::fs::create_dir(bundle.path.join("volume")).expect("made");
+        if users {
+            give_users(&bundle);
+        }
+        with_mounts(&bundle, &[bind(&bundle.path.join("volume"), "/volume", options)]);
+        bundle.edit(|config| config["process"]["args"] = json!(["grep", " /volume ", "/proc/self/mounts"]));
+        let output = flags_inside(&bundle, flags);
+        let line = text(&output);
+        let found: Vec<&str> = line.split(' ').nth(3).unwrap_or_default().split(',').collect();
+        let what = format!("{flags} with {options:?}: {output:?}");
+        assert!(has.iter().all(|flag| found.contains(flag)), "{what}");
+        assert!(!lacks.iter().any(|flag| found.contains(flag)), "{what}");
+    }
+}
+
+#[test]
+fn read_only_mount_keeps_locked_flags_whoever_makes_it() {
+    if !can_run("read_only_mount_keeps_locked_flags_whoever_makes_it") {
+        return;
+    }
+    // Where the users of the namespace can't get, the parent makes the mount, without locks.
+    for mode in [0o700, 0o755] {
+        let bundle = Bundle::hostile("locked", &["true"]);
+        std::fs::create_dir(bundle.path.join("volume")).expect("made");
+        give_users(&bundle);
+        let closed = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&bundle.path, closed).expect("its mode");
+        with_mounts(&bundle, &[bind(&bundle.path.join("volume"), "/volume", &["bind", "rw", "nodev"])]);
+        let output = flags_inside(&bundle, "ro");
+        assert!(!output.status.success(), "{mode:o}: {output:?}");
+        assert!(errors(&output).contains("operation not permitted"), "{mode:o}: {output:?}");
+        bundle.assert_clean("after the refusal");
+    }
+}
+
+/// config-linux.md, "Rootfs Mount Propagation": a new group of peers.
+#[test]
+fn shared_root_is_no_slave_of_the_hosts() {
+    if !can_run("shared_root_is_no_slave_of_the_hosts") {
+        return;
+    }
+    let bundle = Bundle::hostile("shared-root", &["grep", " / / \\| /rootfs / ", "/proc/self/mountinfo"]);
+    bundle.edit(|config| {
+        config["linux"]["rootfsPropagation"] = json!("shared");
+        config["process"]["args"] = json!(["cat", "/proc/self/mountinfo"]);
+    });
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "shared", support::BINARY, "--root"]);
+    command.arg(bundle.path.join("state")).args(["run", "--bundle"]).arg(&bundle.path).arg(&bundle.id);
+    let output = support::finish(command);
+    let table = text(&output);
+    let root = table.lines().find(|line| line.split(' ').nth(4) == Some("/")).expect("a root");
+    assert!(root.contains(" shared:") && !root.contains("master:"), "{root}");
+}
+
+#[test]
+fn shared_mount_of_a_user_namespace_has_no_peer_on_the_host() {
+    if !can_run("shared_mount_of_a_user_namespace_has_no_peer_on_the_host") {
+        return;
+    }
+    let bundle = Bundle::hostile("shared-users", &[]);
+    let volume = bundle.path.join("volume");
+    std::fs::create_dir_all(volume.join("inner")).expect("made");
+    give_users(&bundle);
+    with_mounts(&bundle, &[bind(&volume, "/volume", &["bind", "shared"])]);
+    let output = bundle.script("grep ' /volume ' /proc/self/mountinfo");
+    assert!(text(&output).contains(" shared:") && !text(&output).contains("master:"), "{output:?}");
+}

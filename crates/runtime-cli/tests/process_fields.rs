@@ -1,0 +1,160 @@
+//! Fields of the process and of the machine that it sees, whose effect only a program shows; also below `exec`.
+
+mod support;
+
+use serde_json::json;
+use support::{Bundle, can_run, errors, text};
+
+const POLICY: &str = "head -n 1 /proc/self/numa_maps | busybox cut -d ' ' -f 2";
+
+#[test]
+fn memory_policy_holds_for_the_program_and_for_exec() {
+    if !can_run("memory_policy_holds_for_the_program_and_for_exec") {
+        return;
+    }
+    if !std::path::Path::new("/proc/self/numa_maps").exists() {
+        println!("skipped: memory_policy_holds_for_the_program_and_for_exec needs a kernel with NUMA");
+        return;
+    }
+    let bundle = Bundle::hostile("memory-policy", &[]);
+    bundle.edit(|config| {
+        config["linux"]["memoryPolicy"] =
+            json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"] });
+    });
+    assert_eq!(text(&bundle.script(POLICY)), "bind=static:0\n");
+    bundle.start_script("sleep 100");
+    assert_eq!(bundle.succeed(&["exec", &bundle.id, "/bin/sh", "-c", POLICY]), "bind=static:0\n");
+}
+
+#[test]
+fn personality_holds_for_the_program_and_for_exec() {
+    if !can_run("personality_holds_for_the_program_and_for_exec") {
+        return;
+    }
+    let bundle = Bundle::hostile("personality", &[]);
+    let machine = text(&bundle.script("busybox uname -m"));
+    bundle.edit(|config| config["linux"]["personality"] = json!({ "domain": "LINUX32", "flags": [] }));
+    let told = text(&bundle.script("busybox uname -m"));
+    assert!(told != machine && ["i686\n", "armv8l\n"].contains(&told.as_str()), "{told}");
+    bundle.start_script("sleep 100");
+    assert_eq!(bundle.succeed(&["exec", &bundle.id, "busybox", "uname", "-m"]), told);
+}
+
+#[test]
+fn clocks_are_shifted_also_for_users_of_its_own() {
+    if !can_run("clocks_are_shifted_also_for_users_of_its_own") {
+        return;
+    }
+    for users in [false, true] {
+        let bundle = Bundle::hostile("clocks", &["cat", "/proc/self/timens_offsets"]);
+        bundle.edit(|config| {
+            let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
+            namespaces.push(json!({ "type": "time" }));
+            if users {
+                namespaces.extend([json!({ "type": "user" }), json!({ "type": "network" })]);
+                let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+                config["linux"]["uidMappings"] = map.clone();
+                config["linux"]["gidMappings"] = map;
+            }
+            config["linux"]["timeOffsets"] = json!({ "monotonic": { "secs": 7881, "nanosecs": 2718 } });
+        });
+        let owned =
+            std::process::Command::new("chown").args(["-R", "100000"]).arg(bundle.rootfs("")).status();
+        assert!(!users || owned.expect("chown runs").success());
+        let output = bundle.run_to_its_end();
+        let words: Vec<String> = text(&output).split_whitespace().map(str::to_owned).collect();
+        assert_eq!(words, ["monotonic", "7881", "2718", "boottime", "0", "0"], "{users}: {output:?}");
+    }
+}
+
+#[test]
+fn ambient_capability_that_can_not_be_raised_is_told_and_left_out() {
+    if !can_run("ambient_capability_that_can_not_be_raised_is_told_and_left_out") {
+        return;
+    }
+    let bundle = Bundle::hostile("ambient", &[]);
+    bundle.edit(|config| {
+        config["process"]["capabilities"]["inheritable"] = json!(["CAP_KILL"]);
+        config["process"]["capabilities"]["ambient"] = json!(["CAP_KILL", "CAP_CHOWN"]);
+    });
+    let output = bundle.script("grep CapAmb /proc/self/status");
+    assert!(errors(&output).contains("can't raise ambient capability CAP_CHOWN: "), "{output:?}");
+    assert_eq!(text(&output), "CapAmb:\t0000000000000020\n", "{output:?}");
+    bundle.start_script("sleep 100");
+    let status = bundle.succeed(&["exec", "--cap", "CAP_KILL", &bundle.id, "cat", "/proc/self/status"]);
+    assert!(status.contains("CapAmb:\t0000000000000020"), "{status}");
+}
+
+/// Wrong in one field each; nothing is made, and the error says where it is.
+#[test]
+fn wrong_field_is_refused_by_its_path_and_nothing_is_made() {
+    if !can_run("wrong_field_is_refused_by_its_path_and_nothing_is_made") {
+        return;
+    }
+    let bundle = Bundle::new("wrong", &["true"]);
+    let path = bundle.path.join("config.json");
+    let plain: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&path).expect("read")).expect("JSON");
+    let time = json!([{ "type": "mount" }, { "type": "time" }]);
+    for (pointer, value, field) in [
+        ("/linux/memoryPolicy", json!({ "mode": "MPOL_BIND", "nodes": "0-" }), "linux.memoryPolicy.nodes"),
+        ("/linux/memoryPolicy", json!({ "mode": 2 }), "linux.memoryPolicy.mode"),
+        ("/linux/personality", json!({ "domain": "SOLARIS" }), "linux.personality.domain"),
+        ("/linux/timeOffsets", json!({ "monotonic": { "secs": 1.5 } }), "linux.timeOffsets.monotonic.secs"),
+        ("/linux/timeOffsets", json!({ "monotonic\nboottime": {} }), "linux.timeOffsets."),
+        (
+            "/linux/timeOffsets",
+            json!({ "boottime": { "nanosecs": 1_000_000_000 } }),
+            "linux.timeOffsets.boottime",
+        ),
+        ("/linux/netDevices", json!({ "lo": {} }), "linux.netDevices.lo"),
+        ("/linux/netDevices", json!({ "a/b": {} }), "linux.netDevices.a/b"),
+        ("/linux/netDevices", json!(["eth0"]), "linux.netDevices"),
+        ("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_MAYBE" }), "linux.seccomp"),
+        ("/linux/maskedPaths", json!(["proc"]), "linux.maskedPaths[0]"),
+        ("/linux/rootfsPropagation", json!("sideways"), "linux.rootfsPropagation"),
+        ("/process/scheduler", json!({ "policy": "SCHED_OTHER", "nice": 20 }), "process.scheduler.nice"),
+        ("/process/scheduler", json!({ "policy": "SCHED_OTHER", "runtime": 5 }), "process.scheduler.runtime"),
+        (
+            "/process/scheduler",
+            json!({ "policy": "SCHED_IDLE", "priority": 5 }),
+            "process.scheduler.priority",
+        ),
+        (
+            "/process/ioPriority",
+            json!({ "class": "IOPRIO_CLASS_BE", "priority": 8 }),
+            "process.ioPriority.priority",
+        ),
+        ("/process/ioPriority", json!({ "class": "best" }), "process.ioPriority.class"),
+        ("/process/consoleSize", json!({ "height": 65_536, "width": 80 }), "process.consoleSize.height"),
+        ("/process/user/umask", json!(4096), "process.user.umask"),
+        (
+            "/process/rlimits",
+            json!([{ "type": "RLIMIT_NOFILE", "soft": -1, "hard": 1 }]),
+            "process.rlimits[0].soft",
+        ),
+        ("/hostname", json!("a\0b"), "hostname"),
+        ("/domainname", json!("d".repeat(65)), "domainname"),
+        ("/mounts/0/options", json!("ro"), "mounts[0].options"),
+        ("/mounts/0/destination", json!(null), "mounts[0].destination"),
+        ("/root/path", json!(7), "root.path"),
+    ] {
+        bundle.edit(|config| {
+            *config = plain.clone();
+            let (parent, name) = pointer.rsplit_once('/').expect("one");
+            config
+                .pointer_mut(parent)
+                .expect("there")
+                .as_object_mut()
+                .expect("an object")
+                .insert(name.to_owned(), value.clone());
+            if pointer.ends_with("timeOffsets") {
+                config["linux"]["namespaces"] = time.clone();
+            }
+        });
+        let output = bundle.run_to_its_end();
+        assert!(!output.status.success(), "{pointer}: {output:?}");
+        assert!(errors(&output).contains(field), "{pointer}: {output:?}");
+        bundle.assert_clean(pointer);
+    }
+}
