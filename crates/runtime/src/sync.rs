@@ -136,11 +136,7 @@ pub(crate) fn receive_waiting(socket: BorrowedFd<'_>) -> rustix::io::Result<Opti
 
 fn receive_with(socket: BorrowedFd<'_>, flags: RecvFlags) -> rustix::io::Result<Option<Record>> {
     let mut bytes = [0u8; SIZE];
-    let (count, _) = match retry(|| rustix::net::recv(socket, &mut bytes[..], flags)) {
-        // A peer that died with our records unread resets the connection: the same news as an end.
-        Err(rustix::io::Errno::CONNRESET) => return Ok(None),
-        other => other?,
-    };
+    let (count, _) = after_reset(|| rustix::net::recv(socket, &mut bytes[..], flags))?;
     if count == 0 {
         return Ok(None);
     }
@@ -148,6 +144,15 @@ fn receive_with(socket: BorrowedFd<'_>, flags: RecvFlags) -> rustix::io::Result<
         return Err(rustix::io::Errno::BADMSG);
     }
     Record::decode(&bytes).map(Some).ok_or(rustix::io::Errno::BADMSG)
+}
+
+/// A peer that died with our records unread resets the connection, and that is told before what it had sent: asked again,
+/// the socket hands out its records, and then the end.
+fn after_reset<T>(mut receive: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    match retry(&mut receive) {
+        Err(rustix::io::Errno::CONNRESET) => retry(receive),
+        other => other,
+    }
 }
 
 /// Repeats a call that a signal interrupted.
@@ -212,6 +217,17 @@ mod tests {
             assert_eq!(receive(other.as_fd()).expect("received"), Some(record));
         }
         drop(one);
+        assert_eq!(receive(other.as_fd()).expect("an end"), None);
+    }
+
+    #[test]
+    fn last_words_of_a_peer_that_did_not_read_ours_are_heard() {
+        let (one, other) = pair().expect("a socket pair");
+        let failure = Failure { call: Call::Execve, errno: 2, item: 7 };
+        send(other.as_fd(), Record::Go { step: 1 }).expect("sent");
+        send(one.as_fd(), Record::Failed { step: 9, failure }).expect("sent");
+        drop(one);
+        assert_eq!(receive(other.as_fd()).expect("heard"), Some(Record::Failed { step: 9, failure }));
         assert_eq!(receive(other.as_fd()).expect("an end"), None);
     }
 }
