@@ -8,7 +8,7 @@ use crate::process::{self, Failure, Result};
 /// A Debian package and what shows that it is there.
 pub struct Package {
     name: &'static str,
-    /// A program that it brings.
+    /// A program that it brings, or another file of its own.
     program: &'static str,
     /// Why a task needs it.
     reason: &'static str,
@@ -62,6 +62,11 @@ pub const TEST: &[Package] = &[
         name: "python3",
         program: "python3",
         reason: "reads the picture of a start with an XML parser that is not ours",
+    },
+    Package {
+        name: "python3-seccomp",
+        program: "/usr/share/doc/python3-seccomp/copyright",
+        reason: "makes the filters that ours are compared with",
     },
 ];
 

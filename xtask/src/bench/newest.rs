@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::packages;
 use crate::process::{self, Failure, Naming, Result};
 
 /// Where the programs to compare with are.
@@ -35,9 +36,7 @@ impl Runtimes {
 
 /// Downloads and unpacks both with all that they need, C library included.
 fn fetch(place: &Path, root: &Path) -> Result<()> {
-    let format = ["indextargets", "--format", "$(ORIGIN) $(REPO_URI)", "Created-By: Packages"];
-    let targets = process::read(Command::new("apt-get").args(format))?;
-    let archive = targets.lines().find_map(|line| line.strip_prefix("Debian ")).ok_or_else(|| {
+    let archive = packages::configured_archive().ok_or_else(|| {
         Failure::new("no archive of Debian is among apt's sources")
             .hint("measure with `--runtimes installed`")
     })?;

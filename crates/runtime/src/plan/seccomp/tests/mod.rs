@@ -2,6 +2,7 @@
 
 mod default_profile;
 mod interpreter;
+mod libseccomp;
 mod properties;
 
 use super::*;

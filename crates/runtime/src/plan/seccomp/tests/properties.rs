@@ -4,7 +4,7 @@ use super::super::table::{Name, X32_BIT};
 use super::*;
 
 /// xorshift64*: the same profiles in every run.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -14,16 +14,16 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         (self.next() >> 33) as usize % limit
     }
 
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
 }
 
-const VALUES: &[u64] =
+pub(super) const VALUES: &[u64] =
     &[0, 1, 2, 38, 0x7e02_0000, 0xffff_ffff, 1 << 32, (1 << 32) | 1, (7 << 32) | 2, u64::MAX - 1, u64::MAX];
 
 const NAMES: &[&str] = &[
@@ -50,7 +50,7 @@ const NAMES: &[&str] = &[
     "newfstatat",
 ];
 
-fn random_profile(random: &mut Random, host: Host) -> LinuxSeccomp {
+pub(super) fn random_profile(random: &mut Random, host: Host) -> LinuxSeccomp {
     let actions = [
         Action::Allow,
         Action::Errno,
@@ -108,7 +108,7 @@ fn holds(argument: &Argument, value: u64, abi: Abi) -> bool {
 
 /// What the profile says of one call, read rule by rule. Rules that overlap may disagree, and their order has
 /// tests of its own; here any of their actions will do.
-fn expected(host: Host, profile: &LinuxSeccomp, data: &Data) -> Vec<u32> {
+pub(super) fn expected(host: Host, profile: &LinuxSeccomp, data: &Data) -> Vec<u32> {
     let is_x32 = data.arch == X86_64 && data.number >= X32_BIT && data.number != u32::MAX;
     let speaks = |abi: &Abi| abi.audit() == data.arch && (*abi == Abi::X32) == is_x32;
     let Some(abi) = host.iter().copied().find(speaks) else { return vec![KILL_PROCESS] };
