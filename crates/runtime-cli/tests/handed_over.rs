@@ -1,0 +1,120 @@
+//! What changes hands when a container starts: network devices of the host, and the listener of a seccomp filter.
+
+mod support;
+
+use std::io::IoSliceMut;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use serde_json::{Value, json};
+use support::{Bundle, can_run, text};
+
+/// Runs a script of the host in a network namespace of its own; `RUN` in it runs the bundle.
+fn in_network(bundle: &Bundle, script: &str) -> std::process::Output {
+    let run = format!(
+        "{} --root {} run --bundle {} {}",
+        support::BINARY,
+        bundle.path.join("state").display(),
+        bundle.path.display(),
+        bundle.id
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sh", "-c", &script.replace("RUN", &run)]);
+    support::finish(command)
+}
+
+const PREPARE: &str = "ip link add dev0 type veth peer name dev1 && ip address add 10.9.8.7/24 dev dev0 && \
+                       ip link set dev0 mtu 1234 up && ";
+
+#[test]
+fn network_device_moves_with_its_addresses_and_comes_back_where_the_start_fails() {
+    let name = "network_device_moves_with_its_addresses_and_comes_back_where_the_start_fails";
+    if !can_run(name) {
+        return;
+    }
+    if Command::new("ip").arg("-V").output().is_err() {
+        println!("skipped: {name} needs ip (package iproute2)");
+        return;
+    }
+    let bundle = Bundle::hostile("net-devices", &["busybox", "ip", "address", "show", "dev", "inside"]);
+    bundle.edit(|config| {
+        config["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({ "type": "network" }));
+        config["linux"]["netDevices"] = json!({ "dev0": { "name": "inside" } });
+    });
+    let output = in_network(&bundle, &format!("{PREPARE} RUN"));
+    let told = text(&output);
+    assert!(told.contains("inet 10.9.8.7/24") && told.contains("mtu 1234"), "{output:?}");
+    assert!(told.contains("UP"), "{output:?}");
+    bundle.edit(|config| config["process"]["args"] = json!(["/bin/none"]));
+    let output = in_network(&bundle, &format!("{PREPARE} {{ RUN || ip address show dev dev0; }}"));
+    let told = text(&output);
+    assert!(told.contains("inet 10.9.8.7/24") && told.contains("mtu 1234"), "{output:?}");
+    assert!(told.contains(",UP"), "{output:?}");
+    bundle.assert_clean("after the failure");
+}
+
+/// The document of one connection, and whether a descriptor came along; the descriptor is closed.
+fn receive(listener: &UnixListener) -> (Value, bool) {
+    let (socket, _) = listener.accept().expect("a connection");
+    let mut bytes = [0u8; 4096];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut data = [IoSliceMut::new(&mut bytes)];
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    let length = rustix::net::recvmsg(&socket, &mut data, &mut ancillary, flags).expect("received").bytes;
+    let came = ancillary.drain().any(|message| matches!(message, RecvAncillaryMessage::ScmRights(_)));
+    (serde_json::from_slice(&bytes[..length]).expect("JSON"), came)
+}
+
+#[test]
+fn listener_of_the_filter_goes_to_the_agent_with_the_state_also_from_exec() {
+    if !can_run("listener_of_the_filter_goes_to_the_agent_with_the_state_also_from_exec") {
+        return;
+    }
+    for no_new_privileges in [true, false] {
+        let bundle = Bundle::hostile("agent", &[]);
+        let path = bundle.path.join("agent");
+        bundle.edit(|config| {
+            config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+            config["linux"]["seccomp"] = json!({
+                "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path, "listenerMetadata": "bar",
+                "syscalls": [{ "names": ["sethostname"], "action": "SCMP_ACT_NOTIFY" }],
+            });
+        });
+        // Nobody listens yet: the start fails and leaves nothing.
+        let output = bundle.script("true");
+        assert!(support::errors(&output).contains("failed to connect with seccomp agent"), "{output:?}");
+        bundle.assert_clean("without an agent");
+        let listener = UnixListener::bind(&path).expect("bound");
+        bundle.start_script("sleep 100");
+        let (document, came) = receive(&listener);
+        assert!(came, "{document}");
+        assert_eq!((&document["fds"], &document["metadata"]), (&json!(["seccompFd"]), &json!("bar")));
+        assert_eq!(document["state"]["id"], bundle.id.as_str());
+        assert_eq!(document["pid"], document["state"]["pid"]);
+        bundle.succeed(&["exec", &bundle.id, "true"]);
+        let (document, came) = receive(&listener);
+        assert!(came && document["pid"] != document["state"]["pid"], "{document}");
+        assert_eq!(document["state"]["status"], "running");
+    }
+}
+
+#[test]
+fn features_names_what_is_done() {
+    if !can_run("features_names_what_is_done") {
+        return;
+    }
+    let bundle = Bundle::new("features", &["true"]);
+    let features: Value = serde_json::from_str(&bundle.succeed(&["features"])).expect("JSON");
+    let linux = &features["linux"];
+    assert_eq!(linux["netDevices"]["enabled"], true);
+    assert_eq!(linux["memoryPolicy"]["modes"].as_array().expect("a list").len(), 7);
+    assert_eq!(linux["memoryPolicy"]["flags"].as_array().expect("a list").len(), 3);
+    assert_eq!(linux["intelRdt"]["enabled"], false, "refused at start");
+    for (list, some) in
+        [("actions", "SCMP_ACT_NOTIFY"), ("operators", "SCMP_CMP_MASKED_EQ"), ("archs", "SCMP_ARCH_X32")]
+    {
+        assert!(linux["seccomp"][list].as_array().expect("a list").contains(&json!(some)), "{list}");
+    }
+}
