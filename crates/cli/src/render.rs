@@ -8,6 +8,7 @@ use engine::{Error, Notice};
 pub(crate) fn flag_of(field: &str) -> &str {
     match field {
         flag if flag.starts_with("--") => flag,
+        "the command line" => "the words of the command line",
         "linux.devices" => "--device, and the default devices",
         "root.path" => "--rootfs",
         "root.readonly" => "--read-only",

@@ -247,8 +247,11 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
         (InitAction::WorkingDirectory { .. }, Call::Mkdir, 30) => {
             "the root file system is read-only and lacks the directory; create it there first, or use `--overlay`"
         }
-        (InitAction::WorkingDirectory { .. }, _, ENOENT | ENOTDIR) => {
+        (InitAction::WorkingDirectory { .. }, _, ENOENT) => {
             "create the directory in the root file system, or choose another one"
+        }
+        (InitAction::WorkingDirectory { .. }, _, ENOTDIR) => {
+            "a file is in the way: choose a directory, or take the file out of the root file system"
         }
         (InitAction::WorkingDirectory { .. }, _, 18) => "the directory lies outside of the container's root",
         (InitAction::Sysctls { .. }, Call::Open, ENOENT) => "this kernel has no such parameter",

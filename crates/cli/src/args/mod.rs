@@ -2,6 +2,7 @@
 
 mod files;
 mod limits;
+mod mistakes;
 mod namespaces;
 mod network;
 mod normal;
@@ -145,7 +146,7 @@ pub(crate) enum PlanFormat {
 /// Whether the command line may turn out to start a container; told from its verb alone.
 pub(crate) fn may_start(arguments: &[OsString]) -> bool {
     let verb = arguments.get(1).and_then(|verb| verb.to_str()).unwrap_or_default();
-    !matches!(verb, TIDY | "plan" | "help" | "--help" | "--version" | "-V")
+    !matches!(verb, TIDY | "plan" | "help" | "--help" | "version" | "--version" | "-V")
 }
 
 /// Parses the command line; help and mistakes are printed here.
@@ -160,6 +161,8 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         "plan" => read::<PlanArguments>(words.skip(1))
             .map(|(arguments, separated)| Command::Plan(Box::new(arguments.separated(separated)))),
         "help" if words.len() == 1 => read_run(["--help".into()]),
+        "version" if words.len() == 1 => read_run(["--version".into()]),
+        verb if refused::is_command(verb) => Err(Refusal::Words(refused::command(verb))),
         "run" => read_run(words.skip(1)),
         _ => read_run(words),
     };
@@ -223,7 +226,10 @@ fn read<T: CommandFactory + FromArgMatches>(
     let read = command
         .try_get_matches_from_mut(line)
         .and_then(|mut matches| T::from_arg_matches_mut(&mut matches))
-        .map_err(|error| Refusal::Parser(error.format(&mut command)))?;
+        .map_err(|error| match mistakes::in_our_words(&error, &command) {
+            Some(error) => Refusal::Words(error),
+            None => Refusal::Parser(error.format(&mut command)),
+        })?;
     Ok((read, normal.separated))
 }
 

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 use engine::{
-    Error, Input, ProcessOptions, Result, Signals, TerminalMode, Value, parse_entrypoint, parse_group,
-    parse_labels, parse_pair, parse_seconds, parse_signal, parse_umask, parse_user, parse_variable,
-    parse_variables,
+    Error, Input, ProcessOptions, ProgramSource, Result, Signals, TerminalMode, Value, parse_entrypoint,
+    parse_group, parse_labels, parse_pair, parse_seconds, parse_signal, parse_umask, parse_user,
+    parse_variable, parse_variables,
 };
 
 /// The program and what it is given.
@@ -114,13 +114,21 @@ const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
 impl ProcessArguments {
     /// What they mean; `arguments` are those behind `--`.
     pub(crate) fn options(&self, terminal: TerminalMode, arguments: &[String]) -> Result<ProcessOptions> {
+        let (command, source) = self.command(arguments)?;
         let mut options = ProcessOptions {
-            command: self.command(arguments)?,
+            command,
+            source,
             terminal,
             environment: self.environment()?,
             without_defaults: self.unsetenv_all,
             unset: self.unsetenv.clone(),
-            user: self.user.as_deref().map(|text| parse_user("--user", text)).transpose()?,
+            // Docker's empty user is the default one.
+            user: self
+                .user
+                .as_deref()
+                .filter(|text| !text.is_empty())
+                .map(|text| parse_user("--user", text))
+                .transpose()?,
             umask: self.umask.as_deref().map(|text| parse_umask("--umask", text)).transpose()?,
             annotations: self.annotations()?,
             init: self.init,
@@ -151,7 +159,7 @@ impl ProcessArguments {
         Ok(options)
     }
 
-    fn command(&self, arguments: &[String]) -> Result<Vec<String>> {
+    fn command(&self, arguments: &[String]) -> Result<(Vec<String>, ProgramSource)> {
         if let Some(shares) = self.cmd.as_ref().filter(|text| text.parse::<u64>().is_ok()) {
             // Docker's `-c`. Rather no answer than the wrong one.
             let error = Error::invalid("-c", format!("`{shares}` is a number, and `-c` is `--cmd` here"));
@@ -162,6 +170,12 @@ impl ProcessArguments {
         let mut command = match &self.entrypoint {
             Some(text) => parse_entrypoint("--entrypoint", text)?,
             None => Vec::new(),
+        };
+        let source = match (command.is_empty(), &self.cmd) {
+            (false, _) => ProgramSource::Entrypoint,
+            (true, Some(_)) => ProgramSource::Cmd,
+            (true, None) if arguments.is_empty() => ProgramSource::Default,
+            (true, None) => ProgramSource::Words,
         };
         match &self.cmd {
             Some(text) => {
@@ -179,7 +193,7 @@ impl ProcessArguments {
             None => {}
         }
         command.extend(arguments.iter().cloned());
-        Ok(command)
+        Ok((command, source))
     }
 
     /// What is more particular comes later, and so counts: all of the caller's, then files, then single variables.

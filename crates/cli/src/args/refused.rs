@@ -1,5 +1,5 @@
-//! Flags of `docker run` and `podman run` that rabbitc does not have: each gets a clear word. A flag that the parser
-//! knows is never looked up here.
+//! Flags of `docker run` and `podman run`, and commands of docker and podman, that rabbitc does not have: each gets a
+//! clear word. A flag that the parser knows is never looked up here.
 
 use engine::Error;
 
@@ -186,6 +186,98 @@ const ROWS: &[Row] = &[
     row("use-api-socket", false, Reason::NotYet),
     row("volume-driver", true, Reason::NotYet),
 ];
+
+/// Commands of docker and podman, `run` and `version` apart.
+const COMMANDS: &[&str] = &[
+    "artifact",
+    "attach",
+    "auto-update",
+    "build",
+    "builder",
+    "buildx",
+    "checkpoint",
+    "commit",
+    "compose",
+    "config",
+    "container",
+    "context",
+    "cp",
+    "create",
+    "diff",
+    "events",
+    "exec",
+    "export",
+    "farm",
+    "generate",
+    "healthcheck",
+    "history",
+    "image",
+    "images",
+    "import",
+    "info",
+    "init",
+    "inspect",
+    "kill",
+    "kube",
+    "load",
+    "login",
+    "logout",
+    "logs",
+    "machine",
+    "manifest",
+    "mount",
+    "network",
+    "node",
+    "pause",
+    "plugin",
+    "pod",
+    "port",
+    "ps",
+    "pull",
+    "push",
+    "quadlet",
+    "rename",
+    "restart",
+    "restore",
+    "rm",
+    "rmi",
+    "save",
+    "search",
+    "secret",
+    "service",
+    "stack",
+    "start",
+    "stats",
+    "stop",
+    "swarm",
+    "system",
+    "tag",
+    "top",
+    "trust",
+    "umount",
+    "unmount",
+    "unpause",
+    "unshare",
+    "untag",
+    "update",
+    "volume",
+    "wait",
+];
+
+/// Whether a first word is a command of docker or podman that rabbitc does not have.
+pub(crate) fn is_command(word: &str) -> bool {
+    COMMANDS.contains(&word)
+}
+
+/// The refusal of such a command.
+pub(crate) fn command(word: &str) -> Error {
+    let reason = "rabbitc does not have this command yet";
+    let hint = format!(
+        "`rabbitc --help` lists what there is; a program of this name runs with `rabbitc --rootfs=DIR {word}` or \
+         `rabbitc -- {word}`"
+    );
+    Error::new(engine::ErrorKind::Unsupported, format!("`{word}`"), reason).with_hint(hint)
+}
 
 /// The row of a long flag, without its dashes.
 pub(crate) fn by_name(name: &str) -> Option<&'static Row> {

@@ -66,13 +66,65 @@ fn wrong_values_are_named() {
     ] {
         host.run(&[&rootfs, flag, "--cmd=/bin/true"]).refuses(125, parts);
     }
-    // What clap refuses has its own form, but the same exit code.
-    for flags in [&["--network=moon"][..], &["--bogus"], &["--explain=xml"], &["--pids-limit=x"]] {
-        let mut arguments = vec![rootfs.as_str()];
-        arguments.extend(flags);
-        let ran = host.run(&arguments);
-        assert_eq!(ran.code(), 125, "{ran:?}");
-        assert!(ran.stderr.starts_with("error: "), "{ran:?}");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn flags_that_can_not_be_read_are_told_like_all_other_errors() {
+    let Some(host) = Host::new() else { return };
+    let rootfs = host.rootfs_flag();
+    for (flag, parts) in [
+        ("--bogus", &["--bogus: rabbitc has no such flag", "--help"][..]),
+        ("--memroy=64m", &["--memroy: ", "did you mean `--memory`?"]),
+        ("-Z", &["-Z: rabbitc has no such flag"]),
+        ("--format=json", &["--format: belongs to `rabbitc plan`", "--explain"]),
+        (
+            "--pids-limit=x",
+            &["--pids-limit: `x` is not a whole number", "`--pids-limit=NUMBER`", "-1 is no limit"],
+        ),
+        ("--explain=xml", &["--explain: `xml` is not known", "`json`"]),
+        ("--sig-proxy=x", &["--sig-proxy: `x` is not known", "`--sig-proxy=true|false`"]),
+        ("--hostname", &["--hostname: needs a value"]),
+        ("--rootfs=", &["--rootfs: needs a value", "`--rootfs=DIR`", "variable"]),
+        ("--network=mybridge", &["--network: `mybridge` is not known", "--network-name"]),
+        ("--userns=foo", &["--userns: `foo` is not known", "as root use auto"]),
+        ("--volume=~/x:/x", &["`~/x`", "\"$HOME\"/x"]),
+        ("--volume=", &["--volume: is empty", "SOURCE:DESTINATION"]),
+    ] {
+        let ran = host.run(&[&rootfs, flag]);
+        ran.refuses(125, parts);
+        assert!(!ran.stderr.contains("Usage") && !ran.stderr.contains("tip:"), "{ran:?}");
+    }
+    host.run(&["plan", &rootfs, "--format=xml"]).refuses(125, &["--format: `xml`", "text|json|markdown"]);
+    host.assert_nothing_left();
+}
+
+#[test]
+fn commands_of_docker_and_podman_are_no_images() {
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(crate::support::binary());
+        command.args(arguments).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        finish(command.spawn().expect("it runs"), None)
+    };
+    for arguments in [&["exec", "-it", "x", "sh"][..], &["ps"], &["build", "."], &["rm", "-f", "x"]] {
+        let shown = format!("`{}`: rabbitc does not have this command yet", arguments[0]);
+        run(arguments).refuses(125, &[&shown, "rabbitc --help"]);
+    }
+    assert_eq!(run(&["version"]).text(), run(&["--version"]).text());
+}
+
+#[test]
+fn program_that_fails_is_told_with_what_named_it() {
+    let Some(host) = Host::new() else { return };
+    let rootfs = host.rootfs_flag();
+    for (arguments, source) in [
+        (&["--cmd=/nope"][..], "--cmd"),
+        (&["--entrypoint=/nope", "a"], "--entrypoint"),
+        (&["/nope", "a"], "the words of the command line"),
+    ] {
+        let mut all = vec![rootfs.as_str()];
+        all.extend(arguments);
+        host.run(&all).refuses(127, &["`/nope`", &format!("asked for by: {source}\n")]);
     }
     host.assert_nothing_left();
 }

@@ -177,6 +177,8 @@ fn user_without_ranges_gets_one_id_and_a_word_about_it() {
         assert!(ran.stderr.contains(part), "{}", ran.stderr);
     }
     assert_eq!(ran.stderr.matches("warning:").count(), 1, "{}", ran.stderr);
+    let parts = ["--user: there is no user 1000", "/etc/subuid", "`usermod --add-subuids 165536-231071"];
+    user.inside(&["-u", "1000"], "true").refuses(125, &parts);
     // Without the program the ranges do not help.
     user.host.set_up(&format!(
         "echo 'tess:{FIRST}:65536' | tee /etc/subuid >/etc/subgid; cd {}/own; \

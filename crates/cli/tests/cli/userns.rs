@@ -364,6 +364,17 @@ fn volumes_have_the_owners_that_they_have_on_the_host() {
 fn user_that_is_not_mapped_is_refused_with_a_remedy() {
     let Some(host) = Host::new() else { return };
     let ran = host.inside(&["--userns=auto:size=10", "--network=none", "--user=1000"], "true");
-    ran.refuses(125, &["1000 is nobody in the container's user namespace", "map more"]);
+    ran.refuses(125, &["--user: user 1000 does not exist", "which has 0-9", "--userns=auto:size=N"]);
+    let refused = |flags: &[&str], parts: &[&str]| {
+        let mut all = vec!["--network=none"];
+        all.extend(flags);
+        host.inside(&all, "true").refuses(125, parts);
+    };
+    refused(&["--uidmap=1:1:1"], &["--uidmap, --gidmap: user 0 does not exist", "which has 1"]);
+    refused(&["--userns=auto:size=10", "--user=1:77"], &["--user: group 77 does not exist"]);
+    refused(
+        &["--userns=auto:size=10", "--group-add=5", "--group-add=78"],
+        &["--group-add: group 78 does not"],
+    );
     host.assert_nothing_left();
 }

@@ -27,6 +27,8 @@ fn user_has_the_numbers_groups_and_home_that_the_roots_files_say() {
     let who =
         |flags: &[&str]| host.inside(flags, "id -u; id -g; id -G; echo $HOME").text().replace('\n', " ");
     assert_eq!(who(&[]), "0 0 0 /root");
+    // An empty one is none, as with docker.
+    assert_eq!(who(&["-u", ""]), "0 0 0 /root");
     assert_eq!(who(&["-u", "alice"]), "1000 1001 1001 50 /home/alice");
     assert_eq!(who(&["--user=1000"]), "1000 1001 1001 50 /home/alice");
     assert_eq!(who(&["-ualice:audio"]), "1000 29 29 /home/alice");
@@ -71,7 +73,7 @@ fn user_that_is_none_is_refused_before_anything_is_made() {
         ("-1", "-1"),
         (" 1", " 1"),
         ("1:", "empty"),
-        ("", "empty"),
+        (":1", "empty"),
     ] {
         host.run(&[&rootfs, "--user", user, "--cmd=/bin/true"]).refuses(125, &["--user", part]);
     }
@@ -186,7 +188,8 @@ fn missing_working_directory_is_made_for_the_user_and_stays() {
     // One that exists stays as it is.
     assert_eq!(host.inside(&["-w=/srv/../bin"], "pwd").text(), "/bin");
     host.run(&[&host.rootfs_flag(), "-w", "relative"]).refuses(125, &["--workdir", "`relative`"]);
-    host.run(&[&host.rootfs_flag(), "-w", "/bin/sh"]).refuses(125, &["/bin/sh", "not a directory"]);
+    host.run(&[&host.rootfs_flag(), "-w", "/bin/sh"])
+        .refuses(125, &["/bin/sh", "not a directory", "in the way"]);
     std::fs::remove_dir_all(host.rootfs().join("srv")).expect("removed");
     // A link out of the root leads to a place inside.
     symlink("/../../tmp/rabbitc-outside", host.rootfs().join("link")).expect("linked");

@@ -20,6 +20,7 @@ use runtime::spec::{Linux, Root, Spec, VERSION};
 use crate::accounts::Account;
 use crate::error::{Error, Result};
 use crate::options::{RunOptions, UserNamespace};
+use crate::rootless::Unprivileged;
 
 /// The config.json that a person's options amount to. `hidden` are paths of our own on the host's root, and `account` is
 /// who the program is in numbers.
@@ -59,7 +60,10 @@ pub(crate) fn give_devices(options: &RunOptions, spec: &mut Spec) -> Result<()> 
 
 /// The flags behind fields of `spec`, where those are not the same for every container.
 pub(crate) fn origins(options: &RunOptions, spec: &Spec) -> BTreeMap<String, String> {
-    files::origins(&options.files, spec)
+    let mut origins = files::origins(&options.files, spec);
+    let source = process::source(&options.process);
+    origins.extend(["process.args[0]", "process.args"].map(|field| (field.to_owned(), source.to_owned())));
+    origins
 }
 
 /// Whose users a container has: in a user namespace of its own it may have any capability.
@@ -79,8 +83,14 @@ fn whose_users(options: &RunOptions) -> WhoseUsers {
 }
 
 /// The error of a plan, with the flag that asked for it where the plan knows only a field.
-pub(crate) fn name_flags(error: Error, options: &RunOptions) -> Error {
+pub(crate) fn name_flags(
+    error: Error,
+    options: &RunOptions,
+    spec: &Spec,
+    caller: Option<&Unprivileged>,
+) -> Error {
     let error = limits::name_flags(error, &options.limits);
+    let error = process::name_flags(error, &options.process, spec, caller);
     security::name_flags(error, &options.security)
 }
 

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use runtime::spec::{ConsoleSize, Process, User};
+use runtime::spec::{ConsoleSize, IdMapping, Process, Spec, User};
 
 use crate::accounts::Account;
-use crate::options::{ProcessOptions, RunOptions, TerminalMode};
+use crate::error::Error;
+use crate::options::{ProcessOptions, ProgramSource, RunOptions, TerminalMode};
+use crate::rootless::Unprivileged;
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -51,6 +53,70 @@ fn environment(options: &RunOptions, account: &Account) -> Vec<String> {
         environment.push(entry.clone());
     }
     environment
+}
+
+/// What asked for the program.
+pub(super) fn source(options: &ProcessOptions) -> &'static str {
+    match options.source {
+        ProgramSource::Default => "default",
+        ProgramSource::Cmd => "--cmd",
+        ProgramSource::Entrypoint => "--entrypoint",
+        ProgramSource::Words => "the command line",
+    }
+}
+
+/// The refusal of a user or group that the container's user namespace lacks: the flag, who there is, and what helps.
+pub(super) fn name_flags(
+    error: Error,
+    options: &ProcessOptions,
+    spec: &Spec,
+    caller: Option<&Unprivileged>,
+) -> Error {
+    let Some(field) = error.operation.strip_prefix("process.user.") else { return error };
+    let (Some(linux), Some(process)) = (&spec.linux, &spec.process) else { return error };
+    let (what, maps) = match field {
+        "uid" => ("user", &linux.uid_mappings),
+        _ => ("group", &linux.gid_mappings),
+    };
+    let flag = match field {
+        "additionalGids" if !options.groups.is_empty() => "--group-add",
+        _ if options.user.is_some() => "--user",
+        _ => "--uidmap, --gidmap",
+    };
+    let id = match field {
+        "uid" => process.user.uid,
+        "gid" => process.user.gid,
+        _ => process.user.additional_gids.iter().copied().find(|id| !has(maps, *id)).unwrap_or_default(),
+    };
+    let there = maps.iter().map(shown).collect::<Vec<_>>().join(", ");
+    let single = caller.and_then(Unprivileged::single);
+    let reason = match single {
+        Some(single) => format!("there is no {what} {id}, as {}", single.what),
+        None => format!("{what} {id} does not exist in this container's user namespace, which has {there}"),
+    };
+    let hint = match (single.and_then(|single| single.remedy.clone()), caller) {
+        (Some(remedy), _) => remedy,
+        (None, Some(_)) => {
+            format!("choose one of {there}, or have root grant more ids in /etc/subuid and /etc/subgid")
+        }
+        (None, None) => {
+            format!(
+                "choose one of {there}, or map more with `--userns=auto:size=N`, or `--uidmap` and `--gidmap`"
+            )
+        }
+    };
+    Error::invalid(flag, reason).with_hint(hint)
+}
+
+fn has(maps: &[IdMapping], id: u32) -> bool {
+    maps.iter().any(|map| id >= map.container_id && id - map.container_id < map.size)
+}
+
+fn shown(map: &IdMapping) -> String {
+    match map.size {
+        1 => map.container_id.to_string(),
+        size => format!("{}-{}", map.container_id, map.container_id + (size - 1)),
+    }
 }
 
 /// Annotations that were asked for, and those that stand for a flag.

@@ -87,8 +87,8 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
     plan_options.cgroup_name = Some(cgroup_name);
     plan_options.files = files;
     lay_out(options, paths, user.is_some(), &drawn, wiring, &mut plan_options)?;
-    let plan =
-        ContainerPlan::new(&spec, &plan_options).map_err(|error| config::name_flags(error, options))?;
+    let plan = ContainerPlan::new(&spec, &plan_options)
+        .map_err(|error| config::name_flags(error, options, &spec, user.as_ref()))?;
     volumes::check(&options.files, &spec, &plan)?;
     settled.iter().try_for_each(peers::Settled::verify)?;
     notices.extend(plan.warnings.iter().map(|what| Notice { what: what.clone(), remedy: None }));

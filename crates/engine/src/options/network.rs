@@ -47,7 +47,9 @@ impl NetworkMode {
                 }
                 _ => {
                     let known = ["bridge", "pasta", "none", "host", "container:ID", "ns:PATH"];
-                    Err(super::namespaces::unknown(flag, text, &known))
+                    let error = super::namespaces::unknown(flag, text, &known);
+                    let hint = error.hint.clone().unwrap_or_default();
+                    Err(error.with_hint(format!("{hint}; another bridge is named with `--network-name`")))
                 }
             },
         }

@@ -25,7 +25,7 @@ pub fn parse_publish(field: &str, text: &str) -> Result<PortRequest> {
     };
     let container = range(container)?;
     let host = match host {
-        None | Some("") => HostPorts::Any,
+        None | Some("" | "0") => HostPorts::Any,
         Some(text) => {
             let host = range(text)?;
             if host.count() == container.count() {
@@ -130,6 +130,7 @@ mod tests {
         for (text, address, host, container, protocol) in [
             ("80", None, any, range(80, 80), tcp),
             ("8080:80", None, HostPorts::From(8080), range(80, 80), tcp),
+            ("0:80", None, any, range(80, 80), tcp),
             (":80", None, any, range(80, 80), tcp),
             ("53:53/UDP", None, HostPorts::From(53), range(53, 53), udp),
             ("127.0.0.1:8080:80", Some("127.0.0.1"), HostPorts::From(8080), range(80, 80), tcp),

@@ -35,11 +35,27 @@ pub struct UserOption {
     pub group: Option<Identity>,
 }
 
+/// What names the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProgramSource {
+    /// Nothing does: it is a shell.
+    #[default]
+    Default,
+    /// `--cmd`
+    Cmd,
+    /// `--entrypoint`
+    Entrypoint,
+    /// The words behind the flags.
+    Words,
+}
+
 /// The program and what it is given.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProcessOptions {
     /// The program and its arguments; never empty.
     pub command: Vec<String>,
+    /// What named it.
+    pub source: ProgramSource,
     /// Its terminal.
     pub terminal: TerminalMode,
     /// Whether the caller's input is typed into that terminal.
@@ -80,6 +96,7 @@ impl Default for ProcessOptions {
     fn default() -> ProcessOptions {
         ProcessOptions {
             command: vec!["/bin/sh".to_owned()],
+            source: ProgramSource::Default,
             terminal: TerminalMode::Inherit,
             input: monitor::Input::Copied,
             environment: Vec::new(),

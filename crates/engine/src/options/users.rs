@@ -151,7 +151,7 @@ fn parse_mode(text: &str) -> Result<UserNamespace> {
         }
         _ => {
             let error = Error::invalid("--userns", format!("`{}` is not known", text.escape_debug()));
-            Err(error.with_hint("use host, auto, keep-id, nomap, container:ID or ns:PATH"))
+            Err(error.with_hint("as root use auto, container:ID, ns:PATH or host; without root keep-id, container:ID or ns:PATH"))
         }
     }
 }

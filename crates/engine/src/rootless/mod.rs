@@ -236,6 +236,11 @@ impl Unprivileged {
         Ok(Unprivileged { identity, program, may_lack })
     }
 
+    /// Why there is one user and one group alone, and what would help; none where there are more.
+    pub(crate) fn single(&self) -> Option<&Notice> {
+        self.identity.single.as_ref()
+    }
+
     /// Turns root's config into one that an ordinary user can have; whether the user namespace is a new one.
     pub(crate) fn adapt(&self, spec: &mut Spec, options: &RunOptions) -> Result<Adapted> {
         let Some((users, groups)) = maps(&options.namespaces.users, &self.identity)? else {

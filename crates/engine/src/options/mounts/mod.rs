@@ -244,6 +244,15 @@ fn parse_source(flag: &str, text: &str, directory: &Path) -> Result<PathBuf> {
     if text.starts_with('/') {
         return Ok(PathBuf::from(text));
     }
+    if let Some(rest) = text.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+        let error = Error::invalid(
+            flag,
+            format!("no shell has put the home directory in the place of `~` in `{text}`"),
+        );
+        return Err(
+            error.with_hint(format!("write `\"$HOME\"{rest}`, or `./{text}` for a directory of that name"))
+        );
+    }
     if text == "." || text == ".." || text.starts_with("./") || text.starts_with("../") {
         // Without the dot itself.
         return Ok(directory.join(text).components().collect());

@@ -11,6 +11,12 @@ impl MountRequest {
         let flag = format!("--volume {text}");
         let parts: Vec<&str> = text.split(':').collect();
         let (source, target, options) = match parts.as_slice() {
+            [""] => {
+                let error = Error::invalid("--volume", "is empty".to_owned());
+                return Err(error.with_hint(
+                    "write `SOURCE:DESTINATION[:OPTIONS]`; a variable that it comes from may not be set",
+                ));
+            }
             [target] => {
                 let error = Error::unsupported(flag.as_str(), "a volume without a source".to_owned(), "");
                 return Err(error.with_hint(format!(
