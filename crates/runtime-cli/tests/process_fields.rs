@@ -85,6 +85,26 @@ fn ambient_capability_that_can_not_be_raised_is_told_and_left_out() {
     assert!(status.contains("CapAmb:\t0000000000000020"), "{status}");
 }
 
+#[test]
+fn hook_that_the_filter_kills_is_told_so() {
+    if !can_run("hook_that_the_filter_kills_is_told_so") {
+        return;
+    }
+    let bundle = Bundle::hostile("killed-hook", &["true"]);
+    bundle.edit(|config| {
+        config["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL" }],
+        });
+        config["process"]["rlimits"] = json!([{ "type": "RLIMIT_CORE", "soft": 0, "hard": 0 }]);
+        config["hooks"] =
+            json!({ "startContainer": [{ "path": "/bin/busybox", "args": ["mkdir", "/made"] }] });
+    });
+    let output = bundle.run_to_its_end();
+    assert!(errors(&output).contains("(bad system call)"), "{output:?}");
+    bundle.assert_clean("after the hook");
+}
+
 /// Wrong in one field each; nothing is made, and the error says where it is.
 #[test]
 fn wrong_field_is_refused_by_its_path_and_nothing_is_made() {

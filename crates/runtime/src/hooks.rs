@@ -120,7 +120,10 @@ fn run_one(hook: &Hook, field: &str, operation: String, state: &[u8], world: Wor
             Err(Error::new(ErrorKind::System, operation, format!("{name} ended with exit code {code}")))
         }
         Some(Err(signal)) => {
-            Err(Error::new(ErrorKind::System, operation, format!("{name} was killed by signal {signal}")))
+            // SIGSYS: a call that the seccomp filter kills for.
+            let said = if signal == Signal::SYS.as_raw() { " (bad system call)" } else { "" };
+            let reason = format!("{name} was killed by signal {signal}{said}");
+            Err(Error::new(ErrorKind::System, operation, reason))
         }
         None => Err(Error::new(ErrorKind::System, operation, format!("{name} ended without a status"))),
     }
