@@ -25,6 +25,7 @@ pub mod reaper;
 mod remedy;
 mod rtnetlink;
 mod seccomp_agent;
+mod shared_root;
 mod signal;
 pub mod spec;
 pub mod state_dir;

@@ -497,26 +497,6 @@ pub fn finish(
     remove_rest(state, &record, group)
 }
 
-/// The number of the mount that `path` is on; 0 where it can't be known.
-pub(crate) fn mount_id(path: &std::path::Path) -> u64 {
-    use rustix::fs::{AtFlags, CWD, StatxFlags};
-    rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).map_or(0, |found| found.stx_mnt_id)
-}
-
-/// What is mounted in a namespace of its own goes with its processes; in one of others the root is left, and all in it.
-pub(crate) fn unmount_shared_root(record: &Record) -> Result<()> {
-    let Some(before) = record.shared_root else { return Ok(()) };
-    let now = mount_id(&record.rootfs);
-    if before == 0 || now == 0 || now == before {
-        return Ok(());
-    }
-    match rustix::mount::unmount(&record.rootfs, rustix::mount::UnmountFlags::DETACH) {
-        // In another namespace than the start's, it is on some mount and none itself.
-        Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(()),
-        Err(error) => Err(Error::at_path("unmount", &record.rootfs, error)),
-    }
-}
-
 /// Removes a container whose init has ended.
 fn remove_rest(state: StateDir, record: &Record, group: Option<&cgroup::Cgroup>) -> Result<()> {
     match group {
@@ -528,7 +508,7 @@ fn remove_rest(state: StateDir, record: &Record, group: Option<&cgroup::Cgroup>)
             }
         }
     }
-    unmount_shared_root(record)?;
+    crate::shared_root::unmount(record)?;
     let document = state_document(record, "stopped");
     state.remove()?;
     // The specification: a failed poststop hook is told, and the rest goes on.

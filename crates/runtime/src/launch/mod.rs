@@ -182,7 +182,7 @@ impl<'a> Launch<'a> {
             cgroup_manager: plan.cgroup_manager(),
             created,
             dies_with_launcher: plan.lifetime == Lifetime::Launcher,
-            shared_root: (!plan.owns_mounts()).then(|| crate::lifecycle::mount_id(&plan.rootfs)),
+            shared_root: (!plan.owns_mounts()).then(|| crate::shared_root::mount_id(&plan.rootfs)),
             shares_pids: (plan.namespaces.at_clone | plan.namespaces.unshared) & sys::clone::flags::NEWPID
                 == 0,
             gate: plan.gate().map(|index| (plan.steps.len(), index + 1)),
@@ -324,7 +324,7 @@ impl<'a> Launch<'a> {
         }
         // After a commit there is nothing to take back.
         if self.state.is_some() {
-            failures.extend(crate::lifecycle::unmount_shared_root(&self.record).err());
+            failures.extend(crate::shared_root::unmount(&self.record).err());
         }
         let mut gone = true;
         if let Some(group) = self.cgroup.take()
