@@ -55,15 +55,22 @@ pub(crate) enum Start {
     Print(String),
 }
 
-/// For root `/run`; for others what their session offers, as runc does.
+/// For root `/run`; for others what their session offers, as runc does. The root of a user namespace is such another:
+/// podman of an ordinary user calls the runtime as that.
 fn default_root() -> PathBuf {
     let session = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty());
     match session {
-        Some(session) if !rustix::process::geteuid().is_root() => {
+        Some(session) if !rustix::process::geteuid().is_root() || in_user_namespace() => {
             PathBuf::from(session).join("rabbitc-runtime")
         }
         _ => PathBuf::from("/run/rabbitc-runtime"),
     }
+}
+
+/// Whether ids are not the host's: its own namespace maps all of them to themselves (user_namespaces(7)).
+fn in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// Reads the options before the verb.

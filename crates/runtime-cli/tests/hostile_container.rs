@@ -62,6 +62,25 @@ fn process_that_joins_can_not_be_attached_to_or_looked_into() {
     bundle.succeed(&["delete", "--force", &bundle.id]);
 }
 
+/// buildah asks for ambient capabilities and for no inheritable ones: such are left out, and the container starts.
+#[test]
+fn ambient_capabilities_that_cannot_be_granted_are_left_out_with_a_warning() {
+    if !support::can_run("ambient_capabilities_that_cannot_be_granted_are_left_out_with_a_warning") {
+        return;
+    }
+    let bundle = Bundle::hostile("ambient", &[]);
+    bundle.edit(|config| {
+        let sets = config["process"]["capabilities"].as_object_mut().expect("sets");
+        sets.insert("ambient".into(), json!(["CAP_KILL", "CAP_AUDIT_WRITE"]));
+        sets.insert("inheritable".into(), json!(["CAP_KILL"]));
+    });
+    let ran = bundle.script("cat /proc/self/status");
+    assert!(ran.status.success(), "{ran:?}");
+    assert_eq!(status(&String::from_utf8_lossy(&ran.stdout), "CapAmb"), "0000000000000020");
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(said.contains("CAP_AUDIT_WRITE") && !said.contains("CAP_KILL"), "{said}");
+}
+
 /// CVE-2022-29162 and its kin: no set holds more than was asked for, neither at the start nor by `exec`, and nothing is
 /// left of them for another user.
 #[test]

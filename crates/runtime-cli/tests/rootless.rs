@@ -118,6 +118,33 @@ fn root_of_a_user_namespace_runs_a_bundle_without_another_one() {
     assert_eq!(words, ["0", &UID.to_string(), "1", "nodes"], "{ran:?}");
 }
 
+/// podman of an ordinary user calls the runtime as root of a user namespace, for which `/run` is closed.
+#[test]
+fn root_of_a_user_namespace_keeps_its_state_in_the_session() {
+    if !can_run("root_of_a_user_namespace_keeps_its_state_in_the_session") {
+        return;
+    }
+    let bundle = bundle("session", &["/bin/true"]);
+    let mut list = Command::new("setpriv");
+    list.args([format!("--reuid={UID}"), format!("--regid={UID}")]);
+    list.args(["--clear-groups", "--", "unshare", "--user", "--map-root-user"]);
+    list.args([
+        "sh",
+        "-c",
+        "\"$0\" run one && ls \"$XDG_RUNTIME_DIR/rabbitc-runtime\" >/dev/null && echo there",
+        BINARY,
+    ]);
+    list.env("XDG_RUNTIME_DIR", &bundle.path).current_dir(&bundle.path);
+    bundle.edit(|config| {
+        let linux = config["linux"].as_object_mut().expect("an object");
+        linux.remove("uidMappings");
+        linux.remove("gidMappings");
+        linux["namespaces"].as_array_mut().expect("a list").retain(|one| one["type"] != "user");
+    });
+    let ran = list.output().expect("setpriv runs");
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "there\n", "{ran:?}");
+}
+
 #[test]
 fn place_that_a_user_may_not_make_is_refused() {
     if !can_run("place_that_a_user_may_not_make_is_refused") {

@@ -1,0 +1,39 @@
+# What every script begins with: the transcript, one step after the other, and the image.
+# RUNTIME is the runtime's path, WORK a directory of its own.
+set -u
+cd "$WORK" || exit 1
+export PODMAN_IGNORE_CGROUPSV1_WARNING=1
+
+# Writes a step's name, its exit status, and what it said. An id of 64 digits is no news.
+step() {
+    name=$1; shift
+    said=$("$@" 2>&1 </dev/null); status=$?
+    printf '## %s: %s\n' "$name" "$status"
+    [ -z "$said" ] || printf '%s\n' "$said" | tr -d '\r\000\004' | sed 's/^^@//; /^$/d; /^time=/d; /^warning: /d; /has been deprecated/d; /resize pty/d; s/[0-9a-f]\{64\}/ID/g; s/^Error: .*: \(OCI .*\)/Error: \1/'
+}
+
+# Waits until a command succeeds.
+until_true() {
+    tries=0
+    until "$@" >/dev/null 2>&1; do
+        tries=$((tries + 1)); [ $tries -lt 300 ] || { echo "never: $*"; return 1; }
+        sleep 0.1
+    done
+}
+
+# A terminal around a command.
+on_terminal() { TERM=dumb script --quiet --return --command "$*" /dev/null </dev/null; }
+
+# A root of one static program.
+make_root() {
+    mkdir -p "$1/bin" "$1/etc" "$1/proc" "$1/sys" "$1/dev" "$1/tmp"
+    cp /bin/busybox "$1/bin/busybox"
+    for name in sh true false sleep cat id tty stty kill touch echo grep test head ls env printf seq wc; do
+        ln -sf busybox "$1/bin/$name"
+    done
+    printf '#!/bin/sh\nwhile :; do sleep 1; done\n' >"$1/bin/pause"; chmod 755 "$1/bin/pause"
+    echo 'root:x:0:0:root:/:/bin/sh' >"$1/etc/passwd"; echo 'root:x:0:' >"$1/etc/group"
+}
+
+# For messages that each runtime has in words of its own: only the status counts.
+quiet_error() { "$@" >/dev/null 2>&1; }
