@@ -1,9 +1,8 @@
 //! Which namespaces are made and which are joined.
 
-use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
 use sys::clone::flags;
 
 use crate::error::{Error, Result};
@@ -117,14 +116,16 @@ fn is_callers(path: &Path, file: &str) -> bool {
 
 fn open(path: &Path, flag: u64, name: &'static str, field: &str) -> Result<JoinedNamespace> {
     let field = format!("{field}.path");
-    let file = File::open(path)
+    // A named pipe in its place would have this wait for a writer.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty())
         .map_err(|error| Error::at_path("open the namespace", path, error).from_field(&field))?;
     let found = rustix::fs::fstatfs(&file).map_err(|error| Error::at_path("examine", path, error))?;
     const NSFS_MAGIC: u64 = 0x6e73_6673;
     if found.f_type as u64 != NSFS_MAGIC {
         return Err(Error::invalid(field, format!("`{}` is not a namespace", path.display())));
     }
-    Ok(JoinedNamespace { descriptor: OwnedFd::from(file), flag, name, path: path.to_owned() })
+    Ok(JoinedNamespace { descriptor: file, flag, name, path: path.to_owned() })
 }
 
 #[cfg(test)]
@@ -173,5 +174,16 @@ mod tests {
         let wrong = [Namespace { kind: NamespaceKind::Network, path: Some("/etc/hostname".into()) }];
         let error = plan_namespaces(&wrong, Clocks::Same).expect_err("refused");
         assert!(error.to_string().contains("is not a namespace"), "{error}");
+    }
+
+    #[test]
+    fn named_pipe_in_the_place_of_a_namespace_is_refused_at_once() {
+        let path = std::env::temp_dir().join(format!("rabbitc-namespace-{}", std::process::id()));
+        let mode = Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).expect("made");
+        let wrong = [Namespace { kind: NamespaceKind::Network, path: Some(path.clone()) }];
+        let error = plan_namespaces(&wrong, Clocks::Same);
+        std::fs::remove_file(&path).expect("removed");
+        assert!(error.expect_err("refused").to_string().contains("is not a namespace"));
     }
 }
