@@ -122,8 +122,48 @@ impl Layout {
         let memberships = read_proc("/proc/self/cgroup")?;
         match usual(&memberships) {
             Some(layout) => Ok(layout),
-            None => from_mountinfo(&memberships, &read_proc("/proc/self/mountinfo")?),
+            None => Layout::from_tables(&memberships, &read_proc("/proc/self/mountinfo")?),
         }
+    }
+
+    /// The layout as the mount table has it: for unusual places, and hosts where not everything is mounted.
+    /// `memberships` are of `/proc/PID/cgroup` (cgroups(7)), `mountinfo` of `/proc/PID/mountinfo` (proc(5)).
+    pub fn from_tables(memberships: &str, mountinfo: &str) -> Result<Layout, Error> {
+        let mut hierarchies: Vec<Hierarchy> = Vec::new();
+        for mount in parse_mounts(mountinfo) {
+            let Some(line) = parse_memberships(memberships).find(|line| mount.carries(line)) else {
+                continue;
+            };
+            // A hierarchy may be mounted several times; the first mount is as good as any.
+            if hierarchies
+                .iter()
+                .any(|known| known.language == mount.language && known.controllers == line.controllers)
+            {
+                continue;
+            }
+            // What is mounted over, or not ours to enter, does not count.
+            let Ok(root) = open_directory(CWD, &mount.mount_point) else { continue };
+            let expected = match mount.language {
+                Language::V1 => CGROUP_SUPER_MAGIC,
+                Language::V2 => CGROUP2_SUPER_MAGIC,
+            };
+            if file_system(&root) != Some(expected) {
+                continue;
+            }
+            let hierarchy = Hierarchy {
+                language: mount.language,
+                controllers: line.controllers.to_owned(),
+                mount_point: mount.mount_point,
+                own_path: line.path.to_owned(),
+                root,
+                offered: OnceLock::new(),
+            };
+            match mount.language {
+                Language::V2 => hierarchies.insert(0, hierarchy),
+                Language::V1 => hierarchies.push(hierarchy),
+            }
+        }
+        Layout::new(hierarchies)
     }
 
     /// Which generations of cgroups there are.
@@ -291,43 +331,6 @@ fn usual(memberships: &str) -> Option<Layout> {
     Layout::new(hierarchies).ok()
 }
 
-/// The layout as the mount table has it: for unusual places, and hosts where not everything is mounted.
-fn from_mountinfo(memberships: &str, mountinfo: &str) -> Result<Layout, Error> {
-    let mut hierarchies: Vec<Hierarchy> = Vec::new();
-    for mount in parse_mounts(mountinfo) {
-        let Some(line) = parse_memberships(memberships).find(|line| mount.carries(line)) else { continue };
-        // A hierarchy may be mounted several times; the first mount is as good as any.
-        if hierarchies
-            .iter()
-            .any(|known| known.language == mount.language && known.controllers == line.controllers)
-        {
-            continue;
-        }
-        // What is mounted over, or not ours to enter, does not count.
-        let Ok(root) = open_directory(CWD, &mount.mount_point) else { continue };
-        let expected = match mount.language {
-            Language::V1 => CGROUP_SUPER_MAGIC,
-            Language::V2 => CGROUP2_SUPER_MAGIC,
-        };
-        if file_system(&root) != Some(expected) {
-            continue;
-        }
-        let hierarchy = Hierarchy {
-            language: mount.language,
-            controllers: line.controllers.to_owned(),
-            mount_point: mount.mount_point,
-            own_path: line.path.to_owned(),
-            root,
-            offered: OnceLock::new(),
-        };
-        match mount.language {
-            Language::V2 => hierarchies.insert(0, hierarchy),
-            Language::V1 => hierarchies.push(hierarchy),
-        }
-    }
-    Layout::new(hierarchies)
-}
-
 /// One cgroup mount of `/proc/self/mountinfo`.
 #[derive(Debug, PartialEq, Eq)]
 struct Mount {
@@ -426,7 +429,7 @@ mod tests {
         };
         let memberships = read_proc("/proc/self/cgroup").expect("a readable /proc");
         let mountinfo = read_proc("/proc/self/mountinfo").expect("a readable /proc");
-        let table = from_mountinfo(&memberships, &mountinfo).expect("hierarchies in the mount table");
+        let table = Layout::from_tables(&memberships, &mountinfo).expect("hierarchies in the mount table");
         assert_eq!(layout.version(), table.version());
         for hierarchy in layout.hierarchies() {
             assert!(
@@ -438,7 +441,7 @@ mod tests {
 
     #[test]
     fn nothing_mounted_is_an_error_with_a_remedy() {
-        let error = from_mountinfo(MEMBERSHIPS, "").expect_err("no mounts");
+        let error = Layout::from_tables(MEMBERSHIPS, "").expect_err("no mounts");
         assert_eq!(error.kind, Kind::NoHierarchy);
         assert!(error.hint().is_some());
     }
