@@ -110,11 +110,10 @@ pub(crate) fn receive_with_descriptor(
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut bytes = [0u8; SIZE];
     let mut data = [io::IoSliceMut::new(&mut bytes)];
-    let received = retry(|| rustix::net::recvmsg(socket, &mut data, &mut ancillary, RecvFlags::CMSG_CLOEXEC));
-    let count = match received {
-        Err(rustix::io::Errno::CONNRESET) => return Ok(None),
-        other => other?.bytes,
-    };
+    let count = after_reset(|| {
+        rustix::net::recvmsg(socket, &mut data, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+            .map(|received| received.bytes)
+    })?;
     let descriptor = ancillary.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
         _ => None,
