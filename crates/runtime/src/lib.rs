@@ -6,6 +6,7 @@
 pub mod bundle;
 pub mod caller;
 pub mod capability;
+pub mod checkpoint;
 mod culprit;
 mod detached_mounts;
 mod error;

@@ -65,6 +65,8 @@ pub enum Verb {
     Resume,
     /// Change its limits, or look at what it uses.
     Update,
+    /// Write it to files.
+    Checkpoint,
 }
 
 /// The one table of which status permits which verb.
@@ -78,6 +80,7 @@ pub fn permits(status: Status, verb: Verb) -> bool {
         Verb::Pause => matches!(status, Created | Running),
         Verb::Resume => status == Paused,
         Verb::Update => matches!(status, Created | Running | Paused),
+        Verb::Checkpoint => matches!(status, Running | Paused),
     }
 }
 
@@ -94,6 +97,7 @@ pub(crate) fn demand(id: &str, status: Status, verb: Verb) -> Result<()> {
         Verb::Pause => "only a running container can be paused",
         Verb::Resume => "only a paused container can be resumed",
         Verb::Update => "a stopped container uses nothing",
+        Verb::Checkpoint => "only a running container can be written to files",
     };
     let reason = match verb {
         // podman and containerd look for these words.
@@ -112,6 +116,7 @@ fn verb_name(verb: Verb) -> &'static str {
         Verb::Pause => "pause",
         Verb::Resume => "resume",
         Verb::Update => "look at or change the limits of",
+        Verb::Checkpoint => "checkpoint",
     }
 }
 
@@ -132,7 +137,7 @@ pub fn view(root: &StateRoot, id: &ContainerId) -> Result<View> {
     Ok(View { record, status })
 }
 
-fn status(state: &StateDir, record: &Record) -> Status {
+pub(crate) fn status(state: &StateDir, record: &Record) -> Status {
     if record.pid == 0 {
         return if state.is_locked_by_another() { Status::Creating } else { Status::Stopped };
     }
@@ -600,6 +605,7 @@ mod tests {
             (Verb::Pause, vec![Created, Running]),
             (Verb::Resume, vec![Paused]),
             (Verb::Update, vec![Created, Running, Paused]),
+            (Verb::Checkpoint, vec![Running, Paused]),
         ];
         for (verb, statuses) in table {
             for status in [Creating, Created, Running, Paused, Stopped] {

@@ -1,7 +1,9 @@
 //! The verbs, one module each: what was typed becomes options, options become one call of the library.
 
 mod activation;
+mod checkpoint;
 mod create;
+mod criu;
 mod delete;
 mod document;
 mod events;
@@ -13,6 +15,7 @@ mod list;
 mod pause;
 mod plan;
 mod ps;
+mod restore;
 mod resume;
 mod run;
 mod spec;
@@ -63,7 +66,7 @@ macro_rules! verb {
     };
 }
 
-const VERBS: [Verb; 16] = [
+const VERBS: [Verb; 18] = [
     verb!(spec, "write a config.json to start from"),
     verb!(create, "make a container that waits to be started"),
     verb!(start, "let a created container's program begin"),
@@ -77,6 +80,8 @@ const VERBS: [Verb; 16] = [
     verb!(resume, "thaw them"),
     verb!(update, "change a container's limits"),
     verb!(events, "show what a container uses, and when its memory runs out"),
+    verb!(checkpoint, "write a running container to files"),
+    verb!(restore, "start a container from such files again"),
     verb!(delete, "remove a container and all that was made for it"),
     verb!(plan, "print the steps of a start, and touch nothing"),
     verb!(features, "print what this runtime can do as JSON"),
@@ -136,7 +141,7 @@ pub(crate) fn overview() -> String {
          Usage: rabbitc-runtime [OPTIONS] COMMAND [ARGUMENTS]\n\nCommands:\n",
     );
     for verb in &VERBS {
-        text.push_str(&format!("  {:<9} {}\n", verb.name, verb.summary));
+        text.push_str(&format!("  {:<10} {}\n", verb.name, verb.summary));
     }
     text.push_str(
         "\nOptions:\n\

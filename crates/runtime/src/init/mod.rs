@@ -401,3 +401,19 @@ fn wait_at_gate(context: &mut Context<'_>) -> Outcome {
         }
     }
 }
+
+/// Makes a mount point of `path` below `root`, and what is missing of the way to it, in the parent: for mounts that
+/// another program makes.
+pub(crate) fn make_mount_point(
+    root: BorrowedFd<'_>,
+    path: &str,
+    kind: step::TargetKind,
+    field: &str,
+) -> crate::error::Result<()> {
+    let target = step::Target::parse(path, kind, field)?;
+    mount::open_target(mount::Way::from_root(root, &target)).map(drop).map_err(|failure| {
+        let error = std::io::Error::from_raw_os_error(failure.errno);
+        crate::error::Error::at_path("make the mount point", std::path::Path::new(path), error)
+            .from_field(field)
+    })
+}

@@ -171,25 +171,7 @@ impl<'a> Launch<'a> {
                 Some(Console { ours: Some(ours), theirs, received: None })
             }
         };
-        let created = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let record = Record {
-            oci_version: plan.oci_version.clone(),
-            id: plan.id.to_string(),
-            bundle: plan.bundle.clone(),
-            config: plan.config.clone(),
-            rootfs: plan.rootfs.clone(),
-            cgroup_path: plan.cgroup_path().map(str::to_owned),
-            cgroup_manager: plan.cgroup_manager(),
-            created,
-            dies_with_launcher: plan.lifetime == Lifetime::Launcher,
-            shared_root: (!plan.owns_mounts()).then(|| crate::shared_root::mount_id(&plan.rootfs)),
-            shares_pids: (plan.namespaces.at_clone | plan.namespaces.unshared) & sys::clone::flags::NEWPID
-                == 0,
-            gate: plan.gate().map(|index| (plan.steps.len(), index + 1)),
-            annotations: plan.annotations.clone(),
-            hooks: plan.hooks.clone(),
-            ..Record::default()
-        };
+        let record = record_of(plan);
         Ok(Launch {
             plan,
             begun: monotonic_nanoseconds(),
@@ -348,6 +330,28 @@ impl Drop for Launch<'_> {
     fn drop(&mut self) {
         // After `commit` or `undo` nothing is left to take back; this serves a panic in the caller's part.
         let _ = self.undo();
+    }
+}
+
+/// What is known of a container before it has a process.
+pub(crate) fn record_of(plan: &ContainerPlan) -> Record {
+    let created = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    Record {
+        oci_version: plan.oci_version.clone(),
+        id: plan.id.to_string(),
+        bundle: plan.bundle.clone(),
+        config: plan.config.clone(),
+        rootfs: plan.rootfs.clone(),
+        cgroup_path: plan.cgroup_path().map(str::to_owned),
+        cgroup_manager: plan.cgroup_manager(),
+        created,
+        dies_with_launcher: plan.lifetime == Lifetime::Launcher,
+        shared_root: (!plan.owns_mounts()).then(|| crate::shared_root::mount_id(&plan.rootfs)),
+        shares_pids: (plan.namespaces.at_clone | plan.namespaces.unshared) & sys::clone::flags::NEWPID == 0,
+        gate: plan.gate().map(|index| (plan.steps.len(), index + 1)),
+        annotations: plan.annotations.clone(),
+        hooks: plan.hooks.clone(),
+        ..Record::default()
     }
 }
 

@@ -1,0 +1,269 @@
+//! `checkpoint` and `restore` with the real criu. Where none works, each test says so: Debian 12's criu 3.17 does not
+//! start on kernels of today, and Ubuntu has none; Debian sid's 4 does.
+
+mod support;
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use support::{Bundle, errors, eventually, text};
+
+/// Counts in memory; the file shows how far it is. Ends once `/end` is there.
+const COUNTER: &str = "exec </dev/null >/dev/null 2>&1; i=0; \
+                       while [ ! -e /end ]; do i=$((i+1)); echo $i >/count; sleep 0.05; done; exit 7";
+
+fn can_run(test: &str) -> bool {
+    if !support::can_run(test) {
+        return false;
+    }
+    let reason = match Command::new("criu").arg("check").output() {
+        Err(error) => format!("criu: {error} (package criu, of Debian sid)"),
+        Ok(output) if output.status.success() => return true,
+        Ok(output) => {
+            let told = format!("{}{}", text(&output), errors(&output));
+            format!(
+                "a criu that works on this kernel; this one says: {}",
+                told.lines().next().unwrap_or("nothing")
+            )
+        }
+    };
+    println!("skipped: {test} needs {reason}");
+    false
+}
+
+macro_rules! criu_only {
+    ($name:literal) => {
+        if !can_run($name) {
+            return;
+        }
+    };
+}
+
+struct Images<'a> {
+    bundle: &'a Bundle,
+    path: String,
+}
+
+impl<'a> Images<'a> {
+    fn of(bundle: &'a Bundle) -> Images<'a> {
+        Images { bundle, path: bundle.path.join("images").display().to_string() }
+    }
+
+    fn checkpoint(&self, more: &[&str]) -> std::process::Output {
+        let mut arguments = vec!["checkpoint", "--image-path", &self.path, "--manage-cgroups-mode", "ignore"];
+        arguments.extend(more);
+        arguments.push(&self.bundle.id);
+        self.bundle.runtime(&arguments)
+    }
+
+    fn restore(&self, more: &[&str]) -> Command {
+        let mut command = self.bundle.command(&["restore", "--image-path", &self.path]);
+        command.args(["--manage-cgroups-mode", "ignore", "--bundle"]).arg(&self.bundle.path);
+        command.args(more).arg(&self.bundle.id);
+        command
+    }
+
+    fn restore_detached(&self) {
+        let status = self.restore(&["--detach"]).stdout(Stdio::null()).stderr(Stdio::inherit()).status();
+        assert!(status.expect("it runs").success(), "restored");
+    }
+}
+
+fn count(bundle: &Bundle) -> Option<u32> {
+    std::fs::read_to_string(bundle.rootfs("count")).ok()?.trim().parse().ok()
+}
+
+/// Checkpoints a counter, and sees it go on from where it was.
+fn counts_on(bundle: &Bundle) {
+    bundle.start_script(COUNTER);
+    eventually("it counts", || count(bundle).is_some_and(|count| count > 3));
+    let images = Images::of(bundle);
+    for _ in 0..2 {
+        let output = images.checkpoint(&[]);
+        assert!(output.status.success(), "{output:?}");
+        bundle.assert_clean("after a checkpoint");
+        let before = count(bundle).expect("a number");
+        std::fs::remove_file(bundle.rootfs("count")).expect("removed");
+        images.restore_detached();
+        eventually("it counts on", || count(bundle).is_some());
+        let after = count(bundle).expect("a number");
+        assert!(after > before && after < before + 1000, "{before} {after}");
+        assert_eq!(bundle.status(), "running");
+    }
+    assert_eq!(bundle.succeed(&["exec", &bundle.id, "sh", "-c", "echo $PPID"]).trim(), "0");
+    bundle.succeed(&["kill", &bundle.id, "KILL"]);
+    bundle.wait_for("stopped");
+    bundle.succeed(&["delete", &bundle.id]);
+    bundle.assert_clean("after the delete");
+}
+
+#[test]
+fn restored_container_goes_on_where_it_was_twice() {
+    criu_only!("restored_container_goes_on_where_it_was_twice");
+    counts_on(&Bundle::new("restored", &[]));
+}
+
+#[test]
+fn container_that_shares_the_hosts_cgroup_view_is_restored() {
+    criu_only!("container_that_shares_the_hosts_cgroup_view_is_restored");
+    let bundle = Bundle::new("view", &[]);
+    bundle.edit(|config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
+        namespaces.retain(|namespace| namespace["type"] != "cgroup");
+    });
+    counts_on(&bundle);
+}
+
+#[test]
+fn bind_mounts_are_restored_from_their_source_of_now() {
+    criu_only!("bind_mounts_are_restored_from_their_source_of_now");
+    let bundle = Bundle::new("binds", &[]);
+    for name in ["one", "other"] {
+        std::fs::create_dir(bundle.path.join(name)).expect("made");
+        std::fs::write(bundle.path.join(name).join("name"), name).expect("written");
+    }
+    std::fs::create_dir(bundle.rootfs("real")).expect("made");
+    std::os::unix::fs::symlink("/real", bundle.rootfs("link")).expect("a link");
+    let bind = |source: &str| {
+        let source = bundle.path.join(source);
+        bundle.edit(|config| {
+            let mounts = config["mounts"].as_array_mut().expect("a list");
+            mounts.retain(|mount| mount["destination"] != "/link");
+            mounts.push(json!({"destination": "/link", "source": source, "options": ["bind"]}));
+        });
+    };
+    bind("one");
+    bundle.start_script(COUNTER);
+    let images = Images::of(&bundle);
+    let output = images.checkpoint(&[]);
+    assert!(output.status.success(), "{output:?}");
+    bind("other");
+    images.restore_detached();
+    assert_eq!(bundle.succeed(&["exec", &bundle.id, "cat", "/real/name"]), "other");
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    bundle.assert_clean("at the end");
+}
+
+#[test]
+fn container_that_is_left_running_goes_on_and_can_be_restored_later() {
+    criu_only!("container_that_is_left_running_goes_on_and_can_be_restored_later");
+    let bundle = Bundle::new("left", &[]);
+    bundle.start_script(COUNTER);
+    eventually("it counts", || count(&bundle).is_some());
+    let images = Images::of(&bundle);
+    let output = images.checkpoint(&["--leave-running"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(bundle.status(), "running");
+    let streams: Value =
+        serde_json::from_slice(&std::fs::read(bundle.path.join("images/descriptors.json")).expect("read"))
+            .expect("JSON");
+    assert_eq!(streams, json!(["/dev/null", "/dev/null", "/dev/null"]));
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    images.restore_detached();
+    assert_eq!(bundle.status(), "running");
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    bundle.assert_clean("at the end");
+}
+
+#[test]
+fn exit_code_of_restore_is_the_restored_programs() {
+    criu_only!("exit_code_of_restore_is_the_restored_programs");
+    let bundle = Bundle::new("code", &[]);
+    bundle.start_script(COUNTER);
+    let images = Images::of(&bundle);
+    let output = images.checkpoint(&[]);
+    assert!(output.status.success(), "{output:?}");
+    std::fs::write(bundle.rootfs("end"), "").expect("written");
+    let output = images.restore(&[]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    bundle.assert_clean("after its end");
+}
+
+#[test]
+fn pipes_of_the_restorer_take_the_place_of_the_old_ones() {
+    criu_only!("pipes_of_the_restorer_take_the_place_of_the_old_ones");
+    let bundle = Bundle::new("pipes", &["sh", "-c", "read one; echo got $one; read other; echo got $other"]);
+    let path = bundle.path.display().to_string();
+    let mut first = bundle
+        .command(&["run", "--detach", "--bundle", &path, &bundle.id])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    assert!(first.wait().expect("it ends").success());
+    let images = Images::of(&bundle);
+    let output = images.checkpoint(&[]);
+    assert!(output.status.success(), "{output:?}");
+    let mut command = images.restore(&["--detach"]);
+    let mut second =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    assert!(second.wait().expect("it ends").success());
+    let mut input = second.stdin.take().expect("a pipe");
+    std::io::Write::write_all(&mut input, b"a\nb\n").expect("written");
+    let mut said = String::new();
+    second.stdout.take().expect("a pipe").read_to_string(&mut said).expect("read");
+    assert_eq!(said, "got a\ngot b\n");
+    bundle.wait_for("stopped");
+    bundle.succeed(&["delete", &bundle.id]);
+    bundle.assert_clean("at the end");
+}
+
+#[test]
+fn checkpoint_that_fails_quotes_the_log_and_leaves_the_container_running() {
+    criu_only!("checkpoint_that_fails_quotes_the_log_and_leaves_the_container_running");
+    // Its output is a file of the host, which nobody could find again.
+    let bundle = Bundle::new("fails", &[]);
+    bundle.start_script("exec </dev/null; while true; do sleep 1; done");
+    let images = Images::of(&bundle);
+    let output = images.checkpoint(&[]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = errors(&output);
+    assert!(told.contains("criu failed") && told.contains("images/dump.log"), "{told}");
+    assert!(told.contains("(criu/"), "the line of the log: {told}");
+    assert_eq!(bundle.status(), "running");
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    bundle.assert_clean("at the end");
+}
+
+#[test]
+fn restore_that_fails_leaves_nothing() {
+    criu_only!("restore_that_fails_leaves_nothing");
+    let bundle = Bundle::new("broken", &[]);
+    bundle.start_script(COUNTER);
+    let images = Images::of(&bundle);
+    let output = images.checkpoint(&[]);
+    assert!(output.status.success(), "{output:?}");
+    std::fs::write(bundle.path.join("images/pstree.img"), "not an image").expect("written");
+    let output = images.restore(&["--detach"]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(errors(&output).contains("restore.log"), "{}", errors(&output));
+    bundle.assert_clean("after the failure");
+}
+
+#[test]
+fn what_is_wrong_is_refused_before_criu_is_asked() {
+    if !support::can_run("what_is_wrong_is_refused_before_criu_is_asked") {
+        return;
+    }
+    let bundle = Bundle::new("refused", &["sleep", "1000"]);
+    assert!(bundle.create().status.success());
+    let images = Images::of(&bundle);
+    let cases: [(&[&str], &str); 6] = [
+        (&["--parent-path", "/absolute"], "--parent-path: `/absolute` is absolute"),
+        (&["--parent-path", "../missing"], "--parent-path: "),
+        (&["--manage-cgroups-mode", "hard"], "--manage-cgroups-mode: `hard`"),
+        (&["--empty-ns", "pid"], "--empty-ns: `pid`"),
+        (&["--page-server", "host"], "--page-server: `host`"),
+        (&["--status-fd", "9"], "--lazy-pages"),
+    ];
+    for (arguments, expected) in cases {
+        let output = images.checkpoint(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?} {output:?}");
+        assert!(errors(&output).contains(expected), "{arguments:?}: {}", errors(&output));
+    }
+    assert!(!bundle.path.join("images").exists(), "nothing was made");
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    bundle.assert_clean("at the end");
+}
