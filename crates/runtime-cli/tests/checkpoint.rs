@@ -70,13 +70,19 @@ impl<'a> Images<'a> {
     }
 }
 
+/// It writes to its root.
+fn start_counter(bundle: &Bundle) {
+    bundle.edit(|config| config["root"]["readonly"] = json!(false));
+    bundle.start_script(COUNTER);
+}
+
 fn count(bundle: &Bundle) -> Option<u32> {
     std::fs::read_to_string(bundle.rootfs("count")).ok()?.trim().parse().ok()
 }
 
 /// Checkpoints a counter, and sees it go on from where it was.
 fn counts_on(bundle: &Bundle) {
-    bundle.start_script(COUNTER);
+    start_counter(bundle);
     eventually("it counts", || count(bundle).is_some_and(|count| count > 3));
     let images = Images::of(bundle);
     for _ in 0..2 {
@@ -134,7 +140,7 @@ fn bind_mounts_are_restored_from_their_source_of_now() {
         });
     };
     bind("one");
-    bundle.start_script(COUNTER);
+    start_counter(&bundle);
     let images = Images::of(&bundle);
     let output = images.checkpoint(&[]);
     assert!(output.status.success(), "{output:?}");
@@ -149,7 +155,7 @@ fn bind_mounts_are_restored_from_their_source_of_now() {
 fn container_that_is_left_running_goes_on_and_can_be_restored_later() {
     criu_only!("container_that_is_left_running_goes_on_and_can_be_restored_later");
     let bundle = Bundle::new("left", &[]);
-    bundle.start_script(COUNTER);
+    start_counter(&bundle);
     eventually("it counts", || count(&bundle).is_some());
     let images = Images::of(&bundle);
     let output = images.checkpoint(&["--leave-running"]);
@@ -170,7 +176,7 @@ fn container_that_is_left_running_goes_on_and_can_be_restored_later() {
 fn exit_code_of_restore_is_the_restored_programs() {
     criu_only!("exit_code_of_restore_is_the_restored_programs");
     let bundle = Bundle::new("code", &[]);
-    bundle.start_script(COUNTER);
+    start_counter(&bundle);
     let images = Images::of(&bundle);
     let output = images.checkpoint(&[]);
     assert!(output.status.success(), "{output:?}");
@@ -184,6 +190,7 @@ fn exit_code_of_restore_is_the_restored_programs() {
 fn pipes_of_the_restorer_take_the_place_of_the_old_ones() {
     criu_only!("pipes_of_the_restorer_take_the_place_of_the_old_ones");
     let bundle = Bundle::new("pipes", &["sh", "-c", "read one; echo got $one; read other; echo got $other"]);
+    bundle.edit(|config| config["root"]["readonly"] = json!(false));
     let path = bundle.path.display().to_string();
     let mut first = bundle
         .command(&["run", "--detach", "--bundle", &path, &bundle.id])
@@ -192,15 +199,21 @@ fn pipes_of_the_restorer_take_the_place_of_the_old_ones() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("it runs");
+    let held = first.stdin.take();
     assert!(first.wait().expect("it ends").success());
     let images = Images::of(&bundle);
     let output = images.checkpoint(&[]);
     assert!(output.status.success(), "{output:?}");
+    drop(held);
     let mut command = images.restore(&["--detach"]);
     let mut second =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
-    assert!(second.wait().expect("it ends").success());
     let mut input = second.stdin.take().expect("a pipe");
+    if !second.wait().expect("it ends").success() {
+        let mut told = String::new();
+        second.stderr.take().expect("a pipe").read_to_string(&mut told).expect("read");
+        panic!("{told}");
+    }
     std::io::Write::write_all(&mut input, b"a\nb\n").expect("written");
     let mut said = String::new();
     second.stdout.take().expect("a pipe").read_to_string(&mut said).expect("read");
@@ -231,7 +244,7 @@ fn checkpoint_that_fails_quotes_the_log_and_leaves_the_container_running() {
 fn restore_that_fails_leaves_nothing() {
     criu_only!("restore_that_fails_leaves_nothing");
     let bundle = Bundle::new("broken", &[]);
-    bundle.start_script(COUNTER);
+    start_counter(&bundle);
     let images = Images::of(&bundle);
     let output = images.checkpoint(&[]);
     assert!(output.status.success(), "{output:?}");

@@ -93,10 +93,11 @@ impl Process {
         loop {
             let (answer, descriptor) = self.receive()?;
             if !answer.success {
-                let mut reason = "criu failed".to_owned();
-                if let Some(message) = answer.message {
-                    reason = format!("criu failed: {message}");
-                }
+                // It quotes a line of its log, of the form `Error (FILE:LINE): TEXT`.
+                let told = answer.message.unwrap_or_default();
+                let told = told.trim().trim_start_matches("Error ");
+                let reason =
+                    if told.is_empty() { "criu failed".to_owned() } else { format!("criu failed: {told}") };
                 let errno = answer.errno.filter(|errno| *errno != 0);
                 return Err(Error { errno, ..Error::new(ErrorKind::System, "criu", reason) });
             }
@@ -195,13 +196,17 @@ pub(super) fn quote_log(error: Error, operation: String, directory: &Path, name:
     let lines = BufReader::new(file).split(b'\n').map_while(|line| line.ok());
     let culprit = lines.zip(1..).find_map(|(line, number)| {
         let line = String::from_utf8_lossy(&line);
-        let (_, text) = line.split_once("Error ")?;
+        // Without CAP_SYS_RESOURCE criu does with the open files that it may have, and goes on.
+        let (_, text) =
+            line.split_once("Error ").filter(|(_, text)| !text.contains("RLIMIT_NOFILE for self"))?;
         // `(criu/files.c:12): what is wrong`
         Some((number, text.chars().take(300).collect::<String>()))
     });
     match culprit {
         Some((number, text)) => {
-            let reason = format!("{}: {text}", error.reason);
+            // criu itself quotes the first line of all.
+            let what = error.reason.split(": ").next().unwrap_or_default();
+            let reason = format!("{what}: {}", text.trim());
             let hint = format!("the whole log is {}, and this its line {number}", path.display());
             Error { operation, reason, ..error }.with_hint(hint)
         }

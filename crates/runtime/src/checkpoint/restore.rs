@@ -47,7 +47,7 @@ pub fn restore(
     let mut record = record_of(plan);
     // It waits for nobody.
     record.gate = None;
-    let mut made = Made { state: Some(root.reserve(&record)?), cgroup: None };
+    let mut made = Made { state: Some(root.reserve(&record)?), cgroup: None, pidfd: None };
     match made.run(spec, plan, options, &images, &mut record) {
         Ok((pidfd, console)) => Ok(Container {
             pid: record.pid,
@@ -68,6 +68,8 @@ pub fn restore(
 struct Made {
     state: Option<StateDir>,
     cgroup: Option<cgroup::Cgroup>,
+    /// The restored init, opened before it runs: it may end at once.
+    pidfd: Option<OwnedFd>,
 }
 
 impl Made {
@@ -129,8 +131,8 @@ impl Made {
         })?;
         // Only a mount namespace that is gone by now had something mounted there.
         std::fs::remove_dir(&place).map_err(|error| Error::at_path("remove", &place, error))?;
-        let ended = || Error::new(ErrorKind::System, "restore the container", "its init ended at once");
-        let pidfd = lifecycle::init(record).ok_or_else(ended)?;
+        let unknown = || Error::new(ErrorKind::System, "restore the container", "criu named no process");
+        let pidfd = self.pidfd.take().ok_or_else(unknown)?;
         Ok((pidfd, console))
     }
 
@@ -180,9 +182,9 @@ impl Made {
             let reason = "/proc does not tell its start time";
             Error::new(ErrorKind::System, "record the init process", reason)
         })?;
-        // Opened here so that a pid that another process got meanwhile is no container's.
-        pidfd_open(Pid::from_raw(pid).unwrap_or(Pid::INIT), PidfdFlags::empty())
+        let pidfd = pidfd_open(Pid::from_raw(pid).unwrap_or(Pid::INIT), PidfdFlags::empty())
             .map_err(|error| Error::system("open the init process", error))?;
+        self.pidfd = Some(pidfd);
         self.state.as_mut().expect("it was reserved first").write(record)
     }
 
