@@ -160,6 +160,7 @@ impl Made {
                         .ok_or_else(|| Error::new(ErrorKind::System, "take the terminal", reason))?;
                     match console_socket {
                         Some(socket) => sync::send_descriptor(socket.as_fd(), b"/dev/ptmx", terminal.as_fd())
+                            .map(drop)
                             .map_err(|error| Error::system("send the terminal", error)),
                         None => {
                             *console = Some(terminal);

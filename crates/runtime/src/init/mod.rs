@@ -411,7 +411,7 @@ pub(crate) fn make_mount_point(
     field: &str,
 ) -> crate::error::Result<()> {
     let target = step::Target::parse(path, kind, field)?;
-    mount::open_target(mount::Way::from_root(root, &target)).map(drop).map_err(|failure| {
+    way::open_target(way::Way::from_root(root, &target)).map(drop).map_err(|failure| {
         let error = std::io::Error::from_raw_os_error(failure.errno);
         crate::error::Error::at_path("make the mount point", std::path::Path::new(path), error)
             .from_field(field)
