@@ -15,6 +15,7 @@ mod remains;
 mod rootfs;
 mod tally;
 mod test;
+mod unpacked;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

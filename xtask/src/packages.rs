@@ -87,6 +87,11 @@ pub const TEST: &[Package] = &[
         program: "/usr/share/doc/python3-seccomp/copyright",
         reason: "makes the filters that ours are compared with",
     },
+    Package {
+        name: "patchelf",
+        program: "patchelf",
+        reason: "has a criu that knows this kernel find its own libraries",
+    },
 ];
 
 /// What `cargo xtask demo` needs.

@@ -4,12 +4,14 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, IsTerminal};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use crate::process::{self, Failure, Naming, Result};
 use crate::remains::Snapshot;
 use crate::tally::{Checked, Tally};
+use crate::unpacked::Unpacked;
 use crate::{build, guest, packages};
 
 /// `cargo xtask test [FILTER…]`: the exit status. With a filter, only `cargo test` runs, with that filter.
@@ -33,6 +35,9 @@ pub fn run(filters: &[OsString], tally: &mut Tally) -> Result<()> {
     cargo.env("RABBITC_BIN", &binaries.rabbitc);
     cargo.env("RABBITC_RUNTIME_BIN", &binaries.runtime);
     cargo.env("RABBITC_SERVER_BIN", &server[0]);
+    if let Some(path) = path_with_criu() {
+        cargo.env("PATH", path);
+    }
     if !process::is_root() {
         cargo.env(format!("CARGO_TARGET_{}_RUNNER", host_variable()?), "sudo -E");
     }
@@ -50,6 +55,27 @@ pub fn run(filters: &[OsString], tally: &mut Tally) -> Result<()> {
         guest::suite(tally);
     }
     Ok(())
+}
+
+/// PATH with a criu that works on this kernel in front, where the host's own does not. Without any, the tests of
+/// checkpoints skip and say why.
+fn path_with_criu() -> Option<OsString> {
+    const CRIU: Unpacked = Unpacked { name: "criu", packages: &["criu"], programs: &["usr/sbin/criu"] };
+    let works = |program: &Path| {
+        process::output(process::as_root(program).arg("check")).is_ok_and(|output| output.status.success())
+    };
+    if process::find_program("criu").is_some_and(|program| works(&program)) {
+        return None;
+    }
+    let directory = match CRIU.root() {
+        Ok(root) => root.join("usr/sbin"),
+        Err(failure) => {
+            eprintln!("warning: {failure}");
+            return None;
+        }
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths(std::iter::once(directory).chain(std::env::split_paths(&path))).ok()
 }
 
 /// The host's triple as cargo spells it in environment variables.

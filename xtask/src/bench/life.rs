@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::contender::{median, milliseconds};
-use super::newest::Runtimes;
+use super::runtimes::Runtimes;
 use crate::process::{self, Failure, Naming, Result};
 
 /// How many containers run beside the one that is started.

@@ -5,7 +5,7 @@
 mod adds;
 mod contender;
 mod life;
-mod newest;
+mod runtimes;
 mod start;
 pub mod throughput;
 
@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use self::contender::{Contender, measure};
-use self::newest::Runtimes;
+use self::runtimes::Runtimes;
 use crate::build;
 use crate::cgroup_view::Subtree;
 use crate::packages;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::contender::{Contender, Owner, median, milliseconds, ratio};
-use super::newest::Runtimes;
+use super::runtimes::Runtimes;
 use crate::process;
 
 const FLOOR: &str = "bare kernel floor";

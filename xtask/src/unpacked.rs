@@ -1,45 +1,39 @@
-//! The newest crun and runc that Debian's archive offers, unpacked beside the host's own packages and not installed.
+//! The newest of packages that Debian's archive offers, unpacked beside the host's own and not installed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::packages;
+use crate::packages::configured_archive;
 use crate::process::{self, Failure, Naming, Result};
 
-/// Where the programs to compare with are.
-pub struct Runtimes {
-    pub crun: PathBuf,
-    pub runc: PathBuf,
+/// Packages to be unpacked together, and the programs of theirs that are run.
+pub struct Unpacked {
+    /// The directory below the target directory.
+    pub name: &'static str,
+    pub packages: &'static [&'static str],
+    pub programs: &'static [&'static str],
 }
 
-impl Runtimes {
-    /// Those that are installed.
-    pub fn installed() -> Self {
-        Self { crun: PathBuf::from("crun"), runc: PathBuf::from("runc") }
-    }
-
-    /// Fetches the newest by apt from the archive that this host uses, once: a later bench finds them in the target
-    /// directory.
-    pub fn newest() -> Result<Self> {
-        let place = process::target_directory().join("newest-runtimes");
+impl Unpacked {
+    /// Fetches the newest by apt from the archive that this host uses, once: later runs find them in the target
+    /// directory. Returns the root that they are unpacked in.
+    pub fn root(&self) -> Result<PathBuf> {
+        let place = process::target_directory().join(self.name);
         let root = place.join("root");
-        let found = Self { crun: root.join("usr/bin/crun"), runc: root.join("usr/bin/runc") };
         let done = place.join("done");
         if !done.exists() {
-            fetch(&place, &root)?;
-            [&found.crun, &found.runc].into_iter().try_for_each(|program| relocate(program, &root))?;
+            fetch(&place, &root, self.packages)?;
+            self.programs.iter().try_for_each(|program| relocate(&root.join(program), &root))?;
             std::fs::write(&done, "").naming(format_args!("write `{}`", done.display()))?;
         }
-        Ok(found)
+        Ok(root)
     }
 }
 
-/// Downloads and unpacks both with all that they need, C library included.
-fn fetch(place: &Path, root: &Path) -> Result<()> {
-    let archive = packages::configured_archive().ok_or_else(|| {
-        Failure::new("no archive of Debian is among apt's sources")
-            .hint("measure with `--runtimes installed`")
-    })?;
+/// Downloads and unpacks them with all that they need, C library included.
+fn fetch(place: &Path, root: &Path, packages: &[&str]) -> Result<()> {
+    let archive =
+        configured_archive().ok_or_else(|| Failure::new("no archive of Debian is among apt's sources"))?;
     for directory in ["lists/partial", "cache/archives/partial"] {
         let path = place.join(directory);
         std::fs::create_dir_all(&path).naming(format_args!("create `{}`", path.display()))?;
@@ -68,8 +62,8 @@ fn fetch(place: &Path, root: &Path) -> Result<()> {
         command
     };
     process::run(apt().arg("update"))?;
-    let install = ["--yes", "--no-install-recommends", "--download-only", "install", "crun", "runc"];
-    process::run(apt().args(install))?;
+    let install = ["--yes", "--no-install-recommends", "--download-only", "install"];
+    process::run(apt().args(install).args(packages))?;
     let archives = place.join("cache/archives");
     let entries = std::fs::read_dir(&archives).naming(format_args!("list `{}`", archives.display()))?;
     for path in entries.flatten().map(|entry| entry.path()) {

@@ -1,0 +1,32 @@
+//! The runtimes to compare with.
+
+use std::path::PathBuf;
+
+use crate::process::Result;
+use crate::unpacked::Unpacked;
+
+const NEWEST: Unpacked = Unpacked {
+    name: "newest-runtimes",
+    packages: &["crun", "runc"],
+    programs: &["usr/bin/crun", "usr/bin/runc"],
+};
+
+/// Where they are.
+pub struct Runtimes {
+    pub crun: PathBuf,
+    pub runc: PathBuf,
+}
+
+impl Runtimes {
+    /// Those that are installed.
+    pub fn installed() -> Self {
+        Self { crun: PathBuf::from("crun"), runc: PathBuf::from("runc") }
+    }
+
+    /// The newest that Debian's archive offers.
+    pub fn newest() -> Result<Self> {
+        let hint = |failure: crate::process::Failure| failure.hint("measure with `--runtimes installed`");
+        let root = NEWEST.root().map_err(hint)?;
+        Ok(Self { crun: root.join("usr/bin/crun"), runc: root.join("usr/bin/runc") })
+    }
+}
