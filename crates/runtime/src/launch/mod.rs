@@ -106,7 +106,7 @@ pub struct Container {
 
 /// Starts the container that `plan` describes.
 ///
-/// Returns when its program has begun, or with [`Start::AtGate`] when it waits to be started.
+/// Returns when its program has begun, or with [`crate::plan::Start::AtGate`] when it waits to be started.
 pub fn launch(
     plan: &ContainerPlan,
     root: &StateRoot,
