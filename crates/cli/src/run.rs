@@ -15,7 +15,9 @@ use crate::render;
 
 pub(crate) fn run(arguments: RunArguments) -> ExitCode {
     let paths = arguments.paths();
-    let explanation = match Explanation::open(arguments.look.explain.as_ref()) {
+    // Before a file of our own is open, which would have a number that was to be handed on.
+    let kept = check_kept_descriptors(arguments.process.preserve_fds);
+    let explanation = match kept.and_then(|()| Explanation::open(arguments.look.explain.as_ref())) {
         Ok(explanation) => explanation,
         Err(error) => {
             render::error(&error);
@@ -45,7 +47,6 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
 }
 
 fn run_container(arguments: &RunArguments, paths: &EnginePaths) -> Result<(Finished, Vec<StepTiming>)> {
-    check_kept_descriptors(arguments.process.preserve_fds)?;
     let options = arguments.options(terminal(&arguments.process))?;
     let prepared = engine::prepare(&options, paths)?;
     let files = IdFiles::open(&arguments.process, prepared.id())?;

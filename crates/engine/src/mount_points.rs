@@ -248,15 +248,22 @@ fn open_inside(
 }
 
 fn make(parent: &OwnedFd, name: &str, file: bool) -> rustix::io::Result<()> {
+    let new = OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made = if file {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | new;
+        rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600)).map(|made| (made, 0o644))
     } else {
-        rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))
+        rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700))
+            .and_then(|()| {
+                rustix::fs::openat(parent, name, OFlags::RDONLY | OFlags::DIRECTORY | new, Mode::empty())
+            })
+            .map(|made| (made, 0o755))
     };
     match made {
+        // The caller's umask is not the container's: every user inside may go there.
+        Ok((made, mode)) => rustix::fs::fchmod(&made, Mode::from_raw_mode(mode)),
         Err(Errno::EXIST) => Ok(()),
-        other => other,
+        Err(errno) => Err(errno),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::user_namespace::leases::Leases;
+
 /// Directories of the engine, all below one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnginePaths {
@@ -41,13 +43,13 @@ impl EnginePaths {
     }
 
     /// Ranges of ids that running containers have for themselves.
-    pub(crate) fn user_ids(&self) -> PathBuf {
-        self.base.join("user-ids")
+    pub(crate) fn user_ids(&self) -> Leases {
+        Leases { directory: self.base.join("user-ids"), records: self.containers() }
     }
 
     /// Pairs of SELinux categories that running containers have for themselves.
-    pub(crate) fn labels(&self) -> PathBuf {
-        self.base.join("labels")
+    pub(crate) fn labels(&self) -> Leases {
+        Leases { directory: self.base.join("labels"), records: self.containers() }
     }
 
     /// An empty directory on which overlays are put together, each in its container's own mount namespace.

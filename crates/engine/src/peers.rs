@@ -8,7 +8,7 @@ use runtime::state_dir::StateRoot;
 use runtime::{ContainerId, ErrorKind};
 
 use crate::error::{Error, Result};
-use crate::options::{IpcMode, NamespaceMode, NetworkMode, RunOptions};
+use crate::options::{IpcMode, NamespaceMode, NetworkMode, RunOptions, UserNamespace};
 use crate::paths::EnginePaths;
 
 /// A container that runs.
@@ -35,7 +35,8 @@ pub(crate) fn settle(options: &RunOptions, paths: &EnginePaths) -> Result<Option
     };
     let own_network = !matches!(options.network.mode, NetworkMode::Container(_));
     let mut others = [&asked.pid, ipc, &asked.uts].into_iter();
-    if own_network && others.all(|mode| *mode == NamespaceMode::Private) {
+    let own_users = !matches!(asked.users, UserNamespace::Container(_));
+    if own_network && own_users && others.all(|mode| *mode == NamespaceMode::Private) {
         return Ok(None);
     }
     let mut settled = Settled { options: options.clone(), peers: Vec::new() };
@@ -52,6 +53,11 @@ pub(crate) fn settle(options: &RunOptions, paths: &EnginePaths) -> Result<Option
         }
         NamespaceMode::Private | NamespaceMode::Container(_) => found.hostname.take(),
     };
+    if let UserNamespace::Container(name) = &asked.users {
+        let peer = Peer::find("--userns", name, paths)?;
+        found.users = UserNamespace::Path(peer.namespace("user"));
+        settled.peers.push(peer);
+    }
     if let NetworkMode::Container(name) = &options.network.mode {
         let peer = Peer::find("--network", name, paths)?;
         let files = StateRoot::new(paths.containers()).directory(&peer.id);

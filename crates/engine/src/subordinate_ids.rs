@@ -43,7 +43,6 @@ impl Owner {
         Owner { name: user_name(uid), uid: Some(uid) }
     }
 
-    #[allow(dead_code)] // Until `--userns=auto` asks for it.
     /// The user of this name, such as `containers`, which has ranges and mostly no account.
     pub(crate) fn named(name: &str) -> Owner {
         Owner { name: Some(name.to_owned()), uid: None }

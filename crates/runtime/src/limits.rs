@@ -79,6 +79,8 @@ pub fn watch(
     let (init, group) = group_of(root, id)?;
     let memory = group.watch_out_of_memory()?;
     let mut kills = group.out_of_memory_kills();
+    // Too long for any clock is a hundred years.
+    let interval = interval.min(Duration::from_secs(100 * 365 * 24 * 3600));
     let mut next = Instant::now() + interval;
     loop {
         let woken = wait(memory.as_ref().map(AsFd::as_fd), init.as_fd(), next)?;

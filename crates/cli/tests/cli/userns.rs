@@ -204,11 +204,31 @@ fn user_namespace_of_another_container_can_be_joined() {
     }
     assert_eq!(first.release().code(), 0);
     let gone = host.inside(&[&format!("--userns=container:{id}")], "true");
-    gone.refuses(125, &["--userns", "there is no container"]);
+    gone.refuses(125, &["--userns: find the container", "no container runs"]);
     // That of the host is none of its own.
     let own = format!("--userns=ns:/proc/{}/ns/user", host.pid());
     let ran = host.inside(&[&own, "--network=none"], "cat /proc/self/uid_map");
     assert_eq!(line(ran.text()), (0, 0, u32::MAX));
+    host.assert_nothing_left();
+}
+
+#[test]
+fn ids_of_a_joined_namespace_are_nobody_elses_while_anybody_is_in_it() {
+    let Some(host) = Host::new() else { return };
+    let auto = &["--userns=auto", "--network=none"];
+    let first = host.background(auto, "one", "read end");
+    let [id] = &host.containers()[..] else { panic!("one runs") };
+    let leased = || names(&host.state().join("user-ids"));
+    let of_the_first = leased();
+    let joiner = format!("--userns=container:{}", &id[..6]);
+    let second = host.background(&[&joiner, "--network=none"], "two", "cat /proc/self/uid_map; read end");
+    assert_eq!(first.release().code(), 0);
+    assert_eq!(leased(), of_the_first, "the second is in them");
+    let third = host.inside(auto, "cat /proc/self/uid_map");
+    let second = second.release();
+    assert_eq!(second.code(), 0, "{second:?}");
+    assert_ne!(line(third.text()).1, line(second.text()).1);
+    assert!(leased().is_empty());
     host.assert_nothing_left();
 }
 
@@ -252,7 +272,7 @@ fn what_can_not_be_is_refused_with_its_flag() {
         (&["--userns=nomap"], "`nomap` is about"),
         (&["--userns=private"], "needs maps"),
         (&["--userns=automatic"], "`automatic` is not known"),
-        (&["--userns=container:none"], "there is no container"),
+        (&["--userns=container:none"], "no container runs"),
         (&["--userns=auto", "--uidmap=0:1:1"], "others are given"),
     ] {
         host.inside(flags, "true").refuses(125, &["--userns", part]);

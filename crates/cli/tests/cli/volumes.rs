@@ -557,3 +557,23 @@ fn volumes_work_with_users_of_the_containers_own() {
     std::fs::remove_dir_all(full).expect("removed");
     host.assert_nothing_left();
 }
+
+#[test]
+fn mount_points_are_for_every_user_whatever_the_callers_umask() {
+    let Some(host) = Host::new() else { return };
+    let (tree, file) = (host.directory().join("tree"), host.directory().join("file"));
+    std::fs::create_dir(&tree).expect("made");
+    std::fs::write(&file, "text\n").expect("written");
+    let script = format!(
+        "umask 077; {} --state-dir={} {} --network=none -u 1000:1000 -v {}:/data/deep -v {}:/data/file -- \
+         /bin/sh -c 'stat -c %a /data; ls /data/deep && cat /data/file'",
+        crate::support::binary().display(),
+        host.state().display(),
+        host.rootfs_flag(),
+        tree.display(),
+        file.display()
+    );
+    assert_eq!(host.shell(&script), "755\ntext");
+    assert!(!host.rootfs().join("data").exists());
+    host.assert_nothing_left();
+}

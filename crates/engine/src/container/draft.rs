@@ -337,6 +337,7 @@ fn sweep(paths: &EnginePaths, notices: &mut Vec<Notice>) -> Result<()> {
     mount_points::sweep(&paths.roots())?;
     if !swept.is_empty() {
         leases::sweep(&paths.user_ids())?;
+        leases::sweep(&paths.labels())?;
         network::tidy(paths, Patience::None)?;
     }
     Ok(())

@@ -343,6 +343,7 @@ impl Running {
             Some(Err(error)) => remains.push(error),
             None => {}
         }
+        // Where the group is left, so is the record, and that keeps them from others.
         drop((users, categories));
         Finished { exit: Exit::Code(0), memory, notices, remains, network_idle, lingering }
     }

@@ -2,46 +2,62 @@
 //!
 //! ```text
 //! <base>/user-ids/                   flock on the directory: held while a range is chosen
-//! <base>/user-ids/100000-65536       first id and count; flock held by the holder, its id inside
+//! <base>/user-ids/100000-65536       first id and count; shared flock of every holder, their ids inside, one a line
 //! ```
 //!
-//! Only kernel locks count: a file that nobody locks is a dead holder's, and its range is free.
+//! A range is held as long as somebody locks its file, or one of those named in it has a record: of that one something
+//! may still run, such as processes that could not be killed.
 
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use runtime::ContainerId;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
 use crate::error::{Error, Result};
 use crate::subordinate_ids::Range;
 
-/// A range that one container has as long as this lives.
+/// Where ranges are leased.
+#[derive(Debug, Clone)]
+pub(crate) struct Leases {
+    /// Of the ranges' files.
+    pub(crate) directory: PathBuf,
+    /// Of the records of containers, each by its id.
+    pub(crate) records: PathBuf,
+}
+
+/// A range that a container has as long as this lives: alone, or with those that are in its user namespace.
 #[derive(Debug)]
 pub(crate) struct RangeLease {
     path: PathBuf,
-    /// Locked. Copies in children that other threads have just made go when those execute their programs.
-    _file: File,
+    /// Locked shared. Copies in children that other threads have just made go when those execute their programs.
+    file: File,
+    records: PathBuf,
     pub(crate) range: Range,
 }
 
 impl Drop for RangeLease {
     fn drop(&mut self) {
-        // Best effort: a file that stays is nobody's once it is not locked.
-        let _ = std::fs::remove_file(&self.path);
+        // Best effort: a file that stays is nobody's once it is not locked. Ours may be the last lock, or not.
+        let last = flock(&self.file, FlockOperation::NonBlockingLockExclusive).is_ok();
+        if last && !has_record(&self.path, &self.records) {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
 impl RangeLease {
     /// Leases the lowest `count` free ids in one piece of `pool`, for `holder`; nothing where there are none.
     pub(crate) fn take(
-        directory: &Path,
+        leases: &Leases,
         pool: &[Range],
         count: u32,
         holder: &str,
     ) -> Result<Option<RangeLease>> {
+        let directory = &leases.directory;
         let mut builder = std::fs::DirBuilder::new();
         let made = builder.recursive(true).mode(0o700).create(directory);
         made.map_err(|error| Error::at_path("make", directory, error))?;
@@ -50,23 +66,48 @@ impl RangeLease {
         let mut found = lowest_free(pool, count, &held);
         if found.is_none() {
             // What the dead held counted so far: to ask for every lock costs more than to read names.
-            held.retain(|range| !remove_if_dead(directory, *range));
+            held.retain(|range| !remove_if_dead(leases, *range));
             found = lowest_free(pool, count, &held);
         }
-        let lease = found.map(|range| make(directory, range, holder)).transpose();
+        let lease = found.map(|range| make(leases, range, holder)).transpose();
         drop(turn);
         lease
+    }
+
+    /// Holds the range that `id` is in with whoever has it, also when those end; nothing where nobody has it.
+    pub(crate) fn share(leases: &Leases, id: u32, holder: &str) -> Result<Option<RangeLease>> {
+        if !leases.directory.exists() {
+            return Ok(None);
+        }
+        let _turn = Turn::wait(&leases.directory)?;
+        let found =
+            held(&leases.directory)?.into_iter().find(|range| (range.first..=range.last()).contains(&id));
+        let Some(range) = found else { return Ok(None) };
+        let path = leases.directory.join(name(range));
+        let mut file = match std::fs::OpenOptions::new().append(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::at_path("open", &path, error)),
+        };
+        // Who gives it up locks it for itself alone, and removes it.
+        let locked = flock(&file, FlockOperation::NonBlockingLockShared).is_ok();
+        if !locked || !file.metadata().is_ok_and(|found| found.nlink() > 0) {
+            return Ok(None);
+        }
+        writeln!(file, "{holder}").map_err(|error| Error::at_path("write", &path, error))?;
+        Ok(Some(RangeLease { path, file, records: leases.records.clone(), range }))
     }
 }
 
 /// Removes the files of dead holders.
-pub(crate) fn sweep(directory: &Path) -> Result<()> {
+pub(crate) fn sweep(leases: &Leases) -> Result<()> {
+    let directory = &leases.directory;
     if !directory.exists() {
         return Ok(());
     }
     let _turn = Turn::wait(directory)?;
     for range in held(directory)? {
-        remove_if_dead(directory, range);
+        remove_if_dead(leases, range);
     }
     Ok(())
 }
@@ -127,30 +168,34 @@ fn lowest_free(pool: &[Range], count: u32, held: &[Range]) -> Option<Range> {
     })
 }
 
-fn make(directory: &Path, range: Range, holder: &str) -> Result<RangeLease> {
-    let path = directory.join(name(range));
+fn make(leases: &Leases, range: Range, holder: &str) -> Result<RangeLease> {
+    let path = leases.directory.join(name(range));
     let mut options = std::fs::OpenOptions::new();
     let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
     let mut file = opened.map_err(|error| Error::at_path("make", &path, error))?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive)
+    flock(&file, FlockOperation::NonBlockingLockShared)
         .map_err(|error| Error::at_path("lock", &path, error))?;
-    let lease = RangeLease {
-        path: path.clone(),
-        _file: file.try_clone().map_err(|error| Error::at_path("keep open", &path, error))?,
-        range,
-    };
-    writeln!(file, "{holder}").map_err(|error| Error::at_path("write", &path, error))?;
-    Ok(lease)
+    let written = writeln!(file, "{holder}").map_err(|error| Error::at_path("write", &path, error));
+    let lease = RangeLease { path, file, records: leases.records.clone(), range };
+    written.map(|()| lease)
+}
+
+/// Whether one of those named in the file has a record.
+fn has_record(file: &Path, records: &Path) -> bool {
+    let holders = std::fs::read_to_string(file).unwrap_or_default();
+    holders.lines().filter_map(|id| ContainerId::parse(id).ok()).any(|id| records.join(id.as_str()).exists())
 }
 
 /// With the directory's lock held. Whether the range is free now.
-fn remove_if_dead(directory: &Path, range: Range) -> bool {
-    let path = directory.join(name(range));
+fn remove_if_dead(leases: &Leases, range: Range) -> bool {
+    let path = leases.directory.join(name(range));
     let Ok(file) = File::open(&path) else {
         // Its holder has just removed it.
         return true;
     };
-    flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && std::fs::remove_file(&path).is_ok()
+    flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+        && !has_record(&path, &leases.records)
+        && std::fs::remove_file(&path).is_ok()
 }
 
 #[cfg(test)]
@@ -161,8 +206,13 @@ mod tests {
         Range { first, count }
     }
 
-    fn scratch(name: &str) -> PathBuf {
-        std::env::temp_dir().join(format!("rabbitc-user-ids-{name}-{}", std::process::id()))
+    fn scratch(name: &str) -> Leases {
+        let base = std::env::temp_dir().join(format!("rabbitc-user-ids-{name}-{}", std::process::id()));
+        Leases { directory: base.join("ids"), records: base.join("records") }
+    }
+
+    fn remove(leases: &Leases) {
+        std::fs::remove_dir_all(leases.directory.parent().expect("has one")).expect("removed");
     }
 
     #[test]
@@ -181,9 +231,9 @@ mod tests {
 
     #[test]
     fn leases_do_not_overlap_and_end_with_their_holders() {
-        let directory = scratch("leases");
+        let leases = scratch("leases");
         let pool = [range(100_000, 200_000)];
-        let take = |count| RangeLease::take(&directory, &pool, count, "one").expect("taken");
+        let take = |count| RangeLease::take(&leases, &pool, count, "one").expect("taken");
         let first = take(65_536).expect("free");
         let second = take(65_536).expect("free");
         assert_eq!((first.range.first, second.range.first), (100_000, 165_536));
@@ -192,23 +242,52 @@ mod tests {
         drop(second);
         assert_eq!(take(1000).expect("free").range.first, 165_536);
         drop((first, third));
-        assert_eq!(std::fs::read_dir(&directory).expect("there").count(), 0);
-        std::fs::remove_dir(&directory).expect("removed");
+        assert_eq!(std::fs::read_dir(&leases.directory).expect("there").count(), 0);
+        remove(&leases);
     }
 
     #[test]
     fn range_of_a_dead_holder_is_free() {
-        let directory = scratch("dead");
-        std::fs::create_dir_all(&directory).expect("made");
+        let leases = scratch("dead");
+        let directory = &leases.directory;
+        std::fs::create_dir_all(directory).expect("made");
         std::fs::write(directory.join("1000-10"), "dead\n").expect("written");
-        let lease =
-            RangeLease::take(&directory, &[range(1000, 10)], 10, "one").expect("taken").expect("free");
+        let lease = RangeLease::take(&leases, &[range(1000, 10)], 10, "one").expect("taken").expect("free");
         assert_eq!(lease.range, range(1000, 10));
         drop(lease);
         std::fs::write(directory.join("1000-10"), "dead\n").expect("written");
         std::fs::write(directory.join("no range"), "").expect("written");
-        sweep(&directory).expect("swept");
+        sweep(&leases).expect("swept");
         assert!(!directory.join("1000-10").exists() && directory.join("no range").exists());
-        std::fs::remove_dir_all(&directory).expect("removed");
+        remove(&leases);
+    }
+
+    #[test]
+    fn range_is_held_until_the_last_of_those_who_share_it_ends() {
+        let leases = scratch("shared");
+        let take = || RangeLease::take(&leases, &[range(1000, 10)], 10, "one").expect("taken");
+        let first = take().expect("free");
+        assert!(RangeLease::share(&leases, 1010, "two").expect("looked").is_none(), "nobody has it");
+        let second = RangeLease::share(&leases, 1009, "two").expect("shared").expect("held");
+        drop(first);
+        assert!(take().is_none(), "the second is in it");
+        sweep(&leases).expect("swept");
+        assert!(take().is_none(), "and no sweep takes it away");
+        drop(second);
+        drop(take().expect("free"));
+        remove(&leases);
+    }
+
+    #[test]
+    fn range_of_one_of_whom_something_is_left_is_held() {
+        let leases = scratch("left");
+        let take = || RangeLease::take(&leases, &[range(1000, 10)], 10, "one").expect("taken");
+        std::fs::create_dir_all(leases.records.join("one")).expect("made");
+        drop(take().expect("free"));
+        sweep(&leases).expect("swept");
+        assert!(take().is_none(), "its record is there");
+        std::fs::remove_dir(leases.records.join("one")).expect("removed");
+        drop(take().expect("free"));
+        remove(&leases);
     }
 }

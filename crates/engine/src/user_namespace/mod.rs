@@ -3,13 +3,12 @@
 
 pub(crate) mod leases;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use runtime::lifecycle::{self, Status};
+use runtime::ErrorKind;
 use runtime::plan::RootOwners;
 use runtime::spec::{IdMapping, Linux, Mount, Namespace, NamespaceKind, Spec};
-use runtime::state_dir::StateRoot;
-use runtime::{ContainerId, ErrorKind};
 
 use self::leases::RangeLease;
 use crate::container::Effects;
@@ -52,7 +51,6 @@ impl Users {
         effects: Effects,
     ) -> Result<Option<Users>> {
         let maps = |uid, gid| Users { source: Source::Maps { uid, gid }, lease: None };
-        let joined = |path| Users { source: Source::Joined(path), lease: None };
         Ok(Some(match wanted {
             UserNamespace::Default | UserNamespace::Host => return Ok(None),
             UserNamespace::Auto(auto) => Users::own_range(auto, paths, holder, effects)?,
@@ -62,17 +60,29 @@ impl Users {
                 let groups = Path::new(subordinate_ids::GROUPS);
                 maps(ranges_of("--subuidname", users, uid)?, ranges_of("--subgidname", groups, gid)?)
             }
-            UserNamespace::Container(id) => match other_than_own(namespace_of(id, paths)?) {
-                Some(path) => joined(path),
-                None => return Ok(None),
-            },
+            UserNamespace::Container(_) => unreachable!("settled to the path of its namespace"),
             UserNamespace::Path(path) => match other_than_own(path.clone()) {
-                Some(path) => joined(path),
+                Some(path) => Users::joined(path, paths, holder, effects)?,
                 None => return Ok(None),
             },
             UserNamespace::KeepId(_) => return Err(refuse_for_root("keep-id")),
             UserNamespace::NoMap => return Err(refuse_for_root("nomap")),
         }))
+    }
+
+    /// In a namespace that is there, whose ids must be its alone until this container has ended as well.
+    fn joined(path: PathBuf, paths: &EnginePaths, holder: &str, effects: Effects) -> Result<Users> {
+        let mut lease = None;
+        if effects == Effects::Allowed {
+            for id in ids_of(&path) {
+                // `auto` leases one range for a container; what was mapped by hand beside it is nobody's.
+                lease = match lease {
+                    None => RangeLease::share(&paths.user_ids(), id, holder)?,
+                    found => found,
+                };
+            }
+        }
+        Ok(Users { source: Source::Joined(path), lease })
     }
 
     fn own_range(auto: &AutoUsers, paths: &EnginePaths, holder: &str, effects: Effects) -> Result<Users> {
@@ -271,28 +281,38 @@ pub(crate) fn ranges_of(flag: &str, file: &Path, name: &str) -> Result<Vec<IdMap
     Ok(maps)
 }
 
-/// The user namespace of a running container.
-fn namespace_of(id: &str, paths: &EnginePaths) -> Result<PathBuf> {
-    let missing = |reason: String| {
-        let error = Error::invalid("--userns", reason);
-        error.with_hint("name a container that runs, or a namespace as `ns:PATH`")
+/// The ids on the host that a namespace consists of, each range's first one: known of a namespace with a process in it.
+fn ids_of(namespace: &Path) -> Vec<u32> {
+    let maps = match process_of(namespace) {
+        Some(process) => std::fs::read_to_string(process.join("uid_map")).unwrap_or_default(),
+        None => String::new(),
     };
-    let shown = id.escape_debug();
-    let parsed = ContainerId::parse(id).map_err(|_| missing(format!("`{shown}` is no container's id")))?;
-    let view = lifecycle::view(&StateRoot::new(paths.containers()), &parsed)
-        .map_err(|_| missing(format!("there is no container `{shown}`")))?;
-    if view.status != Status::Running && view.status != Status::Paused {
-        return Err(missing(format!("container `{shown}` is {}", view.status.name())));
+    // Inside, on the host, count (user_namespaces(7)).
+    maps.lines().filter_map(|line| line.split_whitespace().nth(1)?.parse().ok()).collect()
+}
+
+/// The directory in `/proc` of a process in this user namespace.
+fn process_of(namespace: &Path) -> Option<PathBuf> {
+    let process = namespace.to_str().and_then(|path| path.strip_suffix("/ns/user")).map(PathBuf::from);
+    if let Some(process) = process.filter(|process| process.join("uid_map").exists()) {
+        return Some(process);
     }
-    Ok(PathBuf::from(format!("/proc/{}/ns/user", view.record.pid)))
+    let wanted = identity(namespace)?;
+    let entries = std::fs::read_dir("/proc").ok()?;
+    let numbers = entries.flatten().filter(|entry| {
+        entry.file_name().to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+    });
+    numbers.map(|entry| entry.path()).find(|process| identity(&process.join("ns/user")) == Some(wanted))
 }
 
 /// The path, unless it leads to the namespace that this process is in: that one is the host's.
 fn other_than_own(path: PathBuf) -> Option<PathBuf> {
-    use std::os::unix::fs::MetadataExt;
-    let identity = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
     let own = identity(Path::new("/proc/self/ns/user"));
     (own.is_none() || identity(&path) != own).then_some(path)
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 fn refuse_for_root(mode: &str) -> Error {
