@@ -11,21 +11,25 @@ use crate::paths::EnginePaths;
 use crate::subordinate_ids::Range;
 use crate::user_namespace::leases::RangeLease;
 
-/// Our AppArmor profile's name.
-pub(crate) const PROFILE: &str = "rabbitc-default";
+/// Our AppArmor profile's name. The number counts its versions: one that an older rabbitc has loaded has another name,
+/// and stays for that one's containers.
+pub(crate) const PROFILE: &str = "rabbitc-default-2";
 
 /// What it says: files, capabilities and networks are others' to restrict. What no filter of system calls can see is
-/// refused here: sockets of families without a namespace on every ABI, mounts, and other programs' processes.
+/// refused here: sockets of families without a namespace on every ABI, mounts, and other programs' processes. Signals come
+/// from rabbitc itself as well, also where that runs by the profile that allows it user namespaces ([`runtime::caller`]).
 const PROFILE_TEXT: &str = "\
-profile rabbitc-default flags=(attach_disconnected,mediate_deleted) {
+profile rabbitc-default-2 flags=(attach_disconnected,mediate_deleted) {
   file,
   capability,
   network,
   deny network alg,
   deny network vsock,
   signal (receive) peer=unconfined,
-  signal (send, receive) peer=rabbitc-default,
-  ptrace (trace, read, tracedby, readby) peer=rabbitc-default,
+  signal (receive) peer=rabbitc,
+  signal (receive) peer=rabbitc-runtime,
+  signal (send, receive) peer=rabbitc-default-2,
+  ptrace (trace, read, tracedby, readby) peer=rabbitc-default-2,
   unix,
   umount,
   deny mount,

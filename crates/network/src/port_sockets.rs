@@ -19,6 +19,7 @@ use crate::error::{Error, Kind, Result};
 use crate::forwarding;
 use crate::port_holder::{self, PortHolder};
 use crate::ports::{HostPorts, PortRange, PortRequest, Protocol, Publication, place};
+use crate::publish;
 use crate::state::NetworkStateDirectory;
 
 /// With more sockets than this, they stand above the limit of open files, so that they don't use it up.
@@ -105,12 +106,43 @@ impl Taker<'_> {
             HostPorts::Any => {
                 let mut chosen = Vec::with_capacity(container.count());
                 for inside in container.ports() {
-                    let (socket, port) = self.hold(0).map_err(|errno| self.refused(0, errno))?;
+                    let (socket, port) = match self.request.protocol {
+                        Protocol::Sctp if !sctp_is_in_use() => {
+                            let others: Vec<&Publication> = before.iter().chain(&chosen).collect();
+                            (None, self.unpublished(inside, &others)?)
+                        }
+                        _ => self.hold(0).map_err(|errno| self.refused(0, errno))?,
+                    };
                     chosen.extend(self.one(shelf, socket, port, inside)?);
                 }
                 Ok(chosen)
             }
         }
+    }
+
+    /// A port that no container has, where no socket can be asked for one: from a random place on in the kernel's usual
+    /// range for that (ip_local_port_range in ip(7)).
+    fn unpublished(&self, inside: u16, others: &[&Publication]) -> Result<u16> {
+        const RANGE: std::ops::Range<u16> = 32_768..61_000;
+        let mut bytes = [0u8; 2];
+        // A kernel that can't is before its first entropy; any place will do.
+        let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+        let count = RANGE.end - RANGE.start;
+        let first = u16::from_ne_bytes(bytes) % count;
+        for step in 0..count {
+            let port = RANGE.start + ((u32::from(first) + u32::from(step)) % u32::from(count)) as u16;
+            let Some(host) = PortRange::one(port) else { continue };
+            let wanted = self.publication(host, inside);
+            if others.iter().any(|other| other.overlaps(&wanted)) {
+                continue;
+            }
+            match publish::living_owner(&wanted, self.state) {
+                Ok(None) => return Ok(port),
+                Ok(Some(_)) => {}
+                Err(errno) => return Err(self.refused(port, errno)),
+            }
+        }
+        Err(Error::new("publish port", format!("{inside}/{}", self.request.protocol), Kind::NoFreePort))
     }
 
     fn one(

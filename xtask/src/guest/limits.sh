@@ -137,7 +137,7 @@ wait
 echo 'weights of disks, or a word that there are none'
 rabbitc --blkio-weight=300 -- /bin/cat /sys/fs/cgroup/io.weight /sys/fs/cgroup/io.bfq.weight >/tmp/output 2>&1 || :
 cat /tmp/output
-grep -q -e 'default' -e '--blkio-weight.* left out' /tmp/output
+grep -q -e '^default 2930$' -e '^default 300$' -e '--blkio-weight.* left out' /tmp/output
 
 echo 'what this kernel lacks, and what v2 lacks'
 grep -qw cpuset /sys/fs/cgroup/cgroup.controllers || refuse --cpuset-cpus=0 cpuset

@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn own_apparmor_profile_is_used_where_it_is_loaded_unless_another_is_named() {
-        assert_eq!(profile(APPARMOR, &[], false).as_deref(), Some("rabbitc-default"));
+        assert_eq!(profile(APPARMOR, &[], false).as_deref(), Some("rabbitc-default-2"));
         assert_eq!(profile(APPARMOR, &["apparmor=mine"], false).as_deref(), Some("mine"));
         assert_eq!(profile(APPARMOR, &["apparmor=mine"], true).as_deref(), Some("mine"));
         assert_eq!(profile(APPARMOR, &["apparmor=unconfined"], false), None);

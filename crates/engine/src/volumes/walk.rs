@@ -2,8 +2,8 @@
 //!
 //! What is walked may be changed by a container at the same time.
 
-use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -13,48 +13,67 @@ use rustix::io::Errno;
 /// What is done to an entry, by an `O_PATH` descriptor and its status.
 pub(super) type Act<'a> = dyn FnMut(BorrowedFd<'_>, &Stat) -> rustix::io::Result<()> + 'a;
 
-/// Deeper trees are refused: each level takes a descriptor and stack.
+/// Deeper trees are refused: each level takes a descriptor, of which a process mostly has 1024, and stack.
 const DEPTH: usize = 500;
 
 /// Does it to `top` and to everything below, the outer first. A failure comes with the path from there.
 pub(super) fn each(top: BorrowedFd<'_>, act: &mut Act<'_>) -> Result<(), (PathBuf, Errno)> {
-    entry(top, Path::new(""), DEPTH, act)
+    let at = |errno| (PathBuf::new(), errno);
+    let status = rustix::fs::fstat(top).map_err(at)?;
+    act(top, &status).map_err(at)?;
+    match FileType::from_raw_mode(status.st_mode) {
+        FileType::Directory => content(&open(top).map_err(at)?, Path::new(""), DEPTH, act),
+        _ => Ok(()),
+    }
 }
 
-fn entry(
-    found: BorrowedFd<'_>,
+fn open(directory: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(directory, c".", flags, Mode::empty())
+}
+
+/// What is in a directory. Its names are read whole, so that it alone is open while those below are walked.
+fn content(
+    directory: &OwnedFd,
     path: &Path,
     depth: usize,
     act: &mut Act<'_>,
 ) -> Result<(), (PathBuf, Errno)> {
     let at = |errno| (path.to_owned(), errno);
-    let status = rustix::fs::fstat(found).map_err(at)?;
-    act(found, &status).map_err(at)?;
-    if FileType::from_raw_mode(status.st_mode) != FileType::Directory {
-        return Ok(());
-    }
     if depth == 0 {
         return Err(at(Errno::NAMETOOLONG));
     }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = rustix::fs::openat(found, c".", flags, Mode::empty()).map_err(at)?;
     let inner = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolution = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    for name in Dir::read_from(&directory).map_err(at)? {
-        let name = name.map_err(at)?;
-        let name = name.file_name();
-        if name == c"." || name == c".." {
-            continue;
-        }
+    for name in names(directory).map_err(at)? {
         let path = path.join(OsStr::from_bytes(name.to_bytes()));
-        match rustix::fs::openat2(&directory, name, inner, Mode::empty(), resolution) {
-            Ok(found) => entry(found.as_fd(), &path, depth - 1, act)?,
+        let at = |errno| (path.clone(), errno);
+        let found = match rustix::fs::openat2(directory, &name, inner, Mode::empty(), resolution) {
+            Ok(found) => found,
             // Removed meanwhile, or the place of another mount.
-            Err(Errno::NOENT | Errno::XDEV) => {}
-            Err(errno) => return Err((path, errno)),
+            Err(Errno::NOENT | Errno::XDEV) => continue,
+            Err(errno) => return Err(at(errno)),
+        };
+        let status = rustix::fs::fstat(&found).map_err(at)?;
+        act(found.as_fd(), &status).map_err(at)?;
+        if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
+            let below = open(found.as_fd()).map_err(at)?;
+            drop(found);
+            content(&below, &path, depth - 1, act)?;
         }
     }
     Ok(())
+}
+
+fn names(directory: &OwnedFd) -> rustix::io::Result<Vec<CString>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        if entry.file_name() != c"." && entry.file_name() != c".." {
+            names.push(entry.file_name().to_owned());
+        }
+    }
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -77,6 +96,39 @@ mod tests {
         kinds.sort_by_key(|kind| kind.as_raw_mode());
         let expected = [FileType::Directory, FileType::Directory, FileType::RegularFile, FileType::Symlink];
         assert_eq!(kinds, expected);
+        std::fs::remove_dir_all(&base).expect("removed");
+    }
+
+    #[test]
+    fn tree_as_deep_as_the_limit_needs_one_descriptor_a_level() {
+        let base = std::env::temp_dir().join(format!("rabbitc-walk-deep-{}", std::process::id()));
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        std::fs::create_dir_all(&base).expect("made");
+        let mut end: OwnedFd = std::fs::File::open(&base).expect("opened").into();
+        for _ in 0..DEPTH {
+            rustix::fs::mkdirat(&end, c"d", Mode::RWXU).expect("made");
+            end = rustix::fs::openat(&end, c"d", flags, Mode::empty()).expect("opened");
+        }
+        let walk = || {
+            let top = std::fs::File::open(&base).expect("opened");
+            let (mut count, mut most) = (0usize, 0usize);
+            let walked = each(top.as_fd(), &mut |entry, _| {
+                use std::os::fd::AsRawFd;
+                count += 1;
+                // The lowest free number is taken, so it tells how many are open.
+                most = most.max(entry.as_raw_fd() as usize);
+                Ok(())
+            });
+            (walked, count, most)
+        };
+        let (walked, count, most) = walk();
+        let errno = walked.expect_err("one more than the limit").1;
+        assert_eq!((errno, count), (Errno::NAMETOOLONG, DEPTH + 1));
+        assert!(most < DEPTH + 200, "{most}");
+        std::fs::remove_dir(base.join("d/".repeat(DEPTH))).expect("removed");
+        let (walked, count, _) = walk();
+        walked.expect("as deep as the limit");
+        assert_eq!(count, DEPTH);
         std::fs::remove_dir_all(&base).expect("removed");
     }
 }

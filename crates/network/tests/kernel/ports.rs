@@ -247,6 +247,9 @@ fn a_port_that_no_socket_can_hold_still_has_one_container() {
         assert_eq!(error.kind, Kind::PortTaken(PortHolder::Container("one".into())));
         drop(one);
         start_publisher(&network, &state, "two", &[wish]).expect("free again");
+        let any = request(None, HostPorts::Any, PortRange::new(9, 11).expect("ports"), Protocol::Sctp);
+        let three = start_publisher(&network, &state, "three", &[any.clone(), any]).expect("chosen");
+        assert_eq!(three.ports.publications().len(), 6, "each its own");
     });
 }
 
