@@ -121,6 +121,37 @@ fn container_that_shares_the_hosts_cgroup_view_is_restored() {
     counts_on(&bundle);
 }
 
+/// The device went with the namespace that held it: the host has none to give any more.
+#[test]
+fn network_device_moved_in_is_restored_without_the_hosts() {
+    criu_only!("network_device_moved_in_is_restored_without_the_hosts");
+    let bundle = Bundle::new("moved-device", &[]);
+    bundle.edit(|config| {
+        config["root"]["readonly"] = json!(false);
+        config["process"]["args"] = json!(["sh", "-c", COUNTER]);
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
+        namespaces.retain(|namespace| namespace["type"] != "network");
+        namespaces.push(json!({ "type": "network" }));
+        config["linux"]["netDevices"] = json!({ "dev0": { "name": "inside" } });
+    });
+    let script = r#"set -e
+        runtime() { "$BINARY" --root "$BUNDLE/state" "$@"; }
+        images="--image-path $BUNDLE/images --manage-cgroups-mode ignore"
+        ip link add dev0 type veth peer name dev1
+        runtime run --detach --bundle "$BUNDLE" "$ID"
+        runtime checkpoint $images "$ID"
+        ! ip link show dev dev0 2>/dev/null
+        runtime restore --detach $images --bundle "$BUNDLE" "$ID"
+        runtime exec "$ID" cat /proc/net/dev"#;
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sh", "-c", script]);
+    command.env("BINARY", support::BINARY).env("BUNDLE", &bundle.path).env("ID", &bundle.id);
+    let output = support::finish(command);
+    assert!(output.status.success() && text(&output).contains("inside:"), "{output:?}");
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    bundle.assert_clean("after the delete");
+}
+
 #[test]
 fn bind_mounts_are_restored_from_their_source_of_now() {
     criu_only!("bind_mounts_are_restored_from_their_source_of_now");

@@ -84,7 +84,11 @@ pub(super) fn run(mut parser: Parser, globals: &Globals) -> Outcome {
 
 fn restore(globals: &Globals, id: runtime::ContainerId, arguments: &Arguments) -> Result<u8> {
     let bundle = Bundle::open(arguments.bundle.as_deref().unwrap_or(".".as_ref()))?;
-    let spec = bundle.spec;
+    let mut spec = bundle.spec;
+    if let Some(linux) = &mut spec.linux {
+        // criu makes the network namespace with the devices that were in it; the host's are not asked for again.
+        linux.net_devices.clear();
+    }
     let presence = if arguments.detach { Presence::Detached } else { Presence::Foreground };
     let terminal = spec.process.as_ref().is_some_and(|process| process.terminal);
     launching::check_terminal(terminal, presence, arguments.console_socket.as_deref())?;
