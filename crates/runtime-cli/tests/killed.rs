@@ -1,4 +1,5 @@
-//! Kills the runtime at one system call after the other: `state` answers, and one `delete --force` leaves nothing.
+//! Kills the runtime at one system call after the other: `state` answers, and one `delete --force` leaves nothing, also
+//! where the record is empty, cut or garbage by then.
 
 mod support;
 
@@ -8,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use support::Bundle;
 
-/// How many points of each command are tried; all of them where `RABBITC_TEST_ALL` is set.
+/// How many points of each command are tried; all of them where `RABBITC_FULL_SWEEP` is set.
 const POINTS: usize = 60;
 
 /// The calls of a command that is left alone, as (name, how many before it had this name), in order.
@@ -49,11 +50,43 @@ fn strace(bundle: &Bundle, options: &[&str], arguments: &[&str]) -> std::process
         .expect("strace runs")
 }
 
+/// What becomes of the record after a kill, in turn.
+#[derive(Debug, Clone, Copy)]
+enum Damage {
+    None,
+    Empty,
+    Cut,
+    Garbage,
+}
+
+impl Damage {
+    fn at(number: usize) -> Damage {
+        [Damage::None, Damage::Empty, Damage::None, Damage::Cut, Damage::None, Damage::Garbage][number % 6]
+    }
+
+    /// Whether there was a record to damage.
+    fn strike(self, bundle: &Bundle) -> bool {
+        let path = bundle.path.join("state").join(&bundle.id).join("state.json");
+        let Ok(whole) = std::fs::read(&path) else { return false };
+        let content = match self {
+            Damage::None => return false,
+            Damage::Empty => Vec::new(),
+            Damage::Cut => whole[..whole.len() / 2].to_vec(),
+            Damage::Garbage => b"\0\x01 garbage \xff".to_vec(),
+        };
+        std::fs::write(path, content).expect("written");
+        true
+    }
+}
+
 /// What must hold after a command was killed, wherever that was.
-fn check(bundle: &Bundle, when: &str) {
+fn check(bundle: &Bundle, damage: Damage, when: &str) {
+    let when = &format!("{when}, record: {damage:?}");
+    let damaged = damage.strike(bundle);
     let state = bundle.runtime(&["state", &bundle.id]);
     let answered = state.status.success() || support::errors(&state).starts_with("error: ");
     assert!(answered, "{when}: {state:?}");
+    assert!(!damaged || !state.status.success(), "{when}: {state:?}");
     let deleted = bundle.runtime(&["delete", "--force", &bundle.id]);
     assert!(deleted.status.success(), "{when}: {deleted:?}");
     bundle.assert_clean(when);
@@ -69,7 +102,8 @@ fn kill_in_time(bundle: &Bundle, prepare: &dyn Fn(&Bundle), arguments: &[&str]) 
         std::thread::sleep(std::time::Duration::from_micros(150 * number as u64));
         child.kill().expect("killed");
         child.wait().expect("reaped");
-        check(bundle, &format!("{} killed after {} us", arguments[0], 150 * number));
+        let when = format!("{} killed after {} us", arguments[0], 150 * number);
+        check(bundle, Damage::at(number), &when);
     }
 }
 
@@ -81,9 +115,9 @@ fn kill_everywhere(bundle: &Bundle, prepare: &dyn Fn(&Bundle), arguments: &[&str
     }
     let calls = calls(bundle, prepare, arguments);
     let stride =
-        if std::env::var_os("RABBITC_TEST_ALL").is_some() { 1 } else { calls.len().div_ceil(POINTS) };
+        if std::env::var_os("RABBITC_FULL_SWEEP").is_some() { 1 } else { calls.len().div_ceil(POINTS) };
     let mut killed = 0;
-    for (name, count) in calls.iter().skip(1).step_by(stride.max(1)) {
+    for (number, (name, count)) in calls.iter().skip(1).step_by(stride.max(1)).enumerate() {
         prepare(bundle);
         let inject = format!("inject={name}:signal=KILL:when={count}");
         let status =
@@ -91,7 +125,7 @@ fn kill_everywhere(bundle: &Bundle, prepare: &dyn Fn(&Bundle), arguments: &[&str
         // strace ends as what it watched did; a call that did not come again leaves it unharmed.
         killed += usize::from(status.signal() == Some(9) || status.code() == Some(137));
         let when = format!("{} killed at {name} number {count}", arguments[0]);
-        check(bundle, &when);
+        check(bundle, Damage::at(number), &when);
     }
     let tried = calls.len().saturating_sub(1).div_ceil(stride.max(1));
     println!("{}: {} calls, killed at {killed} of {tried} points", arguments[0], calls.len());
@@ -109,6 +143,11 @@ fn created(bundle: &Bundle) {
 fn running(bundle: &Bundle) {
     created(bundle);
     bundle.succeed(&["start", &bundle.id]);
+}
+
+fn paused(bundle: &Bundle) {
+    running(bundle);
+    bundle.succeed(&["pause", &bundle.id]);
 }
 
 #[test]
@@ -147,6 +186,43 @@ fn exec_killed_at_any_call_is_undone_by_delete() {
     }
     let bundle = Bundle::new("kill-exec", &["sleep", "1000"]);
     kill_everywhere(&bundle, &running, &["exec", &bundle.id, "true"]);
+}
+
+#[test]
+fn pause_killed_at_any_call_is_undone_by_delete() {
+    if !support::can_run("pause_killed_at_any_call_is_undone_by_delete") {
+        return;
+    }
+    let bundle = Bundle::new("kill-pause", &["sleep", "1000"]);
+    kill_everywhere(&bundle, &running, &["pause", &bundle.id]);
+}
+
+#[test]
+fn resume_killed_at_any_call_is_undone_by_delete() {
+    if !support::can_run("resume_killed_at_any_call_is_undone_by_delete") {
+        return;
+    }
+    let bundle = Bundle::new("kill-resume", &["sleep", "1000"]);
+    kill_everywhere(&bundle, &paused, &["resume", &bundle.id]);
+}
+
+#[test]
+fn update_killed_at_any_call_is_undone_by_delete() {
+    if !support::can_run("update_killed_at_any_call_is_undone_by_delete") {
+        return;
+    }
+    let bundle = Bundle::new("kill-update", &["sleep", "1000"]);
+    let arguments = ["update", "--pids-limit", "50", "--memory", "64m", "--cpu-share", "512", &bundle.id];
+    kill_everywhere(&bundle, &running, &arguments);
+}
+
+#[test]
+fn events_killed_at_any_call_are_undone_by_delete() {
+    if !support::can_run("events_killed_at_any_call_are_undone_by_delete") {
+        return;
+    }
+    let bundle = Bundle::new("kill-events", &["sleep", "1000"]);
+    kill_everywhere(&bundle, &running, &["events", "--stats", &bundle.id]);
 }
 
 #[test]
