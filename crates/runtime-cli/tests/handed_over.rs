@@ -111,7 +111,7 @@ fn features_names_what_is_done() {
     assert_eq!(linux["netDevices"]["enabled"], true);
     assert_eq!(linux["memoryPolicy"]["modes"].as_array().expect("a list").len(), 7);
     assert_eq!(linux["memoryPolicy"]["flags"].as_array().expect("a list").len(), 3);
-    assert_eq!(linux["intelRdt"]["enabled"], false, "refused at start");
+    assert_eq!(linux["intelRdt"], json!({ "enabled": true, "schemata": true, "monitoring": true }));
     for (list, some) in
         [("actions", "SCMP_ACT_NOTIFY"), ("operators", "SCMP_CMP_MASKED_EQ"), ("archs", "SCMP_ARCH_X32")]
     {

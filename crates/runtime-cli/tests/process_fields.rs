@@ -105,6 +105,27 @@ fn hook_that_the_filter_kills_is_told_so() {
     bundle.assert_clean("after the hook");
 }
 
+#[test]
+fn group_of_resctrl_is_refused_where_there_is_no_such_file_system() {
+    if !can_run("group_of_resctrl_is_refused_where_there_is_no_such_file_system") {
+        return;
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("a mount table");
+    if mounts.contains(" - resctrl ") {
+        println!("skipped: group_of_resctrl_is_refused_where_there_is_no_such_file_system: there is one");
+        return;
+    }
+    let bundle = Bundle::new("resctrl", &["true"]);
+    bundle.edit(|config| config["linux"]["intelRdt"] = json!({}));
+    for output in [bundle.run_to_its_end(), bundle.create()] {
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let errors = errors(&output);
+        assert!(errors.contains("linux.intelRdt: Intel RDT is not enabled on this host"), "{errors}");
+        assert!(errors.contains("hint: ") && errors.contains("mount -t resctrl"), "{errors}");
+        bundle.assert_clean("after the refusal");
+    }
+}
+
 /// Wrong in one field each; nothing is made, and the error says where it is.
 #[test]
 fn wrong_field_is_refused_by_its_path_and_nothing_is_made() {
@@ -146,6 +167,14 @@ fn wrong_field_is_refused_by_its_path_and_nothing_is_made() {
             "process.ioPriority.priority",
         ),
         ("/process/ioPriority", json!({ "class": "best" }), "process.ioPriority.class"),
+        ("/process/execCPUAffinity", json!({ "initial": "0-" }), "process.execCPUAffinity.initial"),
+        ("/process/execCPUAffinity", json!({ "final": "1-0" }), "process.execCPUAffinity.final"),
+        ("/process/execCPUAffinity", json!({ "final": "+1" }), "process.execCPUAffinity.final"),
+        ("/process/execCPUAffinity", json!({ "final": "99999" }), "process.execCPUAffinity.final"),
+        ("/process/execCPUAffinity", json!({ "initial": 0 }), "process.execCPUAffinity.initial"),
+        ("/linux/intelRdt", json!({ "closID": ".." }), "linux.intelRdt.closID"),
+        ("/linux/intelRdt", json!({ "schemata": "L3:0=f" }), "linux.intelRdt.schemata"),
+        ("/linux/intelRdt", json!({ "memBwSchema": "0=20" }), "linux.intelRdt.memBwSchema"),
         ("/process/consoleSize", json!({ "height": 65_536, "width": 80 }), "process.consoleSize.height"),
         ("/process/user/umask", json!(4096), "process.user.umask"),
         (

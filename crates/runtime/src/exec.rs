@@ -165,6 +165,11 @@ pub(crate) fn run_in(
                     }
                 };
                 ready |= barrier == Barrier::Ready;
+                if let (Barrier::Ready, Some(membership)) = (barrier, &record.rdt)
+                    && let Some(group) = crate::rdt::Group::of(membership)?
+                {
+                    group.join(guard.pid)?;
+                }
                 if let (Barrier::Ready, Some(here)) = (barrier, &console_here) {
                     console = sync::receive_descriptor(here.as_fd()).map_err(system)?;
                     if let Some(console) = &console {

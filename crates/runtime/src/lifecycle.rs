@@ -513,6 +513,9 @@ fn remove_rest(state: StateDir, record: &Record, group: Option<&cgroup::Cgroup>)
             }
         }
     }
+    if let Some(membership) = &record.rdt {
+        crate::rdt::remove(membership)?;
+    }
     crate::shared_root::unmount(record)?;
     let document = state_document(record, "stopped");
     state.remove()?;
@@ -574,15 +577,20 @@ fn unreadable(id: &ContainerId) -> Record {
         let group = open(&format!("rabbitc-{id}")).or_else(|| open(id.as_str()).filter(is_a_containers))?;
         Some(group.path().as_str().to_owned())
     };
-    Record { id: id.to_string(), cgroup_path: guess(), ..Record::default() }
+    let rdt = crate::rdt::guess(id.as_str(), &are_a_containers);
+    Record { id: id.to_string(), cgroup_path: guess(), rdt, ..Record::default() }
 }
 
 /// Whether a group that was guessed by its name may be killed: an id such as `docker` names somebody else's group too.
 /// A container's processes are not in the pid namespace of the one who asks; one that shares it is left alone.
 fn is_a_containers(group: &cgroup::Cgroup) -> bool {
+    group.processes_recursive().is_ok_and(|pids| are_a_containers(&pids))
+}
+
+fn are_a_containers(pids: &[i32]) -> bool {
     let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
     let own = namespace("self");
-    group.processes_recursive().is_ok_and(|pids| pids.iter().all(|pid| namespace(&pid.to_string()) != own))
+    pids.iter().all(|pid| namespace(&pid.to_string()) != own)
 }
 
 /// Where a container's configuration is.

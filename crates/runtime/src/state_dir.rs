@@ -50,6 +50,9 @@ pub struct Record {
     /// Which systemd made it as a scope, if one did: 0 for the host's, else the number of the user whose manager it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup_manager: Option<u32>,
+    /// Its group of resctrl, if it asked for one: written down before that is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rdt: Option<crate::rdt::Membership>,
     /// Pid of its init process; 0 while there is none.
     pub pid: i32,
     /// Start time of that process in clock ticks after boot (proc_pid_stat(5)), as pids are used again.

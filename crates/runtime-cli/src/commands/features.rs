@@ -94,7 +94,7 @@ pub(super) fn run(mut parser: Parser, _: &Globals) -> Outcome {
     "seccomp": seccomp(),
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
-            "intelRdt": { "enabled": false },
+            "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
             "mountExtensions": { "idmap": { "enabled": true } },
             "netDevices": { "enabled": true },
             "memoryPolicy": {

@@ -47,16 +47,19 @@ pub fn restore(
     let mut record = record_of(plan);
     // It waits for nobody.
     record.gate = None;
-    let mut made = Made { state: Some(root.reserve(&record)?), cgroup: None, pidfd: None };
+    let mut made = Made { state: Some(root.reserve(&record)?), cgroup: None, rdt: None, pidfd: None };
     match made.run(spec, plan, options, &images, &mut record) {
-        Ok((pidfd, console)) => Ok(Container {
-            pid: record.pid,
-            pidfd,
-            state: made.state.take().expect("it was reserved first"),
-            console,
-            timeline: Vec::new(),
-            cgroup: made.cgroup.take(),
-        }),
+        Ok((pidfd, console)) => {
+            made.rdt = None;
+            Ok(Container {
+                pid: record.pid,
+                pidfd,
+                state: made.state.take().expect("it was reserved first"),
+                console,
+                timeline: Vec::new(),
+                cgroup: made.cgroup.take(),
+            })
+        }
         Err(mut error) => {
             error.rollback = made.undo();
             Err(error.in_container(plan.id.as_str()))
@@ -68,6 +71,8 @@ pub fn restore(
 struct Made {
     state: Option<StateDir>,
     cgroup: Option<cgroup::Cgroup>,
+    /// Its group of resctrl; nothing once it is the container's.
+    rdt: Option<crate::rdt::Group>,
     /// The restored init, opened before it runs: it may end at once.
     pidfd: Option<OwnedFd>,
 }
@@ -87,6 +92,7 @@ impl Made {
         let inside = external::Root::open(&plan.rootfs)?;
         make_mount_points(spec, plan, &inside)?;
         self.make_cgroup(plan)?;
+        self.rdt = plan.rdt.as_ref().map(crate::rdt::Group::make).transpose()?;
         let place = self.directory().join("criu-root");
         std::fs::create_dir(&place).map_err(|error| Error::at_path("make", &place, error))?;
         let bound = BoundRoot { source: external::c_path(&plan.rootfs)?, place: external::c_path(&place)? };
@@ -100,6 +106,10 @@ impl Made {
         let kept: Vec<BorrowedFd<'_>> = namespaces.iter().map(|(_, file)| file.as_fd()).collect();
         let process = Process::start(&common.criu, Some(&bound), &kept)?;
         let cgroup_roots = self.move_in(process.pid())?;
+        if let Some(group) = &self.rdt {
+            // What criu restores inherits it.
+            group.join(process.pid())?;
+        }
         let groups: Vec<String> =
             self.cgroup.iter().flat_map(|group| group.directories().map(|(_, path)| path)).collect();
         let mut inherited: Vec<Inherited> = namespaces
@@ -232,6 +242,12 @@ impl Made {
             if let Err(error) = group.kill().and_then(|()| group.clear()) {
                 failures.push(error.into());
                 // As long as the group is there, its record is what a later command finds it by.
+                return failures;
+            }
+        }
+        if let Some(group) = self.rdt.take() {
+            failures = group.undo();
+            if !failures.is_empty() {
                 return failures;
             }
         }

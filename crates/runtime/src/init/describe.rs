@@ -28,7 +28,12 @@ impl Step {
 fn kind(action: &Action) -> StepKind {
     use InitAction as Init;
     match action {
-        Action::Host(HostAction::CreateCgroup { .. } | HostAction::ApplyLimits { .. })
+        Action::Host(
+            HostAction::CreateCgroup { .. }
+            | HostAction::ApplyLimits { .. }
+            | HostAction::MakeRdtGroup { .. }
+            | HostAction::JoinRdtGroup { .. },
+        )
         | Action::Init(Init::JoinCgroup { .. }) => StepKind::Cgroup,
         Action::Host(HostAction::Clone { .. } | HostAction::WriteIdMaps { .. })
         | Action::Init(
@@ -152,6 +157,19 @@ fn host(action: &HostAction) -> Words {
             "hand over the cgroup",
             format!("to user {user}"),
             "it is writable inside, and whoever runs the program may divide it into groups of its own",
+        ),
+        HostAction::MakeRdtGroup { group, lines } => words(
+            "make or find the group of resctrl",
+            match lines.is_empty() {
+                true => quoted(group),
+                false => format!("{}, with {}", quoted(group), listed(lines.iter().map(quoted))),
+            },
+            "the processor divides its caches and its memory bandwidth among such groups",
+        ),
+        HostAction::JoinRdtGroup { group } => words(
+            "join the group of resctrl",
+            quoted(group),
+            "what the program forks is in the group of its parent, so it is there before it runs",
         ),
         HostAction::OpenGate => {
             words("make the start gate", "", "a created container waits at a socket until it is started")

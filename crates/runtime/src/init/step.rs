@@ -37,6 +37,7 @@ pub(crate) enum HostAction {
     CreateCgroup { path: String },
     ApplyLimits { description: String },
     DelegateCgroup { user: u32 },
+    MakeRdtGroup { group: String, lines: Vec<String> },
     OpenGate,
     Clone { namespaces: Vec<&'static str>, into_cgroup: bool },
     WriteIdMaps { description: String },
@@ -45,6 +46,7 @@ pub(crate) enum HostAction {
     PublishPorts { object: String },
     MoveNetDevices { names: String },
     RunHooks { kind: HookKind, hooks: Vec<Hook> },
+    JoinRdtGroup { group: String },
     DraftRecord,
     Commit,
 }

@@ -71,6 +71,7 @@ impl Launch<'_> {
                         Some(Barrier::Hooks(kind)) => self.run_hooks(kind)?,
                         Some(Barrier::Ready) => {
                             self.receive_console()?;
+                            self.join_rdt_group()?;
                             self.commit_record(host)?;
                             committed = true;
                         }

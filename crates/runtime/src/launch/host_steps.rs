@@ -108,6 +108,28 @@ impl Launch<'_> {
         Ok(())
     }
 
+    pub(super) fn make_rdt_group(&mut self) -> Result<()> {
+        let Some(wanted) = &self.plan.rdt else { return Ok(()) };
+        self.rdt = self.step(
+            |action| matches!(action, HostAction::MakeRdtGroup { .. }),
+            |_| crate::rdt::Group::make(wanted),
+        )?;
+        Ok(())
+    }
+
+    /// Puts init there, while it has no children.
+    pub(super) fn join_rdt_group(&mut self) -> Result<()> {
+        if self.rdt.is_none() {
+            return Ok(());
+        }
+        let pid = self.pid();
+        self.step(
+            |action| matches!(action, HostAction::JoinRdtGroup { .. }),
+            |launch| launch.rdt.as_ref().map_or(Ok(()), |group| group.join(pid)),
+        )?;
+        Ok(())
+    }
+
     pub(super) fn open_gate(&mut self) -> Result<()> {
         let gate = self.step(
             |action| matches!(action, HostAction::OpenGate),

@@ -137,6 +137,7 @@ struct Launch<'a> {
     record: Record,
     state: Option<StateDir>,
     cgroup: Option<cgroup::Cgroup>,
+    rdt: Option<crate::rdt::Group>,
     child: Option<Child>,
     gate: Option<OwnedFd>,
     console: Option<Console>,
@@ -181,6 +182,7 @@ impl<'a> Launch<'a> {
             record,
             state: None,
             cgroup: None,
+            rdt: None,
             child: None,
             gate: None,
             console,
@@ -200,6 +202,7 @@ impl<'a> Launch<'a> {
         self.write_files()?;
         self.prepare(host)?;
         self.create_cgroup()?;
+        self.make_rdt_group()?;
         self.open_gate()?;
         let socket = self.clone_init()?;
         let mut serve = || -> Result<()> {
@@ -281,6 +284,7 @@ impl<'a> Launch<'a> {
         let child = self.child.take().expect("a start that succeeded has a child");
         // They are the container's from now on.
         self.moved = None;
+        self.rdt = None;
         Container {
             pid: child.pid,
             pidfd: child.pidfd,
@@ -315,6 +319,11 @@ impl<'a> Launch<'a> {
             gone = false;
             failures.push(error.into());
         }
+        if let Some(group) = self.rdt.take() {
+            let failed = group.undo();
+            gone &= failed.is_empty();
+            failures.extend(failed);
+        }
         // As long as the group is there, its record is what a later command finds it by.
         if let Some(state) = self.state.take()
             && gone
@@ -345,6 +354,7 @@ pub(crate) fn record_of(plan: &ContainerPlan) -> Record {
         cgroup_path: plan.cgroup_path().map(str::to_owned),
         cgroup_manager: plan.cgroup_manager(),
         created,
+        rdt: plan.rdt.as_ref().map(|wanted| wanted.membership.clone()),
         dies_with_launcher: plan.lifetime == Lifetime::Launcher,
         shared_root: (!plan.owns_mounts()).then(|| crate::shared_root::mount_id(&plan.rootfs)),
         shares_pids: (plan.namespaces.at_clone | plan.namespaces.unshared) & sys::clone::flags::NEWPID == 0,

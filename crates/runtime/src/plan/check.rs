@@ -61,18 +61,8 @@ pub(super) fn shared_mounts(linux: &Linux) -> Result<()> {
     Ok(())
 }
 
-/// What this runtime does not do yet is refused, never left out in silence.
-pub(super) fn refuse_unsupported(linux: &Linux) -> Result<()> {
-    let refuse = |field: &str, present: bool| {
-        if present {
-            let error =
-                Error::new(crate::error::ErrorKind::Unsupported, field, "is not supported by this version");
-            Err(error.with_hint(format!("remove `{field}` from config.json")))
-        } else {
-            Ok(())
-        }
-    };
-    refuse("linux.intelRdt", linux.intel_rdt.is_some())?;
+/// Offsets for clocks that there are, in a time namespace that is made.
+pub(super) fn time_offsets(linux: &Linux) -> Result<()> {
     let time = linux
         .namespaces
         .iter()

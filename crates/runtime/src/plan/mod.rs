@@ -18,6 +18,7 @@ pub(crate) mod net_devices;
 mod options;
 pub(crate) mod owners;
 pub(crate) mod process;
+mod rdt;
 mod scheduling;
 pub mod seccomp;
 mod steps;
@@ -54,6 +55,7 @@ use crate::id::ContainerId;
 use crate::id_map_files;
 pub use crate::init::step::TargetKind;
 use crate::init::step::{Action, Barrier, Handover, HookKind, HostAction, InitAction, Step, StepDescription};
+use crate::rdt::Wanted;
 use crate::seccomp_agent::Agent;
 use crate::spec::{Linux, NamespaceKind, Process, Spec};
 
@@ -65,6 +67,8 @@ pub struct ContainerPlan {
     pub(crate) namespaces: NamespacePlan,
     pub(crate) id_maps: Option<IdMaps>,
     pub(crate) cgroup: Option<CgroupPlan>,
+    /// Its group of resctrl.
+    pub(crate) rdt: Option<Wanted>,
     pub(crate) hooks: crate::spec::Hooks,
     /// The configuration, where a hook is to run as the container's program does.
     pub(crate) hooked: Option<Box<Spec>>,
@@ -135,7 +139,10 @@ impl ContainerPlan {
         };
         let program = process::plan_program(process)?;
         let rootfs = check::root_directory(spec, &options.bundle)?;
-        check::refuse_unsupported(&linux)?;
+        check::time_offsets(&linux)?;
+        // What only `exec` will use, and could only then refuse.
+        process::plan_affinity(process)?;
+        let rdt = rdt::plan_rdt(&linux, &options.id)?;
         let clocks = if linux.time_offsets.is_empty() { Clocks::Same } else { Clocks::Shifted };
         let namespaces = namespaces::plan_namespaces(&linux.namespaces, clocks)?;
         let own_mounts = makes_namespace(spec, NamespaceKind::Mount);
@@ -166,7 +173,7 @@ impl ContainerPlan {
             caller,
             detached: Detached::new(hosts_propagation(spec.linux.as_ref()).0),
         };
-        plan.host_part(options, &namespaces, id_maps.as_ref(), cgroup.as_ref(), process);
+        plan.host_part(options, &namespaces, id_maps.as_ref(), (cgroup.as_ref(), rdt.as_ref()), process);
         plan.child_beginning(options, &namespaces, &linux, cgroup.as_ref(), users, process);
         plan.net_devices(&net_devices);
         plan.hooks(HookKind::CreateRuntime, hooks.prestart.iter().chain(&hooks.create_runtime));
@@ -221,6 +228,7 @@ impl ContainerPlan {
             // Of the process that the clone returns, with the network that it has then.
             plan.list.push(host(HostAction::DraftRecord, None));
         }
+        plan.join_rdt(rdt.as_ref());
         plan.list.push(host(HostAction::Commit, None));
         let mut recorded = None;
         if options.start == Start::AtGate {
@@ -265,6 +273,7 @@ impl ContainerPlan {
             namespaces,
             id_maps,
             cgroup,
+            rdt,
             hooked: (!hooks.start_container.is_empty()).then(|| Box::new(spec.clone())),
             hooks,
             annotations: spec.annotations.clone(),

@@ -279,8 +279,12 @@ fn cpu_set(list: &str, field: &str) -> Result<rustix::thread::CpuSet> {
     let mut set = rustix::thread::CpuSet::new();
     for part in list.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let first: usize = first.trim().parse().map_err(|_| wrong())?;
-        let last: usize = last.trim().parse().map_err(|_| wrong())?;
+        let number = |text: &str| {
+            let text = text.trim();
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse::<usize>().ok().filter(|_| digits).ok_or_else(wrong)
+        };
+        let (first, last) = (number(first)?, number(last)?);
         if first > last || last >= rustix::thread::CpuSet::MAX_CPU {
             return Err(wrong());
         }

@@ -22,6 +22,7 @@ use crate::init::step::{
     Barrier, BoundRoot, HookKind, HostAction, InitAction, Lower, OverlayRoot, Owners, Piece, PieceKind,
     PiecedRoot, Step, Target, TargetKind,
 };
+use crate::rdt::Wanted;
 use crate::spec::{Hook, Linux, NamespaceKind, Process, Spec};
 
 pub(super) struct Steps {
@@ -51,7 +52,7 @@ impl Steps {
         options: &PlanOptions,
         namespaces: &NamespacePlan,
         id_maps: Option<&IdMaps>,
-        cgroup: Option<&CgroupPlan>,
+        (cgroup, rdt): (Option<&CgroupPlan>, Option<&Wanted>),
         process: &Process,
     ) {
         self.list.push(host(HostAction::ReserveState { directory: options.state_directory.clone() }, None));
@@ -71,6 +72,11 @@ impl Steps {
             if let Some(user) = cgroup.delegate_to {
                 self.list.push(host(HostAction::DelegateCgroup { user }, Some("linux.uidMappings")));
             }
+        }
+        if let Some(rdt) = rdt {
+            let group = rdt.membership.group.clone();
+            let lines = rdt.writes.concat();
+            self.list.push(host(HostAction::MakeRdtGroup { group, lines }, Some("linux.intelRdt")));
         }
         if options.start == Start::AtGate {
             self.list.push(host(HostAction::OpenGate, None));
@@ -169,6 +175,14 @@ impl Steps {
         let names = devices.iter().map(name).collect::<Vec<_>>().join(", ");
         self.list.push(host(HostAction::MoveNetDevices { names }, Some(asked)));
         self.list.push(init_step(InitAction::Wait(Barrier::NetDevices), asked));
+    }
+
+    /// Just before the record says that the container is made: its init is the one that stays, and alone.
+    pub(super) fn join_rdt(&mut self, rdt: Option<&Wanted>) {
+        if let Some(rdt) = rdt {
+            let group = rdt.membership.group.clone();
+            self.list.push(host(HostAction::JoinRdtGroup { group }, Some("linux.intelRdt")));
+        }
     }
 
     pub(super) fn hooks<'a>(&mut self, kind: HookKind, hooks: impl Iterator<Item = &'a Hook>) {

@@ -1,12 +1,12 @@
-//! The schemata of a container's resctrl group (Intel RDT), changed while it lives. Must not make groups.
+//! The schemata of a container's group, changed while it lives. Must not make groups.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use super::Resctrl;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::lifecycle::{self, Verb, demand};
-use crate::spec::Spec;
 use crate::state_dir::StateRoot;
 
 /// What to write; what is absent stays.
@@ -34,20 +34,16 @@ pub fn prepare(root: &StateRoot, id: &ContainerId, schemata: &Schemata) -> Resul
     if *schemata == Schemata::default() {
         return Ok(prepared);
     }
-    let mounted = mount_point(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
+    let mounted = Resctrl::find()?;
     for (option, resource, beginning, text) in schemata.lines() {
-        // Two cache resources, for code and data apart, take the place of one (`cdp`).
-        let there = |name: &str| mounted.as_ref().is_some_and(|place| place.join("info").join(name).is_dir());
-        let enabled = there(resource) || (resource == "L3" && there("L3CODE"));
-        if !enabled {
+        if !mounted.as_ref().is_some_and(|mounted| mounted.has(resource)) {
             let what = if resource == "L3" {
                 "Intel RDT/CAT: l3 cache schema"
             } else {
                 "Intel RDT/MBA: memory bandwidth schema"
             };
-            let hint = "the processor and the kernel need this resource, and the resctrl file system a mount: \
-                        `mount -t resctrl resctrl /sys/fs/resctrl`";
-            return Err(Error::unsupported(option, format!("{what} is not enabled on this host"), hint));
+            let reason = format!("{what} is not enabled on this host");
+            return Err(Error::new(ErrorKind::Unsupported, option, reason).with_hint(super::HINT));
         }
         for line in text.lines() {
             if !line.starts_with(beginning) {
@@ -61,20 +57,12 @@ pub fn prepare(root: &StateRoot, id: &ContainerId, schemata: &Schemata) -> Resul
     }
     let view = lifecycle::view(root, id)?;
     demand(id.as_str(), view.status, Verb::Update)?;
-    let spec: Spec = crate::bundle::read_json(&lifecycle::config_path(&view.record))?;
-    let Some(asked) = spec.linux.and_then(|linux| linux.intel_rdt) else {
+    let Some(membership) = view.record.rdt else {
         let reason = "updating a non-existent Intel RDT configuration is not supported";
         return Err(Error::new(ErrorKind::Unsupported, format!("change the schemata of `{id}`"), reason)
             .with_hint("start the container with `linux.intelRdt`"));
     };
-    let group = asked.clos_id.as_deref().unwrap_or(id.as_str());
-    if group.is_empty() || group.contains('/') || matches!(group, "." | "..") {
-        return Err(Error::invalid(
-            "linux.intelRdt.closID",
-            format!("`{}` is no name", group.escape_debug()),
-        ));
-    }
-    prepared.file = mounted.unwrap_or_default().join(group).join("schemata");
+    prepared.file = membership.mount.join(super::directory_of(&membership.group)).join("schemata");
     Ok(prepared)
 }
 
@@ -98,37 +86,20 @@ impl Prepared {
             .and_then(|mut file| file.write_all(text.as_bytes()));
         written.map_err(|error| {
             // The kernel says in words what it does not like, until the next call.
-            let said =
-                self.file.parent().and_then(Path::parent).map(|root| root.join("info/last_cmd_status"));
-            let said = said.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
             let error = Error::at_path("write the schemata to", &self.file, error);
-            match said.trim() {
-                "" | "ok" => error,
-                said => error.with_hint(format!("the kernel says: {said}")),
+            match Resctrl::find() {
+                Ok(Some(resctrl)) => resctrl.explain(error),
+                _ => error,
             }
         })
     }
 }
 
-/// Where the resctrl file system is mounted, by the text of proc_pid_mountinfo(5).
-fn mount_point(table: &str) -> Option<PathBuf> {
-    table.lines().find_map(|line| {
-        let (mount, file_system) = line.split_once(" - ")?;
-        (file_system.split(' ').next()? == "resctrl").then(|| mount.split(' ').nth(4).map(PathBuf::from))?
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::path::Path;
 
-    #[test]
-    fn mount_of_resctrl_is_found_by_its_type() {
-        let table = "30 25 0:26 / /sys/fs/cgroup rw - cgroup2 resctrl rw\n\
-                     31 25 0:27 / /sys/fs/resctrl rw,relatime - resctrl resctrl rw\n";
-        assert_eq!(mount_point(table), Some(PathBuf::from("/sys/fs/resctrl")));
-        assert_eq!(mount_point(""), None);
-    }
+    use super::*;
 
     #[test]
     fn nothing_asked_for_needs_nothing() {
