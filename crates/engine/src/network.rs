@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use network::{
     AddressRequest, Bridge, BridgeNetwork, ContainerInterface, Finding, Hairpin, HeldPorts, HostPorts,
-    Ipv6Choice, Lease, Lingering, NamespaceConfiguration, NetnsTarget, NetworkOptions, NetworkStateDirectory,
-    Outbound, PortRange, PortRequest, Protocol, Publication, Published, Removal, Ways,
+    InterfaceName, Ipv6Choice, Lease, Lingering, NamespaceConfiguration, NetnsTarget, NetworkOptions,
+    NetworkStateDirectory, Outbound, PortRange, PortRequest, Protocol, Publication, Published, Removal, Ways,
 };
 use runtime::plan::NetworkProgram;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::error::{Error, Result, from_network};
 use crate::options::RunOptions;
@@ -100,6 +101,37 @@ pub(crate) fn planned_wiring(network: &BridgeNetwork, options: &RunOptions) -> R
     };
     let own = interface(options, network.container_interface(address).map_err(from_network)?);
     Ok(wiring(network, &own, &options.network.publish))
+}
+
+/// Refuses ports that pasta could not bind, with their holder's name or the privilege that is missing.
+pub(crate) fn try_ports(paths: &EnginePaths, options: &RunOptions) -> Result<()> {
+    if options.network.publish.is_empty() {
+        return Ok(());
+    }
+    let base = std::fs::File::open(paths.base())
+        .map_err(|error| Error::at_path("open", paths.base(), error).from_field("--publish"))?;
+    // Where networks of a bridge would be kept: an ordinary user has none.
+    let name = InterfaceName::parse("none").map_err(from_network)?;
+    let state = NetworkStateDirectory::new(base.as_fd(), &name).map_err(from_network)?;
+    for port in &options.network.publish {
+        let Err(error) = ::network::try_ports(port, &state) else { continue };
+        let forbidden = matches!(error.cause, Some(Errno::ACCESS | Errno::PERM));
+        let taken = matches!(error.kind, ::network::Kind::PortTaken(_));
+        let mut error = from_network(error);
+        if forbidden {
+            let file = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+            let start = std::fs::read_to_string(file).unwrap_or_default();
+            error = error.with_hint(format!(
+                "ports below {} are root's here: publish a higher one, or have root lower that with \
+                 `sysctl net.ipv4.ip_unprivileged_port_start=N`",
+                start.trim()
+            ));
+        } else if taken {
+            error = error.with_hint("choose another port of the host, or stop its holder");
+        }
+        return Err(error.from_field("--publish"));
+    }
+    Ok(())
 }
 
 /// Published ports in the words of pasta, which binds them itself.

@@ -47,7 +47,7 @@ pub use options::{
     BridgeNetwork, ContainerInterface, InterfaceName, Ipv4Network, Ipv6Choice, Ipv6Network, NetworkOptions,
 };
 pub use port_holder::PortHolder;
-pub use port_sockets::HeldPorts;
+pub use port_sockets::{HeldPorts, try_ports};
 pub use ports::{HostPorts, PortRange, PortRequest, Protocol, Publication};
 pub use publish::{Lingering, Published, publish};
 pub use resolv::{ResolvChanges, ResolvConf, container_resolv_conf};

@@ -58,6 +58,22 @@ impl HeldPorts {
     }
 }
 
+/// Looks whether somebody else has a port of the host that `request` names, or this process may not bind it; holds none.
+/// For those whose ports another program binds: a race with a third is that program's to report.
+pub fn try_ports(request: &PortRequest, state: &NetworkStateDirectory) -> Result<()> {
+    let HostPorts::From(first) = request.host else { return Ok(()) };
+    let last = usize::from(first) + request.container.count() - 1;
+    let taker = Taker { request, ipv6: true, state };
+    for port in first..=u16::try_from(last).unwrap_or(u16::MAX) {
+        match taker.hold_this(port) {
+            // Without IPv6 there is no socket of both families.
+            Err(error) if error.cause == Some(Errno::AFNOSUPPORT) => return Ok(()),
+            held => held.map(drop)?,
+        }
+    }
+    Ok(())
+}
+
 fn check(request: &PortRequest, ipv6: bool) -> Result<()> {
     let kind = match request.address {
         Some(IpAddr::V6(_)) if !ipv6 => Kind::NoIpv6,

@@ -609,7 +609,9 @@ fn published_port_is_reached_from_outside_and_shows_who_calls() {
     let log = std::fs::read_to_string(user.host.rootfs().join("w/log")).expect("written");
     assert!(log.contains("192.0.2.2"), "{log}");
     // Its port is taken as long as it runs.
-    user.inside_as_is(&flags, "true").refuses(125, &["pasta", "8081"]);
+    user.inside_as_is(&flags, "true").refuses(125, &["--publish", "8081/tcp", "is taken by"]);
+    user.inside_as_is(&["--publish=81:80"], "true")
+        .refuses(125, &["--publish", "81/tcp", "ports below 1024 are root's"]);
     container.write(b"end\n");
     assert_eq!(container.finish().code(), 0);
     assert_ne!(call(neighbour.holder.pid()).code(), 0);
@@ -670,5 +672,18 @@ fn volumes_of_a_user_are_what_the_user_may_use() {
     for options in ["rslave", "rshared"] {
         user.inside(&[&volume(&format!("/data:{options}"))], "true").refuses(125, &["--volume"]);
     }
+    user.host.assert_nothing_left();
+}
+
+#[test]
+fn owners_that_only_root_could_give_are_refused_with_the_way_that_works() {
+    let Some(user) = User::new() else { return };
+    let source = user.host.directory().join("own/given");
+    user.host.set_up(&format!("mkdir -p {0}; touch {0}/file; chown -R {UID}:{UID} {0}", source.display()));
+    let volume = format!("--volume={}:/v:U", source.display());
+    user.inside_as_is(&["--network=none", "-u", "5:5", &volume], "true")
+        .refuses(125, &["--volume", "only root gives files to another user", "chown -R"]);
+    assert_eq!(user.inside_as_is(&["--network=none", &volume], "stat -c %u:%g /v").text(), "0:0");
+    user.host.set_up(&format!("rm -r {}", source.display()));
     user.host.assert_nothing_left();
 }

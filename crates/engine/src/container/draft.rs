@@ -59,7 +59,13 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
     let (connection, wiring) = connect(bridge, options, paths, &id, effects, &mut notices)?;
     let state_directory = StateRoot::new(paths.containers()).directory(&id);
     let mut pasta_request = match options.network.mode {
-        NetworkMode::Pasta => network::pasta_request(&options.network.publish)?,
+        NetworkMode::Pasta => {
+            let request = network::pasta_request(&options.network.publish)?;
+            if effects == Effects::Allowed {
+                network::try_ports(paths, options)?;
+            }
+            request
+        }
         _ => pasta::Request::default(),
     };
     let mut files = own_files::own_files(options, wiring.as_ref(), &mut pasta_request, &mut notices);

@@ -38,6 +38,9 @@ pub(crate) fn check(options: &FileOptions, spec: &Spec, plan: &ContainerPlan) ->
         if bind.chown || (bind.relabel.is_some() && selinux()) {
             refuse_system_directory(source, flag)?;
         }
+        if bind.chown {
+            refuse_others_files(source, container_user(spec, number), bind, flag)?;
+        }
     }
     Ok(())
 }
@@ -201,6 +204,29 @@ fn refuse_system_directory(source: BorrowedFd<'_>, flag: &str) -> Result<()> {
     let reason = format!("`{}` is the host's own, and other owners or labels would break it", path.display());
     let error = Error::invalid(flag, reason);
     Err(error.with_hint("leave `z`, `Z` and `U` out, or name a directory for containers alone"))
+}
+
+/// Only root gives files to somebody else, or takes theirs (chown(2)).
+fn refuse_others_files(
+    source: BorrowedFd<'_>,
+    owner: (Uid, Gid),
+    bind: &BindRequest,
+    flag: &str,
+) -> Result<()> {
+    let found = rustix::fs::fstat(source)
+        .map_err(|error| Error::at_path("examine", &bind.source, error).from_field(flag))?;
+    let own = (rustix::process::geteuid(), rustix::process::getegid());
+    let (uid, gid) = (owner.0.as_raw(), owner.1.as_raw());
+    if own.0.is_root() || owner == own || (found.st_uid, found.st_gid) == (uid, gid) {
+        return Ok(());
+    }
+    let reason =
+        format!("the container's user is {uid}:{gid} on the host, and only root gives files to another user");
+    let error = Error::new(ErrorKind::Permission, flag, reason);
+    Err(error.with_hint(
+        "leave `U` out, and let root of a container do it first: its ids are in reach there, as with \
+                         `rabbitc -v DIRECTORY:/v -- chown -R USER /v`",
+    ))
 }
 
 /// Mounts travel only where the host's own mount lets them.
