@@ -118,10 +118,10 @@ pub fn supervise(supervision: Supervision<'_>) -> Result<Outcome, Error> {
         Console::Inherited => None,
         Console::Terminal { outer } => Some(Relay::new(outer, input, output, &mut incidents)?),
     };
-    container.stand_by(&mut relay, &mut incidents)?;
+    let asked = container.stand_by(&mut relay, &mut incidents)?;
     let exit = container.reap()?;
     if let Some(mut relay) = relay {
-        container.drain(&mut relay, &mut incidents)?;
+        container.drain(&mut relay, &asked, &mut incidents)?;
         incidents.note(relay.finish());
     }
     Ok(Outcome { exit, incidents: incidents.into_errors() })
@@ -162,22 +162,37 @@ enum Init {
     Ended,
 }
 
+/// How long a reader is waited for where this process was asked to end when the container ended.
+const READER_PATIENCE: Duration = Duration::from_millis(200);
+
+/// What this process was asked for when init had ended.
+#[derive(PartialEq, Eq)]
+enum Asked {
+    Nothing,
+    /// Not to wait for somebody who does not read.
+    ToEnd,
+}
+
 impl Container<'_> {
     /// Forwards signals and copies the terminal until init has ended.
-    fn stand_by(&self, relay: &mut Option<Relay<'_>>, incidents: &mut Incidents) -> Result<(), Error> {
+    fn stand_by(&self, relay: &mut Option<Relay<'_>>, incidents: &mut Incidents) -> Result<Asked, Error> {
         let mut due = Due {
             stop: self.policy.time_limit.and_then(|limit| Instant::now().checked_add(limit)),
             kill: None,
         };
         loop {
             let ready = self.wait(relay.as_ref(), &Init::Running, due.next())?;
+            let mut asked = Asked::Nothing;
             if ready.signals {
                 while let Some(number) = self.next_signal()? {
+                    if ready.exited && asks_to_end(number) {
+                        asked = Asked::ToEnd;
+                    }
                     self.treat(number, relay.as_mut(), &mut due, incidents);
                 }
             }
             if ready.exited {
-                return Ok(());
+                return Ok(asked);
             }
             self.do_what_is_due(&mut due, incidents);
             let line = relay.as_mut().map(|relay| relay.copy(ready.relay, incidents));
@@ -275,13 +290,17 @@ impl Container<'_> {
 
     /// Writes what the container left in its terminal. A slow reader is waited for, as there is no telling it from a
     /// stuck one; a signal that asks this process to end has no container to go to any more and ends the wait.
-    fn drain(&self, relay: &mut Relay<'_>, incidents: &mut Incidents) -> Result<(), Error> {
+    fn drain(&self, relay: &mut Relay<'_>, asked: &Asked, incidents: &mut Incidents) -> Result<(), Error> {
         relay.begin_to_drain();
         while !relay.drain(incidents) {
             if relay.wanted().output.is_empty() {
                 continue;
             }
-            let ready = self.wait(Some(relay), &Init::Ended, None)?;
+            let until = (*asked == Asked::ToEnd).then(|| Instant::now() + READER_PATIENCE);
+            let ready = self.wait(Some(relay), &Init::Ended, until)?;
+            if until.is_some() && ready.relay.output.is_empty() {
+                return Ok(());
+            }
             if ready.signals {
                 while let Some(number) = self.next_signal()? {
                     if asks_to_end(number) {

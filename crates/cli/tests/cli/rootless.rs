@@ -605,7 +605,8 @@ fn published_port_is_reached_from_outside_and_shows_who_calls() {
         call.arg("http://192.0.2.1:8081/").stdout(Stdio::piped()).stderr(Stdio::piped());
         finish(call.spawn().expect("nsenter runs"), None)
     };
-    assert_eq!(call(neighbour.holder.pid()).text(), "published");
+    // The port is published before the server listens.
+    eventually("the server answers", || call(neighbour.holder.pid()).stdout.trim() == "published");
     let log = std::fs::read_to_string(user.host.rootfs().join("w/log")).expect("written");
     assert!(log.contains("192.0.2.2"), "{log}");
     // Its port is taken as long as it runs.

@@ -78,7 +78,8 @@ impl Ran {
     /// and a remedy.
     pub fn refuses(&self, code: i32, parts: &[&str]) {
         assert_eq!(self.code(), code, "{self:?}");
-        assert_eq!(self.stderr.matches("error: ").count(), 1, "one message: {}", self.stderr);
+        let messages = self.stderr.lines().filter(|line| line.starts_with("error: ")).count();
+        assert_eq!(messages, 1, "one message: {}", self.stderr);
         for part in parts {
             assert!(self.stderr.contains(part), "the message lacks {part:?}: {}", self.stderr);
         }
