@@ -93,6 +93,13 @@ fn run_leaves_a_container_alone_that_got_its_id_meanwhile() {
     let (id, path) = (bundle.id.as_str(), bundle.path.display().to_string());
     let mut first = bundle.command(&["run", "-b", &path, id]).stdin(Stdio::null()).spawn().expect("it runs");
     support::eventually("it runs", || text(&bundle.runtime(&["state", id])).contains("\"running\""));
+    // Until then it holds the container's lock.
+    let state = bundle.path.join("state").join(id);
+    let descriptors = format!("/proc/{}/fd", first.id());
+    support::eventually("it has let go of the container", || {
+        let entries = std::fs::read_dir(&descriptors).expect("it runs");
+        !entries.flatten().any(|entry| std::fs::read_link(entry.path()).is_ok_and(|link| link == state))
+    });
     let pid = rustix::process::Pid::from_child(&first);
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("stopped");
     bundle.succeed(&["delete", "--force", id]);
