@@ -121,6 +121,25 @@ fn container_that_shares_the_hosts_cgroup_view_is_restored() {
     counts_on(&bundle);
 }
 
+/// criu makes the groups that are missing, by mounts of its own.
+#[test]
+fn container_is_restored_with_criu_in_charge_of_its_cgroups() {
+    criu_only!("container_is_restored_with_criu_in_charge_of_its_cgroups");
+    let bundle = Bundle::new("soft", &[]);
+    start_counter(&bundle);
+    eventually("it counts", || count(&bundle).is_some_and(|count| count > 3));
+    let images = Images::of(&bundle);
+    let soft = ["--manage-cgroups-mode", "soft"];
+    let output = images.checkpoint(&soft);
+    assert!(output.status.success(), "{output:?}");
+    std::fs::remove_file(bundle.rootfs("count")).expect("removed");
+    let status = images.restore(&[&soft[..], &["--detach"]].concat()).stdout(Stdio::null()).status();
+    assert!(status.expect("it runs").success(), "restored");
+    eventually("it counts on", || count(&bundle).is_some());
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    bundle.assert_clean("after the delete");
+}
+
 /// The device went with the namespace that held it: the host has none to give any more.
 #[test]
 fn network_device_moved_in_is_restored_without_the_hosts() {

@@ -105,6 +105,8 @@ impl Made {
             .collect::<Result<Vec<(&str, OwnedFd)>>>()?;
         let kept: Vec<BorrowedFd<'_>> = namespaces.iter().map(|(_, file)| file.as_fd()).collect();
         let process = Process::start(&common.criu, Some(&bound), &kept)?;
+        let images = &seen_by(&process, images)?;
+        let work = work.map(|work| seen_by(&process, &work)).transpose()?;
         let cgroup_roots = self.move_in(process.pid())?;
         if let Some(group) = &self.rdt {
             // What criu restores inherits it.
@@ -265,6 +267,15 @@ impl Drop for Made {
         // Nothing is left to take back but after a panic.
         let _ = self.undo();
     }
+}
+
+/// The directory as criu has it: it mounts in its working directory, which the kernel allows in its own mount namespace
+/// alone (mount(2)).
+fn seen_by(process: &Process, directory: &OwnedFd) -> Result<OwnedFd> {
+    let link = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+    let path = std::fs::read_link(&link).map_err(|error| Error::at_path("read the link", &link, error))?;
+    let root = PathBuf::from(format!("/proc/{}/root", process.pid()));
+    open_directory(&root.join(path.strip_prefix("/").unwrap_or(&path)))
 }
 
 /// Makes the mount points that a start would have made: criu mounts, and makes no directory.
