@@ -306,3 +306,20 @@ fn domain_name_is_the_containers_own() {
     host.run(&[&host.rootfs_flag(), NONE, "--domainname=a b"]).refuses(125, &["--domainname", "`a b`"]);
     host.run(&[&host.rootfs_flag(), NONE, "--uts=host", "--domainname=a"]).refuses(125, &["--domainname"]);
 }
+
+#[test]
+fn what_is_shared_outlives_the_container_that_it_was_shared_by() {
+    let Some(host) = Host::new() else { return };
+    let (first, id, pid) = waiting(&host, &["--network-name=rabbitc0"], "echo word > /dev/shm/word");
+    let joined = format!("container:{id}");
+    let namespaces = ["net", "ipc"].map(|file| of_process(&host, &pid, file));
+    let flags = ["--network", &joined, "--ipc", &joined];
+    let script = "read end; readlink /proc/self/ns/net; readlink /proc/self/ns/ipc; cat /dev/shm/word; \
+                  ip -oneline -4 address show eth0 | wc -l; ip link show lo | grep -c UP";
+    let second = host.background(&flags, "second", script);
+    assert_eq!(first.release().code(), 0);
+    let ran = second.release();
+    let [net, ipc] = &namespaces;
+    assert_eq!((ran.code(), ran.text()), (0, format!("{net}\n{ipc}\nword\n1\n1").as_str()), "{ran:?}");
+    host.assert_nothing_left();
+}

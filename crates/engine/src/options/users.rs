@@ -191,6 +191,8 @@ fn parse_auto(text: &str) -> Result<AutoUsers> {
             }
         }
     }
+    no_overlap("--userns", &users.uid_maps)?;
+    no_overlap("--userns", &users.gid_maps)?;
     Ok(users)
 }
 
@@ -295,6 +297,8 @@ mod tests {
             "auto:size=0",
             "auto:size=x",
             "auto:uidmapping=1",
+            "auto:uidmapping=0:1:5,uidmapping=4:9:1",
+            "auto:gidmapping=0:1:1,gidmapping=1:1:1",
             "auto:color=red",
             "keep-id:name=x",
             "private",

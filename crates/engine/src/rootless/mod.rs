@@ -130,10 +130,6 @@ impl Ids {
     }
 }
 
-fn has(maps: &[IdMapping], id: u32) -> bool {
-    maps.iter().any(|map| id >= map.container_id && id - map.container_id < map.size)
-}
-
 /// Which users and groups `wanted` gives a container of the caller; none where it joins a user namespace.
 fn maps(wanted: &UserNamespace, identity: &CallerIds) -> Result<Option<(Vec<IdMapping>, Vec<IdMapping>)>> {
     let (users, groups) = (&identity.users, &identity.groups);
@@ -249,7 +245,7 @@ impl Unprivileged {
         let linux = spec.linux.get_or_insert_default();
         linux.namespaces.push(Namespace { kind: NamespaceKind::User, path: None });
         (linux.uid_mappings, linux.gid_mappings) = (users, groups);
-        let terminals = has(&linux.gid_mappings, TERMINALS);
+        let terminals = IdMapping::host_id(&linux.gid_mappings, TERMINALS).is_some();
         fit_mounts(spec, terminals);
         Ok(Adapted::Own)
     }

@@ -135,9 +135,7 @@ impl Users {
     /// Whether group `id` exists inside, as far as is known.
     fn has_group(&self, id: u32) -> bool {
         match &self.source {
-            Source::Maps { gid, .. } => {
-                gid.iter().any(|map| id >= map.container_id && id - map.container_id < map.size)
-            }
+            Source::Maps { gid, .. } => IdMapping::host_id(gid, id).is_some(),
             Source::Joined(_) => false,
         }
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use runtime::ErrorKind;
 use runtime::plan::{ContainerPlan, Preparation};
-use runtime::spec::Spec;
+use runtime::spec::{IdMapping, Spec};
 use rustix::fs::{AtFlags, Gid, StatxFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 
@@ -151,10 +151,8 @@ fn container_user(spec: &Spec, number: usize) -> (Uid, Gid) {
     let mapped = mount.uid_mappings.is_some()
         || mount.options.iter().flatten().any(|option| option == "idmap" || option == "ridmap");
     let maps = spec.linux.as_ref().filter(|_| !mapped);
-    let outside = |id: u32, maps: &[runtime::spec::IdMapping]| {
-        let map = maps.iter().find(|map| id >= map.container_id && id - map.container_id < map.size);
-        map.map_or(id, |map| map.host_id + (id - map.container_id))
-    };
+    // Who is in no map is refused by the plan; without maps the ids are the host's.
+    let outside = |id: u32, maps: &[IdMapping]| IdMapping::host_id(maps, id).unwrap_or(id);
     let uid = maps.map_or(user.0, |linux| outside(user.0, &linux.uid_mappings));
     let gid = maps.map_or(user.1, |linux| outside(user.1, &linux.gid_mappings));
     (Uid::from_raw(uid), Gid::from_raw(gid))

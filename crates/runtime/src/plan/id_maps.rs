@@ -31,8 +31,7 @@ fn text(maps: &[IdMapping]) -> String {
 
 /// The host's id behind `id`.
 pub(crate) fn host_id(maps: &[IdMapping], id: u32) -> Option<u32> {
-    let map = maps.iter().find(|map| id >= map.container_id && id - map.container_id < map.size)?;
-    Some(map.host_id + (id - map.container_id))
+    IdMapping::host_id(maps, id)
 }
 
 fn check(maps: &[IdMapping], field: &str) -> Result<()> {

@@ -255,6 +255,14 @@ pub struct IdMapping {
     pub size: u32,
 }
 
+impl IdMapping {
+    /// The host's id behind `id`, where `maps` have it.
+    pub fn host_id(maps: &[IdMapping], id: u32) -> Option<u32> {
+        let map = maps.iter().find(|map| id >= map.container_id && id - map.container_id < map.size)?;
+        map.host_id.checked_add(id - map.container_id)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Namespace {
     #[serde(rename = "type")]
