@@ -259,6 +259,12 @@ fn exec_joins_a_group_below_the_containers() {
     }
     for group in &groups {
         std::fs::create_dir(format!("{group}/inner")).expect("a child group");
+        // A new cpuset of v1 has no processors, and takes nobody until it has.
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            if let Ok(value) = std::fs::read(format!("{group}/{file}")) {
+                std::fs::write(format!("{group}/inner/{file}"), value).expect("filled");
+            }
+        }
     }
     let listed = bundle.succeed(&["exec", "--cgroup", "inner", &bundle.id, "cat", "/proc/self/cgroup"]);
     let own = format!("{}/inner", bundle.id);

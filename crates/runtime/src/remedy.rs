@@ -222,6 +222,9 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
         (_, _, ENOSYS) => {
             "the kernel is older than 5.15, or a seccomp filter around this process refuses new calls"
         }
+        (InitAction::JoinCgroup { .. }, _, ENOSPC) => {
+            "the group's cpuset has no processors or no memory nodes: write them to cpuset.cpus and cpuset.mems"
+        }
         (_, Call::Mkdir | Call::Write, ENOSPC) => "the disk is full",
         (InitAction::PivotRoot, _, EINVAL) => {
             "the host's root is a ramdisk; move to a real root, as switch_root does"
