@@ -1,7 +1,7 @@
 //! Owns the log file that callers name with `--log`, in the two forms they read: logrus' text and its JSON. Must not
 //! write anywhere else.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -34,13 +34,14 @@ impl Level {
     }
 }
 
+/// Opens the log, and makes it where it is missing.
+pub(crate) fn open(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
 /// Appends one line, in one write, as several commands may share the file.
 pub(crate) fn append(path: &Path, format: Format, level: Level, message: &str) -> std::io::Result<()> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(path)?
-        .write_all(line(format, level, message).as_bytes())
+    open(path)?.write_all(line(format, level, message).as_bytes())
 }
 
 /// One line, of now.

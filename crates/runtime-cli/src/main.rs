@@ -8,6 +8,8 @@ mod render;
 
 use std::process::ExitCode;
 
+use runtime::Error;
+
 use crate::args::Start;
 use crate::commands::Failure;
 
@@ -21,6 +23,15 @@ fn main() -> ExitCode {
         Ok(Start::Print(text)) => return render::print(&text),
         Err(error) => return render::fail(&args::Globals::default(), &error, 1),
     };
+    if let Some(path) = &globals.log
+        && let Err(error) = log::open(path)
+    {
+        // Whoever names one reads there, and nowhere else, why a container did not start.
+        let error = Error::at_path("open the log", path, error)
+            .from_field("--log")
+            .with_hint("name a file in a directory that is there, or leave `--log` out");
+        return render::fail(&args::Globals::default(), &error, 1);
+    }
     if matches!(verb.as_str(), "run" | "create" | "start" | "exec") {
         // These have a process in a container that is this program until it executes the container's.
         let protected =

@@ -263,3 +263,15 @@ fn another_configuration_serves_all_of_a_containers_life() {
     bundle.succeed(&["delete", "--force", id]);
     bundle.assert_clean("after delete");
 }
+
+#[test]
+fn log_that_can_not_be_opened_fails_every_command() {
+    let bundle = Bundle::new("no-log", &["true"]);
+    for command in ["list", "state", "run"] {
+        let missing = bundle.path.join("missing/log");
+        let output = bundle.command(&["--log"]).arg(&missing).arg(command).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(1), "{command}: {output:?}");
+        let told = errors(&output);
+        assert!(told.contains("--log: ") && told.contains("missing/log"), "{told}");
+    }
+}

@@ -75,10 +75,12 @@ fn ambient_capability_that_can_not_be_raised_is_told_and_left_out() {
     let bundle = Bundle::hostile("ambient", &[]);
     bundle.edit(|config| {
         config["process"]["capabilities"]["inheritable"] = json!(["CAP_KILL"]);
-        config["process"]["capabilities"]["ambient"] = json!(["CAP_KILL", "CAP_CHOWN"]);
+        config["process"]["capabilities"]["ambient"] = json!(["CAP_KILL", "CAP_CHOWN", "CAP_FOWNER"]);
     });
     let output = bundle.script("grep CapAmb /proc/self/status");
-    assert!(errors(&output).contains("can't raise ambient capability CAP_CHOWN: "), "{output:?}");
+    let told = errors(&output);
+    assert!(told.contains("can't raise ambient capabilities CAP_CHOWN, CAP_FOWNER: "), "{output:?}");
+    assert_eq!(told.lines().count(), 1, "one line for all of them: {told}");
     assert_eq!(text(&output), "CapAmb:\t0000000000000020\n", "{output:?}");
     bundle.start_script("sleep 100");
     let status = bundle.succeed(&["exec", "--cap", "CAP_KILL", &bundle.id, "cat", "/proc/self/status"]);
@@ -206,4 +208,58 @@ fn wrong_field_is_refused_by_its_path_and_nothing_is_made() {
         assert!(errors(&output).contains(field), "{pointer}: {output:?}");
         bundle.assert_clean(pointer);
     }
+}
+
+#[test]
+fn missing_working_directory_is_made_also_below_a_read_only_root() {
+    if !can_run("missing_working_directory_is_made_also_below_a_read_only_root") {
+        return;
+    }
+    let bundle = Bundle::hostile("missing-cwd", &[]);
+    bundle.edit(|config| {
+        config["root"]["readonly"] = json!(true);
+        config["process"]["cwd"] = json!("/srv/work");
+    });
+    let output = bundle.script("echo $PWD; touch /srv/work/file 2>/dev/null || echo read-only");
+    assert_eq!(text(&output), "/srv/work\nread-only\n", "{output:?}");
+}
+
+#[test]
+fn exec_below_a_directory_that_is_missing_says_what_failed() {
+    if !can_run("exec_below_a_directory_that_is_missing_says_what_failed") {
+        return;
+    }
+    let bundle = Bundle::hostile("exec-cwd", &[]);
+    bundle.start_script("sleep 100");
+    let output = bundle.runtime(&["exec", "--cwd", "/no/such", &bundle.id, "/bin/true"]);
+    assert!(!output.status.success());
+    let told = errors(&output);
+    assert!(told.contains("chdir to the working directory `/no/such`"), "{told}");
+}
+
+#[test]
+fn low_limit_of_open_files_is_the_programs_and_not_the_starts() {
+    if !can_run("low_limit_of_open_files_is_the_programs_and_not_the_starts") {
+        return;
+    }
+    let bundle = Bundle::new("open-files", &[]);
+    bundle.edit(|config| {
+        config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 4, "hard": 20 }]);
+        config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{ "names": ["prlimit64", "setrlimit"], "action": "SCMP_ACT_ERRNO" }] });
+    });
+    bundle.edit(|config| config["process"]["args"] = json!(["grep", "open files", "/proc/self/limits"]));
+    let output = bundle.run_to_its_end();
+    let words: Vec<String> = text(&output).split_whitespace().map(str::to_owned).collect();
+    assert_eq!(words, ["Max", "open", "files", "4", "20", "files"], "{output:?}");
+    bundle.edit(|config| {
+        config["root"]["readonly"] = json!(false);
+        config["process"]["args"] = json!(["dd", "if=/proc/self/limits", "of=/got"]);
+    });
+    let output = bundle.create();
+    assert!(output.status.success(), "{output:?}");
+    bundle.succeed(&["start", &bundle.id]);
+    bundle.wait_for("stopped");
+    let got = std::fs::read_to_string(bundle.rootfs("got")).expect("written");
+    assert!(got.lines().any(|line| line.starts_with("Max open files            4 ")), "{got}");
 }

@@ -5,7 +5,7 @@ mod support;
 use std::os::unix::net::UnixDatagram;
 
 use serde_json::json;
-use support::{Bundle, errors, text};
+use support::{Bundle, can_run, errors, text};
 
 macro_rules! root_only {
     ($name:literal) => {
@@ -403,4 +403,28 @@ fn sockets_of_systemd_reach_the_program_before_other_descriptors() {
     let output = run("LISTEN_PID=1");
     assert_eq!(text(&output), "\none\ntwo\n", "{output:?}");
     bundle.assert_clean("after the runs");
+}
+
+#[test]
+fn loopback_of_a_new_network_namespace_is_up() {
+    if !can_run("loopback_of_a_new_network_namespace_is_up") {
+        return;
+    }
+    for users in [false, true] {
+        let bundle = Bundle::new("loopback", &["cat", "/proc/net/fib_trie"]);
+        if users {
+            bundle.edit(|config| {
+                let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
+                namespaces.push(json!({ "type": "user" }));
+                let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+                config["linux"]["uidMappings"] = map.clone();
+                config["linux"]["gidMappings"] = map;
+            });
+            let owned =
+                std::process::Command::new("chown").args(["-R", "100000"]).arg(bundle.rootfs("")).status();
+            assert!(owned.expect("chown runs").success());
+        }
+        let output = bundle.run_to_its_end();
+        assert!(text(&output).contains("127.0.0.1"), "{users}: {output:?}");
+    }
 }

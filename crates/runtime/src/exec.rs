@@ -297,7 +297,7 @@ struct Rights<'a> {
 fn plan(
     spec: &Spec,
     Rights { process, kept_descriptors }: &Rights<'_>,
-    program: process::Program,
+    mut program: process::Program,
     input: Option<OwnedFd>,
     record: &crate::state_dir::Record,
 ) -> Result<Vec<Step>> {
@@ -356,7 +356,7 @@ fn plan(
         "process.args[0]",
     ));
     steps.push(always(InitAction::CloseDescriptors { keep: *kept_descriptors }));
-    process::plan_limits(process, &mut steps)?;
+    program.open_files = process::plan_limits(process, &mut steps)?;
     if let Some(linux) = &spec.linux {
         crate::plan::machine::plan_machine(linux, &mut steps)?;
     }

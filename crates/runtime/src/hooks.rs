@@ -88,7 +88,7 @@ fn run_one(hook: &Hook, field: &str, operation: String, state: &[u8], world: Wor
                 (environment, Home::Given)
             };
             let environment = CStringArray::new(environment);
-            let program = Program { candidates: vec![path], arguments, environment, home };
+            let program = Program { candidates: vec![path], arguments, environment, home, open_files: None };
             start_inside(record, spec, program, input).map_err(|error| error.from_field(operation.clone()))?
         }
         World::Host | World::Container(_) => {

@@ -16,16 +16,21 @@ impl ContainerId {
     pub fn parse(text: &str) -> Result<ContainerId> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_+.-".contains(&byte);
         if text.is_empty() {
-            return Err(Error::invalid("container id", "is empty".to_owned()));
+            return Err(Error::invalid("container ID", "is empty".to_owned()));
         }
         if text.len() > 128 {
-            return Err(Error::invalid("container id", format!("has {} bytes; 128 are allowed", text.len())));
+            return Err(Error::invalid("container ID", format!("has {} bytes; 128 are allowed", text.len())));
         }
-        if text == "." || text == ".." || !text.bytes().all(legal) {
-            return Err(Error::invalid(
-                "container id",
-                format!("`{}` may only have letters, digits, `_`, `+`, `-` and `.`", text.escape_debug()),
-            ));
+        let refused = |why: String| {
+            Err(Error::invalid("container ID", why)
+                .with_hint("it may have letters, digits, `_`, `+`, `-` and `.`, and be neither `.` nor `..`"))
+        };
+        if text == "." || text == ".." {
+            return refused(format!("`{text}` is invalid, as it names a directory"));
+        }
+        if let Some(character) = text.chars().find(|one| !u8::try_from(*one).is_ok_and(legal)) {
+            let (text, character) = (text.escape_debug(), character.escape_debug());
+            return refused(format!("`{text}` has the invalid character `{character}`"));
         }
         Ok(ContainerId(text.to_owned()))
     }

@@ -8,6 +8,8 @@ use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
 
+use crate::plan::NetworkProgram;
+
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const RTM_NEWLINK: u16 = 16;
@@ -29,6 +31,9 @@ const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
 const IFA_RT_PRIORITY: u16 = 9;
 const IFA_FLAGS: u16 = 8;
+
+/// The loopback device's number in every network namespace (linux/net/loopback.c of the kernel).
+const LOOPBACK: u32 = 1;
 
 const IFF_UP: u32 = 1;
 const IFF_LOOPBACK: u32 = 8;
@@ -163,6 +168,19 @@ impl Socket {
                 }
             }
         }
+    }
+}
+
+/// Sets the loopback device up.
+pub(crate) fn loopback() -> NetworkProgram {
+    let mut request = Request::new(RTM_NEWLINK, ACKNOWLEDGE, &link_message(LOOPBACK, IFF_UP, IFF_UP));
+    // By its place in the program, by which a refusal is told.
+    request.bytes[8..12].copy_from_slice(&1u32.to_ne_bytes());
+    NetworkProgram {
+        messages: request.finish().0,
+        count: 1,
+        description: "bring up lo".to_owned(),
+        items: vec!["`lo`".to_owned()],
     }
 }
 

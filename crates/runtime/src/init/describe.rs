@@ -508,7 +508,7 @@ fn init(action: &InitAction) -> Words {
             words("set the umask", format!("{mask:04o}"), "the mode bits new files lack")
         }
         InitAction::WorkingDirectory { path: directory, .. } => words(
-            "enter the working directory",
+            "chdir to the working directory",
             path(directory),
             "by then the root is the container's, so the path is too",
         ),

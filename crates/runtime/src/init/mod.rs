@@ -243,7 +243,14 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
             rustix::system::setdomainname(name.to_bytes()).during(Call::Setdomainname)
         }
         InitAction::ConfigureNetwork(program) => network::configure(program),
-        InitAction::ResourceLimits { limits } => process::resource_limits(limits),
+        InitAction::ResourceLimits { limits } => {
+            if limits.iter().any(|(resource, ..)| *resource == rustix::process::Resource::Nofile) {
+                // Done with, and what is still to be opened needs a number below the limit.
+                context.anchors = [const { None }; ANCHORS];
+                context.root = None;
+            }
+            process::resource_limits(limits)
+        }
         InitAction::Scheduler(scheduling) => sys::scheduling::set(scheduling).during(Call::SchedSetattr),
         InitAction::IoPriority { class, level } => {
             sys::scheduling::set_io_priority(*class, *level).during(Call::IoprioSet)

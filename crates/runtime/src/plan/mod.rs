@@ -137,7 +137,7 @@ impl ContainerPlan {
         let Some(process) = &spec.process else {
             return Err(Error::invalid("process", "is missing, so there is nothing to start".to_owned()));
         };
-        let program = process::plan_program(process)?;
+        let mut program = process::plan_program(process)?;
         let rootfs = check::root_directory(spec, &options.bundle)?;
         check::time_offsets(&linux)?;
         // What only `exec` will use, and could only then refuse.
@@ -175,6 +175,7 @@ impl ContainerPlan {
         };
         plan.host_part(options, &namespaces, id_maps.as_ref(), (cgroup.as_ref(), rdt.as_ref()), process);
         plan.child_beginning(options, &namespaces, &linux, cgroup.as_ref(), users, process);
+        plan.loopback(options, &namespaces);
         plan.net_devices(&net_devices);
         plan.hooks(HookKind::CreateRuntime, hooks.prestart.iter().chain(&hooks.create_runtime));
         plan.file_systems(spec, options, &namespaces, cgroup.as_ref(), &rootfs, users)?;
@@ -188,9 +189,6 @@ impl ContainerPlan {
         if let Some(name) = &linux.rootfs_propagation {
             plan.root_propagation(name)?;
         }
-        if spec.root.as_ref().is_some_and(|root| root.readonly) {
-            plan.list.push(init_step(InitAction::RootAttributes { set: attribute::RDONLY }, "root.readonly"));
-        }
         plan.list.push(init_step(
             InitAction::WorkingDirectory {
                 path: c_string(&process.cwd, "process.cwd")?,
@@ -198,6 +196,10 @@ impl ContainerPlan {
             },
             "process.cwd",
         ));
+        // The working directory may have had to be made.
+        if spec.root.as_ref().is_some_and(|root| root.readonly) {
+            plan.list.push(init_step(InitAction::RootAttributes { set: attribute::RDONLY }, "root.readonly"));
+        }
         if program.home == process::Home::Sought {
             plan.list.push(init_step(InitAction::FindHome { uid: process.user.uid }, "process.env"));
         }
@@ -210,7 +212,7 @@ impl ContainerPlan {
         ));
         // Before the limit of open files may fall: without close_range it bounds the search for them.
         plan.list.push(always(InitAction::CloseDescriptors { keep: options.kept_descriptors }));
-        process::plan_limits(process, &mut plan.list)?;
+        program.open_files = process::plan_limits(process, &mut plan.list)?;
         machine::plan_machine(&linux, &mut plan.list)?;
         if let Some(object) = &options.attachment {
             plan.list.push(host(HostAction::AttachNetwork { object: object.clone() }, Some("network")));

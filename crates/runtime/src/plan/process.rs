@@ -81,11 +81,18 @@ pub(crate) fn plan_rights(process: &Process, user: &ProgramUser, warnings: &mut 
     let ProgramUser { uid, gid, groups } = user.clone();
     steps.push(init_step(InitAction::Credentials { uid, gid, groups }, "process.user"));
     let raised = ambient & inheritable & permitted;
-    for number in numbers(ambient & !raised) {
-        // As runc does: what can't be had is told, and the program starts without it (capabilities(7)).
-        let name = capability::NAMES.get(number as usize).copied().unwrap_or_default();
+    // As runc does: what can't be had is told, and the program starts without it (capabilities(7)).
+    let name = |number: u32| capability::NAMES.get(number as usize).copied().unwrap_or_default();
+    let left_out: Vec<String> =
+        numbers(ambient & !raised).into_iter().map(|number| format!("CAP_{}", name(number))).collect();
+    let (capability, reason) = match left_out.len() {
+        0 | 1 => ("capability", "it is not both permitted and inheritable"),
+        _ => ("capabilities", "they are not both permitted and inheritable"),
+    };
+    if !left_out.is_empty() {
+        let names = left_out.join(", ");
         warnings.push(format!(
-            "process.capabilities.ambient: can't raise ambient capability CAP_{name}: it is not both permitted and inheritable"
+            "process.capabilities.ambient: can't raise ambient {capability} {names}: {reason}"
         ));
     }
     let ambient = numbers(raised);
@@ -119,6 +126,8 @@ pub(crate) struct Program {
     pub(crate) environment: CStringArray,
     /// Whether HOME, the environment's last entry, is to be looked up.
     pub(crate) home: Home,
+    /// The limit of open files, once no step before the program's own rights opens any.
+    pub(crate) open_files: Option<Step>,
 }
 
 /// Where HOME comes from.
@@ -147,6 +156,7 @@ pub(crate) fn plan_program(process: &Process) -> Result<Program> {
         arguments: CStringArray::new(strings(&process.args, "process.args")?),
         environment: CStringArray::new(environment),
         home,
+        open_files: None,
     })
 }
 
@@ -204,9 +214,10 @@ pub fn own_hard_limit(name: &str) -> Option<u64> {
     Some(rustix::process::getrlimit(resource(name)?).maximum.unwrap_or(u64::MAX))
 }
 
-/// Limits and scheduling of the process itself.
-pub(crate) fn plan_limits(process: &Process, steps: &mut Vec<Step>) -> Result<()> {
+/// Limits and scheduling of the process itself; the limit of open files is returned, as steps to come open some.
+pub(crate) fn plan_limits(process: &Process, steps: &mut Vec<Step>) -> Result<Option<Step>> {
     let mut limits = Vec::new();
+    let mut open_files = None;
     for (index, limit) in process.rlimits.iter().enumerate() {
         let field = format!("process.rlimits[{index}]");
         let Some(resource) = resource(&limit.kind) else {
@@ -225,11 +236,14 @@ pub(crate) fn plan_limits(process: &Process, steps: &mut Vec<Step>) -> Result<()
             ));
         }
         let bound = |value: u64| (value != u64::MAX).then_some(value);
-        limits.push((
-            resource,
-            Rlimit { current: bound(limit.soft), maximum: bound(limit.hard) },
-            limit.kind.clone(),
-        ));
+        let bounds = Rlimit { current: bound(limit.soft), maximum: bound(limit.hard) };
+        let limit = (resource, bounds, limit.kind.clone());
+        if resource == Resource::Nofile {
+            let action = InitAction::ResourceLimits { limits: vec![limit] };
+            open_files = Some(init_step(action, "process.rlimits"));
+        } else {
+            limits.push(limit);
+        }
     }
     if !limits.is_empty() {
         steps.push(init_step(InitAction::ResourceLimits { limits }, "process.rlimits"));
@@ -248,7 +262,7 @@ pub(crate) fn plan_limits(process: &Process, steps: &mut Vec<Step>) -> Result<()
     } else {
         always(action)
     });
-    Ok(())
+    Ok(open_files)
 }
 
 /// On which processors `exec` joins the container, and on which its program runs (config.md, "execCPUAffinity").
@@ -316,7 +330,9 @@ pub(crate) fn plan_end(
     rights: Vec<Step>,
     program: Program,
 ) -> Vec<Step> {
-    let mut steps = Vec::new();
+    let Program { candidates, arguments, environment, open_files, home: _ } = program;
+    // Before a filter that may refuse it, and before the right to raise it is gone.
+    let mut steps: Vec<Step> = open_files.into_iter().collect();
     // Without no_new_privs a filter takes CAP_SYS_ADMIN, which is about to go. With one, nobody hears the parent.
     let (early, late): (Vec<Step>, Vec<Step>) = match (process.no_new_privileges, filter) {
         (false, Some(filter)) => (recorded.into_iter().chain([filter]).collect(), Vec::new()),
@@ -332,7 +348,6 @@ pub(crate) fn plan_end(
         steps.push(init_step(InitAction::WriteLabel { label }, "process"));
     }
     steps.extend(late);
-    let Program { candidates, arguments, environment, home: _ } = program;
     steps.push(init_step(
         InitAction::Execute(Execution { candidates, arguments, environment, init: None }),
         "process.args",

@@ -83,12 +83,38 @@ fn scheduling(scheduler: &Scheduler) -> Result<Scheduling> {
                 return Err(wrong(field, reason).with_hint("leave it out, or choose that policy"));
             }
         }
-    } else if runtime == 0 || runtime > deadline || (period != 0 && deadline > period) {
-        let reason = format!("{runtime} ns of {deadline} ns of {period} ns do not grow");
-        let hint = "0 < runtime <= deadline <= period, or period 0, which means the deadline (sched(7))";
-        return Err(wrong("runtime", reason).with_hint(hint));
+    } else if let Err((field, reason)) = deadline_policy(scheduler) {
+        let hint =
+            "1024 <= runtime <= deadline <= period, in nanoseconds; period 0 means the deadline (sched(7))";
+        return Err(wrong(field, format!("sched_setattr: `SCHED_DEADLINE` {reason}")).with_hint(hint));
     }
     Ok(Scheduling { policy, flags, nice, priority: priority.unsigned_abs(), runtime, deadline, period })
+}
+
+/// What the kernel would refuse with a mere EINVAL (sched_setattr(2)): the field and why.
+fn deadline_policy(scheduler: &Scheduler) -> std::result::Result<(), (&'static str, String)> {
+    let bounds = 1 << 10..=i64::MAX as u64;
+    let Some(runtime) = scheduler.runtime else {
+        return Err(("runtime", "requires `runtime`".to_owned()));
+    };
+    let Some(deadline) = scheduler.deadline.filter(|deadline| *deadline > 0) else {
+        return Err(("deadline", "requires `deadline`".to_owned()));
+    };
+    let period = scheduler.period.filter(|period| *period > 0).unwrap_or(deadline);
+    if runtime == 0 {
+        return Err(("runtime", "runtime must be greater than 0".to_owned()));
+    }
+    if !bounds.contains(&runtime) {
+        let reason = format!("runtime {runtime} must be between {} and {}", bounds.start(), bounds.end());
+        return Err(("runtime", reason));
+    }
+    if runtime > deadline {
+        return Err(("runtime", format!("runtime {runtime} must be <= the deadline {deadline}")));
+    }
+    if deadline > period {
+        return Err(("deadline", format!("deadline {deadline} must be <= the period {period}")));
+    }
+    Ok(())
 }
 
 /// Classes with their numbers (ioprio_set(2)).
@@ -121,13 +147,20 @@ mod tests {
     fn scheduler_becomes_the_numbers_of_sched_setattr() {
         let deadline = Scheduler {
             flags: vec!["SCHED_FLAG_RESET_ON_FORK".to_owned(), "SCHED_FLAG_RECLAIM".to_owned()],
-            runtime: Some(10),
-            deadline: Some(20),
-            period: Some(30),
+            runtime: Some(10_000),
+            deadline: Some(20_000),
+            period: Some(30_000),
             ..policy("SCHED_DEADLINE")
         };
-        let expected =
-            Scheduling { policy: 6, flags: 3, nice: 0, priority: 0, runtime: 10, deadline: 20, period: 30 };
+        let expected = Scheduling {
+            policy: 6,
+            flags: 3,
+            nice: 0,
+            priority: 0,
+            runtime: 10_000,
+            deadline: 20_000,
+            period: 30_000,
+        };
         assert_eq!(scheduling(&deadline).expect("legal"), expected);
         let round = Scheduler { priority: Some(42), ..policy("SCHED_RR") };
         let expected = Scheduling { policy: 2, priority: 42, ..Scheduling::default() };
@@ -150,7 +183,22 @@ mod tests {
             (Scheduler { runtime: Some(1), ..policy("SCHED_OTHER") }, "runtime"),
             (Scheduler { period: Some(1), ..policy("SCHED_FIFO") }, "priority"),
             (policy("SCHED_DEADLINE"), "runtime"),
-            (Scheduler { runtime: Some(9), deadline: Some(8), ..policy("SCHED_DEADLINE") }, "runtime"),
+            (Scheduler { runtime: Some(2000), ..policy("SCHED_DEADLINE") }, "deadline"),
+            (Scheduler { runtime: Some(1023), deadline: Some(8000), ..policy("SCHED_DEADLINE") }, "runtime"),
+            (Scheduler { runtime: Some(9000), deadline: Some(8000), ..policy("SCHED_DEADLINE") }, "runtime"),
+            (
+                Scheduler { runtime: Some(1 << 63), deadline: Some(1 << 63), ..policy("SCHED_DEADLINE") },
+                "runtime",
+            ),
+            (
+                Scheduler {
+                    runtime: Some(2000),
+                    deadline: Some(9000),
+                    period: Some(8000),
+                    ..policy("SCHED_DEADLINE")
+                },
+                "deadline",
+            ),
         ] {
             let error = scheduling(&wrong).expect_err(field).to_string();
             assert!(error.starts_with(&format!("process.scheduler.{field}: ")), "{error}");

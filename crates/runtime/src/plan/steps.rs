@@ -163,6 +163,16 @@ impl Steps {
         }
     }
 
+    /// A new network namespace has its loopback device down, and programs talk to themselves over it. A caller that lays
+    /// the network out has thought of it.
+    pub(super) fn loopback(&mut self, options: &PlanOptions, namespaces: &NamespacePlan) {
+        let is_new = (namespaces.at_clone | namespaces.unshared) & flags::NEWNET != 0;
+        if is_new && options.network.is_none() {
+            let program = crate::rtnetlink::loopback();
+            self.list.push(init_step(InitAction::ConfigureNetwork(program), "linux.namespaces"));
+        }
+    }
+
     pub(super) fn net_devices(&mut self, devices: &[NetDevice]) {
         if devices.is_empty() {
             return;
