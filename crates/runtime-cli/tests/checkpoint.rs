@@ -156,6 +156,8 @@ fn network_device_moved_in_is_restored_without_the_hosts() {
     let script = r#"set -e
         runtime() { "$BINARY" --root "$BUNDLE/state" "$@"; }
         images="--image-path $BUNDLE/images --manage-cgroups-mode ignore"
+        # criu connects a socket to see what this kernel can.
+        ip link set lo up
         ip link add dev0 type veth peer name dev1
         runtime run --detach --bundle "$BUNDLE" "$ID"
         runtime checkpoint $images "$ID"
