@@ -151,7 +151,8 @@ impl Host {
             return None;
         }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("rabbitc-cli-{}-{number}", std::process::id());
+        // No name begins with another host's: processes are found, and ended, by it.
+        let name = format!("rabbitc-cli-{}-{number:04}", std::process::id());
         let directory =
             std::env::temp_dir().canonicalize().expect("a directory for temporary files").join(name);
         let rootfs = directory.join("rootfs");
