@@ -12,9 +12,10 @@ use crate::process::{self, Failure, Naming, Result};
 const ARROWS: &[(&str, &[&str])] = &[
     ("rabbitc-sys", &[]),
     ("rabbitc-cgroup", &["rabbitc-sys"]),
-    ("rabbitc-network", &["rabbitc-sys"]),
+    ("rabbitc-netlink", &[]),
+    ("rabbitc-network", &["rabbitc-netlink", "rabbitc-sys"]),
     ("rabbitc-image", &["rabbitc-sys"]),
-    ("rabbitc-runtime-core", &["rabbitc-cgroup", "rabbitc-sys"]),
+    ("rabbitc-runtime-core", &["rabbitc-cgroup", "rabbitc-netlink", "rabbitc-sys"]),
     ("rabbitc-monitor", &["rabbitc-runtime-core", "rabbitc-sys"]),
     ("rabbitc-runtime", &["rabbitc-monitor", "rabbitc-runtime-core", "rabbitc-cgroup", "rabbitc-sys"]),
     (

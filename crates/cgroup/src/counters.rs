@@ -45,13 +45,13 @@ pub struct ProcessorCounters {
 }
 
 /// Where the group may run (v1).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cpuset {
     /// Numbers of processors.
     pub cpus: Vec<u16>,
     /// Numbers of memory nodes.
     pub mems: Vec<u16>,
-    /// The other files, by their names without `cpuset.`.
+    /// The other files, by their names without `cpuset.`; 0 where the kernel has none.
     pub flags: BTreeMap<&'static str, i64>,
 }
 
@@ -67,6 +67,12 @@ const CPUSET_FLAGS: [&str; 9] = [
     "sched_load_balance",
     "sched_relax_domain_level",
 ];
+
+impl Default for Cpuset {
+    fn default() -> Cpuset {
+        Cpuset { cpus: Vec::new(), mems: Vec::new(), flags: CPUSET_FLAGS.map(|name| (name, 0)).into() }
+    }
+}
 
 impl Cgroup {
     /// Kinds of memory; all 0 where no hierarchy tells.
@@ -156,11 +162,11 @@ impl Cgroup {
     pub fn cpuset(&self) -> Option<Cpuset> {
         let hierarchy = self.layout.v1("cpuset")?;
         let text = |name: &str| self.text(hierarchy, &format!("cpuset.{name}"));
-        let flag = |name: &&'static str| Some((*name, text(name).trim().parse().ok()?));
+        let flag = |name| (name, text(name).trim().parse().unwrap_or(0));
         Some(Cpuset {
             cpus: numbers(&text("cpus")),
             mems: numbers(&text("mems")),
-            flags: CPUSET_FLAGS.iter().filter_map(flag).collect(),
+            flags: CPUSET_FLAGS.map(flag).into(),
         })
     }
 

@@ -135,7 +135,7 @@ impl Cgroup {
 
     fn join_one(&self, hierarchy: &Hierarchy, pid: i32) -> Result<(), Error> {
         files::write(hierarchy, self.path.as_str(), "cgroup.procs", &pid.to_string())
-            .map_err(|errno| self.join_error(hierarchy, errno))
+            .map_err(|errno| join_error(hierarchy, self.path.as_str(), errno))
     }
 
     /// Files through which a process of one thread moves itself, by writing `0` into each, with the rights of
@@ -147,25 +147,8 @@ impl Cgroup {
         self.layout
             .hierarchies()
             .iter()
-            .map(|hierarchy| {
-                let file = match hierarchy.language() {
-                    Language::V1 => "tasks",
-                    Language::V2 => "cgroup.procs",
-                };
-                files::open(hierarchy, self.path.as_str(), file, OFlags::WRONLY)
-                    .map_err(|errno| self.join_error(hierarchy, errno))
-            })
+            .map(|hierarchy| open_to_join(hierarchy, self.path.as_str()))
             .collect()
-    }
-
-    fn join_error(&self, hierarchy: &Hierarchy, errno: Errno) -> Error {
-        let error = Error::kernel(Operation::Join, hierarchy.display(self.path.as_str(), ""), errno);
-        match errno {
-            Errno::NOSPC => error.with_detail("its cpuset has no processors or no memory nodes"),
-            Errno::BUSY => error
-                .with_detail("it hands controllers down to child groups, so it may hold no process itself"),
-            _ => error,
-        }
     }
 
     pub(crate) fn display(&self, hierarchy: &Hierarchy, file: &str) -> String {
@@ -182,5 +165,26 @@ impl Cgroup {
             self.layout.hierarchies().iter().find(|hierarchy| hierarchy.language() == Language::V1)
         });
         v1.into_iter().chain(self.layout.unified())
+    }
+}
+
+/// The file through which a process of one thread moves itself into the group at `path`, as
+/// [`Cgroup::self_join_descriptors`] has it.
+pub(crate) fn open_to_join(hierarchy: &Hierarchy, path: &str) -> Result<OwnedFd, Error> {
+    let file = match hierarchy.language() {
+        Language::V1 => "tasks",
+        Language::V2 => "cgroup.procs",
+    };
+    files::open(hierarchy, path, file, OFlags::WRONLY).map_err(|errno| join_error(hierarchy, path, errno))
+}
+
+fn join_error(hierarchy: &Hierarchy, path: &str, errno: Errno) -> Error {
+    let error = Error::kernel(Operation::Join, hierarchy.display(path, ""), errno);
+    match errno {
+        Errno::NOSPC => error.with_detail("its cpuset has no processors or no memory nodes"),
+        Errno::BUSY => {
+            error.with_detail("it hands controllers down to child groups, so it may hold no process itself")
+        }
+        _ => error,
     }
 }

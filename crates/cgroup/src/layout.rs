@@ -351,30 +351,17 @@ impl Mount {
     }
 }
 
-/// The cgroup mounts among the lines of `/proc/PID/mountinfo`, see proc_pid_mountinfo(5).
+/// The cgroup mounts of a mount table.
 fn parse_mounts(mountinfo: &str) -> impl Iterator<Item = Mount> {
-    mountinfo.lines().filter_map(|line| {
-        let (front, back) = line.split_once(" - ")?;
-        let mut back = back.split(' ');
-        let language = match back.next()? {
+    sys::mount_table::entries(mountinfo).filter_map(|mount| {
+        let language = match mount.file_system {
             "cgroup" => Language::V1,
             "cgroup2" => Language::V2,
             _ => return None,
         };
-        Some(Mount {
-            language,
-            mount_point: unescape(front.split(' ').nth(4)?),
-            options: back.nth(1).unwrap_or_default().to_owned(),
-        })
+        let (mount_point, options) = (mount.mount_point.into_owned(), mount.super_options.to_owned());
+        Some(Mount { language, mount_point, options })
     })
-}
-
-/// Space, tab, newline and backslash stand as three octal digits in the mount table.
-fn unescape(text: &str) -> String {
-    ["\\040", "\\011", "\\012", "\\134"]
-        .into_iter()
-        .zip([" ", "\t", "\n", "\\"])
-        .fold(text.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
 }
 
 fn open_directory(start: impl AsFd, path: &str) -> Result<OwnedFd, Errno> {

@@ -304,6 +304,16 @@ impl Resources {
     }
 }
 
+/// A limit on tasks in either language.
+pub(crate) fn tasks(limit: i64) -> String {
+    limited(if limit == 0 { 1 } else { limit })
+}
+
+/// Every negative limit is none (v2, and tasks of v1).
+pub(crate) fn limited(limit: i64) -> String {
+    if limit < 0 { "max".to_owned() } else { limit.to_string() }
+}
+
 /// Zero means absent in the fields where runc takes it so and callers rely on it.
 pub(crate) fn present<T: PartialEq + Default>(value: Option<T>) -> Option<T> {
     value.filter(|value| *value != T::default())

@@ -7,7 +7,7 @@ use rustix::fs::OFlags;
 
 use crate::error::{Error, Kind, Operation};
 use crate::files;
-use crate::group::Cgroup;
+use crate::group::{Cgroup, open_to_join};
 use crate::layout::{Hierarchy, Language, Layout, Version};
 use crate::path::CgroupPath;
 
@@ -118,16 +118,12 @@ impl Cgroup {
                 Some(below) => format!("{}/{below}", self.path.as_str()),
                 None => self.path.as_str().to_owned(),
             };
-            let open = |file, access| {
-                files::open(hierarchy, &path, file, access)
-                    .map_err(|errno| Error::kernel(Operation::Join, hierarchy.display(&path, ""), errno))
-            };
             if hierarchy.language() == Language::V2 {
-                destination.unified = Some(open("", OFlags::PATH | OFlags::DIRECTORY)?);
-                destination.files.push(open("cgroup.procs", OFlags::WRONLY)?);
-            } else {
-                destination.files.push(open("tasks", OFlags::WRONLY)?);
+                let directory = files::open(hierarchy, &path, "", OFlags::PATH | OFlags::DIRECTORY)
+                    .map_err(|errno| Error::kernel(Operation::Join, hierarchy.display(&path, ""), errno))?;
+                destination.unified = Some(directory);
             }
+            destination.files.push(open_to_join(hierarchy, &path)?);
         }
         Ok(destination)
     }

@@ -1,7 +1,7 @@
 //! Owns the file language of cgroup v1: limits to lines. Must not touch the kernel.
 
 use crate::devices::exceptions;
-use crate::resources::{BlockIo, Cpu, Memory, Resources, ThrottleDevice, Write, present};
+use crate::resources::{BlockIo, Cpu, Memory, Resources, ThrottleDevice, Write, present, tasks};
 
 /// The lines that set `resources` on cgroup v1, in the order in which they are to be written.
 ///
@@ -13,7 +13,7 @@ pub fn writes_v1(resources: &Resources) -> Vec<Write> {
     memory(&resources.memory, &mut writes);
     cpu(&resources.cpu, &mut writes);
     if let Some(limit) = resources.pids {
-        writes.push(Write::new("pids", "pids.max", crate::v2::tasks(limit)));
+        writes.push(Write::new("pids", "pids.max", tasks(limit)));
     }
     block_io(&resources.block_io, &mut writes);
     for limit in &resources.hugepage_limits {

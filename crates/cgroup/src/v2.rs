@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::resources::{Absent, BlockIo, Cpu, Memory, Rdma, Resources, ThrottleDevice, Write, present};
+use crate::resources::{
+    Absent, BlockIo, Cpu, Memory, Rdma, Resources, ThrottleDevice, Write, limited, present, tasks,
+};
 
 /// The lines that set `resources` on cgroup v2, in the order in which they are to be written.
 ///
@@ -161,13 +163,4 @@ pub(crate) fn rdma(devices: &BTreeMap<String, Rdma>, writes: &mut Vec<Write>) {
         }
         writes.push(Write::new("rdma", "rdma.max", value));
     }
-}
-
-/// A limit on tasks in either language.
-pub(crate) fn tasks(limit: i64) -> String {
-    limited(if limit == 0 { 1 } else { limit })
-}
-
-fn limited(limit: i64) -> String {
-    if limit < 0 { "max".to_owned() } else { limit.to_string() }
 }

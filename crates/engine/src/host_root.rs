@@ -45,20 +45,16 @@ const OWN: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
 pub(crate) fn submounts() -> Result<Vec<PathBuf>> {
     let path = Path::new("/proc/self/mountinfo");
     let text = std::fs::read_to_string(path).map_err(|error| Error::at_path("read", path, error))?;
-    let mut found = parse(&text);
+    let mut found = with_files(&text);
     found.retain(|path| path.is_dir());
     Ok(found)
 }
 
-/// Reads mountinfo (proc_pid_mountinfo(5)).
-fn parse(text: &str) -> Vec<PathBuf> {
+/// The mounts of a table that hold files, outer ones first.
+fn with_files(text: &str) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = Vec::new();
-    for line in text.lines() {
-        let Some((mount, file_system)) = line.split_once(" - ") else { continue };
-        let (Some(point), Some(kind)) = (mount.split(' ').nth(4), file_system.split(' ').next()) else {
-            continue;
-        };
-        let point = PathBuf::from(unescape(point));
+    for mount in sys::mount_table::entries(text) {
+        let (point, kind) = (PathBuf::from(&*mount.mount_point), mount.file_system);
         let own = OWN.iter().any(|own| point.starts_with(own));
         if point == Path::new("/") || own || PSEUDO.contains(&kind) || NOT_BELOW_OVERLAY.contains(&kind) {
             // What is mounted over hides what was there before.
@@ -79,9 +75,8 @@ fn parse(text: &str) -> Vec<PathBuf> {
 pub(crate) fn pieces() -> Result<Vec<RootPiece>> {
     let path = Path::new("/proc/self/mountinfo");
     let text = std::fs::read_to_string(path).map_err(|error| Error::at_path("read", path, error))?;
-    let files = parse(&text);
-    let points: Vec<PathBuf> =
-        text.lines().filter_map(|line| line.split(' ').nth(4)).map(|text| unescape(text).into()).collect();
+    let files = with_files(&text);
+    let points = sys::mount_table::entries(&text).map(|mount| PathBuf::from(&*mount.mount_point)).collect();
     let mut found = Vec::new();
     collect(Path::new("/"), &Mounts { points, files }, &mut found);
     Ok(found)
@@ -125,20 +120,6 @@ fn collect(directory: &Path, mounts: &Mounts, found: &mut Vec<RootPiece>) {
     }
 }
 
-/// Undoes the octal escapes of mountinfo.
-fn unescape(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut plain = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let code = bytes.get(at + 1..at + 4).filter(|_| bytes[at] == b'\\');
-        let code = code.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        plain.push(code.unwrap_or(bytes[at]));
-        at += if code.is_some() { 4 } else { 1 };
-    }
-    String::from_utf8_lossy(&plain).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,12 +133,12 @@ mod tests {
                     25 21 8:4 / /boot/efi rw - vfat /dev/sda4 rw\n\
                     26 24 8:5 / /usr/local rw - ext4 /dev/sda5 rw\n\
                     27 21 0:7 / /run/user/0 rw - tmpfs tmpfs rw\n";
-        assert_eq!(parse(text), ["/home of all", "/usr", "/usr/local"].map(PathBuf::from));
+        assert_eq!(with_files(text), ["/home of all", "/usr", "/usr/local"].map(PathBuf::from));
     }
 
     #[test]
     fn tmpfs_over_a_mount_hides_it() {
         let text = "24 21 8:2 / /data rw - xfs /dev/sda2 rw\n25 24 0:9 / /data rw - tmpfs tmpfs rw\n";
-        assert!(parse(text).is_empty());
+        assert!(with_files(text).is_empty());
     }
 }

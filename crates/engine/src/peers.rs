@@ -168,7 +168,7 @@ pub(crate) fn shared_memory_of(namespace: &Path) -> SharedMemory {
     let Ok(table) = std::fs::read_to_string(format!("{process}/mountinfo")) else {
         return SharedMemory::Unknown;
     };
-    match table.lines().any(|line| line.split(' ').nth(4) == Some("/dev/shm")) {
+    match sys::mount_table::entries(&table).any(|mount| mount.mount_point == "/dev/shm") {
         true => SharedMemory::At(format!("{process}/root/dev/shm")),
         false => SharedMemory::Absent,
     }

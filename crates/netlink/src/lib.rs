@@ -12,7 +12,9 @@ use rustix::net::{
     sockopt,
 };
 
-use crate::kernel::*;
+pub mod kernel;
+
+use self::kernel::*;
 
 const HEADER: usize = 16;
 /// The kernel builds dump replies of up to 32 KiB when the reader offers that much.
@@ -22,7 +24,7 @@ const LARGE: usize = 64 * 1024;
 
 /// Requests that go out in one system call.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Batch {
+pub struct Batch {
     bytes: Vec<u8>,
     count: u32,
     /// Where the last request starts.
@@ -30,6 +32,7 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// Without requests yet.
     pub fn new() -> Self {
         Self { bytes: Vec::with_capacity(512), count: 0, last: 0 }
     }
@@ -70,21 +73,24 @@ impl Batch {
         self.count
     }
 
+    /// All requests, one after the other.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
+    /// The same, given away.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 }
 
 /// Writes attributes at the end of a message.
-pub(crate) struct Attributes<'a> {
+pub struct Attributes<'a> {
     bytes: &'a mut Vec<u8>,
 }
 
 impl Attributes<'_> {
+    /// A value as it is.
     pub fn put(&mut self, kind: u16, value: &[u8]) {
         let length = u16::try_from(value.len() + 4).expect("attribute values stay far below 64 KiB");
         self.bytes.extend_from_slice(&length.to_ne_bytes());
@@ -111,6 +117,7 @@ impl Attributes<'_> {
         self.put(kind, &value.to_be_bytes());
     }
 
+    /// Attributes within an attribute.
     pub fn nest(&mut self, kind: u16, inner: impl FnOnce(&mut Attributes<'_>)) {
         self.nest_after(kind, &[], inner);
     }
@@ -131,8 +138,10 @@ fn pad(bytes: &mut Vec<u8>) {
 
 /// One message out of a received datagram.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Message<'a> {
+pub struct Message<'a> {
+    /// `nlmsg_type`.
     pub kind: u16,
+    /// The number of the request that it answers.
     pub sequence: u32,
     /// All after the header.
     pub body: &'a [u8],
@@ -148,7 +157,7 @@ impl<'a> Message<'a> {
 }
 
 /// Iterates over the messages of a datagram; stops at the first malformed one.
-pub(crate) struct Messages<'a>(pub &'a [u8]);
+pub struct Messages<'a>(pub &'a [u8]);
 
 impl<'a> Iterator for Messages<'a> {
     type Item = Message<'a>;
@@ -165,7 +174,7 @@ impl<'a> Iterator for Messages<'a> {
 
 /// Iterates over attributes as (type, value); stops at the first malformed one.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct AttributeIter<'a>(pub &'a [u8]);
+pub struct AttributeIter<'a>(pub &'a [u8]);
 
 impl<'a> AttributeIter<'a> {
     /// The value of the first attribute of this type.
@@ -174,18 +183,22 @@ impl<'a> AttributeIter<'a> {
         all.find_map(|(each, value)| (each == kind).then_some(value))
     }
 
+    /// The same, as text.
     pub fn find_string(self, kind: u16) -> Option<&'a str> {
         self.find(kind).and_then(string)
     }
 
+    /// The same, in host byte order.
     pub fn find_u32(self, kind: u16) -> Option<u32> {
         self.find(kind).and_then(|value| u32_at(value, 0))
     }
 
+    /// The same, in network byte order.
     pub fn find_be32(self, kind: u16) -> Option<u32> {
         self.find_u32(kind).map(u32::from_be)
     }
 
+    /// The attributes within the first of this type; none where there is none.
     pub fn find_nest(self, kind: u16) -> AttributeIter<'a> {
         AttributeIter(self.find(kind).unwrap_or_default())
     }
@@ -204,46 +217,53 @@ impl<'a> Iterator for AttributeIter<'a> {
 }
 
 /// The text before the first zero byte.
-pub(crate) fn string(value: &[u8]) -> Option<&str> {
+pub fn string(value: &[u8]) -> Option<&str> {
     std::str::from_utf8(value.split(|&byte| byte == 0).next()?).ok()
 }
 
-pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+/// The number at this place, in host byte order.
+pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+/// The number at this place, in host byte order.
+pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 /// How one request of a batch ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub struct Failure {
     /// The request's number, from 1.
     pub sequence: u32,
+    /// The kernel's answer.
     pub errno: Errno,
 }
 
 /// A blocking netlink socket of the calling thread's network namespace.
 #[derive(Debug)]
-pub(crate) struct Socket {
+pub struct Socket {
     descriptor: OwnedFd,
     buffer: Vec<u8>,
 }
 
 impl Socket {
+    /// For links, addresses and routes (rtnetlink(7)).
     pub fn route() -> Result<Self, Errno> {
         Self::open(None)
     }
 
+    /// For nf_tables and conntrack.
     pub fn netfilter() -> Result<Self, Errno> {
         Self::open(Some(NETFILTER))
     }
 
+    /// For sockets (sock_diag(7)).
     pub fn sock_diag() -> Result<Self, Errno> {
         Self::open(Some(SOCK_DIAG))
     }
 
+    /// The descriptor alone.
     pub fn into_descriptor(self) -> OwnedFd {
         self.descriptor
     }

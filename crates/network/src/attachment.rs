@@ -10,9 +10,9 @@ use rustix::process::Pid;
 use crate::bridge::Bridge;
 use crate::error::{Error, Kind, Result};
 use crate::kernel::*;
-use crate::link::{self, ifinfomsg};
-use crate::netlink::{Batch, Socket};
+use crate::link;
 use crate::options::ContainerInterface;
+use netlink::{Batch, Socket};
 
 /// The container's network namespace.
 #[derive(Debug, Clone, Copy)]
@@ -150,7 +150,7 @@ fn port_settings(attachment: &Attachment, interface: &ContainerInterface, hairpi
 
 /// By default a veth has a queue for each possible cpu (since 5.13), each with its memory and its directory in
 /// sysfs; without XDP they do nothing, as veth sends without a lock.
-fn one_queue(m: &mut crate::netlink::Attributes<'_>) {
+fn one_queue(m: &mut netlink::Attributes<'_>) {
     m.put_u32(IFLA_NUM_TX_QUEUES, 1);
     m.put_u32(IFLA_NUM_RX_QUEUES, 1);
 }

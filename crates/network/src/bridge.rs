@@ -10,12 +10,12 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Kind, Result, cidr};
 use crate::kernel::*;
-use crate::link::{self, Link, ifinfomsg};
+use crate::link::{self, Link};
 use crate::masquerade::{self, Outbound};
-use crate::netlink::{Batch, Socket, u32_at};
 use crate::options::{BridgeNetwork, InterfaceName, Ipv6Network, bridge_mac};
 use crate::state::{Lease, NetworkStateDirectory, Sharing};
 use crate::{forwarding, options};
+use netlink::{Batch, Socket, u32_at};
 
 /// A network's bridge, up and complete.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,9 +7,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::kernel::*;
-use crate::netlink::{AttributeIter, Batch, Socket};
 use crate::nftables::{NFGENMSG, nfgenmsg};
 use crate::ports::Protocol;
+use netlink::{AttributeIter, Batch, Socket};
 
 /// A tracked flow, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 use crate::kernel::*;
 use crate::legacy_iptables::{self, FilterTable};
 use crate::masquerade::TABLE;
-use crate::netlink::Socket;
 use crate::nftables::{self, Chain, Expression, Rule};
+use netlink::Socket;
 
 /// Where the kernel lists the tables of iptables-legacy, for the calling thread's network namespace.
 const LEGACY_TABLES: &str = "/proc/thread-self/net/ip_tables_names";

@@ -8,8 +8,8 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::kernel::*;
 use crate::link;
-use crate::netlink::{Batch, Socket};
 use crate::options::InterfaceName;
+use netlink::{Batch, Socket};
 
 const IPV4_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 const IPV6_FORWARD: &str = "/proc/sys/net/ipv6/conf/all/forwarding";

@@ -8,8 +8,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use sys::iptables::LegacyTable;
 
 use crate::kernel::*;
-use crate::netlink::{string, u16_at, u32_at};
 use crate::nftables::{Expression, Rule};
+use netlink::{string, u16_at, u32_at};
 
 /// `struct ipt_entry` before its matches and target.
 const ENTRY: usize = 112;

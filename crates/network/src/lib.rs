@@ -25,7 +25,6 @@ mod legacy_iptables;
 mod link;
 mod masquerade;
 mod namespace_configuration;
-mod netlink;
 mod nft_maps;
 mod nftables;
 mod options;

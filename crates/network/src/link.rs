@@ -3,10 +3,8 @@
 use rustix::io::Errno;
 
 use crate::kernel::*;
-use crate::netlink::{Batch, Message, Socket, u32_at};
 use crate::options::{ALIAS_MARK, InterfaceName, bridge_mac};
-
-const IFINFOMSG: usize = 16;
+use netlink::{Batch, Message, Socket, u32_at};
 
 /// An interface of this network namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,15 +52,6 @@ impl Link {
             (None, _) => "a hardware interface".into(),
         }
     }
-}
-
-/// `struct ifinfomsg`.
-pub(crate) fn ifinfomsg(index: u32, flags: u32, change: u32) -> [u8; IFINFOMSG] {
-    let mut bytes = [0; IFINFOMSG];
-    bytes[4..8].copy_from_slice(&index.to_ne_bytes());
-    bytes[8..12].copy_from_slice(&flags.to_ne_bytes());
-    bytes[12..16].copy_from_slice(&change.to_ne_bytes());
-    bytes
 }
 
 /// Adds the request for an interface by name, perhaps with NLM_F_ACK; an absent one is answered by ENODEV.

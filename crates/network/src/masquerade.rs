@@ -20,9 +20,9 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::forwarding;
 use crate::kernel::*;
-use crate::netlink::Socket;
 use crate::nftables::{self, BaseChain, ChainName, Expressions, Rule, Transaction};
 use crate::options::{BridgeNetwork, InterfaceName, Ipv6Network};
+use netlink::Socket;
 
 /// The table that holds everything of ours.
 pub(crate) const TABLE: &str = "rabbitc";

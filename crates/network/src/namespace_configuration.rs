@@ -5,9 +5,8 @@ use std::net::Ipv6Addr;
 
 use crate::bridge::ifaddrmsg;
 use crate::kernel::*;
-use crate::link::ifinfomsg;
-use crate::netlink::Batch;
 use crate::options::{ContainerInterface, Ipv6Network};
+use netlink::Batch;
 
 /// Index of `lo`: the first interface of every network namespace.
 const LOOPBACK: u32 = 1;
@@ -189,8 +188,8 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::netlink::{Messages, u32_at};
     use crate::options::{Ipv6Choice, NetworkOptions};
+    use netlink::{Messages, u32_at};
 
     #[test]
     fn messages_are_numbered_from_1_and_each_has_a_description() {

@@ -3,8 +3,8 @@
 use rustix::io::Errno;
 
 use crate::kernel::*;
-use crate::netlink::{Batch, Socket};
 use crate::nftables::{NFGENMSG, Transaction, comment_userdata, nfgenmsg, nft, read_comment};
+use netlink::{Batch, Socket};
 
 /// How many elements go into one message: an answer that refuses it has a copy of it.
 const PER_MESSAGE: usize = 100;
@@ -108,7 +108,7 @@ pub(crate) fn elements(
             return;
         }
         for (_, element) in attributes.find_nest(NFTA_SET_ELEM_LIST_ELEMENTS) {
-            let element = crate::netlink::AttributeIter(element);
+            let element = netlink::AttributeIter(element);
             let value = |kind| element.find_nest(kind).find(NFTA_DATA_VALUE);
             let (Some(first), Some(data)) = (value(NFTA_SET_ELEM_KEY), value(NFTA_SET_ELEM_DATA)) else {
                 continue;

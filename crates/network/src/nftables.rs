@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 
 use crate::kernel::*;
-use crate::netlink::{AttributeIter, Attributes, Batch, Message, Socket, string};
+use netlink::{AttributeIter, Attributes, Batch, Message, Socket, string};
 
 pub(crate) const NFGENMSG: usize = 4;
 

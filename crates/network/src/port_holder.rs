@@ -7,10 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use rustix::io::Errno;
 
 use crate::kernel::*;
-use crate::netlink::{Batch, Socket, u32_at};
 use crate::ports::{Publication, covers};
 use crate::publish;
 use crate::state::NetworkStateDirectory;
+use netlink::{Batch, Socket, u32_at};
 
 /// Who has a port.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,11 +10,11 @@ use rustix::io::Errno;
 
 use crate::kernel::*;
 use crate::masquerade::TABLE;
-use crate::netlink::Socket;
 use crate::nft_maps::{self, Element, Map};
 use crate::nftables::Transaction;
 use crate::options::{ContainerInterface, InterfaceName};
 use crate::ports::{Protocol, Publication};
+use netlink::Socket;
 
 /// `ipv4_addr`, `ipv6_addr`, `inet_proto` and `inet_service`, as `nft` numbers its types.
 const IPV4: u32 = 7;

@@ -30,7 +30,6 @@ use crate::error::{Error, Kind, Result};
 use crate::forwarding;
 use crate::kernel::*;
 use crate::masquerade::{self, TABLE, means_lacking};
-use crate::netlink::Socket;
 use crate::nft_maps::Element;
 use crate::nftables::{self, BaseChain, ChainName, Rule, Transaction};
 use crate::options::{ContainerInterface, InterfaceName};
@@ -41,6 +40,7 @@ use crate::port_maps::{
 use crate::port_sockets::HeldPorts;
 use crate::ports::{PortRange, Protocol, Publication};
 use crate::state::{Lease, NetworkStateDirectory};
+use netlink::Socket;
 
 const PORTS: ChainName<'_> = ChainName { table: TABLE, chain: "ports" };
 const PREROUTING: ChainName<'_> = ChainName { table: TABLE, chain: "prerouting" };

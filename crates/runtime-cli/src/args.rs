@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt};
+use runtime::caller::Caller;
 use runtime::plan::CgroupManager;
 use runtime::state_dir::StateRoot;
 use runtime::{ContainerId, Error, ErrorKind, Result};
@@ -60,17 +61,9 @@ pub(crate) enum Start {
 fn default_root() -> PathBuf {
     let session = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty());
     match session {
-        Some(session) if !rustix::process::geteuid().is_root() || in_user_namespace() => {
-            PathBuf::from(session).join("rabbitc-runtime")
-        }
+        Some(session) if Caller::find() != Caller::Root => PathBuf::from(session).join("rabbitc-runtime"),
         _ => PathBuf::from("/run/rabbitc-runtime"),
     }
-}
-
-/// Whether ids are not the host's: its own namespace maps all of them to themselves (user_namespaces(7)).
-fn in_user_namespace() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    !map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// Reads the options before the verb.

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use sys::clone::{Child, CloneRequest, flags};
-use sys::mount::{Attributes, Reach, set_attributes, set_attributes_idmapped};
+use sys::mount::{Attributes, Reach, propagation, set_attributes, set_attributes_idmapped};
 
 use crate::error::{Error, ErrorKind, Result, libc_errno};
 use crate::foreign;
@@ -67,8 +67,8 @@ impl DetachedMounts {
     /// Makes the next one of a file of our own, which belongs to the container's root already where its maps are known;
     /// else it is shown through the map of `users`.
     pub(crate) fn make_own(&mut self, source: &Path, users: Option<BorrowedFd<'_>>) -> Result<()> {
-        let source = crate::plan::c_string(&source.to_string_lossy(), "state directory")?;
-        let tree = clone_tree(&source, None, false, MS_PRIVATE)?;
+        let source = crate::plan::c_path(source, "state directory")?;
+        let tree = clone_tree(&source, None, false, propagation::PRIVATE)?;
         if let Some(map) = users {
             // Best effort: where it can't (tmpfs before 6.3), the file is nobody's, and everybody reads it.
             let _ = map_owners(tree.as_fd(), map, Reach::Mount);
@@ -106,9 +106,6 @@ impl DetachedMounts {
     }
 }
 
-const MS_REC: u64 = 1 << 14;
-const MS_PRIVATE: u64 = 1 << 18;
-
 /// A copy of a mount, attached nowhere; `opened` is its source and the mount namespace of that, if another one. It is a peer of the host's only where the propagation says so: what is mounted
 /// in one must not show in the other.
 fn clone_tree(
@@ -142,7 +139,7 @@ fn clone_tree(
         };
         Error::at_path("make a mount of", path(source), error).with_hint(hint)
     })?;
-    let change = Attributes { propagation: propagation & !MS_REC, ..Attributes::default() };
+    let change = Attributes { propagation: propagation & !propagation::REC, ..Attributes::default() };
     set_attributes(tree.as_fd(), change, Reach::Tree).map_err(|error| {
         let error = Error::at_path("set attributes of the mount of", path(source), error);
         error.with_hint(
@@ -249,15 +246,10 @@ fn culprit(source: &CStr, map: BorrowedFd<'_>, reach: Reach) -> Option<(PathBuf,
     let source = std::fs::canonicalize(path(source)).ok()?;
     let found = rustix::fs::statx(CWD, &source, AtFlags::empty(), StatxFlags::MNT_ID).ok()?;
     let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let entries = table.lines().filter_map(|line| {
-        let (mount, file_system) = line.split_once(" - ")?;
-        let fields: Vec<&str> = mount.split(' ').collect();
-        let kind = file_system.split(' ').next()?;
-        Some((fields.first()?.parse::<u64>().ok()?, PathBuf::from(fields.get(4)?), kind.to_owned()))
-    });
     let mut tried = Vec::new();
-    for (number, point, kind) in entries {
-        if number == found.stx_mnt_id {
+    for mount in sys::mount_table::entries(&table) {
+        let (point, kind) = (PathBuf::from(&*mount.mount_point), mount.file_system.to_owned());
+        if mount.id == found.stx_mnt_id {
             tried.insert(0, (source.clone(), kind));
         } else if reach == Reach::Tree && point.starts_with(&source) {
             tried.push((point, kind));

@@ -5,16 +5,17 @@ use std::path::PathBuf;
 
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use sys::clone::{CloneRequest, Placement, flags};
+use sys::process::monotonic_nanoseconds;
 use sys::shared::SharedCounters;
 
 use crate::error::{Error, ErrorKind, FailedStep, Result};
 use crate::id::ContainerId;
 use crate::init::step::{Action, Barrier, InitAction, JoinedNamespace, Step, Target, TargetKind};
 use crate::init::{self, Context, Trace};
-use crate::launch::{LineEnds, StepTiming};
+use crate::launch::{Clock, LineEnds, StepTiming};
 use crate::lifecycle::{self, Status, Verb, permits};
 use crate::plan::{always, c_string, init_step, process};
-use crate::seccomp_agent::{self, Agent};
+use crate::seccomp_agent::{Agent, Listener};
 use crate::spec::{Process, Spec};
 use crate::state_dir::StateRoot;
 use crate::sync::{self, Record};
@@ -137,7 +138,7 @@ pub(crate) fn run_in(
     let request = CloneRequest { flags: 0, cgroup: unified };
     let files = destination.as_ref().map_or(&[][..], |destination| &destination.files);
     let console_end = console_there.as_ref().map(OwnedFd::as_fd);
-    let begun = sys::process::monotonic_nanoseconds();
+    let begun = monotonic_nanoseconds();
     let child = sys::clone::clone(&request, &mut |placement| {
         sys::fd::close_copy(ours.as_fd());
         let skip = if placement == Placement::InCgroup { usize::from(unified.is_some()) } else { 0 };
@@ -150,8 +151,8 @@ pub(crate) fn run_in(
     let mut console = None;
     let mut ready = false;
     loop {
-        let message = sync::receive_with_descriptor(ours.as_fd()).map_err(|error| system(error.into()))?;
-        let (message, shown) = message.map_or((None, None), |(message, shown)| (Some(message), shown));
+        let (message, shown) =
+            sync::receive_with_descriptor(ours.as_fd()).map_err(|error| system(error.into()))?;
         match message {
             Some(Record::Reached { step }) => {
                 let barrier = match steps.get(usize::from(step)).map(|step| &step.action) {
@@ -199,14 +200,9 @@ pub(crate) fn run_in(
                 return Err(if joins { place(error) } else { error.in_container(id) });
             }
             Some(Record::Listener { step, descriptor }) => {
-                let listener = match (shown, &guard.pidfd) {
-                    (Some(listener), _) => listener,
-                    (None, Some(pidfd)) => seccomp_agent::copy_from(pidfd.as_fd(), descriptor)?,
-                    (None, None) => continue,
-                };
-                if let Some(agent) = Agent::of_spec(spec) {
-                    let sent = agent.hand_over(listener.as_fd(), guard.pid, record, "running");
-                    sent.map_err(|error| error.in_container(id))?;
+                if let (Some(agent), Some(pidfd)) = (Agent::of_spec(spec), &guard.pidfd) {
+                    let listener = Listener { shown, number: descriptor };
+                    agent.hand_over(listener, (guard.pid, pidfd.as_fd()), record, "running")?;
                 }
                 let _ = sync::send(ours.as_fd(), Record::Go { step });
             }
@@ -220,22 +216,9 @@ pub(crate) fn run_in(
     }
     let pid = guard.pid;
     let pidfd = guard.pidfd.take().expect("taken only here");
-    let timeline = if start.timed { timeline(&steps, &counters, begun) } else { Vec::new() };
+    let clock = Clock { counters: &counters, host_times: &[], begun, ended: monotonic_nanoseconds() };
+    let timeline = if start.timed { clock.timeline(&steps, None) } else { Vec::new() };
     Ok(Executed { pid, pidfd, console, timeline })
-}
-
-fn timeline(steps: &[Step], counters: &SharedCounters, begun: u64) -> Vec<StepTiming> {
-    let mut last = begun;
-    let ends = counters.counters().iter().map(|end| end.load(std::sync::atomic::Ordering::Relaxed));
-    let timed = steps.iter().enumerate().zip(ends).filter(|(_, end)| *end != 0);
-    timed
-        .map(|((index, step), end)| StepTiming {
-            step: step.describe(index + 1),
-            start_nanoseconds: std::mem::replace(&mut last, end).saturating_sub(begun),
-            end_nanoseconds: end.saturating_sub(begun),
-            failed: false,
-        })
-        .collect()
 }
 
 /// Where the program goes. On cgroup v2 a container may have divided its group, or its init may have left it: then to

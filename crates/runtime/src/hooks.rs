@@ -13,8 +13,8 @@ use sys::exec::CStringArray;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{self, ProgramStart};
-use crate::plan::c_string;
 use crate::plan::process::{Home, Program};
+use crate::plan::{c_path, c_string};
 use crate::spec::{Hook, Process, Spec};
 use crate::state_dir::Record;
 
@@ -64,7 +64,7 @@ fn run_one(hook: &Hook, field: &str, operation: String, state: &[u8], world: Wor
     let strings = |texts: &[String], part: &str| -> Result<Vec<CString>> {
         texts.iter().map(|text| c_string(text, &format!("{field}.{part}"))).collect()
     };
-    let path = c_string(&hook.path.to_string_lossy(), field)?;
+    let path = c_path(&hook.path, field)?;
     let mut arguments = strings(&hook.args, "args")?;
     if arguments.is_empty() {
         arguments.push(path.clone());

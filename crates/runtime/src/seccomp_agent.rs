@@ -47,15 +47,20 @@ impl Agent {
         })
     }
 
-    /// Sends the listener of process `pid`; `status` is the container's.
+    /// Sends the listener of the process with this pid and pidfd; `status` is the container's.
     pub(crate) fn hand_over(
         &self,
-        listener: BorrowedFd<'_>,
-        pid: i32,
+        listener: Listener,
+        (pid, process): (i32, BorrowedFd<'_>),
         record: &Record,
         status: &str,
     ) -> Result<()> {
+        let listener = listener.take(process)?;
         let text = self.document(pid, record, status);
+        self.send(&text, listener.as_fd()).map_err(|error| error.in_container(&record.id))
+    }
+
+    fn send(&self, text: &[u8], listener: BorrowedFd<'_>) -> Result<()> {
         let connect = || -> io::Result<OwnedFd> {
             let address = SocketAddrUnix::new(self.path.as_str())?;
             let flags = rustix::net::SocketFlags::CLOEXEC;
@@ -68,7 +73,7 @@ impl Agent {
             error.from_field(FIELD).with_hint("the agent must listen there before the container starts")
         };
         let socket = connect().map_err(|error| failed("failed to connect with seccomp agent", error))?;
-        send_whole(socket.as_fd(), &text, listener)
+        send_whole(socket.as_fd(), text, listener)
             .map_err(|error| failed("send the listener to the seccomp agent", error))
     }
 
@@ -97,13 +102,27 @@ fn send_whole(socket: BorrowedFd<'_>, text: &[u8], descriptor: BorrowedFd<'_>) -
     Ok(())
 }
 
-/// Takes a copy of descriptor `number` of a process.
-pub(crate) fn copy_from(process: BorrowedFd<'_>, number: i32) -> Result<OwnedFd> {
-    let copied = rustix::process::pidfd_getfd(process, number, PidfdGetfdFlags::empty());
-    copied.map_err(|error| {
-        let error = Error::system("take the listener of the seccomp filter", error);
-        error.with_hint("this takes the right to trace the container's process (CAP_SYS_PTRACE)")
-    })
+/// The listener of a filter, as init told of it.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    /// It came along,
+    pub(crate) shown: Option<OwnedFd>,
+    /// or has this number in the process.
+    pub(crate) number: i32,
+}
+
+impl Listener {
+    fn take(self, process: BorrowedFd<'_>) -> Result<OwnedFd> {
+        let Listener { shown, number } = self;
+        if let Some(listener) = shown {
+            return Ok(listener);
+        }
+        let copied = rustix::process::pidfd_getfd(process, number, PidfdGetfdFlags::empty());
+        copied.map_err(|error| {
+            let error = Error::system("take the listener of the seccomp filter", error);
+            error.with_hint("this takes the right to trace the container's process (CAP_SYS_PTRACE)")
+        })
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Which record comes when is not written here: barriers are steps of the plan, and both ends read it.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
@@ -94,22 +94,28 @@ pub(crate) fn write(socket: BorrowedFd<'_>, record: Record) -> rustix::io::Resul
 /// As [`receive`], by read(2), which programs need more than anything else.
 pub(crate) fn read(socket: BorrowedFd<'_>) -> rustix::io::Result<Option<Record>> {
     let mut bytes = [0u8; SIZE];
-    match retry(|| rustix::io::read(socket, &mut bytes[..]))? {
-        0 => Ok(None),
-        SIZE => Record::decode(&bytes).map(Some).ok_or(rustix::io::Errno::BADMSG),
-        _ => Err(rustix::io::Errno::BADMSG),
-    }
+    let count = retry(|| rustix::io::read(socket, &mut bytes[..]))?;
+    decode_received(&bytes, count)
 }
 
-/// Receives one record, and the descriptor that came with it; `None` when the peer has closed its end.
+/// Receives one record, and the descriptor that came with it; no record when the peer has closed its end.
 pub(crate) fn receive_with_descriptor(
     socket: BorrowedFd<'_>,
-) -> rustix::io::Result<Option<(Record, Option<OwnedFd>)>> {
+) -> rustix::io::Result<(Option<Record>, Option<OwnedFd>)> {
+    let mut bytes = [0u8; SIZE];
+    let (count, descriptor) = receive_bytes(socket, &mut bytes)?;
+    Ok((decode_received(&bytes, count)?, descriptor))
+}
+
+/// Receives one message, and the first descriptor that came with it; returns how long it is.
+pub(crate) fn receive_bytes(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+) -> rustix::io::Result<(usize, Option<OwnedFd>)> {
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage};
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut bytes = [0u8; SIZE];
-    let mut data = [io::IoSliceMut::new(&mut bytes)];
+    let mut data = [io::IoSliceMut::new(bytes)];
     let count = after_reset(|| {
         rustix::net::recvmsg(socket, &mut data, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
             .map(|received| received.bytes)
@@ -118,12 +124,14 @@ pub(crate) fn receive_with_descriptor(
         RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
         _ => None,
     });
+    Ok((count, descriptor))
+}
+
+/// The record in what was received; nothing at the peer's end.
+fn decode_received(bytes: &[u8; SIZE], count: usize) -> rustix::io::Result<Option<Record>> {
     match count {
         0 => Ok(None),
-        SIZE => {
-            let record = Record::decode(&bytes).ok_or(rustix::io::Errno::BADMSG)?;
-            Ok(Some((record, descriptor)))
-        }
+        SIZE => Record::decode(bytes).map(Some).ok_or(rustix::io::Errno::BADMSG),
         _ => Err(rustix::io::Errno::BADMSG),
     }
 }
@@ -136,13 +144,7 @@ pub(crate) fn receive_waiting(socket: BorrowedFd<'_>) -> rustix::io::Result<Opti
 fn receive_with(socket: BorrowedFd<'_>, flags: RecvFlags) -> rustix::io::Result<Option<Record>> {
     let mut bytes = [0u8; SIZE];
     let (count, _) = after_reset(|| rustix::net::recv(socket, &mut bytes[..], flags))?;
-    if count == 0 {
-        return Ok(None);
-    }
-    if count != SIZE {
-        return Err(rustix::io::Errno::BADMSG);
-    }
-    Record::decode(&bytes).map(Some).ok_or(rustix::io::Errno::BADMSG)
+    decode_received(&bytes, count)
 }
 
 /// A peer that died with our records unread resets the connection, and that is told before what it had sent: asked again,
@@ -183,22 +185,14 @@ pub fn send_descriptor(
 
 /// Receives the descriptor that `send_descriptor` sent; `None` when the peer closed without one.
 pub fn receive_descriptor(socket: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
-    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage};
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut bytes = [0u8; 4096];
-    let mut data = [io::IoSliceMut::new(&mut bytes)];
-    retry(|| rustix::net::recvmsg(socket.as_fd(), &mut data, &mut ancillary, RecvFlags::CMSG_CLOEXEC))?;
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(mut descriptors) = message {
-            return Ok(descriptors.next());
-        }
-    }
-    Ok(None)
+    let (_, descriptor) = receive_bytes(socket, &mut [0u8; 4096])?;
+    Ok(descriptor)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
 
     #[test]

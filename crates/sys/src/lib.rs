@@ -10,6 +10,7 @@ pub mod fd;
 pub mod iptables;
 pub mod keyring;
 pub mod mount;
+pub mod mount_table;
 pub mod namespace;
 pub mod netlink;
 pub mod pidfd;

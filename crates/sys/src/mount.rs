@@ -31,6 +31,21 @@ pub mod attribute {
     pub const IDMAP: u64 = raw::MOUNT_ATTR_IDMAP as u64;
 }
 
+/// How mounts travel (mount(2), "Changing the propagation type").
+pub mod propagation {
+    use linux_raw_sys::general as raw;
+    /// Beside one of the others: all mounts below too.
+    pub const REC: u64 = raw::MS_REC as u64;
+    /// Neither way, and it can't be bound.
+    pub const UNBINDABLE: u64 = raw::MS_UNBINDABLE as u64;
+    /// Neither way.
+    pub const PRIVATE: u64 = raw::MS_PRIVATE as u64;
+    /// From the peers it had, and not to them.
+    pub const SLAVE: u64 = raw::MS_SLAVE as u64;
+    /// Both ways.
+    pub const SHARED: u64 = raw::MS_SHARED as u64;
+}
+
 /// A change of mount attributes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Attributes {

@@ -1,5 +1,7 @@
 //! What can be wrong, each with one message that names object, cause and remedy, and nothing left behind.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -16,6 +18,10 @@ fn wrong_root_is_named() {
     host.run(&["--rootfs=/no/such/root"]).refuses(125, &["--rootfs", "/no/such/root", "no such file"]);
     host.run(&["--rootfs=/etc/passwd"]).refuses(125, &["--rootfs", "/etc/passwd", "not a directory"]);
     host.run(&["--rootfs=/"]).refuses(125, &["--rootfs", "`/`"]);
+    let latin = host.directory().join(OsStr::from_bytes(b"caf\xe9"));
+    std::fs::create_dir(&latin).expect("made");
+    let mut command = host.rabbitc(&["-r"]);
+    finish(command.arg(&latin).spawn().expect("nsenter runs"), None).refuses(125, &["--rootfs", "UTF-8"]);
     let empty = host.directory().join("empty");
     std::fs::create_dir(&empty).expect("made");
     host.run(&["-r", &empty.to_string_lossy()]).refuses(127, &["/bin/sh", "no such file"]);

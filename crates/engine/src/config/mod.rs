@@ -58,11 +58,12 @@ pub(crate) fn give_devices(options: &RunOptions, spec: &mut Spec) -> Result<()> 
     Ok(())
 }
 
-/// The flags behind fields of `spec`, where those are not the same for every container.
+/// The flags behind fields of `spec` that can be refused only when the start is planned.
 pub(crate) fn origins(options: &RunOptions, spec: &Spec) -> BTreeMap<String, String> {
     let mut origins = files::origins(&options.files, spec);
     let source = process::source(&options.process);
-    origins.extend(["process.args[0]", "process.args"].map(|field| (field.to_owned(), source.to_owned())));
+    let fixed = [("process.args[0]", source), ("process.args", source), ("root.path", "--rootfs")];
+    origins.extend(fixed.map(|(field, flag)| (field.to_owned(), flag.to_owned())));
     origins
 }
 

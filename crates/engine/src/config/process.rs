@@ -109,7 +109,7 @@ pub(super) fn name_flags(
 }
 
 fn has(maps: &[IdMapping], id: u32) -> bool {
-    maps.iter().any(|map| id >= map.container_id && id - map.container_id < map.size)
+    IdMapping::host_id(maps, id).is_some()
 }
 
 fn shown(map: &IdMapping) -> String {

@@ -198,12 +198,11 @@ fn map_volume(mount: &mut Mount) {
     if ["/dev", "/proc", "/sys"].iter().any(|kernels| source.starts_with(kernels)) {
         return;
     }
+    let Some(recursive) = mount.bind_recursion() else { return };
     let options = mount.options.get_or_insert_with(Vec::new);
     let has = |name: &str| options.iter().any(|option| option == name);
-    let recursive = has("rbind") || mount.kind.as_deref() == Some("rbind");
-    let bound = recursive || has("bind") || mount.kind.as_deref() == Some("bind");
     let asked = has("idmap") || has("ridmap") || mount.uid_mappings.is_some();
-    if bound && !asked {
+    if !asked {
         options.push(if recursive { "ridmap" } else { "idmap" }.to_owned());
     }
 }

@@ -233,17 +233,11 @@ fn check_propagation(source: BorrowedFd<'_>, bind: &BindRequest, flag: &str) -> 
         .map_err(|error| Error::at_path("examine", &bind.source, error).from_field(flag))?;
     let table = Path::new("/proc/self/mountinfo");
     let text = std::fs::read_to_string(table).map_err(|error| Error::at_path("read", table, error))?;
-    let own = found.stx_mnt_id.to_string();
-    let Some(line) = text.lines().find(|line| line.split(' ').next() == Some(own.as_str())) else {
+    let Some(mount) = sys::mount_table::entries(&text).find(|mount| mount.id == found.stx_mnt_id) else {
         return Ok(());
     };
-    let fields: Vec<&str> = line.split(' ').collect();
-    // Between the options and a lone hyphen (proc_pid_mountinfo(5)).
-    let tags: Vec<&str> = fields.iter().skip(6).take_while(|field| **field != "-").copied().collect();
-    let shared = tags.iter().any(|tag| tag.starts_with("shared:"));
-    let slave = tags.iter().any(|tag| tag.starts_with("master:"));
-    let point = fields.get(4).copied().unwrap_or_default();
-    if shared || (slave && bind.propagation == Propagation::Slave) {
+    let point = &mount.mount_point;
+    if mount.has_tag("shared") || (mount.has_tag("master") && bind.propagation == Propagation::Slave) {
         return Ok(());
     }
     let word = if bind.propagation == Propagation::Shared { "shared" } else { "shared or a slave" };

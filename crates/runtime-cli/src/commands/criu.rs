@@ -11,9 +11,6 @@ use runtime::{Error, ErrorKind, Result};
 
 use crate::args;
 
-/// The bit of clone(2) for a network namespace.
-const NEWNET: u32 = 0x4000_0000;
-
 /// Options as typed.
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
@@ -49,7 +46,7 @@ impl Arguments {
                 })?;
             }
             "empty-ns" => match args::text(parser)?.as_str() {
-                "network" => self.empty_namespaces |= NEWNET,
+                "network" => self.empty_namespaces |= sys::clone::flags::NEWNET as u32,
                 other => {
                     let reason = format!("`{other}` can't be left empty; `network` can");
                     return Err(Error::invalid("--empty-ns", reason));

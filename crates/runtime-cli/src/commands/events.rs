@@ -153,18 +153,8 @@ fn data(statistics: &Statistics) -> Value {
 fn cpuset(statistics: &Statistics) -> Value {
     let found = statistics.cpuset.clone().unwrap_or_default();
     let mut document = json!({ "cpus": found.cpus, "mems": found.mems });
-    for name in [
-        "cpu_exclusive",
-        "mem_hardwall",
-        "mem_exclusive",
-        "memory_migrate",
-        "memory_spread_page",
-        "memory_spread_slab",
-        "memory_pressure",
-        "sched_load_balance",
-        "sched_relax_domain_level",
-    ] {
-        document[name] = found.flags.get(name).copied().unwrap_or(0).into();
+    for (name, value) in found.flags {
+        document[name] = value.into();
     }
     document
 }

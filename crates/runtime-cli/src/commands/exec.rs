@@ -169,14 +169,8 @@ fn execute(globals: &Globals, id: &ContainerId, arguments: Arguments) -> Result<
     };
     let started = runtime::exec(&root, id, options)?;
     launching::tell_timeline(globals, &started.timeline);
-    let written = match &arguments.pid_file {
-        Some(path) => launching::write_pid_file(path, started.pid),
-        None => Ok(()),
-    };
-    let told = written.and_then(|()| match &pidfd_socket {
-        Some(socket) => launching::send_pidfd(socket.as_fd(), started.pidfd.as_fd()),
-        None => Ok(()),
-    });
+    let pid_file = arguments.pid_file.as_deref();
+    let told = launching::tell_process(pid_file, pidfd_socket, started.pid, &started.pidfd);
     if let Err(error) = told {
         // It may have ended by itself.
         let _ = sys::pidfd::send_signal(started.pidfd.as_fd(), 9);

@@ -1,7 +1,7 @@
 //! What `create` and `run` have in common: their options, and the way from a bundle to a launched container.
 
 use std::io::IsTerminal;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -143,14 +143,7 @@ pub(super) fn bring_up(
     };
     let container = launch(&plan, &root, &mut BareHost, launch_options)?;
     tell_timeline(globals, &container.timeline);
-    let written = match &arguments.pid_file {
-        Some(path) => write_pid_file(path, container.pid),
-        None => Ok(()),
-    };
-    let told = written.and_then(|()| match &pidfd_socket {
-        Some(socket) => send_pidfd(socket.as_fd(), container.pidfd.as_fd()),
-        None => Ok(()),
-    });
+    let told = tell_process(arguments.pid_file.as_deref(), pidfd_socket, container.pid, &container.pidfd);
     if let Err(mut error) = told {
         error.rollback.extend(take_back(container).err());
         return Err(error);
@@ -191,11 +184,21 @@ pub(super) fn connect_for_pidfd(path: &Path) -> Result<OwnedFd> {
         .map_err(|error| Error::at_path("connect to the pidfd socket", path, error))
 }
 
-/// Sends a descriptor of the process, as runc does it.
-pub(super) fn send_pidfd(socket: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> Result<()> {
-    runtime::sync::send_descriptor(socket, b"pidfd", pidfd)
-        .map(drop)
-        .map_err(|error| Error::system("send the pidfd to `--pidfd-socket`", error))
+/// Tells whoever waits for it which process was started: by the pid file and, as runc does it, by a descriptor.
+pub(super) fn tell_process(
+    pid_file: Option<&Path>,
+    pidfd_socket: Option<OwnedFd>,
+    pid: i32,
+    pidfd: &OwnedFd,
+) -> Result<()> {
+    if let Some(path) = pid_file {
+        write_pid_file(path, pid)?;
+    }
+    if let Some(socket) = pidfd_socket {
+        runtime::sync::send_descriptor(socket.as_fd(), b"pidfd", pidfd.as_fd())
+            .map_err(|error| Error::system("send the pidfd to `--pidfd-socket`", error))?;
+    }
+    Ok(())
 }
 
 /// Removes a container that was launched and can't be used.
@@ -259,7 +262,7 @@ pub(super) fn connect(path: &Path) -> Result<OwnedFd> {
 }
 
 /// Writes the pid as digits alone, whole or not at all, as callers watch for the file.
-pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
         let reason = format!("`{}` has no file name", path.display());
         return Err(Error::new(ErrorKind::Invalid, "--pid-file", reason));

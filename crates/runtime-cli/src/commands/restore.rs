@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser};
 use runtime::checkpoint::{self, RestoreOptions};
 use runtime::launch::Container;
-use runtime::plan::{ContainerPlan, PlanOptions};
+use runtime::plan::{BindRules, ContainerPlan, PlanOptions};
 use runtime::{Bundle, Error, Result, lifecycle};
 
 use super::launching::{self, Presence};
@@ -95,6 +95,7 @@ fn restore(globals: &Globals, id: runtime::ContainerId, arguments: &Arguments) -
     let root = globals.state();
     let options = PlanOptions {
         cgroup_manager: globals.cgroup_manager,
+        bind_rules: BindRules::Customary,
         ..PlanOptions::new(id.clone(), bundle.path, root.directory(&id))
     };
     let plan = ContainerPlan::new(&spec, &options)?;
@@ -113,9 +114,8 @@ fn restore(globals: &Globals, id: runtime::ContainerId, arguments: &Arguments) -
         Presence::Detached => None,
     };
     let container = checkpoint::restore(&spec, &plan, &root, options)?;
-    if let Some(path) = &arguments.pid_file
-        && let Err(mut error) = launching::write_pid_file(path, container.pid)
-    {
+    let pid_file = arguments.pid_file.as_deref();
+    if let Err(mut error) = launching::tell_process(pid_file, None, container.pid, &container.pidfd) {
         error.rollback.extend(launching::take_back(container).err());
         return Err(error);
     }

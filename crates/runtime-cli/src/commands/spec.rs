@@ -131,8 +131,7 @@ fn default_mounts() -> Vec<Mount> {
 
 /// Whether cgroup v2 is all there is (cgroups(7)).
 fn has_unified_cgroups() -> bool {
-    const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
-    rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type as u64 == CGROUP2_SUPER_MAGIC)
+    cgroup::Layout::detect().is_ok_and(|layout| layout.version() == cgroup::Version::V2)
 }
 
 fn default_linux() -> Linux {

@@ -2,20 +2,21 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{BufRead, BufReader, IoSliceMut};
+use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use prost::Message;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
+use rustix::net::SendFlags;
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use sys::clone::{Child, CloneRequest, flags};
 use sys::exec::CStringArray;
+use sys::mount::propagation;
 
 use super::messages::{Request, Response, kind};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::c_string;
+use crate::launch::reap;
+use crate::plan::{c_path, c_string};
 use crate::sync;
 
 /// The program and what it runs with.
@@ -53,8 +54,7 @@ impl Process {
     pub(super) fn start(criu: &Criu, root: Option<&BoundRoot>, kept: &[BorrowedFd<'_>]) -> Result<Process> {
         let system = |error: std::io::Error| Error::at_path("start criu", &criu.program, error);
         let (ours, theirs) = sync::pair().map_err(system)?;
-        let path = CString::new(criu.program.as_os_str().as_bytes())
-            .map_err(|_| Error::invalid("criu", "its path has a NUL byte".to_owned()))?;
+        let path = c_path(&criu.program, "criu")?;
         let number = c_string(&theirs.as_raw_fd().to_string(), "criu")?;
         let arguments = CStringArray::new(vec![c"criu".to_owned(), c"swrk".to_owned(), number]);
         let environment = CStringArray::new(criu.environment.clone());
@@ -64,8 +64,7 @@ impl Process {
         let child = sys::clone::clone(&request, &mut |_| {
             let attempt = || -> std::io::Result<()> {
                 if let Some(root) = root {
-                    const MS_REC_PRIVATE: u64 = 1 << 14 | 1 << 18;
-                    sys::mount::change(c"/", MS_REC_PRIVATE)?;
+                    sys::mount::change(c"/", propagation::REC | propagation::PRIVATE)?;
                     rustix::mount::mount_bind_recursive(&*root.source, &*root.place)?;
                 }
                 sys::fd::close_on_exec_from(3)?;
@@ -128,25 +127,11 @@ impl Process {
     }
 
     fn receive(&mut self) -> Result<(Response, Option<OwnedFd>)> {
-        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut bytes = vec![0u8; 64 << 10];
-        let length = {
-            let mut data = [IoSliceMut::new(&mut bytes)];
-            let received = sync::retry(|| {
-                rustix::net::recvmsg(self.socket.as_fd(), &mut data, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
-            });
-            received.map_or(0, |received| received.bytes)
+        let (length, descriptor) = match sync::receive_bytes(self.socket.as_fd(), &mut bytes) {
+            Ok((0, _)) | Err(_) => return Err(self.ended()),
+            Ok(received) => received,
         };
-        if length == 0 {
-            return Err(self.ended());
-        }
-        let mut descriptor = None;
-        for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(mut descriptors) = message {
-                descriptor = descriptors.next();
-            }
-        }
         let answer = Response::decode(&bytes[..length]).map_err(|error| {
             Error::new(ErrorKind::System, "criu", format!("its answer can't be read: {error}"))
         })?;
@@ -181,11 +166,6 @@ impl Drop for Process {
             reap(&child);
         }
     }
-}
-
-fn reap(child: &Child) {
-    // Somebody else may have reaped it (SIGCHLD ignored): then it is gone as well.
-    let _ = sync::retry(|| waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED));
 }
 
 /// Adds to `error` what criu's log tells of the cause, and where that is.

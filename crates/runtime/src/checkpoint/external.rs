@@ -2,7 +2,6 @@
 //! others, pipes. Both sides must come to the same names, from config.json and the root alone.
 
 use std::collections::BTreeSet;
-use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +9,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::messages::Pair;
 use crate::error::{Error, Result};
-use crate::spec::{Linux, Mount, Namespace, NamespaceKind, Spec};
+use crate::spec::{Linux, Namespace, NamespaceKind, Spec};
 
 /// The file of the image directory that says what stdin, stdout and stderr were, as runc writes it.
 pub(super) const DESCRIPTORS: &str = "descriptors.json";
@@ -79,11 +78,6 @@ fn pair(key: impl Into<String>, value: impl Into<String>) -> Pair {
     Pair { key: key.into(), value: value.into() }
 }
 
-fn is_bind(mount: &Mount) -> bool {
-    mount.kind.as_deref() == Some("bind")
-        || mount.options.iter().flatten().any(|option| option == "bind" || option == "rbind")
-}
-
 fn devices<'a>(linux: &'a Linux) -> impl Iterator<Item = &'a str> {
     let usual: &'a [&'a str] = if linux.uid_mappings.is_empty() { &[] } else { &USUAL_DEVICES };
     linux.devices.iter().map(|device| device.path.as_str()).chain(usual.iter().copied())
@@ -92,7 +86,7 @@ fn devices<'a>(linux: &'a Linux) -> impl Iterator<Item = &'a str> {
 /// Mount points of the running container and the names that criu is to keep them under.
 pub(super) fn mounts_to_dump(spec: &Spec, linux: &Linux, root: &Root, mount_table: &str) -> Vec<Pair> {
     let mut pairs: Vec<Pair> = Vec::new();
-    for mount in spec.mounts.iter().filter(|mount| is_bind(mount)) {
+    for mount in spec.mounts.iter().filter(|mount| mount.is_bind()) {
         let place = root.resolve(&mount.destination);
         pairs.push(pair(place.clone(), place));
     }
@@ -120,7 +114,7 @@ pub(super) fn mounts_to_restore(
     groups: &[String],
 ) -> Vec<Pair> {
     let mut pairs: Vec<Pair> = Vec::new();
-    for mount in spec.mounts.iter().filter(|mount| is_bind(mount)) {
+    for mount in spec.mounts.iter().filter(|mount| mount.is_bind()) {
         let source = bundle.join(mount.source.as_deref().unwrap_or_default());
         pairs.push(pair(root.resolve(&mount.destination), source.display().to_string()));
     }
@@ -145,17 +139,11 @@ pub(super) fn mounts_to_restore(
     pairs
 }
 
-/// Mounts of cgroup hierarchies that show one group of the host and not a namespace's root: their mount points and roots
-/// (proc_pid_mountinfo(5)).
+/// Mounts of cgroup hierarchies that show one group of the host and not a namespace's root: their mount points and roots.
 fn cgroup_binds(mount_table: &str) -> Vec<(String, String)> {
-    let binds = mount_table.lines().filter_map(|line| {
-        let (mount, file_system) = line.split_once(" - ")?;
-        let mut fields = mount.split(' ').skip(3);
-        let (root, place) = (fields.next()?, fields.next()?);
-        let kind = file_system.split(' ').next()?;
-        (kind.starts_with("cgroup") && root != "/").then(|| (place.to_owned(), root.to_owned()))
-    });
-    binds.collect()
+    let binds = sys::mount_table::entries(mount_table)
+        .filter(|mount| mount.file_system.starts_with("cgroup") && mount.root != "/");
+    binds.map(|mount| (mount.mount_point.into_owned(), mount.root.into_owned())).collect()
 }
 
 /// Namespaces of others that criu leaves alone, and finds again under a key of its own.
@@ -198,13 +186,6 @@ pub(super) fn joined_namespaces(linux: &Linux) -> Result<Vec<Pair>> {
 pub(super) fn standard_streams(pid: i32) -> Vec<String> {
     let link = |number: i32| std::fs::read_link(format!("/proc/{pid}/fd/{number}"));
     (0..3).map(|number| link(number).map_or(String::new(), |path| path.display().to_string())).collect()
-}
-
-/// The root as a C string, for a child that may not allocate.
-pub(super) fn c_path(path: &Path) -> Result<CString> {
-    use std::os::unix::ffi::OsStrExt;
-    CString::new(path.as_os_str().as_bytes())
-        .map_err(|_| Error::invalid(format!("`{}`", path.display()), "has a NUL byte".to_owned()))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, World};
 use crate::launch::{Container, record_of};
 use crate::lifecycle;
-use crate::plan::{ContainerPlan, mount_points};
+use crate::plan::{ContainerPlan, c_path, mount_points};
 use crate::spec::Spec;
 use crate::state_dir::{Record, StateDir, StateRoot};
 use crate::sync;
@@ -95,7 +95,8 @@ impl Made {
         self.rdt = plan.rdt.as_ref().map(crate::rdt::Group::make).transpose()?;
         let place = self.directory().join("criu-root");
         std::fs::create_dir(&place).map_err(|error| Error::at_path("make", &place, error))?;
-        let bound = BoundRoot { source: external::c_path(&plan.rootfs)?, place: external::c_path(&place)? };
+        let bound =
+            BoundRoot { source: c_path(&plan.rootfs, "root.path")?, place: c_path(&place, "restore")? };
         let namespaces = external::kept_namespaces(&linux)
             .map(|(namespace, _, key)| {
                 let path = namespace.path.as_deref().expect("only those with a path are kept");
@@ -190,11 +191,7 @@ impl Made {
     }
 
     fn record(&mut self, record: &mut Record, pid: i32) -> Result<()> {
-        record.pid = pid;
-        record.start_time = lifecycle::start_time(pid).ok_or_else(|| {
-            let reason = "/proc does not tell its start time";
-            Error::new(ErrorKind::System, "record the init process", reason)
-        })?;
+        lifecycle::note_init(record, pid)?;
         let pidfd = pidfd_open(Pid::from_raw(pid).unwrap_or(Pid::INIT), PidfdFlags::empty())
             .map_err(|error| Error::system("open the init process", error))?;
         self.pidfd = Some(pidfd);
@@ -207,13 +204,7 @@ impl Made {
 
     fn make_cgroup(&mut self, plan: &ContainerPlan) -> Result<()> {
         let Some(wanted) = &plan.cgroup else { return Ok(()) };
-        let group = cgroup::Cgroup::create_scope(
-            &wanted.layout,
-            &wanted.path,
-            &wanted.resources,
-            &wanted.properties,
-        )?;
-        let group = self.cgroup.insert(group);
+        let group = self.cgroup.insert(wanted.create()?);
         group.apply_files(&wanted.resources)?;
         wanted.delegate_to.map_or(Ok(()), |user| Ok(group.delegate(user)?))
     }

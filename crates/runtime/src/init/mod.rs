@@ -326,10 +326,12 @@ fn wait_announced(context: &mut Context<'_>) -> Outcome {
 /// Tells the parent that this barrier is reached, and waits until it is open.
 fn wait(number: u16, context: &mut Context<'_>) -> Outcome {
     announce(number, context)?;
-    match sync::receive(context.peer()).during(Call::Receive)? {
-        Some(Record::Go { step }) if step == number => Ok(()),
-        _ => Err(ended()),
-    }
+    is_open(number, sync::receive(context.peer()).during(Call::Receive)?)
+}
+
+/// Whether the parent's answer opens this barrier.
+fn is_open(number: u16, answer: Option<Record>) -> Outcome {
+    if answer == Some(Record::Go { step: number }) { Ok(()) } else { Err(ended()) }
 }
 
 /// A created container may wait for long: it holds nothing of the host and of its caller open that the rest of the list
@@ -351,10 +353,7 @@ fn close_what_is_done_with(context: &mut Context<'_>, gate: BorrowedFd<'_>) {
 fn ask_with(context: &Context<'_>, number: u16, mount: BorrowedFd<'_>) -> Outcome {
     let asked = Record::Reached { step: number };
     sync::send_with(context.peer(), asked, mount).during(Call::Send)?;
-    match sync::receive(context.peer()).during(Call::Receive)? {
-        Some(Record::Go { step }) if step == number => Ok(()),
-        _ => Err(ended()),
-    }
+    is_open(number, sync::receive(context.peer()).during(Call::Receive)?)
 }
 
 /// Gives the listener to the parent, and waits until the agent has it: at exec it is closed here.
@@ -371,10 +370,7 @@ fn hand_over(context: &Context<'_>, number: u16, listener: OwnedFd, how: Handove
     }
     // Closed by exec, as a call less that the filter could hold up.
     let _ = listener.into_raw_fd();
-    match sync::read(context.peer()).during(Call::Receive)? {
-        Some(Record::Go { step }) if step == number => Ok(()),
-        _ => Err(ended()),
-    }
+    is_open(number, sync::read(context.peer()).during(Call::Receive)?)
 }
 
 /// Waits until somebody calls `start`. A caller that connects and goes away (a look at the state, a `start` that

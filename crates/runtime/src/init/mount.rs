@@ -9,7 +9,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
 };
-use sys::mount::{Attributes, Reach, attribute, set_attributes};
+use sys::mount::{Attributes, Reach, attribute, propagation, set_attributes};
 
 use super::failure::{Call, During, Failure, Outcome};
 use super::step::{
@@ -284,10 +284,10 @@ pub(super) fn finish(
     mut recursive: Attributes,
     propagation: u64,
 ) -> Outcome {
-    if propagation & MS_REC == 0 {
+    if propagation & propagation::REC == 0 {
         attributes.propagation = propagation;
     } else {
-        recursive.propagation = propagation & !MS_REC;
+        recursive.propagation = propagation & !propagation::REC;
     }
     if recursive != Attributes::default() {
         set_attributes(mount, recursive, Reach::Tree).during(Call::MountSetattr)?;
@@ -298,24 +298,20 @@ pub(super) fn finish(
     attach(mount, target)
 }
 
-const MS_REC: u64 = 1 << 14;
-
 /// Sets the root's propagation. A shared one is the first of a group of its own (config-linux.md, "Rootfs Mount
 /// Propagation"): what it was a slave of must not reach it.
 pub(super) fn root_propagation(context: &Context<'_>, flags: u64) -> Outcome {
-    const MS_PRIVATE: u64 = 1 << 18;
-    const MS_SHARED: u64 = 1 << 20;
     let root = context.root()?;
-    if flags & MS_SHARED != 0 {
-        set_propagation(root, MS_PRIVATE)?;
+    if flags & propagation::SHARED != 0 {
+        set_propagation(root, propagation::PRIVATE)?;
     }
     set_propagation(root, flags)
 }
 
 /// Sets the propagation of the mount behind a descriptor.
 fn set_propagation(mount: BorrowedFd<'_>, flags: u64) -> Outcome {
-    let reach = if flags & MS_REC == 0 { Reach::Mount } else { Reach::Tree };
-    let change = Attributes { propagation: flags & !MS_REC, ..Attributes::default() };
+    let reach = if flags & propagation::REC == 0 { Reach::Mount } else { Reach::Tree };
+    let change = Attributes { propagation: flags & !propagation::REC, ..Attributes::default() };
     set_attributes(mount, change, reach).during(Call::MountSetattr)
 }
 

@@ -332,7 +332,7 @@ pub(crate) struct MountPlan<Kind> {
     pub(crate) attributes: sys::mount::Attributes,
     /// Attributes of the whole tree below it.
     pub(crate) recursive: sys::mount::Attributes,
-    /// `MS_SHARED` and its kin, with `MS_REC` where the tree is meant; 0 leaves it.
+    /// Of [`sys::mount::propagation`], with `REC` where the tree is meant; 0 leaves it.
     pub(crate) propagation: u64,
 }
 

@@ -14,7 +14,7 @@ use crate::hooks;
 use crate::init::failure::Failure;
 use crate::init::step::{Action, Barrier, InitAction};
 use crate::plan::Start;
-use crate::seccomp_agent;
+use crate::seccomp_agent::Listener;
 use crate::sync::{self, Record as Message};
 
 impl Launch<'_> {
@@ -46,9 +46,8 @@ impl Launch<'_> {
         let mut committed = false;
         loop {
             self.wait_for_init(socket)?;
-            let message = sync::receive_with_descriptor(socket)
+            let (message, shown) = sync::receive_with_descriptor(socket)
                 .map_err(|error| Error::system("hear from init", error))?;
-            let (message, shown) = message.map_or((None, None), |(message, shown)| (Some(message), shown));
             if let Some(group) = &mut self.cgroup {
                 // Whatever init says, it says after it has joined.
                 group.let_go();
@@ -102,7 +101,7 @@ impl Launch<'_> {
                 }
                 Some(Message::Process { pid }) => self.follow(pid)?,
                 Some(Message::Listener { step, descriptor }) => {
-                    self.pass_listener(descriptor, shown)?;
+                    self.pass_listener(Listener { shown, number: descriptor })?;
                     let _ = sync::send(socket, Message::Go { step });
                 }
                 Some(Message::Go { .. }) => {}
@@ -141,15 +140,10 @@ impl Launch<'_> {
         }
     }
 
-    fn pass_listener(&self, descriptor: i32, shown: Option<OwnedFd>) -> Result<()> {
-        let child = self.child.as_ref().expect("it spoke after the clone");
-        let listener = match shown {
-            Some(listener) => listener,
-            None => seccomp_agent::copy_from(child.pidfd.as_fd(), descriptor)?,
-        };
+    fn pass_listener(&self, listener: Listener) -> Result<()> {
         let Some(agent) = &self.plan.agent else { return Ok(()) };
-        let sent = agent.hand_over(listener.as_fd(), child.pid, &self.record, "creating");
-        sent.map_err(|error| error.in_container(self.plan.id.as_str()))
+        let child = self.child.as_ref().expect("it spoke after the clone");
+        agent.hand_over(listener, (child.pid, child.pidfd.as_fd()), &self.record, "creating")
     }
 
     /// The intermediate process has forked the one that matters.

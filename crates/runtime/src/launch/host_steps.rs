@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::clone::{CloneRequest, Placement};
 
 use super::{Host, Launch};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::hooks::{self, World};
 use crate::init::step::{Action, Barrier, HookKind, HostAction, InitAction, Step};
 use crate::init::{self, Context, Trace};
@@ -82,10 +82,7 @@ impl Launch<'_> {
         self.step(
             |action| matches!(action, HostAction::CreateCgroup { .. }),
             |launch| {
-                let (layout, path) = (&cgroup.layout, &cgroup.path);
-                let group =
-                    cgroup::Cgroup::create_scope(layout, path, &cgroup.resources, &cgroup.properties)?;
-                launch.cgroup = Some(group);
+                launch.cgroup = Some(cgroup.create()?);
                 Ok(())
             },
         )?;
@@ -283,11 +280,8 @@ impl Launch<'_> {
     }
 
     fn write_draft(&mut self, host: &mut dyn Host) -> Result<()> {
-        self.record.pid = self.pid();
-        self.record.start_time = crate::lifecycle::start_time(self.record.pid).ok_or_else(|| {
-            let reason = "/proc does not tell its start time";
-            Error::new(ErrorKind::System, "record the init process", reason)
-        })?;
+        let pid = self.pid();
+        crate::lifecycle::note_init(&mut self.record, pid)?;
         self.record.caller = host.record();
         let state = self.state.as_mut().expect("the state directory was reserved first");
         state.draft(&self.record)

@@ -14,6 +14,7 @@ use sys::clone::Child;
 use sys::process::monotonic_nanoseconds;
 use sys::shared::SharedCounters;
 
+pub(crate) use self::timeline::Clock;
 pub use self::timeline::StepTiming;
 use crate::detached_mounts::DetachedMounts;
 use crate::error::{Error, ErrorKind, FailedStep, Result};
@@ -232,6 +233,10 @@ impl<'a> Launch<'a> {
             .iter()
             .position(|step| matches!(&step.action, Action::Host(action) if wanted(action)));
         let Some(index) = found else { return Ok(None) };
+        self.run_step(index, run).map(Some)
+    }
+
+    fn run_step<T>(&mut self, index: usize, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let start = monotonic_nanoseconds();
         let result = if self.fail_at == Some(index) {
             let what = self.plan.steps[index].describe(index + 1).name;
@@ -240,7 +245,7 @@ impl<'a> Launch<'a> {
             run(self)
         };
         self.host_times[index] = Some((start, monotonic_nanoseconds()));
-        result.map(Some).map_err(|error| Error { step: Some(self.failed_step(index, None)), ..error })
+        result.map_err(|error| Error { step: Some(self.failed_step(index, None)), ..error })
     }
 
     fn failed_step(&self, index: usize, call: Option<&'static str>) -> Box<FailedStep> {
@@ -266,17 +271,14 @@ impl<'a> Launch<'a> {
             _ => None,
         });
         for (number, (index, action)) in actions.enumerate() {
-            let start = monotonic_nanoseconds();
-            let result = if self.fail_at == Some(index) {
-                let what = plan.steps[index].describe(index + 1).name;
-                Err(Error::new(ErrorKind::System, what, "injected failure"))
-            } else {
-                run(self, number, action)
-            };
-            self.host_times[index] = Some((start, monotonic_nanoseconds()));
-            result.map_err(|error| Error { step: Some(self.failed_step(index, None)), ..error })?;
+            self.run_step(index, |launch| run(launch, number, action))?;
         }
         Ok(())
+    }
+
+    fn timeline(&self, failed: Option<usize>) -> Vec<StepTiming> {
+        let Launch { counters, host_times, begun, ended, .. } = self;
+        Clock { counters, host_times, begun: *begun, ended: *ended }.timeline(&self.plan.steps, failed)
     }
 
     fn commit(mut self) -> Container {
@@ -365,7 +367,7 @@ pub(crate) fn record_of(plan: &ContainerPlan) -> Record {
     }
 }
 
-fn reap(child: &Child) {
+pub(crate) fn reap(child: &Child) {
     // Somebody else may have reaped it (SIGCHLD ignored): then it is gone as well.
     let _ = sync::retry(|| waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED));
 }

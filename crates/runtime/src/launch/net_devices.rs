@@ -48,10 +48,10 @@ impl<'a> Moved<'a> {
     fn take(&mut self, device: &'a NetDevice) -> io::Result<()> {
         let there = self.there.as_fd();
         let index =
-            foreign::within(there, flags::NEWNET, || free_index(&Socket::open()?, device.link.index))?;
+            foreign::within(there, flags::NEWNET, || free_index(&mut Socket::open()?, device.link.index))?;
         Socket::open()?.move_link(device.link.index, there, &device.inside, index)?;
         self.devices.push((device, index));
-        foreign::within(there, flags::NEWNET, || set_as_before(&Socket::open()?, index, device, true))
+        foreign::within(there, flags::NEWNET, || set_as_before(&mut Socket::open()?, index, device, true))
     }
 
     /// Moves all back, as they were; returns what could not be.
@@ -60,12 +60,12 @@ impl<'a> Moved<'a> {
         for (device, index) in self.devices.iter().rev() {
             let back = || -> io::Result<()> {
                 let here = File::open("/proc/thread-self/ns/net")?;
-                let (socket, number) = (Socket::open()?, device.link.index);
-                let number = free_index(&socket, number)?;
+                let mut socket = Socket::open()?;
+                let number = free_index(&mut socket, device.link.index)?;
                 foreign::within(self.there.as_fd(), flags::NEWNET, || {
-                    Socket::open()?.move_link(*index, here.as_fd(), &device.name, number)
+                    Ok(Socket::open()?.move_link(*index, here.as_fd(), &device.name, number)?)
                 })?;
-                set_as_before(&socket, number, device, device.link.is_up)
+                set_as_before(&mut socket, number, device, device.link.is_up)
             };
             if let Err(error) = back() {
                 failures
@@ -77,7 +77,7 @@ impl<'a> Moved<'a> {
 }
 
 /// The wanted number of a device, or the next that is free: the kernel does not tell which one it chose.
-fn free_index(socket: &Socket, wanted: u32) -> io::Result<u32> {
+fn free_index(socket: &mut Socket, wanted: u32) -> io::Result<u32> {
     let mut index = wanted;
     while socket.has_index(index)? {
         index = index.checked_add(1).ok_or(Errno::OVERFLOW)?;
@@ -86,14 +86,17 @@ fn free_index(socket: &Socket, wanted: u32) -> io::Result<u32> {
 }
 
 /// Leaving a namespace takes addresses away and sets a device down.
-fn set_as_before(socket: &Socket, index: u32, device: &NetDevice, is_up: bool) -> io::Result<()> {
+fn set_as_before(socket: &mut Socket, index: u32, device: &NetDevice, is_up: bool) -> io::Result<()> {
     for address in &device.addresses {
         match socket.add_address(index, address) {
-            Err(error) if error.raw_os_error() == Some(Errno::EXIST.raw_os_error()) => {}
+            Err(Errno::EXIST) => {}
             other => other?,
         }
     }
-    if is_up { socket.set_up(index) } else { Ok(()) }
+    if is_up {
+        socket.set_up(index)?;
+    }
+    Ok(())
 }
 
 fn explain(error: io::Error, device: &NetDevice) -> Error {

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Launch;
-use crate::init::step::{Action, InitAction, StepDescription};
+use sys::shared::SharedCounters;
+
+use crate::init::step::{Action, InitAction, Step, StepDescription};
 
 /// A step and when it ran, in nanoseconds after the launch began.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -21,15 +22,25 @@ pub struct StepTiming {
     pub failed: bool,
 }
 
-impl Launch<'_> {
+/// When a list of steps ran, as both sides noted it.
+pub(crate) struct Clock<'a> {
+    /// The ends of init's steps, and behind them when init began.
+    pub(crate) counters: &'a SharedCounters,
+    /// When steps of the host's began and ended.
+    pub(crate) host_times: &'a [Option<(u64, u64)>],
+    pub(crate) begun: u64,
+    pub(crate) ended: u64,
+}
+
+impl Clock<'_> {
     /// When each step ran, in the order of the plan; `failed` is the index of the one that did not succeed.
-    pub(super) fn timeline(&self, failed: Option<usize>) -> Vec<StepTiming> {
+    pub(crate) fn timeline(&self, steps: &[Step], failed: Option<usize>) -> Vec<StepTiming> {
         let counters = self.counters.counters();
-        let mut last = counters[self.plan.steps.len()].load(Ordering::Relaxed);
-        let mut timings = Vec::with_capacity(self.plan.steps.len());
-        for (index, step) in self.plan.steps.iter().enumerate() {
+        let mut last = counters[steps.len()].load(Ordering::Relaxed);
+        let mut timings = Vec::with_capacity(steps.len());
+        for (index, step) in steps.iter().enumerate() {
             let times = match &step.action {
-                Action::Host(_) => self.host_times[index],
+                Action::Host(_) => self.host_times.get(index).copied().flatten(),
                 Action::Init(action) => {
                     let mut end = counters[index].load(Ordering::Relaxed);
                     let start = last;

@@ -17,7 +17,7 @@ use crate::foreign;
 use crate::init::step::{
     Bind, DetachedMount, InitAction, Inside, MountPlan, Owners, Step, Target, TargetKind, Writes,
 };
-use crate::plan::{c_string, init_step};
+use crate::plan::{c_path, c_string, init_step};
 use crate::spec::Mount;
 
 /// A bind mount as config.json has it.
@@ -97,7 +97,7 @@ pub(super) fn plan_bind(
         let hint = "use `rslave`, or leave the user namespace out";
         return Err(Error::invalid(format!("{field}.options"), reason).with_hint(hint));
     }
-    let source = c_string(&path.to_string_lossy(), &source_field)?;
+    let source = c_path(&path, &source_field)?;
     // In a user namespace init makes it if it can: then the flags of the host's mount are locked for the container.
     let root = context.caller == Caller::Root;
     let by_parent = foreign.is_some()
@@ -166,7 +166,7 @@ fn plan_inside(inside: PathBuf, path: &Path, wanted: Wanted<'_>, owners: Option<
     let text = inside.to_string_lossy();
     let inside = c_string(if text.is_empty() { "." } else { &text }, &source_field)?;
     let kind = Bind {
-        source: c_string(&path.to_string_lossy(), &source_field)?,
+        source: c_path(path, &source_field)?,
         recursive,
         detached: None,
         planned: None,
@@ -198,8 +198,8 @@ fn keep_locked(opened: &OwnedFd, options: &Options, field: &str) -> Result<()> {
     if asked.peek().is_none() {
         return Ok(());
     }
-    let flags = flags_of(opened);
-    match asked.find(|(name, _)| flags.split(',').any(|flag| flag == *name)) {
+    let options = options_of(opened);
+    match asked.find(|(name, _)| options.split(',').any(|option| option == *name)) {
         None => Ok(()),
         Some((name, _)) => {
             let reason = format!(
@@ -212,20 +212,19 @@ fn keep_locked(opened: &OwnedFd, options: &Options, field: &str) -> Result<()> {
     }
 }
 
-/// The flags of the mount that a descriptor lies on, as `/proc/self/mountinfo` has them; nothing where it does not tell.
-fn flags_of(opened: &OwnedFd) -> String {
+/// The options of the mount that a descriptor lies on; nothing where the mount table does not tell.
+fn options_of(opened: &OwnedFd) -> String {
     let found = rustix::fs::statx(opened, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let Ok(found) = found else { return String::new() };
-    let number = found.stx_mnt_id.to_string();
-    let line = table.lines().find(|line| line.split(' ').next() == Some(number.as_str()));
-    line.and_then(|line| line.split(' ').nth(5)).unwrap_or_default().to_owned()
+    let mount = sys::mount_table::entries(&table).find(|mount| mount.id == found.stx_mnt_id);
+    mount.map_or(String::new(), |mount| mount.options.to_owned())
 }
 
 /// A bind of what is ours or the kernel's, by its path.
 pub(super) fn by_path(source: &Path, detached: Option<usize>, field: &str) -> Result<Bind> {
     Ok(Bind {
-        source: c_string(&source.to_string_lossy(), field)?,
+        source: c_path(source, field)?,
         recursive: false,
         detached,
         planned: None,

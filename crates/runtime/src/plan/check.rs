@@ -41,6 +41,16 @@ pub(super) fn root_directory(spec: &Spec, bundle: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// A container's record and state are JSON (runtime.md, "State"), which can only name what is text.
+pub(super) fn path_is_text(path: &Path, field: &str) -> Result<()> {
+    if path.to_str().is_some() {
+        return Ok(());
+    }
+    let reason =
+        format!("`{}` is not UTF-8, and a container's state, in JSON, has to name it", path.display());
+    Err(Error::invalid(field, reason).with_hint("give the directory another name"))
+}
+
 /// A mount namespace that is the caller's. Another one can't be joined: whose root would it be whose path the config names?
 pub(super) fn shared_mounts(linux: &Linux) -> Result<()> {
     let joined = linux.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::Mount);
@@ -82,4 +92,20 @@ pub(super) fn time_offsets(linux: &Linux) -> Result<()> {
         return Err(Error::invalid("linux.timeOffsets", "needs a new time namespace".to_owned()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    #[test]
+    fn path_that_json_cannot_hold_is_refused_with_its_field() {
+        let path = Path::new(OsStr::from_bytes(b"/srv/caf\xe9"));
+        let error = path_is_text(path, "bundle").expect_err("Latin-1 is not UTF-8");
+        assert!(error.to_string().starts_with("bundle: "), "{error}");
+        path_is_text(Path::new("/srv/caf\u{e9}"), "bundle").expect("UTF-8 is text");
+    }
 }

@@ -37,7 +37,7 @@ pub(super) fn close_late(steps: &mut Vec<Step>) -> Result<()> {
         mount.attributes.set &= !attribute::RDONLY;
         let target = Target::parse(&place, TargetKind::Directory, "mounts")?;
         let action = InitAction::SetAttributes { target, set: attribute::RDONLY, clear: 0 };
-        closings.push(init_step(action, asked_by.clone().unwrap_or_default()));
+        closings.push(Step { action: Action::Init(action), asked_by: asked_by.clone() });
     }
     steps.extend(closings);
     Ok(())

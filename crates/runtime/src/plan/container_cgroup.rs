@@ -1,11 +1,11 @@
 //! Which cgroup a container gets, and what is said where none can keep its limits.
 
+use super::limits;
 use super::mounts::makes_namespace;
 use super::options::{CgroupManager, PlanOptions};
-use super::{id_maps, limits};
 use crate::caller::Caller;
 use crate::error::{Error, ErrorKind, Result};
-use crate::spec::{Linux, NamespaceKind, Spec};
+use crate::spec::{IdMapping, Linux, NamespaceKind, Spec};
 
 /// The cgroup to be made.
 #[derive(Debug)]
@@ -17,6 +17,13 @@ pub(crate) struct CgroupPlan {
     pub(crate) properties: Vec<cgroup::Property>,
     /// The host's id of the user that gets the group.
     pub(crate) delegate_to: Option<u32>,
+}
+
+impl CgroupPlan {
+    /// Makes the group; its limits come after that.
+    pub(crate) fn create(&self) -> Result<cgroup::Cgroup> {
+        Ok(cgroup::Cgroup::create_scope(&self.layout, &self.path, &self.resources, &self.properties)?)
+    }
 }
 
 pub(super) fn plan_cgroup(
@@ -88,7 +95,7 @@ pub(super) fn delegate_to(spec: &Spec, linux: &Linux, layout: &cgroup::Layout) -
     if !(writable && own && layout.version() == cgroup::Version::V2) {
         return None;
     }
-    id_maps::host_id(&linux.uid_mappings, spec.process.as_ref().map_or(0, |process| process.user.uid))
+    IdMapping::host_id(&linux.uid_mappings, spec.process.as_ref().map_or(0, |process| process.user.uid))
 }
 
 fn refused_place(refusal: Error) -> Error {

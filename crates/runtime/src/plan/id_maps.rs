@@ -20,18 +20,17 @@ impl IdMaps {
     fn new(uid: &[IdMapping], gid: &[IdMapping], uid_field: &str, gid_field: &str) -> Result<IdMaps> {
         check(uid, uid_field)?;
         check(gid, gid_field)?;
-        Ok(IdMaps { uid: text(uid), gid: text(gid), root: (host_id(uid, 0), host_id(gid, 0)) })
+        Ok(IdMaps {
+            uid: text(uid),
+            gid: text(gid),
+            root: (IdMapping::host_id(uid, 0), IdMapping::host_id(gid, 0)),
+        })
     }
 }
 
 fn text(maps: &[IdMapping]) -> String {
     let line = |map: &IdMapping| format!("{} {} {}\n", map.container_id, map.host_id, map.size);
     maps.iter().map(line).collect()
-}
-
-/// The host's id behind `id`.
-pub(crate) fn host_id(maps: &[IdMapping], id: u32) -> Option<u32> {
-    IdMapping::host_id(maps, id)
 }
 
 fn check(maps: &[IdMapping], field: &str) -> Result<()> {
@@ -89,7 +88,7 @@ pub(crate) fn of_container(linux: &Linux, makes_user_namespace: bool) -> Result<
 
 /// Refuses a user or group of the program that nobody stands behind.
 pub(crate) fn check_user(user: &User, linux: &Linux, groups: Groups) -> Result<()> {
-    let refuse = |field: &str, id: u32, maps: &[IdMapping]| match host_id(maps, id) {
+    let refuse = |field: &str, id: u32, maps: &[IdMapping]| match IdMapping::host_id(maps, id) {
         Some(_) => Ok(()),
         None => {
             let error = Error::invalid(field, format!("{id} is nobody in the container's user namespace"));
@@ -173,8 +172,8 @@ mod tests {
 
     #[test]
     fn root_of_the_host_is_found_behind_any_range() {
-        assert_eq!(host_id(&[map(5, 100, 5), map(0, 7, 5)], 0), Some(7));
-        assert_eq!(host_id(&[map(5, 100, 5)], 0), None);
-        assert_eq!(host_id(&[map(5, 100, 5)], 9), Some(104));
+        assert_eq!(IdMapping::host_id(&[map(5, 100, 5), map(0, 7, 5)], 0), Some(7));
+        assert_eq!(IdMapping::host_id(&[map(5, 100, 5)], 0), None);
+        assert_eq!(IdMapping::host_id(&[map(5, 100, 5)], 9), Some(104));
     }
 }

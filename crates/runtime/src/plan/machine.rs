@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::init::step::{InitAction, Step};
-use crate::plan::init_step;
+use crate::plan::{init_step, number_list};
 use crate::spec::{Linux, MemoryPolicy, Personality};
 
 /// The steps for both.
@@ -131,24 +131,11 @@ fn node_set(list: &str) -> Result<Vec<u64>> {
         Error::invalid("linux.memoryPolicy.nodes", reason)
             .with_hint(format!("write a list such as `0-3,7`, of numbers below {MOST_NODES}"))
     };
-    for part in list.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let number = |text: &str| {
-            let text = text.trim();
-            let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-            let number = digits.then(|| text.parse::<usize>().ok()).flatten();
-            number.filter(|number| *number < MOST_NODES).ok_or_else(|| wrong(part))
-        };
-        let (first, last) = (number(first)?, number(last)?);
-        if first > last {
-            return Err(wrong(part));
+    for node in number_list::ranges(list, MOST_NODES).map_err(wrong)?.into_iter().flatten() {
+        if words.len() <= node / 64 {
+            words.resize(node / 64 + 1, 0);
         }
-        for node in first..=last {
-            if words.len() <= node / 64 {
-                words.resize(node / 64 + 1, 0);
-            }
-            words[node / 64] |= 1u64 << (node % 64);
-        }
+        words[node / 64] |= 1u64 << (node % 64);
     }
     Ok(words)
 }

@@ -15,6 +15,7 @@ pub(crate) mod mount_points;
 pub(crate) mod mounts;
 pub(crate) mod namespaces;
 pub(crate) mod net_devices;
+mod number_list;
 mod options;
 pub(crate) mod owners;
 pub(crate) mod process;
@@ -118,6 +119,12 @@ pub(crate) fn c_string(text: &str, field: &str) -> Result<CString> {
     CString::new(text).map_err(|_| Error::invalid(field, "has a NUL byte".to_owned()))
 }
 
+pub(crate) fn c_path(path: &Path, field: &str) -> Result<CString> {
+    use std::os::unix::ffi::OsStrExt;
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::invalid(field, format!("`{}` has a NUL byte", path.display())))
+}
+
 impl ContainerPlan {
     /// Checks `spec` against this host and lays out every step. Nothing is changed.
     pub fn new(spec: &Spec, options: &PlanOptions) -> Result<ContainerPlan> {
@@ -139,6 +146,9 @@ impl ContainerPlan {
         };
         let mut program = process::plan_program(process)?;
         let rootfs = check::root_directory(spec, &options.bundle)?;
+        check::path_is_text(&options.bundle, "bundle")?;
+        check::path_is_text(options.config.as_deref().unwrap_or(&options.bundle), "config")?;
+        check::path_is_text(&rootfs, "root.path")?;
         check::time_offsets(&linux)?;
         // What only `exec` will use, and could only then refuse.
         process::plan_affinity(process)?;

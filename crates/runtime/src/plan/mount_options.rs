@@ -11,7 +11,6 @@ pub(super) struct Options {
     pub(super) attributes: Attributes,
     pub(super) recursive: Attributes,
     pub(super) propagation: u64,
-    pub(super) bind: Option<bool>,
     pub(super) remount: bool,
     /// `tmpcopyup`: a tmpfs begins with a copy of what it covers.
     pub(super) copy_up: bool,
@@ -133,8 +132,8 @@ pub(super) fn parse_options(options: &[String]) -> Options {
         } else {
             match name {
                 _ if WITHOUT_EFFECT.contains(&name) => {}
-                "bind" => parsed.bind = Some(false),
-                "rbind" => parsed.bind = Some(true),
+                // What they say is the mount's kind.
+                "bind" | "rbind" => {}
                 "remount" => parsed.remount = true,
                 "idmap" => parsed.idmap = Some(sys::mount::Reach::Mount),
                 "ridmap" => parsed.idmap = Some(sys::mount::Reach::Tree),
@@ -158,7 +157,8 @@ pub(super) fn parse_options(options: &[String]) -> Options {
 
 #[cfg(test)]
 mod tests {
-    use super::super::mounts::{MS_PRIVATE, MS_REC};
+    use sys::mount::propagation;
+
     use super::*;
 
     fn parsed(options: &[&str]) -> Options {
@@ -176,8 +176,8 @@ mod tests {
     fn recursive_names_are_not_mistaken_for_propagation() {
         let parsed = parsed(&["rro", "rprivate", "rbind"]);
         assert_eq!(parsed.recursive.set, attribute::RDONLY);
-        assert_eq!(parsed.propagation, MS_PRIVATE | MS_REC);
-        assert_eq!(parsed.bind, Some(true));
+        assert_eq!(parsed.propagation, propagation::PRIVATE | propagation::REC);
+        assert_eq!(parsed.parameters, []);
     }
 
     #[test]

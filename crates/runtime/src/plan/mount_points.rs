@@ -53,14 +53,9 @@ pub fn mount_points<'a>(spec: &Spec, files: impl Iterator<Item = &'a str>) -> Ve
     points
 }
 
-fn is_bind(mount: &Mount) -> bool {
-    mount.kind.as_deref() == Some("bind")
-        || mount.options.iter().flatten().any(|option| option == "bind" || option == "rbind")
-}
-
 /// Whether what lies in this mount lies on the host as well.
 fn takes_mount_points(mount: &Mount) -> bool {
-    is_bind(mount) && !mount.options.iter().flatten().any(|option| option == "tmpoverlay")
+    mount.is_bind() && !mount.options.iter().flatten().any(|option| option == "tmpoverlay")
 }
 
 fn target_kind(mount: &Mount) -> TargetKind {
@@ -68,7 +63,7 @@ fn target_kind(mount: &Mount) -> TargetKind {
         let source = mount.source.as_deref().and_then(|source| std::fs::metadata(source).ok());
         source.is_some_and(|found| !found.is_dir())
     };
-    if is_bind(mount) && is_file() { TargetKind::File } else { TargetKind::Directory }
+    if mount.is_bind() && is_file() { TargetKind::File } else { TargetKind::Directory }
 }
 
 #[cfg(test)]

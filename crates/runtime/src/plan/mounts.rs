@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ffi::CString;
 use std::path::Path;
 
-use sys::mount::attribute;
+use sys::mount::{attribute, propagation};
 
 use crate::caller::Caller;
 use crate::error::{Error, Result};
@@ -44,23 +44,17 @@ impl Target {
     }
 }
 
-pub(super) const MS_REC: u64 = 1 << 14;
-const MS_UNBINDABLE: u64 = 1 << 17;
-pub(super) const MS_PRIVATE: u64 = 1 << 18;
-const MS_SLAVE: u64 = 1 << 19;
-const MS_SHARED: u64 = 1 << 20;
-
 /// The propagation flags behind a name of `mount(8)`.
 pub(crate) fn propagation_flags(name: &str) -> Option<u64> {
     let (recursive, name) = match name.strip_prefix('r') {
-        Some(rest) => (MS_REC, rest),
+        Some(rest) => (propagation::REC, rest),
         None => (0, name),
     };
     let flag = match name {
-        "private" => MS_PRIVATE,
-        "slave" => MS_SLAVE,
-        "shared" => MS_SHARED,
-        "unbindable" => MS_UNBINDABLE,
+        "private" => propagation::PRIVATE,
+        "slave" => propagation::SLAVE,
+        "shared" => propagation::SHARED,
+        "unbindable" => propagation::UNBINDABLE,
         _ => return None,
     };
     Some(flag | recursive)
@@ -68,12 +62,12 @@ pub(crate) fn propagation_flags(name: &str) -> Option<u64> {
 
 /// Whether mounts made in the container would show where these flags lead.
 pub(super) fn is_shared(propagation: u64) -> bool {
-    propagation & MS_SHARED != 0
+    propagation & propagation::SHARED != 0
 }
 
 /// Whether mounts made on the host would show in the container.
 pub(super) fn is_slave(propagation: u64) -> bool {
-    propagation & MS_SLAVE != 0
+    propagation & propagation::SLAVE != 0
 }
 
 /// What the mounts need to know of the host and the rest of the plan.
@@ -102,25 +96,13 @@ pub(crate) fn label_in_force(linux: &Linux, selinux: impl FnOnce() -> bool) -> O
 pub(super) fn kernels_own() -> Result<Vec<CString>> {
     let path = Path::new("/proc/self/mountinfo");
     let table = std::fs::read_to_string(path).map_err(|error| Error::at_path("read", path, error))?;
-    let mut places = Vec::new();
-    for line in table.lines() {
-        let Some((before, after)) = line.split_once(" - ") else { continue };
-        if matches!(after.split(' ').next(), Some("proc" | "sysfs"))
-            && let Some(place) = before.split(' ').nth(4)
-        {
-            places.push(c_string(&unescape(place), "/proc/self/mountinfo")?);
-        }
-    }
+    let kernels = sys::mount_table::entries(&table)
+        .filter(|mount| matches!(mount.file_system, "proc" | "sysfs"))
+        .map(|mount| c_string(&mount.mount_point, "/proc/self/mountinfo"));
+    let mut places = kernels.collect::<Result<Vec<CString>>>()?;
     // Later lines are inner mounts, or lie over earlier ones.
     places.reverse();
     Ok(places)
-}
-
-/// A path as mountinfo writes it: blanks, line ends and backslashes are octal (proc_pid_mountinfo(5)).
-fn unescape(path: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(path.to_owned(), |path, (code, plain)| path.replace(code, plain))
 }
 
 /// Whether SELinux is on and has a policy. A kernel that was built with it shows its files without one too, and then
@@ -179,7 +161,7 @@ fn plan_mount(
     let destination_field = format!("{field}.destination");
     let kind = mount.kind.as_deref().unwrap_or_default();
     check_procfs(mount, &destination_field)?;
-    if options.remount && options.bind.is_none() {
+    if options.remount && mount.bind_option().is_none() {
         let target = Target::parse(&mount.destination, TargetKind::Directory, &destination_field)?;
         steps.push(init_step(
             InitAction::SetAttributes {
@@ -191,9 +173,7 @@ fn plan_mount(
         ));
         return Ok(());
     }
-    if let Some(recursive) =
-        options.bind.or((kind == "bind").then_some(false)).or((kind == "rbind").then_some(true))
-    {
+    if let Some(recursive) = mount.bind_recursion() {
         let wanted = Wanted { mount, number, field, recursive, options, earlier: &mounts[..number] };
         steps.push(plan_bind(wanted, context, detached)?);
         return Ok(());
@@ -431,7 +411,7 @@ mod tests {
             label,
             users: Users::Callers,
             caller: Caller::Root,
-            propagation: MS_PRIVATE,
+            propagation: propagation::PRIVATE,
             bind_rules: BindRules::Strict,
             rootfs: None,
         };

@@ -29,8 +29,10 @@ pub(super) fn plan_net_devices(linux: &Linux) -> Result<Vec<NetDevice>> {
             .with_hint("list `{\"type\": \"network\"}` in linux.namespaces"));
     }
     let names = inside_names(linux)?;
-    let system = |error| Error::system("look at network devices", error).from_field("linux.netDevices");
-    let socket = Socket::open().map_err(system)?;
+    let system = |error: rustix::io::Errno| {
+        Error::system("look at network devices", error).from_field("linux.netDevices")
+    };
+    let mut socket = Socket::open().map_err(system)?;
     let mut devices = Vec::with_capacity(names.len());
     for (name, inside) in names {
         let field = format!("linux.netDevices.{name}");

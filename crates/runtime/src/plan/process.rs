@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::init::step::{
     Action, Execution, InitAction, InitProgram, MissingDirectory, ProgramUser, Step, Target, TargetKind,
 };
-use crate::plan::{always, c_string, init_step, scheduling};
+use crate::plan::{always, c_string, init_step, number_list, scheduling};
 use crate::spec::{Process, User};
 
 /// A set of capabilities, one bit each.
@@ -289,21 +289,10 @@ pub(crate) fn plan_affinity(process: &Process) -> Result<Affinity> {
 }
 
 fn cpu_set(list: &str, field: &str) -> Result<rustix::thread::CpuSet> {
-    let wrong = || Error::invalid(field, format!("`{list}` is not a list such as `0-3,7`"));
+    let cpus = number_list::ranges(list, rustix::thread::CpuSet::MAX_CPU)
+        .map_err(|_| Error::invalid(field, format!("`{list}` is not a list such as `0-3,7`")))?;
     let mut set = rustix::thread::CpuSet::new();
-    for part in list.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let number = |text: &str| {
-            let text = text.trim();
-            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-            text.parse::<usize>().ok().filter(|_| digits).ok_or_else(wrong)
-        };
-        let (first, last) = (number(first)?, number(last)?);
-        if first > last || last >= rustix::thread::CpuSet::MAX_CPU {
-            return Err(wrong());
-        }
-        (first..=last).for_each(|cpu| set.set(cpu));
-    }
+    cpus.into_iter().flatten().for_each(|cpu| set.set(cpu));
     Ok(set)
 }
 

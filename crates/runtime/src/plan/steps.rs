@@ -15,7 +15,7 @@ use super::options::{
     Lifetime, PlanOptions, RootChange, RootOwners, RootPiece, RootPieceKind, RootSource, Start,
 };
 use super::owners::{self, Detached, Users};
-use super::{always, anchor, c_string, closed, devices, host, init_step, limits, sysctl};
+use super::{always, anchor, c_path, c_string, closed, devices, host, init_step, limits, sysctl};
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::init::step::{
@@ -285,7 +285,7 @@ impl Steps {
         users: Users<'_>,
         label: Option<&str>,
     ) -> Result<()> {
-        let root_path = c_string(&rootfs.to_string_lossy(), "root.path")?;
+        let root_path = c_path(rootfs, "root.path")?;
         let shifted = options.root_owners == RootOwners::Shifted;
         let mut detach = |source: &CString, recursive: bool| -> Result<Option<usize>> {
             let owners = match users.map()? {
@@ -323,7 +323,7 @@ impl Steps {
                 // Nobody in a user namespace reaches the caller's directory; the old root serves as well.
                 let scratch = if users.are_own() { Path::new("/") } else { scratch };
                 InitAction::OverlayRoot(OverlayRoot {
-                    scratch: c_string(&scratch.to_string_lossy(), "root.path")?,
+                    scratch: c_path(scratch, "root.path")?,
                     lower: Lower { path: root_path, detached },
                     submounts: plans,
                     label: label.map(|label| c_string(label, "linux.mountLabel")).transpose()?,
@@ -411,9 +411,5 @@ fn pieced_root(pieces: &[RootPiece]) -> Result<InitAction> {
 
 /// Whether /dev is the host's, or something else that is not ours to fill.
 fn binds_dev(spec: &Spec) -> bool {
-    spec.mounts.iter().any(|mount| {
-        mount.destination.trim_end_matches('/') == "/dev"
-            && (mount.kind.as_deref() == Some("bind")
-                || mount.options.iter().flatten().any(|option| option == "bind" || option == "rbind"))
-    })
+    spec.mounts.iter().any(|mount| mount.destination.trim_end_matches('/') == "/dev" && mount.is_bind())
 }

@@ -81,8 +81,8 @@ impl Group {
     }
 
     fn write_schemata(&self, wanted: &Wanted) -> Result<()> {
-        let path = self.resctrl.path_of(&self.membership.group).join("schemata");
         if !self.made && !wanted.expected.is_empty() {
+            let path = self.resctrl.path_of(&self.membership.group).join("schemata");
             let found = read_at(self.directory.as_fd(), "schemata")
                 .map_err(|error| Error::at_path("read", &path, error))?;
             let granularity = read_at(self.resctrl.directory(), "info/MB/bandwidth_gran").ok();
@@ -100,12 +100,16 @@ impl Group {
                 }
             }
         }
-        for lines in &wanted.writes {
-            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            self.write(self.directory.as_fd(), "schemata", &text)
-                .map_err(|error| self.resctrl.explain(Error::at_path("write to", &path, error)))?;
-        }
-        Ok(())
+        wanted.writes.iter().try_for_each(|lines| self.write_lines(lines))
+    }
+
+    /// Writes lines of schemata, all in one call, as the kernel takes all or none of a call's.
+    pub(crate) fn write_lines(&self, lines: &[String]) -> Result<()> {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        self.write(self.directory.as_fd(), "schemata", &text).map_err(|error| {
+            let path = self.resctrl.path_of(&self.membership.group).join("schemata");
+            self.resctrl.explain(Error::at_path("write to", &path, error))
+        })
     }
 
     fn make_monitor(&mut self) -> Result<()> {

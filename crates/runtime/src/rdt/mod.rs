@@ -164,10 +164,8 @@ fn read_at(directory: BorrowedFd<'_>, name: &str) -> std::io::Result<String> {
 
 /// Where the resctrl file system is mounted, by the text of proc_pid_mountinfo(5).
 fn mount_point(table: &str) -> Option<PathBuf> {
-    table.lines().find_map(|line| {
-        let (mount, file_system) = line.split_once(" - ")?;
-        (file_system.split(' ').next()? == "resctrl").then(|| mount.split(' ').nth(4).map(PathBuf::from))?
-    })
+    let found = sys::mount_table::entries(table).find(|mount| mount.file_system == "resctrl")?;
+    Some(PathBuf::from(&*found.mount_point))
 }
 
 #[cfg(test)]

@@ -1,9 +1,6 @@
 //! The schemata of a container's group, changed while it lives. Must not make groups.
 
-use std::io::Write;
-use std::path::PathBuf;
-
-use super::Resctrl;
+use super::{Group, Membership, Resctrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::lifecycle::{self, Verb, demand};
@@ -30,7 +27,7 @@ impl Schemata {
 
 /// Refuses what this host or container has not, before anything is written; the result writes it.
 pub fn prepare(root: &StateRoot, id: &ContainerId, schemata: &Schemata) -> Result<Prepared> {
-    let mut prepared = Prepared { file: PathBuf::new(), lines: Vec::new() };
+    let mut prepared = Prepared { membership: None, lines: Vec::new() };
     if *schemata == Schemata::default() {
         return Ok(prepared);
     }
@@ -62,36 +59,30 @@ pub fn prepare(root: &StateRoot, id: &ContainerId, schemata: &Schemata) -> Resul
         return Err(Error::new(ErrorKind::Unsupported, format!("change the schemata of `{id}`"), reason)
             .with_hint("start the container with `linux.intelRdt`"));
     };
-    prepared.file = membership.mount.join(super::directory_of(&membership.group)).join("schemata");
+    prepared.membership = Some(membership);
     Ok(prepared)
 }
 
-/// Lines for one file.
+/// Lines for one group.
 #[derive(Debug)]
 pub struct Prepared {
-    file: PathBuf,
+    membership: Option<Membership>,
     lines: Vec<String>,
 }
 
 impl Prepared {
-    /// Writes them, all in one call, as the kernel takes all or none of a call's.
+    /// Writes them.
     pub fn write(&self) -> Result<()> {
-        if self.lines.is_empty() {
+        let Some(membership) = self.membership.as_ref().filter(|_| !self.lines.is_empty()) else {
             return Ok(());
-        }
-        let text: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
-        let written = std::fs::OpenOptions::new()
-            .write(true)
-            .open(&self.file)
-            .and_then(|mut file| file.write_all(text.as_bytes()));
-        written.map_err(|error| {
-            // The kernel says in words what it does not like, until the next call.
-            let error = Error::at_path("write the schemata to", &self.file, error);
-            match Resctrl::find() {
-                Ok(Some(resctrl)) => resctrl.explain(error),
-                _ => error,
+        };
+        match Group::of(membership)? {
+            Some(group) => group.write_lines(&self.lines),
+            None => {
+                let operation = format!("change the schemata of the group `{}`", membership.group);
+                Err(Error::new(ErrorKind::System, operation, "it is gone"))
             }
-        })
+        }
     }
 }
 

@@ -66,6 +66,31 @@ pub struct Mount {
     pub gid_mappings: Option<Vec<IdMapping>>,
 }
 
+impl Mount {
+    /// What the last of its options `bind` and `rbind` says: whether all mounts below come along.
+    pub fn bind_option(&self) -> Option<bool> {
+        self.options.iter().flatten().rev().find_map(|option| recursion(option))
+    }
+
+    /// The same by an option or, without one, by its type; nothing where it is no bind mount.
+    pub fn bind_recursion(&self) -> Option<bool> {
+        self.bind_option().or_else(|| recursion(self.kind.as_deref()?))
+    }
+
+    /// Whether it binds something that is there.
+    pub fn is_bind(&self) -> bool {
+        self.bind_recursion().is_some()
+    }
+}
+
+fn recursion(word: &str) -> Option<bool> {
+    match word {
+        "bind" => Some(false),
+        "rbind" => Some(true),
+        _ => None,
+    }
+}
+
 /// config.md, "Process".
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -541,4 +566,24 @@ pub struct Rdma {
 
 fn is_false(value: &bool) -> bool {
     !*value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_bind_option_or_else_the_type_says_how_far_a_bind_mount_reaches() {
+        let recursion = |kind: Option<&str>, options: &[&str]| {
+            let options = Some(options.iter().map(|&option| option.to_owned()).collect());
+            Mount { kind: kind.map(str::to_owned), options, ..Mount::default() }.bind_recursion()
+        };
+        assert_eq!(recursion(None, &["bind", "ro"]), Some(false));
+        assert_eq!(recursion(Some("none"), &["rbind", "ro", "bind"]), Some(false));
+        assert_eq!(recursion(Some("none"), &["bind", "rbind"]), Some(true));
+        assert_eq!(recursion(Some("rbind"), &["ro"]), Some(true));
+        assert_eq!(recursion(Some("rbind"), &["bind"]), Some(false));
+        assert_eq!(recursion(Some("tmpfs"), &["ro", "rprivate"]), None);
+        assert_eq!(recursion(None, &[]), None);
+    }
 }
