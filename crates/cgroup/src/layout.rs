@@ -353,13 +353,14 @@ impl Mount {
 
 /// The cgroup mounts of a mount table.
 fn parse_mounts(mountinfo: &str) -> impl Iterator<Item = Mount> {
-    sys::mount_table::entries(mountinfo).filter_map(|mount| {
-        let language = match mount.file_system {
+    sys::mount_table::entries(mountinfo.as_bytes()).filter_map(|mount| {
+        let language = match &*mount.file_system {
             "cgroup" => Language::V1,
             "cgroup2" => Language::V2,
             _ => return None,
         };
-        let (mount_point, options) = (mount.mount_point.into_owned(), mount.super_options.to_owned());
+        let (mount_point, options) =
+            (mount.mount_point.to_str()?.to_owned(), mount.super_options.into_owned());
         Some(Mount { language, mount_point, options })
     })
 }

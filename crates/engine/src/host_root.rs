@@ -44,17 +44,17 @@ const OWN: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
 /// The mounts below `/` that hold files: each hides what lies under it, so each gets an overlay.
 pub(crate) fn submounts() -> Result<Vec<PathBuf>> {
     let path = Path::new("/proc/self/mountinfo");
-    let text = std::fs::read_to_string(path).map_err(|error| Error::at_path("read", path, error))?;
+    let text = std::fs::read(path).map_err(|error| Error::at_path("read", path, error))?;
     let mut found = with_files(&text);
     found.retain(|path| path.is_dir());
     Ok(found)
 }
 
 /// The mounts of a table that hold files, outer ones first.
-fn with_files(text: &str) -> Vec<PathBuf> {
+fn with_files(table: &[u8]) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = Vec::new();
-    for mount in sys::mount_table::entries(text) {
-        let (point, kind) = (PathBuf::from(&*mount.mount_point), mount.file_system);
+    for mount in sys::mount_table::entries(table) {
+        let (point, kind) = (mount.mount_point.into_owned(), &*mount.file_system);
         let own = OWN.iter().any(|own| point.starts_with(own));
         if point == Path::new("/") || own || PSEUDO.contains(&kind) || NOT_BELOW_OVERLAY.contains(&kind) {
             // What is mounted over hides what was there before.
@@ -74,9 +74,9 @@ fn with_files(text: &str) -> Vec<PathBuf> {
 /// and what lies beside those, level by level. Files in memory, and what the caller may not list, are left out.
 pub(crate) fn pieces() -> Result<Vec<RootPiece>> {
     let path = Path::new("/proc/self/mountinfo");
-    let text = std::fs::read_to_string(path).map_err(|error| Error::at_path("read", path, error))?;
+    let text = std::fs::read(path).map_err(|error| Error::at_path("read", path, error))?;
     let files = with_files(&text);
-    let points = sys::mount_table::entries(&text).map(|mount| PathBuf::from(&*mount.mount_point)).collect();
+    let points = sys::mount_table::entries(&text).map(|mount| mount.mount_point.into_owned()).collect();
     let mut found = Vec::new();
     collect(Path::new("/"), &Mounts { points, files }, &mut found);
     Ok(found)
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn only_mounts_with_files_get_an_overlay() {
-        let text = "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+        let text = b"21 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
                     22 21 0:5 / /proc rw - proc proc rw\n\
                     23 21 8:3 / /home\\040of\\040all rw - ext4 /dev/sda3 rw\n\
                     24 21 8:2 / /usr rw shared:1 - xfs /dev/sda2 rw\n\
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn tmpfs_over_a_mount_hides_it() {
-        let text = "24 21 8:2 / /data rw - xfs /dev/sda2 rw\n25 24 0:9 / /data rw - tmpfs tmpfs rw\n";
+        let text = b"24 21 8:2 / /data rw - xfs /dev/sda2 rw\n25 24 0:9 / /data rw - tmpfs tmpfs rw\n";
         assert!(with_files(text).is_empty());
     }
 }

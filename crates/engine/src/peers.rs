@@ -165,10 +165,10 @@ pub(crate) fn shared_memory_of(namespace: &Path) -> SharedMemory {
     let Some(process) = process.filter(|path| path.starts_with("/proc/")) else {
         return SharedMemory::Unknown;
     };
-    let Ok(table) = std::fs::read_to_string(format!("{process}/mountinfo")) else {
+    let Ok(table) = std::fs::read(format!("{process}/mountinfo")) else {
         return SharedMemory::Unknown;
     };
-    match sys::mount_table::entries(&table).any(|mount| mount.mount_point == "/dev/shm") {
+    match sys::mount_table::entries(&table).any(|mount| *mount.mount_point == *"/dev/shm") {
         true => SharedMemory::At(format!("{process}/root/dev/shm")),
         false => SharedMemory::Absent,
     }

@@ -117,6 +117,6 @@ fn is_filtered() -> bool {
 
 /// Whether the root is not the root of a mount, which chroot(2) makes possible.
 fn is_in_a_changed_root() -> bool {
-    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    !table.is_empty() && !sys::mount_table::entries(&table).any(|mount| mount.mount_point == "/")
+    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    !table.is_empty() && !sys::mount_table::entries(&table).any(|mount| *mount.mount_point == *"/")
 }

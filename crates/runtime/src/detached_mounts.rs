@@ -245,10 +245,10 @@ fn explain(error: io::Error, source: &CStr, map: BorrowedFd<'_>, reach: Reach) -
 fn culprit(source: &CStr, map: BorrowedFd<'_>, reach: Reach) -> Option<(PathBuf, String)> {
     let source = std::fs::canonicalize(path(source)).ok()?;
     let found = rustix::fs::statx(CWD, &source, AtFlags::empty(), StatxFlags::MNT_ID).ok()?;
-    let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let table = std::fs::read("/proc/self/mountinfo").ok()?;
     let mut tried = Vec::new();
     for mount in sys::mount_table::entries(&table) {
-        let (point, kind) = (PathBuf::from(&*mount.mount_point), mount.file_system.to_owned());
+        let (point, kind) = (mount.mount_point.into_owned(), mount.file_system.into_owned());
         if mount.id == found.stx_mnt_id {
             tried.insert(0, (source.clone(), kind));
         } else if reach == Reach::Tree && point.starts_with(&source) {

@@ -232,11 +232,11 @@ fn check_propagation(source: BorrowedFd<'_>, bind: &BindRequest, flag: &str) -> 
     let found = rustix::fs::statx(source, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
         .map_err(|error| Error::at_path("examine", &bind.source, error).from_field(flag))?;
     let table = Path::new("/proc/self/mountinfo");
-    let text = std::fs::read_to_string(table).map_err(|error| Error::at_path("read", table, error))?;
+    let text = std::fs::read(table).map_err(|error| Error::at_path("read", table, error))?;
     let Some(mount) = sys::mount_table::entries(&text).find(|mount| mount.id == found.stx_mnt_id) else {
         return Ok(());
     };
-    let point = &mount.mount_point;
+    let point = mount.mount_point.display();
     if mount.has_tag("shared") || (mount.has_tag("master") && bind.propagation == Propagation::Slave) {
         return Ok(());
     }

@@ -1,6 +1,7 @@
 //! What of a container belongs to the host, and under which name criu keeps it: bind mounts, masks, devices, namespaces of
 //! others, pipes. Both sides must come to the same names, from config.json and the root alone.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -84,7 +85,7 @@ fn devices<'a>(linux: &'a Linux) -> impl Iterator<Item = &'a str> {
 }
 
 /// Mount points of the running container and the names that criu is to keep them under.
-pub(super) fn mounts_to_dump(spec: &Spec, linux: &Linux, root: &Root, mount_table: &str) -> Vec<Pair> {
+pub(super) fn mounts_to_dump(spec: &Spec, linux: &Linux, root: &Root, mount_table: &[u8]) -> Vec<Pair> {
     let mut pairs: Vec<Pair> = Vec::new();
     for mount in spec.mounts.iter().filter(|mount| mount.is_bind()) {
         let place = root.resolve(&mount.destination);
@@ -140,10 +141,11 @@ pub(super) fn mounts_to_restore(
 }
 
 /// Mounts of cgroup hierarchies that show one group of the host and not a namespace's root: their mount points and roots.
-fn cgroup_binds(mount_table: &str) -> Vec<(String, String)> {
+fn cgroup_binds(mount_table: &[u8]) -> Vec<(String, String)> {
     let binds = sys::mount_table::entries(mount_table)
-        .filter(|mount| mount.file_system.starts_with("cgroup") && mount.root != "/");
-    binds.map(|mount| (mount.mount_point.into_owned(), mount.root.into_owned())).collect()
+        .filter(|mount| mount.file_system.starts_with("cgroup") && *mount.root != *"/");
+    let text = |path: Cow<'_, Path>| path.to_string_lossy().into_owned();
+    binds.map(|mount| (text(mount.mount_point), text(mount.root))).collect()
 }
 
 /// Namespaces of others that criu leaves alone, and finds again under a key of its own.
@@ -194,7 +196,7 @@ mod tests {
 
     #[test]
     fn only_cgroup_mounts_of_one_group_are_the_hosts() {
-        let table = "30 29 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs rw\n\
+        let table = b"30 29 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs rw\n\
                      31 30 0:27 /box /sys/fs/cgroup/pids ro - cgroup cgroup rw,pids\n\
                      32 30 0:28 / /sys/fs/cgroup/cpu ro - cgroup cgroup rw,cpu\n";
         assert_eq!(cgroup_binds(table), [("/sys/fs/cgroup/pids".to_owned(), "/box".to_owned())]);

@@ -245,7 +245,7 @@ fn external_mounts(spec: &Spec, linux: &Linux, record: &Record) -> Result<Vec<me
     let inside = PathBuf::from(format!("/proc/{}/root", record.pid));
     let table = PathBuf::from(format!("/proc/{}/mountinfo", record.pid));
     let root = external::Root::open(&inside)?;
-    let table = std::fs::read_to_string(&table).map_err(|error| Error::at_path("read", &table, error))?;
+    let table = std::fs::read(&table).map_err(|error| Error::at_path("read", &table, error))?;
     Ok(external::mounts_to_dump(spec, linux, &root, &table))
 }
 

@@ -339,4 +339,21 @@ mod tests {
         assert!(start_time(std::process::id() as i32).is_some());
         assert_eq!(start_time(i32::MAX), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn state_of_any_record_is_json_that_says_what_the_record_says(
+            id: String, pid: i32, stopped: bool,
+            annotations: std::collections::BTreeMap<String, String>,
+        ) {
+            let record = Record { id, pid, annotations, ..Record::default() };
+            let status = if stopped { "stopped" } else { "running" };
+            let document: serde_json::Value =
+                serde_json::from_slice(&state_document(&record, status)).expect("JSON");
+            assert_eq!((document["id"].as_str(), document["status"].as_str()), (Some(&*record.id), Some(status)));
+            assert_eq!(document.get("pid").is_some(), !stopped && pid != 0);
+            let told = document.get("annotations").cloned().unwrap_or_else(|| serde_json::json!({}));
+            assert_eq!(told, serde_json::to_value(&record.annotations).expect("strings"));
+        }
+    }
 }

@@ -215,7 +215,7 @@ fn keep_locked(opened: &OwnedFd, options: &Options, field: &str) -> Result<()> {
 /// The options of the mount that a descriptor lies on; nothing where the mount table does not tell.
 fn options_of(opened: &OwnedFd) -> String {
     let found = rustix::fs::statx(opened, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
-    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     let Ok(found) = found else { return String::new() };
     let mount = sys::mount_table::entries(&table).find(|mount| mount.id == found.stx_mnt_id);
     mount.map_or(String::new(), |mount| mount.options.to_owned())

@@ -14,7 +14,7 @@ use crate::plan::binds::{Wanted, by_path, plan_bind};
 use crate::plan::mount_options::{Options, parse_options};
 use crate::plan::options::BindRules;
 use crate::plan::owners::{self, Detached, Users};
-use crate::plan::{c_string, init_step};
+use crate::plan::{c_path, c_string, init_step};
 use crate::remedy::PROC_HINT;
 use crate::spec::{Linux, Mount, NamespaceKind, Spec};
 
@@ -95,10 +95,10 @@ pub(crate) fn label_in_force(linux: &Linux, selinux: impl FnOnce() -> bool) -> O
 /// Where the host shows proc and sysfs, inner mounts first.
 pub(super) fn kernels_own() -> Result<Vec<CString>> {
     let path = Path::new("/proc/self/mountinfo");
-    let table = std::fs::read_to_string(path).map_err(|error| Error::at_path("read", path, error))?;
+    let table = std::fs::read(path).map_err(|error| Error::at_path("read", path, error))?;
     let kernels = sys::mount_table::entries(&table)
-        .filter(|mount| matches!(mount.file_system, "proc" | "sysfs"))
-        .map(|mount| c_string(&mount.mount_point, "/proc/self/mountinfo"));
+        .filter(|mount| matches!(&*mount.file_system, "proc" | "sysfs"))
+        .map(|mount| c_path(&mount.mount_point, "/proc/self/mountinfo"));
     let mut places = kernels.collect::<Result<Vec<CString>>>()?;
     // Later lines are inner mounts, or lie over earlier ones.
     places.reverse();

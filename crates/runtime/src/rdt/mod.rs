@@ -47,7 +47,7 @@ pub(crate) struct Resctrl {
 impl Resctrl {
     /// Where it is mounted in this mount namespace; nothing where it is not.
     pub(crate) fn find() -> Result<Option<Resctrl>> {
-        let table = std::fs::read_to_string("/proc/self/mountinfo")
+        let table = std::fs::read("/proc/self/mountinfo")
             .map_err(|error| Error::at_path("read", Path::new("/proc/self/mountinfo"), error))?;
         match mount_point(&table) {
             Some(path) => Resctrl::at(&path),
@@ -163,9 +163,9 @@ fn read_at(directory: BorrowedFd<'_>, name: &str) -> std::io::Result<String> {
 }
 
 /// Where the resctrl file system is mounted, by the text of proc_pid_mountinfo(5).
-fn mount_point(table: &str) -> Option<PathBuf> {
+fn mount_point(table: &[u8]) -> Option<PathBuf> {
     let found = sys::mount_table::entries(table).find(|mount| mount.file_system == "resctrl")?;
-    Some(PathBuf::from(&*found.mount_point))
+    Some(found.mount_point.into_owned())
 }
 
 #[cfg(test)]
@@ -174,10 +174,10 @@ mod tests {
 
     #[test]
     fn mount_of_resctrl_is_found_by_its_type() {
-        let table = "30 25 0:26 / /sys/fs/cgroup rw - cgroup2 resctrl rw\n\
+        let table = b"30 25 0:26 / /sys/fs/cgroup rw - cgroup2 resctrl rw\n\
                      31 25 0:27 / /sys/fs/resctrl rw,relatime - resctrl resctrl rw\n";
         assert_eq!(mount_point(table), Some(PathBuf::from("/sys/fs/resctrl")));
-        assert_eq!(mount_point(""), None);
+        assert_eq!(mount_point(b""), None);
     }
 
     #[test]
