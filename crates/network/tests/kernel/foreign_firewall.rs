@@ -1,5 +1,8 @@
 //! Foreign firewalls as their own tools make them, in a network namespace made here.
 
+use std::time::Duration;
+
+use crate::publisher::*;
 use crate::support::*;
 use rabbitc_network::*;
 
@@ -29,7 +32,7 @@ fn found_and_allowed(test: &'static str, set_up: &'static str, firewall: Firewal
         let _server = serve_once(&outside, "192.0.2.9:80");
         container.run(|| {
             let address = "192.0.2.9:80".parse().expect("an address");
-            let patience = std::time::Duration::from_millis(300);
+            let patience = Duration::from_millis(300);
             std::net::TcpStream::connect_timeout(&address, patience).expect_err("dropped");
         });
         sh(&findings[0].command);
@@ -148,5 +151,43 @@ fn legacy_iptables_that_lets_everything_through_is_not_named() {
         let bridge = ensure(&network, &state, &lease).expect("a bridge");
         sh("iptables-legacy -A INPUT -j DROP; iptables-legacy -A FORWARD -i eth9 -j DROP");
         assert_eq!(foreign_firewall(&bridge, Ways::Out), Ok(vec![]));
+    });
+}
+
+#[test]
+fn a_firewall_that_drops_what_comes_for_published_ports_is_named_with_what_allows_it() {
+    if !may_run("a_firewall_that_drops") || !has_program("a_firewall_that_drops", "nft") {
+        return;
+    }
+    Namespace::new().run(|| {
+        let parent = StateParent::new("firewall");
+        let outside = Namespace::new();
+        connect(&outside, &["192.0.2.1/24"], &["192.0.2.9/24"]);
+        let network = network("rabbitc0", "172.19.0.1/16");
+        let state = parent.network(&network);
+        let server = start_publisher(&network, &state, "server", &[tcp(8080, 80)]).expect("published");
+        let bridge = ensure(&network, &state, &server.lease).expect("a bridge");
+        let _peers = serve(&server.namespace, 80);
+        // Allows what containers begin, and no more.
+        sh("nft 'table inet fw { chain guard { type filter hook forward priority 0; policy drop; \
+            iifname rabbitc0 accept; ct state established accept; }; }'");
+        assert_eq!(foreign_firewall(&bridge, Ways::Out), Ok(vec![]));
+        let findings = foreign_firewall(&bridge, Ways::OutAndIn).expect("readable");
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        let knock = || {
+            outside.run(|| {
+                let address = "192.0.2.1:8080".parse().expect("an address");
+                std::net::TcpStream::connect_timeout(&address, Duration::from_millis(300)).map(drop)
+            })
+        };
+        knock().expect_err("dropped");
+        sh(&findings[0].command);
+        knock().expect("allowed");
+        assert_eq!(foreign_firewall(&bridge, Ways::OutAndIn), Ok(vec![]));
+        // As firewalld allows them.
+        sh("nft flush chain inet fw guard; nft add rule inet fw guard ct status dnat accept; \
+            nft add rule inet fw guard iifname rabbitc0 accept; nft add rule inet fw guard ct state established accept");
+        knock().expect("allowed");
+        assert_eq!(foreign_firewall(&bridge, Ways::OutAndIn), Ok(vec![]));
     });
 }

@@ -3,5 +3,8 @@
 mod bridge;
 mod foreign_firewall;
 mod leases;
-mod ports;
+mod port_holders;
+mod port_reach;
+mod port_rules;
+mod publisher;
 mod support;

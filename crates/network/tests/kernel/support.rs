@@ -172,7 +172,9 @@ pub fn serve_once(server: &Namespace, address: &str) -> Receiver<std::net::IpAdd
 /// Connects from the calling thread's namespace and reads the greeting.
 pub fn fetch(address: &str) -> std::io::Result<String> {
     let address = address.parse().expect("an address with a port");
-    let mut stream = std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_secs(5))?;
+    let patience = std::time::Duration::from_secs(5);
+    let mut stream = std::net::TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
     let mut text = String::new();
     std::io::Read::read_to_string(&mut stream, &mut text)?;
     Ok(text)

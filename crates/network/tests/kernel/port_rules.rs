@@ -1,0 +1,111 @@
+//! The rules of published ports in the kernel's table: how few they are, and what puts them back.
+
+use std::net::TcpListener;
+
+use crate::publisher::*;
+use crate::support::*;
+use rabbitc_network::*;
+
+#[test]
+fn ranges_lead_port_by_port_and_are_one_element_where_the_ports_stay_the_same() {
+    if !may_run("ranges_lead") || !has_program("ranges_lead", "nft") {
+        return;
+    }
+    Namespace::new().run(|| {
+        sh("ip link set lo up");
+        let parent = StateParent::new("ranges");
+        let network = network("rabbitc0", "172.19.0.1/16");
+        let state = parent.network(&network);
+        let wishes = [
+            request(None, HostPorts::From(7000), range(7000, 7999), Protocol::Tcp),
+            request(None, HostPorts::From(9000), range(80, 82), Protocol::Tcp),
+        ];
+        let before = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let server = start_publisher(&network, &state, "server", &wishes).expect("published");
+        assert_eq!(rustix::process::getrlimit(rustix::process::Resource::Nofile), before);
+        for (port, inside) in [(7000, 7000), (7654, 7654), (7999, 7999), (9000, 80), (9002, 82)] {
+            let _peers = serve(&server.namespace, inside);
+            assert_eq!(fetch(&format!("127.0.0.1:{port}")).expect("in the range"), format!("port {inside}"));
+            TcpListener::bind(("127.0.0.1", port)).expect_err("held");
+        }
+        for port in [6999, 8000, 9003] {
+            fetch(&format!("127.0.0.1:{port}")).expect_err("beside the range");
+            TcpListener::bind(("127.0.0.1", port)).expect("free");
+        }
+        let table = sh("nft list table inet rabbitc");
+        assert_eq!(table.matches("dnat ip").count(), 4, "no rule for a port: {table}");
+        assert!(table.contains("0.0.0.0/0 . tcp . 7000-7999"), "{table}");
+        assert_eq!(table.matches("0.0.0.0/0 . tcp . ").count(), 4, "{table}");
+        assert!(table.contains("server"), "an element says whose it is: {table}");
+    });
+}
+
+#[test]
+fn a_flushed_ruleset_is_no_obstacle_to_publishing_and_withdrawing() {
+    if !may_run("a_flushed_ruleset") || !has_program("a_flushed_ruleset", "nft") {
+        return;
+    }
+    Namespace::new().run(|| {
+        sh("ip link set lo up");
+        let parent = StateParent::new("flush");
+        let network = network("rabbitc0", "172.19.0.1/16");
+        let state = parent.network(&network);
+        let mut one = start_publisher(&network, &state, "one", &[tcp(8080, 80)]).expect("published");
+        for damage in [
+            "nft flush ruleset",
+            "nft flush chain inet rabbitc ports",
+            "nft flush chain inet rabbitc forged",
+            "nft flush chain inet rabbitc postrouting",
+            "nft flush chain inet rabbitc output",
+        ] {
+            sh(damage);
+            let two = start_publisher(&network, &state, "two", &[tcp(8081, 80)]).expect(damage);
+            let _peers = serve(&two.namespace, 80);
+            assert_eq!(fetch("127.0.0.1:8081").expect(damage), "port 80");
+            assert!(sh("nft list table inet rabbitc").contains("127.0.0.0/8 drop"), "{damage}");
+        }
+        // A start without ports, too, puts back what keeps containers from the host's loopback.
+        sh("nft flush ruleset");
+        let _other = start(&network, &state, &Namespace::new());
+        assert_eq!(sh("nft list table inet rabbitc").matches("127.0.0.0/8 drop").count(), 2);
+        sh("nft flush ruleset");
+        one.published.withdraw().expect("gone is as good");
+    });
+}
+
+#[test]
+fn twenty_at_once_publish_each_its_port_and_none_loses_the_others() {
+    if !may_run("twenty_at_once") || !has_program("twenty_at_once", "nft") {
+        return;
+    }
+    let host = Namespace::new();
+    let parent = std::sync::Arc::new(StateParent::new("twenty"));
+    host.run(|| sh("ip link set lo up"));
+    let file = std::sync::Arc::new(host.descriptor.try_clone().expect("a descriptor"));
+    let threads: Vec<_> = (0..20_u16)
+        .map(|number| {
+            let (parent, file) = (parent.clone(), file.clone());
+            std::thread::spawn(move || {
+                use std::os::fd::AsFd;
+                sys::namespace::join(file.as_fd(), sys::clone::flags::NEWNET).expect("the host's namespace");
+                let network = network("rabbitc0", "172.19.0.1/16");
+                let state = parent.network(&network);
+                let wish = tcp(8000 + number, 80);
+                start_publisher(&network, &state, &format!("id{number}"), &[wish]).expect("published")
+            })
+        })
+        .collect();
+    let all: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("published")).collect();
+    for publisher in &all {
+        let _peers = serve(&publisher.namespace, 80);
+    }
+    host.run(|| {
+        for port in 8000..8020 {
+            assert_eq!(fetch(&format!("127.0.0.1:{port}")).expect("published"), "port 80");
+        }
+        let table = sh("nft list table inet rabbitc");
+        assert_eq!((table.matches("dnat ip").count(), table.matches("jump").count()), (4, 2), "{table}");
+    });
+    assert!(all.iter().all(|one| one.ports.publications().len() == 1));
+    host.run(move || drop(all));
+}
