@@ -1,0 +1,8 @@
+//! Containers of an ordinary user: each test makes one, in a mount namespace with an /etc of its own.
+
+mod files;
+mod forbidden;
+mod ids;
+mod life;
+mod network;
+mod user;

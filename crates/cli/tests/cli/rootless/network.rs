@@ -1,0 +1,207 @@
+//! The networks of a user's container: the host's, or one that pasta connects to a neighbour made here.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::user::{User, credentials};
+use crate::support::{Background, Host, eventually, finish, has_program, skip};
+
+impl User {
+    /// Makes a tun device that everybody may open, and a network with one neighbour behind it, who serves a page.
+    fn connect(&mut self) -> Option<Neighbour> {
+        if !has_program("pasta") {
+            return None;
+        }
+        if !Path::new("/dev/net/tun").exists() {
+            skip("no /dev/net/tun on this machine");
+            return None;
+        }
+        self.host.set_up(&format!(
+            "cd {}/own; mknod tun c 10 200; chmod 666 tun; mount --bind tun /dev/net/tun",
+            self.host.directory().display()
+        ));
+        self.host.accept_mounts();
+        Some(Neighbour::new(&self.host))
+    }
+}
+
+/// Another machine: a network namespace at the other end of a cable, with a web server.
+struct Neighbour {
+    holder: Background,
+}
+
+impl Neighbour {
+    fn new(host: &Host) -> Neighbour {
+        let page = host.directory().join("www");
+        std::fs::create_dir_all(&page).expect("made");
+        std::fs::write(page.join("index.html"), "hello from outside\n").expect("written");
+        let serve = format!(
+            "ip link set lo up; echo up >{0}/up; read linked; ip addr add 192.0.2.2/24 dev b0; \
+             ip link set b0 up; busybox httpd -p 8080 -h {0}; echo served >{0}/served; read end; \
+             kill $(busybox pidof busybox)",
+            page.display()
+        );
+        let mut command = host.command("unshare");
+        command.args(["--net", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "sh", "-c", &serve]);
+        let mut holder = Background::of(command.stdin(Stdio::piped()).spawn().expect("nsenter runs"));
+        eventually("the neighbour is there", || page.join("up").exists());
+        let pid = holder.pid();
+        host.set_up(&format!(
+            "ip link add a0 type veth peer name b0 netns {pid}; ip addr add 192.0.2.1/24 dev a0; \
+             ip link set a0 up; ip route add default via 192.0.2.2"
+        ));
+        holder.write(b"linked\n");
+        eventually("the neighbour serves", || page.join("served").exists());
+        Neighbour { holder }
+    }
+
+    /// Takes it away, and the cable with it.
+    fn leave(self, host: &Host) {
+        drop(self.holder);
+        host.set_up("ip link del a0 2>/dev/null || true");
+    }
+}
+
+#[test]
+fn network_of_the_host_is_shared_on_demand_and_sysfs_is_closed_then() {
+    let Some(user) = User::new() else { return };
+    let script = "ls /sys/class >/dev/null && echo shown; echo x >/sys/kernel/uevent_helper; \
+                  echo 0 >/sys/fs/cgroup/cgroup.procs; grep -c ' /sys.* rw' /proc/self/mounts; readlink /proc/self/ns/net";
+    let ran = user.inside_as_is(&["--network=host"], script);
+    let own = std::fs::read_link(format!("/proc/{}/ns/net", user.host.pid())).expect("there");
+    assert_eq!(ran.stdout, format!("shown\n0\n{}\n", own.display()), "{ran:?}");
+    user.inside_as_is(&["--network=bridge"], "true").refuses(125, &["--network", "root"]);
+    user.host.assert_nothing_left();
+}
+
+#[test]
+fn device_that_pasta_lacks_is_named_and_only_asking_for_it_fails() {
+    let Some(user) = User::new() else { return };
+    if !has_program("pasta") {
+        return;
+    }
+    user.host.set_up(&format!(
+        "cd {}/own; mkdir none; mkdir -p /dev/net; mount --bind none /dev/net",
+        user.host.directory().display()
+    ));
+    let ran = user.inside_as_is(&[], "ip -oneline link show");
+    assert_eq!(ran.text().lines().count(), 1, "{ran:?}");
+    for part in ["no network", "/dev/net/tun", "--network=host"] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+    user.inside_as_is(&["--network=pasta"], "true").refuses(125, &["--network", "/dev/net/tun"]);
+}
+
+#[test]
+fn pasta_reaches_out_and_goes_with_its_container() {
+    let Some(mut user) = User::new() else { return };
+    let Some(neighbour) = user.connect() else { return };
+    // A service of the host's loopback; 192.0.2.2 is the gateway, behind which pasta would show that by default.
+    user.host.set_up(&format!("busybox httpd -p 127.0.0.1:9090 -h {}/www", user.host.directory().display()));
+    let script = "wget -qO- http://192.0.2.2:8080/; ip -oneline -4 addr show eth0 | wc -l; \
+                  for host in 127.0.0.1 192.0.2.1 192.0.2.2; do \
+                  busybox timeout 3 wget -qO- http://$host:9090/ 2>/dev/null && echo reached $host; done; exit 4";
+    for flags in [&[][..], &["--network=pasta"]] {
+        let ran = user.inside_as_is(flags, script);
+        assert_eq!((ran.stdout.as_str(), ran.code()), ("hello from outside\n1\n", 4), "{ran:?}");
+        assert_eq!(ran.stderr, "");
+    }
+    user.host.set_up(
+        "kill $(busybox pidof busybox | tr ' ' '\\n' | while read pid; do \
+                      grep -q 9090 /proc/$pid/cmdline && echo $pid; done)",
+    );
+    let pastas = || user.host.processes().iter().filter(|process| process.contains("--config-net")).count();
+    // A start that fails after it was connected takes pasta back.
+    let rootfs = user.host.rootfs_flag();
+    assert_eq!(user.run(&[&rootfs, "--network=pasta", "--cmd=/missing"]).code(), 127);
+    assert_eq!(pastas(), 0);
+    // Killed with SIGKILL, nothing of it stays either.
+    let mut container = user.background(&["--network=pasta"]);
+    assert_eq!(pastas(), 1);
+    container.signal("KILL");
+    container.finish();
+    eventually("pasta is gone", || pastas() == 0);
+    assert_eq!(user.inside(&[], "true").code(), 0);
+    neighbour.leave(&user.host);
+    user.host.assert_nothing_left();
+}
+
+/// As below a filter that does not know the call: a copy of the pipe that ends pasta would stay in the process that
+/// waits for its end.
+#[test]
+fn pasta_goes_with_its_container_where_close_range_is_refused() {
+    let Some(mut user) = User::new() else { return };
+    if !has_program("strace") {
+        return;
+    }
+    let Some(neighbour) = user.connect() else { return };
+    for errno in ["ENOSYS", "EPERM"] {
+        let mut command = user.host.command("strace");
+        command.args(["-f", "-o", "/dev/null", "-e", "trace=close_range"]);
+        command.args(["-e", &format!("inject=close_range:error={errno}"), "--", "setpriv"]);
+        command.args(credentials()).env("XDG_RUNTIME_DIR", user.session());
+        let script = "echo /proc/self/fd/*; exit 7";
+        let ran = user.run_by(command, &["--network=pasta", "--", "/bin/sh", "-c", script]);
+        assert_eq!(ran.code(), 7, "{errno}: {ran:?}");
+        assert_eq!(ran.stdout.trim(), "/proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3");
+    }
+    neighbour.leave(&user.host);
+    user.host.assert_nothing_left();
+}
+
+#[test]
+fn pasta_that_dies_is_told_and_the_container_goes_on() {
+    let Some(mut user) = User::new() else { return };
+    let Some(neighbour) = user.connect() else { return };
+    let container = user.background(&["--network=pasta"]);
+    let pid = user.host.processes().into_iter().find(|process| process.contains("--config-net"));
+    let pid = pid.and_then(|process| process.split(' ').nth(1).map(str::to_owned)).expect("pasta runs");
+    assert!(Command::new("kill").args(["-KILL", &pid]).status().expect("kill runs").success());
+    eventually("pasta is gone", || !Path::new(&format!("/proc/{pid}")).exists());
+    let ran = container.release();
+    assert_eq!(ran.code(), 0, "{ran:?}");
+    assert!(ran.stderr.contains("`pasta` ended before its container"), "{ran:?}");
+    neighbour.leave(&user.host);
+    // Without any route there is nothing to connect to: told, and no reason to fail unless it was asked for.
+    let ran = user.inside_as_is(&[], "echo runs");
+    assert_eq!(ran.text(), "runs");
+    assert!(ran.stderr.contains("no network"), "{}", ran.stderr);
+    user.inside_as_is(&["--network=pasta"], "true").refuses(125, &["pasta"]);
+    user.host.assert_nothing_left();
+}
+
+#[test]
+fn published_port_is_reached_from_outside_and_shows_who_calls() {
+    let Some(mut user) = User::new() else { return };
+    let Some(mut neighbour) = user.connect() else { return };
+    let rootfs = user.host.rootfs_flag();
+    let script = "mkdir /w; echo published >/w/index.html; httpd -f -vv -p 80 -h /w 2>/w/log & echo up >/up; read end; exit 0";
+    let flags = ["--publish=8081:80"];
+    let mut command = user.rabbitc(&user.arguments(&flags, &rootfs, script));
+    let mut container = Background::of(command.stdin(Stdio::piped()).spawn().expect("nsenter runs"));
+    let sign = user.host.rootfs().join("up");
+    eventually("the container runs", || sign.exists());
+    let call = |pid: u32| {
+        let mut call = Command::new("nsenter");
+        call.arg(format!("--target={pid}")).args(["--net", "busybox", "wget", "-qO-"]);
+        call.arg("http://192.0.2.1:8081/").stdout(Stdio::piped()).stderr(Stdio::piped());
+        finish(call.spawn().expect("nsenter runs"), None)
+    };
+    // The port is published before the server listens.
+    eventually("the server answers", || call(neighbour.holder.pid()).stdout.trim() == "published");
+    let log = std::fs::read_to_string(user.host.rootfs().join("w/log")).expect("written");
+    assert!(log.contains("192.0.2.2"), "{log}");
+    // Its port is taken as long as it runs.
+    user.inside_as_is(&flags, "true").refuses(125, &["--publish", "8081/tcp", "is taken by"]);
+    user.inside_as_is(&["--publish=81:80"], "true")
+        .refuses(125, &["--publish", "81/tcp", "ports below 1024 are root's"]);
+    container.write(b"end\n");
+    assert_eq!(container.finish().code(), 0);
+    assert_ne!(call(neighbour.holder.pid()).code(), 0);
+    // Without anything to publish it with, a port is no wish that could be left out.
+    user.host.set_up("ip route del default");
+    user.inside_as_is(&flags, "true").refuses(125, &["pasta"]);
+    neighbour.leave(&user.host);
+    user.host.set_up(&format!("cd {}; rm -r w up", user.host.rootfs().display()));
+    user.host.assert_nothing_left();
+}
