@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::support::{Background, Host, eventually, skip};
+use crate::support::{Background, Host, eventually, has_controller, skip};
 
 /// A container that runs, and its group.
 struct Limited {
@@ -64,10 +64,7 @@ impl Limited {
 }
 
 fn controller_is_there(name: &str, v1: &str) -> bool {
-    let v2 = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].iter().any(|root| {
-        std::fs::read_to_string(format!("{root}/cgroup.controllers")).is_ok_and(|all| all.contains(name))
-    });
-    let found = v2 || Path::new("/sys/fs/cgroup").join(v1).join("cgroup.procs").exists();
+    let found = has_controller(name, v1);
     if !found {
         skip(&format!("this host has no cgroup controller `{v1}`"));
     }

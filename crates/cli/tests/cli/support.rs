@@ -39,6 +39,14 @@ pub fn has_program(name: &str) -> bool {
     found
 }
 
+/// Whether a hierarchy of this host has the cgroup controller, which v1 calls `v1`.
+pub fn has_controller(name: &str, v1: &str) -> bool {
+    let v2 = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].iter().any(|root| {
+        std::fs::read_to_string(format!("{root}/cgroup.controllers")).is_ok_and(|all| all.contains(name))
+    });
+    v2 || Path::new("/sys/fs/cgroup").join(v1).join("cgroup.procs").exists()
+}
+
 /// Polls until `what` holds.
 pub fn eventually(sentence: &str, mut what: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;

@@ -1,7 +1,7 @@
 //! What the kernel, the distribution or a container around it forbids a user, each named with what allows it.
 
 use super::user::{UID, User, credentials};
-use crate::support::{binary, has_program};
+use crate::support::{binary, has_controller, has_program};
 
 #[test]
 fn user_namespace_that_the_kernel_refuses_is_named_with_a_remedy() {
@@ -76,11 +76,13 @@ fn what_keeps_newuidmap_from_working_is_named() {
 fn limit_that_nobody_delegated_is_refused_by_its_name() {
     let Some(user) = User::new() else { return };
     let ran = user.inside(&["--memory=64m", "--pids-limit=9"], "true");
-    if ran.stderr.contains("no cgroup controller") {
+    let wanted = [("--memory", "memory"), ("--pids-limit", "pids")];
+    match wanted.into_iter().find(|(_, controller)| !has_controller(controller, controller)) {
         // A view of cgroups in which nobody could.
-        ran.refuses(125, &["--memory"]);
-    } else {
-        ran.refuses(125, &["--memory, --pids-limit: no group of this user's", "permission denied"]);
+        Some((flag, controller)) => {
+            ran.refuses(125, &[&format!("{flag}: this host has no cgroup controller `{controller}`")]);
+        }
+        None => ran.refuses(125, &["--memory, --pids-limit: no group of this user's", "permission denied"]),
     }
     // No group is missed where nothing is limited.
     assert_eq!(user.inside(&["--oom-score-adj=500"], "cat /proc/self/oom_score_adj").text(), "500");
