@@ -7,12 +7,16 @@ mod rules;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, fuzzing))]
+mod verify;
 
 use std::fmt::{self, Write as _};
 
 use sys::seccomp::Instruction;
 
 pub use default_profile::default_profile;
+#[cfg(any(test, fuzzing))]
+pub use verify::verify;
 
 use self::assemble::Section;
 use self::rules::{Checked, Counts, RET_ENOSYS, RET_UNLISTED, Resolved, Return, Verdict};

@@ -7,7 +7,7 @@ mod properties;
 
 use super::*;
 use crate::spec::seccomp::{Argument, Operator, Syscall};
-use interpreter::{Data, run, verify};
+use interpreter::{Data, run};
 use table::{AARCH64_HOST, X86_64_HOST};
 
 const ALLOW: u32 = 0x7fff_0000;
