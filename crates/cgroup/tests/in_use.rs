@@ -3,10 +3,10 @@
 mod support;
 
 use std::io::Write as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rabbitc_cgroup::{Cgroup, CgroupPath, Kind, Operation, Subgroup};
-use support::{gated, layout, layout_with, open_gate, scratch};
+use support::{gated, layout, open_gate, scratch};
 
 #[test]
 fn group_with_a_process_is_refused_and_stays() {
@@ -47,36 +47,43 @@ fn frozen_group_is_refused_and_what_was_made_beside_it_goes() {
 
 #[test]
 fn program_goes_where_subgroups_say_and_nowhere_else() {
-    let Some(layout) = layout_with("memory") else { return };
+    let Some(layout) = layout() else { return };
     let group = scratch(&layout);
     let parse = |text: &str| Subgroup::parse_all(&[text.to_owned()]).expect("legal");
     let missing = group.destination(&parse("inner")).expect_err("it is not there");
     assert_eq!((missing.kind, missing.operation), (Kind::NotFound, Operation::Join));
     let inner = CgroupPath::parse(&format!("{}/inner", group.path().as_str())).expect("a good path");
     let inner = Cgroup::create(&layout, &inner).expect("a child group");
-    // Entered by a thread, for its child to inherit: this one stays where it is.
+    // The hierarchies of v1 are entered by a thread, for its child to inherit: this one stays where it is.
     let before = std::fs::read_to_string("/proc/thread-self/cgroup").expect("own groups");
     let enter = |subgroups: &[Subgroup]| -> String {
         let destination = group.destination(subgroups).expect("both groups are there");
         let output = std::thread::scope(|scope| {
             scope
                 .spawn(|| {
+                    let mut files = destination.files.into_iter().map(std::fs::File::from);
+                    let unified = layout.unified().and_then(|_| files.next());
                     // A thread moves alone through `tasks`; on v2 the shell moves itself.
-                    let files = destination.files.iter().skip(usize::from(layout.unified().is_some()));
-                    for mut file in files.map(|file| std::fs::File::from(file.try_clone().expect("a copy"))) {
+                    for mut file in files {
                         file.write_all(b"0").expect("moved");
                     }
                     let mut command = Command::new("/bin/sh");
-                    command.args(["-c", "cat /proc/self/cgroup"]);
-                    command.output().expect("it runs")
+                    command.args(["-c", "echo $$; cat /proc/self/cgroup >&2"]);
+                    command.stdout(unified.map_or(Stdio::null(), Stdio::from)).stderr(Stdio::piped());
+                    command.spawn().and_then(|child| child.wait_with_output()).expect("it runs")
                 })
                 .join()
                 .expect("no panic")
         });
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
     };
+    let own = group.path().to_string();
+    let everywhere = enter(&parse("inner"));
+    let entered = everywhere.lines().filter(|line| line.ends_with(&format!("{own}/inner"))).count();
+    assert_eq!(entered, layout.hierarchies().len(), "{everywhere}");
+    assert!(enter(&[]).lines().all(|line| !line.ends_with("/inner")));
     if layout.v1("memory").is_some() {
-        let own = group.path().to_string();
         let listed = enter(&parse("memory:inner"));
         let memory = listed.lines().find(|line| line.contains(":memory:")).expect("a line");
         assert!(memory.ends_with(&format!("{own}/inner")), "{listed}");
