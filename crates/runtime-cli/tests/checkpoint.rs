@@ -5,36 +5,33 @@ mod support;
 
 use std::io::Read;
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use support::{Bundle, errors, eventually, text};
+use support::{Bundle, errors, eventually, root_only, text};
 
 /// Counts in memory; the file shows how far it is. Ends once `/end` is there.
 const COUNTER: &str = "exec </dev/null >/dev/null 2>&1; i=0; \
                        while [ ! -e /end ]; do i=$((i+1)); echo $i >/count; sleep 0.05; done; exit 7";
 
-fn can_run(test: &str) -> bool {
-    if !support::can_run(test) {
-        return false;
-    }
-    let reason = match Command::new("criu").arg("check").output() {
-        Err(error) => format!("criu: {error} (package criu, of Debian sid)"),
-        Ok(output) if output.status.success() => return true,
+/// What is missing for criu to work here, if anything.
+static MISSING: LazyLock<Option<String>> =
+    LazyLock::new(|| match Command::new("criu").arg("check").output() {
+        Err(error) => Some(format!("criu: {error} (package criu, of Debian sid)")),
+        Ok(output) if output.status.success() => None,
         Ok(output) => {
             let told = format!("{}{}", text(&output), errors(&output));
-            format!(
-                "a criu that works on this kernel; this one says: {}",
-                told.lines().next().unwrap_or("nothing")
-            )
+            let told = told.lines().next().unwrap_or("nothing");
+            Some(format!("a criu that works on this kernel; this one says: {told}"))
         }
-    };
-    println!("skipped: {test} needs {reason}");
-    false
-}
+    });
 
+/// Ends a test where there is no criu that works.
 macro_rules! criu_only {
-    ($name:literal) => {
-        if !can_run($name) {
+    () => {
+        root_only!();
+        if let Some(missing) = &*MISSING {
+            println!("skipped: needs {missing}");
             return;
         }
     };
@@ -55,6 +52,11 @@ impl<'a> Images<'a> {
         arguments.extend(more);
         arguments.push(&self.bundle.id);
         self.bundle.runtime(&arguments)
+    }
+
+    fn checkpoint_succeeds(&self, more: &[&str]) {
+        let output = self.checkpoint(more);
+        assert!(output.status.success(), "{output:?}");
     }
 
     fn restore(&self, more: &[&str]) -> Command {
@@ -86,8 +88,7 @@ fn counts_on(bundle: &Bundle) {
     eventually("it counts", || count(bundle).is_some_and(|count| count > 3));
     let images = Images::of(bundle);
     for _ in 0..2 {
-        let output = images.checkpoint(&[]);
-        assert!(output.status.success(), "{output:?}");
+        images.checkpoint_succeeds(&[]);
         bundle.assert_clean("after a checkpoint");
         let before = count(bundle).expect("a number");
         std::fs::remove_file(bundle.rootfs("count")).expect("removed");
@@ -106,32 +107,28 @@ fn counts_on(bundle: &Bundle) {
 
 #[test]
 fn restored_container_goes_on_where_it_was_twice() {
-    criu_only!("restored_container_goes_on_where_it_was_twice");
+    criu_only!();
     counts_on(&Bundle::new("restored", &[]));
 }
 
 #[test]
 fn container_that_shares_the_hosts_cgroup_view_is_restored() {
-    criu_only!("container_that_shares_the_hosts_cgroup_view_is_restored");
+    criu_only!();
     let bundle = Bundle::new("view", &[]);
-    bundle.edit(|config| {
-        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
-        namespaces.retain(|namespace| namespace["type"] != "cgroup");
-    });
+    bundle.without_namespace("cgroup");
     counts_on(&bundle);
 }
 
 /// criu makes the groups that are missing, by mounts of its own.
 #[test]
 fn container_is_restored_with_criu_in_charge_of_its_cgroups() {
-    criu_only!("container_is_restored_with_criu_in_charge_of_its_cgroups");
+    criu_only!();
     let bundle = Bundle::new("soft", &[]);
     start_counter(&bundle);
     eventually("it counts", || count(&bundle).is_some_and(|count| count > 3));
     let images = Images::of(&bundle);
     let soft = ["--manage-cgroups-mode", "soft"];
-    let output = images.checkpoint(&soft);
-    assert!(output.status.success(), "{output:?}");
+    images.checkpoint_succeeds(&soft);
     std::fs::remove_file(bundle.rootfs("count")).expect("removed");
     let status = images.restore(&[&soft[..], &["--detach"]].concat()).stdout(Stdio::null()).status();
     assert!(status.expect("it runs").success(), "restored");
@@ -143,14 +140,12 @@ fn container_is_restored_with_criu_in_charge_of_its_cgroups() {
 /// The device went with the namespace that held it: the host has none to give any more.
 #[test]
 fn network_device_moved_in_is_restored_without_the_hosts() {
-    criu_only!("network_device_moved_in_is_restored_without_the_hosts");
+    criu_only!();
     let bundle = Bundle::new("moved-device", &[]);
+    bundle.with_namespace("network");
     bundle.edit(|config| {
         config["root"]["readonly"] = json!(false);
         config["process"]["args"] = json!(["sh", "-c", COUNTER]);
-        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
-        namespaces.retain(|namespace| namespace["type"] != "network");
-        namespaces.push(json!({ "type": "network" }));
         config["linux"]["netDevices"] = json!({ "dev0": { "name": "inside" } });
     });
     let script = r#"set -e
@@ -175,7 +170,7 @@ fn network_device_moved_in_is_restored_without_the_hosts() {
 
 #[test]
 fn bind_mounts_are_restored_from_their_source_of_now() {
-    criu_only!("bind_mounts_are_restored_from_their_source_of_now");
+    criu_only!();
     let bundle = Bundle::new("binds", &[]);
     for name in ["one", "other"] {
         std::fs::create_dir(bundle.path.join(name)).expect("made");
@@ -194,8 +189,7 @@ fn bind_mounts_are_restored_from_their_source_of_now() {
     bind("one");
     start_counter(&bundle);
     let images = Images::of(&bundle);
-    let output = images.checkpoint(&[]);
-    assert!(output.status.success(), "{output:?}");
+    images.checkpoint_succeeds(&[]);
     bind("other");
     images.restore_detached();
     assert_eq!(bundle.succeed(&["exec", &bundle.id, "cat", "/real/name"]), "other");
@@ -205,13 +199,12 @@ fn bind_mounts_are_restored_from_their_source_of_now() {
 
 #[test]
 fn container_that_is_left_running_goes_on_and_can_be_restored_later() {
-    criu_only!("container_that_is_left_running_goes_on_and_can_be_restored_later");
+    criu_only!();
     let bundle = Bundle::new("left", &[]);
     start_counter(&bundle);
     eventually("it counts", || count(&bundle).is_some());
     let images = Images::of(&bundle);
-    let output = images.checkpoint(&["--leave-running"]);
-    assert!(output.status.success(), "{output:?}");
+    images.checkpoint_succeeds(&["--leave-running"]);
     assert_eq!(bundle.status(), "running");
     let streams: Value =
         serde_json::from_slice(&std::fs::read(bundle.path.join("images/descriptors.json")).expect("read"))
@@ -226,12 +219,11 @@ fn container_that_is_left_running_goes_on_and_can_be_restored_later() {
 
 #[test]
 fn exit_code_of_restore_is_the_restored_programs() {
-    criu_only!("exit_code_of_restore_is_the_restored_programs");
+    criu_only!();
     let bundle = Bundle::new("code", &[]);
     start_counter(&bundle);
     let images = Images::of(&bundle);
-    let output = images.checkpoint(&[]);
-    assert!(output.status.success(), "{output:?}");
+    images.checkpoint_succeeds(&[]);
     std::fs::write(bundle.rootfs("end"), "").expect("written");
     let output = images.restore(&[]).output().expect("it runs");
     assert_eq!(output.status.code(), Some(7), "{output:?}");
@@ -240,7 +232,7 @@ fn exit_code_of_restore_is_the_restored_programs() {
 
 #[test]
 fn pipes_of_the_restorer_take_the_place_of_the_old_ones() {
-    criu_only!("pipes_of_the_restorer_take_the_place_of_the_old_ones");
+    criu_only!();
     let bundle = Bundle::new("pipes", &["sh", "-c", "read one; echo got $one; read other; echo got $other"]);
     bundle.edit(|config| config["root"]["readonly"] = json!(false));
     let path = bundle.path.display().to_string();
@@ -254,8 +246,7 @@ fn pipes_of_the_restorer_take_the_place_of_the_old_ones() {
     let held = first.stdin.take();
     assert!(first.wait().expect("it ends").success());
     let images = Images::of(&bundle);
-    let output = images.checkpoint(&[]);
-    assert!(output.status.success(), "{output:?}");
+    images.checkpoint_succeeds(&[]);
     drop(held);
     let mut command = images.restore(&["--detach"]);
     let mut second =
@@ -277,7 +268,7 @@ fn pipes_of_the_restorer_take_the_place_of_the_old_ones() {
 
 #[test]
 fn checkpoint_that_fails_quotes_the_log_and_leaves_the_container_running() {
-    criu_only!("checkpoint_that_fails_quotes_the_log_and_leaves_the_container_running");
+    criu_only!();
     // Its output is a file of the host, which nobody could find again.
     let bundle = Bundle::new("fails", &[]);
     bundle.start_script("exec </dev/null; while true; do sleep 1; done");
@@ -294,12 +285,11 @@ fn checkpoint_that_fails_quotes_the_log_and_leaves_the_container_running() {
 
 #[test]
 fn restore_that_fails_leaves_nothing() {
-    criu_only!("restore_that_fails_leaves_nothing");
+    criu_only!();
     let bundle = Bundle::new("broken", &[]);
     start_counter(&bundle);
     let images = Images::of(&bundle);
-    let output = images.checkpoint(&[]);
-    assert!(output.status.success(), "{output:?}");
+    images.checkpoint_succeeds(&[]);
     std::fs::write(bundle.path.join("images/pstree.img"), "not an image").expect("written");
     let output = images.restore(&["--detach"]).output().expect("it runs");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -309,9 +299,7 @@ fn restore_that_fails_leaves_nothing() {
 
 #[test]
 fn what_is_wrong_is_refused_before_criu_is_asked() {
-    if !support::can_run("what_is_wrong_is_refused_before_criu_is_asked") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::new("refused", &["sleep", "1000"]);
     assert!(bundle.create().status.success());
     let images = Images::of(&bundle);

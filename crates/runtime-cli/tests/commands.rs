@@ -6,15 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 
 use serde_json::json;
-use support::{Bundle, errors, text};
-
-macro_rules! root_only {
-    ($name:literal) => {
-        if !support::can_run($name) {
-            return;
-        }
-    };
-}
+use support::{Bundle, errors, root_only, text};
 
 #[test]
 fn help_of_every_command_begins_with_its_name() {
@@ -46,6 +38,23 @@ fn help_of_every_command_begins_with_its_name() {
 }
 
 #[test]
+fn features_names_what_is_done() {
+    root_only!();
+    let bundle = Bundle::new("features", &["true"]);
+    let features: serde_json::Value = serde_json::from_str(&bundle.succeed(&["features"])).expect("JSON");
+    let linux = &features["linux"];
+    assert_eq!(linux["netDevices"]["enabled"], true);
+    assert_eq!(linux["memoryPolicy"]["modes"].as_array().expect("a list").len(), 7);
+    assert_eq!(linux["memoryPolicy"]["flags"].as_array().expect("a list").len(), 3);
+    assert_eq!(linux["intelRdt"], json!({ "enabled": true, "schemata": true, "monitoring": true }));
+    for (list, some) in
+        [("actions", "SCMP_ACT_NOTIFY"), ("operators", "SCMP_CMP_MASKED_EQ"), ("archs", "SCMP_ARCH_X32")]
+    {
+        assert!(linux["seccomp"][list].as_array().expect("a list").contains(&json!(some)), "{list}");
+    }
+}
+
+#[test]
 fn named_root_that_is_not_there_is_no_empty_list() {
     let missing = std::env::temp_dir().join(format!("rabbitc-no-root-{}", std::process::id()));
     let output = std::process::Command::new(support::BINARY)
@@ -60,7 +69,7 @@ fn named_root_that_is_not_there_is_no_empty_list() {
 
 #[test]
 fn signal_0_looks_whether_somebody_is_there() {
-    root_only!("signal_0_looks_whether_somebody_is_there");
+    root_only!();
     let bundle = Bundle::new("look", &["sleep", "1000"]);
     let id = bundle.id.as_str();
     assert!(bundle.create().status.success());
@@ -78,13 +87,10 @@ fn signal_0_looks_whether_somebody_is_there() {
 
 #[test]
 fn sigkill_reaches_processes_that_share_a_pid_namespace_also_without_their_init() {
-    root_only!("sigkill_reaches_processes_that_share_a_pid_namespace_also_without_their_init");
+    root_only!();
     for init_first in [false, true] {
         let bundle = Bundle::new("shared", &["sleep", "1000"]);
-        bundle.edit(|config| {
-            let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
-            namespaces.retain(|namespace| namespace["type"] != "pid");
-        });
+        bundle.without_namespace("pid");
         let id = bundle.id.as_str();
         assert!(bundle.create().status.success());
         bundle.succeed(&["start", id]);
@@ -92,10 +98,7 @@ fn sigkill_reaches_processes_that_share_a_pid_namespace_also_without_their_init(
             assert!(bundle.quiet(&["exec", "--detach", id, "sleep", "1000"]).status.success());
         }
         if init_first {
-            let state: serde_json::Value =
-                serde_json::from_str(&bundle.succeed(&["state", id])).expect("JSON");
-            let pid =
-                rustix::process::Pid::from_raw(state["pid"].as_i64().expect("a pid") as i32).expect("a pid");
+            let pid = rustix::process::Pid::from_raw(bundle.pid()).expect("a pid");
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("sent");
             bundle.wait_for("stopped");
         }
@@ -112,7 +115,7 @@ fn sigkill_reaches_processes_that_share_a_pid_namespace_also_without_their_init(
 
 #[test]
 fn created_container_ends_when_it_is_asked_to() {
-    root_only!("created_container_ends_when_it_is_asked_to");
+    root_only!();
     let bundle = Bundle::new("asked", &["sleep", "1000"]);
     for signal in ["TERM", "INT", "HUP"] {
         assert!(bundle.create().status.success());
@@ -125,16 +128,14 @@ fn created_container_ends_when_it_is_asked_to() {
 
 #[test]
 fn created_container_holds_nothing_of_its_caller_open() {
-    root_only!("created_container_holds_nothing_of_its_caller_open");
+    root_only!();
     let bundle = Bundle::new("held", &["sleep", "1000"]);
     let file = std::fs::File::open("/etc/hostname").expect("a file");
     // Inheritable, as careless callers leave theirs.
     rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).expect("set");
     assert!(bundle.create().status.success());
     drop(file);
-    let state: serde_json::Value =
-        serde_json::from_str(&bundle.succeed(&["state", &bundle.id])).expect("JSON");
-    let directory = format!("/proc/{}/fd", state["pid"]);
+    let directory = format!("/proc/{}/fd", bundle.pid());
     let open: Vec<String> = std::fs::read_dir(directory)
         .expect("procfs")
         .flatten()
@@ -156,7 +157,7 @@ fn received_pidfd(listener: &UnixListener) -> std::os::fd::OwnedFd {
 
 #[test]
 fn pidfd_socket_gets_a_descriptor_of_the_process() {
-    root_only!("pidfd_socket_gets_a_descriptor_of_the_process");
+    root_only!();
     let bundle = Bundle::new("pidfd", &["sleep", "1000"]);
     let socket = bundle.path.join("pidfd");
     let (path, socket_path) = (bundle.path.display().to_string(), socket.display().to_string());
@@ -185,54 +186,8 @@ fn pidfd_socket_gets_a_descriptor_of_the_process() {
 }
 
 #[test]
-fn exec_joins_a_group_below_the_containers_own_and_no_other() {
-    root_only!("exec_joins_a_group_below_the_containers_own_and_no_other");
-    let bundle = Bundle::new("below", &["sleep", "1000"]);
-    let id = bundle.id.as_str();
-    assert!(bundle.create().status.success());
-    bundle.succeed(&["start", id]);
-    let pids = std::path::Path::new("/sys/fs/cgroup/pids");
-    let (hierarchy, prefix) =
-        if pids.exists() { (pids, "pids:") } else { (std::path::Path::new("/sys/fs/cgroup"), "") };
-    let mut groups = Vec::new();
-    find(hierarchy, id, &mut groups);
-    let sub = groups.first().expect("the container's group").join("sub");
-    std::fs::create_dir(&sub).expect("a group below");
-    let pid_file = bundle.path.join("pid").display().to_string();
-    let choice = format!("{prefix}sub");
-    let started =
-        bundle.quiet(&["exec", "-d", "--pid-file", &pid_file, "--cgroup", &choice, id, "sleep", "1000"]);
-    assert!(started.status.success(), "{started:?}");
-    let pid = std::fs::read_to_string(&pid_file).expect("a pid file");
-    let members = std::fs::read_to_string(sub.join("cgroup.procs")).expect("its members");
-    assert_eq!(members.trim(), pid.trim());
-    bundle.succeed(&["exec", "--cgroup", "/", id, "true"]);
-    for (wrong, words) in [("..", "bad sub cgroup path"), ("a/../../b", "bad sub cgroup path")] {
-        let output = bundle.runtime(&["exec", "--cgroup", wrong, id, "true"]);
-        assert_eq!(output.status.code(), Some(255), "{output:?}");
-        assert!(errors(&output).contains(words), "{}", errors(&output));
-    }
-    let missing = bundle.runtime(&["exec", "--cgroup", &format!("{prefix}missing"), id, "true"]);
-    assert!(errors(&missing).contains(" adding pid "), "{missing:?}");
-    assert!(errors(&missing).contains("no such file or directory"), "{missing:?}");
-    bundle.succeed(&["delete", "--force", id]);
-    bundle.assert_clean("after delete, with the group below");
-}
-
-fn find(directory: &std::path::Path, name: &str, found: &mut Vec<std::path::PathBuf>) {
-    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            match entry.file_name() == name {
-                true => found.push(entry.path()),
-                false => find(&entry.path(), name, found),
-            }
-        }
-    }
-}
-
-#[test]
 fn debug_tells_the_steps_of_exec_in_the_logs_form() {
-    root_only!("debug_tells_the_steps_of_exec_in_the_logs_form");
+    root_only!();
     let bundle = Bundle::new("told", &["sleep", "1000"]);
     let id = bundle.id.as_str();
     assert!(bundle.create().status.success());
@@ -251,7 +206,7 @@ fn debug_tells_the_steps_of_exec_in_the_logs_form() {
 
 #[test]
 fn another_configuration_serves_all_of_a_containers_life() {
-    root_only!("another_configuration_serves_all_of_a_containers_life");
+    root_only!();
     let bundle = Bundle::new("other", &["sleep", "1000"]);
     bundle.edit(|config| config["process"]["env"] = json!(["COLOR=blue", "PATH=/bin"]));
     std::fs::rename(bundle.path.join("config.json"), bundle.path.join("other.json")).expect("renamed");

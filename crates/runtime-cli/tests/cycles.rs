@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, wait};
-use support::Bundle;
+use support::{Bundle, root_only};
 
 /// How many cycles there are; ten times as many where `RABBITC_FULL_SWEEP` is set.
 const CYCLES: usize = 100;
@@ -83,9 +83,7 @@ fn cycle(bundle: &Bundle) {
 
 #[test]
 fn cycle_after_cycle_leaves_nothing_that_grows() {
-    if !support::can_run("cycle_after_cycle_leaves_nothing_that_grows") {
-        return;
-    }
+    root_only!();
     set_child_subreaper(Some(Pid::INIT)).expect("set");
     // In a mount namespace of this thread's own, where nobody else mounts.
     sys::namespace::unshare(sys::clone::flags::NEWNS).expect("unshared");

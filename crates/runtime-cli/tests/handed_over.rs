@@ -8,7 +8,7 @@ use std::process::Command;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use serde_json::{Value, json};
-use support::{Bundle, can_run, text};
+use support::{Bundle, root_only, text};
 
 /// Runs a script of the host in a network namespace of its own; `RUN` in it runs the bundle.
 fn in_network(bundle: &Bundle, script: &str) -> std::process::Output {
@@ -29,19 +29,14 @@ const PREPARE: &str = "ip link add dev0 type veth peer name dev1 && ip address a
 
 #[test]
 fn network_device_moves_with_its_addresses_and_comes_back_where_the_start_fails() {
-    let name = "network_device_moves_with_its_addresses_and_comes_back_where_the_start_fails";
-    if !can_run(name) {
-        return;
-    }
+    root_only!();
     if Command::new("ip").arg("-V").output().is_err() {
-        println!("skipped: {name} needs ip (package iproute2)");
+        println!("skipped: needs ip (package iproute2)");
         return;
     }
     let bundle = Bundle::hostile("net-devices", &["busybox", "ip", "address", "show", "dev", "inside"]);
-    bundle.edit(|config| {
-        config["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({ "type": "network" }));
-        config["linux"]["netDevices"] = json!({ "dev0": { "name": "inside" } });
-    });
+    bundle.with_namespace("network");
+    bundle.edit(|config| config["linux"]["netDevices"] = json!({ "dev0": { "name": "inside" } }));
     let output = in_network(&bundle, &format!("{PREPARE} RUN"));
     let told = text(&output);
     assert!(told.contains("inet 10.9.8.7/24") && told.contains("mtu 1234"), "{output:?}");
@@ -69,9 +64,7 @@ fn receive(listener: &UnixListener) -> (Value, bool) {
 
 #[test]
 fn listener_of_the_filter_goes_to_the_agent_with_the_state_also_from_exec() {
-    if !can_run("listener_of_the_filter_goes_to_the_agent_with_the_state_also_from_exec") {
-        return;
-    }
+    root_only!();
     for no_new_privileges in [true, false] {
         let bundle = Bundle::hostile("agent", &[]);
         let path = bundle.path.join("agent");
@@ -97,24 +90,5 @@ fn listener_of_the_filter_goes_to_the_agent_with_the_state_also_from_exec() {
         let (document, came) = receive(&listener);
         assert!(came && document["pid"] != document["state"]["pid"], "{document}");
         assert_eq!(document["state"]["status"], "running");
-    }
-}
-
-#[test]
-fn features_names_what_is_done() {
-    if !can_run("features_names_what_is_done") {
-        return;
-    }
-    let bundle = Bundle::new("features", &["true"]);
-    let features: Value = serde_json::from_str(&bundle.succeed(&["features"])).expect("JSON");
-    let linux = &features["linux"];
-    assert_eq!(linux["netDevices"]["enabled"], true);
-    assert_eq!(linux["memoryPolicy"]["modes"].as_array().expect("a list").len(), 7);
-    assert_eq!(linux["memoryPolicy"]["flags"].as_array().expect("a list").len(), 3);
-    assert_eq!(linux["intelRdt"], json!({ "enabled": true, "schemata": true, "monitoring": true }));
-    for (list, some) in
-        [("actions", "SCMP_ACT_NOTIFY"), ("operators", "SCMP_CMP_MASKED_EQ"), ("archs", "SCMP_ARCH_X32")]
-    {
-        assert!(linux["seccomp"][list].as_array().expect("a list").contains(&json!(some)), "{list}");
     }
 }

@@ -4,13 +4,11 @@ mod support;
 
 use std::process::Command;
 
-use support::{Bundle, errors};
+use support::{Bundle, errors, root_only};
 
 #[test]
 fn commands_that_need_the_cgroup_fail_where_it_is_hidden() {
-    if !support::can_run("commands_that_need_the_cgroup_fail_where_it_is_hidden") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::new("hidden", &["sleep", "1000"]);
     let id = bundle.id.as_str();
     assert!(bundle.create().status.success());

@@ -5,7 +5,7 @@ mod support;
 use std::path::Path;
 
 use serde_json::json;
-use support::{Bundle, Victim, errors, finish, text};
+use support::{Bundle, Victim, errors, finish, root_only, text};
 
 fn status(text: &str, field: &str) -> String {
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{field}:")));
@@ -16,9 +16,7 @@ fn status(text: &str, field: &str) -> String {
 /// attach; its descriptors, its environment and its binary are the host's.
 #[test]
 fn process_that_joins_can_not_be_attached_to_or_looked_into() {
-    if !support::can_run("process_that_joins_can_not_be_attached_to_or_looked_into") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::hostile("join", &[]);
     bundle.edit(|config| config["root"]["readonly"] = json!(false));
     // With what the shell has built in, as a process would come too late. What is won counts if the name still is that
@@ -62,32 +60,11 @@ fn process_that_joins_can_not_be_attached_to_or_looked_into() {
     bundle.succeed(&["delete", "--force", &bundle.id]);
 }
 
-/// buildah asks for ambient capabilities and for no inheritable ones: such are left out, and the container starts.
-#[test]
-fn ambient_capabilities_that_cannot_be_granted_are_left_out_with_a_warning() {
-    if !support::can_run("ambient_capabilities_that_cannot_be_granted_are_left_out_with_a_warning") {
-        return;
-    }
-    let bundle = Bundle::hostile("ambient", &[]);
-    bundle.edit(|config| {
-        let sets = config["process"]["capabilities"].as_object_mut().expect("sets");
-        sets.insert("ambient".into(), json!(["CAP_KILL", "CAP_AUDIT_WRITE"]));
-        sets.insert("inheritable".into(), json!(["CAP_KILL"]));
-    });
-    let ran = bundle.script("cat /proc/self/status");
-    assert!(ran.status.success(), "{ran:?}");
-    assert_eq!(status(&String::from_utf8_lossy(&ran.stdout), "CapAmb"), "0000000000000020");
-    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-    assert!(said.contains("CAP_AUDIT_WRITE") && !said.contains("CAP_KILL"), "{said}");
-}
-
 /// CVE-2022-29162 and its kin: no set holds more than was asked for, neither at the start nor by `exec`, and nothing is
 /// left of them for another user.
 #[test]
 fn capabilities_are_those_of_the_configuration_and_none_for_other_users() {
-    if !support::can_run("capabilities_are_those_of_the_configuration_and_none_for_other_users") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::hostile("capabilities", &[]);
     bundle.edit(|config| config["root"]["readonly"] = json!(false));
     bundle.start_script("cat /proc/1/status >/status; sleep 1000");
@@ -121,9 +98,7 @@ fn capabilities_are_those_of_the_configuration_and_none_for_other_users() {
 /// CVE-2024-40635, CVE-2026-30892: a user that is not one is refused, and never cut down to another's number.
 #[test]
 fn user_that_is_no_number_is_refused_and_starts_nothing() {
-    if !support::can_run("user_that_is_no_number_is_refused_and_starts_nothing") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::hostile("users", &[]);
     bundle.edit(|config| config["root"]["readonly"] = json!(false));
     // The names of the root are no business of this verb.
@@ -176,21 +151,17 @@ fn user_that_is_no_number_is_refused_and_starts_nothing() {
 /// A startContainer hook is a file of the image: it gets what the image's program gets, and no more.
 #[test]
 fn start_hook_of_the_image_has_the_rights_of_its_program_alone() {
-    if !support::can_run("start_hook_of_the_image_has_the_rights_of_its_program_alone") {
-        return;
-    }
+    root_only!();
     for verb in ["run", "start"] {
         let bundle = Bundle::hostile("hook", &["true"]);
         let hook = "cat >/state; cat /proc/self/status >/status; cat /proc/self/cgroup >/cgroup; env >/env; \
                     busybox ls /proc/self/fd >/descriptors; kill -0 HOST && echo host >/reached; exit 0";
         let hook = hook.replace("HOST", &std::process::id().to_string());
+        // Not among the defaults of a host with cgroup v1.
+        bundle.with_namespace("cgroup");
         bundle.edit(|config| {
             config["root"]["readonly"] = json!(false);
             config["process"]["user"] = json!({ "uid": 0, "gid": 0 });
-            // Not among the defaults of a host with cgroup v1.
-            let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
-            namespaces.retain(|namespace| namespace["type"] != "cgroup");
-            namespaces.push(json!({ "type": "cgroup" }));
             config["hooks"]["startContainer"] =
                 json!([{ "path": "/bin/sh", "args": ["sh", "-c", hook], "env": ["ONLY=this", "PATH=/bin"] }]);
         });
@@ -226,9 +197,7 @@ fn start_hook_of_the_image_has_the_rights_of_its_program_alone() {
 /// environment says.
 #[test]
 fn programs_and_libraries_of_the_image_are_never_run_for_the_host() {
-    if !support::can_run("programs_and_libraries_of_the_image_are_never_run_for_the_host") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::hostile("fakes", &[]);
     let victim = Victim::beside(&bundle);
     std::fs::create_dir_all(bundle.rootfs("etc")).expect("made");
@@ -271,22 +240,16 @@ fn programs_and_libraries_of_the_image_are_never_run_for_the_host() {
 /// may mount.
 #[test]
 fn cgroup_is_no_way_out_even_with_the_right_to_mount() {
-    if !support::can_run("cgroup_is_no_way_out_even_with_the_right_to_mount") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::hostile("cgroup", &[]);
     let agents = || {
         let find = "find /sys/fs/cgroup -maxdepth 2 -name release_agent -exec grep -H . {} +; true";
         text(&std::process::Command::new("sh").args(["-c", find]).output().expect("sh runs"))
     };
     let before = agents();
-    bundle.edit(|config| {
-        config["root"]["readonly"] = json!(false);
-        // `spec` has one on cgroup v2 alone, as runc's has.
-        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
-        namespaces.retain(|namespace| namespace["type"] != "cgroup");
-        namespaces.push(json!({ "type": "cgroup" }));
-    });
+    // `spec` has one on cgroup v2 alone, as runc's has.
+    bundle.with_namespace("cgroup");
+    bundle.edit(|config| config["root"]["readonly"] = json!(false));
     let own = "for file in cgroup.procs tasks notify_on_release memory.limit_in_bytes memory.max pids.max devices.allow \
                cgroup.subtree_control; do for at in /sys/fs/cgroup /sys/fs/cgroup/*; do \
                ( echo 1 >$at/$file ) 2>/dev/null && echo written: $at/$file; done; done; \
@@ -324,9 +287,7 @@ fn cgroup_is_no_way_out_even_with_the_right_to_mount() {
 /// CVE-2020-15257: whoever shares the host's network finds no abstract socket of ours.
 #[test]
 fn no_abstract_socket_listens_while_a_container_waits_or_runs() {
-    if !support::can_run("no_abstract_socket_listens_while_a_container_waits_or_runs") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::hostile("abstract", &["sleep", "1000"]);
     let listening = || -> Vec<String> {
         let text = std::fs::read_to_string("/proc/self/net/unix").expect("read");

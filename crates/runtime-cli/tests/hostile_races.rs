@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::json;
-use support::{Bundle, Victim};
+use support::{Bundle, Victim, root_only};
 
 /// How often a container is started under attack.
 const STARTS: usize = 300;
@@ -55,9 +55,7 @@ impl Drop for Racer {
 /// Mount targets, their parents and what is hidden in them, exchanged with links and directories of the attacker's.
 #[test]
 fn names_exchanged_under_mount_targets_through_hundreds_of_starts_open_nothing() {
-    if !support::can_run("names_exchanged_under_mount_targets_through_hundreds_of_starts_open_nothing") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::hostile("exchange", &[]);
     let victim = Victim::beside(&bundle);
     let binary = std::fs::read(support::BINARY).expect("read");
@@ -144,9 +142,7 @@ fn names_exchanged_under_mount_targets_through_hundreds_of_starts_open_nothing()
 /// Device nodes on a directory that is the attacker's as well: neither another file's mode nor its owner changes.
 #[test]
 fn names_exchanged_under_new_device_nodes_change_no_file_of_the_host() {
-    if !support::can_run("names_exchanged_under_new_device_nodes_change_no_file_of_the_host") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::hostile("nodes", &["true"]);
     let victim = Victim::beside(&bundle);
     std::fs::create_dir_all(bundle.rootfs("nodes")).expect("made");

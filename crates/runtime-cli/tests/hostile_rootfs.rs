@@ -7,11 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
-use support::{Bundle, Victim, errors, finish, text};
-
-fn has_root(test: &str) -> bool {
-    support::can_run(test)
-}
+use support::{Bundle, Victim, errors, finish, root_only, text};
 
 /// Every way in which a link of a root can try to lead to `victim` on the host.
 fn ways_to(victim: &Path) -> Vec<String> {
@@ -69,9 +65,7 @@ fn bind(source: &Path, destination: &str) -> Value {
 /// once it has ended.
 #[test]
 fn host_binary_executed_by_a_hostile_program_cannot_be_written() {
-    if !has_root("host_binary_executed_by_a_hostile_program_cannot_be_written") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::hostile("binary", &["sh", "/bin/attacker"]);
     // Its log is a pipe without a reader, so the host's binary stands still inside for as long as the attacker wants.
     bundle.write_program("hostile", "#!/proc/self/exe --log=/pipe\n");
@@ -106,9 +100,7 @@ fn host_binary_executed_by_a_hostile_program_cannot_be_written() {
 /// keeps them open and writes later.
 #[test]
 fn host_binary_is_not_written_by_racers_through_hundreds_of_execs() {
-    if !has_root("host_binary_is_not_written_by_racers_through_hundreds_of_execs") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::hostile("racers", &[]);
     bundle.write_program("hostile", "#!/proc/self/exe --version\n");
     let binary = copy_of_the_binary(&bundle);
@@ -153,9 +145,7 @@ fn copy_of_the_binary(bundle: &Bundle) -> std::path::PathBuf {
 /// every number that is tried.
 #[test]
 fn working_directory_cannot_be_a_descriptor_of_the_host() {
-    if !has_root("working_directory_cannot_be_a_descriptor_of_the_host") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::hostile("cwd", &["cat", "../../../../etc/hostname", "file"]);
     let victim = Victim::beside(&bundle);
     let leaking = |arguments: &[&str]| {
@@ -191,9 +181,7 @@ fn working_directory_cannot_be_a_descriptor_of_the_host() {
 /// CVE-2019-19921, CVE-2021-30465, CVE-2026-41579: a root whose directories lead elsewhere.
 #[test]
 fn mount_targets_that_are_links_stay_inside_the_root() {
-    if !has_root("mount_targets_that_are_links_stay_inside_the_root") {
-        return;
-    }
+    root_only!();
     for name in ["proc", "dev", "sys", "data", "deep/er"] {
         let bundle = Bundle::hostile("links", &["true"]);
         let victim = Victim::beside(&bundle);
@@ -220,9 +208,7 @@ fn mount_targets_that_are_links_stay_inside_the_root() {
 /// /dev, all of it is the image's.
 #[test]
 fn devices_and_console_that_are_links_stay_inside_the_root() {
-    if !has_root("devices_and_console_that_are_links_stay_inside_the_root") {
-        return;
-    }
+    root_only!();
     for name in ["dev/null", "dev/console", "dev/ptmx", "dev/pts", "dev/tty", "dev/shm", "dev"] {
         for terminal in [false, true] {
             let bundle = Bundle::hostile("devices", &["true"]);
@@ -252,9 +238,7 @@ fn devices_and_console_that_are_links_stay_inside_the_root() {
 /// CVE-2025-31133: what hides a file must be the host's null device, whatever the image has in its place.
 #[test]
 fn false_null_device_hides_nothing_and_is_refused() {
-    if !has_root("false_null_device_hides_nothing_and_is_refused") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::hostile("null", &[]);
     let victim = Victim::beside(&bundle);
     std::fs::write(bundle.rootfs("secret"), "hidden\n").expect("written");
@@ -295,9 +279,7 @@ fn false_null_device_hides_nothing_and_is_refused() {
 /// CVE-2023-27561, CVE-2025-31133: what is to be hidden or closed is a link.
 #[test]
 fn hidden_and_closed_paths_that_are_links_touch_nothing_of_the_host() {
-    if !has_root("hidden_and_closed_paths_that_are_links_touch_nothing_of_the_host") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::hostile("masks", &[]);
     let victim = Victim::beside(&bundle);
     for (list, name) in [("maskedPaths", "masked"), ("readonlyPaths", "closed")] {
@@ -315,9 +297,7 @@ fn hidden_and_closed_paths_that_are_links_touch_nothing_of_the_host() {
 /// CVE-2019-16884, CVE-2019-19921, CVE-2025-52881: a kernel parameter is written to procfs or not at all.
 #[test]
 fn file_instead_of_procfs_takes_no_kernel_parameter() {
-    if !has_root("file_instead_of_procfs_takes_no_kernel_parameter") {
-        return;
-    }
+    root_only!();
     for real in ["proc", "elsewhere"] {
         let bundle = Bundle::hostile("parameters", &["true"]);
         let victim = Victim::beside(&bundle);
@@ -347,9 +327,7 @@ fn file_instead_of_procfs_takes_no_kernel_parameter() {
 /// CVE-2019-19921, CVE-2023-28642: nothing is mounted in procfs, by whatever way, but the few files that lxcfs covers.
 #[test]
 fn mounts_into_procfs_are_refused_also_where_links_lead_there() {
-    if !has_root("mounts_into_procfs_are_refused_also_where_links_lead_there") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::hostile("procfs", &[]);
     let volume = bundle.path.join("volume");
     std::fs::create_dir(&volume).expect("made");
@@ -403,9 +381,7 @@ fn mounts_into_procfs_are_refused_also_where_links_lead_there() {
 /// CVE-2024-9676: a FIFO, a socket or a device where a file or a directory is expected holds nobody up.
 #[test]
 fn special_files_in_the_root_hold_nobody_up() {
-    if !has_root("special_files_in_the_root_hold_nobody_up") {
-        return;
-    }
+    root_only!();
     let make = |kind: &str, path: &Path| match kind {
         "FIFO" => assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo runs").success()),
         "socket" => drop(std::os::unix::net::UnixListener::bind(path).expect("bound")),
@@ -450,9 +426,7 @@ fn special_files_in_the_root_hold_nobody_up() {
 #[test]
 fn device_as_program_is_not_opened_by_the_host() {
     use rustix::fs::inotify;
-    if !has_root("device_as_program_is_not_opened_by_the_host") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::hostile("opened", &["/bin/program"]);
     let path = bundle.rootfs("bin/program");
     let made = Command::new("mknod").args(["-m", "755"]).arg(&path).args(["c", "1", "3"]).status();
@@ -470,9 +444,7 @@ fn device_as_program_is_not_opened_by_the_host() {
 /// What a file of the image says reaches the caller's terminal without its control characters.
 #[test]
 fn interpreter_of_a_script_does_not_steer_the_terminal() {
-    if !has_root("interpreter_of_a_script_does_not_steer_the_terminal") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::hostile("escapes", &["/bin/script"]);
     bundle.write_program("script", "#!/\u{1b}]0;title\u{7}\u{1b}[2Jnone\n");
     let log = bundle.path.join("log").display().to_string();

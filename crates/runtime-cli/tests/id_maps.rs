@@ -7,14 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use serde_json::{Value, json};
-use support::{Bundle, can_run, errors, text};
+use support::{Bundle, errors, id_map, root_only, text};
 
 /// Users of the host that nobody is: the container's root is the first of them.
 const FIRST: u32 = 1_900_000_000;
-
-fn map(container: u32, host: u32, size: u32) -> Value {
-    json!([{ "containerID": container, "hostID": host, "size": size }])
-}
 
 /// A bundle with a user namespace of its own, a directory `data` beside the root, and its mount points.
 fn bundle(name: &str, script: &str) -> Bundle {
@@ -31,14 +27,6 @@ fn bundle(name: &str, script: &str) -> Bundle {
         chown(&path, Some(owner), Some(owner)).expect("its owner");
     }
     bundle
-}
-
-fn with_users(bundle: &Bundle) {
-    bundle.edit(|config| {
-        config["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({ "type": "user" }));
-        config["linux"]["uidMappings"] = map(0, FIRST, 65_536);
-        config["linux"]["gidMappings"] = map(0, FIRST, 65_536);
-    });
 }
 
 fn add_mount(bundle: &Bundle, source: &Path, options: &[&str], maps: Option<Value>) {
@@ -84,12 +72,10 @@ const OWNERS: &str = "stat -c '%n %u:%g' /data/root /data/user; touch /data/made
 
 #[test]
 fn mapped_mount_shows_owners_as_on_disk_and_writes_land_unshifted() {
-    if !can_run("mapped_mount_shows_owners_as_on_disk_and_writes_land_unshifted") {
-        return;
-    }
+    root_only!();
     for option in ["idmap", "ridmap"] {
         let bundle = bundle("idmap", OWNERS);
-        with_users(&bundle);
+        bundle.map_users(FIRST);
         add_mount(&bundle, &data(&bundle), &["bind", option], None);
         let output = bundle.run();
         assert_eq!(text(&output), "/data/root 0:0\n/data/user 1000:1000\n/data/made 0\n", "{output:?}");
@@ -101,11 +87,9 @@ fn mapped_mount_shows_owners_as_on_disk_and_writes_land_unshifted() {
 
 #[test]
 fn unmapped_mount_shows_owners_of_nobody_and_refuses_writes() {
-    if !can_run("unmapped_mount_shows_owners_of_nobody_and_refuses_writes") {
-        return;
-    }
+    root_only!();
     let bundle = bundle("noidmap", "stat -c '%n %u' /data/root; touch /data/made || echo refused");
-    with_users(&bundle);
+    bundle.map_users(FIRST);
     add_mount(&bundle, &data(&bundle), &["bind"], None);
     let output = bundle.run();
     assert_eq!(text(&output), "/data/root 65534\nrefused\n", "{output:?}");
@@ -113,12 +97,10 @@ fn unmapped_mount_shows_owners_of_nobody_and_refuses_writes() {
 
 #[test]
 fn mount_with_maps_of_its_own_needs_no_user_namespace() {
-    if !can_run("mount_with_maps_of_its_own_needs_no_user_namespace") {
-        return;
-    }
+    root_only!();
     let bundle = bundle("ownmaps", OWNERS);
     chown(data(&bundle), Some(1000), Some(1000)).expect("its owner");
-    add_mount(&bundle, &data(&bundle), &["rbind", "idmap"], Some(map(1000, 0, 1)));
+    add_mount(&bundle, &data(&bundle), &["rbind", "idmap"], Some(id_map(1000, 0, 1)));
     let output = bundle.run();
     assert_eq!(text(&output), "/data/root 65534:65534\n/data/user 0:0\n/data/made 0\n", "{output:?}");
     let made = std::fs::metadata(data(&bundle).join("made")).expect("made");
@@ -127,26 +109,22 @@ fn mount_with_maps_of_its_own_needs_no_user_namespace() {
 
 #[test]
 fn maps_of_a_mount_win_over_those_of_the_container() {
-    if !can_run("maps_of_a_mount_win_over_those_of_the_container") {
-        return;
-    }
+    root_only!();
     let bundle = bundle("winmaps", OWNERS);
     chown(data(&bundle), Some(1000), Some(1000)).expect("its owner");
-    with_users(&bundle);
-    add_mount(&bundle, &data(&bundle), &["bind"], Some(map(1000, FIRST, 1)));
+    bundle.map_users(FIRST);
+    add_mount(&bundle, &data(&bundle), &["bind"], Some(id_map(1000, FIRST, 1)));
     let output = bundle.run();
     assert_eq!(text(&output), "/data/root 65534:65534\n/data/user 0:0\n/data/made 0\n", "{output:?}");
 }
 
 #[test]
 fn file_can_be_a_mapped_mount() {
-    if !can_run("file_can_be_a_mapped_mount") {
-        return;
-    }
+    root_only!();
     let bundle = bundle("filemap", "stat -c '%u %F' /data; echo y >/data; cat /data");
     std::fs::remove_dir(bundle.path.join("rootfs/data")).expect("removed");
     std::fs::write(bundle.path.join("rootfs/data"), "").expect("a mount point");
-    with_users(&bundle);
+    bundle.map_users(FIRST);
     add_mount(&bundle, &data(&bundle).join("root"), &["bind", "idmap"], None);
     let output = bundle.run();
     assert_eq!(text(&output), "0 regular file\ny\n", "{output:?}");
@@ -154,13 +132,11 @@ fn file_can_be_a_mapped_mount() {
 
 #[test]
 fn ridmap_reaches_the_mounts_below_and_idmap_the_topmost_alone() {
-    if !can_run("ridmap_reaches_the_mounts_below_and_idmap_the_topmost_alone") {
-        return;
-    }
+    root_only!();
     for (option, below) in [("ridmap", 0), ("idmap", 65_534)] {
         let bundle = bundle("ridmap", "stat -c '%u' /data /data/below/file");
         std::fs::create_dir(data(&bundle).join("below")).expect("made");
-        with_users(&bundle);
+        bundle.map_users(FIRST);
         add_mount(&bundle, &data(&bundle), &["rbind", option], None);
         let place = data(&bundle).join("below");
         let setup = format!("mount -t tmpfs none {0}; touch {0}/file", place.display());
@@ -171,17 +147,15 @@ fn ridmap_reaches_the_mounts_below_and_idmap_the_topmost_alone() {
 
 #[test]
 fn file_system_that_can_not_show_other_owners_is_named() {
-    if !can_run("file_system_that_can_not_show_other_owners_is_named") {
-        return;
-    }
+    root_only!();
     let procfs = bundle("proc", "true");
-    with_users(&procfs);
+    procfs.map_users(FIRST);
     add_mount(&procfs, Path::new("/proc"), &["bind", "idmap"], None);
     refused(&procfs, &["map the owners of `/proc`", "`proc`, can't show other owners", "mounts[", "hint:"]);
 
     let nested = bundle("nested", "true");
     std::fs::create_dir(data(&nested).join("below")).expect("made");
-    with_users(&nested);
+    nested.map_users(FIRST);
     add_mount(&nested, &data(&nested), &["rbind", "ridmap"], None);
     let place = data(&nested).join("below").display().to_string();
     let output = run_after(&nested, &format!("mount -t ramfs none {place}"));
@@ -193,15 +167,13 @@ fn file_system_that_can_not_show_other_owners_is_named() {
 
 #[test]
 fn maps_that_can_not_work_are_refused_with_their_field() {
-    if !can_run("maps_that_can_not_work_are_refused_with_their_field") {
-        return;
-    }
+    root_only!();
     let without = bundle("nomap", "true");
     add_mount(&without, &data(&without), &["bind", "ridmap"], None);
     refused(&without, &[".options: `idmap` has no map to go by"]);
 
     let fresh = bundle("fresh", "true");
-    with_users(&fresh);
+    fresh.map_users(FIRST);
     fresh.edit(|config| {
         let mount = json!({ "destination": "/data", "type": "tmpfs", "options": ["idmap"] });
         config["mounts"].as_array_mut().expect("a list").push(mount);
@@ -217,12 +189,12 @@ fn maps_that_can_not_work_are_refused_with_their_field() {
     refused(&overlap, &[".uidMappings[1].hostID: ", "overlaps with"]);
 
     let container = bundle("overlap", "true");
-    with_users(&container);
+    container.map_users(FIRST);
     container.edit(|config| config["linux"]["gidMappings"] = ranges);
     refused(&container, &["linux.gidMappings[1].hostID: "]);
 
     let half = bundle("half", "true");
-    add_mount(&half, &data(&half), &["bind", "idmap"], Some(map(0, 1, 1)));
+    add_mount(&half, &data(&half), &["bind", "idmap"], Some(id_map(0, 1, 1)));
     half.edit(|config| {
         let mounts = config["mounts"].as_array_mut().expect("a list");
         mounts.last_mut().expect("ours").as_object_mut().expect("a mount").remove("gidMappings");
@@ -232,11 +204,9 @@ fn maps_that_can_not_work_are_refused_with_their_field() {
 
 #[test]
 fn places_that_the_mapped_root_may_not_search_are_mounted_all_the_same() {
-    if !can_run("places_that_the_mapped_root_may_not_search_are_mounted_all_the_same") {
-        return;
-    }
+    root_only!();
     let bundle = bundle("closed", "stat -c '%n %u' /data/root && id -u");
-    with_users(&bundle);
+    bundle.map_users(FIRST);
     add_mount(&bundle, &data(&bundle), &["bind"], None);
     std::fs::set_permissions(&bundle.path, std::fs::Permissions::from_mode(0o700)).expect("closed");
     let output = bundle.run();
@@ -246,12 +216,10 @@ fn places_that_the_mapped_root_may_not_search_are_mounted_all_the_same() {
 
 #[test]
 fn read_only_mount_of_the_host_keeps_its_locked_flags() {
-    if !can_run("read_only_mount_of_the_host_keeps_its_locked_flags") {
-        return;
-    }
+    root_only!();
     let script = "mount -o remount,bind,rw /data && echo lost; touch /data/made || echo kept";
     let bundle = bundle("locked", script);
-    with_users(&bundle);
+    bundle.map_users(FIRST);
     bundle.edit(|config| {
         for set in ["bounding", "effective", "permitted"] {
             let names = config["process"]["capabilities"][set].as_array_mut().expect("a list");
@@ -269,13 +237,11 @@ fn read_only_mount_of_the_host_keeps_its_locked_flags() {
 
 #[test]
 fn mount_inside_a_mapped_mount_does_not_show_on_the_host() {
-    if !can_run("mount_inside_a_mapped_mount_does_not_show_on_the_host") {
-        return;
-    }
+    root_only!();
     let script = "mount -t tmpfs none /data/below && touch /data/below/file && ls /data/below && read -r end";
     let bundle = bundle("peer", script);
     std::fs::create_dir(data(&bundle).join("below")).expect("made");
-    with_users(&bundle);
+    bundle.map_users(FIRST);
     bundle.edit(|config| {
         for set in ["bounding", "effective", "permitted"] {
             config["process"]["capabilities"][set]
@@ -302,12 +268,6 @@ fn mount_inside_a_mapped_mount_does_not_show_on_the_host() {
     bundle.assert_clean("after the run");
 }
 
-/// The pid of the init of a running container.
-fn pid(bundle: &Bundle) -> i64 {
-    let state: Value = serde_json::from_str(&bundle.succeed(&["state", &bundle.id])).expect("JSON");
-    state["pid"].as_i64().expect("a pid")
-}
-
 fn namespace(path: &str, kind: &str) -> String {
     let link = std::fs::read_link(format!("{path}/ns/{kind}")).expect("a namespace");
     link.display().to_string()
@@ -315,27 +275,24 @@ fn namespace(path: &str, kind: &str) -> String {
 
 #[test]
 fn container_in_an_existing_user_namespace_owns_what_it_makes() {
-    if !can_run("container_in_an_existing_user_namespace_owns_what_it_makes") {
-        return;
-    }
+    root_only!();
     let first = bundle("first", "sleep 1000");
-    with_users(&first);
+    first.map_users(FIRST);
     let path = first.path.display().to_string();
     for arguments in [vec!["create", "--bundle", &path, &first.id], vec!["start", &first.id]] {
         let output = first.quiet(&arguments);
         assert!(output.status.success(), "{}", errors(&output));
     }
-    let host = pid(&first);
+    let host = first.pid();
 
     // Its users alone; then as in a pod: its users, network and ipc.
     for shared in [&["user"] as &[&str], &["user", "network", "ipc"]] {
         let script =
             "id -u; cat /proc/self/uid_map; hostname; stat -c %u /data/root; touch /data/made && sleep 1000";
         let second = bundle("second", script);
+        second.with_namespace("user");
         second.edit(|config| {
-            let list = config["linux"]["namespaces"].as_array_mut().expect("a list");
-            list.push(json!({ "type": "user" }));
-            for one in list {
+            for one in config["linux"]["namespaces"].as_array_mut().expect("a list") {
                 let kind = one["type"].as_str().expect("a kind").to_owned();
                 let file = if kind == "network" { "net" } else { &kind };
                 if shared.contains(&kind.as_str()) {
@@ -348,7 +305,7 @@ fn container_in_an_existing_user_namespace_owns_what_it_makes() {
         let path = second.path.display().to_string();
         let output = second.quiet(&["create", "--bundle", &path, &second.id]);
         assert!(output.status.success(), "{shared:?}: {}", errors(&output));
-        let inner = format!("/proc/{}", pid(&second));
+        let inner = format!("/proc/{}", second.pid());
         for kind in ["user", "net", "ipc", "mnt", "pid"] {
             let name = if kind == "net" { "network" } else { kind };
             let same = namespace(&inner, kind) == namespace(&format!("/proc/{host}"), kind);
@@ -372,18 +329,15 @@ fn container_in_an_existing_user_namespace_owns_what_it_makes() {
 
 #[test]
 fn writable_cgroup_is_the_containers_to_divide_and_not_to_enlarge() {
-    let name = "writable_cgroup_is_the_containers_to_divide_and_not_to_enlarge";
-    if !can_run(name) {
-        return;
-    }
+    root_only!();
     if !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        println!("skipped: {name} needs a host with cgroup v2 alone; to hand over a group of v1 is not safe");
+        println!("skipped: needs a host with cgroup v2 alone; to hand over a group of v1 is not safe");
         return;
     }
     let script = "cd /sys/fs/cgroup && mkdir own && echo 0 >own/cgroup.procs && echo moved; \
                   echo max 2>/dev/null >cgroup.max.descendants && echo enlarged; stat -c %u . cgroup.procs; grep ^0: /proc/self/cgroup";
     let bundle = bundle("cgroup", script);
-    with_users(&bundle);
+    bundle.map_users(FIRST);
     bundle.edit(|config| {
         let mounts = config["mounts"].as_array_mut().expect("a list");
         mounts.retain(|mount| mount["type"] != "cgroup");
@@ -396,9 +350,7 @@ fn writable_cgroup_is_the_containers_to_divide_and_not_to_enlarge() {
 
 #[test]
 fn root_of_a_user_namespace_is_nobody_to_the_host() {
-    if !can_run("root_of_a_user_namespace_is_nobody_to_the_host") {
-        return;
-    }
+    root_only!();
     // With the host's pids in sight and every capability: none of them counts outside of the namespace.
     let victim =
         std::process::Command::new("sleep").arg("1000").spawn().expect("a process of the host's root");
@@ -409,11 +361,10 @@ fn root_of_a_user_namespace_is_nobody_to_the_host() {
         victim.id()
     );
     let bundle = bundle("nobody", &script);
-    with_users(&bundle);
+    bundle.map_users(FIRST);
     add_mount(&bundle, &data(&bundle), &["bind"], None);
+    bundle.without_namespace("pid");
     bundle.edit(|config| {
-        let list = config["linux"]["namespaces"].as_array_mut().expect("a list");
-        list.retain(|one| one["type"] != "pid");
         let all: Vec<String> =
             ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN"]
                 .map(|name| format!("CAP_{name}"))

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-use support::Bundle;
+use support::{Bundle, root_only};
 
 /// How many points of each command are tried; all of them where `RABBITC_FULL_SWEEP` is set.
 const POINTS: usize = 60;
@@ -152,9 +152,7 @@ fn paused(bundle: &Bundle) {
 
 #[test]
 fn create_killed_at_any_call_is_undone_by_delete() {
-    if !support::can_run("create_killed_at_any_call_is_undone_by_delete") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::new("kill-create", &["sleep", "1000"]);
     let path = bundle.path.display().to_string();
     kill_everywhere(&bundle, &nothing, &["create", "--bundle", &path, &bundle.id]);
@@ -162,9 +160,7 @@ fn create_killed_at_any_call_is_undone_by_delete() {
 
 #[test]
 fn run_killed_at_any_call_is_undone_by_delete() {
-    if !support::can_run("run_killed_at_any_call_is_undone_by_delete") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::new("kill-run", &["true"]);
     let path = bundle.path.display().to_string();
     kill_everywhere(&bundle, &nothing, &["run", "--bundle", &path, &bundle.id]);
@@ -172,45 +168,35 @@ fn run_killed_at_any_call_is_undone_by_delete() {
 
 #[test]
 fn start_killed_at_any_call_is_undone_by_delete() {
-    if !support::can_run("start_killed_at_any_call_is_undone_by_delete") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::new("kill-start", &["sleep", "1000"]);
     kill_everywhere(&bundle, &created, &["start", &bundle.id]);
 }
 
 #[test]
 fn exec_killed_at_any_call_is_undone_by_delete() {
-    if !support::can_run("exec_killed_at_any_call_is_undone_by_delete") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::new("kill-exec", &["sleep", "1000"]);
     kill_everywhere(&bundle, &running, &["exec", &bundle.id, "true"]);
 }
 
 #[test]
 fn pause_killed_at_any_call_is_undone_by_delete() {
-    if !support::can_run("pause_killed_at_any_call_is_undone_by_delete") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::new("kill-pause", &["sleep", "1000"]);
     kill_everywhere(&bundle, &running, &["pause", &bundle.id]);
 }
 
 #[test]
 fn resume_killed_at_any_call_is_undone_by_delete() {
-    if !support::can_run("resume_killed_at_any_call_is_undone_by_delete") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::new("kill-resume", &["sleep", "1000"]);
     kill_everywhere(&bundle, &paused, &["resume", &bundle.id]);
 }
 
 #[test]
 fn update_killed_at_any_call_is_undone_by_delete() {
-    if !support::can_run("update_killed_at_any_call_is_undone_by_delete") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::new("kill-update", &["sleep", "1000"]);
     let arguments = ["update", "--pids-limit", "50", "--memory", "64m", "--cpu-share", "512", &bundle.id];
     kill_everywhere(&bundle, &running, &arguments);
@@ -218,27 +204,21 @@ fn update_killed_at_any_call_is_undone_by_delete() {
 
 #[test]
 fn events_killed_at_any_call_are_undone_by_delete() {
-    if !support::can_run("events_killed_at_any_call_are_undone_by_delete") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::new("kill-events", &["sleep", "1000"]);
     kill_everywhere(&bundle, &running, &["events", "--stats", &bundle.id]);
 }
 
 #[test]
 fn delete_killed_at_any_call_is_finished_by_the_next() {
-    if !support::can_run("delete_killed_at_any_call_is_finished_by_the_next") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::new("kill-delete", &["sleep", "1000"]);
     kill_everywhere(&bundle, &running, &["delete", "--force", &bundle.id]);
 }
 
 #[test]
 fn container_of_an_unreadable_record_is_removed_by_force() {
-    if !support::can_run("container_of_an_unreadable_record_is_removed_by_force") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::new("garbage", &["sleep", "1000"]);
     let bundle_path = bundle.path.display().to_string();
     for content in ["", "{", "[]", "{\"format\":99}", "\u{0}\u{1}garbage"] {
@@ -257,9 +237,7 @@ fn container_of_an_unreadable_record_is_removed_by_force() {
 
 #[test]
 fn group_of_others_by_the_name_of_an_unreadable_container_is_left_alone() {
-    if !support::can_run("group_of_others_by_the_name_of_an_unreadable_container_is_left_alone") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::new("name-of-others", &["true"]);
     assert!(bundle.create().status.success());
     bundle.succeed(&["delete", "--force", &bundle.id]);

@@ -7,19 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use support::{Bundle, errors, text};
-
-macro_rules! root_only {
-    ($name:literal) => {
-        if !support::can_run($name) {
-            return;
-        }
-    };
-}
+use support::{Bundle, errors, root_only, text};
 
 #[test]
 fn exit_code_of_run_is_the_programs() {
-    root_only!("exit_code_of_run_is_the_programs");
+    root_only!();
     let bundle = Bundle::new("code", &["sh", "-c", "echo out; echo err >&2; exit 7"]);
     let output = bundle.run();
     assert_eq!(output.status.code(), Some(7), "{output:?}");
@@ -29,7 +21,7 @@ fn exit_code_of_run_is_the_programs() {
 
 #[test]
 fn standard_input_reaches_the_program() {
-    root_only!("standard_input_reaches_the_program");
+    root_only!();
     let bundle = Bundle::new("stdin", &["cat"]);
     let path = bundle.path.display().to_string();
     let mut child = bundle
@@ -45,7 +37,7 @@ fn standard_input_reaches_the_program() {
 
 #[test]
 fn programs_that_cannot_run_are_told_apart() {
-    root_only!("programs_that_cannot_run_are_told_apart");
+    root_only!();
     let bundle = Bundle::new("programs", &[]);
     let file = |name: &str, content: &str, mode: u32| {
         let path = bundle.path.join("rootfs/bin").join(name);
@@ -88,7 +80,7 @@ fn programs_that_cannot_run_are_told_apart() {
 
 #[test]
 fn run_leaves_a_container_alone_that_got_its_id_meanwhile() {
-    root_only!("run_leaves_a_container_alone_that_got_its_id_meanwhile");
+    root_only!();
     let bundle = Bundle::new("successor", &["sleep", "1000"]);
     let (id, path) = (bundle.id.as_str(), bundle.path.display().to_string());
     let mut first = bundle.command(&["run", "-b", &path, id]).stdin(Stdio::null()).spawn().expect("it runs");
@@ -114,7 +106,7 @@ fn run_leaves_a_container_alone_that_got_its_id_meanwhile() {
 
 #[test]
 fn created_container_waits_starts_runs_and_is_removed() {
-    root_only!("created_container_waits_starts_runs_and_is_removed");
+    root_only!();
     let bundle = Bundle::new("life", &["sleep", "1000"]);
     let id = bundle.id.as_str();
     let pid_file = bundle.path.join("pid");
@@ -156,7 +148,7 @@ fn created_container_waits_starts_runs_and_is_removed() {
 
 #[test]
 fn failed_exec_is_told_by_start() {
-    root_only!("failed_exec_is_told_by_start");
+    root_only!();
     let bundle = Bundle::new("late", &["/bin/script"]);
     let path = bundle.path.join("rootfs/bin/script");
     std::fs::write(&path, "#!/opt/missing\n").expect("written");
@@ -177,7 +169,7 @@ fn failed_exec_is_told_by_start() {
 
 #[test]
 fn exec_runs_in_the_containers_world() {
-    root_only!("exec_runs_in_the_containers_world");
+    root_only!();
     let bundle = Bundle::new("exec", &["sleep", "1000"]);
     let id = bundle.id.as_str();
     assert!(bundle.create().status.success());
@@ -218,7 +210,7 @@ fn exec_runs_in_the_containers_world() {
 
 #[test]
 fn container_has_a_terminal_of_the_callers_size() {
-    root_only!("container_has_a_terminal_of_the_callers_size");
+    root_only!();
     use std::io::Read;
     let bundle = Bundle::new("terminal", &["sh", "-c", "tty; stty size; exit 3"]);
     bundle.edit(|config| config["process"]["terminal"] = json!(true));
@@ -252,7 +244,7 @@ fn container_has_a_terminal_of_the_callers_size() {
 
 #[test]
 fn terminal_is_sent_to_the_console_socket() {
-    root_only!("terminal_is_sent_to_the_console_socket");
+    root_only!();
     use std::io::Read;
     use std::os::fd::AsFd;
     let bundle = Bundle::new("socket", &["sh", "-c", "tty; test -t 0 && test -t 2 && echo terminal"]);
@@ -278,7 +270,7 @@ fn terminal_is_sent_to_the_console_socket() {
 
 #[test]
 fn signals_are_passed_on_to_the_program() {
-    root_only!("signals_are_passed_on_to_the_program");
+    root_only!();
     let script = "trap 'echo told; exit 3' TERM; echo ready; while :; do sleep 0.01; done";
     let bundle = Bundle::new("signals", &["sh", "-c", script]);
     let path = bundle.path.display().to_string();
@@ -301,7 +293,7 @@ fn signals_are_passed_on_to_the_program() {
 
 #[test]
 fn terminal_without_a_holder_is_refused_before_anything_is_made() {
-    root_only!("terminal_without_a_holder_is_refused_before_anything_is_made");
+    root_only!();
     let bundle = Bundle::new("holder", &["true"]);
     bundle.edit(|config| config["process"]["terminal"] = json!(true));
     let output = bundle.create();
@@ -311,66 +303,15 @@ fn terminal_without_a_holder_is_refused_before_anything_is_made() {
 }
 
 #[test]
-fn hooks_run_at_their_moments_and_a_failed_one_takes_all_back() {
-    root_only!("hooks_run_at_their_moments_and_a_failed_one_takes_all_back");
-    let bundle = Bundle::new("hooks", &["true"]);
-    let log = bundle.path.join("log").display().to_string();
-    let lists = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"];
-    bundle.edit(|config| {
-        for list in lists {
-            let script = format!(
-                "/bin/busybox grep -o '\"status\":\"[a-z]*\"' | /bin/busybox sed 's/^/{list} /' >>{log}"
-            );
-            config["hooks"][list] = json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }]);
-        }
-        // It runs inside: what it writes is the container's output.
-        config["hooks"]["startContainer"] = json!([{ "path": "/bin/sh", "args": ["sh", "-c", "hostname"] }]);
-    });
-    let output = bundle.run();
-    assert!(output.status.success(), "{output:?}");
-    assert_eq!(text(&output), "rabbitc\n");
-    let statuses = ["creating", "creating", "creating", "running", "stopped"];
-    let expected: String = lists
-        .iter()
-        .zip(statuses)
-        .map(|(list, status)| format!("{list} \"status\":\"{status}\"\n"))
-        .collect();
-    assert_eq!(std::fs::read_to_string(&log).expect("a log"), expected);
-
-    for list in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"] {
-        bundle.edit(|config| {
-            config["hooks"] = json!({ list: [{ "path": "/bin/sh", "args": ["sh", "-c", "exit 5"] }] });
-        });
-        let output = bundle.run();
-        assert_eq!(output.status.code(), Some(1), "{list}: {output:?}");
-        assert!(errors(&output).contains(&format!("hooks.{list}[0]")), "{}", errors(&output));
-        assert!(errors(&output).contains("ended with exit code 5"), "{}", errors(&output));
-        bundle.assert_clean(list);
-    }
-    bundle.edit(|config| {
-        config["hooks"] = json!({ "createRuntime": [{
-            "path": "/bin/sh", "args": ["sh", "-c", "sleep 1000 & sleep 1000"], "timeout": 1 }] });
-    });
-    let output = bundle.run();
-    assert!(errors(&output).contains("did not end within 1 seconds"), "{}", errors(&output));
-    bundle.assert_clean("after the hook's time was over");
-}
-
-#[test]
 fn user_namespace_maps_root_to_another_user() {
-    root_only!("user_namespace_maps_root_to_another_user");
+    root_only!();
     let bundle =
         Bundle::new("users", &["sh", "-c", "id -u; cat /proc/self/uid_map; touch /dev/shm/x && echo made"]);
     // Nobody inside owns the root file system, so nothing can be made in it.
     for directory in ["proc", "dev", "sys"] {
         std::fs::create_dir(bundle.path.join("rootfs").join(directory)).expect("made");
     }
-    bundle.edit(|config| {
-        config["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({ "type": "user" }));
-        let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
-        config["linux"]["uidMappings"] = map.clone();
-        config["linux"]["gidMappings"] = map;
-    });
+    bundle.map_users(100_000);
     let output = bundle.run();
     assert!(output.status.success(), "{output:?}");
     let words: Vec<&str> =
@@ -380,7 +321,7 @@ fn user_namespace_maps_root_to_another_user() {
 
 #[test]
 fn root_and_mounts_are_what_the_configuration_says() {
-    root_only!("root_and_mounts_are_what_the_configuration_says");
+    root_only!();
     let script = "touch /x 2>/dev/null || echo read-only; touch /scratch/x && echo scratch; cat /data/file /one; \
                   touch /data/x 2>/dev/null || echo data is read-only";
     let bundle = Bundle::new("mounts", &["sh", "-c", script]);
@@ -403,14 +344,14 @@ fn root_and_mounts_are_what_the_configuration_says() {
 
 #[test]
 fn want_of_memory_is_named() {
-    root_only!("want_of_memory_is_named");
+    root_only!();
     let bundle = Bundle::new("memory", &["dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1"]);
     bundle.edit(|config| {
         config["linux"]["resources"]["memory"] = json!({ "limit": 8_000_000, "swap": 8_000_000 });
     });
     let output = bundle.run();
     if errors(&output).contains("no hierarchy offers the controller") {
-        println!("skipped: want_of_memory_is_named needs the memory controller");
+        println!("skipped: needs the memory controller");
         return;
     }
     assert_eq!(output.status.code(), Some(137), "{output:?}");
@@ -419,12 +360,11 @@ fn want_of_memory_is_named() {
 
 #[test]
 fn joined_pid_namespace_shows_its_other_processes() {
-    root_only!("joined_pid_namespace_shows_its_other_processes");
+    root_only!();
     let holder = Bundle::new("holder", &["sleep", "1000"]);
     assert!(holder.create().status.success());
     holder.succeed(&["start", &holder.id]);
-    let state: Value = serde_json::from_str(&holder.succeed(&["state", &holder.id])).expect("JSON");
-    let pid = &state["pid"];
+    let pid = holder.pid();
     let bundle = Bundle::new("joining", &["sh", "-c", "ps | grep -c '[s]leep 1000'; exit 6"]);
     bundle.edit(|config| {
         config["linux"]["namespaces"] = json!([
@@ -445,7 +385,7 @@ fn joined_pid_namespace_shows_its_other_processes() {
 
 #[test]
 fn id_may_be_longer_than_a_socket_path() {
-    root_only!("id_may_be_longer_than_a_socket_path");
+    root_only!();
     let mut bundle = Bundle::new("long", &["sleep", "1000"]);
     bundle.id = format!("{}-{}", bundle.id, "x".repeat(127 - bundle.id.len()));
     assert!(bundle.create().status.success());
@@ -457,7 +397,7 @@ fn id_may_be_longer_than_a_socket_path() {
 
 #[test]
 fn descriptors_of_the_runtime_never_reach_the_program() {
-    root_only!("descriptors_of_the_runtime_never_reach_the_program");
+    root_only!();
     let bundle = Bundle::new("descriptors", &["sh", "-c", "cd /proc/self/fd; echo *"]);
     let output = bundle.run();
     // The shell itself has the directory open that it lists.
@@ -469,7 +409,7 @@ fn descriptors_of_the_runtime_never_reach_the_program() {
 
 #[test]
 fn log_has_the_form_that_callers_read() {
-    root_only!("log_has_the_form_that_callers_read");
+    root_only!();
     let bundle = Bundle::new("log", &["true"]);
     let log = bundle.path.join("log").display().to_string();
     let output = bundle.runtime(&["--log", &log, "--log-format", "json", "state", "nobody"]);

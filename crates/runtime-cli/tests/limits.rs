@@ -6,15 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use support::{Bundle, errors, text};
-
-macro_rules! root_only {
-    ($name:literal) => {
-        if !support::can_run($name) {
-            return;
-        }
-    };
-}
+use support::{Bundle, errors, root_only, text};
 
 /// The first of these files that some group of the container has.
 fn control_file(bundle: &Bundle, names: [&str; 2]) -> String {
@@ -26,19 +18,14 @@ fn has_control_file(bundle: &Bundle, names: [&str; 2]) -> bool {
 }
 
 fn find_control_file(bundle: &Bundle, names: [&str; 2]) -> Option<String> {
-    let groups: Vec<std::path::PathBuf> = bundle
-        .remains()
-        .into_iter()
-        .filter(|found| found.starts_with("/sys/fs/cgroup/"))
-        .map(Into::into)
-        .collect();
+    let groups = bundle.groups();
     let read = |name: &&str| groups.iter().find_map(|group| std::fs::read_to_string(group.join(name)).ok());
     names.iter().find_map(read)
 }
 
 #[test]
 fn update_changes_what_it_names_and_nothing_else() {
-    root_only!("update_changes_what_it_names_and_nothing_else");
+    root_only!();
     let bundle = Bundle::new("update", &["sleep", "1000"]);
     bundle.edit(|config| config["linux"]["resources"]["pids"] = json!({ "limit": 33 }));
     let started = bundle.quiet(&["run", "-d", "-b", &bundle.path.display().to_string(), &bundle.id]);
@@ -65,7 +52,7 @@ fn update_changes_what_it_names_and_nothing_else() {
 
 #[test]
 fn update_refuses_wrong_values_before_it_writes_any() {
-    root_only!("update_refuses_wrong_values_before_it_writes_any");
+    root_only!();
     let bundle = Bundle::new("update-wrong", &["sleep", "1000"]);
     let started = bundle.quiet(&["run", "-d", "-b", &bundle.path.display().to_string(), &bundle.id]);
     assert!(started.status.success(), "{started:?}");
@@ -101,7 +88,7 @@ fn update_refuses_wrong_values_before_it_writes_any() {
 
 #[test]
 fn events_tell_usage_and_that_memory_ran_out() {
-    root_only!("events_tell_usage_and_that_memory_ran_out");
+    root_only!();
     let script = "while [ ! -e /go ]; do sleep 0.1; done; busybox tail /dev/zero; sleep 1000";
     let bundle = Bundle::new("events", &["sh", "-c", script]);
     bundle.edit(|config| {
@@ -153,7 +140,7 @@ fn events_tell_usage_and_that_memory_ran_out() {
 
 #[test]
 fn limit_that_needs_another_is_completed_from_what_the_group_has() {
-    root_only!("limit_that_needs_another_is_completed_from_what_the_group_has");
+    root_only!();
     let bundle = Bundle::new("update-alone", &["sleep", "1000"]);
     bundle.edit(|config| {
         config["linux"]["resources"]["memory"] = json!({ "limit": 32 << 20 });
@@ -191,7 +178,7 @@ fn limit_that_needs_another_is_completed_from_what_the_group_has() {
 
 #[test]
 fn words_of_cgroup_v2_are_refused_where_only_v1_is() {
-    root_only!("words_of_cgroup_v2_are_refused_where_only_v1_is");
+    root_only!();
     if !std::path::Path::new("/sys/fs/cgroup/memory").exists() {
         println!("skipped: this host has no cgroup v1");
         return;
@@ -214,7 +201,7 @@ fn words_of_cgroup_v2_are_refused_where_only_v1_is() {
 
 #[test]
 fn group_in_use_is_refused_and_its_container_goes_on() {
-    root_only!("group_in_use_is_refused_and_its_container_goes_on");
+    root_only!();
     let first = Bundle::new("in-use", &["sleep", "1000"]);
     let group = format!("/{}-shared", first.id);
     let second = Bundle::new("in-use", &["true"]);
@@ -238,39 +225,59 @@ fn group_in_use_is_refused_and_its_container_goes_on() {
 
 #[test]
 fn exec_joins_a_group_below_the_containers() {
-    root_only!("exec_joins_a_group_below_the_containers");
-    let bundle = Bundle::new("below", &["sleep", "1000"]);
-    bundle.edit(|config| {
-        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
-        namespaces.retain(|namespace| namespace["type"] != "cgroup");
-    });
-    assert!(bundle.create().status.success());
-    bundle.succeed(&["start", &bundle.id]);
-    let groups: Vec<String> =
-        bundle.remains().into_iter().filter(|found| found.starts_with("/sys/fs/cgroup/")).collect();
-    for (argument, words) in [
-        ("..", "bad sub cgroup path"),
-        ("nowhere", "no such file or directory"),
-        ("whatever:/", "unknown controller"),
-    ] {
-        let refused = bundle.runtime(&["exec", "--cgroup", argument, &bundle.id, "true"]);
-        assert_eq!(refused.status.code(), Some(255), "{argument}: {refused:?}");
-        assert!(errors(&refused).contains(words), "{argument}: {refused:?}");
-    }
-    for group in &groups {
-        std::fs::create_dir(format!("{group}/inner")).expect("a child group");
-        // A new cpuset of v1 has no processors, and takes nobody until it has.
-        for file in ["cpuset.cpus", "cpuset.mems"] {
-            if let Ok(value) = std::fs::read(format!("{group}/{file}")) {
-                std::fs::write(format!("{group}/inner/{file}"), value).expect("filled");
+    root_only!();
+    for own_view in [false, true] {
+        let bundle = Bundle::new("below", &["sleep", "1000"]);
+        let id = bundle.id.as_str();
+        bundle.without_namespace("cgroup");
+        if own_view {
+            bundle.with_namespace("cgroup");
+        }
+        assert!(bundle.create().status.success());
+        bundle.succeed(&["start", id]);
+        let groups = bundle.groups();
+        // A single hierarchy can be asked for on v1 alone.
+        let pids = groups.iter().find(|group| group.starts_with("/sys/fs/cgroup/pids"));
+        let prefix = if pids.is_some() { "pids:" } else { "" };
+        let missing = format!("{prefix}missing");
+        for (argument, words) in [
+            ("..", "bad sub cgroup path"),
+            ("a/../../b", "bad sub cgroup path"),
+            ("nowhere", "no such file or directory"),
+            (&missing, "no such file or directory"),
+            (&missing, " adding pid "),
+            ("whatever:/", "unknown controller"),
+        ] {
+            let refused = bundle.runtime(&["exec", "--cgroup", argument, id, "true"]);
+            assert_eq!(refused.status.code(), Some(255), "{argument}: {refused:?}");
+            assert!(errors(&refused).contains(words), "{argument}: {refused:?}");
+        }
+        for group in &groups {
+            std::fs::create_dir(group.join("inner")).expect("a child group");
+            // A new cpuset of v1 has no processors, and takes nobody until it has.
+            for file in ["cpuset.cpus", "cpuset.mems"] {
+                if let Ok(value) = std::fs::read(group.join(file)) {
+                    std::fs::write(group.join("inner").join(file), value).expect("filled");
+                }
             }
         }
+        let own = if own_view { ":/inner".to_owned() } else { format!("{id}/inner") };
+        let listed = bundle.succeed(&["exec", "--cgroup", "inner", id, "cat", "/proc/self/cgroup"]);
+        assert_eq!(listed.lines().filter(|line| line.ends_with(&own)).count(), groups.len(), "{listed}");
+        for arguments in [&["exec"][..], &["exec", "--cgroup", "/"]] {
+            let listed = bundle.succeed(&[arguments, &[id, "cat", "/proc/self/cgroup"]].concat());
+            assert!(!listed.contains(&own), "{arguments:?}: {listed}");
+        }
+        let pid_file = bundle.path.join("pid").display().to_string();
+        let choice = format!("{prefix}inner");
+        let started =
+            bundle.quiet(&["exec", "-d", "--pid-file", &pid_file, "--cgroup", &choice, id, "sleep", "1000"]);
+        assert!(started.status.success(), "{started:?}");
+        let pid = std::fs::read_to_string(&pid_file).expect("a pid file");
+        let inner = pids.or(groups.first()).expect("the container's group").join("inner");
+        let members = std::fs::read_to_string(inner.join("cgroup.procs")).expect("its members");
+        assert_eq!(members.trim(), pid.trim());
+        bundle.succeed(&["delete", "--force", id]);
+        bundle.assert_clean("after the removal, with the groups below");
     }
-    let listed = bundle.succeed(&["exec", "--cgroup", "inner", &bundle.id, "cat", "/proc/self/cgroup"]);
-    let own = format!("{}/inner", bundle.id);
-    assert_eq!(listed.lines().filter(|line| line.ends_with(&own)).count(), groups.len(), "{listed}");
-    let listed = bundle.succeed(&["exec", &bundle.id, "cat", "/proc/self/cgroup"]);
-    assert!(!listed.contains(&own), "{listed}");
-    bundle.succeed(&["delete", "--force", &bundle.id]);
-    bundle.assert_clean("after the removal");
 }

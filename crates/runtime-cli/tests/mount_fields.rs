@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use support::{Bundle, can_run, errors, text};
+use support::{Bundle, errors, id_map, root_only, text};
 
 fn with_mounts(bundle: &Bundle, mounts: &[Value]) {
     bundle.edit(|config| config["mounts"].as_array_mut().expect("a list").extend(mounts.iter().cloned()));
@@ -21,25 +21,9 @@ fn tmpfs(destination: &str, options: &[&str]) -> Value {
     json!({ "source": "tmpfs", "destination": destination, "type": "tmpfs", "options": options })
 }
 
-/// The container's users are 100000 and up on the host, and its root belongs to them.
-fn give_users(bundle: &Bundle) {
-    bundle.edit(|config| {
-        let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
-        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
-        // sysfs is the network namespace's, and must belong to the same users.
-        namespaces.extend([json!({ "type": "user" }), json!({ "type": "network" })]);
-        config["linux"]["uidMappings"] = map.clone();
-        config["linux"]["gidMappings"] = map;
-    });
-    let owned = Command::new("chown").args(["-R", "100000:100000"]).arg(bundle.rootfs("")).status();
-    assert!(owned.expect("chown runs").success());
-}
-
 #[test]
 fn tmpfs_has_the_mode_of_the_directory_that_it_covers_unless_an_option_says_another() {
-    if !can_run("tmpfs_has_the_mode_of_the_directory_that_it_covers_unless_an_option_says_another") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::hostile("tmpfs-mode", &[]);
     for name in ["inherits", "says"] {
         std::fs::create_dir(bundle.rootfs(name)).expect("made");
@@ -57,9 +41,7 @@ fn tmpfs_has_the_mode_of_the_directory_that_it_covers_unless_an_option_says_anot
 
 #[test]
 fn read_only_file_system_is_closed_only_after_it_is_filled() {
-    if !can_run("read_only_file_system_is_closed_only_after_it_is_filled") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::hostile("late-close", &[]);
     bundle.edit(|config| {
         for mount in config["mounts"].as_array_mut().expect("a list") {
@@ -73,7 +55,8 @@ fn read_only_file_system_is_closed_only_after_it_is_filled() {
         "test -c /dev/null && test -d /dev/pts && touch /outer/inner/file; touch /dev/new; touch /outer/new; \
          grep -E '^tmpfs /(dev|outer) ' /proc/self/mounts",
     );
-    let flags: Vec<&str> = text(&output).leak().lines().collect();
+    let text = text(&output);
+    let flags: Vec<&str> = text.lines().collect();
     assert_eq!(flags.len(), 2, "{output:?}");
     assert!(flags.iter().all(|line| line.contains(" ro,")), "{flags:?}");
     assert_eq!(errors(&output).matches("Read-only file system").count(), 2, "{output:?}");
@@ -82,9 +65,7 @@ fn read_only_file_system_is_closed_only_after_it_is_filled() {
 /// CVE-2019-19921, CVE-2023-27561.
 #[test]
 fn procfs_is_mounted_on_no_link_dangling_or_not() {
-    if !can_run("procfs_is_mounted_on_no_link_dangling_or_not") {
-        return;
-    }
+    root_only!();
     for (name, link) in [("proc", "/elsewhere"), ("proc", "/bin"), ("sys", "/elsewhere")] {
         let bundle = Bundle::new("ordinary", &["true"]);
         symlink(link, bundle.rootfs(name)).expect("a link");
@@ -97,9 +78,7 @@ fn procfs_is_mounted_on_no_link_dangling_or_not() {
 
 #[test]
 fn bind_mount_behind_dangling_links_lies_where_they_lead() {
-    if !can_run("bind_mount_behind_dangling_links_lies_where_they_lead") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::hostile("dangling", &[]);
     std::fs::create_dir(bundle.rootfs("etc")).expect("made");
     symlink("/tmp/foo/bar", bundle.rootfs("jump")).expect("a link");
@@ -115,9 +94,7 @@ fn bind_mount_behind_dangling_links_lies_where_they_lead() {
 /// The tree that a source shows is that of the container's mounts so far, with whatever owners are asked for.
 #[test]
 fn source_in_the_root_shows_the_mounts_that_were_made_before() {
-    if !can_run("source_in_the_root_shows_the_mounts_that_were_made_before") {
-        return;
-    }
+    root_only!();
     for users in [false, true] {
         for owners in [false, true] {
             let what = format!("users {users}, owners {owners}");
@@ -133,14 +110,13 @@ fn source_in_the_root_shows_the_mounts_that_were_made_before() {
                 std::fs::create_dir(bundle.rootfs(name)).expect("made");
             }
             if users {
-                give_users(&bundle);
+                bundle.give_users();
             }
             let mut last =
                 bind(&bundle.rootfs("tree"), &bundle.rootfs("copy").display().to_string(), &["rbind"]);
             if owners {
-                let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
-                last["uidMappings"] = map.clone();
-                last["gidMappings"] = map;
+                last["uidMappings"] = id_map(0, 100_000, 65_536);
+                last["gidMappings"] = id_map(0, 100_000, 65_536);
             }
             let inner = bind(&bundle.path.join("inner"), "/tree/deep", &["bind"]);
             with_mounts(&bundle, &[bind(&outer, "/tree", &["bind"]), inner, last]);
@@ -177,9 +153,7 @@ fn flags_inside(bundle: &Bundle, flags: &str) -> std::process::Output {
 
 #[test]
 fn flags_of_the_hosts_mount_stay_until_an_option_names_any() {
-    if !can_run("flags_of_the_hosts_mount_stay_until_an_option_names_any") {
-        return;
-    }
+    root_only!();
     for (users, flags, options, has, lacks) in [
         (false, "ro,noexec", &["bind"][..], &["ro", "noexec"][..], &[][..]),
         (false, "ro,noexec", &["bind", "dev"], &["rw"], &["noexec"]),
@@ -192,7 +166,7 @@ fn flags_of_the_hosts_mount_stay_until_an_option_names_any() {
         let bundle = Bundle::hostile("flags", &[]);
         std::fs::create_dir(bundle.path.join("volume")).expect("made");
         if users {
-            give_users(&bundle);
+            bundle.give_users();
         }
         with_mounts(&bundle, &[bind(&bundle.path.join("volume"), "/volume", options)]);
         bundle.edit(|config| config["process"]["args"] = json!(["grep", " /volume ", "/proc/self/mounts"]));
@@ -207,14 +181,12 @@ fn flags_of_the_hosts_mount_stay_until_an_option_names_any() {
 
 #[test]
 fn read_only_mount_keeps_locked_flags_whoever_makes_it() {
-    if !can_run("read_only_mount_keeps_locked_flags_whoever_makes_it") {
-        return;
-    }
+    root_only!();
     // Where the users of the namespace can't get, the parent makes the mount, without locks.
     for mode in [0o700, 0o755] {
         let bundle = Bundle::hostile("locked", &["true"]);
         std::fs::create_dir(bundle.path.join("volume")).expect("made");
-        give_users(&bundle);
+        bundle.give_users();
         let closed = std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(&bundle.path, closed).expect("its mode");
         with_mounts(&bundle, &[bind(&bundle.path.join("volume"), "/volume", &["bind", "rw", "nodev"])]);
@@ -228,14 +200,9 @@ fn read_only_mount_keeps_locked_flags_whoever_makes_it() {
 /// config-linux.md, "Rootfs Mount Propagation": a new group of peers.
 #[test]
 fn shared_root_is_no_slave_of_the_hosts() {
-    if !can_run("shared_root_is_no_slave_of_the_hosts") {
-        return;
-    }
-    let bundle = Bundle::hostile("shared-root", &["grep", " / / \\| /rootfs / ", "/proc/self/mountinfo"]);
-    bundle.edit(|config| {
-        config["linux"]["rootfsPropagation"] = json!("shared");
-        config["process"]["args"] = json!(["cat", "/proc/self/mountinfo"]);
-    });
+    root_only!();
+    let bundle = Bundle::hostile("shared-root", &["cat", "/proc/self/mountinfo"]);
+    bundle.edit(|config| config["linux"]["rootfsPropagation"] = json!("shared"));
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "shared", support::BINARY, "--root"]);
     command.arg(bundle.path.join("state")).args(["run", "--bundle"]).arg(&bundle.path).arg(&bundle.id);
@@ -247,13 +214,11 @@ fn shared_root_is_no_slave_of_the_hosts() {
 
 #[test]
 fn shared_mount_of_a_user_namespace_has_no_peer_on_the_host() {
-    if !can_run("shared_mount_of_a_user_namespace_has_no_peer_on_the_host") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::hostile("shared-users", &[]);
     let volume = bundle.path.join("volume");
     std::fs::create_dir_all(volume.join("inner")).expect("made");
-    give_users(&bundle);
+    bundle.give_users();
     with_mounts(&bundle, &[bind(&volume, "/volume", &["bind", "shared"])]);
     let output = bundle.script("grep ' /volume ' /proc/self/mountinfo");
     assert!(text(&output).contains(" shared:") && !text(&output).contains("master:"), "{output:?}");

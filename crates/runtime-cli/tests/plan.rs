@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::Bundle;
+use support::{Bundle, root_only};
 
 /// What differs from host to host: which cgroup hierarchies there are, and this test's paths.
 fn normalise(text: &str, bundle: &Bundle) -> String {
@@ -27,17 +27,13 @@ fn normalise(text: &str, bundle: &Bundle) -> String {
 
 #[test]
 fn plan_of_the_default_configuration_is_the_golden_one() {
-    if !support::can_run("plan_of_the_default_configuration_is_the_golden_one") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::new("plan", &["sh"]);
     bundle.edit(|config| {
         config["process"]["terminal"] = serde_json::json!(true);
-        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
-        // Not among the defaults of a host with cgroup v1.
-        namespaces.retain(|namespace| namespace["type"] != "cgroup");
-        namespaces.push(serde_json::json!({ "type": "cgroup" }));
     });
+    // Not among the defaults of a host with cgroup v1.
+    bundle.with_namespace("cgroup");
     let path = bundle.path.display().to_string();
     let printed = normalise(&bundle.succeed(&["plan", "--create", "--id", &bundle.id, &path]), &bundle);
     let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/default-spec.plan");
@@ -52,9 +48,7 @@ fn plan_of_the_default_configuration_is_the_golden_one() {
 
 #[test]
 fn every_form_of_the_plan_has_the_same_steps() {
-    if !support::can_run("every_form_of_the_plan_has_the_same_steps") {
-        return;
-    }
+    root_only!();
     let bundle = Bundle::new("forms", &["sh"]);
     let path = bundle.path.display().to_string();
     let lines = bundle.succeed(&["plan", &path]).lines().count();

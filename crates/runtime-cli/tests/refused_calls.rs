@@ -9,7 +9,7 @@ use std::process::Output;
 
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use serde_json::json;
-use support::{Bundle, errors, text};
+use support::{Bundle, errors, id_map, root_only, text};
 use sys::clone::{CloneRequest, clone};
 use sys::exec::{CStringArray, execve};
 use sys::seccomp::{Instruction, install};
@@ -101,9 +101,7 @@ fn run_below(refusal: &Refusal, bundle: &Bundle, arguments: &[&str]) -> Output {
 
 #[test]
 fn containers_live_their_lives_with_every_newer_call_refused() {
-    if !support::can_run("containers_live_their_lives_with_every_newer_call_refused") {
-        return;
-    }
+    root_only!();
     for refusal in refusals() {
         let what = format!("{} refused by errno {}", refusal.name, refusal.errno);
 
@@ -119,13 +117,8 @@ fn containers_live_their_lives_with_every_newer_call_refused() {
         for directory in ["proc", "dev", "sys"] {
             std::fs::create_dir_all(bundle.path.join("rootfs").join(directory)).expect("made");
         }
-        bundle.edit(|config| {
-            config["process"]["args"] = json!(["id", "-u"]);
-            config["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({ "type": "user" }));
-            let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
-            config["linux"]["uidMappings"] = map.clone();
-            config["linux"]["gidMappings"] = map;
-        });
+        bundle.edit(|config| config["process"]["args"] = json!(["id", "-u"]));
+        bundle.map_users(100_000);
         let output = run_below(&refusal, &bundle, &["run", "--bundle", &path, &bundle.id]);
         assert_eq!(text(&output), "0\n", "{what}, in a user namespace");
 
@@ -146,15 +139,13 @@ fn containers_live_their_lives_with_every_newer_call_refused() {
 
 #[test]
 fn mapped_mount_says_what_it_takes_where_mount_setattr_is_refused() {
-    if !support::can_run("mapped_mount_says_what_it_takes_where_mount_setattr_is_refused") {
-        return;
-    }
+    root_only!();
     for errno in [libc::ENOSYS, libc::EPERM] {
         let calls = vec![u32::try_from(libc::SYS_mount_setattr).expect("call numbers are small")];
         let refusal = Refusal { name: "mount_setattr", calls, newer: false, errno };
         let bundle = Bundle::new("refused-idmap", &["true"]);
         bundle.edit(|config| {
-            let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 1 }]);
+            let map = id_map(0, 100_000, 1);
             let mount = json!({
                 "destination": "/mnt", "type": "bind", "source": "/etc", "options": ["bind", "idmap"],
                 "uidMappings": map, "gidMappings": map,

@@ -5,7 +5,7 @@ mod support;
 use std::process::{Command, Output};
 
 use serde_json::json;
-use support::{BINARY, Bundle, can_run, eventually};
+use support::{BINARY, Bundle, eventually, root_only};
 
 /// A number that no account of a distribution has.
 const UID: u32 = 47_114;
@@ -40,11 +40,19 @@ fn bundle(name: &str, arguments: &[&str]) -> Bundle {
     bundle
 }
 
+/// Leaves it in the caller's user namespace.
+fn leave_users(bundle: &Bundle) {
+    bundle.without_namespace("user");
+    bundle.edit(|config| {
+        let linux = config["linux"].as_object_mut().expect("an object");
+        linux.remove("uidMappings");
+        linux.remove("gidMappings");
+    });
+}
+
 #[test]
 fn user_runs_a_bundle_with_itself_as_root() {
-    if !can_run("user_runs_a_bundle_with_itself_as_root") {
-        return;
-    }
+    root_only!();
     let script = "id -u; cat /proc/self/uid_map; cat /proc/self/setgroups; exit 6";
     let bundle = bundle("user-run", &["/bin/sh", "-c", script]);
     let ran = output(&bundle, &["run", &bundle.id]);
@@ -56,9 +64,7 @@ fn user_runs_a_bundle_with_itself_as_root() {
 
 #[test]
 fn containers_of_a_user_live_their_lives() {
-    if !can_run("containers_of_a_user_live_their_lives") {
-        return;
-    }
+    root_only!();
     let bundle = bundle("user-life", &["/bin/sleep", "1000"]);
     let well = |arguments: &[&str]| {
         // Not through pipes: the container would hold them.
@@ -79,9 +85,7 @@ fn containers_of_a_user_live_their_lives() {
 
 #[test]
 fn limit_without_a_cgroup_to_put_it_in_is_refused() {
-    if !can_run("limit_without_a_cgroup_to_put_it_in_is_refused") {
-        return;
-    }
+    root_only!();
     let bundle = bundle("user-limit", &["/bin/true"]);
     bundle.edit(|config| config["linux"]["resources"] = json!({"memory": {"limit": 64 << 20}}));
     let ran = output(&bundle, &["run", &bundle.id]);
@@ -96,18 +100,10 @@ fn limit_without_a_cgroup_to_put_it_in_is_refused() {
 
 #[test]
 fn root_of_a_user_namespace_runs_a_bundle_without_another_one() {
-    if !can_run("root_of_a_user_namespace_runs_a_bundle_without_another_one") {
-        return;
-    }
+    root_only!();
     let bundle =
         bundle("nested", &["/bin/sh", "-c", "cat /proc/self/uid_map; test -c /dev/null && echo nodes"]);
-    bundle.edit(|config| {
-        let linux = config["linux"].as_object_mut().expect("an object");
-        linux.remove("uidMappings");
-        linux.remove("gidMappings");
-        let namespaces = linux["namespaces"].as_array_mut().expect("a list");
-        namespaces.retain(|namespace| namespace["type"] != "user");
-    });
+    leave_users(&bundle);
     let mut command = Command::new("setpriv");
     command.args([format!("--reuid={UID}"), format!("--regid={UID}")]);
     command.args(["--clear-groups", "--", "unshare", "--user", "--map-root-user", "--net"]);
@@ -121,9 +117,7 @@ fn root_of_a_user_namespace_runs_a_bundle_without_another_one() {
 /// podman of an ordinary user calls the runtime as root of a user namespace, for which `/run` is closed.
 #[test]
 fn root_of_a_user_namespace_keeps_its_state_in_the_session() {
-    if !can_run("root_of_a_user_namespace_keeps_its_state_in_the_session") {
-        return;
-    }
+    root_only!();
     let bundle = bundle("session", &["/bin/true"]);
     let mut list = Command::new("setpriv");
     list.args([format!("--reuid={UID}"), format!("--regid={UID}")]);
@@ -135,21 +129,14 @@ fn root_of_a_user_namespace_keeps_its_state_in_the_session() {
         BINARY,
     ]);
     list.env("XDG_RUNTIME_DIR", &bundle.path).current_dir(&bundle.path);
-    bundle.edit(|config| {
-        let linux = config["linux"].as_object_mut().expect("an object");
-        linux.remove("uidMappings");
-        linux.remove("gidMappings");
-        linux["namespaces"].as_array_mut().expect("a list").retain(|one| one["type"] != "user");
-    });
+    leave_users(&bundle);
     let ran = list.output().expect("setpriv runs");
     assert_eq!(String::from_utf8_lossy(&ran.stdout), "there\n", "{ran:?}");
 }
 
 #[test]
 fn place_that_a_user_may_not_make_is_refused() {
-    if !can_run("place_that_a_user_may_not_make_is_refused") {
-        return;
-    }
+    root_only!();
     let bundle = bundle("user-place", &["/bin/true"]);
     bundle.edit(|config| config["linux"]["cgroupsPath"] = json!(format!("/{}", bundle.id)));
     let refused = output(&bundle, &["run", &bundle.id]);
@@ -163,9 +150,7 @@ fn place_that_a_user_may_not_make_is_refused() {
 
 #[test]
 fn hook_of_a_users_container_begins_in_its_root() {
-    if !can_run("hook_of_a_users_container_begins_in_its_root") {
-        return;
-    }
+    root_only!();
     let bundle = bundle("user-hook", &["/bin/cat", "/made"]);
     bundle.edit(|config| {
         let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", "echo made by the hook >made"] });

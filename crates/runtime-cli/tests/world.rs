@@ -1,31 +1,17 @@
-//! What a program finds around it: variables, terminal, processors, root, hooks that ran before, and systemd's sockets.
+//! What a program finds around it: variables, terminal, processors, root, network, and systemd's sockets.
 
 mod support;
 
 use std::os::unix::net::UnixDatagram;
 
 use serde_json::json;
-use support::{Bundle, can_run, errors, text};
-
-macro_rules! root_only {
-    ($name:literal) => {
-        if !support::can_run($name) {
-            return;
-        }
-    };
-}
-
-fn with_passwd(bundle: &Bundle) {
-    std::fs::create_dir_all(bundle.rootfs("etc")).expect("made");
-    let users = "root:x:0:0:root:/root-of-image:/bin/sh\nweb:x:2000:2000::/srv/web:/bin/sh\n";
-    std::fs::write(bundle.rootfs("etc/passwd"), users).expect("written");
-}
+use support::{Bundle, errors, root_only, text};
 
 #[test]
 fn home_is_what_the_containers_own_passwd_says() {
-    root_only!("home_is_what_the_containers_own_passwd_says");
+    root_only!();
     let bundle = Bundle::new("home", &[]);
-    with_passwd(&bundle);
+    bundle.write_accounts();
     let cases = [
         (0, json!(["PATH=/bin"]), "/root-of-image"),
         (2000, json!(["PATH=/bin", "HOME="]), "/srv/web"),
@@ -55,7 +41,7 @@ fn home_is_what_the_containers_own_passwd_says() {
 
 #[test]
 fn passwd_that_is_no_file_holds_nobody_up() {
-    root_only!("passwd_that_is_no_file_holds_nobody_up");
+    root_only!();
     let bundle = Bundle::new("fifo", &[]);
     std::fs::create_dir_all(bundle.rootfs("etc")).expect("made");
     let path = bundle.rootfs("etc/passwd");
@@ -71,7 +57,7 @@ fn passwd_that_is_no_file_holds_nobody_up() {
 
 #[test]
 fn of_several_variables_of_one_name_the_last_is_there_alone() {
-    root_only!("of_several_variables_of_one_name_the_last_is_there_alone");
+    root_only!();
     let bundle = Bundle::hostile("env", &["env"]);
     bundle.edit(|config| {
         config["process"]["env"] = json!(["ONE=1", "TWO=2", "ONE=", "PATH=/bin", "ONE=3", "HOME=/h"]);
@@ -82,7 +68,7 @@ fn of_several_variables_of_one_name_the_last_is_there_alone() {
 
 #[test]
 fn terminal_that_is_read_by_no_screen_ends_lines_with_newlines_alone() {
-    root_only!("terminal_that_is_read_by_no_screen_ends_lines_with_newlines_alone");
+    root_only!();
     let bundle = Bundle::new("lines", &["sh", "-c", "echo one; echo two"]);
     bundle.edit(|config| config["process"]["terminal"] = json!(true));
     assert_eq!(text(&bundle.run()), "one\ntwo\n");
@@ -97,22 +83,21 @@ fn terminal_that_is_read_by_no_screen_ends_lines_with_newlines_alone() {
     bundle.assert_clean("after delete");
 }
 
-/// The processors of this process, and one of them alone.
-fn processors() -> Option<(rustix::thread::CpuSet, rustix::thread::CpuSet)> {
+/// One of this process's processors, if there are others.
+fn processor() -> Option<usize> {
     let all = rustix::thread::sched_getaffinity(None).expect("asked");
-    let first = (0..rustix::thread::CpuSet::MAX_CPU).find(|cpu| all.is_set(*cpu))?;
-    let mut one = rustix::thread::CpuSet::new();
-    one.set(first);
-    (all.count() > 1).then_some((all, one))
+    (0..rustix::thread::CpuSet::MAX_CPU).find(|cpu| all.is_set(*cpu)).filter(|_| all.count() > 1)
 }
 
 #[test]
 fn processors_of_the_caller_do_not_bind_the_container() {
-    root_only!("processors_of_the_caller_do_not_bind_the_container");
-    let Some((_, one)) = processors() else {
-        println!("skipped: processors_of_the_caller_do_not_bind_the_container needs two processors");
+    root_only!();
+    let Some(first) = processor() else {
+        println!("skipped: needs two processors");
         return;
     };
+    let mut one = rustix::thread::CpuSet::new();
+    one.set(first);
     let allowed = ["grep", "Cpus_allowed_list", "/proc/self/status"];
     let bundle = Bundle::new("processors", &allowed);
     let expected = text(&bundle.run());
@@ -141,12 +126,12 @@ fn processors_of_the_caller_do_not_bind_the_container() {
 
 #[test]
 fn affinity_of_exec_is_its_own_and_not_inits() {
-    root_only!("affinity_of_exec_is_its_own_and_not_inits");
-    let Some((_, one)) = processors() else {
-        println!("skipped: affinity_of_exec_is_its_own_and_not_inits needs two processors");
+    root_only!();
+    let Some(first) = processor() else {
+        println!("skipped: needs two processors");
         return;
     };
-    let first = (0..64).find(|cpu| one.is_set(*cpu)).expect("one").to_string();
+    let first = first.to_string();
     let bundle = Bundle::new("affinity", &["sleep", "1000"]);
     assert!(bundle.create().status.success());
     let allowed = "grep Cpus_allowed_list /proc/1/status /proc/self/status";
@@ -169,7 +154,7 @@ fn affinity_of_exec_is_its_own_and_not_inits() {
 
 #[test]
 fn user_with_cap_dac_override_runs_what_modes_keep_from_others() {
-    root_only!("user_with_cap_dac_override_runs_what_modes_keep_from_others");
+    root_only!();
     let bundle = Bundle::new("override", &["/bin/own"]);
     bundle.write_program("own", "#!/bin/sh\necho ran\n");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o744);
@@ -186,70 +171,8 @@ fn user_with_cap_dac_override_runs_what_modes_keep_from_others() {
 }
 
 #[test]
-fn hook_of_the_container_begins_in_its_root_with_the_host_around_it() {
-    root_only!("hook_of_the_container_begins_in_its_root_with_the_host_around_it");
-    for own_users in [false, true] {
-        let bundle = Bundle::new("hook-cwd", &["cat", "/made"]);
-        let seen = bundle.path.join("seen").display().to_string();
-        std::fs::write(&seen, "").expect("written");
-        std::fs::write(bundle.rootfs("made"), "").expect("written");
-        let world = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-        std::fs::set_permissions(bundle.rootfs("made"), world).expect("its mode");
-        let script = format!("echo made by the hook >made; echo $PWD $COLOR >{seen}");
-        bundle.edit(|config| {
-            config["hooks"]["createContainer"] = json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }]);
-            if own_users {
-                let map = json!([{ "containerID": 0, "hostID": 0, "size": 65536 }]);
-                config["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({ "type": "user" }));
-                config["linux"]["uidMappings"] = map.clone();
-                config["linux"]["gidMappings"] = map;
-            }
-        });
-        let path = bundle.path.display().to_string();
-        // A hook that names no variables has the caller's.
-        let output = bundle.command(&["run", "-b", &path, &bundle.id]).env("COLOR", "green").output();
-        let output = output.expect("it runs");
-        assert_eq!(text(&output), "made by the hook\n", "{output:?}");
-        let seen = std::fs::read_to_string(&seen).expect("the hook's file");
-        assert!(seen.ends_with(" green\n"), "{seen}");
-        bundle.assert_clean("after the run");
-    }
-}
-
-#[test]
-fn failed_hook_is_told_by_list_and_number() {
-    root_only!("failed_hook_is_told_by_list_and_number");
-    let bundle = Bundle::new("hook-number", &["true"]);
-    for list in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"] {
-        let hooks = json!([{ "path": "/bin/busybox", "args": ["true"] },
-                           { "path": "/bin/busybox", "args": ["false"] }]);
-        bundle.edit(|config| config["hooks"] = json!({ list: hooks }));
-        let output = bundle.run();
-        assert_eq!(output.status.code(), Some(1), "{list}: {output:?}");
-        // Callers look for these words.
-        assert!(errors(&output).contains(&format!("error running {list} hook #1: ")), "{}", errors(&output));
-        bundle.assert_clean(list);
-    }
-}
-
-#[test]
-fn hook_before_the_program_has_the_programs_variables() {
-    root_only!("hook_before_the_program_has_the_programs_variables");
-    let bundle = Bundle::new("hook-env", &["true"]);
-    with_passwd(&bundle);
-    bundle.edit(|config| {
-        config["process"]["env"] = json!(["ONE=two", "PATH=/bin"]);
-        config["hooks"]["startContainer"] =
-            json!([{ "path": "/bin/sh", "args": ["sh", "-c", "echo $ONE $HOME"] }]);
-    });
-    assert_eq!(text(&bundle.run()), "two /root-of-image\n");
-    bundle.edit(|config| config["hooks"]["startContainer"][0]["env"] = json!(["ONE=own"]));
-    assert_eq!(text(&bundle.run()), "own\n");
-}
-
-#[test]
 fn root_that_is_moved_shows_no_whole_proc() {
-    root_only!("root_that_is_moved_shows_no_whole_proc");
+    root_only!();
     let bundle = Bundle::hostile("moved", &[]);
     let (id, path) = (bundle.id.clone(), bundle.path.display().to_string());
     // In a user namespace the kernel lets a new procfs show no more than one that is in sight.
@@ -273,12 +196,9 @@ fn root_that_is_moved_shows_no_whole_proc() {
 
 #[test]
 fn container_in_the_callers_mount_namespace_changes_its_own_root_alone() {
-    root_only!("container_in_the_callers_mount_namespace_changes_its_own_root_alone");
+    root_only!();
     let bundle = Bundle::hostile("host-mounts", &["sh", "-c", "echo $$; ls /"]);
-    bundle.edit(|config| {
-        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
-        namespaces.retain(|namespace| namespace["type"] != "mount");
-    });
+    bundle.without_namespace("mount");
     let before = std::fs::read_to_string("/proc/self/mountinfo").expect("a mount table");
     let refused = bundle.run();
     assert!(errors(&refused).contains("linux.maskedPaths: without a mount namespace"), "{refused:?}");
@@ -310,14 +230,13 @@ fn container_in_the_callers_mount_namespace_changes_its_own_root_alone() {
 
 #[test]
 fn news_of_the_program_reach_whoever_waits_for_the_runtimes() {
-    root_only!("news_of_the_program_reach_whoever_waits_for_the_runtimes");
-    let bundle = Bundle::new("news", &["/bin/teller"]);
+    root_only!();
     let Some(teller) = teller() else {
-        println!("skipped: news_of_the_program_reach_whoever_waits_for_the_runtimes needs python3");
+        println!("skipped: needs python3");
         return;
     };
+    let bundle = Bundle::new("news", &teller);
     bundle.edit(|config| {
-        config["process"]["args"] = json!(teller);
         for path in ["/usr", "/lib", "/lib64"].into_iter().filter(|path| std::path::Path::new(path).exists())
         {
             let mount =
@@ -342,35 +261,33 @@ fn news_of_the_program_reach_whoever_waits_for_the_runtimes() {
     };
     // Both return once the program is ready, and name it.
     assert!(with(&["run", "-d", "-b", &path, id]).success());
-    let state: serde_json::Value = serde_json::from_str(&bundle.succeed(&["state", id])).expect("JSON");
-    assert_eq!(heard(), format!("READY=1\nMAINPID={}", state["pid"]));
+    assert_eq!(heard(), format!("READY=1\nMAINPID={}", bundle.pid()));
     bundle.succeed(&["delete", "--force", id]);
     bundle.assert_clean("after run");
     assert!(with(&["create", "-b", &path, id]).success());
     assert!(with(&["start", id]).success());
-    let state: serde_json::Value = serde_json::from_str(&bundle.succeed(&["state", id])).expect("JSON");
-    assert_eq!(heard(), format!("READY=1\nMAINPID={}", state["pid"]));
+    assert_eq!(heard(), format!("READY=1\nMAINPID={}", bundle.pid()));
     bundle.succeed(&["delete", "--force", id]);
     bundle.assert_clean("after start");
     assert!(!with(&["run", "-b", &path, "--bundle", "/missing", id]).success());
     bundle.assert_clean("after a start that failed");
 }
 
-/// A command line that says READY through NOTIFY_SOCKET and stays, with what of the host it needs.
-fn teller() -> Option<Vec<&'static str>> {
+/// A command line that says READY through NOTIFY_SOCKET and stays, if the host's Python is there.
+fn teller() -> Option<[&'static str; 3]> {
     let python = "/usr/bin/python3";
     std::path::Path::new(python).exists().then(|| {
         let script = "import os, socket, time\n\
                       s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
                       s.sendto(b'READY=1\\nMAINPID=1', os.environ['NOTIFY_SOCKET'])\n\
                       time.sleep(1000)";
-        vec![python, "-c", script]
+        [python, "-c", script]
     })
 }
 
 #[test]
 fn sockets_of_systemd_reach_the_program_before_other_descriptors() {
-    root_only!("sockets_of_systemd_reach_the_program_before_other_descriptors");
+    root_only!();
     let bundle = Bundle::new("sockets", &[]);
     bundle.edit(|config| config["process"]["env"] = json!(["PATH=/bin"]));
     let script = "echo $LISTEN_FDS $LISTEN_PID $LISTEN_FDNAMES; cat <&3; cat <&4";
@@ -407,22 +324,11 @@ fn sockets_of_systemd_reach_the_program_before_other_descriptors() {
 
 #[test]
 fn loopback_of_a_new_network_namespace_is_up() {
-    if !can_run("loopback_of_a_new_network_namespace_is_up") {
-        return;
-    }
+    root_only!();
     for users in [false, true] {
         let bundle = Bundle::new("loopback", &["cat", "/proc/net/fib_trie"]);
         if users {
-            bundle.edit(|config| {
-                let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
-                namespaces.push(json!({ "type": "user" }));
-                let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
-                config["linux"]["uidMappings"] = map.clone();
-                config["linux"]["gidMappings"] = map;
-            });
-            let owned =
-                std::process::Command::new("chown").args(["-R", "100000"]).arg(bundle.rootfs("")).status();
-            assert!(owned.expect("chown runs").success());
+            bundle.give_users();
         }
         let output = bundle.run_to_its_end();
         assert!(text(&output).contains("127.0.0.1"), "{users}: {output:?}");

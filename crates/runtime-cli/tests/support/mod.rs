@@ -13,17 +13,32 @@ const BUSYBOX: &str = "/bin/busybox";
 /// The program under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_rabbitc-runtime");
 
-/// Whether kernel tests can run here; says why not.
-pub fn can_run(test: &str) -> bool {
+/// Whether kernel tests can run here; says why not, in a line that `cargo xtask test` counts.
+pub fn can_run() -> bool {
     if !rustix::process::geteuid().is_root() {
-        println!("skipped: {test} needs root");
+        println!("skipped: needs root");
         return false;
     }
     if !Path::new(BUSYBOX).exists() {
-        println!("skipped: {test} needs {BUSYBOX} (package busybox-static)");
+        println!("skipped: needs {BUSYBOX} (package busybox-static)");
         return false;
     }
     true
+}
+
+/// Ends a test of the kernel where none can run.
+macro_rules! root_only {
+    () => {
+        if !$crate::support::can_run() {
+            return;
+        }
+    };
+}
+pub(crate) use root_only;
+
+/// A map of `size` users (or groups) from `container` on, who are those from `host` on outside.
+pub fn id_map(container: u32, host: u32, size: u32) -> Value {
+    json!([{ "containerID": container, "hostID": host, "size": size }])
 }
 
 /// A bundle with its state root. Dropped, its containers and its directory are gone.
@@ -100,11 +115,43 @@ impl Bundle {
         for name in ["ls", "env", "head"] {
             std::os::unix::fs::symlink("busybox", bundle.rootfs("bin").join(name)).expect("a link");
         }
-        bundle.edit(|config| {
-            let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
-            namespaces.retain(|namespace| namespace["type"] != "network");
-        });
+        bundle.without_namespace("network");
         bundle
+    }
+
+    /// Gives it a new namespace of this kind, whichever it had.
+    pub fn with_namespace(&self, kind: &str) {
+        self.without_namespace(kind);
+        self.edit(|config| {
+            config["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({ "type": kind }));
+        });
+    }
+
+    /// Leaves it in the caller's namespace of this kind.
+    pub fn without_namespace(&self, kind: &str) {
+        self.edit(|config| {
+            let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
+            namespaces.retain(|namespace| namespace["type"] != kind);
+        });
+    }
+
+    /// Users of its own, who are those from `first` on outside. Its root stays whose it is.
+    pub fn map_users(&self, first: u32) {
+        self.with_namespace("user");
+        self.edit(|config| {
+            for map in ["uidMappings", "gidMappings"] {
+                config["linux"][map] = id_map(0, first, 65_536);
+            }
+        });
+    }
+
+    /// Users of its own, who are 100000 and up outside, and to whom its root belongs.
+    pub fn give_users(&self) {
+        self.map_users(100_000);
+        // sysfs is the network namespace's, and must belong to the same users.
+        self.with_namespace("network");
+        let owned = Command::new("chown").args(["-R", "100000:100000"]).arg(self.rootfs("")).status();
+        assert!(owned.expect("chown runs").success());
     }
 
     /// `run` with a script for the shell of its root, which must end.
@@ -131,6 +178,13 @@ impl Bundle {
     /// A path in its root, as the host has it.
     pub fn rootfs(&self, name: &str) -> PathBuf {
         self.path.join("rootfs").join(name)
+    }
+
+    /// An /etc/passwd of its root: root lives in /root-of-image, and 2000 is `web`, of /srv/web.
+    pub fn write_accounts(&self) {
+        std::fs::create_dir_all(self.rootfs("etc")).expect("made");
+        let users = "root:x:0:0:root:/root-of-image:/bin/sh\nweb:x:2000:2000::/srv/web:/bin/sh\n";
+        std::fs::write(self.rootfs("etc/passwd"), users).expect("written");
     }
 
     /// A script of its root.
@@ -172,12 +226,25 @@ impl Bundle {
         eventually(&format!("`{}` becomes {status}", self.id), || self.status() == status);
     }
 
+    /// The pid of the container's init, as `state` tells it.
+    pub fn pid(&self) -> i32 {
+        let state: Value = serde_json::from_str(&self.succeed(&["state", &self.id])).expect("JSON");
+        state["pid"].as_i64().and_then(|pid| pid.try_into().ok()).expect("a pid")
+    }
+
+    /// The groups of its containers, one in each hierarchy that is mounted.
+    pub fn groups(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        find_cgroups(Path::new("/sys/fs/cgroup"), &self.id, 4, &mut found);
+        found
+    }
+
     /// Everything that is left of this bundle's containers: state, cgroups, processes, mounts.
     pub fn remains(&self) -> Vec<String> {
         let mut found: Vec<String> = std::fs::read_dir(self.path.join("state"))
             .map(|entries| entries.flatten().map(|entry| entry.path().display().to_string()).collect())
             .unwrap_or_default();
-        find_cgroups(Path::new("/sys/fs/cgroup"), &self.id, 4, &mut found);
+        found.extend(self.groups().iter().map(|group| group.display().to_string()));
         let path = self.path.display().to_string();
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("a mount table");
         found.extend(mounts.lines().filter(|line| line.contains(&path)).map(str::to_owned));
@@ -231,11 +298,11 @@ impl Drop for Bundle {
     }
 }
 
-fn find_cgroups(directory: &Path, needle: &str, depth: usize, found: &mut Vec<String>) {
+fn find_cgroups(directory: &Path, needle: &str, depth: usize, found: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(directory) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
         if entry.file_name().to_string_lossy().contains(needle) {
-            found.push(entry.path().display().to_string());
+            found.push(entry.path());
         } else if depth > 0 {
             find_cgroups(&entry.path(), needle, depth - 1, found);
         }
