@@ -250,12 +250,23 @@ fn cgroup_is_no_way_out_even_with_the_right_to_mount() {
     // `spec` has one on cgroup v2 alone, as runc's has.
     bundle.with_namespace("cgroup");
     bundle.edit(|config| config["root"]["readonly"] = json!(false));
+    // What finds the container's groups on the host finds none from inside.
+    let search = |place: &str| format!("busybox find {place} -name '*{}*'", bundle.id);
+    bundle.start_script("sleep 1000");
+    let found = std::process::Command::new("sh").args(["-c", &search("/sys/fs/cgroup")]).output();
+    let found = text(&found.expect("sh runs"));
+    let groups = bundle.groups();
+    assert!(!groups.is_empty());
+    for group in groups {
+        assert!(found.lines().any(|line| Path::new(line) == group), "{} in {found}", group.display());
+    }
+    bundle.succeed(&["delete", "--force", &bundle.id]);
     let own = "for file in cgroup.procs tasks notify_on_release memory.limit_in_bytes memory.max pids.max devices.allow \
                cgroup.subtree_control; do for at in /sys/fs/cgroup /sys/fs/cgroup/*; do \
                ( echo 1 >$at/$file ) 2>/dev/null && echo written: $at/$file; done; done; \
                busybox mkdir /sys/fs/cgroup/own /sys/fs/cgroup/*/own 2>/dev/null && echo made; \
-               busybox find /sys/fs/cgroup -name release_agent; busybox ls -d /sys/fs/cgroup/*/*rabbitc*; exit 0";
-    let output = bundle.script(own);
+               busybox find /sys/fs/cgroup -name release_agent; busybox find /sys/fs/cgroup -mindepth 2 -type d";
+    let output = bundle.script(&format!("{own}; {}; exit 0", search("/sys/fs/cgroup")));
     assert_eq!(text(&output), "", "{output:?}");
     // With CAP_SYS_ADMIN it can mount again, and sees its own group as the root all the same.
     bundle.edit(|config| {
@@ -264,15 +275,19 @@ fn cgroup_is_no_way_out_even_with_the_right_to_mount() {
         }
     });
     // Opened and not written: where the protection fails, the host's agent shall not change.
-    let mounting = "busybox mkdir /c; for kind in memory devices pids; do \
-                    busybox mount -t cgroup -o $kind cgroup /c 2>/dev/null || continue; \
-                    test -e /c/release_agent && echo agent: $kind; \
-                    ( : >>/c/release_agent ) 2>/dev/null && test -e /c/release_agent && echo open: $kind; \
-                    busybox ls -d /c/*rabbitc* /c/*cgroup-lab* 2>/dev/null; \
-                    ( echo 1 >/c/../cgroup.procs ) 2>/dev/null; busybox umount /c; done; \
-                    busybox mount -t cgroup2 cgroup /c 2>/dev/null && busybox ls -d /c/*rabbitc* 2>/dev/null; exit 0";
-    let output = bundle.script(mounting);
-    assert_eq!(text(&output), "", "{output:?}");
+    let mounting = format!(
+        "look() {{ echo mounted; busybox find /c -mindepth 1 -type d; {}; }}; \
+         busybox mkdir /c; for kind in memory devices pids; do \
+         busybox mount -t cgroup -o $kind cgroup /c 2>/dev/null || continue; \
+         test -e /c/release_agent && echo agent: $kind; \
+         ( : >>/c/release_agent ) 2>/dev/null && test -e /c/release_agent && echo open: $kind; \
+         look; ( echo 1 >/c/../cgroup.procs ) 2>/dev/null; busybox umount /c; done; \
+         busybox mount -t cgroup2 cgroup /c 2>/dev/null && look; exit 0",
+        search("/c")
+    );
+    let output = bundle.script(&mounting);
+    let lines = text(&output);
+    assert!(!lines.is_empty() && lines.lines().all(|line| line == "mounted"), "{output:?}");
     assert_eq!(agents(), before, "an agent of the host was changed");
     bundle.assert_clean("after the runs");
     // A path that would leave our part of the tree.
@@ -282,6 +297,33 @@ fn cgroup_is_no_way_out_even_with_the_right_to_mount() {
         assert!(!output.status.success() && errors(&output).contains("cgroupsPath"), "{path}: {output:?}");
     }
     assert!(!Path::new("/sys/fs/cgroup/escape").exists());
+}
+
+/// Without a cgroup namespace, as `spec` writes it on a host with cgroup v1, nothing but the flags of its mounts keeps
+/// the container from its groups.
+#[test]
+fn no_group_is_written_without_a_cgroup_namespace() {
+    root_only!();
+    let bundle = Bundle::hostile("groups", &[]);
+    bundle.without_namespace("cgroup");
+    std::fs::create_dir(bundle.rootfs("c")).expect("made");
+    bundle.start_script("sleep 1000");
+    // Nothing is opened but in its own groups, which are those of its init, and nothing is written even there.
+    let script = "for group in $(busybox find /sys/fs/cgroup -type d); do \
+                  grep -qx 1 $group/cgroup.procs || continue; echo own; \
+                  for file in $(busybox find $group -type f); do ( : >>$file ) && echo open: $file; done; \
+                  busybox mkdir $group/made && echo made: $group/made; \
+                  busybox mount -o remount,bind,rw $group && echo mounted again: $group; done 2>/dev/null; \
+                  for kind in memory devices pids; do \
+                  busybox mount -t cgroup -o $kind cgroup /c 2>/dev/null && echo mounted: $kind; done; \
+                  busybox mount -t cgroup2 cgroup /c 2>/dev/null && echo mounted: cgroup2; \
+                  busybox find /sys/fs/cgroup -name release_agent; exit 0";
+    let told = bundle.succeed(&["exec", &bundle.id, "sh", "-c", script]);
+    let groups = bundle.groups().len();
+    assert!(groups > 0);
+    assert_eq!(told, "own\n".repeat(groups));
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    bundle.assert_clean("after the removal");
 }
 
 /// CVE-2020-15257: whoever shares the host's network finds no abstract socket of ours.
