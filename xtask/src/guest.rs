@@ -19,7 +19,8 @@ pub enum Init {
     Systemd,
 }
 
-/// What the guest's root tree has beyond the minimum.
+/// What the guest's root tree has beyond the minimum. bats and gawk are for the suites of other projects, which are run
+/// in it by hand (docs/conformance.md).
 const GUEST_PACKAGES: &str =
     "systemd,systemd-sysv,dbus,iproute2,procps,util-linux,kmod,busybox-static,nftables,bats,jq,gawk";
 
@@ -310,6 +311,13 @@ impl RunDirectory {
         Ok(Self(path))
     }
 }
+/// A script with a bundle to start from.
+macro_rules! with_bundle {
+    ($script:literal) => {
+        concat!(include_str!("guest/bundle.sh"), include_str!($script))
+    };
+}
+
 
 impl Drop for RunDirectory {
     fn drop(&mut self) {
@@ -384,19 +392,19 @@ pub fn suite(tally: &mut Tally) {
 
 const SUITE: &[(Init, &str, &str)] = &[
     (Init::Script, "the guest has cgroup v2 alone", "test \"$(stat -fc %T /sys/fs/cgroup)\" = cgroup2fs"),
-    (Init::Script, "rabbitc-runtime runs a bundle on cgroup v2", include_str!("guest/runtime-bundle.sh")),
-    (Init::Systemd, "rabbitc-runtime runs a bundle under systemd", include_str!("guest/runtime-bundle.sh")),
+    (Init::Script, "rabbitc-runtime runs a bundle on cgroup v2", with_bundle!("guest/runtime-bundle.sh")),
+    (Init::Systemd, "rabbitc-runtime runs a bundle under systemd", with_bundle!("guest/runtime-bundle.sh")),
     (
         Init::Systemd,
         "containers are scopes of systemd with --systemd-cgroup",
-        include_str!("guest/scopes.sh"),
+        with_bundle!("guest/scopes.sh"),
     ),
     (Init::Script, "rabbitc runs a root file system on cgroup v2", include_str!("guest/rootfs.sh")),
     (Init::Script, "the kernel enforces each limit on cgroup v2", include_str!("guest/limits.sh")),
     (
         Init::Systemd,
         "containers and limits outlive who started them, and users have limits",
-        include_str!("guest/systemd.sh"),
+        with_bundle!("guest/systemd.sh"),
     ),
     (
         Init::Systemd,

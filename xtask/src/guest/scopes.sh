@@ -1,20 +1,10 @@
 # --systemd-cgroup: each container is a scope of systemd's, with its limits as properties, for root and for a user.
-set -eu
-runtime=/host/target/release/rabbitc-runtime
-bundle=/tmp/bundle
-fail() { echo "$*"; exit 1; }
-mkdir -p $bundle/rootfs/bin
-cp /bin/busybox $bundle/rootfs/bin/busybox
-for applet in sh cat dd echo sleep true mkdir; do ln -s busybox $bundle/rootfs/bin/$applet; done
-cd $bundle
-$runtime spec
-jq '.process.terminal = false | .process.args = ["sleep", "1000"]
+change '.process.args = ["sleep", "1000"]
   | .annotations = {"org.systemd.property.TimeoutStopSec": "7", "org.systemd.property.Documentation": "['"'man:tess'"']"}
   | .linux.cgroupsPath = "batch-night.slice:pod:web"
   | .linux.resources += {
     "cpu": {"quota": 20000, "period": 100000, "shares": 512}, "pids": {"limit": 17},
-    "memory": {"limit": 33554432, "swap": 33554432}, "unified": {"memory.high": "30000000"}}' config.json >new
-mv new config.json
+    "memory": {"limit": 33554432, "swap": 33554432}, "unified": {"memory.high": "30000000"}}'
 scope=pod-web.scope
 group=/sys/fs/cgroup/batch.slice/batch-night.slice/$scope
 create() { $runtime --systemd-cgroup create "$1" </dev/null >/tmp/created 2>&1; }
@@ -72,13 +62,17 @@ start web
 systemctl stop $scope
 until $runtime state web | grep -q '"status": "stopped"'; do sleep 0.1; done
 $runtime delete web
-jq '.process.args = ["sh", "-c", "dd if=/dev/zero of=/dev/null bs=200M count=1; exit 9"]
-  | del(.linux.resources.unified)' config.json >new && mv new config.json
-$runtime --systemd-cgroup run hungry </dev/null >/dev/null 2>&1 || :
+change '.process.args = ["dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1"]
+  | del(.linux.resources.unified)'
+status=0
+$runtime --systemd-cgroup run hungry </dev/null >/tmp/output 2>&1 || status=$?
+test $status = 137 || fail "it ended with $status: $(cat /tmp/output)"
+# The scope's own file has gone with it; the slice counts what was killed below it.
+grep -qx 'oom_kill 1' ${group%/*}/memory.events || fail "it was not killed for memory: $(cat ${group%/*}/memory.events)"
 is LoadState not-found
 
 echo 'one task at most is room for init'
-jq '.linux.resources.pids.limit = 1 | .process.args = ["/bin/true"]' config.json >new && mv new config.json
+change '.linux.resources.pids.limit = 1 | .process.args = ["/bin/true"]'
 $runtime --systemd-cgroup run single </dev/null
 
 echo 'a property that systemd does not know, or takes otherwise, is an error before anything is made'
@@ -93,7 +87,7 @@ test -z "$(ls /run/rabbitc-runtime 2>/dev/null)" || fail 'state is left'
 is LoadState not-found
 
 echo 'a runtime that dies while systemd works leaves no scope'
-jq '.process.args = ["sleep", "1000"] | .annotations = {}' config.json >new && mv new config.json
+change '.process.args = ["sleep", "1000"] | .annotations = {}'
 for number in 1 2 3 4 5 6; do
   $runtime --systemd-cgroup create dying </dev/null >/dev/null 2>&1 &
   pid=$!
@@ -106,8 +100,8 @@ for number in 1 2 3 4 5 6; do
 done
 
 echo 'a program follows init out of a group that it has divided, unless the caller says where'
-jq '.linux.resources.pids.limit = 20
-  | .mounts |= map(if .type == "cgroup" then .options -= ["ro"] else . end)' config.json >new && mv new config.json
+change '.linux.resources.pids.limit = 20
+  | .mounts |= map(if .type == "cgroup" then .options -= ["ro"] else . end)'
 start divided
 $runtime exec divided sh -c 'cd /sys/fs/cgroup && mkdir in && echo 1 >in/cgroup.procs && echo $$ >in/cgroup.procs \
   && echo +memory >cgroup.subtree_control'
@@ -119,16 +113,14 @@ $runtime delete --force divided
 test ! -e $group || fail 'the group is left'
 
 echo "without a cgroup namespace of its own a user namespace sees the host's groups, and owns none"
-jq '.linux.namespaces |= map(select(.type != "cgroup")) | .linux.namespaces += [{"type": "user"}]
+change '.linux.namespaces |= map(select(.type != "cgroup")) | .linux.namespaces += [{"type": "user"}]
   | .linux.uidMappings = [{"containerID": 0, "hostID": 100000, "size": 65536}]
   | .linux.gidMappings = .linux.uidMappings
-  | .process.args = ["sh", "-c", "cat /sys/fs/cgroup/cgroup.controllers && ! mkdir /sys/fs/cgroup/x"]' config.json >new
-mv new config.json
+  | .process.args = ["sh", "-c", "cat /sys/fs/cgroup/cgroup.controllers && ! mkdir /sys/fs/cgroup/x"]'
 chown 100000 $bundle $bundle/rootfs
 $runtime --systemd-cgroup run others </dev/null || fail 'it does not see them'
-jq 'del(.linux.uidMappings, .linux.gidMappings)
-  | .linux.namespaces |= map(select(.type != "user")) | .process.args = ["sleep", "1000"]' config.json >new
-mv new config.json
+change 'del(.linux.uidMappings, .linux.gidMappings)
+  | .linux.namespaces |= map(select(.type != "user")) | .process.args = ["sleep", "1000"]'
 chown 0 $bundle $bundle/rootfs
 
 echo 'a user has scopes of their own systemd'

@@ -1,19 +1,8 @@
 # Containers under systemd live on, and their limits with them, whatever becomes of who started them.
-set -eu
-runtime=/host/target/release/rabbitc-runtime
 rabbitc=/host/target/release/rabbitc
-bundle=/tmp/bundle
 subtree=/sys/fs/cgroup/machine.slice/rabbitc-containers.service
-fail() { echo "$*"; exit 1; }
-mkdir -p $bundle/rootfs/bin
-cp /bin/busybox $bundle/rootfs/bin/busybox
-for applet in sh cat dd echo sleep true; do ln -s busybox $bundle/rootfs/bin/$applet; done
-cd $bundle
-$runtime spec
-sed -i -e 's/"terminal": true/"terminal": false/' config.json
-sed -i -e ':a;N;$!ba;s/"args": \[[^]]*\]/"args": ["sleep", "1000"]/' config.json
-limits='"cpu": {"quota": 20000, "period": 100000}, "pids": {"limit": 17}, "memory": {"limit": 33554432},'
-sed -i -e "s/\"resources\": {/\"resources\": { $limits/" config.json
+change '.process.args = ["sleep", "1000"] | .linux.resources += {
+  "cpu": {"quota": 20000, "period": 100000}, "pids": {"limit": 17}, "memory": {"limit": 33554432}}'
 start="cd $bundle && $runtime create \$0 </dev/null >/dev/null 2>&1 && $runtime start \$0"
 holds() {
   for id in service session; do
