@@ -8,124 +8,78 @@ use crate::process::{self, Failure, Result};
 /// A Debian package and what shows that it is there.
 pub struct Package {
     name: &'static str,
-    /// A program that it brings, or another file of its own.
-    program: &'static str,
+    /// What shows that it is there: a program in PATH, or the path of a file.
+    evidence: &'static str,
     /// Why a task needs it.
     reason: &'static str,
 }
 
+const fn package(name: &'static str, evidence: &'static str, reason: &'static str) -> Package {
+    Package { name, evidence, reason }
+}
+
 /// The minimal root of demo, tests and bench.
-const BUSYBOX: Package = Package {
-    name: "busybox-static",
-    program: "busybox",
-    reason: "one static binary makes a whole root file system",
-};
+const BUSYBOX: Package =
+    package("busybox-static", "busybox", "one static binary makes a whole root file system");
 
 /// What `cargo xtask test` needs.
 pub const TEST: &[Package] = &[
     BUSYBOX,
-    Package {
-        name: "nftables",
-        program: "nft",
-        reason: "reads back the rules that rabbitc wrote, with other eyes than its own",
-    },
-    Package {
-        name: "iproute2",
-        program: "ip",
-        reason: "reads back links and addresses with other eyes than rabbitc's own",
-    },
-    Package {
-        name: "iptables",
-        program: "iptables-legacy",
-        reason: "sets up the foreign firewalls that rabbitc must detect",
-    },
-    Package { name: "procps", program: "sysctl", reason: "reads back kernel settings; ps for the host root" },
-    Package { name: "util-linux", program: "unshare", reason: "private namespaces around a test" },
-    Package {
-        name: "strace",
-        program: "strace",
-        reason: "kills a command at one system call after the other",
-    },
-    Package {
-        name: "uidmap",
-        program: "newuidmap",
-        reason: "maps the sub-ids of the user that the tests of containers without root make",
-    },
-    Package { name: "passt", program: "pasta", reason: "connects containers without root" },
-    Package {
-        name: "apparmor",
-        program: "apparmor_parser",
-        reason: "compiles the AppArmor profile, which this kernel need not have",
-    },
-    Package { name: "bsdutils", program: "script", reason: "gives a command a terminal" },
-    Package { name: "podman", program: "podman", reason: "a caller of the runtime, root and rootless" },
-    Package {
-        name: "crun",
-        program: "crun",
-        reason: "what podman's and buildah's results are compared with",
-    },
-    Package {
-        name: "docker.io",
-        program: "dockerd",
-        reason: "a caller of the runtime, through containerd's shim",
-    },
-    Package { name: "containerd", program: "ctr", reason: "a caller of the runtime, as Kubernetes has it" },
-    Package {
-        name: "runc",
-        program: "runc",
-        reason: "what Docker's and containerd's results are compared with",
-    },
-    Package { name: "buildah", program: "buildah", reason: "a caller of the runtime, in image builds" },
-    Package { name: "gawk", program: "awk", reason: "reads the table of mounts for the callers' lab" },
-    Package {
-        name: "python3",
-        program: "python3",
-        reason: "reads the picture of a start with an XML parser that is not ours",
-    },
-    Package {
-        name: "python3-seccomp",
-        program: "/usr/share/doc/python3-seccomp/copyright",
-        reason: "makes the filters that ours are compared with",
-    },
-    Package {
-        name: "patchelf",
-        program: "patchelf",
-        reason: "has a criu that knows this kernel find its own libraries",
-    },
+    package("nftables", "nft", "reads back the rules that rabbitc wrote, with other eyes than its own"),
+    package("iproute2", "ip", "reads back links and addresses with other eyes than rabbitc's own"),
+    package("iptables", "iptables-legacy", "sets up the foreign firewalls that rabbitc must detect"),
+    package("procps", "sysctl", "reads back kernel settings; ps for the host root"),
+    package("util-linux", "unshare", "private namespaces around a test"),
+    package("strace", "strace", "kills a command at one system call after the other"),
+    package(
+        "uidmap",
+        "newuidmap",
+        "maps the sub-ids of the user that the tests of containers without root make",
+    ),
+    package("passt", "pasta", "connects containers without root"),
+    package("apparmor", "apparmor_parser", "compiles the AppArmor profile, which this kernel need not have"),
+    package("bsdutils", "script", "gives a command a terminal"),
+    package("podman", "podman", "a caller of the runtime, root and rootless"),
+    package("crun", "crun", "what podman's and buildah's results are compared with"),
+    package("docker.io", "dockerd", "a caller of the runtime, through containerd's shim"),
+    package("containerd", "ctr", "a caller of the runtime, by its own client"),
+    package("runc", "runc", "what Docker's and containerd's results are compared with"),
+    package("buildah", "buildah", "a caller of the runtime, in image builds"),
+    package("python3", "python3", "reads the picture of a start with an XML parser that is not ours"),
+    package(
+        "python3-seccomp",
+        "/usr/share/doc/python3-seccomp/copyright",
+        "makes the filters that ours are compared with",
+    ),
+    package("patchelf", "patchelf", "has a criu that knows this kernel find its own libraries"),
 ];
 
 /// What `cargo xtask demo` needs.
-pub const DEMO: &[Package] = &[
-    BUSYBOX,
-    Package { name: "procps", program: "ps", reason: "shows the processes in a container on the host root" },
-];
+pub const DEMO: &[Package] =
+    &[BUSYBOX, package("procps", "ps", "shows the processes in a container on the host root")];
 
 /// What `cargo xtask bench` needs.
 pub const BENCH: &[Package] = &[
     BUSYBOX,
-    Package { name: "crun", program: "crun", reason: "the runtime to compare with" },
-    Package { name: "runc", program: "runc", reason: "the runtime to compare with" },
-    Package { name: "podman", program: "podman", reason: "the engine to compare with" },
-    Package { name: "patchelf", program: "patchelf", reason: "has newer runtimes find their own libraries" },
-    Package { name: "strace", program: "strace", reason: "counts system calls" },
-    Package { name: "time", program: "/usr/bin/time", reason: "reports peak memory" },
-    Package { name: "iperf3", program: "iperf3", reason: "bits per second through a published port" },
-    Package { name: "wrk", program: "wrk", reason: "requests per second through a published port" },
-    Package { name: "iproute2", program: "ip", reason: "loopback up in the private network namespace" },
-    Package { name: "util-linux", program: "unshare", reason: "the private mount and network namespace" },
-    Package { name: "iptables", program: "iptables", reason: "podman's bridge network calls it" },
-    Package {
-        name: "containernetworking-plugins",
-        program: "/usr/lib/cni/bridge",
-        reason: "podman's bridge network before netavark",
-    },
+    package("crun", "crun", "the runtime to compare with"),
+    package("runc", "runc", "the runtime to compare with"),
+    package("podman", "podman", "the engine to compare with"),
+    package("patchelf", "patchelf", "has newer runtimes find their own libraries"),
+    package("strace", "strace", "counts system calls"),
+    package("time", "/usr/bin/time", "reports peak memory"),
+    package("iperf3", "iperf3", "bits per second through a published port"),
+    package("wrk", "wrk", "requests per second through a published port"),
+    package("iproute2", "ip", "loopback up in the private network namespace"),
+    package("util-linux", "unshare", "the private mount and network namespace"),
+    package("iptables", "iptables", "podman's bridge network calls it"),
+    package("containernetworking-plugins", "/usr/lib/cni/bridge", "podman's bridge network before netavark"),
 ];
 
 /// What `cargo xtask guest` needs; the guest kernel and its root tree are not installed on the host.
 pub const GUEST: &[Package] = &[
-    Package { name: "mmdebstrap", program: "mmdebstrap", reason: "makes the guest's root tree" },
-    Package { name: "e2fsprogs", program: "mke2fs", reason: "makes the guest's disk image" },
-    Package { name: "util-linux", program: "unshare", reason: "private mounts around the guest kernel" },
+    package("mmdebstrap", "mmdebstrap", "makes the guest's root tree"),
+    package("e2fsprogs", "mke2fs", "makes the guest's disk image"),
+    package("util-linux", "unshare", "private mounts around the guest kernel"),
 ];
 
 /// Installs those that are missing.
@@ -136,7 +90,7 @@ pub fn install(packages: &[Package]) -> Result<()> {
     }
     let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
     if process::find_program("apt-get").is_none() {
-        return Err(Failure::new(format!("missing here: {}", programs(&missing)))
+        return Err(Failure::new(format!("missing here: {}", evidence(&missing)))
             .hint("this is no Debian system: install them with your own package manager"));
     }
     process::require_root_or_sudo()?;
@@ -149,12 +103,12 @@ pub fn install(packages: &[Package]) -> Result<()> {
 
 impl Package {
     fn is_installed(&self) -> bool {
-        process::find_program(self.program).is_some()
+        process::find_program(self.evidence).is_some()
     }
 }
 
-fn programs(missing: &[&Package]) -> String {
-    missing.iter().map(|package| format!("`{}`", package.program)).collect::<Vec<_>>().join(", ")
+fn evidence(missing: &[&Package]) -> String {
+    missing.iter().map(|package| format!("`{}`", package.evidence)).collect::<Vec<_>>().join(", ")
 }
 
 /// Once per run. A failure is not fatal here: the old lists may do, and if not, the installation says so.
@@ -171,7 +125,11 @@ fn apt_get(verb: &[&str], names: &[&str]) -> Result<()> {
     let mut command = process::as_root("apt-get");
     command.args(["--quiet", "--quiet", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=300"]);
     command.args(verb).args(names);
-    command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1").stdin(std::process::Stdio::null());
+    command.env("DEBIAN_FRONTEND", "noninteractive").stdin(std::process::Stdio::null());
+    // dockerd and containerd would be started as they are installed, by deb-systemd-invoke(1), which knows no RUNLEVEL:
+    // but its systemctl starts nothing when told that it is offline. A test that wants a daemon starts its own. Where
+    // no init runs, invoke-rc.d(8) starts nothing by itself.
+    command.env("SYSTEMD_OFFLINE", "1");
     // Standard output belongs to the task's own result.
     let output = command.stderr(std::process::Stdio::inherit()).output();
     match output {
