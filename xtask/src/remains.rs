@@ -59,20 +59,36 @@ fn mounts(seen: &mut BTreeSet<String>) {
     }));
 }
 
+/// Groups whose content is the host's own.
+const FOREIGN: [&str; 4] = ["system.slice", "user.slice", "init.scope", "process_api"];
+
 fn cgroups(directory: &Path, seen: &mut BTreeSet<String>) {
     let Ok(entries) = std::fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             let path = entry.path();
-            // Sessions and services come and go by themselves; ours are never placed there.
             let name = entry.file_name();
-            let foreign = ["system.slice", "user.slice", "init.scope", "process_api"];
-            if foreign.iter().any(|other| name == *other) {
+            // Sessions and services come and go by themselves. Of what is ours, scopes lie among them.
+            if FOREIGN.iter().any(|other| name == *other) {
+                scopes(&path, seen);
                 continue;
             }
             seen.insert(format!("cgroup `{}`", path.display()));
             cgroups(&path, seen);
         }
+    }
+}
+
+/// Those that `--systemd-cgroup` makes: in system.slice for root, below user.slice for a user.
+fn scopes(directory: &Path, seen: &mut BTreeSet<String>) {
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("rabbitc-") && name.ends_with(".scope") {
+            seen.insert(format!("cgroup `{}`", entry.path().display()));
+        }
+        scopes(&entry.path(), seen);
     }
 }
 
@@ -109,4 +125,24 @@ fn state(path: &Path, seen: &mut BTreeSet<String>) {
 /// Files that only carry a lock: the next command finds and takes them again.
 fn is_lock(name: &str) -> bool {
     name == "lock" || name.ends_with(".lock") || ["tidy", "tidy-next"].contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scope_among_the_hosts_own_groups_is_seen_and_those_are_not() {
+        let top = std::env::temp_dir().join(format!("rabbitc-remains-{}", std::process::id()));
+        let mine = "user.slice/user-7.slice/user@7.service/user.slice/rabbitc-mine.scope";
+        for group in ["system.slice/cron.service", "system.slice/rabbitc-web.scope/in", mine, "web"] {
+            std::fs::create_dir_all(top.join(group)).expect("a group");
+        }
+        let mut seen = BTreeSet::new();
+        cgroups(&top, &mut seen);
+        std::fs::remove_dir_all(&top).expect("removed");
+        let at = |group: &str| format!("cgroup `{}`", top.join(group).display());
+        let expected = ["system.slice/rabbitc-web.scope", mine, "web"].map(at);
+        assert_eq!(seen, expected.into());
+    }
 }
