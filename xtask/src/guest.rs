@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::packages;
+use crate::private_apt::{Archive, PrivateApt};
 use crate::process::{self, Failure, Naming, Result};
 use crate::tally::{Checked, Tally};
 
@@ -91,79 +92,6 @@ pub fn prepare() -> Result<Preparation> {
     Ok(Preparation::Ready(guest))
 }
 
-/// Where this machine gets its Debian packages from.
-struct Archive {
-    address: String,
-    keyring: &'static str,
-}
-
-impl Archive {
-    fn of_this_machine() -> Result<Self> {
-        let address = packages::configured_archive().ok_or_else(|| {
-            Failure::new("apt's configuration names no Debian archive").hint("look at /etc/apt/sources.list*")
-        })?;
-        let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
-        if !Path::new(keyring).exists() {
-            return Err(Failure::new(format!("`{keyring}` is missing"))
-                .hint("install the package debian-archive-keyring"));
-        }
-        Ok(Self { address, keyring })
-    }
-
-    fn source(&self, suite: &str) -> String {
-        format!("deb [signed-by={}] {} {suite} main", self.keyring, self.address)
-    }
-}
-
-/// apt with lists, cache and configuration of its own: the host's stay as they are.
-struct PrivateApt {
-    directory: PathBuf,
-}
-
-impl PrivateApt {
-    fn new(directory: PathBuf, archive: &Archive) -> Result<Self> {
-        for name in ["lists/partial", "cache/archives/partial"] {
-            let path = directory.join(name);
-            std::fs::create_dir_all(&path).naming(format_args!("create `{}`", path.display()))?;
-        }
-        for (name, text) in [("sources.list", archive.source("sid")), ("status", String::new())] {
-            std::fs::write(directory.join(name), text).naming(format_args!("write apt's `{name}`"))?;
-        }
-        Ok(Self { directory })
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new("apt-get");
-        for (option, value) in [
-            ("Dir::Etc::SourceList", self.directory.join("sources.list")),
-            ("Dir::Etc::SourceParts", PathBuf::from("/dev/null")),
-            ("Dir::State::Lists", self.directory.join("lists")),
-            ("Dir::State::Status", self.directory.join("status")),
-            ("Dir::Cache", self.directory.join("cache")),
-        ] {
-            command.arg("-o").arg(format!("{option}={}", value.display()));
-        }
-        // apt's own unprivileged user may not write below this directory.
-        command.args(["-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none", "--quiet=2"]);
-        command.args(["-o", "Acquire::Retries=2", "-o", "APT::Update::Error-Mode=any"]);
-        command.current_dir(&self.directory);
-        command
-    }
-
-    fn update(&self) -> Result<()> {
-        process::read(self.command().arg("update")).map(drop)
-    }
-
-    /// Where the downloaded package lies.
-    fn download(&self, package: &str) -> Result<PathBuf> {
-        process::read(self.command().args(["download", package]))?;
-        let entries = std::fs::read_dir(&self.directory).naming("list apt's directory")?;
-        let mut paths = entries.flatten().map(|entry| entry.path());
-        let found = paths.find(|path| path.extension().is_some_and(|extension| extension == "deb"));
-        found.ok_or_else(|| Failure::new(format!("apt-get downloaded no package `{package}`")))
-    }
-}
-
 impl Guest {
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
@@ -179,9 +107,9 @@ impl Guest {
 
     /// The newest kernel: the one in trixie does not start on CPUs with a large register state.
     fn fetch_kernel(&self, apt: &PrivateApt) -> Result<()> {
-        let package = apt.download("user-mode-linux")?;
-        process::run(Command::new("dpkg").arg("-x").arg(package).arg(self.path("kernel")))?;
-        std::fs::remove_dir_all(&apt.directory).naming(format_args!("remove `{}`", apt.directory.display()))
+        apt.unpack_alone("user-mode-linux", &self.path("kernel"))?;
+        let directory = self.path("apt");
+        std::fs::remove_dir_all(&directory).naming(format_args!("remove `{}`", directory.display()))
     }
 
     fn make_tree(&self, archive: &Archive) -> Result<()> {
@@ -311,13 +239,6 @@ impl RunDirectory {
         Ok(Self(path))
     }
 }
-/// A script with a bundle to start from.
-macro_rules! with_bundle {
-    ($script:literal) => {
-        concat!(include_str!("guest/bundle.sh"), include_str!($script))
-    };
-}
-
 
 impl Drop for RunDirectory {
     fn drop(&mut self) {
@@ -388,6 +309,13 @@ pub fn suite(tally: &mut Tally) {
             Err(Failure::new(format!("exit status {}\n{}", ran.status, ran.printed.trim_end())))
         });
     }
+}
+
+/// A script with a bundle to start from.
+macro_rules! with_bundle {
+    ($script:literal) => {
+        concat!(include_str!("guest/bundle.sh"), include_str!($script))
+    };
 }
 
 const SUITE: &[(Init, &str, &str)] = &[

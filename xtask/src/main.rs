@@ -10,6 +10,7 @@ mod docs;
 mod graph;
 mod guest;
 mod packages;
+mod private_apt;
 mod process;
 mod remains;
 mod rootfs;

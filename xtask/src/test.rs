@@ -4,14 +4,16 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, IsTerminal};
-use std::path::Path;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
+
+use serde_json::json;
 
 use crate::process::{self, Failure, Naming, Result};
 use crate::remains::Snapshot;
 use crate::tally::{Checked, Tally};
-use crate::unpacked::Unpacked;
+use crate::unpacked::{Unpacked, Unpacking};
 use crate::{build, guest, packages};
 
 /// `cargo xtask test [FILTER…]`: the exit status. With a filter, only `cargo test` runs, with that filter.
@@ -35,11 +37,11 @@ pub fn run(filters: &[OsString], tally: &mut Tally) -> Result<()> {
     cargo.env("RABBITC_BIN", &binaries.rabbitc);
     cargo.env("RABBITC_RUNTIME_BIN", &binaries.runtime);
     cargo.env("RABBITC_SERVER_BIN", &server[0]);
-    if let Some(path) = path_with_criu() {
+    let path = path(tally)?;
+    if process::is_root() {
         cargo.env("PATH", path);
-    }
-    if !process::is_root() {
-        cargo.env(format!("CARGO_TARGET_{}_RUNNER", host_variable()?), "sudo -E");
+    } else {
+        as_root(&mut cargo, path)?;
     }
     // The output of tests that passed is asked for because it says which of them skipped.
     cargo.args(["--"]).args(filters).arg("--show-output");
@@ -57,36 +59,51 @@ pub fn run(filters: &[OsString], tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-/// PATH with a criu that works on this kernel in front, where the host's own does not. Without any, the tests of
-/// checkpoints skip and say why.
-fn path_with_criu() -> Option<OsString> {
+/// PATH with the system's sbin directories, which a user's may not have, and with a criu that works on this kernel in
+/// front, where the host's own does not. Without any, the tests of checkpoints skip and say why.
+fn path(tally: &mut Tally) -> Result<OsString> {
+    let mut directories: Vec<PathBuf> = Vec::new();
+    tally.check("a criu that works on this kernel", || criu_directory(&mut directories));
+    directories.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    directories.extend(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    std::env::join_paths(directories).naming("put criu into PATH")
+}
+
+fn criu_directory(directories: &mut Vec<PathBuf>) -> Result<Checked> {
     const CRIU: Unpacked = Unpacked { name: "criu", packages: &["criu"], programs: &["usr/sbin/criu"] };
-    let works = |program: &Path| {
-        process::output(process::as_root(program).arg("check")).is_ok_and(|output| output.status.success())
-    };
-    if process::find_program("criu").is_some_and(|program| works(&program)) {
-        return None;
+    let check = |program: &Path| process::read(process::as_root(program).arg("check"));
+    if process::find_program("criu").is_some_and(|program| check(&program).is_ok()) {
+        return Ok(Checked::Held);
     }
-    let directory = match CRIU.root() {
-        Ok(root) => root.join("usr/sbin"),
-        Err(failure) => {
-            eprintln!("warning: {failure}");
-            return None;
-        }
+    let directory = match CRIU.root()? {
+        Unpacking::Done(root) => root.join("usr/sbin"),
+        Unpacking::Unavailable(why) => return Ok(Checked::Skipped(why)),
     };
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::join_paths(std::iter::once(directory).chain(std::env::split_paths(&path))).ok()
+    if let Err(failure) = check(&directory.join("criu")) {
+        return Ok(Checked::Skipped(failure.to_string()));
+    }
+    directories.push(directory);
+    Ok(Checked::Held)
 }
 
-/// The host's triple as cargo spells it in environment variables.
-fn host_variable() -> Result<String> {
-    let version = process::read(std::process::Command::new("rustc").arg("-vV"))?;
+/// Has cargo run the tests as root with `path`: sudo replaces PATH even with -E.
+fn as_root(cargo: &mut Command, path: OsString) -> Result<()> {
+    let path =
+        path.into_string().map_err(|path| Failure::new(format!("PATH is no UTF-8: {}", path.display())))?;
+    // Not by the environment, where cargo splits the runner at spaces. JSON's strings and arrays are TOML's, too.
+    let runner = json!(["sudo", "-E", "env", format!("PATH={path}")]);
+    cargo.args(["--config", &format!("target.{}.runner={runner}", host()?)]);
+    Ok(())
+}
+
+/// The host's triple.
+fn host() -> Result<String> {
+    let version = process::read(Command::new("rustc").arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    let host = host.ok_or_else(|| Failure::new("rustc names no host"))?;
-    Ok(host.to_uppercase().replace('-', "_"))
+    host.map(str::to_owned).ok_or_else(|| Failure::new("rustc names no host"))
 }
 
-fn follow(cargo: &mut std::process::Command) -> Result<Tally> {
+fn follow(cargo: &mut Command) -> Result<Tally> {
     let mut child = cargo.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().naming("run `cargo test`")?;
     let pipe = child.stdout.take().expect("standard output is piped");
     let mut reading = Reading::new(std::io::stdout().is_terminal());

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::packages::configured_archive;
+use crate::private_apt::{Archive, NEWEST, PrivateApt};
 use crate::process::{self, Failure, Naming, Result};
 
 /// Packages to be unpacked together, and the programs of theirs that are run.
@@ -14,64 +14,41 @@ pub struct Unpacked {
     pub programs: &'static [&'static str],
 }
 
+/// Whether the packages can be had.
+pub enum Unpacking {
+    /// The root that they are unpacked in.
+    Done(PathBuf),
+    /// There is no way to the archive, and why.
+    Unavailable(String),
+}
+
 impl Unpacked {
     /// Fetches the newest by apt from the archive that this host uses, once: later runs find them in the target
-    /// directory. Returns the root that they are unpacked in.
-    pub fn root(&self) -> Result<PathBuf> {
+    /// directory, until the recipe changes.
+    pub fn root(&self) -> Result<Unpacking> {
         let place = process::target_directory().join(self.name);
         let root = place.join("root");
         let done = place.join("done");
-        if !done.exists() {
-            fetch(&place, &root, self.packages)?;
-            self.programs.iter().try_for_each(|program| relocate(&root.join(program), &root))?;
-            std::fs::write(&done, "").naming(format_args!("write `{}`", done.display()))?;
+        let recipe = format!("{NEWEST}, 2: {} {}", self.packages.join(" "), self.programs.join(" "));
+        if std::fs::read_to_string(&done).is_ok_and(|text| text == recipe) {
+            return Ok(Unpacking::Done(root));
         }
-        Ok(root)
-    }
-}
-
-/// Downloads and unpacks them with all that they need, C library included.
-fn fetch(place: &Path, root: &Path, packages: &[&str]) -> Result<()> {
-    let archive =
-        configured_archive().ok_or_else(|| Failure::new("no archive of Debian is among apt's sources"))?;
-    for directory in ["lists/partial", "cache/archives/partial"] {
-        let path = place.join(directory);
-        std::fs::create_dir_all(&path).naming(format_args!("create `{}`", path.display()))?;
-    }
-    let sources = place.join("sources.list");
-    std::fs::write(&sources, format!("deb {archive} sid main\n"))
-        .naming(format_args!("write `{}`", sources.display()))?;
-    let status = place.join("status");
-    // As if nothing were installed, so that their libraries come along.
-    std::fs::write(&status, "").naming(format_args!("write `{}`", status.display()))?;
-    let apt = || {
-        let mut command = Command::new("apt-get");
-        let option = |name: &str, path: PathBuf| format!("{name}={}", path.display());
-        for option in [
-            option("Dir::Etc::sourcelist", sources.clone()),
-            "Dir::Etc::sourceparts=-".to_owned(),
-            option("Dir::State::lists", place.join("lists")),
-            option("Dir::State::status", status.clone()),
-            option("Dir::Cache", place.join("cache")),
-            // The directories are not that user's.
-            "APT::Sandbox::User=root".to_owned(),
-        ] {
-            command.arg("-o").arg(option);
+        if place.exists() {
+            std::fs::remove_dir_all(&place).naming(format_args!("remove `{}`", place.display()))?;
         }
-        command.arg("-qq");
-        command
-    };
-    process::run(apt().arg("update"))?;
-    let install = ["--yes", "--no-install-recommends", "--download-only", "install"];
-    process::run(apt().args(install).args(packages))?;
-    let archives = place.join("cache/archives");
-    let entries = std::fs::read_dir(&archives).naming(format_args!("list `{}`", archives.display()))?;
-    for path in entries.flatten().map(|entry| entry.path()) {
-        if path.extension().is_some_and(|extension| extension == "deb") {
-            process::run(Command::new("dpkg").arg("-x").arg(&path).arg(root))?;
+        let archive = match Archive::of_this_machine() {
+            Ok(archive) => archive,
+            Err(failure) => return Ok(Unpacking::Unavailable(failure.to_string())),
+        };
+        let apt = PrivateApt::new(place.clone(), &archive)?;
+        if let Err(failure) = apt.update() {
+            return Ok(Unpacking::Unavailable(format!("the package archive cannot be reached: {failure}")));
         }
+        apt.unpack(self.packages, &root)?;
+        self.programs.iter().try_for_each(|program| relocate(&root.join(program), &root))?;
+        std::fs::write(&done, recipe).naming(format_args!("write `{}`", done.display()))?;
+        Ok(Unpacking::Done(root))
     }
-    Ok(())
 }
 
 /// Has a program take its loader and libraries from `root`: both execute themselves, so a loader in front won't do.

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::process::Result;
-use crate::unpacked::Unpacked;
+use crate::process::{Failure, Result};
+use crate::unpacked::{Unpacked, Unpacking};
 
 const NEWEST: Unpacked = Unpacked {
     name: "newest-runtimes",
@@ -25,8 +25,11 @@ impl Runtimes {
 
     /// The newest that Debian's archive offers.
     pub fn newest() -> Result<Self> {
-        let hint = |failure: crate::process::Failure| failure.hint("measure with `--runtimes installed`");
-        let root = NEWEST.root().map_err(hint)?;
+        let hint = |failure: Failure| failure.hint("measure with `--runtimes installed`");
+        let root = match NEWEST.root().map_err(hint)? {
+            Unpacking::Done(root) => root,
+            Unpacking::Unavailable(why) => return Err(hint(Failure::new(why))),
+        };
         Ok(Self { crun: root.join("usr/bin/crun"), runc: root.join("usr/bin/runc") })
     }
 }

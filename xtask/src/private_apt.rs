@@ -1,0 +1,104 @@
+//! apt with sources, lists and cache of its own, and as if nothing were installed: fetches packages into a directory
+//! and leaves the host's apt as it is.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::packages;
+use crate::process::{self, Failure, Naming, Result};
+
+/// The suite with the newest of everything.
+pub const NEWEST: &str = "sid";
+
+/// Where this machine gets its Debian packages from.
+pub struct Archive {
+    address: String,
+    keyring: &'static str,
+}
+
+impl Archive {
+    pub fn of_this_machine() -> Result<Self> {
+        let address = packages::configured_archive().ok_or_else(|| {
+            Failure::new("apt's configuration names no Debian archive").hint("look at /etc/apt/sources.list*")
+        })?;
+        let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
+        if !Path::new(keyring).exists() {
+            return Err(Failure::new(format!("`{keyring}` is missing"))
+                .hint("install the package debian-archive-keyring"));
+        }
+        Ok(Self { address, keyring })
+    }
+
+    /// A line of sources.list(5).
+    pub fn source(&self, suite: &str) -> String {
+        format!("deb [signed-by={}] {} {suite} main", self.keyring, self.address)
+    }
+}
+
+/// Its directory, which is the caller's to remove.
+pub struct PrivateApt {
+    directory: PathBuf,
+}
+
+impl PrivateApt {
+    /// With the newest packages of the archive as its only source.
+    pub fn new(directory: PathBuf, archive: &Archive) -> Result<Self> {
+        for name in ["lists/partial", "cache/archives/partial"] {
+            let path = directory.join(name);
+            std::fs::create_dir_all(&path).naming(format_args!("create `{}`", path.display()))?;
+        }
+        for (name, text) in [("sources.list", archive.source(NEWEST)), ("status", String::new())] {
+            std::fs::write(directory.join(name), text).naming(format_args!("write apt's `{name}`"))?;
+        }
+        Ok(Self { directory })
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("apt-get");
+        for (option, value) in [
+            ("Dir::Etc::SourceList", self.directory.join("sources.list")),
+            ("Dir::Etc::SourceParts", PathBuf::from("/dev/null")),
+            ("Dir::State::Lists", self.directory.join("lists")),
+            ("Dir::State::Status", self.directory.join("status")),
+            ("Dir::Cache", self.directory.join("cache")),
+        ] {
+            command.arg("-o").arg(format!("{option}={}", value.display()));
+        }
+        // apt's own unprivileged user may not write below this directory.
+        command.args(["-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none", "--quiet=2"]);
+        command.args(["-o", "Acquire::Retries=2", "-o", "APT::Update::Error-Mode=any"]);
+        command.current_dir(&self.directory);
+        command
+    }
+
+    /// Fetches the lists. Where that fails, there is no way to the archive.
+    pub fn update(&self) -> Result<()> {
+        process::read(self.command().arg("update")).map(drop)
+    }
+
+    /// Fetches one package, without what it needs, and unpacks it into `root`.
+    pub fn unpack_alone(&self, package: &str, root: &Path) -> Result<()> {
+        process::read(self.command().args(["download", package]))?;
+        unpack(&self.directory, root)
+    }
+
+    /// Fetches packages with all that they need, C library included, and unpacks them into `root`.
+    pub fn unpack(&self, packages: &[&str], root: &Path) -> Result<()> {
+        let install = ["--yes", "--no-install-recommends", "--download-only", "install"];
+        process::read(self.command().args(install).args(packages))?;
+        unpack(&self.directory.join("cache/archives"), root)
+    }
+}
+
+fn unpack(directory: &Path, root: &Path) -> Result<()> {
+    let entries = std::fs::read_dir(directory).naming(format_args!("list `{}`", directory.display()))?;
+    let paths = entries.flatten().map(|entry| entry.path());
+    let packages: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).collect();
+    if packages.is_empty() {
+        return Err(Failure::new(format!("apt-get left no package in `{}`", directory.display())));
+    }
+    packages
+        .iter()
+        .try_for_each(|package| process::run(Command::new("dpkg").arg("-x").arg(package).arg(root)))
+}
