@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+const CGROUP_VIEW: &str = include_str!("../../../xtask/src/cgroup_view.sh");
 const LAB: &str = include_str!("../tests/scripts/lab.sh");
 const PRELUDE: &str = include_str!("../tests/scripts/prelude.sh");
 
@@ -14,9 +15,14 @@ pub struct Session<'a> {
     pub script: &'a str,
     /// Settings before it: `NAME=value` lines of shell.
     pub settings: &'a str,
+    /// Shell that runs `/run/tested/session`, as whom it wants.
+    pub start: &'a str,
     /// Programs that must be there.
     pub programs: &'a [&'a str],
 }
+
+/// [`Session::start`] of sessions of root.
+pub const AS_ROOT: &str = "exec sh /run/tested/session";
 
 /// The runtime under test: as `cargo xtask test` built it, else the debug build beside this test.
 pub fn runtime() -> PathBuf {
@@ -44,7 +50,7 @@ impl Session<'_> {
             println!("skipped: needs root");
             return false;
         }
-        let base = ["busybox", "unshare", "script", "awk", "ip"];
+        let base = ["busybox", "unshare", "script", "ip"];
         let missing = self.programs.iter().chain(&base).find(|name| program(name).is_none());
         if let Some(name) = missing {
             println!("skipped: needs `{name}`, which is not installed");
@@ -57,38 +63,72 @@ impl Session<'_> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name =
             format!("rabbitc-clients-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(&name);
-        std::fs::write(&path, format!("{PRELUDE}\n{}\n{}", self.settings, self.script)).expect("a file");
+        let directory = std::env::temp_dir().join(&name);
+        std::fs::create_dir(&directory).expect("a directory");
+        let session = format!("{PRELUDE}\n{}\n{}", self.settings, self.script);
+        for (name, text) in [("session", session.as_str()), ("start", self.start)] {
+            std::fs::write(directory.join(name), text).expect("a file");
+        }
         let mut command = Command::new("sh");
-        command.args(["-c", LAB, "lab", &name]).arg(runtime).arg(&path).stdin(Stdio::null());
-        // A signal to the test's terminal must not keep the lab from tidying up.
+        command.args(["-c", CGROUP_VIEW, "cgroup-view", &name, "sh", "-c", LAB, "lab"]);
+        command.arg(runtime).arg(&directory).stdin(Stdio::null());
+        // A signal to the test's terminal must not keep the script from tidying up.
         let output = command.process_group(0).output().expect("sh runs");
-        std::fs::remove_file(&path).expect("removed");
+        std::fs::remove_dir_all(&directory).expect("removed");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}: {}\n{text}\n{told}", runtime.display(), output.status);
         text
     }
 
-    /// With the runtime under test and with the one that the client's users have, the transcript is the expected one.
+    /// With the runtime under test and with the one that the client's users have, the transcript is the same, and on any
+    /// host has at least the expected lines.
     pub fn check(&self, expected: &str, reference: &str) {
         if !self.can_run() {
             return;
         }
         let tested = self.transcript(&runtime());
-        assert_same(expected, &tested, "rabbitc-runtime");
+        assert_has(expected, &tested);
         match program(reference) {
-            Some(path) => assert_same(expected, &self.transcript(&path), reference),
+            Some(path) => assert_same(&self.transcript(&path), &tested, reference),
             None => println!("skipped: the comparison with `{reference}`, which is not installed"),
         }
     }
 }
 
-fn assert_same(expected: &str, found: &str, runtime: &str) {
-    if expected == found {
+/// Each expected line is there, in their order. Between them is what a client words in its own way, or does otherwise
+/// on the other version of cgroups.
+fn assert_has(expected: &str, found: &str) {
+    let mut lines = found.lines();
+    if let Some(missing) = expected.lines().find(|line| !lines.any(|other| other == *line)) {
+        panic!("with rabbitc-runtime, `{missing}` is missing or not in its place; the transcript:\n{found}");
+    }
+}
+
+fn assert_same(reference: &str, found: &str, name: &str) {
+    if reference == found {
         return;
     }
-    let line = expected.lines().zip(found.lines()).position(|(one, other)| one != other);
-    let line = line.unwrap_or_else(|| expected.lines().count().min(found.lines().count()));
-    panic!("with {runtime}, from line {} on, not as expected; its transcript:\n{found}", line + 1);
+    let line = reference.lines().zip(found.lines()).position(|(one, other)| one != other);
+    let line = line.unwrap_or_else(|| reference.lines().count().min(found.lines().count()));
+    panic!(
+        "from line {} on not as with {name}; with rabbitc-runtime:\n{found}\nwith {name}:\n{reference}",
+        line + 1
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expected_lines_may_have_others_between_them() {
+        assert_has("## run: 0\nhello\n## stop: 0", "## run: 0\nhello\nError: new words\n## stop: 0\n");
+    }
+
+    #[test]
+    #[should_panic(expected = "`hello` is missing")]
+    fn expected_lines_are_there_in_their_order() {
+        assert_has("## run: 0\nhello", "hello\n## run: 0\n");
+    }
 }

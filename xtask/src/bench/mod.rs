@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use self::contender::{Contender, measure};
 use self::runtimes::Runtimes;
 use crate::build;
-use crate::cgroup_view::Subtree;
+use crate::cgroup_view;
 use crate::packages;
 use crate::process::{self, Failure, Naming, Result, TemporaryDirectory};
 use crate::rootfs;
@@ -35,24 +35,22 @@ enum Format {
 pub fn command(options: &[OsString]) -> Result<()> {
     let newest = parse(options)?.newest;
     let own = std::env::current_exe().naming("find this program")?;
+    packages::install(packages::BENCH)?;
+    // As the caller, so that the target directory stays theirs; and out here, where there is a network.
+    let floor = build_all()?;
+    if newest {
+        Runtimes::newest()?;
+    }
     if !process::is_root() {
-        // As the caller, so that the target directory stays theirs.
-        build_all()?;
         process::require_root_or_sudo()?;
         return process::run(process::as_root(own).arg("bench").args(options));
     }
-    packages::install(packages::BENCH)?;
-    let floor = build_all()?;
-    if newest {
-        // Out here, where there is a network.
-        Runtimes::newest()?;
-    }
     let directory = TemporaryDirectory::new("bench")?;
     prepare(directory.path())?;
-    let subtree = Subtree::new(&format!("rabbitc-bench-{}", std::process::id()))?;
     let mut arguments: Vec<&OsStr> = vec![OsStr::new("bench-inside")];
     arguments.extend(options.iter().map(OsString::as_os_str));
-    let mut command = subtree.command(&own, &arguments)?;
+    let name = format!("rabbitc-bench-{}", std::process::id());
+    let mut command = cgroup_view::command(&name, &own, &arguments);
     command.env("RABBITC_BENCH_DIRECTORY", directory.path()).env("RABBITC_BENCH_FLOOR", floor);
     process::run(&mut command)
 }

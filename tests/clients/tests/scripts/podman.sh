@@ -1,5 +1,5 @@
-# podman, as root (or, with ROOTLESS=1, as an ordinary user): what people do with it, one call after the other.
-p() { podman --runtime "$RUNTIME" --cgroup-manager cgroupfs --events-backend file $OPTIONS "$@"; }
+# podman, as root or as an ordinary user: what people do with it, one call after the other.
+call p "podman --runtime $RUNTIME --cgroup-manager cgroupfs --events-backend file $OPTIONS"
 inside='while :; do sleep 0.1; done'
 memory() { p exec "$1" sh -c 'cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes'; }
 pids() { p exec "$1" sh -c 'cat /sys/fs/cgroup/pids.max 2>/dev/null || cat /sys/fs/cgroup/pids/pids.max'; }
@@ -11,8 +11,8 @@ step run p run --rm --network none busybox echo hello
 step 'exit status' p run --rm --network none busybox sh -c 'exit 7'
 step 'no such program' p run --rm --network none busybox /no/such
 step 'not executable' p run --rm --network none busybox /etc/passwd
-step 'standard input' sh -c "echo typed | podman --runtime $RUNTIME --cgroup-manager cgroupfs --events-backend file $OPTIONS run --rm -i --network none busybox cat"
-step terminal on_terminal podman --runtime "$RUNTIME" --cgroup-manager cgroupfs --events-backend file $OPTIONS run --rm -t --network none busybox tty
+step 'standard input' sh -c "echo typed | p run --rm -i --network none busybox cat"
+step terminal on_terminal p run --rm -t --network none busybox tty
 step user p run --rm --network none --user 12:34 busybox id
 step capabilities p run --rm --network none --cap-drop all --cap-add chown busybox grep CapEff /proc/self/status
 step 'read-only root' p run --rm --network none --read-only busybox touch /file
@@ -21,14 +21,14 @@ step sysctl p run --rm --network none --sysctl net.ipv4.ip_default_ttl=33 busybo
 step privileged p run --rm --network none --privileged busybox sh -c 'test -e /dev/null && grep -c Seccomp:.0 /proc/self/status'
 
 step detached p run -d --name c --network none $LIMITS busybox sh -c "trap 'echo bye; exit 3' TERM; echo up; $inside"
-until_true sh -c "podman $OPTIONS logs c | grep up"
+until_true sh -c "p logs c | grep up"
 step state p inspect --format '{{.State.Status}} {{.HostConfig.Memory}} {{.HostConfig.PidsLimit}}' c
 [ -z "$LIMITS" ] || { step 'limit of memory' memory c; step 'limit of tasks' pids c; }
 step exec p exec c echo hello
 step 'exec, exit status' p exec c sh -c 'exit 9'
 step 'exec, no such program' p exec c /no/such
 step 'exec, user and environment' p exec --user 5:6 --env A=b --workdir /tmp c sh -c 'id -u; id -g; echo $A; pwd'
-step 'exec, terminal' on_terminal podman --runtime "$RUNTIME" --cgroup-manager cgroupfs $OPTIONS exec -t c tty
+step 'exec, terminal' on_terminal p exec -t c tty
 step 'exec, detached' p exec -d c touch /tmp/made
 until_true p exec c test -e /tmp/made
 [ -z "$LIMITS" ] || {
@@ -38,8 +38,8 @@ until_true p exec c test -e /tmp/made
     step unpause p unpause c
     step update p update --memory 100m --memory-swap 200m c
     step updated memory c
-    step top sh -c "podman $OPTIONS top c pid comm | sed 1d | sort | grep -c sh"
-    step stats sh -c "podman $OPTIONS --runtime $RUNTIME stats --no-stream --format '{{.PIDs}}' c | grep -c '[1-9]'"
+    step top sh -c "p top c pid comm | sed 1d | sort | grep -c sh"
+    step stats sh -c "p stats --no-stream --format '{{.PIDs}}' c | grep -c '[1-9]'"
 }
 step copy p cp root/etc/group c:/tmp/copied
 step copied p exec c cat /tmp/copied
@@ -48,7 +48,7 @@ step stop p stop --time 60 c
 step stopped p inspect --format '{{.State.Status}} {{.State.ExitCode}}' c
 step logs p logs c
 step 'start again' p start c
-until_true sh -c "podman $OPTIONS logs c | grep -A9 bye | grep up"
+until_true sh -c "p logs c | grep -A9 bye | grep up"
 step kill p kill c
 step wait p wait c
 step killed p inspect --format '{{.State.Status}} {{.State.ExitCode}}' c

@@ -1,15 +1,24 @@
 # What every script begins with: the transcript, one step after the other, and the image.
 # RUNTIME is the runtime's path, WORK a directory of its own.
 set -u
+mkdir -p "$WORK/bin"
 cd "$WORK" || exit 1
+PATH=$WORK/bin:$PATH
 export PODMAN_IGNORE_CGROUPSV1_WARNING=1
 
-# Writes a step's name, its exit status, and what it said. An id of 64 digits is no news.
+# Writes a step's name, its exit status, and what it said. An id of 64 digits is no news. Of warnings of the runtime one is
+# left out: buildah asks for ambient capabilities that can't be raised, as they are not inheritable, and crun is silent.
 step() {
     name=$1; shift
     said=$("$@" 2>&1 </dev/null); status=$?
     printf '## %s: %s\n' "$name" "$status"
-    [ -z "$said" ] || printf '%s\n' "$said" | tr -d '\r\000\004' | sed 's/^^@//; /^$/d; /^time=/d; /^warning: /d; /has been deprecated/d; /resize pty/d; s/[0-9a-f]\{64\}/ID/g; s/^Error: .*: \(OCI .*\)/Error: \1/'
+    [ -z "$said" ] || printf '%s\n' "$said" | tr -d '\r\000\004' | sed 's/^^@//; /^$/d; /^time=/d; /^warning: process.capabilities.ambient: can.t raise ambient /d; /has been deprecated/d; /resize pty/d; s/[0-9a-f]\{64\}/ID/g; s/^Error: .*: \(OCI .*\)/Error: \1/'
+}
+
+# call NAME WORDS: a short name for the words that calls begin with; a file, so that `sh -c` and `script` know it as well.
+call() {
+    printf '#!/bin/sh\nexec %s "$@"\n' "$2" >"bin/$1"
+    chmod 755 "bin/$1"
 }
 
 # Waits until a command succeeds.
