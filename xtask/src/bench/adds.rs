@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::contender::{Contender, Owner, median, milliseconds};
+use super::contender::{Contender, Owner, median, milliseconds, paired};
+use super::table::{Table, figures, shown, words};
 use crate::process;
 
 /// A start without a feature and the same with it.
@@ -66,11 +67,8 @@ impl Feature {
             Some(milliseconds(&found.times))
         };
         let (without, with) = (times(self.without)?, times(self.with)?);
-        let pairs = || without.iter().zip(&with);
-        Some((
-            median(pairs().map(|(without, with)| with - without).collect())?,
-            median(pairs().map(|(without, with)| with / without).collect())?,
-        ))
+        let added = without.iter().zip(&with).map(|(without, with)| with - without).collect();
+        Some((median(added)?, paired(&with, &without)?))
     }
 }
 
@@ -93,12 +91,9 @@ pub fn print_table(contenders: &[Contender], rounds: usize, pause: Duration) {
     println!(
         "\nwhat a feature adds to a start of rabbitc: {rounds} rounds in turn, {pause} ms pause, medians of pairs\n"
     );
-    println!("| {:24} | {:>9} | {:>15} |", "", "adds ms", "× start without");
-    println!("|{}|{}|{}|", "-".repeat(26), "-".repeat(11), "-".repeat(17));
+    let table = Table::begin(const { &[words(24), figures("adds ms", 9), figures("× start without", 15)] });
     for feature in &FEATURES {
-        match feature.figures(contenders) {
-            Some((added, ratio)) => println!("| {:24} | {added:>9.2} | {ratio:>15.2} |", feature.name),
-            None => println!("| {:24} | {:>9} | {:>15} |", feature.name, "–", "–"),
-        }
+        let (added, ratio) = feature.figures(contenders).unzip();
+        table.row([feature.name.to_owned(), shown(added, 2), shown(ratio, 2)]);
     }
 }

@@ -11,7 +11,6 @@ use crate::process::{Failure, Naming, Result};
 pub struct Contender {
     pub name: &'static str,
     words: Vec<OsString>,
-    /// A failure of ours fails the bench; a stranger's is reported.
     owner: Owner,
     pub times: Vec<Duration>,
     pub syscalls: Option<u64>,
@@ -19,6 +18,7 @@ pub struct Contender {
     pub failure: Option<String>,
 }
 
+/// A failure of ours fails the bench; a stranger's is reported.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
     Us,
@@ -86,12 +86,19 @@ impl Contender {
     }
 
     fn fail(&mut self, why: String) -> Result<()> {
-        if self.owner == Owner::Us {
-            return Err(Failure::new(format!("{}: {why}", self.name)));
-        }
-        eprintln!("{}: {why}", self.name);
-        self.failure = Some(why);
+        self.failure = Some(self.owner.report(Failure::new(format!("{}: {why}", self.name)))?);
         Ok(())
+    }
+}
+
+impl Owner {
+    /// Returns a failure of ours, which ends the bench. That of a stranger is told, and is a figure of its own.
+    pub fn report(self, failure: Failure) -> Result<String> {
+        if self == Owner::Us {
+            return Err(failure);
+        }
+        eprintln!("{failure}");
+        Ok(failure.to_string())
     }
 }
 
@@ -136,10 +143,14 @@ pub fn milliseconds(times: &[Duration]) -> Vec<f64> {
 }
 
 /// The median over all rounds of what `one` took in a round, divided by what `other` took in that same round.
+pub fn paired(one: &[f64], other: &[f64]) -> Option<f64> {
+    median(one.iter().zip(other).map(|(one, other)| one / other).collect())
+}
+
+/// [`paired`], with another contender that did not fail.
 pub fn ratio(contenders: &[Contender], one: &Contender, other: &str) -> Option<f64> {
     let other = contenders.iter().find(|contender| contender.name == other && contender.failure.is_none())?;
-    let pairs = one.times.iter().zip(&other.times);
-    median(pairs.map(|(one, other)| one.as_secs_f64() / other.as_secs_f64()).collect())
+    paired(&milliseconds(&one.times), &milliseconds(&other.times))
 }
 
 #[cfg(test)]
@@ -152,6 +163,19 @@ mod tests {
         assert_eq!(total_calls(with), Some(412));
         assert_eq!(total_calls("100.00    0.001234           3       412           total"), Some(412));
         assert_eq!(total_calls("nothing"), None);
+    }
+
+    #[test]
+    fn rounds_are_compared_each_with_its_own() {
+        assert_eq!(paired(&[1.0, 20.0, 3.0], &[2.0, 10.0, 3.0]), Some(1.0));
+        // A stranger that failed has run fewer.
+        assert_eq!(paired(&[1.0, 20.0, 3.0], &[2.0]), Some(0.5));
+    }
+
+    #[test]
+    fn failure_of_ours_ends_the_bench_and_that_of_a_stranger_does_not() {
+        assert!(Owner::Us.report(Failure::new("rabbitc: no")).is_err());
+        assert_eq!(Owner::Others.report(Failure::new("crun: no")).expect("a report"), "crun: no");
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::contender::{median, milliseconds};
+use super::contender::{Owner, median, milliseconds, paired};
 use super::runtimes::Runtimes;
+use super::table::{Table, figures, shown, words};
 use crate::process::{self, Failure, Naming, Result};
 
 /// How many containers run beside the one that is started.
@@ -21,13 +22,16 @@ const MOST_ROUNDS_AT_ONCE: usize = 5;
 
 struct Runtime {
     name: &'static str,
+    owner: Owner,
     program: PathBuf,
     state: PathBuf,
 }
 
 /// What one runtime took.
 struct Row {
-    name: &'static str,
+    runtime: Runtime,
+    /// Why it was not measured to the end.
+    failure: Option<String>,
     cycle: Vec<Duration>,
     exec: Vec<Duration>,
     at_once: Vec<Duration>,
@@ -35,7 +39,8 @@ struct Row {
 
 /// The figures of this part.
 pub struct Figures {
-    rows: Vec<Row>,
+    /// Ours is the first.
+    rows: [Row; 3],
     /// The bare kernel's as many at once: nobody can be quicker than that.
     floor_at_once: Vec<Duration>,
     alone: Vec<Duration>,
@@ -91,29 +96,22 @@ pub fn measure(
     let states = directory.join("state");
     std::fs::create_dir_all(&states).naming(format_args!("create `{}`", states.display()))?;
     let ours = process::target_directory().join("release/rabbitc-runtime");
-    let runtime =
-        |name, program: &Path| Runtime { name, program: program.to_owned(), state: states.join(name) };
-    let runtimes =
-        [runtime("rabbitc-runtime", &ours), runtime("crun", &runtimes.crun), runtime("runc", &runtimes.runc)];
+    let row = |(name, owner, program): (_, _, &Path)| {
+        let runtime = Runtime { name, owner, program: program.to_owned(), state: states.join(name) };
+        Row { runtime, failure: None, cycle: Vec::new(), exec: Vec::new(), at_once: Vec::new() }
+    };
+    let mut rows = [
+        ("rabbitc-runtime", Owner::Us, ours.as_path()),
+        ("crun", Owner::Others, &runtimes.crun),
+        ("runc", Owner::Others, &runtimes.runc),
+    ]
+    .map(row);
     let bench = Bench { bundle: &bundle, sleeper: &sleeper };
-    let mut rows: Vec<Row> = Vec::new();
-    for one in &runtimes {
-        rows.push(Row { name: one.name, cycle: Vec::new(), exec: Vec::new(), at_once: Vec::new() });
-        bench.start_sleeper(one, "sleeper")?;
-    }
+    rows.iter_mut().try_for_each(|row| row.attempt(|row| bench.start_sleeper(&row.runtime, "sleeper")))?;
     for _ in 0..rounds {
-        for (runtime, row) in runtimes.iter().zip(&mut rows) {
-            std::thread::sleep(pause);
-            row.cycle.push(bench.cycle(runtime)?);
-            std::thread::sleep(pause);
-            let s = OsStr::new;
-            let id = runtime.id("sleeper");
-            row.exec.push(runtime.succeed(&[s("exec"), s(&id), s("/bin/true")])?);
-        }
+        rows.iter_mut().try_for_each(|row| row.attempt(|row| bench.round(row, pause)))?;
     }
-    for runtime in &runtimes {
-        bench.delete(runtime, "sleeper")?;
-    }
+    rows.iter_mut().try_for_each(|row| row.attempt(|row| bench.delete(&row.runtime, "sleeper").map(drop)))?;
     let mut floor_at_once = Vec::new();
     for _ in 0..rounds.min(MOST_ROUNDS_AT_ONCE) {
         let root = bundle.join("rootfs");
@@ -123,11 +121,9 @@ pub fn measure(
             command
         };
         floor_at_once.push(at_once("the floor", command)?);
-        for (runtime, row) in runtimes.iter().zip(&mut rows) {
-            row.at_once.push(bench.at_once(runtime)?);
-        }
+        rows.iter_mut().try_for_each(|row| row.attempt(|row| bench.at_once(row)))?;
     }
-    let (alone, crowded) = bench.crowd(&runtimes[0], rounds, pause)?;
+    let (alone, crowded) = bench.crowd(&rows[0].runtime, rounds, pause)?;
     Ok(Figures { rows, floor_at_once, alone, crowded, rounds })
 }
 
@@ -193,12 +189,24 @@ impl Bench<'_> {
         runtime.succeed(&[s("run"), s("--bundle"), self.bundle.as_os_str(), s(id)])
     }
 
-    fn at_once(&self, runtime: &Runtime) -> Result<Duration> {
+    /// A cycle, and a program in a container that runs.
+    fn round(&self, row: &mut Row, pause: Duration) -> Result<()> {
+        std::thread::sleep(pause);
+        row.cycle.push(self.cycle(&row.runtime)?);
+        std::thread::sleep(pause);
+        let (s, id) = (OsStr::new, row.runtime.id("sleeper"));
+        row.exec.push(row.runtime.succeed(&[s("exec"), s(&id), s("/bin/true")])?);
+        Ok(())
+    }
+
+    fn at_once(&self, row: &mut Row) -> Result<()> {
+        let runtime = &row.runtime;
         let command = |number| {
             let (s, id) = (OsStr::new, runtime.id(&format!("many-{number}")));
             runtime.command(&[s("run"), s("--bundle"), self.bundle.as_os_str(), s(&id)])
         };
-        at_once(runtime.name, command)
+        row.at_once.push(at_once(runtime.name, command)?);
+        Ok(())
     }
 
     /// Starts without other containers and beside many.
@@ -227,24 +235,38 @@ impl Bench<'_> {
     }
 }
 
+/// What is measured of each runtime, by the place in [`Row::measured`].
+const MEASURES: usize = 3;
+
 impl Row {
-    fn measured(&self) -> [(&'static str, &[Duration]); 3] {
-        [("create, start, delete", &self.cycle), ("exec", &self.exec), ("200 runs at once", &self.at_once)]
+    /// Takes a step with the runtime, unless an earlier one failed.
+    fn attempt(&mut self, step: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        if self.failure.is_none()
+            && let Err(failure) = step(self)
+        {
+            self.failure = Some(self.runtime.owner.report(failure)?);
+        }
+        Ok(())
+    }
+
+    fn measured(&self) -> [(String, Vec<f64>); MEASURES] {
+        [
+            ("create, start, delete".to_owned(), milliseconds(&self.cycle)),
+            ("exec".to_owned(), milliseconds(&self.exec)),
+            (format!("{AT_ONCE} runs at once"), milliseconds(&self.at_once)),
+        ]
     }
 }
 
 impl Figures {
     /// The median over all rounds of what ours took in a round, divided by what `row` took in it.
     fn ours_to(&self, row: &Row, measure: usize) -> Option<f64> {
-        let (_, ours) = self.rows.first()?.measured()[measure];
-        let (_, theirs) = row.measured()[measure];
-        let pairs = ours.iter().zip(theirs);
-        median(pairs.map(|(ours, theirs)| ours.as_secs_f64() / theirs.as_secs_f64()).collect())
+        let [(_, ours), (_, theirs)] = [&self.rows[0], row].map(|row| row.measured()[measure].clone());
+        paired(&ours, &theirs).filter(|_| row.failure.is_none())
     }
 
     fn at_once_to_floor(&self) -> Option<f64> {
-        let pairs = self.rows.first()?.at_once.iter().zip(&self.floor_at_once);
-        median(pairs.map(|(ours, floor)| ours.as_secs_f64() / floor.as_secs_f64()).collect())
+        paired(&milliseconds(&self.rows[0].at_once), &milliseconds(&self.floor_at_once))
     }
 
     fn crowding(&self) -> Option<f64> {
@@ -254,22 +276,23 @@ impl Figures {
     /// For machines.
     pub fn render_json(&self) -> Value {
         let row = |row: &Row| {
-            let one = |(number, (name, times)): (usize, (&str, &[Duration]))| {
+            let one = |(number, (name, times)): (usize, (String, Vec<f64>))| {
                 json!({
                     "measure": name,
-                    "median_ms": median(milliseconds(times)),
+                    "median_ms": median(times),
                     "rabbitc_to_this": self.ours_to(row, number),
                 })
             };
             let measures: Vec<Value> = row.measured().into_iter().enumerate().map(one).collect();
-            json!({ "name": row.name, "measures": measures })
+            json!({ "name": row.runtime.name, "failure": row.failure, "measures": measures })
         };
-        json!({
+        let mut report = json!({
             "rounds": self.rounds,
             "runtimes": self.rows.iter().map(row).collect::<Vec<_>>(),
             "at_once_rabbitc_to_floor": self.at_once_to_floor(),
-            "start_beside_100_to_alone": self.crowding(),
-        })
+        });
+        report[format!("start_beside_{CROWD}_to_alone")] = json!(self.crowding());
+        report
     }
 
     /// For people.
@@ -278,19 +301,14 @@ impl Figures {
             "\nlife of a container, {} rounds in turn; ratios are medians of paired runs\n",
             self.rounds
         );
-        println!("| {:22} | {:16} | {:>9} | {:>15} |", "", "", "median ms", "rabbitc to this");
-        println!("|{}|{}|{}|{}|", "-".repeat(24), "-".repeat(18), "-".repeat(11), "-".repeat(17));
-        for measure in 0..3 {
+        let columns =
+            const { &[words(22), words(16), figures("median ms", 9), figures("rabbitc to this", 15)] };
+        let table = Table::begin(columns);
+        for measure in 0..MEASURES {
             for row in &self.rows {
-                let (name, times) = row.measured()[measure];
-                let shown =
-                    |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}"));
-                println!(
-                    "| {name:22} | {:16} | {:>9} | {:>15} |",
-                    row.name,
-                    shown(median(milliseconds(times))),
-                    shown(self.ours_to(row, measure)),
-                );
+                let (name, times) = row.measured()[measure].clone();
+                let ratio = shown(self.ours_to(row, measure), 2);
+                table.row([name, row.runtime.name.to_owned(), shown(median(times), 2), ratio]);
             }
         }
         if let Some(ratio) = self.at_once_to_floor() {

@@ -7,6 +7,7 @@ mod contender;
 mod life;
 mod runtimes;
 mod start;
+mod table;
 pub mod throughput;
 
 use std::ffi::{OsStr, OsString};

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::contender::{Contender, Owner, median, milliseconds, ratio};
 use super::runtimes::Runtimes;
+use super::table::{Table, figures, shown, words};
 use crate::process;
 
 const FLOOR: &str = "bare kernel floor";
@@ -90,40 +91,35 @@ pub fn print_table(contenders: &[Contender], rounds: usize, pause: Duration) {
         "start of `/bin/true` in a container: {rounds} rounds in turn, {pause} ms pause before each start;"
     );
     println!("ratios are medians of paired runs\n");
-    let heads = ["", "median ms", "min ms", "× floor", "× crun", "× runc", "× podman", "syscalls", "peak MB"];
-    println!(
-        "| {:26} | {:>9} | {:>7} | {:>7} | {:>7} | {:>7} | {:>8} | {:>8} | {:>7} |",
-        heads[0], heads[1], heads[2], heads[3], heads[4], heads[5], heads[6], heads[7], heads[8]
-    );
-    println!(
-        "|{}|{}|{}|{}|{}|{}|{}|{}|{}|",
-        "-".repeat(28),
-        "-".repeat(11),
-        "-".repeat(9),
-        "-".repeat(9),
-        "-".repeat(9),
-        "-".repeat(9),
-        "-".repeat(10),
-        "-".repeat(10),
-        "-".repeat(9)
+    let table = Table::begin(
+        const {
+            &[
+                words(26),
+                figures("median ms", 9),
+                figures("min ms", 7),
+                figures("× floor", 7),
+                figures("× crun", 7),
+                figures("× runc", 7),
+                figures("× podman", 8),
+                figures("syscalls", 8),
+                figures("peak MB", 7),
+            ]
+        },
     );
     for contender in contenders {
         let times = milliseconds(&contender.times);
-        let shown = |value: Option<f64>, digits: usize| {
-            value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
-        };
-        println!(
-            "| {:26} | {:>9} | {:>7} | {:>7} | {:>7} | {:>7} | {:>8} | {:>8} | {:>7} |",
-            contender.name,
+        let to = |other| ratio(contenders, contender, other);
+        table.row([
+            contender.name.to_owned(),
             shown(median(times.clone()), 2),
             shown(times.iter().copied().min_by(f64::total_cmp), 2),
-            shown(ratio(contenders, contender, FLOOR), 2),
-            shown(ratio(contenders, contender, CRUN), 2),
-            shown(ratio(contenders, contender, RUNC), 2),
-            shown(ratio(contenders, contender, PODMAN), 3),
-            contender.syscalls.map_or_else(|| "–".to_owned(), |calls| calls.to_string()),
+            shown(to(FLOOR), 2),
+            shown(to(CRUN), 2),
+            shown(to(RUNC), 2),
+            shown(to(PODMAN), 3),
+            shown(contender.syscalls.map(|calls| calls as f64), 0),
             shown(contender.peak_kilobytes.map(|kilobytes| kilobytes as f64 / 1024.0), 1),
-        );
+        ]);
     }
     println!();
     for (name, other, goal) in

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::contender::median;
+use super::contender::{median, paired};
+use super::table::{Table, figures, shown, words};
 use crate::process::{self, Failure, Naming, Result};
 
 /// One way to a server.
@@ -29,7 +30,10 @@ pub struct Figures {
     port_requests: Vec<f64>,
 }
 
+/// How long each measures.
 const SECONDS: &str = "2";
+/// How many wrk keeps open.
+const CONNECTIONS: &str = "16";
 
 /// Ends its process when dropped.
 struct Server(Child);
@@ -164,7 +168,7 @@ fn requests(way: Way) -> Result<f64> {
         "--threads",
         "1",
         "--connections",
-        "16",
+        CONNECTIONS,
         "--duration",
         &duration,
         &url,
@@ -176,22 +180,27 @@ fn requests(way: Way) -> Result<f64> {
 
 impl Figures {
     /// What is compared, in which unit, by the veth pair and by the port.
-    fn rows(&self) -> [(&'static str, &'static str, &[f64], &[f64]); 2] {
+    fn rows(&self) -> [(String, &'static str, &[f64], &[f64]); 2] {
         [
-            ("iperf3, one connection", "Gbit/s", &self.veth_bits, &self.port_bits),
-            ("wrk, 16 connections", "requests/s", &self.veth_requests, &self.port_requests),
+            ("iperf3, one connection".to_owned(), "Gbit/s", &self.veth_bits, &self.port_bits),
+            (
+                format!("wrk, {CONNECTIONS} connections"),
+                "requests/s",
+                &self.veth_requests,
+                &self.port_requests,
+            ),
         ]
     }
 
     /// The figures for machines.
     pub fn render_json(&self) -> Value {
-        let row = |(name, unit, veth, port): (&str, &str, &[f64], &[f64])| {
+        let row = |(name, unit, veth, port): (String, &str, &[f64], &[f64])| {
             json!({
                 "name": name,
                 "unit": unit,
                 "veth": median(veth.to_vec()),
                 "published_port": median(port.to_vec()),
-                "ratio": paired(veth, port),
+                "ratio": paired(port, veth),
             })
         };
         self.rows().into_iter().map(row).collect()
@@ -200,30 +209,13 @@ impl Figures {
     /// The figures for people.
     pub fn print_table(&self) {
         println!("\nwhat a published port carries from another host, in turn with a bare veth pair\n");
-        println!("| {:24} | {:10} | {:>9} | {:>9} | {:>6} |", "", "", "veth", "port", "× veth");
-        println!(
-            "|{}|{}|{}|{}|{}|",
-            "-".repeat(26),
-            "-".repeat(12),
-            "-".repeat(11),
-            "-".repeat(11),
-            "-".repeat(8)
+        let table = Table::begin(
+            const { &[words(24), words(10), figures("veth", 9), figures("port", 9), figures("× veth", 6)] },
         );
         for (name, unit, veth, port) in self.rows() {
-            let shown = |value: Option<f64>, digits: usize| {
-                value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
-            };
-            println!(
-                "| {name:24} | {unit:10} | {:>9} | {:>9} | {:>6} |",
-                shown(median(veth.to_vec()), 1),
-                shown(median(port.to_vec()), 1),
-                shown(paired(veth, port), 2)
-            );
+            let figure = |values: &[f64]| shown(median(values.to_vec()), 1);
+            let ratio = shown(paired(port, veth), 2);
+            table.row([name, unit.to_owned(), figure(veth), figure(port), ratio]);
         }
     }
-}
-
-/// The median of the rounds' ratios.
-fn paired(veth: &[f64], port: &[f64]) -> Option<f64> {
-    median(veth.iter().zip(port).map(|(veth, port)| port / veth).collect())
 }
