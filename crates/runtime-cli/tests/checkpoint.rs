@@ -10,9 +10,10 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 use support::{Bundle, errors, eventually, root_only, text};
 
-/// Counts in memory; the file shows how far it is. Ends once `/end` is there.
+/// Counts in memory; the file shows how far it is, and is whole whenever the counter is stopped. Ends once `/end` is there.
 const COUNTER: &str = "exec </dev/null >/dev/null 2>&1; i=0; \
-                       while [ ! -e /end ]; do i=$((i+1)); echo $i >/count; sleep 0.05; done; exit 7";
+                       while [ ! -e /end ]; do i=$((i+1)); echo $i >/next; mv /next /count; \
+                       sleep 0.05; done; exit 7";
 
 /// What is missing for criu to work here, if anything.
 static MISSING: LazyLock<Option<String>> =

@@ -20,9 +20,9 @@ fn process_that_joins_can_not_be_attached_to_or_looked_into() {
     let bundle = Bundle::hostile("join", &[]);
     bundle.edit(|config| config["root"]["readonly"] = json!(false));
     // With what the shell has built in, as a process would come too late. What is won counts if the name still is that
-    // of the runtime: the program that follows is the image's own.
+    // of the runtime and can still be read: the program that follows is the image's own.
     let attacker =
-        "won() { read -r name <$process/comm; test \"$name\" = rabbitc-runtime && echo $1 >>/won; }
+        "won() { read -r name <$process/comm && test \"$name\" = rabbitc-runtime && echo $1 >>/won; }
         while :; do for process in /proc/[0-9]*; do
         read -r name <$process/comm || continue
         test \"$name\" = rabbitc-runtime || continue
