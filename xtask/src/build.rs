@@ -41,10 +41,8 @@ pub fn build_static(packages: &[&str]) -> Result<Vec<PathBuf>> {
     for package in packages {
         cargo.args(["--package", package]);
     }
-    if let Some(flags) = target.flags {
-        let given = std::env::var("RUSTFLAGS").unwrap_or_default();
-        cargo.env("RUSTFLAGS", format!("{given} {flags}").trim());
-    }
+    let given = std::env::var("RUSTFLAGS").unwrap_or_default();
+    cargo.env("RUSTFLAGS", format!("{given} {}", target.flags).trim());
     process::run(&mut cargo)?;
     let built = process::target_directory().join(&target.triple).join("release");
     let binaries: Vec<PathBuf> = packages.iter().map(|package| built.join(package)).collect();
@@ -56,14 +54,17 @@ pub fn build_static(packages: &[&str]) -> Result<Vec<PathBuf>> {
 
 struct Target {
     triple: String,
-    flags: Option<&'static str>,
+    flags: &'static str,
 }
+
+/// The addresses that every execution has to put right, as a bitmap (DT_RELR) of a kilobyte and not a table of ninety.
+const PACKED: &str = "-C link-arg=-Wl,-z,pack-relative-relocs";
 
 fn static_target() -> Target {
     let architecture = std::env::consts::ARCH;
     let musl = format!("{architecture}-unknown-linux-musl");
     if has_standard_library(&musl) {
-        return Target { triple: musl, flags: None };
+        return Target { triple: musl, flags: PACKED };
     }
     if process::find_program("rustup").is_some() {
         process::succeeds_within(
@@ -71,14 +72,11 @@ fn static_target() -> Target {
             TARGET_DOWNLOAD_LIMIT,
         );
         if has_standard_library(&musl) {
-            return Target { triple: musl, flags: None };
+            return Target { triple: musl, flags: PACKED };
         }
     }
     // Without an explicit target the flag would reach procedural macros too, and those must be dynamic.
-    Target {
-        triple: format!("{architecture}-unknown-linux-gnu"),
-        flags: Some("-C target-feature=+crt-static"),
-    }
+    Target { triple: format!("{architecture}-unknown-linux-gnu"), flags: "-C target-feature=+crt-static" }
 }
 
 fn has_standard_library(triple: &str) -> bool {

@@ -11,7 +11,7 @@ mod run;
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: sys::allocator::Allocator = sys::allocator::Allocator::new();
 
 /// Exit code of a failure of rabbitc itself, as docker has it.
 const FAILED: u8 = 125;

@@ -14,7 +14,7 @@ use crate::args::Start;
 use crate::commands::Failure;
 
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: sys::allocator::Allocator = sys::allocator::Allocator::new();
 
 fn main() -> ExitCode {
     let mut parser = lexopt::Parser::from_env();

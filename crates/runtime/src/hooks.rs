@@ -62,7 +62,7 @@ fn run_one(hook: &Hook, field: &str, operation: String, state: &[u8], world: Wor
         return Err(Error::invalid(format!("{field}.timeout"), "must be greater than zero".to_owned()));
     }
     let strings = |texts: &[String], part: &str| -> Result<Vec<CString>> {
-        texts.iter().map(|text| c_string(text, &format!("{field}.{part}"))).collect()
+        texts.iter().map(|text| c_string(text, format_args!("{field}.{part}"))).collect()
     };
     let path = c_path(&hook.path, field)?;
     let mut arguments = strings(&hook.args, "args")?;

@@ -3,6 +3,7 @@
 //! The only crate of the workspace with `unsafe`. What [`rustix`] already offers safely is used from there and
 //! not wrapped again; here is what it lacks.
 
+pub mod allocator;
 pub mod bpf;
 pub mod clone;
 pub mod exec;

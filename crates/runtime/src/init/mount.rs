@@ -15,7 +15,7 @@ use super::failure::{Call, During, Failure, Outcome};
 use super::step::{
     BoundRoot, DeviceNode, FileSystem, Link, Lower, MountPlan, OverlayRoot, Target, TargetKind,
 };
-use super::way::{Found, Parent, Way, find_or_make, make_parent, open_parent, open_target};
+use super::way::{Found, Parent, Way, find_or_make, make_parent, open_target};
 use super::{Context, copy_up, procfs};
 
 /// As whom the kernel shows users and groups that a user namespace does not map (`/proc/sys/kernel/overflowuid`).
@@ -333,20 +333,20 @@ pub(super) fn devices(context: &mut Context<'_>, devices: &[DeviceNode]) -> Outc
 
 fn make_device(context: &Context<'_>, device: &DeviceNode) -> Outcome {
     let way = Way::to(context, &device.target)?;
-    let Some((parent, name)) = way.levels.last() else { return Ok(()) };
-    let parent = match open_parent(way.start, parent) {
+    let Some(end) = way.end() else { return Ok(()) };
+    let parent = match end.open_parent() {
         Err(Errno::NOENT) => Parent::Below(make_parent(way)?),
         other => other.during(Call::Open)?,
     };
     let mode = Mode::from_raw_mode(device.mode);
-    let made = match rustix::fs::mknodat(&parent, name.as_c_str(), device.file_type, mode, device.device) {
+    let made = match rustix::fs::mknodat(&parent, end.name, device.file_type, mode, device.device) {
         Ok(()) => true,
         // A node that is there already serves if it is the right one; anything else there is refused.
         Err(Errno::EXIST) => false,
         Err(errno) => return Err(errno).during(Call::Mknod),
     };
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let node = rustix::fs::openat(&parent, name.as_c_str(), flags, Mode::empty()).during(Call::Open)?;
+    let node = rustix::fs::openat(&parent, end.name, flags, Mode::empty()).during(Call::Open)?;
     // Also of one that was just made: where the directory is not ours alone, another may have taken its place.
     let found = rustix::fs::fstat(&node).during(Call::Stat)?;
     let same = FileType::from_raw_mode(found.st_mode) == device.file_type
@@ -380,13 +380,13 @@ fn bind_device(context: &Context<'_>, device: &DeviceNode) -> Outcome {
 pub(super) fn links(context: &mut Context<'_>, links: &[Link]) -> Outcome {
     for (item, link) in links.iter().enumerate() {
         let way = Way::to(context, &link.target)?;
-        let Some((parent, name)) = way.levels.last() else { continue };
-        let parent = match open_parent(way.start, parent) {
+        let Some(end) = way.end() else { continue };
+        let parent = match end.open_parent() {
             // No /dev at all: then nobody looks for its links either.
             Err(Errno::NOENT) => continue,
             other => other.during_item(Call::Open, item)?,
         };
-        match rustix::fs::symlinkat(link.text.as_c_str(), &parent, name.as_c_str()) {
+        match rustix::fs::symlinkat(link.text.as_c_str(), &parent, end.name) {
             Ok(()) | Err(Errno::EXIST | Errno::ROFS) => {}
             Err(errno) => return Err(errno).during_item(Call::Symlink, item),
         }

@@ -12,7 +12,7 @@ use super::Context;
 use super::failure::{Call, During, Failure, Outcome};
 use super::mount::{attach, clone_tree, create, overlay_over};
 use super::step::{PieceKind, PiecedRoot, Target};
-use super::way::{Way, open_inside, open_target};
+use super::way::{End, Way, open_target};
 
 const LEFT_OUT: [Errno; 2] = [Errno::ACCESS, Errno::NOENT];
 
@@ -51,17 +51,14 @@ fn add(
     target: &Target,
     number: usize,
 ) -> Outcome {
-    let parent = || -> Result<OwnedFd, Failure> {
-        let (parent, _) = target.levels.last().ok_or(Errno::INVAL).during(Call::Open)?;
-        open_inside(root, parent, OFlags::PATH | OFlags::DIRECTORY).during(Call::Open)
-    };
-    let name = target.levels.last().map(|(_, name)| name.as_c_str()).unwrap_or_default();
+    let end = End::of(root, &target.path).ok_or(Errno::INVAL).during(Call::Open)?;
+    let parent = || end.open_parent().during(Call::Open);
     match kind {
         PieceKind::Empty { mode } => {
-            rustix::fs::mkdirat(&parent()?, name, Mode::from_raw_mode(*mode)).during(Call::Mkdir)
+            rustix::fs::mkdirat(&parent()?, end.name, Mode::from_raw_mode(*mode)).during(Call::Mkdir)
         }
         PieceKind::Link { text } => {
-            rustix::fs::symlinkat(text.as_c_str(), &parent()?, name).during(Call::Symlink)
+            rustix::fs::symlinkat(text.as_c_str(), &parent()?, end.name).during(Call::Symlink)
         }
         PieceKind::Overlay { lower } => {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

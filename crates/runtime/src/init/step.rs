@@ -2,7 +2,7 @@
 //!
 //! Nothing here runs anything; [`super::run`] runs the child's steps, [`crate::launch`] the parent's.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -512,8 +512,6 @@ pub enum TargetKind {
 pub(crate) struct Target {
     /// Without a leading slash; `.` is the root itself.
     pub(crate) path: CString,
-    /// Each level with its parent, topmost first, for making what is missing.
-    pub(crate) levels: Vec<(CString, CString)>,
     pub(crate) kind: TargetKind,
     /// Where the way to it begins, if not at the root (see `plan::anchor`).
     pub(crate) anchor: Option<Anchor>,
@@ -523,15 +521,21 @@ pub(crate) struct Target {
     pub(crate) kept_at: Option<usize>,
 }
 
-/// A mount that was made earlier, and the way to a target from its root.
-#[derive(Debug)]
+impl Target {
+    /// The path from the root of the mount that the target lies in.
+    pub(crate) fn path_from(&self, anchor: &Anchor) -> &CStr {
+        let rest = self.path.to_bytes_with_nul().get(anchor.skipped..).unwrap_or_default();
+        CStr::from_bytes_with_nul(rest).unwrap_or(c".")
+    }
+}
+
+/// A mount that was made earlier, in which a target lies.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Anchor {
     /// Where the mount is kept.
     pub(crate) slot: usize,
-    /// As [`Target::path`], from there.
-    pub(crate) path: CString,
-    /// As [`Target::levels`], from there.
-    pub(crate) levels: Vec<(CString, CString)>,
+    /// How much of [`Target::path`] leads to it, with the slash after that.
+    pub(crate) skipped: usize,
 }
 
 /// How many mounts can be kept.

@@ -1,7 +1,7 @@
 //! Ways inside the container: every path is resolved inside its root, or inside a mount of ours, and used as a
 //! descriptor. Must not follow anything out of there.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
@@ -39,7 +39,6 @@ fn open_with(
 pub(super) struct Way<'a> {
     pub(super) start: BorrowedFd<'a>,
     path: &'a CStr,
-    pub(super) levels: &'a [(CString, CString)],
     kind: TargetKind,
     /// Whether a link at its end that leads nowhere is covered, and not followed.
     covers_link: bool,
@@ -51,19 +50,13 @@ impl<'a> Way<'a> {
     pub(super) fn to(context: &'a Context<'_>, target: &'a Target) -> Result<Way<'a>, Failure> {
         let Some(anchor) = &target.anchor else { return Ok(Way::from_root(context.root()?, target)) };
         let start = context.anchors[anchor.slot].as_ref().ok_or(Errno::BADF).during(Call::Open)?;
-        Ok(Way {
-            start: start.as_fd(),
-            path: &anchor.path,
-            levels: &anchor.levels,
-            ..Way::from_root(start.as_fd(), target)
-        })
+        Ok(Way { path: target.path_from(anchor), ..Way::from_root(start.as_fd(), target) })
     }
 
     pub(super) fn from_root(root: BorrowedFd<'a>, target: &'a Target) -> Way<'a> {
         Way {
             start: root,
             path: &target.path,
-            levels: &target.levels,
             kind: target.kind,
             covers_link: target.covers_link,
             resolve: INSIDE,
@@ -83,6 +76,71 @@ impl<'a> Way<'a> {
     pub(super) fn open(self, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         open_with(self.start, self.path, flags, self.resolve)
     }
+
+    /// The last name of the way, and where it stands; nothing where the way has no name at all.
+    pub(super) fn end(self) -> Option<End<'a>> {
+        End::of(self.start, self.path)
+    }
+}
+
+/// The last name of a path, and the directory that it is in.
+pub(super) struct End<'a> {
+    start: BorrowedFd<'a>,
+    parent: Text,
+    pub(super) name: &'a CStr,
+}
+
+impl<'a> End<'a> {
+    pub(super) fn of(start: BorrowedFd<'a>, path: &'a CStr) -> Option<End<'a>> {
+        let bytes = path.to_bytes_with_nul();
+        let slash = bytes.iter().rposition(|byte| *byte == b'/');
+        let name = CStr::from_bytes_with_nul(&bytes[slash.map_or(0, |slash| slash + 1)..]).ok()?;
+        let mut parent = Text::default();
+        parent.push(&bytes[..slash.unwrap_or(0)]).ok()?;
+        (name != c".").then_some(End { start, parent, name })
+    }
+
+    /// Opens that directory, which needs no opening where the path begins there.
+    pub(super) fn open_parent(&self) -> rustix::io::Result<Parent<'a>> {
+        open_parent(self.start, self.parent.c_str())
+    }
+}
+
+/// The levels of a path as a [`Target`] has it, topmost first; made as they are asked for, without allocation.
+struct Levels<'a> {
+    left: &'a [u8],
+    parent: Text,
+    name: Text,
+}
+
+struct Level<'a> {
+    parent: &'a CStr,
+    name: &'a CStr,
+    is_last: bool,
+}
+
+impl<'a> Levels<'a> {
+    fn of(path: &'a CStr) -> Levels<'a> {
+        let left = if path == c"." { b"" } else { path.to_bytes() };
+        Levels { left, parent: Text::default(), name: Text::default() }
+    }
+
+    fn descend(&mut self) -> rustix::io::Result<Option<Level<'_>>> {
+        if self.left.is_empty() {
+            return Ok(None);
+        }
+        if !self.parent.bytes().is_empty() {
+            self.parent.push(b"/")?;
+        }
+        self.parent.push(self.name.bytes())?;
+        let length = self.left.iter().position(|byte| *byte == b'/');
+        let (name, left) = self.left.split_at(length.unwrap_or(self.left.len()));
+        self.name = Text::default();
+        self.name.push(name)?;
+        self.left = left.strip_prefix(b"/").unwrap_or_default();
+        let is_last = self.left.is_empty();
+        Ok(Some(Level { parent: self.parent.c_str(), name: self.name.c_str(), is_last }))
+    }
 }
 
 /// The directory in which something is made: where a way begins, or below that.
@@ -101,7 +159,7 @@ impl AsFd for Parent<'_> {
 }
 
 /// Opens a directory on the way that begins at `start`, which needs no opening itself.
-pub(super) fn open_parent<'a>(start: BorrowedFd<'a>, path: &CStr) -> rustix::io::Result<Parent<'a>> {
+fn open_parent<'a>(start: BorrowedFd<'a>, path: &CStr) -> rustix::io::Result<Parent<'a>> {
     if path == c"." {
         return Ok(Parent::Start(start));
     }
@@ -129,18 +187,18 @@ pub(super) fn find_or_make(way: Way<'_>) -> Result<(OwnedFd, Found), Failure> {
 }
 
 fn make_target(way: Way<'_>) -> Result<OwnedFd, Failure> {
-    let last = way.levels.len().saturating_sub(1);
-    for (index, (parent, name)) in way.levels.iter().enumerate() {
+    let mut levels = Levels::of(way.path);
+    while let Some(Level { parent, name, is_last }) = levels.descend().during(Call::Open)? {
         let parent = match open_parent(way.start, parent) {
             // It was made or was there: a link that leads nowhere.
             Err(Errno::NOENT) => return make_through_links(way),
             other => other.during(Call::Open)?,
         };
-        let made = if index == last && way.kind == TargetKind::File {
+        let made = if is_last && way.kind == TargetKind::File {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            rustix::fs::openat(&parent, name.as_c_str(), flags, Mode::from_raw_mode(0o644)).map(drop)
+            rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
         } else {
-            rustix::fs::mkdirat(&parent, name.as_c_str(), Mode::from_raw_mode(0o755))
+            rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))
         };
         match made {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -292,13 +350,13 @@ impl Text {
 pub(super) fn make_working_directory(context: &Context<'_>, missing: &MissingDirectory) -> Outcome {
     let root = context.root()?;
     let (uid, gid) = (rustix::fs::Uid::from_raw(missing.uid), rustix::fs::Gid::from_raw(missing.gid));
-    for (parent, name) in &missing.target.levels {
+    let mut levels = Levels::of(&missing.target.path);
+    while let Some(Level { parent, name, .. }) = levels.descend().during(Call::Open)? {
         let parent = open_inside(root, parent, OFlags::PATH | OFlags::DIRECTORY).during(Call::Open)?;
-        match rustix::fs::mkdirat(&parent, name.as_c_str(), Mode::from_raw_mode(0o755)) {
+        match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
             Ok(()) => {
                 let flags = AtFlags::SYMLINK_NOFOLLOW;
-                rustix::fs::chownat(&parent, name.as_c_str(), Some(uid), Some(gid), flags)
-                    .during(Call::Chown)?;
+                rustix::fs::chownat(&parent, name, Some(uid), Some(gid), flags).during(Call::Chown)?;
             }
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).during(Call::Mkdir),
@@ -309,16 +367,16 @@ pub(super) fn make_working_directory(context: &Context<'_>, missing: &MissingDir
 
 pub(super) fn make_parent(way: Way<'_>) -> Result<OwnedFd, Failure> {
     let mut last = None;
-    for (parent, name) in &way.levels[..way.levels.len().saturating_sub(1)] {
+    let mut levels = Levels::of(way.path);
+    while let Some(Level { parent, name, is_last: false }) = levels.descend().during(Call::Open)? {
         let directory =
             open_inside(way.start, parent, OFlags::PATH | OFlags::DIRECTORY).during(Call::Open)?;
-        match rustix::fs::mkdirat(&directory, name.as_c_str(), Mode::from_raw_mode(0o755)) {
+        match rustix::fs::mkdirat(&directory, name, Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).during(Call::Mkdir),
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        last =
-            Some(rustix::fs::openat(&directory, name.as_c_str(), flags, Mode::empty()).during(Call::Open)?);
+        last = Some(rustix::fs::openat(&directory, name, flags, Mode::empty()).during(Call::Open)?);
     }
     last.ok_or(Errno::NOENT).during(Call::Open)
 }

@@ -5,15 +5,12 @@
 //! would cover a file of theirs and leave the real one open (the class of CVE-2021-30465 and CVE-2023-27561). From
 //! the descriptor of the mount itself there is no way that they could bend.
 
-use std::ffi::CString;
-
 use crate::error::{Error, Result};
 use crate::init::step::{ANCHORS, Action, Anchor, InitAction, Step, Target};
-use crate::plan::c_string;
 
 /// A mount that later targets may lie in.
 struct Kept {
-    path: String,
+    path: Vec<u8>,
     step: usize,
     slot: Option<usize>,
 }
@@ -27,8 +24,7 @@ pub(crate) fn anchor(steps: &mut [Step]) -> Result<()> {
         // What is mounted on a mount itself covers it, and is found from above.
         let covers = matches!(action, InitAction::Mount(_) | InitAction::Bind(_));
         for target in targets(action) {
-            let path = target.path.to_string_lossy().into_owned();
-            let Some(mount) = deepest(&mut kept, &path, covers) else { continue };
+            let Some(mount) = deepest(&mut kept, target.path.as_bytes(), covers) else { continue };
             let slot = match mount.slot {
                 Some(slot) => slot,
                 None => {
@@ -36,7 +32,7 @@ pub(crate) fn anchor(steps: &mut [Step]) -> Result<()> {
                     *mount.slot.insert(slots.len() - 1)
                 }
             };
-            target.anchor = Some(below(&path, &mount.path, slot)?);
+            target.anchor = Some(Anchor { slot, skipped: mount.path.len() + 1 });
         }
         let (target, fresh) = match action {
             // Made by the kernel: nobody has put a link into it.
@@ -47,10 +43,10 @@ pub(crate) fn anchor(steps: &mut [Step]) -> Result<()> {
             }
             _ => continue,
         };
-        let path = target.path.to_string_lossy().into_owned();
-        kept.retain(|earlier| rest(&earlier.path, &path).is_none());
+        let path = target.path.as_bytes();
+        kept.retain(|earlier| rest(&earlier.path, path).is_none());
         if fresh {
-            kept.push(Kept { path, step: index, slot: None });
+            kept.push(Kept { path: path.to_owned(), step: index, slot: None });
         }
     }
     if slots.len() > ANCHORS {
@@ -68,26 +64,15 @@ pub(crate) fn anchor(steps: &mut [Step]) -> Result<()> {
 }
 
 /// What of `path` lies below `top`; empty where they are the same.
-fn rest<'a>(path: &'a str, top: &str) -> Option<&'a str> {
+fn rest<'a>(path: &'a [u8], top: &[u8]) -> Option<&'a [u8]> {
     let rest = path.strip_prefix(top)?;
-    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"/") }
 }
 
-fn deepest<'a>(kept: &'a mut [Kept], path: &str, covers: bool) -> Option<&'a mut Kept> {
+fn deepest<'a>(kept: &'a mut [Kept], path: &[u8], covers: bool) -> Option<&'a mut Kept> {
     let lies_in =
         |mount: &&mut Kept| rest(path, &mount.path).is_some_and(|rest| !(covers && rest.is_empty()));
     kept.iter_mut().filter(lies_in).max_by_key(|mount| mount.path.len())
-}
-
-fn below(path: &str, top: &str, slot: usize) -> Result<Anchor> {
-    let parts: Vec<&str> =
-        rest(path, top).unwrap_or_default().split('/').filter(|part| !part.is_empty()).collect();
-    let text = |parts: &[&str]| -> Result<CString> {
-        c_string(&if parts.is_empty() { ".".to_owned() } else { parts.join("/") }, "mounts")
-    };
-    let level = |count: usize| Ok((text(&parts[..count])?, c_string(parts[count], "mounts")?));
-    let levels: Result<Vec<(CString, CString)>> = (0..parts.len()).map(level).collect();
-    Ok(Anchor { slot, path: text(&parts)?, levels: levels? })
 }
 
 /// The places that a step looks up inside the container.
@@ -147,9 +132,11 @@ mod tests {
             targets(action).first().and_then(|target| target.kept_at)
         };
         let Action::Init(action) = &mut steps.last_mut().expect("one").action else { return None };
-        let anchor = targets(action).remove(0).anchor.take()?;
+        let target = targets(action).remove(0);
+        let anchor = target.anchor?;
+        let rest = target.path_from(&anchor).to_string_lossy().into_owned();
         let step = steps.iter_mut().position(|step| kept(step) == Some(anchor.slot)).expect("it is kept");
-        Some((step, anchor.path.to_string_lossy().into_owned()))
+        Some((step, rest))
     }
 
     #[test]

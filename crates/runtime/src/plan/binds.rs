@@ -132,7 +132,7 @@ pub(super) fn plan_bind(
             inside: None,
             writes,
         },
-        target: Target::parse(&mount.destination, kind, &format!("{field}.destination"))?,
+        target: Target::parse(&mount.destination, kind, format_args!("{field}.destination"))?,
         attributes: options.attributes,
         recursive: options.recursive,
         propagation: if by_parent && !among_its_own { 0 } else { options.propagation },

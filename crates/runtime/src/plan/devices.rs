@@ -59,7 +59,7 @@ fn node(device: &Device, field: &str, user_namespace: bool) -> Result<DeviceNode
             .map_err(|_| Error::invalid(format!("{field}.{name}"), format!("`{value}` is out of range")))
     };
     Ok(DeviceNode {
-        target: Target::parse(&device.path, TargetKind::File, &format!("{field}.path"))?,
+        target: Target::parse(&device.path, TargetKind::File, format_args!("{field}.path"))?,
         host: c_string(&device.path, field)?,
         file_type,
         device: makedev(number(device.major, "major")?, number(device.minor, "minor")?),

@@ -27,6 +27,7 @@ mod sysctl;
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -115,14 +116,14 @@ fn host(action: HostAction, asked_by: Option<&str>) -> Step {
 }
 
 /// A C string; a NUL byte is refused with the field's name.
-pub(crate) fn c_string(text: &str, field: &str) -> Result<CString> {
-    CString::new(text).map_err(|_| Error::invalid(field, "has a NUL byte".to_owned()))
+pub(crate) fn c_string(text: &str, field: impl Display) -> Result<CString> {
+    CString::new(text).map_err(|_| Error::invalid(field.to_string(), "has a NUL byte".to_owned()))
 }
 
-pub(crate) fn c_path(path: &Path, field: &str) -> Result<CString> {
+pub(crate) fn c_path(path: &Path, field: impl Display) -> Result<CString> {
     use std::os::unix::ffi::OsStrExt;
     CString::new(path.as_os_str().as_bytes())
-        .map_err(|_| Error::invalid(field, format!("`{}` has a NUL byte", path.display())))
+        .map_err(|_| Error::invalid(field.to_string(), format!("`{}` has a NUL byte", path.display())))
 }
 
 impl ContainerPlan {

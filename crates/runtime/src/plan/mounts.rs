@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::CString;
+use std::fmt::Display;
 use std::path::Path;
 
 use sys::mount::{attribute, propagation};
@@ -21,26 +22,14 @@ use crate::spec::{Linux, Mount, NamespaceKind, Spec};
 impl Target {
     /// Parses a destination. `..` can't lead out of the root, as the kernel resolves the path inside it, yet it is
     /// refused here: it never means what it says once links are involved.
-    pub(crate) fn parse(destination: &str, kind: TargetKind, field: &str) -> Result<Target> {
+    pub(crate) fn parse(destination: &str, kind: TargetKind, field: impl Display) -> Result<Target> {
         let parts: Vec<&str> =
             destination.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
         if parts.contains(&"..") {
-            return Err(Error::invalid(field, format!("`{destination}` contains `..`")));
+            return Err(Error::invalid(field.to_string(), format!("`{destination}` contains `..`")));
         }
         let path = if parts.is_empty() { ".".to_owned() } else { parts.join("/") };
-        let mut levels = Vec::with_capacity(parts.len());
-        for (index, name) in parts.iter().enumerate() {
-            let parent = if index == 0 { ".".to_owned() } else { parts[..index].join("/") };
-            levels.push((c_string(&parent, field)?, c_string(name, field)?));
-        }
-        Ok(Target {
-            path: c_string(&path, field)?,
-            levels,
-            kind,
-            anchor: None,
-            covers_link: false,
-            kept_at: None,
-        })
+        Ok(Target { path: c_string(&path, field)?, kind, anchor: None, covers_link: false, kept_at: None })
     }
 }
 
@@ -156,13 +145,13 @@ fn plan_mount(
     if mount.destination.is_empty() {
         return Err(Error::invalid(format!("{field}.destination"), "is empty".to_owned()));
     }
-    let options_field = format!("{field}.options");
+    let options_field = format_args!("{field}.options");
     let options = parse_options(mount.options.as_deref().unwrap_or_default());
-    let destination_field = format!("{field}.destination");
+    let destination_field = format_args!("{field}.destination");
     let kind = mount.kind.as_deref().unwrap_or_default();
-    check_procfs(mount, &destination_field)?;
+    check_procfs(mount, destination_field)?;
     if options.remount && mount.bind_option().is_none() {
-        let target = Target::parse(&mount.destination, TargetKind::Directory, &destination_field)?;
+        let target = Target::parse(&mount.destination, TargetKind::Directory, destination_field)?;
         steps.push(init_step(
             InitAction::SetAttributes {
                 target,
@@ -179,15 +168,15 @@ fn plan_mount(
         return Ok(());
     }
     if options.throw_away {
-        return Err(Error::invalid(options_field, "`tmpoverlay` is for bind mounts".to_owned()));
+        return Err(Error::invalid(options_field.to_string(), "`tmpoverlay` is for bind mounts".to_owned()));
     }
     if options.copy_up && kind != "tmpfs" {
-        return Err(Error::invalid(options_field, "`tmpcopyup` is for tmpfs".to_owned()));
+        return Err(Error::invalid(options_field.to_string(), "`tmpcopyup` is for tmpfs".to_owned()));
     }
     if owners::asked_for(mount, options.idmap, context.users, field)?.is_some() {
         let reason = "`idmap` and id maps are for bind mounts; this is a new file system".to_owned();
         let hint = "leave them out: what the container makes there has the container's owners already";
-        return Err(Error::invalid(options_field, reason).with_hint(hint));
+        return Err(Error::invalid(options_field.to_string(), reason).with_hint(hint));
     }
     if kind == "cgroup" || kind == "cgroup2" {
         return plan_cgroup(mount, field, &options, context, steps);
@@ -198,7 +187,7 @@ fn plan_mount(
             "is missing, and no option says `bind`".to_owned(),
         ));
     }
-    let target = Target::parse(&mount.destination, TargetKind::Directory, &destination_field)?;
+    let target = Target::parse(&mount.destination, TargetKind::Directory, destination_field)?;
     let mut parameters = options.parameters;
     if kind == "mqueue" || kind == "proc" || kind == "sysfs" {
         // Their only options are those of the mount itself.
@@ -210,9 +199,9 @@ fn plan_mount(
         parameters.push(("context".to_owned(), Some(label.to_owned())));
     }
     let file_system = FileSystem {
-        file_system: c_string(kind, &format!("{field}.type"))?,
+        file_system: c_string(kind, format_args!("{field}.type"))?,
         source: c_string(mount.source.as_deref().filter(|source| !source.is_empty()).unwrap_or(kind), field)?,
-        parameters: lay_out(&parameters, &options_field)?,
+        parameters: lay_out(&parameters, options_field)?,
         copy_up: options.copy_up.then(|| {
             let said = parameters.iter().any(|(key, _)| matches!(key.as_str(), "mode" | "uid" | "gid"));
             if said { CopyUp::Content } else { CopyUp::All }
@@ -233,22 +222,24 @@ fn plan_mount(
 
 /// A mount in /proc could fake what programs, and this runtime itself, read and write there (CVE-2019-19921,
 /// CVE-2025-52881). Links that lead there are seen by the child, which has the same list.
-fn check_procfs(mount: &Mount, field: &str) -> Result<()> {
-    let target = Target::parse(&mount.destination, TargetKind::Directory, field)?;
-    let path = target.path.to_string_lossy();
-    if !path.starts_with("proc/") || PROC_FILES.contains(&target.path.as_bytes()) {
+fn check_procfs(mount: &Mount, field: impl Display) -> Result<()> {
+    let target = Target::parse(&mount.destination, TargetKind::Directory, &field)?;
+    if !target.path.as_bytes().starts_with(b"proc/") || PROC_FILES.contains(&target.path.as_bytes()) {
         return Ok(());
     }
     let reason = format!("`{}` lies in /proc, and a mount there could fake it", mount.destination);
-    Err(Error::invalid(field, reason).with_hint(PROC_HINT))
+    Err(Error::invalid(field.to_string(), reason).with_hint(PROC_HINT))
 }
 
-fn lay_out(parameters: &[(String, Option<String>)], field: &str) -> Result<Vec<(CString, Option<CString>)>> {
+fn lay_out(
+    parameters: &[(String, Option<String>)],
+    field: impl Display,
+) -> Result<Vec<(CString, Option<CString>)>> {
     parameters
         .iter()
         .map(|(key, value)| {
-            let value = value.as_deref().map(|value| c_string(value, field)).transpose()?;
-            Ok((c_string(key, field)?, value))
+            let value = value.as_deref().map(|value| c_string(value, &field)).transpose()?;
+            Ok((c_string(key, &field)?, value))
         })
         .collect()
 }
@@ -264,7 +255,7 @@ fn plan_cgroup(
     let Some(layout) = context.cgroup_layout else {
         return Ok(());
     };
-    let destination_field = format!("{field}.destination");
+    let destination_field = format_args!("{field}.destination");
     let fresh = |file_system: &str,
                  path: &str,
                  parameters: &[(String, Option<String>)],
@@ -279,7 +270,7 @@ fn plan_cgroup(
                 inherits_mode: false,
                 on_ordinary: false,
             },
-            target: Target::parse(path, TargetKind::Directory, &destination_field)?,
+            target: Target::parse(path, TargetKind::Directory, destination_field)?,
             attributes,
             recursive: sys::mount::Attributes::default(),
             propagation: options.propagation,
@@ -292,7 +283,7 @@ fn plan_cgroup(
         let place = Path::new(hosts.mount_point());
         let bind = InitAction::Bind(MountPlan {
             kind: by_path(place, None, field)?,
-            target: Target::parse(&mount.destination, TargetKind::Directory, &destination_field)?,
+            target: Target::parse(&mount.destination, TargetKind::Directory, destination_field)?,
             attributes: options.attributes,
             recursive: sys::mount::Attributes::default(),
             propagation: options.propagation,
@@ -324,7 +315,7 @@ fn plan_cgroup(
                 .join(context.cgroup_path.unwrap_or_default().trim_start_matches('/'));
             InitAction::Bind(MountPlan {
                 kind: by_path(&own, None, field)?,
-                target: Target::parse(&path, TargetKind::Directory, &destination_field)?,
+                target: Target::parse(&path, TargetKind::Directory, destination_field)?,
                 attributes: options.attributes,
                 recursive: sys::mount::Attributes::default(),
                 propagation: options.propagation,
@@ -339,7 +330,7 @@ fn plan_cgroup(
                     target: Target::parse(
                         &format!("{}/{controller}", mount.destination),
                         TargetKind::File,
-                        &destination_field,
+                        destination_field,
                     )?,
                 });
             }
@@ -349,7 +340,7 @@ fn plan_cgroup(
         steps.push(init_step(InitAction::Links { links }, field));
     }
     if options.attributes.set & attribute::RDONLY != 0 {
-        let target = Target::parse(&mount.destination, TargetKind::Directory, &destination_field)?;
+        let target = Target::parse(&mount.destination, TargetKind::Directory, destination_field)?;
         steps.push(init_step(InitAction::SetAttributes { target, set: attribute::RDONLY, clear: 0 }, field));
     }
     Ok(())

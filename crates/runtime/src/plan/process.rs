@@ -60,7 +60,7 @@ pub(crate) fn seeker(process: &Process, user: &ProgramUser) -> ProgramUser {
 pub(crate) fn missing_directory(process: &Process) -> Option<MissingDirectory> {
     let target = Target::parse(&process.cwd, TargetKind::Directory, "process.cwd").ok()?;
     let User { uid, gid, .. } = &process.user;
-    (!target.levels.is_empty()).then_some(MissingDirectory { target, uid: *uid, gid: *gid })
+    (target.path.as_c_str() != c".").then_some(MissingDirectory { target, uid: *uid, gid: *gid })
 }
 
 /// The steps from root's credentials to the program's, in the order the kernel demands.
@@ -148,7 +148,11 @@ pub(crate) fn plan_program(process: &Process) -> Result<Program> {
         return Err(Error::invalid("process.cwd", format!("`{}` is not an absolute path", process.cwd)));
     }
     let strings = |texts: &[String], field: &str| -> Result<Vec<CString>> {
-        texts.iter().enumerate().map(|(index, text)| c_string(text, &format!("{field}[{index}]"))).collect()
+        texts
+            .iter()
+            .enumerate()
+            .map(|(index, text)| c_string(text, format_args!("{field}[{index}]")))
+            .collect()
     };
     let (environment, home) = environment(process)?;
     Ok(Program {
@@ -168,7 +172,7 @@ pub(crate) fn environment(process: &Process) -> Result<(Vec<CString>, Home)> {
     let mut home = Home::Sought;
     let mut names = std::collections::HashSet::with_capacity(process.env.len());
     for (index, entry) in process.env.iter().enumerate().rev() {
-        let checked = c_string(entry, &format!("process.env[{index}]"))?;
+        let checked = c_string(entry, format_args!("process.env[{index}]"))?;
         if !names.insert(&entry[..name(entry)]) {
             continue;
         }
