@@ -36,6 +36,29 @@ fn personality_holds_for_the_program_and_for_exec() {
     assert_eq!(bundle.succeed(&["exec", &bundle.id, "busybox", "uname", "-m"]), told);
 }
 
+/// What the kernel would end first must not be what a probe started.
+#[test]
+fn oom_score_holds_for_the_program_and_for_exec() {
+    root_only!();
+    let bundle = Bundle::hostile("oom-score", &[]);
+    bundle.edit(|config| config["process"]["oomScoreAdj"] = json!(77));
+    let score = ["cat", "/proc/self/oom_score_adj"];
+    assert_eq!(text(&bundle.script(&score.join(" "))), "77\n");
+    bundle.start_script("sleep 100");
+    assert_eq!(bundle.succeed(&["exec", &bundle.id, score[0], score[1]]), "77\n");
+    // A process in a file: its own, and the container's where it has none.
+    for (own, told) in [(json!(88), "88\n"), (json!(null), "77\n")] {
+        let file = bundle.path.join("process.json");
+        let user = json!({ "uid": 12, "gid": 34 });
+        let process = json!({
+            "args": score, "cwd": "/", "env": ["PATH=/bin"], "user": user, "oomScoreAdj": own
+        });
+        std::fs::write(&file, process.to_string()).expect("written");
+        let path = file.display().to_string();
+        assert_eq!(bundle.succeed(&["exec", "--process", &path, &bundle.id]), told);
+    }
+}
+
 #[test]
 fn clocks_are_shifted_also_for_users_of_its_own() {
     root_only!();

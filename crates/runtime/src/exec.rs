@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, FailedStep, Result};
 use crate::id::ContainerId;
 use crate::init::step::{Action, Barrier, InitAction, JoinedNamespace, Step, Target, TargetKind};
 use crate::init::{self, Context, Trace};
-use crate::launch::{Clock, LineEnds, StepTiming};
+use crate::launch::{Clock, LineEnds, StepTiming, set_oom_score};
 use crate::lifecycle::{self, Status, Verb, permits};
 use crate::plan::{always, c_string, init_step, process};
 use crate::seccomp_agent::{Agent, Listener};
@@ -112,7 +112,10 @@ pub(crate) fn run_in(
     let gone = || refused(id, Status::Stopped);
     let first = lifecycle::init(record).ok_or_else(gone)?;
     let (console_socket, terminal) = (start.console_socket, start.process.terminal);
-    let rights = Rights { process: start.process, kept_descriptors: start.kept_descriptors };
+    // As with runc: a process that says nothing of it has the container's.
+    let container = spec.process.as_ref();
+    let oom_score_adj = start.process.oom_score_adj.or(container.and_then(|process| process.oom_score_adj));
+    let rights = Rights { process: start.process, kept_descriptors: start.kept_descriptors, oom_score_adj };
     let steps = plan(spec, &rights, start.program, start.input, record)?;
     // Its number was its own until here, and with it the namespaces that were opened.
     if crate::hooks::ended_by(first.as_fd(), Some(std::time::Instant::now())) {
@@ -166,6 +169,9 @@ pub(crate) fn run_in(
                     }
                 };
                 ready |= barrier == Barrier::Ready;
+                if let (Barrier::HostReady, Some(score)) = (barrier, oom_score_adj) {
+                    set_oom_score(guard.pid, score).map_err(|error| error.in_container(id))?;
+                }
                 if let (Barrier::Ready, Some(membership)) = (barrier, &record.rdt)
                     && let Some(group) = crate::rdt::Group::of(membership)?
                 {
@@ -274,12 +280,13 @@ impl Drop for Started {
 struct Rights<'a> {
     process: &'a Process,
     kept_descriptors: u32,
+    oom_score_adj: Option<i32>,
 }
 
 /// The list: join, fork, become the user, execute.
 fn plan(
     spec: &Spec,
-    Rights { process, kept_descriptors }: &Rights<'_>,
+    Rights { process, kept_descriptors, oom_score_adj }: &Rights<'_>,
     mut program: process::Program,
     input: Option<OwnedFd>,
     record: &crate::state_dir::Record,
@@ -293,6 +300,10 @@ fn plan(
     let mut steps: Vec<Step> = affinity.before.into_iter().collect();
     steps.push(always(InitAction::JoinCgroup { path: cgroup_path.to_owned() }));
     steps.extend(affinity.after);
+    if oom_score_adj.is_some() {
+        // Of a process that hides, this file is root's, also where the caller is not.
+        steps.push(always(InitAction::Wait(Barrier::HostReady)));
+    }
     steps.push(always(InitAction::NewSession));
     // A process of the container must not be able to attach before the program is its own (CVE-2016-9962).
     steps.push(always(InitAction::HideFromOthers));

@@ -276,7 +276,7 @@ fn barrier(barrier: Barrier) -> Words {
     match barrier {
         Barrier::HostReady => words(
             "wait for the host's part",
-            "cgroup and id maps",
+            "cgroup, id maps and score",
             "limits and users must be in place before the child does anything",
         ),
         Barrier::NetDevices => words(

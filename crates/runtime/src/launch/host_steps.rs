@@ -304,7 +304,7 @@ impl Launch<'_> {
     }
 }
 
-fn set_oom_score(pid: i32, score: i32) -> Result<()> {
+pub(crate) fn set_oom_score(pid: i32, score: i32) -> Result<()> {
     let path = std::path::PathBuf::from(format!("/proc/{pid}/oom_score_adj"));
     std::fs::write(&path, score.to_string()).map_err(|error| {
         let hint = "lowering it takes CAP_SYS_RESOURCE, which this caller lacks; raise it or leave it out";

@@ -14,6 +14,7 @@ use sys::clone::Child;
 use sys::process::monotonic_nanoseconds;
 use sys::shared::SharedCounters;
 
+pub(crate) use self::host_steps::set_oom_score;
 pub(crate) use self::timeline::Clock;
 pub use self::timeline::StepTiming;
 use crate::detached_mounts::DetachedMounts;
