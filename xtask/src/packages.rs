@@ -44,6 +44,13 @@ pub const TEST: &[Package] = &[
     package("docker.io", "dockerd", "a caller of the runtime, through containerd's shim"),
     package("containerd", "ctr", "a caller of the runtime, by its own client"),
     package("runc", "runc", "what Docker's and containerd's results are compared with"),
+    package(
+        "containernetworking-plugins",
+        "/usr/lib/cni/bridge",
+        "gives pods of containerd's CRI plugin a network of their own",
+    ),
+    package("protobuf-compiler", "protoc", "writes and reads the messages of the CRI"),
+    package("curl", "curl", "carries the messages of the CRI"),
     package("buildah", "buildah", "a caller of the runtime, in image builds"),
     package("python3", "python3", "reads the picture of a start with an XML parser that is not ours"),
     package(

@@ -41,6 +41,35 @@ fn containerd_does_the_same_with_it_as_with_runc() {
 }
 
 #[test]
+fn pods_of_containerd_do_the_same_with_it_as_with_runc() {
+    let programs = &[
+        "containerd",
+        "ctr",
+        "containerd-shim-runc-v2",
+        "runc",
+        "protoc",
+        "curl",
+        "/usr/lib/cni/bridge",
+        "/usr/lib/cni/host-local",
+    ];
+    let files = [("cri.proto", include_str!("scripts/cri.proto")), ("handler.toml", &documented_handler())];
+    let settings: String =
+        files.iter().map(|(name, text)| format!("cat >{name} <<'END'\n{text}END\n")).collect();
+    let script = include_str!("scripts/cri.sh");
+    let session = Session { script, settings: &settings, start: AS_ROOT, programs };
+    session.check(include_str!("expected/cri.txt"), "runc");
+}
+
+/// What docs/kubernetes.md has a reader put into containerd's config.toml.
+fn documented_handler() -> String {
+    let page = include_str!("../../../docs/kubernetes.md");
+    let section = page.split("\n## ").find(|section| section.starts_with("containerd\n")).expect("a section");
+    let lines: Vec<&str> = section.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    assert_eq!(lines.iter().filter(|line| line.starts_with('[')).count(), 2, "{lines:?}");
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
 fn buildah_does_the_same_with_it_as_with_crun() {
     let script = include_str!("scripts/buildah.sh");
     let session = Session { script, settings: STORAGE, start: AS_ROOT, programs: &["buildah"] };
