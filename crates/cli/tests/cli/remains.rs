@@ -2,11 +2,11 @@
 
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::{EnginePaths, FileOptions, LimitOptions, ProcessOptions, RootOptions, RunOptions};
 
-use crate::support::{Host, finish, has_program};
+use crate::support::{Host, PATIENCE, finish, has_program};
 
 #[test]
 fn fifty_starts_at_once_all_succeed_and_leave_nothing() {
@@ -123,6 +123,20 @@ fn tidy(host: &Host, paths: EnginePaths) {
     });
 }
 
+/// A child that another test is about to execute has copies of this process's descriptors until then, and so of the
+/// sockets that hold ports.
+fn prepare_soon(options: &RunOptions, paths: &EnginePaths) -> engine::Prepared {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match engine::prepare(options, paths) {
+            Err(error) if error.to_string().contains("is taken by process") && Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            prepared => return prepared.expect("legal"),
+        }
+    }
+}
+
 fn fail_every_step(options: RunOptions, host: &Host) {
     let paths = EnginePaths::below(host.state());
     let steps = engine::plan(&options, &paths).expect("it can be planned");
@@ -131,7 +145,7 @@ fn fail_every_step(options: RunOptions, host: &Host) {
         let thread = scope.spawn(|| {
             enter(host);
             for step in 1..=number {
-                let prepared = engine::prepare(&options, &paths).expect("legal");
+                let prepared = prepare_soon(&options, &paths);
                 let launch = runtime_options(step);
                 let error = match prepared.start(launch) {
                     Err(error) => error,
