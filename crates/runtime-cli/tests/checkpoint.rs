@@ -112,6 +112,32 @@ fn restored_container_goes_on_where_it_was_twice() {
     counts_on(&Bundle::new("restored", &[]));
 }
 
+/// As a service has its streams, and as callers start containers that write nowhere.
+#[test]
+fn container_whose_streams_are_the_hosts_null_device_is_restored() {
+    criu_only!();
+    let bundle = Bundle::new("null-streams", &[]);
+    let (_, counter) = COUNTER.split_once("; ").expect("its streams come first");
+    bundle.edit(|config| {
+        config["root"]["readonly"] = json!(false);
+        config["process"]["args"] = json!(["sh", "-c", counter]);
+    });
+    let quietly = |command: &mut Command| {
+        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        assert!(status.expect("it runs").success(), "{command:?}");
+    };
+    let path = bundle.path.display().to_string();
+    quietly(&mut bundle.command(&["run", "--detach", "--bundle", &path, &bundle.id]));
+    eventually("it counts", || count(&bundle).is_some_and(|count| count > 3));
+    let images = Images::of(&bundle);
+    images.checkpoint_succeeds(&[]);
+    std::fs::remove_file(bundle.rootfs("count")).expect("removed");
+    quietly(&mut images.restore(&["--detach"]));
+    eventually("it counts on", || count(&bundle).is_some());
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    bundle.assert_clean("after the delete");
+}
+
 #[test]
 fn container_that_shares_the_hosts_cgroup_view_is_restored() {
     criu_only!();

@@ -334,3 +334,59 @@ fn loopback_of_a_new_network_namespace_is_up() {
         assert!(text(&output).contains("127.0.0.1"), "{users}: {output:?}");
     }
 }
+
+/// Writes into `/seen` of which standard streams the mount is among the container's.
+const LOOK: &str = r#"for n in 0 1 2; do
+    id=$(grep mnt_id /proc/$$/fdinfo/$n | busybox cut -f 2)
+    grep -q "^$id " /proc/self/mountinfo && echo $n own >>/seen || echo $n foreign >>/seen
+done"#;
+
+#[test]
+fn null_device_of_the_caller_gives_way_to_the_containers() {
+    root_only!();
+    use std::process::Stdio;
+    for own_users in [false, true] {
+        let bundle = Bundle::new("null", &["/bin/sh", "-c", LOOK]);
+        bundle.edit(|config| config["root"]["readonly"] = json!(false));
+        if own_users {
+            bundle.give_users();
+        }
+        let path = bundle.path.display().to_string();
+        let look = |arguments: &[&str], others: fn() -> Stdio| {
+            let mut command = bundle.command(arguments);
+            let status = command.stdout(others()).stderr(others()).status().expect("it runs");
+            assert!(status.success(), "{arguments:?}");
+            let seen = std::fs::read_to_string(bundle.rootfs("seen")).expect("it wrote");
+            std::fs::remove_file(bundle.rootfs("seen")).expect("removed");
+            seen
+        };
+        let run = ["run", "--bundle", &path, &bundle.id];
+        assert_eq!(look(&run, Stdio::null), "0 own\n1 own\n2 own\n", "{own_users}");
+        assert_eq!(look(&run, Stdio::piped), "0 own\n1 foreign\n2 foreign\n", "{own_users}");
+        bundle.start_script("exec sleep 1000");
+        let exec = ["exec", &bundle.id, "/bin/sh", "-c", LOOK];
+        assert_eq!(look(&exec, Stdio::null), "0 own\n1 own\n2 own\n", "exec {own_users}");
+        assert_eq!(look(&exec, Stdio::piped), "0 own\n1 foreign\n2 foreign\n", "exec {own_users}");
+        bundle.succeed(&["delete", "--force", &bundle.id]);
+        bundle.assert_clean("at the end");
+    }
+}
+
+/// What lies at its path may be any device, whose opening alone would do something.
+#[test]
+fn other_thing_in_the_place_of_the_null_device_is_not_opened() {
+    root_only!();
+    let bundle = Bundle::new("no-null", &["/bin/sh", "-c", LOOK]);
+    bundle.edit(|config| {
+        config["root"]["readonly"] = json!(false);
+        // Opened for both reading and writing, a pipe would be there for good.
+        config["linux"]["devices"] = json!([{ "path": "/dev/null", "type": "p" }]);
+    });
+    let path = bundle.path.display().to_string();
+    let mut command = bundle.command(&["run", "--bundle", &path, &bundle.id]);
+    let output = support::finish(&mut command);
+    assert!(output.status.success(), "{output:?}");
+    let seen = std::fs::read_to_string(bundle.rootfs("seen")).expect("it wrote");
+    assert_eq!(seen, "0 foreign\n1 foreign\n2 foreign\n");
+    bundle.assert_clean("after the run");
+}

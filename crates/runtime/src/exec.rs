@@ -336,6 +336,9 @@ fn plan(
     if let Some(file) = input {
         steps.push(always(InitAction::StandardInput { file }));
     }
+    if !process.terminal {
+        steps.extend(null_streams()?);
+    }
     let user = process::program_user(process, process::Groups::Set);
     let path = c_string(&process.cwd, "process.cwd")?;
     steps.push(init_step(InitAction::WorkingDirectory { path, missing: None }, "process.cwd"));
@@ -363,6 +366,21 @@ fn plan(
     let rights = process::plan_rights(process, &user, &mut warnings);
     steps.extend(process::plan_end(process, filter, label, None, false, rights, program));
     Ok(steps)
+}
+
+/// The step for a caller of whose streams one is the null device. Its procfs is out of reach once the program's root is the
+/// container's, whose own could be a fake.
+fn null_streams() -> Result<Option<Step>> {
+    use rustix::fs::{Mode, OFlags};
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    if !streams.into_iter().any(init::is_null) {
+        return Ok(None);
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = rustix::fs::open("/proc", flags, Mode::empty())
+        .map_err(|error| Error::at_path("open", std::path::Path::new("/proc"), error))?;
+    let target = Target::parse("/dev/null", TargetKind::File, "default devices")?;
+    Ok(Some(always(InitAction::NullStreams { target, proc: Some(proc) })))
 }
 
 /// The root of process `pid`.

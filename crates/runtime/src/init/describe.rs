@@ -417,6 +417,11 @@ fn init(action: &InitAction) -> Words {
         InitAction::StandardInput { .. } => {
             words("take the standard input", "", "a hook reads the container's state from it")
         }
+        InitAction::NullStreams { .. } => words(
+            "take the container's null device",
+            "where the caller's is a standard stream",
+            "no open file then lies on the host's /dev, and a checkpoint can hold all of them",
+        ),
         InitAction::Mask { targets } => words(
             "mask paths",
             listed(targets.iter().map(|target| format!("/{}", target.path.to_string_lossy()))),

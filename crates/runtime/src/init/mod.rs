@@ -11,6 +11,7 @@ pub(crate) mod failure;
 mod home;
 mod mount;
 mod network;
+mod null_streams;
 mod pieces;
 mod process;
 pub(crate) mod procfs;
@@ -24,6 +25,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
 use self::failure::{Call, During, Failure, Outcome};
+pub(crate) use self::null_streams::is_null;
 pub(crate) use self::process::OWN_INIT;
 use self::step::{ANCHORS, Action, Barrier, Handover, InitAction, Step};
 use crate::sync::{self, Record};
@@ -226,6 +228,9 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
             console::open(context, *size, terminals, target.as_ref(), *owner)
         }
         InitAction::StandardInput { file } => rustix::stdio::dup2_stdin(file).during(Call::Dup),
+        InitAction::NullStreams { target, proc } => {
+            null_streams::replace(context, target, proc.as_ref().map(OwnedFd::as_fd))
+        }
         InitAction::Mask { targets } => mount::mask(context, targets),
         InitAction::ReadOnlyPaths { targets } => mount::read_only_paths(context, targets),
         InitAction::PivotRoot => mount::pivot(context),

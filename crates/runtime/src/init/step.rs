@@ -135,6 +135,12 @@ pub(crate) enum InitAction {
     StandardInput {
         file: OwnedFd,
     },
+    /// The container's null device in the place of the host's, where that is a standard stream. `proc` is the host's procfs,
+    /// where no path leads there any more.
+    NullStreams {
+        target: Target,
+        proc: Option<OwnedFd>,
+    },
     Mask {
         targets: Vec<Target>,
     },

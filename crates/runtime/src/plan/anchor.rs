@@ -80,7 +80,7 @@ pub(super) fn targets(action: &mut InitAction) -> Vec<&mut Target> {
     match action {
         InitAction::Mount(mount) => vec![&mut mount.target],
         InitAction::Bind(bind) => vec![&mut bind.target],
-        InitAction::SetAttributes { target, .. } => vec![target],
+        InitAction::SetAttributes { target, .. } | InitAction::NullStreams { target, .. } => vec![target],
         InitAction::Devices { devices } => devices.iter_mut().map(|device| &mut device.target).collect(),
         InitAction::Links { links } => links.iter_mut().map(|link| &mut link.target).collect(),
         InitAction::Console { terminals, target, .. } => {

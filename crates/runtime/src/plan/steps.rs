@@ -251,6 +251,10 @@ impl Steps {
             self.list.push(always(InitAction::Links { links: devices::plan_links()? }));
         }
         let process = spec.process.as_ref();
+        if !binds_dev(spec) && process.is_some_and(|process| !process.terminal) {
+            let target = Target::parse("/dev/null", TargetKind::File, "default devices")?;
+            self.list.push(always(InitAction::NullStreams { target, proc: None }));
+        }
         if process.is_some_and(|process| process.terminal) {
             let size = process.and_then(|process| process.console_size).map(|size| (size.height, size.width));
             let target = if binds_dev(spec) {
