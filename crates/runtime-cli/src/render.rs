@@ -23,6 +23,11 @@ pub(crate) fn warn(globals: &Globals, message: &str) {
     to_log(globals, Level::Warning, message);
 }
 
+/// Tells of poststop hooks that failed.
+pub(crate) fn warn_of_hooks(globals: &Globals, failed: &[Error]) {
+    failed.iter().for_each(|error| warn(globals, &error_line(error)));
+}
+
 /// Tells something to whoever asked for `--debug`.
 pub(crate) fn debug(globals: &Globals, message: &str) {
     if !globals.debug {

@@ -127,3 +127,45 @@ fn hook_that_the_filter_kills_is_told_so() {
     assert!(errors(&output).contains("(bad system call)"), "{output:?}");
     bundle.assert_clean("after the hook");
 }
+
+#[test]
+fn poststop_hook_that_fails_is_a_warning_and_the_next_one_runs() {
+    root_only!();
+    let bundle = Bundle::new("poststop", &["/bin/sh", "-c", "exit 3"]);
+    let mark = bundle.path.join("mark");
+    let log = bundle.path.join("log").display().to_string();
+    bundle.edit(|config| {
+        let touch = format!("/bin/busybox touch {}", mark.display());
+        config["hooks"]["poststop"] = json!([
+            { "path": "/bin/sh", "args": ["sh", "-c", "exit 5"] },
+            { "path": "/missing" },
+            { "path": "/bin/sh", "args": ["sh", "-c", touch] },
+        ]);
+    });
+    let told = |what: &str, text: &str| {
+        assert!(
+            text.contains("error running poststop hook #0: `/bin/sh` ended with exit code 5"),
+            "{what}: {text}"
+        );
+        assert!(text.contains("error running poststop hook #1: `/missing`: "), "{what}: {text}");
+        std::fs::remove_file(&mark).unwrap_or_else(|error| panic!("{what}: the third hook: {error}"));
+        bundle.assert_clean(what);
+    };
+    let output = bundle.run();
+    // The program's own.
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(errors(&output).starts_with("warning: hooks.poststop[0]"), "{output:?}");
+    told("run", &errors(&output));
+    for arguments in [&["delete"][..], &["delete", "--force"]] {
+        assert!(bundle.create().status.success());
+        let output = bundle.runtime(&[arguments, &[&bundle.id]].concat());
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
+        told("delete", &errors(&output));
+    }
+    assert!(bundle.create().status.success());
+    let output = bundle.runtime(&["--log", &log, "delete", &bundle.id]);
+    assert_eq!((output.status.code(), &*errors(&output)), (Some(0), ""), "{output:?}");
+    let written = std::fs::read_to_string(&log).expect("a log");
+    assert!(written.contains("level=warning"), "{written}");
+    told("delete with a log", &written);
+}

@@ -44,13 +44,20 @@ pub(crate) struct Unpivoted<'a> {
 
 /// Runs `hooks` in order with `state` on their stdin; the first that fails ends it.
 pub(crate) fn run(hooks: &[Hook], list: &str, state: &[u8], world: World<'_>) -> Result<()> {
-    for (index, hook) in hooks.iter().enumerate() {
-        let field = format!("hooks.{list}[{index}]");
-        // Callers know these words of runc's.
-        let operation = format!("{field}: error running {list} hook #{index}");
-        run_one(hook, &field, operation, state, world)?;
-    }
-    Ok(())
+    hooks.iter().enumerate().try_for_each(|(index, hook)| run_numbered(hook, index, list, state, world))
+}
+
+/// The same, but all of them run; returns what failed.
+pub(crate) fn run_all(hooks: &[Hook], list: &str, state: &[u8], world: World<'_>) -> Vec<Error> {
+    let run = |(index, hook)| run_numbered(hook, index, list, state, world).err();
+    hooks.iter().enumerate().filter_map(run).collect()
+}
+
+fn run_numbered(hook: &Hook, index: usize, list: &str, state: &[u8], world: World<'_>) -> Result<()> {
+    let field = format!("hooks.{list}[{index}]");
+    // Callers know these words of runc's.
+    let operation = format!("{field}: error running {list} hook #{index}");
+    run_one(hook, &field, operation, state, world)
 }
 
 fn run_one(hook: &Hook, field: &str, operation: String, state: &[u8], world: World<'_>) -> Result<()> {

@@ -8,6 +8,7 @@ use runtime::{Error, Result};
 
 use super::{Failure, Outcome, criu};
 use crate::args::{self, Globals};
+use crate::render;
 
 pub(super) const USAGE: &str = "\
 Write a running container to files, from which `restore` starts it again. Unless it is left running, it is removed.
@@ -89,7 +90,7 @@ pub(super) fn run(mut parser: Parser, globals: &Globals) -> Outcome {
         page_server,
         status,
     };
-    checkpoint::checkpoint(&globals.state(), &id, options)?;
+    render::warn_of_hooks(globals, &checkpoint::checkpoint(&globals.state(), &id, options)?);
     Ok(0)
 }
 

@@ -5,6 +5,7 @@ use runtime::lifecycle::{self, Force};
 
 use super::{Failure, Outcome};
 use crate::args::{self, Globals};
+use crate::render;
 
 pub(super) const USAGE: &str = "\
 Remove a stopped container and all that was made for it.
@@ -28,6 +29,7 @@ pub(super) fn run(mut parser: Parser, globals: &Globals) -> Outcome {
             other => return Err(args::unexpected(other).into()),
         }
     }
-    lifecycle::delete(&globals.state(), &args::need_id(id, "delete")?, force)?;
+    let warnings = lifecycle::delete(&globals.state(), &args::need_id(id, "delete")?, force)?;
+    render::warn_of_hooks(globals, &warnings);
     Ok(0)
 }

@@ -145,7 +145,7 @@ pub(super) fn bring_up(
     tell_timeline(globals, &container.timeline);
     let told = tell_process(arguments.pid_file.as_deref(), pidfd_socket, container.pid, &container.pidfd);
     if let Err(mut error) = told {
-        error.rollback.extend(take_back(container).err());
+        error.rollback.extend(take_back(container));
         return Err(error);
     }
     if let Some(notify) = notify {
@@ -201,10 +201,13 @@ pub(super) fn tell_process(
     Ok(())
 }
 
-/// Removes a container that was launched and can't be used.
-pub(super) fn take_back(container: Container) -> Result<()> {
-    let record = container.state.read()?;
-    lifecycle::remove(container.state, &record)
+/// Removes a container that was launched and can't be used. Returns what failed meanwhile.
+pub(super) fn take_back(container: Container) -> Vec<Error> {
+    let remove = || -> Result<lifecycle::Warnings> {
+        let record = container.state.read()?;
+        lifecycle::remove(container.state, &record)
+    };
+    remove().unwrap_or_else(|error| vec![error])
 }
 
 /// A terminal needs somebody at its other end, and a socket for it needs a terminal.

@@ -116,7 +116,7 @@ fn restore(globals: &Globals, id: runtime::ContainerId, arguments: &Arguments) -
     let container = checkpoint::restore(&spec, &plan, &root, options)?;
     let pid_file = arguments.pid_file.as_deref();
     if let Err(mut error) = launching::tell_process(pid_file, None, container.pid, &container.pidfd) {
-        error.rollback.extend(launching::take_back(container).err());
+        error.rollback.extend(launching::take_back(container));
         return Err(error);
     }
     let Some(signals) = signals else { return Ok(0) };
@@ -125,6 +125,6 @@ fn restore(globals: &Globals, id: runtime::ContainerId, arguments: &Arguments) -
     // From here on `kill` and `delete` of others may work on it.
     drop(state);
     let exit = supervising::stand_behind(globals, &signals, pid, &pidfd, console)?;
-    lifecycle::finish(&root, &id, &made, cgroup.as_ref())?;
+    render::warn_of_hooks(globals, &lifecycle::finish(&root, &id, &made, cgroup.as_ref())?);
     Ok(supervising::exit_code(exit))
 }

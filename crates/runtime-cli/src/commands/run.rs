@@ -64,7 +64,7 @@ fn bring_up(globals: &Globals, arguments: &Arguments) -> Result<(Container, Opti
 fn run_poststart(container: Container) -> Result<Container> {
     let record = container.state.read()?;
     if let Err(mut error) = lifecycle::run_poststart(&record) {
-        error.rollback.extend(launching::take_back(container).err());
+        error.rollback.extend(launching::take_back(container));
         return Err(error);
     }
     Ok(container)
@@ -88,7 +88,8 @@ fn foreground(globals: &Globals, arguments: &Arguments) -> Result<u8> {
         render::warn(globals, &format!("container `{}` was killed for want of memory", arguments.id));
     }
     if !arguments.keep {
-        lifecycle::finish(&globals.state(), &arguments.id, &made, cgroup.as_ref())?;
+        let warnings = lifecycle::finish(&globals.state(), &arguments.id, &made, cgroup.as_ref())?;
+        render::warn_of_hooks(globals, &warnings);
     }
     Ok(supervising::exit_code(exit))
 }

@@ -17,7 +17,7 @@ use self::messages::{Options, PageServer, Request, kind};
 pub use self::restore::{RestoreOptions, restore};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
-use crate::lifecycle::{self, Verb};
+use crate::lifecycle::{self, Verb, Warnings};
 use crate::spec::{Linux, Spec};
 use crate::state_dir::{Lock, Record, StateRoot};
 
@@ -143,7 +143,7 @@ pub struct CheckpointOptions {
 }
 
 /// Writes the container to the image directory; unless it is left running, it ends and is removed.
-pub fn checkpoint(root: &StateRoot, id: &ContainerId, options: CheckpointOptions) -> Result<()> {
+pub fn checkpoint(root: &StateRoot, id: &ContainerId, options: CheckpointOptions) -> Result<Warnings> {
     let state = root.open(id, Lock::Wait)?;
     let record = state.read()?;
     lifecycle::demand(id.as_str(), lifecycle::status(&state, &record), Verb::Checkpoint)?;
@@ -194,7 +194,7 @@ pub fn checkpoint(root: &StateRoot, id: &ContainerId, options: CheckpointOptions
         .converse(&request, &mut hear)
         .map_err(|error| criu::quote_log(error, format!("checkpoint `{id}`"), common.work(), LOG))?;
     if options.leave_running || options.pre_dump {
-        return Ok(());
+        return Ok(Vec::new());
     }
     lifecycle::remove(state, &record)
 }

@@ -13,7 +13,7 @@ use sys::pidfd::send_signal;
 
 pub(crate) use self::gate::open_gate;
 pub use self::gate::{run_poststart, start};
-pub use self::removal::{Force, delete, finish, remove, sweep};
+pub use self::removal::{Force, Warnings, delete, finish, remove, sweep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks;
 use crate::id::ContainerId;

@@ -21,14 +21,18 @@ pub enum Force {
     Yes,
 }
 
+/// What became of poststop hooks: the errors of those that failed. A container is removed all the same, and they are for the
+/// caller to tell (runtime.md, "Lifecycle": a warning, and all goes on as if the hook had succeeded).
+pub type Warnings = Vec<Error>;
+
 /// Removes a container and all that was made for it.
-pub fn delete(root: &StateRoot, id: &ContainerId, force: Force) -> Result<()> {
+pub fn delete(root: &StateRoot, id: &ContainerId, force: Force) -> Result<Warnings> {
     if force == Force::Yes {
         // What a creator that was killed left before it had the name.
         root.sweep_unfinished();
     }
     let state = match root.open(id, Lock::Wait) {
-        Err(error) if error.kind == ErrorKind::NotFound && force == Force::Yes => return Ok(()),
+        Err(error) if error.kind == ErrorKind::NotFound && force == Force::Yes => return Ok(Vec::new()),
         other => other?,
     };
     let record = match state.read() {
@@ -45,7 +49,7 @@ pub fn delete(root: &StateRoot, id: &ContainerId, force: Force) -> Result<()> {
 }
 
 /// Kills what is left, removes the cgroup and the state, and runs the poststop hooks; all errors are tried to the end.
-pub fn remove(state: StateDir, record: &Record) -> Result<()> {
+pub fn remove(state: StateDir, record: &Record) -> Result<Warnings> {
     let group = cgroup_of(record);
     end_init(record, group.as_ref().ok().and_then(Option::as_ref));
     remove_rest(state, record, group?.as_ref())
@@ -70,21 +74,21 @@ pub fn finish(
     id: &ContainerId,
     made: &Record,
     group: Option<&cgroup::Cgroup>,
-) -> Result<()> {
+) -> Result<Warnings> {
     let state = match root.open(id, Lock::Wait) {
         // Somebody else's `delete` was faster.
-        Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
     let record = state.read()?;
     if (record.pid, record.start_time) != (made.pid, made.start_time) {
-        return Ok(());
+        return Ok(Vec::new());
     }
     remove_rest(state, &record, group)
 }
 
 /// Removes a container whose init has ended.
-fn remove_rest(state: StateDir, record: &Record, group: Option<&cgroup::Cgroup>) -> Result<()> {
+fn remove_rest(state: StateDir, record: &Record, group: Option<&cgroup::Cgroup>) -> Result<Warnings> {
     match group {
         Some(group) => group.clear()?,
         // systemd takes the group of a scope away with its last process, and the unit a moment later.
@@ -100,8 +104,7 @@ fn remove_rest(state: StateDir, record: &Record, group: Option<&cgroup::Cgroup>)
     crate::shared_root::unmount(record)?;
     let document = state_document(record, "stopped");
     state.remove()?;
-    // The specification: a failed poststop hook is told, and the rest goes on.
-    hooks::run(&record.hooks.poststop, "poststop", &document, World::Host)
+    Ok(hooks::run_all(&record.hooks.poststop, "poststop", &document, World::Host))
 }
 
 /// Finishes what died half way: containers that should have gone with their launcher, and starts that were never
@@ -124,7 +127,10 @@ pub fn sweep(
             // Whoever held the lock is gone, and so is its reason to be.
             removed(&record);
             match remove(state, &record) {
-                Ok(()) => swept.push(id),
+                Ok(warnings) => {
+                    warnings.into_iter().for_each(&mut *failed);
+                    swept.push(id);
+                }
                 Err(error) => failed(error),
             }
         }
