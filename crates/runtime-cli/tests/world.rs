@@ -5,7 +5,7 @@ mod support;
 use std::os::unix::net::UnixDatagram;
 
 use serde_json::json;
-use support::{Bundle, errors, root_only, text};
+use support::{Bundle, LOOK, errors, root_only, text};
 
 #[test]
 fn home_is_what_the_containers_own_passwd_says() {
@@ -334,12 +334,6 @@ fn loopback_of_a_new_network_namespace_is_up() {
         assert!(text(&output).contains("127.0.0.1"), "{users}: {output:?}");
     }
 }
-
-/// Writes into `/seen` of which standard streams the mount is among the container's.
-const LOOK: &str = r#"for n in 0 1 2; do
-    id=$(grep mnt_id /proc/$$/fdinfo/$n | busybox cut -f 2)
-    grep -q "^$id " /proc/self/mountinfo && echo $n own >>/seen || echo $n foreign >>/seen
-done"#;
 
 #[test]
 fn null_device_of_the_caller_gives_way_to_the_containers() {

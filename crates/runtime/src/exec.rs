@@ -14,7 +14,7 @@ use crate::init::step::{Action, Barrier, InitAction, JoinedNamespace, Step, Targ
 use crate::init::{self, Context, Trace};
 use crate::launch::{Clock, LineEnds, StepTiming, set_oom_score};
 use crate::lifecycle::{self, Status, Verb, permits};
-use crate::plan::{always, c_string, init_step, process};
+use crate::plan::{always, c_string, devices, init_step, process};
 use crate::seccomp_agent::{Agent, Listener};
 use crate::spec::{Process, Spec};
 use crate::state_dir::StateRoot;
@@ -292,9 +292,9 @@ fn plan(
     record: &crate::state_dir::Record,
 ) -> Result<Vec<Step>> {
     let (pid, cgroup_path) = (record.pid, record.cgroup_path.as_deref().unwrap_or_default());
-    let root = match record.shared_root {
-        Some(_) => Some(root_of(pid)?),
-        None => None,
+    let root = match record.shared_root.is_some() || record.joined_mounts.is_some() {
+        true => Some(root_of(pid)?),
+        false => None,
     };
     let affinity = process::plan_affinity(process)?;
     let mut steps: Vec<Step> = affinity.before.into_iter().collect();
@@ -368,19 +368,13 @@ fn plan(
     Ok(steps)
 }
 
-/// The step for a caller of whose streams one is the null device. Its procfs is out of reach once the program's root is the
-/// container's, whose own could be a fake.
+/// The step for a caller of whose streams one is the null device.
 fn null_streams() -> Result<Option<Step>> {
-    use rustix::fs::{Mode, OFlags};
     let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     if !streams.into_iter().any(init::is_null) {
         return Ok(None);
     }
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let proc = rustix::fs::open("/proc", flags, Mode::empty())
-        .map_err(|error| Error::at_path("open", std::path::Path::new("/proc"), error))?;
-    let target = Target::parse("/dev/null", TargetKind::File, "default devices")?;
-    Ok(Some(always(InitAction::NullStreams { target, proc: Some(proc) })))
+    devices::null_streams(Some(devices::hosts_proc()?)).map(Some)
 }
 
 /// The root of process `pid`.

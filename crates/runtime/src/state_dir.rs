@@ -64,6 +64,9 @@ pub struct Record {
     /// In a mount namespace of others: the mount that its root was on before it was mounted there itself.
     #[serde(default)]
     pub shared_root: Option<u64>,
+    /// The mount namespace that it joined, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined_mounts: Option<crate::shared_root::JoinedMounts>,
     /// Whether its processes are in a pid namespace of others, so that they outlive its init.
     #[serde(default)]
     pub shares_pids: bool,

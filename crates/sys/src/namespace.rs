@@ -1,7 +1,7 @@
 //! `unshare(2)` and `setns(2)`.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Moves the calling thread into new namespaces (bits of [`crate::clone::flags`]).
 ///
@@ -26,4 +26,15 @@ pub fn join(namespace: BorrowedFd<'_>, kinds: u64) -> io::Result<()> {
     // SAFETY: only the thread's namespaces change.
     let returned = unsafe { libc::setns(namespace.as_raw_fd(), kinds as libc::c_int) };
     crate::check(returned.into()).map(drop)
+}
+
+/// The user namespace that a namespace belongs to (`NS_GET_USERNS`, ioctl_nsfs(2)); EPERM where that is none of the
+/// caller's or below.
+pub fn owner(namespace: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    const NS_GET_USERNS: libc::c_ulong = 0xb701;
+    // SAFETY: this request takes no argument.
+    let returned = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS as _) };
+    let descriptor = crate::check(returned.into())? as i32;
+    // SAFETY: the kernel has just made it, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }

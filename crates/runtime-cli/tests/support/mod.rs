@@ -36,6 +36,12 @@ macro_rules! root_only {
 }
 pub(crate) use root_only;
 
+/// Writes into `/seen` of which standard streams the mount is among the container's.
+pub const LOOK: &str = r#"for n in 0 1 2; do
+    id=$(grep mnt_id /proc/$$/fdinfo/$n | busybox cut -f 2)
+    grep -q "^$id " /proc/self/mountinfo && echo $n own >>/seen || echo $n foreign >>/seen
+done"#;
+
 /// A map of `size` users (or groups) from `container` on, who are those from `host` on outside.
 pub fn id_map(container: u32, host: u32, size: u32) -> Value {
     json!([{ "containerID": container, "hostID": host, "size": size }])

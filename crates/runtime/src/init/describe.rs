@@ -70,6 +70,7 @@ fn kind(action: &Action) -> StepKind {
             | Init::PivotRoot
             | Init::MoveRoot { .. }
             | Init::ChangeRoot
+            | Init::JoinMounts { .. }
             | Init::JoinRoot { .. }
             | Init::RootAttributes { .. }
             | Init::RootPropagation { .. },
@@ -445,6 +446,11 @@ fn init(action: &InitAction) -> Words {
         InitAction::ChangeRoot => {
             words("chroot", "", "the mount namespace is the caller's, whose other processes keep their root")
         }
+        InitAction::JoinMounts { namespace, rootfs, .. } => words(
+            "join the mount namespace",
+            format!("`{}`, with the root at `{}`", namespace.path.display(), rootfs.display()),
+            "whoever is in it already keeps their root, so that the container's is a mount among theirs",
+        ),
         InitAction::JoinRoot { .. } => words(
             "chroot into the container",
             "",

@@ -304,6 +304,9 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         InitAction::ResetCpuAffinity => process::reset_cpu_affinity(),
         InitAction::MoveRoot { visible } => mount::move_root(context, visible),
         InitAction::ChangeRoot => mount::change_root(context),
+        InitAction::JoinMounts { namespace, place, .. } => {
+            mount::join(context, namespace.descriptor.as_fd(), place.as_fd())
+        }
         InitAction::JoinRoot { root } => {
             context.root = Some(mount::duplicate(root.as_fd())?);
             mount::change_root(context)

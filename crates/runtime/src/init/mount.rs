@@ -499,6 +499,16 @@ pub(super) fn change_root(context: &mut Context<'_>) -> Outcome {
     rustix::process::chdir(c"/").during(Call::Chdir)
 }
 
+/// Leaves the mount namespace in which the root was laid out for one of others, and takes a copy along: mounts can't move
+/// between them.
+pub(super) fn join(context: &mut Context<'_>, namespace: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Outcome {
+    let tree = clone_tree(context.root()?, c"", true).during(Call::OpenTree)?;
+    sys::namespace::join(namespace, sys::clone::flags::NEWNS).during(Call::Setns)?;
+    attach(tree.as_fd(), place)?;
+    context.root = Some(tree);
+    change_root(context)
+}
+
 /// Binds the terminal at `/dev/console`, from its descriptor.
 pub(super) fn bind_terminal(context: &Context<'_>, terminal: BorrowedFd<'_>, target: &Target) -> Outcome {
     let tree = clone_tree(terminal, c"", false).during(Call::OpenTree)?;

@@ -154,6 +154,12 @@ pub(crate) enum InitAction {
     },
     /// In the place of pivot_root, in a mount namespace that is the caller's.
     ChangeRoot,
+    /// In the place of pivot_root, for a mount namespace of others: a copy of the root goes to `place`, which lies in it.
+    JoinMounts {
+        namespace: JoinedNamespace,
+        place: OwnedFd,
+        rootfs: PathBuf,
+    },
     /// Takes the root of a process in such a namespace.
     JoinRoot {
         root: OwnedFd,

@@ -359,6 +359,7 @@ pub(crate) fn record_of(plan: &ContainerPlan) -> Record {
         created,
         rdt: plan.rdt.as_ref().map(|wanted| wanted.membership.clone()),
         dies_with_launcher: plan.lifetime == Lifetime::Launcher,
+        joined_mounts: plan.joined_mounts.clone(),
         shared_root: (!plan.owns_mounts()).then(|| crate::shared_root::mount_id(&plan.rootfs)),
         shares_pids: (plan.namespaces.at_clone | plan.namespaces.unshared) & sys::clone::flags::NEWPID == 0,
         gate: plan.gate().map(|index| (plan.steps.len(), index + 1)),

@@ -51,14 +51,8 @@ pub(super) fn path_is_text(path: &Path, field: &str) -> Result<()> {
     Err(Error::invalid(field, reason).with_hint("give the directory another name"))
 }
 
-/// A mount namespace that is the caller's. Another one can't be joined: whose root would it be whose path the config names?
+/// A mount namespace that is the caller's.
 pub(super) fn shared_mounts(linux: &Linux) -> Result<()> {
-    let joined = linux.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::Mount);
-    if joined {
-        let reason = "a mount namespace can't be joined, as the root is mounted in it".to_owned();
-        let hint = "leave out the path of `{\"type\": \"mount\"}`";
-        return Err(Error::invalid("linux.namespaces", reason).with_hint(hint));
-    }
     let hidden = [("linux.maskedPaths", &linux.masked_paths), ("linux.readonlyPaths", &linux.readonly_paths)];
     for (field, paths) in hidden {
         if !paths.is_empty() {

@@ -1,11 +1,13 @@
 //! Device nodes and the standard links in `/dev`.
 
-use rustix::fs::{FileType, makedev};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, OFlags, makedev};
 
 use crate::error::{Error, Result};
-use crate::init::step::{DeviceNode, Link};
-use crate::init::step::{Target, TargetKind};
-use crate::plan::c_string;
+use crate::init::step::{DeviceNode, InitAction, Link, Step, Target, TargetKind};
+use crate::plan::{always, c_string};
 use crate::spec::Device;
 
 /// The nodes that every container has (config-linux.md, "Default Devices").
@@ -68,6 +70,20 @@ fn node(device: &Device, field: &str, user_namespace: bool) -> Result<DeviceNode
         gid: device.gid.unwrap_or(0),
         bind: user_namespace && file_type != FileType::Fifo,
     })
+}
+
+/// The step that opens the container's null device in the place of the host's; `proc` is the host's procfs where init can't
+/// reach it by then.
+pub(crate) fn null_streams(proc: Option<OwnedFd>) -> Result<Step> {
+    let target = Target::parse("/dev/null", TargetKind::File, "default devices")?;
+    Ok(always(InitAction::NullStreams { target, proc }))
+}
+
+/// The host's procfs, for when no path leads there any more: what a container shows as /proc could be a fake.
+pub(crate) fn hosts_proc() -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open("/proc", flags, Mode::empty())
+        .map_err(|error| Error::at_path("open", Path::new("/proc"), error))
 }
 
 /// The links that programs expect (runtime-linux.md, "Dev symbolic links"), and ptmx, which leads to the

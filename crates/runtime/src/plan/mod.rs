@@ -8,6 +8,7 @@ mod closed;
 mod container_cgroup;
 pub(crate) mod devices;
 mod id_maps;
+mod joined_mounts;
 pub(crate) mod limits;
 pub(crate) mod machine;
 mod mount_options;
@@ -31,17 +32,16 @@ use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
 use sys::clone::flags;
 use sys::mount::attribute;
 
 pub(crate) use self::container_cgroup::usual_cgroup;
 use self::container_cgroup::{CgroupPlan, delegate_to, plan_cgroup};
 pub(crate) use self::id_maps::IdMaps;
+use self::joined_mounts::Place;
 pub use self::machine::{memory_policy_flags, memory_policy_modes};
 pub use self::mount_points::{MountPoint, mount_points};
 pub use self::mounts::has_selinux;
-use self::mounts::makes_namespace;
 use self::namespaces::{Clocks, NamespacePlan};
 pub use self::options::{
     BindRules, CgroupManager, Lifetime, NetworkProgram, OwnFile, PlanOptions, Preparation, RootChange,
@@ -59,7 +59,8 @@ pub use crate::init::step::TargetKind;
 use crate::init::step::{Action, Barrier, Handover, HookKind, HostAction, InitAction, Step, StepDescription};
 use crate::rdt::Wanted;
 use crate::seccomp_agent::Agent;
-use crate::spec::{Linux, NamespaceKind, Process, Spec};
+use crate::shared_root::JoinedMounts;
+use crate::spec::{Linux, Process, Spec};
 
 /// A container that is legal on this host and kernel, ready to be launched.
 #[derive(Debug)]
@@ -88,6 +89,8 @@ pub struct ContainerPlan {
     /// Who answers for a seccomp filter that asks.
     pub(crate) agent: Option<Agent>,
     pub(crate) net_devices: Vec<net_devices::NetDevice>,
+    /// The mount namespace of others that its root is mounted in.
+    pub(crate) joined_mounts: Option<JoinedMounts>,
     pub(crate) files: Vec<OwnFile>,
     /// Whether the parent makes the mounts of these files, as init could not reach them.
     pub(crate) files_detached: bool,
@@ -156,7 +159,7 @@ impl ContainerPlan {
         let rdt = rdt::plan_rdt(&linux, &options.id)?;
         let clocks = if linux.time_offsets.is_empty() { Clocks::Same } else { Clocks::Shifted };
         let namespaces = namespaces::plan_namespaces(&linux.namespaces, clocks)?;
-        let own_mounts = makes_namespace(spec, NamespaceKind::Mount);
+        let own_mounts = namespaces.makes(flags::NEWNS);
         if !own_mounts {
             check::shared_mounts(&linux)?;
         }
@@ -166,6 +169,10 @@ impl ContainerPlan {
         if id_maps.is_some() {
             id_maps::check_user(&process.user, &linux, groups_of(spec, id_maps.as_ref()))?;
         }
+        let joined_mounts = match &namespaces.mounts {
+            Some(namespace) => Some(joined_mounts::look(namespace, &rootfs, users)?),
+            None => None,
+        };
         let caller = Caller::find();
         if makes_users && caller != Caller::Root {
             caller::check_user_namespaces()?;
@@ -196,7 +203,11 @@ impl ContainerPlan {
             plan.list.push(open);
             label
         });
-        plan.change_root(options.root_change, own_mounts)?;
+        match &joined_mounts {
+            Some(place) => plan.join_mounts(place, process)?,
+            None => plan.change_root(options.root_change, own_mounts)?,
+        }
+        let joined_mounts = joined_mounts.map(Place::record);
         if let Some(name) = &linux.rootfs_propagation {
             plan.root_propagation(name)?;
         }
@@ -301,6 +312,7 @@ impl ContainerPlan {
             has_network: options.attachment.is_some(),
             agent: Agent::of_spec(spec),
             net_devices,
+            joined_mounts,
             files: options.files.clone(),
             warnings,
             terminal: process.terminal,
@@ -334,9 +346,9 @@ impl ContainerPlan {
             .position(|step| matches!(step.action, Action::Init(InitAction::Wait(Barrier::Gate))))
     }
 
-    /// Whether it has a mount namespace of its own.
+    /// Whether a mount namespace is made for it.
     pub(crate) fn owns_mounts(&self) -> bool {
-        (self.namespaces.at_clone | self.namespaces.unshared) & flags::NEWNS != 0
+        self.namespaces.makes(flags::NEWNS)
     }
 
     /// The path at which its root is mounted until it becomes `/`; nothing where it lies over `/` from the beginning.
@@ -399,9 +411,7 @@ pub(crate) fn label_step(process: &Process) -> Result<Option<(Step, CString)>> {
         // As runc does: a label on a host without the module is not in force anywhere.
         return Ok(None);
     }
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let proc = rustix::fs::open("/proc", flags, Mode::empty())
-        .map_err(|error| Error::at_path("open", Path::new("/proc"), error))?;
+    let proc = devices::hosts_proc()?;
     let open = init_step(InitAction::OpenLabel { proc, path: path.to_owned() }, field);
     Ok(Some((open, c_string(&text, field)?)))
 }

@@ -18,6 +18,8 @@ pub(crate) struct NamespacePlan {
     pub(crate) unshared: u64,
     /// Joined, before any is unshared.
     pub(crate) joined: Vec<JoinedNamespace>,
+    /// A mount namespace that is joined once the root is laid out in a new one.
+    pub(crate) mounts: Option<JoinedNamespace>,
     /// A pid namespace that is joined or unshared takes only children, and so does a time namespace that is unshared:
     /// then, and only then, there is an intermediate process.
     pub(crate) needs_intermediate: bool,
@@ -64,6 +66,13 @@ pub(crate) fn missing(set: u64) -> Vec<&'static str> {
         .collect()
 }
 
+impl NamespacePlan {
+    /// Whether a namespace of this kind is made.
+    pub(crate) fn makes(&self, flag: u64) -> bool {
+        (self.at_clone | self.unshared) & flag != 0
+    }
+}
+
 /// Plans; opens the namespaces to be joined. Offsets of clocks can be set as long as nobody is in the time namespace.
 pub(crate) fn plan_namespaces(namespaces: &[Namespace], clocks: Clocks) -> Result<NamespacePlan> {
     let mut plan = NamespacePlan::default();
@@ -82,6 +91,12 @@ pub(crate) fn plan_namespaces(namespaces: &[Namespace], clocks: Clocks) -> Resul
         match namespace.path.as_deref().filter(|path| !path.as_os_str().is_empty()) {
             // It can't be entered once more (setns(2)), and whoever is in it needs not.
             Some(path) if namespace.kind == NamespaceKind::User && is_callers(path, file) => {}
+            // As one that is not listed.
+            Some(path) if namespace.kind == NamespaceKind::Mount && is_callers(path, file) => {}
+            Some(path) if namespace.kind == NamespaceKind::Mount => {
+                plan.mounts = Some(open(path, flag, name, &field)?);
+                plan.at_clone |= flag;
+            }
             Some(path) => {
                 let joined = open(path, flag, name, &field)?;
                 plan.needs_intermediate |= namespace.kind == NamespaceKind::Pid;

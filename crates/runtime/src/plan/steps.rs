@@ -8,6 +8,7 @@ use sys::mount::Reach;
 
 use super::container_cgroup::CgroupPlan;
 use super::id_maps::IdMaps;
+use super::joined_mounts::Place;
 use super::mounts::{self, MountContext};
 use super::namespaces::{self, NamespacePlan};
 use super::net_devices::NetDevice;
@@ -219,7 +220,7 @@ impl Steps {
         users: Users<'_>,
     ) -> Result<()> {
         let (flags, name) = hosts_propagation(spec.linux.as_ref());
-        if mounts::makes_namespace(spec, NamespaceKind::Mount) {
+        if namespaces.makes(flags::NEWNS) {
             self.list.push(always(InitAction::Propagation { flags, name }));
         }
         let label = spec.linux.as_ref().and_then(|linux| mounts::label_in_force(linux, mounts::has_selinux));
@@ -251,9 +252,9 @@ impl Steps {
             self.list.push(always(InitAction::Links { links: devices::plan_links()? }));
         }
         let process = spec.process.as_ref();
-        if !binds_dev(spec) && process.is_some_and(|process| !process.terminal) {
-            let target = Target::parse("/dev/null", TargetKind::File, "default devices")?;
-            self.list.push(always(InitAction::NullStreams { target, proc: None }));
+        if !binds_dev(spec) && namespaces.mounts.is_none() && process.is_some_and(|process| !process.terminal)
+        {
+            self.list.push(devices::null_streams(None)?);
         }
         if process.is_some_and(|process| process.terminal) {
             let size = process.and_then(|process| process.console_size).map(|size| (size.height, size.width));
@@ -382,6 +383,16 @@ impl Steps {
                 init_step(InitAction::MoveRoot { visible }, "--no-pivot")
             }
         });
+        Ok(())
+    }
+
+    /// In the place of a change of root. Streams are opened after it, as their mount would be one of the namespace that is
+    /// left behind.
+    pub(super) fn join_mounts(&mut self, place: &Place<'_>, process: &Process) -> Result<()> {
+        self.list.push(init_step(place.step()?, "linux.namespaces"));
+        if !process.terminal {
+            self.list.push(devices::null_streams(Some(devices::hosts_proc()?))?);
+        }
         Ok(())
     }
 
