@@ -99,8 +99,9 @@ pub(crate) fn globals(parser: &mut Parser) -> Result<Start> {
             Arg::Long("cgroup-manager") => match text(parser)?.as_str() {
                 "cgroupfs" => globals.cgroup_manager = CgroupManager::Files,
                 "systemd" => globals.cgroup_manager = CgroupManager::Systemd,
+                "disabled" => globals.cgroup_manager = CgroupManager::Disabled,
                 other => {
-                    let reason = format!("`{other}` is neither cgroupfs nor systemd");
+                    let reason = format!("`{other}` is none of cgroupfs, systemd, disabled");
                     return Err(Error::invalid("--cgroup-manager", reason));
                 }
             },

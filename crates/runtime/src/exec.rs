@@ -234,7 +234,10 @@ fn destination(
     subgroups: &[cgroup::Subgroup],
 ) -> Result<Option<cgroup::Destination>> {
     if record.cgroup_path.is_none() {
-        return Ok(None);
+        return match subgroups {
+            [] => Ok(None),
+            _ => Err(lifecycle::no_cgroup("--cgroup".to_owned())),
+        };
     }
     let mut group = lifecycle::cgroup_of(record)?;
     if subgroups.is_empty() && group.as_ref().is_none_or(cgroup::Cgroup::is_divided) {

@@ -128,6 +128,9 @@ fn group_of(root: &StateRoot, id: &ContainerId) -> Result<(OwnedFd, cgroup::Cgro
         Error::new(ErrorKind::WrongStatus, format!("look at the limits of `{id}`"), format!("{what} is gone"))
     };
     let init = lifecycle::init(&view.record).ok_or_else(|| gone("its init process"))?;
+    if view.record.cgroup_path.is_none() {
+        return Err(lifecycle::no_cgroup(format!("look at the limits of `{id}`")));
+    }
     let group = lifecycle::cgroup_of(&view.record)?.ok_or_else(|| gone("its cgroup"))?;
     Ok((init, group))
 }

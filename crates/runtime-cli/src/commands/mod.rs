@@ -150,7 +150,7 @@ pub(crate) fn overview() -> String {
          \x20 --log-format FORMAT  text or json\n\
          \x20 --debug              tell each step and how long it took\n\
          \x20 --systemd-cgroup     systemd makes the cgroups, as scopes; the path is SLICE:PREFIX:NAME\n\
-         \x20 --cgroup-manager NAME  cgroupfs or systemd: who makes cgroups [cgroupfs]\n\
+         \x20 --cgroup-manager NAME  cgroupfs, systemd or disabled: who makes cgroups [cgroupfs]\n\
          \x20 --systemd-cgroup     have systemd make the containers' cgroups; also --cgroup-manager systemd\n\
          \x20 --rootless[=WHEN]    auto, true or false: accepted, and found out by itself\n\
          \x20 --version            show the versions\n\

@@ -57,6 +57,9 @@ pub(super) fn run(mut parser: Parser, globals: &Globals) -> Outcome {
     let id = args::need_id(id, "ps")?;
     let view = lifecycle::view(&globals.state(), &id)?;
     let operation = format!("list the processes of `{id}`");
+    if view.record.cgroup_path.is_none() {
+        return Err(lifecycle::no_cgroup(operation).into());
+    }
     let Some(group) = lifecycle::cgroup_of(&view.record)? else {
         return Err(Error::new(ErrorKind::WrongStatus, operation, "its cgroup is gone").into());
     };

@@ -244,7 +244,8 @@ pub fn kill(root: &StateRoot, id: &ContainerId, signal: Signal, target: Target) 
         return signal_all(&record, signal);
     }
     demand(id.as_str(), status, Verb::Kill)?;
-    if target == Target::All || outlived {
+    // Without a group, init is all that can be reached.
+    if target == Target::All || (outlived && record.cgroup_path.is_some()) {
         return signal_all(&record, signal);
     }
     let Some(pidfd) = init(&record) else { return demand(id.as_str(), Status::Stopped, Verb::Kill) };
@@ -267,7 +268,7 @@ fn has_processes(record: &Record) -> Result<bool> {
 }
 
 fn signal_all(record: &Record, signal: Signal) -> Result<()> {
-    let Some(group) = cgroup_of(record)? else { return Ok(()) };
+    let Some(group) = cgroup_of(record)? else { return signal_all_without_group(record, signal) };
     if signal == Signal::KILL {
         return Ok(group.kill()?);
     }
@@ -280,6 +281,16 @@ fn signal_all(record: &Record, signal: Signal) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Only a cgroup knows whom a container has; but with the first of a pid namespace all the others end.
+fn signal_all_without_group(record: &Record, signal: Signal) -> Result<()> {
+    let Some(first) = init(record).filter(|_| record.cgroup_path.is_none()) else { return Ok(()) };
+    if signal != Signal::KILL || record.shares_pids {
+        return Err(no_cgroup(format!("send {signal} to all of `{}`", record.id)));
+    }
+    send_signal(first.as_fd(), signal.number())
+        .map_err(|error| Error::system(format!("send {signal} to `{}`", record.id), error))
 }
 
 /// Freezes or thaws.
@@ -298,11 +309,15 @@ pub fn resume(root: &StateRoot, id: &ContainerId) -> Result<()> {
 
 /// The cgroup that `verb` acts on: without one it would do nothing and say nothing.
 fn cgroup_to(verb: Verb, record: &Record) -> Result<cgroup::Cgroup> {
-    cgroup_of(record)?.ok_or_else(|| {
-        let operation = format!("{} `{}`", verb_name(verb), record.id);
-        let error = Error::new(ErrorKind::Unsupported, operation, "the container has no cgroup");
-        error.with_hint("mount cgroups on this host, and start the container anew")
-    })
+    cgroup_of(record)?.ok_or_else(|| no_cgroup(format!("{} `{}`", verb_name(verb), record.id)))
+}
+
+/// What a command says that takes a group, of a container that was made without one.
+pub fn no_cgroup(operation: String) -> Error {
+    let error = Error::new(ErrorKind::Unsupported, operation, "the container has no cgroup");
+    error.with_hint(
+        "start it anew without `--cgroup-manager disabled`, on a host that has cgroups mounted and lets this user make one",
+    )
 }
 
 /// Where a container's configuration is.

@@ -32,6 +32,9 @@ pub(super) fn plan_cgroup(
     options: &PlanOptions,
     caller: Caller,
 ) -> Result<Option<CgroupPlan>> {
+    if options.cgroup_manager == CgroupManager::Disabled {
+        return Ok(None);
+    }
     let layout = match cgroup::Layout::detect() {
         Ok(layout) => layout,
         // A host without any cgroup can still isolate; a limit then can't be kept, and says so.
@@ -50,8 +53,10 @@ pub(super) fn plan_cgroup(
             let path = of_field(cgroup::CgroupPath::of_scope(manager, asked, options.id.as_str()))?;
             (path, unit_properties(spec)?)
         }
-        (CgroupManager::Files, Some(asked)) => (of_field(cgroup::CgroupPath::parse(asked))?, Vec::new()),
-        (CgroupManager::Files, None) => {
+        (CgroupManager::Files | CgroupManager::Disabled, Some(asked)) => {
+            (of_field(cgroup::CgroupPath::parse(asked))?, Vec::new())
+        }
+        (CgroupManager::Files | CgroupManager::Disabled, None) => {
             let name = options.cgroup_name.as_deref().unwrap_or(options.id.as_str());
             (usual_cgroup(&layout, name)?, Vec::new())
         }
@@ -83,6 +88,31 @@ pub(super) fn plan_cgroup(
         resources.devices.clear();
     }
     Ok(Some(CgroupPlan { layout, path, resources, properties, delegate_to: None }))
+}
+
+/// What a container without a group can't have: a place, and limits. Returns what to warn of: rules of devices, as callers have
+/// one that closes all of them in every config, and would have none left to start.
+pub(super) fn without_group(linux: &Linux, caller: Caller) -> Result<Option<String>> {
+    const HINT: &str = "leave it out, or `--cgroup-manager disabled`";
+    let refuse = |field: String, reason: &str| Err(Error::invalid(field, reason.to_owned()).with_hint(HINT));
+    if linux.cgroups_path.as_deref().is_some_and(|path| !path.is_empty()) {
+        return refuse("linux.cgroupsPath".to_owned(), "names a cgroup, and the container gets none");
+    }
+    let resources = serde_json::to_value(&linux.resources).expect("only string keys");
+    for (name, value) in resources.as_object().into_iter().flatten() {
+        let is_empty = value.as_object().is_some_and(serde_json::Map::is_empty);
+        if name != "devices" && !is_empty {
+            return refuse(
+                format!("linux.resources.{name}"),
+                "takes a cgroup to be kept, and the container gets none",
+            );
+        }
+    }
+    let rules = linux.resources.as_ref().is_some_and(|resources| !resources.devices.is_empty());
+    Ok((rules && caller == Caller::Root).then(|| {
+        "linux.resources.devices: left out, as it takes a cgroup: the container can open what its capabilities let it make"
+            .to_owned()
+    }))
 }
 
 /// Who gets the group (config-linux.md, "Cgroup ownership"): the user that runs the program in a user namespace of its own,

@@ -36,7 +36,7 @@ use sys::clone::flags;
 use sys::mount::attribute;
 
 pub(crate) use self::container_cgroup::usual_cgroup;
-use self::container_cgroup::{CgroupPlan, delegate_to, plan_cgroup};
+use self::container_cgroup::{CgroupPlan, delegate_to, plan_cgroup, without_group};
 pub(crate) use self::id_maps::IdMaps;
 use self::joined_mounts::Place;
 pub use self::machine::{memory_policy_flags, memory_policy_modes};
@@ -178,6 +178,9 @@ impl ContainerPlan {
             caller::check_user_namespaces()?;
         }
         let user = process::program_user(process, groups_of(spec, id_maps.as_ref()));
+        if options.cgroup_manager == CgroupManager::Disabled {
+            warnings.extend(without_group(&linux, caller)?);
+        }
         let mut cgroup = plan_cgroup(spec, &linux, options, caller)?;
         if let (Some(plan), Caller::Root) = (&mut cgroup, caller) {
             plan.delegate_to = delegate_to(spec, &linux, &plan.layout);

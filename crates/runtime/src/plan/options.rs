@@ -37,6 +37,8 @@ pub enum CgroupManager {
     Files,
     /// systemd does, as a scope: `linux.cgroupsPath` is `SLICE:PREFIX:NAME`.
     Systemd,
+    /// Nobody: it stays in its caller's, and no cgroup is looked at.
+    Disabled,
 }
 
 /// Whether the container outlives whoever started it.
