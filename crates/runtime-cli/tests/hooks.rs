@@ -169,3 +169,35 @@ fn poststop_hook_that_fails_is_a_warning_and_the_next_one_runs() {
     assert!(written.contains("level=warning"), "{written}");
     told("delete with a log", &written);
 }
+
+#[test]
+fn hook_that_fails_at_the_start_ends_and_removes_the_container() {
+    root_only!();
+    let bundle = Bundle::new("start-hook", &["sleep", "1000"]);
+    let mark = bundle.path.join("mark");
+    // Others outlive its init there, and the group is what they are found by.
+    for (list, pids) in [("startContainer", "own"), ("poststart", "own"), ("poststart", "shared")] {
+        bundle.edit(|config| {
+            let touch = format!("/bin/busybox touch {}", mark.display());
+            config["hooks"] = json!({
+                list: [{ "path": "/bin/sh", "args": ["sh", "-c", "exit 5"] }],
+                "poststop": [{ "path": "/bin/sh", "args": ["sh", "-c", touch] }],
+            });
+            config["process"]["args"] = json!(["sh", "-c", "sleep 1001 & exec sleep 1000"]);
+        });
+        match pids {
+            "own" => bundle.with_namespace("pid"),
+            _ => bundle.without_namespace("pid"),
+        }
+        assert!(bundle.create().status.success());
+        let output = bundle.runtime(&["start", &bundle.id]);
+        assert_eq!(output.status.code(), Some(1), "{list}: {output:?}");
+        assert!(errors(&output).contains(&format!("error running {list} hook #0")), "{output:?}");
+        std::fs::remove_file(&mark).unwrap_or_else(|error| panic!("{list}: the poststop hook: {error}"));
+        // Callers look for these words.
+        let state = bundle.runtime(&["state", &bundle.id]);
+        assert!(errors(&state).contains("does not exist"), "{state:?}");
+        bundle.succeed(&["delete", "--force", &bundle.id]);
+        bundle.assert_clean(list);
+    }
+}

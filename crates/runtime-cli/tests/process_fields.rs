@@ -246,3 +246,32 @@ fn low_limit_of_open_files_is_the_programs_and_not_the_starts() {
     let got = std::fs::read_to_string(bundle.rootfs("got")).expect("written");
     assert!(got.lines().any(|line| line.starts_with("Max open files            4 ")), "{got}");
 }
+
+#[test]
+fn domain_name_that_two_fields_say_differently_is_refused() {
+    root_only!();
+    let bundle = Bundle::hostile("domain", &["cat", "/proc/sys/kernel/domainname"]);
+    for (name, field, written) in [
+        ("one.example", "one.example", Some("one.example\n")),
+        ("one", "other", None),
+        ("one", "", Some("one\n")),
+    ] {
+        for parameter in ["kernel.domainname", "kernel/domainname"] {
+            bundle.edit(|config| {
+                config["domainname"] = json!(field);
+                config["linux"]["sysctl"] = json!({ parameter: name });
+            });
+            let output = bundle.run_to_its_end();
+            match written {
+                Some(written) => assert_eq!(text(&output), written, "{output:?}"),
+                None => {
+                    let expected = format!(
+                        "error: linux.sysctl[{parameter}]: is `one`, and `domainname` is `other`: only one can be\n"
+                    );
+                    assert_eq!((output.status.code(), errors(&output)), (Some(1), expected));
+                }
+            }
+            bundle.assert_clean(parameter);
+        }
+    }
+}

@@ -4,14 +4,13 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use super::{Verb, cgroup_of, config_path, demand, init, removal, signal_all, state_document, status};
+use super::{Verb, config_path, demand, init, removal, state_document, status};
 use crate::error::{Error, ErrorKind, FailedStep, Result};
 use crate::hooks::{self, World};
 use crate::id::ContainerId;
 use crate::init::failure::Failure;
 use crate::plan::{BindRules, ContainerPlan, PlanOptions, Start};
 use crate::seccomp_agent::{Agent, Listener};
-use crate::signal::Signal;
 use crate::spec::Spec;
 use crate::state_dir::{Lock, Record, StateDir, StateRoot};
 use crate::sync::{self, Record as Message};
@@ -60,7 +59,11 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<()> {
                 let document = state_document(&record, "created");
                 let spec: Spec = crate::bundle::read_json(&config_path(&record))?;
                 let list = &record.hooks.start_container;
-                hooks::run(list, "startContainer", &document, World::Program(&record, &spec))?;
+                if let Err(error) =
+                    hooks::run(list, "startContainer", &document, World::Program(&record, &spec))
+                {
+                    return Err(end(state, &record, error));
+                }
                 sync::send(socket.as_fd(), Message::Go { step }).map_err(system)?;
             }
             Some(Message::Failed { failure, step }) => {
@@ -82,14 +85,17 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<()> {
     }
     state.remove_gate()?;
     let document = state_document(&record, "running");
-    if let Err(error) = hooks::run(&record.hooks.poststart, "poststart", &document, World::Host) {
-        // The specification (1.3): a poststart hook that fails ends the container.
-        removal::end_init(&record, cgroup_of(&record).ok().flatten().as_ref());
-        // Without a pid namespace of their own, others outlive it; removal names what can't be killed.
-        let _ = signal_all(&record, Signal::KILL);
-        return Err(error);
+    hooks::run(&record.hooks.poststart, "poststart", &document, World::Host)
+        .map_err(|error| end(state, &record, error))
+}
+
+/// A hook that fails stops the container, and its life goes on with the removal (runtime.md, "Lifecycle").
+fn end(state: StateDir, record: &Record, mut error: Error) -> Error {
+    match removal::remove(state, record) {
+        Ok(warnings) => error.rollback.extend(warnings),
+        Err(left) => error.rollback.push(left),
     }
-    Ok(())
+    error
 }
 
 /// Hands the listener of init's filter to the agent.

@@ -69,6 +69,10 @@ pub(super) fn sysctl(name: &str, value: &str, spec: &Spec) -> Result<Sysctl> {
     let wrong = |reason: &str| Error::invalid(&field, reason.to_owned());
     let path = path_of(name).filter(|_| !value.contains('\0')).ok_or_else(|| wrong(NO_NAME))?;
     let kind = namespace_of(&path).map_err(wrong)?;
+    let domain = spec.domainname.as_deref().filter(|domain| !domain.is_empty());
+    if let Some(domain) = domain.filter(|domain| path == "kernel/domainname" && *domain != value) {
+        return Err(wrong(&format!("is `{value}`, and `domainname` is `{domain}`: only one can be")));
+    }
     let own = spec.linux.iter().flat_map(|linux| &linux.namespaces).any(|namespace| {
         let host = namespace.path.as_deref().is_some_and(is_own_namespace);
         namespace.kind == kind && !host
