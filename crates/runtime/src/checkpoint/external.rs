@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::messages::Pair;
 use crate::error::{Error, Result};
-use crate::spec::{Linux, Namespace, NamespaceKind, Spec};
+use crate::spec::{Linux, Mount, Namespace, NamespaceKind, Spec};
 
 /// The file of the image directory that says what stdin, stdout and stderr were, as runc writes it.
 pub(super) const DESCRIPTORS: &str = "descriptors.json";
@@ -105,6 +105,23 @@ pub(super) fn mounts_to_dump(spec: &Spec, linux: &Linux, root: &Root, mount_tabl
     pairs
 }
 
+/// A directory of the container's cgroup on the host.
+pub(super) struct Group {
+    /// Its place below a mount of cgroups: the name of its hierarchy, or nothing where that is the only one.
+    pub(super) place: Option<String>,
+    pub(super) path: String,
+}
+
+/// Each directory of `cgroup`, with the place that the plan has for its mount.
+pub(super) fn groups_of(cgroup: &cgroup::Cgroup) -> Vec<Group> {
+    let alone = cgroup.layout().version() == cgroup::Version::V2;
+    let name = |hierarchy: &cgroup::Hierarchy| {
+        let name = hierarchy.mount_point().rsplit('/').next().unwrap_or_default();
+        (!alone).then(|| name.to_owned())
+    };
+    cgroup.directories().map(|(hierarchy, path)| Group { place: name(hierarchy), path }).collect()
+}
+
 /// Names of the image and the files and directories of the host that they stand for now. Sources of bind mounts are
 /// relative to `bundle`.
 pub(super) fn mounts_to_restore(
@@ -112,21 +129,22 @@ pub(super) fn mounts_to_restore(
     linux: &Linux,
     root: &Root,
     bundle: &Path,
-    groups: &[String],
+    groups: &[Group],
 ) -> Vec<Pair> {
     let mut pairs: Vec<Pair> = Vec::new();
     for mount in spec.mounts.iter().filter(|mount| mount.is_bind()) {
         let source = bundle.join(mount.source.as_deref().unwrap_or_default());
         pairs.push(pair(root.resolve(&mount.destination), source.display().to_string()));
     }
-    for mount in spec.mounts.iter().filter(|mount| mount.kind.as_deref() == Some("cgroup")) {
+    let is_cgroup = |mount: &&Mount| matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"));
+    for mount in spec.mounts.iter().filter(is_cgroup) {
+        let destination = root.resolve(&mount.destination);
         for group in groups {
-            let Some(hierarchy) =
-                group.strip_prefix("/sys/fs/cgroup/").and_then(|rest| rest.split('/').next())
-            else {
-                continue;
+            let place = match &group.place {
+                Some(name) => format!("{destination}/{name}"),
+                None => destination.clone(),
             };
-            pairs.push(pair(format!("{}/{hierarchy}", root.resolve(&mount.destination)), group.as_str()));
+            pairs.push(pair(place, group.path.as_str()));
         }
     }
     if !linux.masked_paths.is_empty() {
@@ -200,6 +218,25 @@ mod tests {
                      31 30 0:27 /box /sys/fs/cgroup/pids ro - cgroup cgroup rw,pids\n\
                      32 30 0:28 / /sys/fs/cgroup/cpu ro - cgroup cgroup rw,cpu\n";
         assert_eq!(cgroup_binds(table), [("/sys/fs/cgroup/pids".to_owned(), "/box".to_owned())]);
+    }
+
+    #[test]
+    fn cgroup_is_bound_where_the_plan_mounts_it() {
+        let config = br#"{"ociVersion": "1.3.0", "root": {"path": "rootfs"},
+            "mounts": [{"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"}]}"#;
+        let spec: Spec = serde_json::from_slice(config).expect("valid");
+        let root = Root::open(Path::new("/")).expect("a directory");
+        let bound = |place: Option<&str>, path: &str| {
+            let groups = [Group { place: place.map(str::to_owned), path: path.to_owned() }];
+            let mut pairs =
+                mounts_to_restore(&spec, &Linux::default(), &root, Path::new("/bundle"), &groups).into_iter();
+            pairs.next().map(|pair| (pair.key, pair.value))
+        };
+        let pair = |key: &str, value: &str| Some((key.to_owned(), value.to_owned()));
+        let v2 = "/sys/fs/cgroup/box";
+        assert_eq!(bound(None, v2), pair("/sys/fs/cgroup", v2));
+        let v1 = "/sys/fs/cgroup/pids/box";
+        assert_eq!(bound(Some("pids"), v1), pair("/sys/fs/cgroup/pids", v1));
     }
 
     #[test]

@@ -113,8 +113,7 @@ impl Made {
             // What criu restores inherits it.
             group.join(process.pid())?;
         }
-        let groups: Vec<String> =
-            self.cgroup.iter().flat_map(|group| group.directories().map(|(_, path)| path)).collect();
+        let groups = self.cgroup.as_ref().map(external::groups_of).unwrap_or_default();
         let mut inherited: Vec<Inherited> = namespaces
             .iter()
             .map(|(key, file)| Inherited { key: (*key).to_owned(), descriptor: file.as_raw_fd() })
