@@ -43,9 +43,27 @@ pub struct Figures {
     rows: [Row; 3],
     /// The bare kernel's as many at once: nobody can be quicker than that.
     floor_at_once: Vec<Duration>,
+    crowd: Crowd,
+    rounds: usize,
+}
+
+/// Starts of the runtime and of the bare kernel, in turn, without other containers and beside many.
+#[derive(Default)]
+struct Crowd {
+    ours: Comparison,
+    floor: Comparison,
+}
+
+#[derive(Default)]
+struct Comparison {
     alone: Vec<Duration>,
     crowded: Vec<Duration>,
-    rounds: usize,
+}
+
+impl Comparison {
+    fn ratio(&self) -> Option<f64> {
+        Some(median(milliseconds(&self.crowded))? / median(milliseconds(&self.alone))?)
+    }
 }
 
 struct Bench<'a> {
@@ -112,19 +130,19 @@ pub fn measure(
         rows.iter_mut().try_for_each(|row| row.attempt(|row| bench.round(row, pause)))?;
     }
     rows.iter_mut().try_for_each(|row| row.attempt(|row| bench.delete(&row.runtime, "sleeper").map(drop)))?;
+    let root = bundle.join("rootfs");
+    let bare = || {
+        let mut command = quiet(Path::new(floor));
+        command.arg(&root).arg("/bin/true");
+        command
+    };
     let mut floor_at_once = Vec::new();
     for _ in 0..rounds.min(MOST_ROUNDS_AT_ONCE) {
-        let root = bundle.join("rootfs");
-        let command = |_| {
-            let mut command = quiet(Path::new(floor));
-            command.arg(&root).arg("/bin/true");
-            command
-        };
-        floor_at_once.push(at_once("the floor", command)?);
+        floor_at_once.push(at_once("the floor", |_| bare())?);
         rows.iter_mut().try_for_each(|row| row.attempt(|row| bench.at_once(row)))?;
     }
-    let (alone, crowded) = bench.crowd(&rows[0].runtime, rounds, pause)?;
-    Ok(Figures { rows, floor_at_once, alone, crowded, rounds })
+    let crowd = bench.crowd(&rows[0].runtime, bare, rounds, pause)?;
+    Ok(Figures { rows, floor_at_once, crowd, rounds })
 }
 
 /// A bundle on the same root whose program waits.
@@ -209,29 +227,39 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Starts without other containers and beside many.
     fn crowd(
         &self,
         runtime: &Runtime,
+        bare: impl Fn() -> Command,
         rounds: usize,
         pause: Duration,
-    ) -> Result<(Vec<Duration>, Vec<Duration>)> {
-        let run = |count: usize| -> Result<Vec<Duration>> {
+    ) -> Result<Crowd> {
+        // Short ones: more of them than of the others.
+        let half = 2 * rounds;
+        let run = |count: usize| -> Result<(Vec<Duration>, Vec<Duration>)> {
             let one = |_| {
                 std::thread::sleep(pause);
-                self.run(runtime, "another")
+                let ours = self.run(runtime, "another")?;
+                let started = Instant::now();
+                let status = bare().status().naming("start the floor")?;
+                match status.success() {
+                    true => Ok((ours, started.elapsed())),
+                    false => Err(Failure::new(format!("the floor: {status}"))),
+                }
             };
             (0..count).map(one).collect()
         };
         // Half before and half after, so that a machine that gets busier does not pass for a crowd.
-        let half = rounds.div_ceil(2);
-        let mut alone = run(half)?;
+        let mut crowd = Crowd::default();
+        (crowd.ours.alone, crowd.floor.alone) = run(half)?;
         let ids: Vec<String> = (0..CROWD).map(|number| format!("crowd-{number}")).collect();
         ids.iter().try_for_each(|id| self.start_sleeper(runtime, id))?;
-        let crowded = run(2 * half)?;
+        (crowd.ours.crowded, crowd.floor.crowded) = run(2 * half)?;
         ids.iter().try_for_each(|id| self.delete(runtime, id).map(drop))?;
-        alone.extend(run(half)?);
-        Ok((alone, crowded))
+        let (ours, floor) = run(half)?;
+        crowd.ours.alone.extend(ours);
+        crowd.floor.alone.extend(floor);
+        Ok(crowd)
     }
 }
 
@@ -269,10 +297,6 @@ impl Figures {
         paired(&milliseconds(&self.rows[0].at_once), &milliseconds(&self.floor_at_once))
     }
 
-    fn crowding(&self) -> Option<f64> {
-        Some(median(milliseconds(&self.crowded))? / median(milliseconds(&self.alone))?)
-    }
-
     /// For machines.
     pub fn render_json(&self) -> Value {
         let row = |row: &Row| {
@@ -291,7 +315,8 @@ impl Figures {
             "runtimes": self.rows.iter().map(row).collect::<Vec<_>>(),
             "at_once_rabbitc_to_floor": self.at_once_to_floor(),
         });
-        report[format!("start_beside_{CROWD}_to_alone")] = json!(self.crowding());
+        report[format!("start_beside_{CROWD}_to_alone")] = json!(self.crowd.ours.ratio());
+        report[format!("floor_beside_{CROWD}_to_alone")] = json!(self.crowd.floor.ratio());
         report
     }
 
@@ -316,8 +341,10 @@ impl Figures {
                 "\n{AT_ONCE} runs of rabbitc-runtime at once: {ratio:.2} of the bare kernel's {AT_ONCE}"
             );
         }
-        if let Some(ratio) = self.crowding() {
-            println!("rabbitc-runtime run beside {CROWD} running containers: {ratio:.2} of one alone");
+        if let (Some(ours), Some(floor)) = (self.crowd.ours.ratio(), self.crowd.floor.ratio()) {
+            println!(
+                "rabbitc-runtime run beside {CROWD} running containers: {ours:.2} of one alone; the bare kernel: {floor:.2}"
+            );
         }
     }
 }
