@@ -32,6 +32,7 @@ pub fn build() -> Result<Binaries> {
 
 /// Builds packages whose binary bears the package's name, and returns the verified binaries in that order.
 pub fn build_static(packages: &[&str]) -> Result<Vec<PathBuf>> {
+    process::announce(&format!("building {}", packages.join(" and ")));
     let target = static_target();
     let mut cargo = process::cargo();
     cargo.args(["build", "--release", "--target", &target.triple]);
@@ -40,6 +41,9 @@ pub fn build_static(packages: &[&str]) -> Result<Vec<PathBuf>> {
     }
     for package in packages {
         cargo.args(["--package", package]);
+    }
+    if let Some(commit) = commit() {
+        cargo.env("RABBITC_COMMIT", commit);
     }
     let given = std::env::var("RUSTFLAGS").unwrap_or_default();
     cargo.env("RUSTFLAGS", format!("{given} {}", target.flags).trim());
@@ -50,6 +54,14 @@ pub fn build_static(packages: &[&str]) -> Result<Vec<PathBuf>> {
         verify_static(binary)?;
     }
     Ok(binaries)
+}
+
+/// What is checked out, where this is a clone and git is there; `-dirty` says that it was changed.
+fn commit() -> Option<String> {
+    let mut git = Command::new("git");
+    git.args(["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]);
+    let said = process::read(git.current_dir(process::workspace())).ok()?;
+    Some(said.trim().to_owned()).filter(|commit| !commit.is_empty())
 }
 
 struct Target {

@@ -1,7 +1,7 @@
 //! Shows what rabbitc does, step by step, on this machine: prints each command and then its output. Leaves nothing
 //! behind, and fails if a step does.
 
-use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -18,15 +18,13 @@ const STEP_LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs the whole demonstration.
 pub fn demo() -> Result<()> {
-    progress("installing what the demonstration needs");
     process::require_root_or_sudo()?;
     packages::install(packages::DEMO)?;
-    progress("building");
     let binaries = build::build()?;
     let server = build::build_static(&["rabbitc-fixtures"])?;
     let directory = TemporaryDirectory::new("demo")?;
     let root = directory.path().join("rootfs");
-    progress("making a root file system from busybox");
+    process::announce("making a root file system from busybox");
     rootfs::make(&root, Some(&server[0]))?;
     let before = Snapshot::take();
     let stage = Stage { binaries: &binaries, root: &root };
@@ -265,19 +263,14 @@ fn expect(output: &str, part: &str) -> Result<()> {
     Err(Failure::new(format!("`{part}` does not appear in the output")))
 }
 
-/// The command as the reader would type it: by sudo, and without our long path.
+/// The command as the reader would type it: by sudo, but for root, and without our long path.
 fn displayed(command: &Command) -> String {
     let text = process::typed(command);
     let start = if text.ends_with("/rabbitc") { Some(text.len() - 8) } else { text.find("/rabbitc ") };
-    start.map_or(text.clone(), |at| format!("sudo {}", &text[at + 1..]))
+    let sudo = if process::is_root() { "" } else { "sudo " };
+    start.map_or(text.clone(), |at| format!("{sudo}{}", &text[at + 1..]))
 }
 
 fn title(text: &str) {
     println!("\n== {text}");
-}
-
-fn progress(text: &str) {
-    if std::io::stderr().is_terminal() {
-        eprintln!("{text}…");
-    }
 }

@@ -1,8 +1,7 @@
-//! Checks over the workspace's shape: which crate may use which, what the runtime must not pull in, where unsafe
-//! code may be. Reads only; builds nothing.
+//! Checks over the workspace's shape: which crate may use which, what the runtime must not pull in, and that all but one
+//! have the lints that forbid unsafe code. Reads only; builds nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -48,7 +47,7 @@ pub fn check() -> Result<()> {
     let metadata: Value = serde_json::from_str(&text).naming("parse cargo metadata")?;
     let graph = Graph::parse(&metadata);
     let mut violations = graph.violations();
-    violations.extend(misplaced_unsafe(&process::workspace())?);
+    violations.extend(without_lints(&metadata)?);
     if violations.is_empty() {
         return Ok(());
     }
@@ -127,53 +126,26 @@ impl Graph {
     }
 }
 
-/// Every line outside crates/sys that holds unsafe code, or allows it.
-fn misplaced_unsafe(workspace: &Path) -> Result<Vec<String>> {
+/// Manifests that do not have the workspace's lints, which forbid unsafe code: only the one crate for that may have its own.
+fn without_lints(metadata: &Value) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for top in ["crates", "xtask", "tests", "bench"] {
-        let mut files = Vec::new();
-        collect_sources(&workspace.join(top), &mut files)?;
-        for file in files {
-            let relative = file.strip_prefix(workspace).expect("it was found below the workspace");
-            if relative.starts_with("crates/sys") {
-                continue;
-            }
-            let text = std::fs::read_to_string(&file).naming(format_args!("read `{}`", file.display()))?;
-            for (number, line) in text.lines().enumerate() {
-                if holds_unsafe(line) {
-                    found.push(format!(
-                        "{}:{}: unsafe code outside crates/sys",
-                        relative.display(),
-                        number + 1
-                    ));
-                }
-            }
+    for package in metadata["packages"].as_array().into_iter().flatten() {
+        // Of a registry, or the one.
+        if !package["source"].is_null() || package["name"] == "rabbitc-sys" {
+            continue;
+        }
+        let path = package["manifest_path"].as_str().unwrap_or_default();
+        let text = std::fs::read_to_string(path).naming(format_args!("read `{path}`"))?;
+        if !has_lints(&text) {
+            found.push(format!("`{path}` has no `[lints]` with `workspace = true`"));
         }
     }
     Ok(found)
 }
 
-fn collect_sources(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let Ok(entries) = std::fs::read_dir(directory) else { return Ok(()) };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let kind = entry.file_type().naming(format_args!("look at `{}`", path.display()))?;
-        if kind.is_dir() && entry.file_name() != "target" {
-            collect_sources(&path, files)?;
-        } else if kind.is_file() && path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
-/// The compiler denies `unsafe` by the workspace's lint; this finds who would switch the lint off.
-fn holds_unsafe(line: &str) -> bool {
-    let code = line.split("//").next().unwrap_or_default();
-    let keyword = ["{", "fn ", "impl ", "extern ", "trait "];
-    let block = code.split("unsafe ").skip(1).any(|rest| keyword.iter().any(|next| rest.starts_with(next)));
-    let allowed = ["allow(", "expect("].iter().any(|lint| code.contains(&format!("{lint}unsafe_code")));
-    (block && !code.contains('"')) || allowed
+fn has_lints(manifest: &str) -> bool {
+    let mut lines = manifest.lines().map(str::trim).skip_while(|line| *line != "[lints]").skip(1);
+    lines.find(|line| !line.is_empty()) == Some("workspace = true")
 }
 
 #[cfg(test)]
@@ -181,11 +153,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unsafe_block_is_found_and_prose_is_not() {
-        let block = ["let x = un", "safe { read(p) };"].concat();
-        assert!(holds_unsafe(&block));
-        assert!(!holds_unsafe("// unsafe { } is explained here"));
-        assert!(!holds_unsafe("let unsafe_line = 1;"));
+    fn manifest_without_the_lints_is_found() {
+        assert!(has_lints("[package]\nname = \"a\"\n\n[lints]\nworkspace = true\n"));
+        assert!(!has_lints("[package]\nversion.workspace = true\n"));
+        assert!(!has_lints("[lints.rust]\nmissing_docs = \"warn\"\n"));
+        assert!(!has_lints("[lints]\n[features]\nworkspace = true\n"));
     }
 
     #[test]

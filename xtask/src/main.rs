@@ -57,6 +57,10 @@ fn dispatch(arguments: &[OsString]) -> Result<u8> {
         return Ok(2);
     };
     match (command.to_str().unwrap_or_default(), rest) {
+        (name, words) if asks_for_help(name, words) => {
+            print!("{USAGE}");
+            Ok(0)
+        }
         ("build", []) => {
             let built = build::build()?;
             println!("{}\n{}", built.rabbitc.display(), built.runtime.display());
@@ -74,11 +78,49 @@ fn dispatch(arguments: &[OsString]) -> Result<u8> {
         ("bench-inside", options) => bench::inside(options).map(|()| 0),
         // The server of its throughput.
         ("bench-serve", _) => bench::throughput::serve().map(|()| 0),
-        ("help" | "--help" | "-h", _) => {
-            print!("{USAGE}");
-            Ok(0)
+        ("build" | "demo" | "graph" | "docs" | "ci", [word, ..]) => {
+            Err(Failure::new(format!("no such option: `{}`", word.to_string_lossy()))
+                .hint("`cargo xtask help` lists them"))
         }
         _ => Err(Failure::new(format!("no such command: `{}`", command.to_string_lossy()))
             .hint("`cargo xtask help` lists them")),
+    }
+}
+
+/// Asked for anywhere, so that nobody who looks first starts an hour of work. Behind `guest run` stands a command of the
+/// guest's, with options of its own.
+fn asks_for_help(command: &str, words: &[OsString]) -> bool {
+    let is_help = |word: &OsString| word == "--help" || word == "-h";
+    let own = match (command, words) {
+        ("help" | "--help" | "-h", _) => return true,
+        ("guest", [verb, rest @ ..]) if verb == "run" => &rest[..rest.len().min(1)],
+        _ => words,
+    };
+    own.iter().any(is_help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(line: &str) -> bool {
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        asks_for_help(words[0].to_str().expect("text"), &words[1..])
+    }
+
+    #[test]
+    fn help_is_asked_for_with_any_command() {
+        for line in
+            ["help", "-h", "demo --help", "test --help", "test some_filter -h", "bench --rounds 3 --help"]
+        {
+            assert!(asked(line), "{line}");
+        }
+        assert!(!asked("test help"));
+    }
+
+    #[test]
+    fn option_of_the_guests_command_is_not_ours() {
+        assert!(asked("guest run --help"));
+        assert!(!asked("guest run ls --help"));
     }
 }

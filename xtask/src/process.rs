@@ -1,4 +1,4 @@
-//! Runs other programs: as the caller, as root, with a deadline; prints nothing unless asked to show the command.
+//! Runs other programs: as the caller, as root, with a deadline; prints nothing of itself but the stages that it is told.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -139,6 +139,12 @@ fn quoted(word: &str) -> String {
         }
         _ => format!("'{}'", word.replace('\'', "'\\''")),
     }
+}
+
+/// Says on standard error what begins now and may take long: a line for each stage, in a pipe as on a terminal, as silence
+/// there looks like a hang.
+pub fn announce(stage: &str) {
+    eprintln!("{stage}");
 }
 
 /// Runs with inherited output; a non-zero exit is a failure.

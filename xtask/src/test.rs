@@ -30,6 +30,7 @@ pub fn run(filters: &[OsString], tally: &mut Tally) -> Result<()> {
     let binaries = build::build()?;
     let server = build::build_static(&["rabbitc-fixtures"])?;
     // Built before the snapshot, so that a compile error is reported alone.
+    process::announce("building the tests");
     process::run(process::cargo().args(["test", "--workspace", "--no-run", "--quiet"]))?;
     let before = Snapshot::take();
     let mut cargo = process::cargo();
@@ -45,6 +46,7 @@ pub fn run(filters: &[OsString], tally: &mut Tally) -> Result<()> {
     }
     // The output of tests that passed is asked for because it says which of them skipped.
     cargo.args(["--"]).args(filters).arg("--show-output");
+    process::announce("running the tests");
     tally.add(follow(&mut cargo)?);
     tally.check("no links, mounts, cgroups, rules, processes or state left behind", || {
         let remains = before.remains(Duration::from_secs(10));

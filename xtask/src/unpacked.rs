@@ -40,6 +40,7 @@ impl Unpacked {
             Ok(archive) => archive,
             Err(failure) => return Ok(Unpacking::Unavailable(failure.to_string())),
         };
+        process::announce(&format!("fetching the newest {}", self.packages.join(" and ")));
         let apt = PrivateApt::new(place.clone(), &archive)?;
         if let Err(failure) = apt.update() {
             return Ok(Unpacking::Unavailable(format!("the package archive cannot be reached: {failure}")));

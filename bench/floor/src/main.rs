@@ -1,6 +1,11 @@
 //! The floor that no container can go below: one clone with seven namespaces, a cgroup in every hierarchy, the
 //! standard mounts and device nodes, pivot_root, exec, wait, and the groups removed. No checks, no security, no
 //! network, no state: only for `cargo xtask bench`.
+//!
+//! With `--asked`, the kernel's part of what the configuration of `spec` asks beyond that, and of what every OCI runtime
+//! does for it ([`asked`]): still without a check, an error's text or a line of JSON.
+
+mod asked;
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
@@ -16,12 +21,13 @@ use sys::clone::flags;
 use sys::exec::CStringArray;
 
 fn main() -> ExitCode {
-    let mut words = std::env::args_os().skip(1);
+    let mut words = std::env::args_os().skip(1).peekable();
+    let asked = words.next_if(|word| word == "--asked").is_some();
     let (Some(root), Some(program)) = (words.next(), words.next()) else {
-        eprintln!("usage: rabbitc-floor ROOTFS PROGRAM");
+        eprintln!("usage: rabbitc-floor [--asked] ROOTFS PROGRAM");
         return ExitCode::from(125);
     };
-    match start(&root, &program) {
+    match start(&root, &program, asked) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             eprintln!("rabbitc-floor: {error}");
@@ -30,9 +36,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(root: &OsStr, program: &OsStr) -> io::Result<u8> {
+fn start(root: &OsStr, program: &OsStr, asked: bool) -> io::Result<u8> {
+    let state = if asked {
+        asked::protect()?;
+        Some(asked::State::reserve()?)
+    } else {
+        None
+    };
     let hierarchies = hierarchies()?;
     let groups = make_groups(&hierarchies)?;
+    if asked {
+        asked::restrict_devices(&hierarchies, &groups)?;
+    }
     let child = Child {
         root: CString::new(root.as_bytes())?,
         program: CString::new(program.as_bytes())?,
@@ -40,6 +55,7 @@ fn start(root: &OsStr, program: &OsStr) -> io::Result<u8> {
         environment: CStringArray::new(vec![c"PATH=/bin".to_owned()]),
         cgroup_mounts: cgroup_mounts(&hierarchies)?,
         memberships: memberships(&hierarchies, &groups)?,
+        asked,
     };
     let unified = unified(&hierarchies, &groups)?;
     let request = sys::clone::CloneRequest {
@@ -47,10 +63,14 @@ fn start(root: &OsStr, program: &OsStr) -> io::Result<u8> {
         cgroup: unified.as_ref().map(AsFd::as_fd),
     };
     let started = sys::clone::clone(&request, &mut |_| child.run())?;
+    if let Some(state) = &state {
+        state.record(started.pid)?;
+    }
     let status = rustix::process::waitid(WaitId::PidFd(started.pidfd.as_fd()), WaitIdOptions::EXITED)?;
     for group in &groups {
         std::fs::remove_dir(group)?;
     }
+    state.map_or(Ok(()), asked::State::remove)?;
     Ok(status.and_then(|status| status.exit_status()).map_or(125, |code| code as u8))
 }
 
@@ -152,6 +172,7 @@ struct Child {
     environment: CStringArray,
     cgroup_mounts: Vec<(CString, CString, CString)>,
     memberships: Vec<OwnedFd>,
+    asked: bool,
 }
 
 impl Child {
@@ -172,6 +193,9 @@ impl Child {
         }
         // Rooted where its maker is: after the move.
         sys::namespace::unshare(flags::NEWCGROUP).map_err(|_| rustix::io::Errno::PERM)?;
+        if self.asked {
+            asked::begin()?;
+        }
         rustix::mount::mount_change(c"/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
         rustix::mount::mount_bind_recursive(&self.root, &self.root)?;
         rustix::process::chdir(&self.root)?;
@@ -194,11 +218,15 @@ impl Child {
             let device = rustix::fs::makedev(*major, *minor);
             rustix::fs::mknodat(CWD, *path, FileType::CharacterDevice, Mode::from_raw_mode(0o666), device)?;
         }
+        if self.asked {
+            asked::hide()?;
+        }
         let old = rustix::fs::open(c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         rustix::process::pivot_root(c".", c".")?;
         rustix::process::fchdir(old)?;
         rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
-        rustix::process::chdir(c"/")
+        rustix::process::chdir(c"/")?;
+        if self.asked { asked::finish() } else { Ok(()) }
     }
 }
 

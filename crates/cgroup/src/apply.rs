@@ -79,7 +79,8 @@ impl Cgroup {
                     if resources.unified.contains_key(&*write.file) {
                         self.unavailable(&write)?;
                     }
-                } else if unified.has(&write.controller) {
+                } else if unified.has(&write.controller) || write.controller == "cgroup" {
+                    // Each group has files of its own, whatever the controllers.
                     round.write(unified, write)?;
                 } else if self.layout.version() == Version::V2 || resources.unified.contains_key(&*write.file)
                 {

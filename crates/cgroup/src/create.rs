@@ -1,5 +1,6 @@
 //! Owns making a container's group in all hierarchies. Must not set limits.
 
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicBool;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -10,6 +11,7 @@ use crate::files;
 use crate::group::Cgroup;
 use crate::layout::{Hierarchy, Language, Layout, Version};
 use crate::path::CgroupPath;
+use crate::processes::processes_below;
 use crate::resources::Resources;
 use crate::systemd::Property;
 
@@ -25,6 +27,105 @@ enum Found {
     Made,
 }
 
+/// A group in the making, in two parts: first where a process can be cloned into it, the unified hierarchy, then where a
+/// process moves itself, those of v1. So that process can be made while the second part is.
+///
+/// One that is dropped unfinished is removed again; whoever was cloned into it must have ended by then.
+#[derive(Debug)]
+pub struct Creation {
+    cgroup: Option<Cgroup>,
+    /// By its number in the layout, each hierarchy that did not have the group before.
+    made: Vec<usize>,
+}
+
+impl Creation {
+    /// Makes the group in the unified hierarchy, missing ancestors included; on pure v1 nothing yet. What is refused,
+    /// [`Cgroup::create`] says.
+    pub fn begin(layout: &Layout, path: &CgroupPath) -> Result<Creation, Error> {
+        let cgroup = Cgroup {
+            layout: layout.clone(),
+            path: path.clone(),
+            existed: false,
+            unified: None,
+            devices_set: AtomicBool::new(false),
+            holder: None,
+        };
+        let made = Vec::with_capacity(layout.hierarchies().len());
+        let mut creation = Creation { cgroup: Some(cgroup), made };
+        creation.make(Language::V2)?;
+        Ok(creation)
+    }
+
+    /// As [`Cgroup::clone_descriptor`].
+    pub fn clone_descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.cgroup.as_ref().and_then(Cgroup::clone_descriptor)
+    }
+
+    /// Makes the group in the hierarchies of v1.
+    ///
+    /// After a failure only dropping is of use.
+    pub fn finish(&mut self) -> Result<Cgroup, Error> {
+        self.make(Language::V1)?;
+        let cgroup = self.cgroup.as_ref().expect("one that is finished is not finished again");
+        self.widen_modes(cgroup)?;
+        // A child is cloned into the group from where its parent is.
+        cgroup.layout.reach(&cgroup.path)?;
+        Ok(self.cgroup.take().expect("it was there just now"))
+    }
+
+    fn make(&mut self, language: Language) -> Result<(), Error> {
+        let Creation { cgroup: Some(cgroup), made } = self else { return Ok(()) };
+        let Cgroup { layout, path, .. } = cgroup;
+        let mut existed = false;
+        for (number, hierarchy) in layout.hierarchies().iter().enumerate() {
+            if hierarchy.language() != language {
+                continue;
+            }
+            match make_leaf(hierarchy, path, layout.version())? {
+                Found::Made => made.push(number),
+                Found::Existing => existed = true,
+            }
+            prepare(hierarchy, path, layout.version())?;
+            if language == Language::V2 {
+                let directory = files::open(hierarchy, path.as_str(), "", OFlags::PATH | OFlags::DIRECTORY);
+                cgroup.unified = Some(directory.map_err(|errno| failure(hierarchy, path.as_str(), errno))?);
+            }
+        }
+        cgroup.existed |= existed;
+        if existed { cgroup.refuse_in_use(language) } else { Ok(()) }
+    }
+
+    /// Gives the directories we made the mode they should have, whatever the umask took away: others than the owner
+    /// look into them, a container's own users for example.
+    fn widen_modes(&self, cgroup: &Cgroup) -> Result<(), Error> {
+        let Cgroup { layout, path, .. } = cgroup;
+        let made = || self.made.iter().map(|number| &layout.hierarchies()[*number]);
+        // All were made under one umask, so one look tells for all. At the last: v1 answers much quicker than v2.
+        let Some(one) = made().next_back() else { return Ok(()) };
+        let stat = rustix::fs::statat(one.root(), path.as_str(), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| failure(one, path.as_str(), errno))?;
+        if Mode::from_raw_mode(stat.st_mode & 0o7777) == MODE {
+            return Ok(());
+        }
+        for hierarchy in made() {
+            rustix::fs::chmodat(hierarchy.root(), path.as_str(), MODE, AtFlags::empty())
+                .map_err(|errno| failure(hierarchy, path.as_str(), errno))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Creation {
+    fn drop(&mut self) {
+        let Some(cgroup) = self.cgroup.take() else { return };
+        // Best effort: what can not be removed does not replace the cause.
+        for number in self.made.drain(..) {
+            let _ = rmdir(&cgroup.layout.hierarchies()[number], cgroup.path.as_str());
+        }
+        remove_own_ancestors(&cgroup.layout, &cgroup.path);
+    }
+}
+
 impl Cgroup {
     /// Makes the group in every hierarchy, missing ancestors included.
     ///
@@ -34,41 +135,7 @@ impl Cgroup {
     /// there already is taken over, see [`existed`](Cgroup::existed); one with processes, or one that is frozen and
     /// would stop the first, is refused with [`Kind::Busy`].
     pub fn create(layout: &Layout, path: &CgroupPath) -> Result<Cgroup, Error> {
-        let mut cgroup = Cgroup {
-            layout: layout.clone(),
-            path: path.clone(),
-            existed: false,
-            unified: None,
-            devices_set: AtomicBool::new(false),
-            holder: None,
-        };
-        let mut made = Vec::with_capacity(layout.hierarchies().len());
-        let created = layout.hierarchies().iter().try_for_each(|hierarchy| {
-            let found = make_leaf(hierarchy, path, layout.version())?;
-            match found {
-                Found::Made => made.push(hierarchy),
-                Found::Existing => cgroup.existed = true,
-            }
-            prepare(hierarchy, path, layout.version())?;
-            if hierarchy.language() == Language::V2 {
-                let directory = files::open(hierarchy, path.as_str(), "", OFlags::PATH | OFlags::DIRECTORY);
-                cgroup.unified = Some(directory.map_err(|errno| failure(hierarchy, path.as_str(), errno))?);
-            }
-            Ok(())
-        });
-        let created = created.and_then(|()| if cgroup.existed { cgroup.refuse_in_use() } else { Ok(()) });
-        let created = created.and_then(|()| widen_modes(&made, path));
-        // A child is cloned into the group from where its parent is.
-        let created = created.and_then(|()| layout.reach(path));
-        if let Err(error) = created {
-            // Best effort: what can not be removed does not replace the cause.
-            for hierarchy in made {
-                let _ = rmdir(hierarchy, path.as_str());
-            }
-            remove_own_ancestors(layout, path);
-            return Err(error);
-        }
-        Ok(cgroup)
+        Creation::begin(layout, path)?.finish()
     }
 
     /// Has systemd make the group, as a scope with `resources` and `properties`, the latter last, and makes it in the
@@ -85,7 +152,10 @@ impl Cgroup {
         let Some(scope) = path.scope() else { return Cgroup::create(layout, path) };
         // systemd would tell that the unit exists, and not what is wrong with it.
         match Cgroup::open(layout, path) {
-            Ok(group) => group.refuse_in_use()?,
+            Ok(group) => {
+                group.refuse_in_use(Language::V1)?;
+                group.refuse_in_use(Language::V2)?;
+            }
             Err(error) if error.kind == Kind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -123,11 +193,13 @@ impl Cgroup {
         self.holder = None;
     }
 
-    /// A container's group is its own: what others put there would share its limits and end with it.
-    fn refuse_in_use(&self) -> Result<(), Error> {
+    /// A container's group is its own: what others put there would share its limits and end with it. Looks at the
+    /// hierarchies of one language, as our own process may be in those of the other.
+    fn refuse_in_use(&self, language: Language) -> Result<(), Error> {
         let refuse =
             |detail: String| Err(Error::plain(Operation::Create, self.path.to_string(), Kind::Busy, detail));
-        let processes = self.processes_recursive()?;
+        let asked = self.asked().filter(|hierarchy| hierarchy.language() == language);
+        let processes = self.list(asked, processes_below)?;
         if let Some(first) = processes.first() {
             let count = processes.len();
             return refuse(format!(
@@ -269,23 +341,6 @@ pub(crate) fn hand_down(hierarchy: &Hierarchy, path: &CgroupPath, controller: &s
                 _ => error.with_detail(format!("`{controller}` is needed")),
             }
         })?;
-    }
-    Ok(())
-}
-
-/// Gives the directories we made the mode they should have, whatever the umask took away: others than the owner
-/// look into them, a container's own users for example.
-fn widen_modes(made: &[&Hierarchy], path: &CgroupPath) -> Result<(), Error> {
-    // All were made under one umask, so one look tells for all. At the last: v1 answers much quicker than v2.
-    let Some(one) = made.last() else { return Ok(()) };
-    let stat = rustix::fs::statat(one.root(), path.as_str(), AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|errno| failure(one, path.as_str(), errno))?;
-    if Mode::from_raw_mode(stat.st_mode & 0o7777) == MODE {
-        return Ok(());
-    }
-    for hierarchy in made {
-        rustix::fs::chmodat(hierarchy.root(), path.as_str(), MODE, AtFlags::empty())
-            .map_err(|errno| failure(hierarchy, path.as_str(), errno))?;
     }
     Ok(())
 }

@@ -163,6 +163,10 @@ impl Error {
 
     /// What the user can do about it, if there is something.
     pub fn hint(&self) -> Option<&'static str> {
+        self.hint_where(if crate::is_booted() { Boot::Systemd } else { Boot::Other })
+    }
+
+    fn hint_where(&self, boot: Boot) -> Option<&'static str> {
         match self.kind {
             Kind::NoHierarchy => Some(
                 "mount cgroups first: `mount -t cgroup2 cgroup2 /sys/fs/cgroup` on a host without an init \
@@ -172,6 +176,10 @@ impl Error {
                 "the kernel was built or booted without this controller, or it is not mounted; leave the \
                  limit out, or see `cat /proc/cgroups` and the kernel's `cgroup_disable=` parameter",
             ),
+            Kind::ControllerHeld if boot == Boot::Other => Some(
+                "cgroup v2 gives no controllers to children of a group that holds processes; move them into a child \
+                 first (`mkdir GROUP/init`, each pid of GROUP/cgroup.procs into GROUP/init/cgroup.procs)",
+            ),
             Kind::ControllerHeld => Some(
                 "cgroup v2 gives no controllers to children of a group that holds processes; move them into a child \
                  first (`mkdir GROUP/init`, each pid of GROUP/cgroup.procs into GROUP/init/cgroup.procs), or start \
@@ -180,6 +188,10 @@ impl Error {
             Kind::Manager => Some(
                 "see `systemctl status` and `journalctl` for the unit; or name a group outside of systemd's \
                  (`linux.cgroupsPath`, `--cgroup-parent=/GROUP`), whose limits systemd may take back",
+            ),
+            Kind::Permission if boot == Boot::Other => Some(
+                "run as root, or in a group that root has given to you: the directory, and `cgroup.procs`, \
+                 `cgroup.threads` and `cgroup.subtree_control` in it",
             ),
             Kind::Permission => Some(
                 "run as root, or in a cgroup that is delegated to you: `systemd-run --user --scope -p \
@@ -204,6 +216,13 @@ impl Error {
     }
 }
 
+/// What has booted the host, as far as it makes groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Boot {
+    Systemd,
+    Other,
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
@@ -214,7 +233,7 @@ impl fmt::Display for Error {
             write!(formatter, ": {detail}")?;
         }
         if let Some(errno) = self.cause {
-            write!(formatter, ": {}", errno_text(errno))?;
+            write!(formatter, ": {}", sys::errno_text(errno.raw_os_error()))?;
         }
         Ok(())
     }
@@ -226,20 +245,8 @@ impl std::error::Error for Error {
     }
 }
 
-/// The system's text for an error number, in the house's lower case and without the number.
-fn errno_text(errno: Errno) -> String {
-    io_text(&std::io::Error::from(errno))
-}
-
 pub(crate) fn io_text(error: &std::io::Error) -> String {
-    // The one common text that differs between the C libraries; callers look for the longer.
-    if error.raw_os_error() == Some(Errno::BUSY.raw_os_error()) {
-        return "device or resource busy".to_owned();
-    }
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
+    error.raw_os_error().map_or_else(|| error.to_string(), sys::errno_text)
 }
 
 #[cfg(test)]
@@ -257,6 +264,9 @@ mod tests {
     #[test]
     fn missing_permission_comes_with_a_remedy() {
         let error = Error::kernel(Operation::Create, "/sys/fs/cgroup/a", Errno::ACCESS);
-        assert!(error.hint().is_some_and(|hint| hint.contains("Delegate=yes")));
+        let hint = |boot| error.hint_where(boot).expect("a remedy");
+        assert!(hint(Boot::Systemd).contains("Delegate=yes"));
+        assert!(hint(Boot::Other).contains("cgroup.procs") && !hint(Boot::Other).contains("systemd"));
+        assert!(error.hint().is_some());
     }
 }

@@ -31,6 +31,7 @@ mod v1;
 mod v2;
 
 pub use counters::{Counter, Cpuset, MemoryCounters, ProcessorCounters};
+pub use create::Creation;
 pub use error::{Error, Kind, Operation};
 pub use group::Cgroup;
 pub use layout::{Hierarchy, Language, Layout, Version};
@@ -45,6 +46,6 @@ pub use statistics::{
     Statistics,
 };
 pub use subgroup::{Destination, Subgroup};
-pub use systemd::{Manager, Property, Value};
+pub use systemd::{Manager, Property, Value, is_booted};
 pub use v1::writes_v1;
 pub use v2::{cpu_weight_of_shares, io_weight_of_block_weight, writes_v2};

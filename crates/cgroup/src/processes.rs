@@ -20,17 +20,21 @@ impl Cgroup {
     /// The processes in the group itself, as this process's pid namespace numbers them, in ascending order; those
     /// that it can not see are left out. Empty when the group is gone.
     pub fn processes(&self) -> Result<Vec<i32>, Error> {
-        self.list(processes_in)
+        self.list(self.asked(), processes_in)
     }
 
     /// The processes in the group and in all groups below it, in ascending order.
     pub fn processes_recursive(&self) -> Result<Vec<i32>, Error> {
-        self.list(processes_below)
+        self.list(self.asked(), processes_below)
     }
 
-    fn list(&self, read: fn(&Hierarchy, &str) -> Result<Vec<i32>, Errno>) -> Result<Vec<i32>, Error> {
+    pub(crate) fn list<'a>(
+        &self,
+        asked: impl Iterator<Item = &'a Hierarchy>,
+        read: fn(&Hierarchy, &str) -> Result<Vec<i32>, Errno>,
+    ) -> Result<Vec<i32>, Error> {
         let mut pids = Vec::new();
-        for hierarchy in self.asked() {
+        for hierarchy in asked {
             pids.extend(read(hierarchy, self.path.as_str()).map_err(|errno| {
                 Error::kernel(Operation::Read, self.display(hierarchy, "cgroup.procs"), errno)
             })?);

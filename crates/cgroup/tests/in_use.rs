@@ -5,7 +5,7 @@ mod support;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use rabbitc_cgroup::{Cgroup, CgroupPath, Kind, Operation, Subgroup};
+use rabbitc_cgroup::{Cgroup, CgroupPath, Creation, Kind, Language, Operation, Subgroup};
 use support::{gated, layout, open_gate, scratch};
 
 #[test]
@@ -94,4 +94,25 @@ fn program_goes_where_subgroups_say_and_nowhere_else() {
     }
     assert_eq!(std::fs::read_to_string("/proc/thread-self/cgroup").expect("own groups"), before);
     inner.remove().expect("an empty group goes");
+}
+
+#[test]
+fn creation_that_is_not_finished_leaves_what_was_there() {
+    let Some(layout) = layout() else { return };
+    let group = scratch(&layout);
+    let inner = CgroupPath::parse(&format!("{}/inner", group.path().as_str())).expect("a good path");
+    let present = || -> Vec<bool> {
+        let of_group = group.directories();
+        of_group.map(|(_, directory)| std::path::Path::new(&directory).join("inner").is_dir()).collect()
+    };
+    let creation = Creation::begin(&layout, &inner).expect("begun");
+    let begun: Vec<bool> =
+        layout.hierarchies().iter().map(|hierarchy| hierarchy.language() == Language::V2).collect();
+    assert_eq!(present(), begun, "what a process can be cloned into, and no more");
+    drop(creation);
+    assert!(!present().contains(&true));
+    let other = Cgroup::create(&layout, &inner).expect("made by others");
+    drop(Creation::begin(&layout, &inner).expect("taken over"));
+    assert!(!present().contains(&false), "nothing of theirs is removed");
+    other.remove().expect("removed");
 }

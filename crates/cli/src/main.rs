@@ -3,6 +3,7 @@
 
 mod args;
 mod explain;
+mod given;
 mod id_files;
 mod plan;
 mod render;
@@ -17,11 +18,10 @@ static ALLOCATOR: sys::allocator::Allocator = sys::allocator::Allocator::new();
 const FAILED: u8 = 125;
 
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|verb| verb == engine::reaper::VERB) {
+    let mut words = std::env::args_os();
+    if words.next().is_some_and(|name| name == engine::reaper::NAME) {
         // Inside a container, as its pid 1.
-        return ExitCode::from(
-            engine::reaper::run(std::env::args_os().skip(2).collect(), std::env::vars_os()) as u8,
-        );
+        return ExitCode::from(engine::reaper::run(words, std::env::vars_os()) as u8);
     }
     sys::signal::keep_children();
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();

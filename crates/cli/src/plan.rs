@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use engine::{StepDescription, TerminalMode};
 
 use crate::args::{PlanArguments, PlanFormat};
+use crate::given::Given;
 use crate::render;
 
 pub(crate) fn plan(arguments: PlanArguments) -> ExitCode {
@@ -21,7 +22,7 @@ pub(crate) fn plan(arguments: PlanArguments) -> ExitCode {
         }
     };
     let text = match arguments.format {
-        PlanFormat::Text => text(&steps),
+        PlanFormat::Text => text(&steps, &arguments.run.given),
         PlanFormat::Json => serde_json::to_string_pretty(&steps).expect("plain data") + "\n",
         PlanFormat::Markdown => markdown(&steps),
     };
@@ -33,10 +34,10 @@ pub(crate) fn plan(arguments: PlanArguments) -> ExitCode {
     }
 }
 
-fn text(steps: &[StepDescription]) -> String {
+fn text(steps: &[StepDescription], given: &Given) -> String {
     let mut text = String::new();
     for step in steps {
-        let asked = step.asked_by.as_deref().map_or("default", render::flag_of);
+        let asked = given.origin(step.asked_by.as_deref());
         let object = if step.object.is_empty() { String::new() } else { format!(" {}", step.object) };
         text.push_str(&format!("{:>3}  {:<9}  {}{object}  ({asked})\n", step.number, step.side, step.name));
     }
@@ -52,11 +53,12 @@ fn markdown(steps: &[StepDescription]) -> String {
          program itself runs (`cargo xtask docs`); `rabbitc plan` prints it for one container on one host, with every\n\
          object, and `rabbitc --explain` with the time that each step took. *host* is the parent, outside; *container*\n\
          is the child after the clone. Both work at the same time: the container mounts while the host attaches the\n\
-         network.\n\n",
+         network. The order is that of hosts with cgroup v2; where v1 is in use, the host makes the cgroup just after the\n\
+         clone, while the container's process begins.\n\n",
     );
     let mut number = 0;
     let mut cgroups_told = false;
-    for step in steps {
+    for step in in_order_of_v2(steps) {
         let (what, why) = if step.object.contains("/sys/fs/cgroup") {
             if std::mem::replace(&mut cgroups_told, true) {
                 continue;
@@ -69,6 +71,21 @@ fn markdown(steps: &[StepDescription]) -> String {
         text.push_str(&format!("{number}. *{}* **{what}**\n   ({why}).\n", step.side));
     }
     text
+}
+
+/// The steps as they are where the cgroup is made before the clone, into it.
+fn in_order_of_v2(steps: &[StepDescription]) -> Vec<&StepDescription> {
+    let clone = steps.iter().position(|step| step.name == "clone the init process");
+    let (before, after) = steps.split_at(clone.unwrap_or(steps.len()));
+    let is_of_v1 = |step: &&StepDescription| {
+        ["create the cgroup in the unified hierarchy", "wait for the cgroup"].contains(&&*step.name)
+    };
+    let makes = |step: &&StepDescription| {
+        ["create the cgroup", "write limits into the cgroup"].contains(&&*step.name)
+    };
+    let early = after.iter().filter(makes);
+    let late = after.iter().filter(|step| !makes(step));
+    before.iter().chain(early).chain(late).filter(|step| !is_of_v1(step)).collect()
 }
 
 const CGROUPS: &str = "mount the cgroup file systems on `/sys/fs/cgroup`";

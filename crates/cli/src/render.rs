@@ -4,39 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use engine::{Error, Notice};
 
-/// The flag behind a field of the configuration; what is a flag already stays as it is.
-pub(crate) fn flag_of(field: &str) -> &str {
-    match field {
-        flag if flag.starts_with("--") => flag,
-        "the command line" => "the words of the command line",
-        "linux.devices" => "--device, and the default devices",
-        "root.path" => "--rootfs",
-        "root.readonly" => "--read-only",
-        "hostname" => "--hostname",
-        "network.ports" => "--publish, --publish-all",
-        "network" => "--network, --network-name, --network-ip, --container-ip",
-        "linux.resources" => "--memory, --cpus, --pids-limit and other limits, and the default devices",
-        "linux.cgroupsPath" => "--cgroup-parent, and the default group",
-        "process.rlimits" => "--ulimit",
-        "process.oomScoreAdj" => "--oom-score-adj",
-        "process.capabilities" => "--cap-add, --cap-drop, --privileged, and the default capabilities",
-        "process.noNewPrivileges" => "--security-opt no-new-privileges, the default",
-        "linux.seccomp" => "--security-opt seccomp, and the default profile",
-        "linux.maskedPaths" | "linux.readonlyPaths" => "--security-opt mask, unmask, and the default paths",
-        "linux.sysctl" => "--sysctl",
-        "process.apparmorProfile" => "--security-opt apparmor, or AppArmor of this host",
-        "process.selinuxLabel" => "--security-opt label, or SELinux of this host",
-        "linux.namespaces" => "--pid, --ipc, --uts, --cgroupns, --timens, --network, and the defaults",
-        "linux.timeOffsets" => "--time-offset",
-        "process.terminal" => "-t, or a terminal on stdin and stdout",
-        "process.user" => "--user, --group-add",
-        "process.user.umask" => "--umask",
-        "process.cwd" => "--workdir",
-        "linux.uidMappings" => "--userns, --uidmap, --gidmap",
-        field if field.starts_with("process.args") => "--cmd",
-        _ => "default",
-    }
-}
+use crate::given::Given;
 
 /// Whether text for people may have colours there.
 pub(crate) fn colours(terminal: bool) -> bool {
@@ -48,15 +16,24 @@ fn stderr(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// Prints an error: what, where in the start, and the remedy.
+/// Prints an error of no step: what, and the remedy.
 pub(crate) fn error(error: &Error) {
+    told(error, "");
+}
+
+/// Prints why a start failed: what, at which of its steps, and the remedy.
+pub(crate) fn failed_start(error: &Error, given: &Given) {
+    let step = error.step.as_ref().map_or(String::new(), |step| {
+        let origin = given.origin(step.asked_by.as_deref());
+        format!("  step {} of {}, asked for by: {origin}\n", step.number, step.total)
+    });
+    told(error, &step);
+}
+
+fn told(error: &Error, step: &str) {
     let bold = colours(std::io::stderr().is_terminal());
     let (on, off) = if bold { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-    let mut text = format!("{on}error:{off} {error}\n");
-    if let Some(step) = &error.step {
-        let asked = step.asked_by.as_deref().map_or("default", flag_of);
-        text.push_str(&format!("  step {} of {}, asked for by: {asked}\n", step.number, step.total));
-    }
+    let mut text = format!("{on}error:{off} {error}\n{step}");
     if let Some(hint) = &error.hint {
         text.push_str(&format!("  hint: {hint}\n"));
     }

@@ -30,14 +30,14 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
                 tidy_later(&paths, finished.lingering.take());
             }
             report(&finished);
-            explanation.show(&timeline);
+            explanation.show(&timeline, &arguments.given);
             ExitCode::from(finished.exit.code() as u8)
         }
         Err(error) => {
             tidy_later(&paths, None);
-            render::error(&error);
+            render::failed_start(&error, &arguments.given);
             // A refusal before the start has no steps to show.
-            explanation.show(error.step.as_ref().map_or(&[], |step| &step.timeline));
+            explanation.show(error.step.as_ref().map_or(&[], |step| &step.timeline), &arguments.given);
             match sys::signal::waiting_end_request() {
                 Some(signal) if error.kind == ErrorKind::Interrupted => ExitCode::from(128 + signal as u8),
                 _ => ExitCode::from(error.kind.exit_code() as u8),
@@ -53,9 +53,11 @@ fn run_container(arguments: &RunArguments, paths: &EnginePaths) -> Result<(Finis
     // Before the start, so that no signal is lost between it and the supervision.
     let (signals, _) = SignalDescriptor::block_and_open()
         .map_err(|error| Error::system("open a signal descriptor", error))?;
-    let interrupt =
-        sys::signal::open_end_requests().map_err(|error| Error::system("open a signal descriptor", error))?;
-    let running = prepared.start(LaunchOptions { interrupt: Some(interrupt), ..LaunchOptions::default() })?;
+    let interrupt = sys::signal::open_heeded_end_requests()
+        .map_err(|error| Error::system("open a signal descriptor", error))?;
+    let timed = arguments.look.explain.is_some();
+    let launch = LaunchOptions { interrupt: Some(interrupt), timed, ..LaunchOptions::default() };
+    let running = prepared.start(launch)?;
     files.keep(running.pid()).iter().for_each(render::notice);
     running.notices().iter().for_each(render::notice);
     running.chosen_ports().iter().for_each(|port| render::information(&format!("published {port}")));

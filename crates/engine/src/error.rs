@@ -4,6 +4,11 @@ pub use runtime::{Error, Result};
 
 use runtime::ErrorKind;
 
+/// An error of the system in the house's words, without its number.
+pub(crate) fn io_text(error: &std::io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), sys::errno_text)
+}
+
 /// Words of the network crate, in that shape.
 pub(crate) fn from_network(error: network::Error) -> Error {
     let kind = match &error.kind {

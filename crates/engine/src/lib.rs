@@ -15,7 +15,6 @@ mod paths;
 mod peers;
 mod rootless;
 mod security_modules;
-mod subordinate_ids;
 mod user_namespace;
 mod volumes;
 
@@ -43,4 +42,4 @@ pub use options::{
 pub use paths::EnginePaths;
 pub use runtime::launch::{LaunchOptions, StepTiming};
 pub use runtime::{ErrorKind, Signal, StepDescription, StepKind};
-pub use runtime::{host_binary, reaper};
+pub use runtime::{host_binary, named_file, reaper};

@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -115,9 +115,12 @@ impl MountPoints {
                 self.record(root, &path)?;
                 let parent = if count == 1 { ".".to_owned() } else { parts[..count - 1].join("/") };
                 let made = open(&parent).and_then(|parent| make(&parent, parts[count - 1], file));
-                made.map_err(|error| {
-                    let error = Error::at_path("make the mount point", &root.path.join(&path), error);
-                    error.with_hint(root.ground.hint())
+                made.map_err(|errno| {
+                    let error = Error::at_path("make the mount point", &root.path.join(&path), errno);
+                    error.with_hint(match errno {
+                        Errno::NOTDIR => "a file lies where a directory must be: take it out of the way",
+                        _ => root.ground.hint(),
+                    })
                 })?;
             }
         }
@@ -181,6 +184,69 @@ pub(crate) fn sweep(roots: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whether there was nothing at `path` in a directory, until containers made a mount point there.
+pub(crate) fn is_missing(roots: &Path, root: &Directory<'_>, path: &str) -> Result<bool> {
+    let name = name_of(root.descriptor).map_err(|error| Error::at_path("examine", root.path, error))?;
+    let directory = roots.join(name);
+    // Held while both are looked at. Without it, nothing is made there now.
+    let lock = File::open(directory.join("lock")).ok();
+    if let Some(lock) = &lock {
+        lock_file(lock, FlockOperation::LockShared, &directory)?;
+    }
+    let identity = |path: &OsStr| {
+        let found = rustix::fs::fstat(open_inside(root.descriptor, path, root.ground)?)?;
+        Ok((found.st_dev, found.st_ino))
+    };
+    let missing = match identity(OsStr::new(path)) {
+        Ok(found) => {
+            let made = recorded(&directory);
+            let is_it =
+                |point: &Path| identity(point.as_os_str()) == Ok(found) && !is_in_use(root, point, &made);
+            made.iter().any(|(.., point)| is_it(point))
+        }
+        Err(errno) => matches!(errno, Errno::NOENT | Errno::NOTDIR),
+    };
+    lock.into_iter().for_each(unlock);
+    Ok(missing)
+}
+
+/// What on the way to `path` in a directory is a file, if anything is; empty where the directory itself is one.
+pub(crate) fn file_on_the_way<'a>(root: &Directory<'_>, path: &'a str) -> Option<&'a str> {
+    let is_file = |above: &str| {
+        let found = match above {
+            "" => rustix::fs::fstat(root.descriptor),
+            _ => open_inside(root.descriptor, above, root.ground).and_then(rustix::fs::fstat),
+        };
+        found.is_ok_and(|found| !rustix::fs::FileType::from_raw_mode(found.st_mode).is_dir())
+    };
+    let ends = std::iter::once(0).chain(path.match_indices('/').map(|(end, _)| end));
+    ends.map(|end| &path[..end]).find(|above| is_file(above))
+}
+
+/// Whether a mount point has become a directory of the root: somebody has put something in it that was not recorded.
+fn is_in_use(root: &Directory<'_>, point: &Path, made: &[(Ground, PathBuf, PathBuf)]) -> bool {
+    let opened = open_inside(root.descriptor, point, root.ground).ok();
+    let entries =
+        opened.and_then(|opened| std::fs::read_dir(format!("/proc/self/fd/{}", opened.as_raw_fd())).ok());
+    let is_ours = |name: std::ffi::OsString| made.iter().any(|(.., other)| *other == point.join(&name));
+    entries
+        .is_some_and(|mut entries| !entries.all(|entry| entry.is_ok_and(|entry| is_ours(entry.file_name()))))
+}
+
+/// What was made: in which kind of directory, its path, the point's path.
+fn recorded(directory: &Path) -> Vec<(Ground, PathBuf, PathBuf)> {
+    let made = std::fs::read(directory.join("made")).unwrap_or_default();
+    // What a kill cut short was not made yet.
+    let complete = made.iter().rposition(|byte| *byte == 0).map_or(&[][..], |end| &made[..end]);
+    let parts: Vec<&[u8]> = complete.split(|byte| *byte == 0).collect();
+    let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+    let entry = |entry: &[&[u8]]| {
+        let ground = if entry[0] == b"root" { Ground::Root } else { Ground::Source };
+        (ground, path(entry[1]), path(entry[2]))
+    };
+    parts.chunks_exact(3).map(entry).collect()
+}
+
 /// With the directory's lock held.
 fn remove_if_last(directory: &Path) -> Result<()> {
     match File::open(directory.join("users")) {
@@ -188,14 +254,8 @@ fn remove_if_last(directory: &Path) -> Result<()> {
         // No such file: whoever began here was killed before it had a stake.
         _ => {}
     }
-    let made = std::fs::read(directory.join("made")).unwrap_or_default();
-    // What a kill cut short was not made yet.
-    let complete = made.iter().rposition(|byte| *byte == 0).map_or(&[][..], |end| &made[..end]);
-    let parts: Vec<&[u8]> = complete.split(|byte| *byte == 0).collect();
-    for entry in parts.chunks_exact(3).rev() {
-        let ground = if entry[0] == b"root" { Ground::Root } else { Ground::Source };
-        let (root, point) = (Path::new(OsStr::from_bytes(entry[1])), Path::new(OsStr::from_bytes(entry[2])));
-        remove_empty(root, point, ground, directory.file_name());
+    for (ground, root, point) in recorded(directory).iter().rev() {
+        remove_empty(root, point, *ground, directory.file_name());
     }
     match std::fs::remove_dir_all(directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -329,6 +389,30 @@ mod tests {
         second.release().expect("released");
         assert!(!root.join("proc").exists() && !root.join("etc").exists());
         assert!(std::fs::read_dir(&roots).expect("there").next().is_none());
+        std::fs::remove_dir_all(root.parent().expect("has one")).expect("removed");
+    }
+
+    #[test]
+    fn what_a_container_made_counts_as_missing() {
+        let (roots, root) = scratch("missing");
+        std::fs::create_dir(root.join("there")).expect("made");
+        std::os::unix::fs::symlink("proc", root.join("link")).expect("linked");
+        let missing = |path: &str| {
+            let descriptor =
+                rustix::fs::open(&root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("opened");
+            let directory = Directory { path: &root, descriptor: descriptor.as_fd(), ground: Ground::Root };
+            is_missing(&roots, &directory, path).expect("looked at")
+        };
+        let all = || ["proc", "link", "there", "there/in"].map(missing);
+        assert_eq!(all(), [true, true, false, true]);
+        let mut stake = make(&roots, &root, Ground::Root, &POINTS).expect("made");
+        assert_eq!(all(), [true, true, false, true], "another container's is no directory of the root");
+        assert!(missing("etc") && missing("etc/hosts"));
+        // It has become the root's own with what somebody puts there.
+        std::fs::write(root.join("proc/theirs"), "").expect("written");
+        assert!(!missing("proc"));
+        std::fs::remove_file(root.join("proc/theirs")).expect("removed");
+        stake.release().expect("released");
         std::fs::remove_dir_all(root.parent().expect("has one")).expect("removed");
     }
 

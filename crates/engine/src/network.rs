@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use network::{
     AddressRequest, Bridge, BridgeNetwork, ContainerInterface, Finding, Hairpin, HeldPorts, HostPorts,
     InterfaceName, Ipv6Choice, Lease, Lingering, NamespaceConfiguration, NetnsTarget, NetworkOptions,
-    NetworkStateDirectory, Outbound, PortRange, PortRequest, Protocol, Publication, Published, Removal, Ways,
+    NetworkStateDirectory, Outbound, PortHolder, PortRange, PortRequest, Protocol, Publication, Published,
+    Removal, Ways,
 };
 use runtime::plan::NetworkProgram;
 use rustix::fs::{FlockOperation, flock};
@@ -17,7 +18,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Result, from_network};
 use crate::options::RunOptions;
 use crate::paths::EnginePaths;
-use crate::rootless::pasta;
+use crate::rootless::{pasta, ports};
 
 /// A container's place in a network.
 #[derive(Debug)]
@@ -43,8 +44,8 @@ pub(crate) struct Obstacle {
 /// Checks names and addresses; nothing is touched.
 pub(crate) fn check(options: &RunOptions) -> Result<BridgeNetwork> {
     let checked = NetworkOptions {
-        name: options.network.name.clone(),
-        ipv4: options.network.ip.clone(),
+        name: options.network.bridge().to_owned(),
+        ipv4: options.network.subnet().to_owned(),
         ipv6: Ipv6Choice::WhereTheHostHasIt,
     };
     let network = checked.check().map_err(from_network)?;
@@ -113,10 +114,14 @@ pub(crate) fn try_ports(paths: &EnginePaths, options: &RunOptions) -> Result<()>
     // Where networks of a bridge would be kept: an ordinary user has none.
     let name = InterfaceName::parse("none").map_err(from_network)?;
     let state = NetworkStateDirectory::new(base.as_fd(), &name).map_err(from_network)?;
-    for port in &options.network.publish {
-        let Err(error) = ::network::try_ports(port, &state) else { continue };
+    for request in &options.network.publish {
+        let Err((port, mut error)) = ::network::try_ports(request, &state) else { continue };
         let forbidden = matches!(error.cause, Some(Errno::ACCESS | Errno::PERM));
         let taken = matches!(error.kind, ::network::Kind::PortTaken(_));
+        let nobody_seen = matches!(error.kind, ::network::Kind::PortTaken(PortHolder::Unknown));
+        if nobody_seen && let Some(id) = ports::holder(request, port, paths) {
+            error.kind = ::network::Kind::PortTaken(PortHolder::Container(id));
+        }
         let mut error = from_network(error);
         if forbidden {
             let file = "/proc/sys/net/ipv4/ip_unprivileged_port_start";

@@ -17,6 +17,18 @@ impl Default for EnginePaths {
 }
 
 impl EnginePaths {
+    /// Root's place; a user's own is where its session has such things, and below /tmp without a session.
+    pub fn of_caller() -> EnginePaths {
+        let uid = rustix::process::geteuid();
+        if uid.is_root() {
+            return EnginePaths::default();
+        }
+        EnginePaths::below(match runtime::caller::session_directory() {
+            Some(session) => session.join("rabbitc"),
+            None => PathBuf::from(format!("/tmp/rabbitc-{}", uid.as_raw())),
+        })
+    }
+
     /// All below `base`, an absolute path.
     pub fn below(base: impl Into<PathBuf>) -> EnginePaths {
         EnginePaths { base: base.into() }

@@ -48,9 +48,7 @@ pub(crate) fn settle(options: &RunOptions, paths: &EnginePaths) -> Result<Option
     found.uts = join(&asked.uts, "--uts", "uts", paths, &mut settled.peers)?;
     found.hostname = match &found.uts {
         NamespaceMode::Host => Some(rustix::system::uname().nodename().to_string_lossy().into_owned()),
-        NamespaceMode::Path(path) => {
-            Some(runtime::host_name(path).map_err(|error| error.from_field("--uts"))?)
-        }
+        NamespaceMode::Path(path) => Some(runtime::host_name("--uts", path)?),
         NamespaceMode::Private | NamespaceMode::Container(_) => found.hostname.take(),
     };
     if let UserNamespace::Container(name) = &asked.users {
@@ -159,12 +157,15 @@ pub(crate) enum SharedMemory {
     Unknown,
 }
 
+/// `/proc/PID` of `/proc/PID/ns/ipc`.
+pub(crate) fn process_of(namespace: &Path) -> Option<&str> {
+    let process = namespace.to_str()?.strip_suffix("/ns/ipc")?;
+    process.starts_with("/proc/").then_some(process)
+}
+
 /// Looks for the `/dev/shm` of the process behind `/proc/PID/ns/ipc`.
 pub(crate) fn shared_memory_of(namespace: &Path) -> SharedMemory {
-    let process = namespace.to_str().and_then(|path| path.strip_suffix("/ns/ipc"));
-    let Some(process) = process.filter(|path| path.starts_with("/proc/")) else {
-        return SharedMemory::Unknown;
-    };
+    let Some(process) = process_of(namespace) else { return SharedMemory::Unknown };
     let Ok(table) = std::fs::read(format!("{process}/mountinfo")) else {
         return SharedMemory::Unknown;
     };

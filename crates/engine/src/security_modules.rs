@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::container::{Effects, Notice};
-use crate::error::Result;
+use crate::error::{Result, io_text};
 use crate::options::{LabelOptions, SecurityOptions};
 use crate::paths::EnginePaths;
-use crate::subordinate_ids::Range;
 use crate::user_namespace::leases::RangeLease;
+use runtime::subordinate_ids::Range;
 
 /// Our AppArmor profile's name. The number counts its versions: one that an older rabbitc has loaded has another name,
 /// and stays for that one's containers.
@@ -122,7 +122,7 @@ fn compile(arguments: &[&str]) -> std::result::Result<(), String> {
             let text = String::from_utf8_lossy(&output.stderr).into_owned();
             Err(format!("`{program}`: {}", text.lines().next().unwrap_or("it failed")))
         }
-        Err(error) => Err(format!("`{program}`: {error}")),
+        Err(error) => Err(format!("`{program}`: {}", io_text(&error))),
     }
 }
 

@@ -61,6 +61,7 @@ pub const IFLA_NET_NS_FD: u16 = 28;
 pub const IFLA_EXT_MASK: u16 = 29;
 pub const IFLA_NUM_TX_QUEUES: u16 = 31;
 pub const IFLA_NUM_RX_QUEUES: u16 = 32;
+pub const IFLA_LINK_NETNSID: u16 = 37;
 pub const IFLA_NEW_IFINDEX: u16 = 49;
 pub const IFLA_INFO_KIND: u16 = 1;
 pub const IFLA_INFO_DATA: u16 = 2;

@@ -171,7 +171,7 @@ impl fmt::Display for Error {
             Kind::KernelLacks(what) => write!(f, "the kernel lacks {what}"),
             Kind::Malformed => f.write_str("the kernel's answer is malformed"),
             Kind::NotPermitted | Kind::Refused => match self.cause {
-                Some(errno) => f.write_str(&errno_text(errno)),
+                Some(errno) => f.write_str(&sys::errno_text(errno.raw_os_error())),
                 None => f.write_str("refused"),
             },
         }
@@ -179,19 +179,6 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-/// The C library's text for an errno in the house's form: lower case, without the number.
-pub(crate) fn errno_text(errno: Errno) -> String {
-    let text = std::io::Error::from_raw_os_error(errno.raw_os_error()).to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut letters = text.chars();
-    match (letters.next(), letters.next()) {
-        (Some(first), Some(second)) if second.is_lowercase() => {
-            first.to_lowercase().chain([second]).chain(letters).collect()
-        }
-        _ => text.to_owned(),
-    }
-}
 
 /// How an address and its prefix length are written.
 pub(crate) fn cidr(address: Ipv4Addr, prefix: u8) -> String {

@@ -59,8 +59,11 @@ impl HeldPorts {
 }
 
 /// Looks whether somebody else has a port of the host that `request` names, or this process may not bind it; holds none.
-/// For those whose ports another program binds: a race with a third is that program's to report.
-pub fn try_ports(request: &PortRequest, state: &NetworkStateDirectory) -> Result<()> {
+/// For those whose ports another program binds: a race with a third is that program's to report. An error comes with its port.
+pub fn try_ports(
+    request: &PortRequest,
+    state: &NetworkStateDirectory,
+) -> std::result::Result<(), (u16, Error)> {
     let HostPorts::From(first) = request.host else { return Ok(()) };
     let last = usize::from(first) + request.container.count() - 1;
     let taker = Taker { request, ipv6: true, state };
@@ -68,7 +71,7 @@ pub fn try_ports(request: &PortRequest, state: &NetworkStateDirectory) -> Result
         match taker.hold_this(port) {
             // Without IPv6 there is no socket of both families.
             Err(error) if error.cause == Some(Errno::AFNOSUPPORT) => return Ok(()),
-            held => held.map(drop)?,
+            held => held.map(drop).map_err(|error| (port, error))?,
         }
     }
     Ok(())

@@ -1,10 +1,10 @@
 //! Owns the options that stand before the verb, and what the verbs' options have in common. Must not act on them.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser, ValueExt};
-use runtime::caller::Caller;
+use runtime::caller::{Caller, session_directory};
 use runtime::plan::CgroupManager;
 use runtime::state_dir::StateRoot;
 use runtime::{ContainerId, Error, ErrorKind, Result};
@@ -56,14 +56,14 @@ pub(crate) enum Start {
     Print(String),
 }
 
-/// For root `/run`; for others what their session offers, as runc does. The root of a user namespace is such another:
-/// podman of an ordinary user calls the runtime as that.
+/// For root `/run`; for others what their session offers. The root of a user namespace is such another: podman of an
+/// ordinary user calls the runtime as that.
 fn default_root() -> PathBuf {
-    let session = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty());
-    match session {
-        Some(session) if Caller::find() != Caller::Root => PathBuf::from(session).join("rabbitc-runtime"),
-        _ => PathBuf::from("/run/rabbitc-runtime"),
-    }
+    let session = match Caller::find() {
+        Caller::Root => None,
+        Caller::NamespaceRoot | Caller::User => session_directory(),
+    };
+    session.unwrap_or_else(|| PathBuf::from("/run")).join("rabbitc-runtime")
 }
 
 /// Reads the options before the verb.
@@ -134,15 +134,30 @@ pub(crate) fn globals(parser: &mut Parser) -> Result<Start> {
     Ok(Start::Print(commands::overview()))
 }
 
-/// Callers parse these lines, which have runc's form.
+/// Callers parse these lines, which have runc's form. The commit is known to `cargo xtask build` alone.
 fn version() -> String {
-    format!("rabbitc-runtime version {}\nspec: {}\n", env!("CARGO_PKG_VERSION"), runtime::spec::VERSION)
+    let commit =
+        option_env!("RABBITC_COMMIT").map(|commit| format!("commit: {commit}\n")).unwrap_or_default();
+    let (name, version) = (called(), env!("CARGO_PKG_VERSION"));
+    format!("{name} version {version}\n{commit}spec: {}\n", runtime::spec::VERSION)
+}
+
+/// The name that the program was called by: where it stands in for another runtime, scripts look for that one's.
+pub(crate) fn called() -> String {
+    let path = std::env::args_os().next().map(PathBuf::from);
+    let name = path.as_deref().and_then(Path::file_name).and_then(OsStr::to_str);
+    name.unwrap_or("rabbitc-runtime").to_owned()
 }
 
 /// An error of the parser, in this program's words.
 pub(crate) fn wrong(error: lexopt::Error) -> Error {
-    Error::new(ErrorKind::Invalid, "read the arguments", error.to_string())
-        .with_hint("see `rabbitc-runtime --help`")
+    let reason = match error {
+        // By these words podman finds out whether `restore` has an option (its pkg/checkpoint/crutils).
+        lexopt::Error::MissingValue { option: Some(option) } => format!("flag needs an argument: {option}"),
+        error => error.to_string(),
+    };
+    Error::new(ErrorKind::Invalid, "read the arguments", reason)
+        .with_hint(format!("see `{} --help`", called()))
 }
 
 /// An option or argument that does not belong here.
@@ -201,7 +216,7 @@ pub(crate) fn take_id(slot: &mut Option<ContainerId>, value: OsString) -> Result
 pub(crate) fn need_id(slot: Option<ContainerId>, verb: &str) -> Result<ContainerId> {
     slot.ok_or_else(|| {
         Error::invalid("read the arguments", format!("`{verb}` needs the id of a container"))
-            .with_hint(format!("see `rabbitc-runtime {verb} --help`"))
+            .with_hint(format!("see `{} {verb} --help`", called()))
     })
 }
 

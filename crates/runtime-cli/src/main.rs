@@ -16,7 +16,17 @@ use crate::commands::Failure;
 #[global_allocator]
 static ALLOCATOR: sys::allocator::Allocator = sys::allocator::Allocator::new();
 
+/// The verbs of which a process in a container is this program until it executes the container's.
+const ENTERING: [&str; 4] = ["run", "create", "start", "exec"];
+
 fn main() -> ExitCode {
+    // An ignored SIGCHLD, which every parent can hand down, would throw exit statuses away.
+    sys::signal::keep_children();
+    // Before the command line is read, as it would be read a second time after: it may be another's argument that is a verb.
+    let protected = match std::env::args_os().any(|word| ENTERING.iter().any(|verb| word == *verb)) {
+        true => runtime::host_binary::protect(c"rabbitc-runtime", std::env::args_os(), std::env::vars_os()),
+        false => Ok(()),
+    };
     let mut parser = lexopt::Parser::from_env();
     let (globals, verb) = match args::globals(&mut parser) {
         Ok(Start::Verb(globals, verb)) => (globals, verb),
@@ -32,16 +42,11 @@ fn main() -> ExitCode {
             .with_hint("name a file in a directory that is there, or leave `--log` out");
         return render::fail(&args::Globals::default(), &error, 1);
     }
-    if matches!(verb.as_str(), "run" | "create" | "start" | "exec") {
-        // These have a process in a container that is this program until it executes the container's.
-        let protected =
-            runtime::host_binary::protect(c"rabbitc-runtime", std::env::args_os(), std::env::vars_os());
-        if let Err(error) = protected {
-            return render::fail(&globals, &error, 1);
-        }
+    if ENTERING.contains(&verb.as_str())
+        && let Err(error) = protected
+    {
+        return render::fail(&globals, &error, 1);
     }
-    // An ignored SIGCHLD, which every parent can hand down, would throw exit statuses away.
-    sys::signal::reset_dispositions();
     match commands::run(&verb, parser, &globals) {
         Ok(code) => ExitCode::from(code),
         Err(Failure::Failed { error, code }) => render::fail(&globals, &error, code),

@@ -44,7 +44,7 @@ pub(crate) fn print(text: &str) -> ExitCode {
     let mut output = std::io::stdout().lock();
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            to_stderr(&format!("error: write to standard output: {error}\n"));
+            to_stderr(&error_text(&Error::system("write to standard output", error)));
             ExitCode::from(1)
         }
         _ => ExitCode::SUCCESS,
@@ -58,7 +58,7 @@ pub(crate) fn print(text: &str) -> ExitCode {
 fn error_text(error: &Error) -> String {
     let program = error.step.as_ref().and_then(|step| step.program.as_ref());
     if let (Some(program), Some(errno)) = (program, error.errno) {
-        return format!("exec {program}: {}\n", runtime::errno_text(errno));
+        return format!("exec {program}: {}\n", sys::errno_text(errno));
     }
     let mut text = format!("error: {error}\n");
     if let Some(step) = &error.step {
@@ -102,7 +102,7 @@ fn to_log(globals: &Globals, level: Level, message: &str) {
     if let Some(path) = &globals.log
         && let Err(error) = log::append(path, globals.log_format, level, message)
     {
-        to_stderr(&format!("warning: write the log `{}`: {error}\n", path.display()));
+        to_stderr(&format!("warning: {}\n", Error::at_path("write the log", path, error)));
     }
 }
 

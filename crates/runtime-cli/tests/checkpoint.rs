@@ -15,6 +15,9 @@ const COUNTER: &str = "exec </dev/null >/dev/null 2>&1; i=0; \
                        while [ ! -e /end ]; do i=$((i+1)); echo $i >/next; mv /next /count; \
                        sleep 0.05; done; exit 7";
 
+/// One that holds no file open which it changes: restored beside what it went on to do, criu would look for the old one.
+const WAITER: &str = "exec </dev/null >/dev/null 2>&1; : >/begun; while :; do sleep 0.05; done";
+
 /// What is missing for criu to work here, if anything.
 static MISSING: LazyLock<Option<String>> =
     LazyLock::new(|| match Command::new("criu").arg("check").output() {
@@ -70,6 +73,19 @@ impl<'a> Images<'a> {
     fn restore_detached(&self) {
         let status = self.restore(&["--detach"]).stdout(Stdio::null()).stderr(Stdio::inherit()).status();
         assert!(status.expect("it runs").success(), "restored");
+    }
+}
+
+impl Drop for Images<'_> {
+    /// A test that failed shows what criu said, which goes with its directory.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for name in ["dump.log", "restore.log"] {
+            let log = std::fs::read(std::path::Path::new(&self.path).join(name)).unwrap_or_default();
+            println!("{name}:\n{}", String::from_utf8_lossy(&log));
+        }
     }
 }
 
@@ -195,6 +211,43 @@ fn network_device_moved_in_is_restored_without_the_hosts() {
     bundle.assert_clean("after the delete");
 }
 
+/// As engines lay a network into the namespace of a container: criu finds the other end no more, and the engine makes it anew.
+#[test]
+fn device_with_an_end_outside_is_left_to_whoever_made_it() {
+    criu_only!();
+    let bundle = Bundle::new("device-of-others", &[]);
+    let _images = Images::of(&bundle);
+    bundle.with_namespace("network");
+    bundle.edit(|config| {
+        config["root"]["readonly"] = json!(false);
+        config["process"]["args"] = json!(["sh", "-c", WAITER]);
+    });
+    let script = r#"set -e
+        runtime() { "$BINARY" --root "$BUNDLE/state" "$@"; }
+        images="--image-path $BUNDLE/images --manage-cgroups-mode ignore"
+        # criu connects a socket to see what this kernel can.
+        ip link set lo up
+        runtime run --detach --bundle "$BUNDLE" --pid-file "$BUNDLE/pid" "$ID"
+        ip link add dev0 type veth peer name eth0 netns "$(cat "$BUNDLE/pid")"
+        runtime checkpoint --leave-running $images "$ID"
+        runtime exec "$ID" grep eth0: /proc/net/dev
+        runtime delete --force "$ID"
+        runtime restore --detach $images --bundle "$BUNDLE" --pid-file "$BUNDLE/pid" "$ID"
+        runtime exec "$ID" cat /proc/net/dev
+        until ! ip link show dev dev0 2>/dev/null; do sleep 0.1; done
+        ip link add dev0 type veth peer name eth0 netns "$(cat "$BUNDLE/pid")""#;
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sh", "-c", script]);
+    command.env("BINARY", support::BINARY).env("BUNDLE", &bundle.path).env("ID", &bundle.id);
+    let output = support::finish(command);
+    assert!(output.status.success(), "{output:?}");
+    let told = text(&output);
+    assert_eq!(told.matches("eth0:").count(), 1, "only before the checkpoint: {told}");
+    assert!(told.contains("lo:"), "{told}");
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    bundle.assert_clean("after the delete");
+}
+
 #[test]
 fn bind_mounts_are_restored_from_their_source_of_now() {
     criu_only!();
@@ -224,12 +277,30 @@ fn bind_mounts_are_restored_from_their_source_of_now() {
     bundle.assert_clean("at the end");
 }
 
+/// Without a `/tmp` criu finds no place for a directory of its own.
+#[test]
+fn read_only_root_with_a_tmp_is_restored() {
+    criu_only!();
+    let bundle = Bundle::new("read-only", &[]);
+    std::fs::create_dir(bundle.rootfs("tmp")).expect("made");
+    bundle.edit(|config| config["root"]["readonly"] = json!(true));
+    bundle.start_script("exec </dev/null >/dev/null 2>&1; while true; do sleep 0.1; done");
+    let images = Images::of(&bundle);
+    images.checkpoint_succeeds(&[]);
+    images.restore_detached();
+    let output = bundle.runtime(&["exec", &bundle.id, "touch", "/file"]);
+    assert!(errors(&output).contains("Read-only file system"), "{output:?}");
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    bundle.assert_clean("at the end");
+}
+
 #[test]
 fn container_that_is_left_running_goes_on_and_can_be_restored_later() {
     criu_only!();
     let bundle = Bundle::new("left", &[]);
-    start_counter(&bundle);
-    eventually("it counts", || count(&bundle).is_some());
+    bundle.edit(|config| config["root"]["readonly"] = json!(false));
+    bundle.start_script(WAITER);
+    eventually("it waits", || bundle.rootfs("begun").exists());
     let images = Images::of(&bundle);
     images.checkpoint_succeeds(&["--leave-running"]);
     assert_eq!(bundle.status(), "running");
@@ -320,8 +391,35 @@ fn restore_that_fails_leaves_nothing() {
     std::fs::write(bundle.path.join("images/pstree.img"), "not an image").expect("written");
     let output = images.restore(&["--detach"]).output().expect("it runs");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(errors(&output).contains("restore.log"), "{}", errors(&output));
+    let told = errors(&output);
+    assert!(told.contains("pstree") && told.contains("restore.log"), "{told}");
     bundle.assert_clean("after the failure");
+}
+
+/// containerd writes `-no-subreaper`, and podman asks by a missing value whether there is `--lsm-mount-context`.
+#[test]
+fn restore_takes_and_answers_what_its_callers_write() {
+    root_only!();
+    let bundle = Bundle::new("callers", &["true"]);
+    let path = bundle.path.display().to_string();
+    let told = |more: &[&str]| {
+        let output = bundle.runtime(&[&["restore", "--bundle", &path], more].concat());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        errors(&output)
+    };
+    // Nothing is there to be restored, or no criu.
+    let without = told(&[&bundle.id]);
+    assert!(!without.contains("read the arguments"), "{without}");
+    for option in ["-no-subreaper", "--no-subreaper"] {
+        assert_eq!(told(&[option, &bundle.id]), without, "{option}");
+    }
+    for option in ["-n", "-no", "-no-pivot"] {
+        let told = told(&[option, &bundle.id]);
+        assert!(told.contains("read the arguments: invalid option '-n'"), "{option}: {told}");
+    }
+    let probed = told(&["--lsm-mount-context"]);
+    assert!(probed.contains("flag needs an argument: --lsm-mount-context"), "{probed}");
+    bundle.assert_clean("at the end");
 }
 
 #[test]

@@ -186,6 +186,30 @@ fn pidfd_socket_gets_a_descriptor_of_the_process() {
 }
 
 #[test]
+fn debug_tells_the_flags_of_the_filter() {
+    root_only!();
+    let bundle = Bundle::new("filter-flags", &["true"]);
+    let run_with = |flags: serde_json::Value| {
+        bundle.edit(|config| {
+            config["linux"]["seccomp"] = serde_json::json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": flags,
+                "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]});
+        });
+        let path = bundle.path.display().to_string();
+        let output = bundle.runtime(&["--debug", "run", "--bundle", &path, &bundle.id]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    for (flags, number) in [
+        (serde_json::json!(null), 4),
+        (serde_json::json!([]), 0),
+        (serde_json::json!(["SECCOMP_FILTER_FLAG_LOG"]), 2),
+    ] {
+        let said = run_with(flags);
+        assert!(said.contains(&format!("msg=\"seccomp filter flags: {number}\"")), "{said}");
+    }
+}
+
+#[test]
 fn debug_tells_the_steps_of_exec_in_the_logs_form() {
     root_only!();
     let bundle = Bundle::new("told", &["sleep", "1000"]);

@@ -74,16 +74,30 @@ fn container_without_a_cgroup_stays_in_its_callers_and_says_so() {
 #[test]
 fn container_in_anothers_pid_namespace_without_a_cgroup_is_killed_by_its_init() {
     root_only!();
-    let bundle = Bundle::new("disabled-pids", &["sleep", "1000"]);
+    let script = "sleep 1000 & echo $! >/child; exec sleep 1000";
+    let bundle = Bundle::new("disabled-pids", &["/bin/sh", "-c", script]);
     bundle.without_namespace("pid");
+    bundle.edit(|config| config["root"]["readonly"] = json!(false));
     let path = bundle.path.display().to_string();
     let run = ["--cgroup-manager", "disabled", "run", "--detach", "--bundle", &path, &bundle.id];
-    assert!(bundle.quiet(&run).status.success());
+    let output = bundle.quiet(&run);
+    assert!(output.status.success(), "{output:?}");
+    let warning = "warning: linux.namespaces: with neither a cgroup nor a pid namespace of its own, what the container \
+                   leaves running stays";
+    assert!(text(&output).contains(warning), "{}", text(&output));
+    let mut child = None;
+    support::eventually("the child", || {
+        child = std::fs::read_to_string(bundle.rootfs("child")).ok().and_then(|pid| pid.trim().parse().ok());
+        child.is_some()
+    });
+    let child = child.and_then(rustix::process::Pid::from_raw).expect("a pid");
     let output = bundle.runtime(&["kill", "--all", &bundle.id, "KILL"]);
     assert!(errors(&output).contains("the container has no cgroup"), "{output:?}");
     bundle.succeed(&["kill", &bundle.id, "KILL"]);
     bundle.wait_for("stopped");
     bundle.succeed(&["delete", &bundle.id]);
+    // Of this one it was warned.
+    rustix::process::kill_process(child, rustix::process::Signal::KILL).expect("it is still there");
     bundle.assert_clean("after the removal");
 }
 

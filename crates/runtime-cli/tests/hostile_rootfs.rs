@@ -235,6 +235,28 @@ fn devices_and_console_that_are_links_stay_inside_the_root() {
     }
 }
 
+/// Root inside is the owner of the host's null device, where its ids are the host's.
+#[test]
+fn null_device_behind_a_masked_file_can_not_be_changed() {
+    use std::os::unix::fs::MetadataExt;
+    root_only!();
+    let bundle = Bundle::hostile("mask", &[]);
+    for name in ["secret", "other"] {
+        std::fs::write(bundle.rootfs(name), "hidden\n").expect("written");
+    }
+    bundle.edit(|config| config["linux"]["maskedPaths"] = json!(["/secret", "/other"]));
+    let changed =
+        || std::fs::metadata("/dev/null").map(|found| (found.ctime(), found.ctime_nsec())).expect("there");
+    let before = changed();
+    // The mode that it has: a container that succeeds breaks no host.
+    let script = "for name in /secret /other; do chmod 666 $name && echo changed; cat $name; echo x >$name || echo shut; done";
+    let output = bundle.script(script);
+    assert_eq!(text(&output), "", "{output:?}");
+    assert!(errors(&output).contains("Read-only file system"), "{output:?}");
+    assert_eq!(changed(), before, "the host's node");
+    bundle.assert_clean("at the end");
+}
+
 /// CVE-2025-31133: what hides a file must be the host's null device, whatever the image has in its place.
 #[test]
 fn false_null_device_hides_nothing_and_is_refused() {

@@ -28,8 +28,11 @@ impl Holder {
     }
 
     fn mounts_of(&self, bundle: &Bundle) -> usize {
-        let table = std::fs::read_to_string(self.file("mountinfo")).expect("a mount table");
-        table.lines().filter(|line| line.contains(&bundle.rootfs("").display().to_string())).count()
+        let table = std::fs::read(self.file("mountinfo")).expect("a mount table");
+        String::from_utf8_lossy(&table)
+            .lines()
+            .filter(|line| line.contains(&bundle.path.join("rootfs").display().to_string()))
+            .count()
     }
 }
 
@@ -40,6 +43,14 @@ impl Drop for Holder {
     }
 }
 
+/// A bundle that joins the mounts of a process which has its own.
+fn joined(name: &str, arguments: &[&str]) -> (Bundle, Holder) {
+    let bundle = Bundle::hostile(name, arguments);
+    let holder = Holder::new(&bundle, &["--mount"], "true");
+    join_mounts(&bundle, &holder.file("ns/mnt"));
+    (bundle, holder)
+}
+
 fn join_mounts(bundle: &Bundle, path: &str) {
     bundle.without_namespace("mount");
     bundle.edit(|config| {
@@ -48,12 +59,16 @@ fn join_mounts(bundle: &Bundle, path: &str) {
     });
 }
 
+/// An /etc of its own, and a mount point whose name is no text.
+const SCENE: &str = "mount -t tmpfs none /etc; echo theirs >/etc/name
+    mkdir /etc/$(printf 'caf\\351'); mount -t tmpfs none /etc/$(printf 'caf\\351')";
+
 #[test]
 fn container_lives_in_the_mount_namespace_that_its_path_names() {
     root_only!();
     let bundle = Bundle::hostile("joined-mounts", &["sleep", "1000"]);
-    // Its own /etc is none of the container's business.
-    let holder = Holder::new(&bundle, &["--mount"], "mount -t tmpfs none /etc; echo theirs >/etc/name");
+    // What it has there is none of the container's business.
+    let holder = Holder::new(&bundle, &["--mount"], SCENE);
     join_mounts(&bundle, &holder.file("ns/mnt"));
     let given = bundle.path.join("given");
     std::fs::write(&given, "of the runtime's namespace").expect("written");
@@ -114,14 +129,135 @@ fn mount_namespace_that_can_not_be_joined_safely_is_refused() {
         bundle.assert_clean(script);
     }
     join_mounts(&bundle, "/proc/self/ns/uts");
-    assert!(errors(&bundle.run()).contains("is no mount namespace"), "{:?}", bundle.run());
+    let told = "`/proc/self/ns/uts` is a namespace of kind `uts`, and not `mount`";
+    assert!(errors(&bundle.run()).contains(told), "{:?}", bundle.run());
     // The caller's own is as if it was not listed.
     join_mounts(&bundle, "/proc/self/ns/mnt");
     assert!(errors(&bundle.run()).contains("linux.maskedPaths: without a mount namespace"));
     let holder = Holder::new(&bundle, &["--mount"], "true");
     join_mounts(&bundle, &holder.file("ns/mnt"));
+    bundle.edit(|config| {
+        config["mounts"]
+            .as_array_mut()
+            .expect("a list")
+            .push(json!({ "destination": "/bin", "source": "/bin", "options": ["bind", "unbindable"] }));
+    });
+    assert!(errors(&bundle.run()).contains("`unbindable` can't be had"), "{:?}", bundle.run());
+    bundle.edit(|config| drop(config["mounts"].as_array_mut().expect("a list").pop()));
+    bundle.edit(|config| config["linux"]["rootfsPropagation"] = json!("unbindable"));
+    let refused = "linux.rootfsPropagation: `unbindable` can't be had";
+    assert!(errors(&bundle.run()).contains(refused), "{:?}", bundle.run());
+    bundle.edit(|config| config["linux"]["rootfsPropagation"] = json!("private"));
     bundle.map_users(0);
     assert!(errors(&bundle.run()).contains("from a user namespace of the container's own"));
+    bundle.assert_clean("at the end");
+}
+
+/// Whether the container still sees its own procfs.
+fn is_whole(bundle: &Bundle, id: &str) -> bool {
+    bundle.runtime(&["exec", id, "cat", "/proc/self/comm"]).status.success()
+}
+
+#[test]
+fn removal_reaches_the_containers_own_root_and_no_other_at_the_same_place() {
+    root_only!();
+    let (bundle, holder) = joined("joined-twice", &["sleep", "1000"]);
+    let path = bundle.path.display().to_string();
+    let second = format!("{}-second", bundle.id);
+    let start = |id: &str| {
+        let output = bundle.quiet(&["create", "--bundle", &path, id]);
+        assert!(output.status.success(), "{output:?}");
+        bundle.succeed(&["start", id]);
+    };
+    start(&bundle.id);
+    let mounts = holder.mounts_of(&bundle);
+    start(&second);
+    // The one on top lies on the root of the one below, which has to wait for it.
+    let refused = bundle.runtime(&["delete", "--force", &bundle.id]);
+    assert!(errors(&refused).contains("another mount hides it at"), "{refused:?}");
+    assert!(is_whole(&bundle, &second));
+    assert_eq!(bundle.status(), "stopped");
+    bundle.succeed(&["delete", "--force", &second]);
+    assert_eq!(holder.mounts_of(&bundle), mounts);
+    bundle.succeed(&["delete", &bundle.id]);
+    assert_eq!(holder.mounts_of(&bundle), 0);
+    start(&second);
+    start(&bundle.id);
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    assert!(is_whole(&bundle, &second));
+    assert_eq!(holder.mounts_of(&bundle), mounts);
+    bundle.succeed(&["delete", "--force", &second]);
+    assert_eq!(holder.mounts_of(&bundle), 0);
+    bundle.assert_clean("at the end");
+}
+
+#[test]
+fn checkpoint_and_restore_are_refused_before_anything_is_made() {
+    root_only!();
+    let (bundle, _holder) = joined("joined-criu", &["sleep", "1000"]);
+    let images = bundle.path.join("images");
+    let place = images.display().to_string();
+    let refused = |output: std::process::Output| {
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(
+            errors(&output).contains("linux.namespaces: a checkpoint of a container in a mount namespace"),
+            "{output:?}"
+        );
+    };
+    assert!(bundle.create().status.success());
+    bundle.succeed(&["start", &bundle.id]);
+    refused(bundle.runtime(&["checkpoint", "--image-path", &place, &bundle.id]));
+    assert!(!images.exists());
+    assert_eq!(bundle.status(), "running");
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    std::fs::create_dir(&images).expect("made");
+    std::fs::write(images.join("inventory.img"), "").expect("written");
+    let path = bundle.path.display().to_string();
+    refused(bundle.runtime(&["restore", "--image-path", &place, "--bundle", &path, &bundle.id]));
+    bundle.assert_clean("at the end");
+}
+
+#[test]
+fn start_that_fails_before_it_mounts_takes_away_nothing() {
+    root_only!();
+    let (bundle, holder) = joined("joined-failed", &["true"]);
+    // What comes to lie there meanwhile shows the same directory.
+    let namespace = format!("--mount={}", holder.file("ns/mnt"));
+    let root = bundle.rootfs("");
+    let script = format!("mount --bind {0} {0}; exit 1", root.display());
+    let arguments = ["nsenter", &namespace, "sh", "-c", &script];
+    bundle.edit(|config| {
+        config["hooks"] =
+            json!({ "createRuntime": [{ "path": "/usr/bin/nsenter", "args": arguments, "env": ["PATH=/usr/bin:/bin"] }] });
+    });
+    assert!(!bundle.create().status.success());
+    assert_eq!(holder.mounts_of(&bundle), 1, "theirs");
+    bundle.assert_clean("after the start");
+}
+
+#[test]
+fn mount_of_somebody_else_over_the_root_stays_and_is_named() {
+    root_only!();
+    let (bundle, holder) = joined("joined-covered", &["sleep", "1000"]);
+    let inside = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("nsenter");
+        command.arg(format!("--mount={}", holder.file("ns/mnt"))).args(arguments).arg(bundle.rootfs(""));
+        assert!(command.status().expect("nsenter runs").success());
+    };
+    assert!(bundle.create().status.success());
+    bundle.succeed(&["start", &bundle.id]);
+    inside(&["mount", "-t", "tmpfs", "theirs"]);
+    let mounts = holder.mounts_of(&bundle);
+    // Its root is reached by its process, and once that has ended by the path.
+    for arguments in [&["delete", "--force", &bundle.id][..], &["delete", &bundle.id]] {
+        let refused = bundle.runtime(arguments);
+        assert!(errors(&refused).contains("another mount hides it at"), "{arguments:?}: {refused:?}");
+        assert_eq!(holder.mounts_of(&bundle), mounts, "{arguments:?}");
+        assert_eq!(bundle.status(), "stopped");
+    }
+    inside(&["umount"]);
+    bundle.succeed(&["delete", &bundle.id]);
+    assert_eq!(holder.mounts_of(&bundle), 0);
     bundle.assert_clean("at the end");
 }
 

@@ -442,5 +442,22 @@ fn version_has_the_lines_that_callers_parse() {
     let text = text(&output);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], format!("rabbitc-runtime version {}", env!("CARGO_PKG_VERSION")));
-    assert_eq!(lines[1], "spec: 1.3.0");
+    let commit = option_env!("RABBITC_COMMIT").map(|commit| format!("commit: {commit}"));
+    assert_eq!(lines[1..], commit.as_deref().into_iter().chain(["spec: 1.3.0"]).collect::<Vec<_>>());
+}
+
+#[test]
+fn program_answers_by_the_name_that_it_was_called_by() {
+    let directory = std::env::temp_dir().join(format!("rabbitc-called-{}", std::process::id()));
+    std::fs::create_dir(&directory).expect("made");
+    let link = directory.join("another");
+    std::os::unix::fs::symlink(support::BINARY, &link).expect("linked");
+    let say =
+        |words: &[&str]| text(&std::process::Command::new(&link).args(words).output().expect("it runs"));
+    let (version, help, manual) = (say(&["--version"]), say(&["--help"]), say(&["exec", "--help"]));
+    std::fs::remove_dir_all(&directory).expect("removed");
+    assert!(version.starts_with("another version "), "{version}");
+    assert!(help.contains("\n   another - ") && help.contains("Usage: another ["), "{help}");
+    assert!(manual.contains("\n   another exec - ") && manual.contains("Usage: another exec"), "{manual}");
+    assert!(manual.contains("\n       another exec [OPTIONS] --process"), "{manual}");
 }

@@ -40,6 +40,156 @@ fn tmpfs_has_the_mode_of_the_directory_that_it_covers_unless_an_option_says_anot
 }
 
 #[test]
+fn copy_of_what_is_covered_has_its_mode_and_one_of_nothing_is_open_to_all() {
+    root_only!();
+    let bundle = Bundle::hostile("tmpfs-copy-mode", &[]);
+    std::fs::create_dir(bundle.rootfs("old")).expect("made");
+    std::fs::set_permissions(bundle.rootfs("old"), std::fs::Permissions::from_mode(0o700)).expect("its mode");
+    let copy = ["tmpcopyup"];
+    with_mounts(
+        &bundle,
+        &[tmpfs("/old", &copy), tmpfs("/new", &copy), tmpfs("/said", &["tmpcopyup", "mode=711"])],
+    );
+    let output = bundle.script("busybox stat -c %a /old /new /said");
+    assert_eq!(text(&output), "700\n1777\n711\n", "{output:?}");
+    bundle.assert_clean("after the run");
+}
+
+/// A program on a bind mount at /v that no right but root's executes: `/v/closed/true`, and `/v/plain` that nobody may.
+fn volume(bundle: &Bundle) -> std::path::PathBuf {
+    let source = bundle.path.join("volume");
+    std::fs::create_dir_all(source.join("closed")).expect("made");
+    for (name, mode) in [("closed/true", 0o755), ("plain", 0o644)] {
+        std::fs::copy("/bin/busybox", source.join(name)).expect("copied");
+        std::fs::set_permissions(source.join(name), std::fs::Permissions::from_mode(mode)).expect("its mode");
+    }
+    std::fs::set_permissions(source.join("closed"), std::fs::Permissions::from_mode(0o700))
+        .expect("its mode");
+    source
+}
+
+#[test]
+fn program_on_a_bind_mount_is_refused_by_what_refuses_it_there() {
+    root_only!();
+    let bundle = Bundle::new("refused-on-a-mount", &[]);
+    let source = volume(&bundle);
+    with_mounts(&bundle, &[bind(&source, "/v", &["bind"]), bind(&source, "/n", &["bind", "noexec"])]);
+    let told = |output: &std::process::Output, parts: &[&str]| {
+        let said = errors(output);
+        assert!(!output.status.success() && !said.contains("its modes permit it"), "{said}");
+        for part in parts {
+            assert!(said.contains(part), "lacks {part}: {said}");
+        }
+    };
+    let chmod = format!("`chmod +x {}/plain`", source.display());
+    let closed = ["`/v/closed`: its mode is 0700 and its owner 0:0, so user 7 in group 0 may not search it"];
+    for (program, user, parts) in [
+        ("/v/plain", 0, &["`/v/plain`: its mode is 0644", &chmod][..]),
+        ("/v/closed/true", 7, &closed),
+        ("/n/closed/true", 0, &["it lies on `/n`, which is mounted noexec"]),
+    ] {
+        bundle.edit(|config| {
+            config["process"]["args"] = json!([program]);
+            config["process"]["user"] = json!({ "uid": user, "gid": 0 });
+            if user != 0 {
+                config["process"]["capabilities"] = json!({});
+            }
+        });
+        told(&bundle.run_to_its_end(), parts);
+    }
+    // Its interpreter is looked for after the start alone.
+    bundle.write_program("script", "#!/v/plain\n");
+    bundle.edit(|config| {
+        config["process"]["args"] = json!(["/bin/script"]);
+        config["process"]["user"] = json!({ "uid": 0, "gid": 0 });
+    });
+    assert!(bundle.create().status.success());
+    let log = bundle.path.join("log");
+    let output = bundle.runtime(&["--log", &log.display().to_string(), "start", &bundle.id]);
+    assert!(!output.status.success(), "{output:?}");
+    let logged = std::fs::read_to_string(&log).expect("a log");
+    assert!(logged.contains("its interpreter `/v/plain`: its mode is 0644"), "{logged}");
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    bundle.assert_clean("after the refusals");
+    // In a container that runs, what is mounted there is seen as well.
+    bundle.edit(|config| config["process"]["user"] = json!({ "uid": 0, "gid": 0 }));
+    bundle.start_script("sleep 100");
+    told(
+        &bundle.runtime(&["exec", &bundle.id, "/v/plain"]),
+        &["`/v/plain`: its mode is 0644", "`chmod +x` it"],
+    );
+    told(&bundle.runtime(&["exec", "--user", "7", &bundle.id, "/v/closed/true"]), &closed);
+    told(
+        &bundle.runtime(&["exec", &bundle.id, "/n/closed/true"]),
+        &["`/n/closed/true` lies on is mounted noexec"],
+    );
+}
+
+#[test]
+fn place_that_can_not_be_made_is_told_with_what_is_in_the_way() {
+    root_only!();
+    let bundle = Bundle::new("no-place", &[]);
+    symlink("busybox", bundle.rootfs("bin/linked")).expect("a link");
+    let mut usual = Vec::new();
+    bundle.edit(|config| usual = config["mounts"].as_array().expect("a list").clone());
+    for (mount, parts) in [
+        (tmpfs("/bin/busybox/x", &[]), ["`/bin/busybox` is a file", "another destination"]),
+        (
+            bind(&bundle.path, "/bin/linked/x/y", &["bind"]),
+            ["`/bin/busybox` is a file", "another destination"],
+        ),
+        (tmpfs("/sys/kernel/no/such", &[]), ["it can't be made in `/sys`", "another destination"]),
+        (
+            bind(&bundle.path, "/dev/pts/no", &["bind"]),
+            ["it can't be made in `/dev/pts`", "another destination"],
+        ),
+    ] {
+        bundle.edit(|config| config["mounts"] = usual.iter().chain([&mount]).cloned().collect());
+        let said = errors(&bundle.script("true"));
+        assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+    }
+    bundle.assert_clean("after the refusals");
+}
+
+#[test]
+fn owner_outside_of_the_user_namespace_is_told_as_what_refuses_a_program() {
+    root_only!();
+    let bundle = Bundle::new("refused-by-owner", &[]);
+    bundle.give_users();
+    let source = volume(&bundle);
+    with_mounts(&bundle, &[bind(&source, "/v", &["bind"]), bind(&source, "/i", &["bind", "idmap"])]);
+    for (program, user, parts) in [
+        // Root inside has no right over what belongs to root of the host.
+        ("/v/closed/true", 0, &["`/v/closed`: its mode is 0700", "0:0 on the host", "does not map"][..]),
+        ("/i/closed/true", 7, &["`/i/closed`: its mode is 0700 and its owner 0:0, so user 7"]),
+        ("/i/plain", 0, &["`/i/plain`: its mode is 0644, so nobody"]),
+    ] {
+        bundle.edit(|config| {
+            config["process"]["args"] = json!([program]);
+            config["process"]["user"] = json!({ "uid": user, "gid": 0 });
+        });
+        let output = bundle.run_to_its_end();
+        let said = errors(&output);
+        // A file system without maps of owners refuses `idmap` itself.
+        if said.contains("owners of this file system") {
+            println!("skipped: needs a file system with mapped owners");
+            return;
+        }
+        for part in parts {
+            assert!(said.contains(part), "lacks {part}: {said}");
+        }
+    }
+    bundle.edit(|config| {
+        let mounts = config["mounts"].as_array_mut().expect("a list");
+        mounts.retain(|mount| mount["destination"] != "/i");
+        config["process"]["user"] = json!({ "uid": 0, "gid": 0 });
+    });
+    bundle.start_script("sleep 100");
+    let refused = bundle.runtime(&["exec", &bundle.id, "/v/closed/true"]);
+    assert!(errors(&refused).contains("whom the user namespace does not map"), "{refused:?}");
+}
+
+#[test]
 fn read_only_file_system_is_closed_only_after_it_is_filled() {
     root_only!();
     let bundle = Bundle::hostile("late-close", &[]);

@@ -223,6 +223,50 @@ fn exec_below_a_directory_that_is_missing_says_what_failed() {
 }
 
 #[test]
+fn limit_above_the_callers_own_is_told_with_both_and_what_to_ask_for() {
+    root_only!();
+    let bundle = Bundle::new("raised-limit", &["/bin/true"]);
+    let run = |limits: serde_json::Value| {
+        bundle.edit(|config| config["process"]["rlimits"] = limits);
+        let script = "ulimit -n 256; ulimit -u 4000; \
+                      exec setpriv --bounding-set=-sys_resource --inh-caps=-all -- \"$0\" \"$@\"";
+        let mut command = std::process::Command::new("bash");
+        command.args(["-c", script, support::BINARY, "--root"]).arg(bundle.path.join("state"));
+        command.args(["run", "--bundle"]).arg(&bundle.path).arg(&bundle.id);
+        errors(&command.output().expect("bash runs"))
+    };
+    for (kind, asked, own) in [("RLIMIT_NOFILE", 512, 256), ("RLIMIT_NPROC", 5000, 4000)] {
+        let said = run(json!([{ "type": kind, "soft": 64, "hard": asked }]));
+        let flag = kind.trim_start_matches("RLIMIT_").to_ascii_lowercase();
+        let (asked, own) = (format!("asked for is {asked}"), format!("`--ulimit {flag}={own}:{own}`"));
+        for part in [kind, &asked, &own, "CAP_SYS_RESOURCE", "default_ulimits"] {
+            assert!(said.contains(part), "lacks {part}: {said}");
+        }
+    }
+    let most = std::fs::read_to_string("/proc/sys/fs/nr_open").expect("a kernel's setting");
+    let most: u64 = most.trim().parse().expect("a number");
+    bundle.edit(|config| {
+        config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 64, "hard": most + 1 }]);
+    });
+    let refused = bundle.run_to_its_end();
+    assert!(errors(&refused).contains(&format!("allows nobody more than {most}")), "{refused:?}");
+    bundle.assert_clean("after the refusals");
+}
+
+#[test]
+fn limit_of_open_files_that_nobody_can_have_is_refused_by_create() {
+    root_only!();
+    let bundle = Bundle::new("too-many-files", &["/bin/true"]);
+    bundle.edit(|config| {
+        config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 64, "hard": u64::MAX }]);
+    });
+    let refused = bundle.create();
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(errors(&refused).contains("RLIMIT_NOFILE"), "{refused:?}");
+    bundle.assert_clean("after the refusal");
+}
+
+#[test]
 fn low_limit_of_open_files_is_the_programs_and_not_the_starts() {
     root_only!();
     let bundle = Bundle::new("open-files", &[]);

@@ -145,6 +145,8 @@ fn place_that_a_user_may_not_make_is_refused() {
     for words in ["linux.cgroupsPath", "unable to apply cgroup configuration", "permission denied"] {
         assert!(text.contains(words), "{words}: {text}");
     }
+    let systemd = std::path::Path::new("/run/systemd/system").exists();
+    assert_eq!(text.contains("systemd-run"), systemd, "{text}");
     bundle.assert_clean("after the refusal");
 }
 
@@ -158,4 +160,32 @@ fn hook_of_a_users_container_begins_in_its_root() {
     });
     let ran = output(&bundle, &["run", &bundle.id]);
     assert_eq!(String::from_utf8_lossy(&ran.stdout), "made by the hook\n", "{ran:?}");
+}
+
+#[test]
+fn state_of_a_user_without_a_session_lies_in_its_usual_place_or_is_refused_with_a_remedy() {
+    root_only!();
+    let bundle = bundle("no-session", &["/bin/true"]);
+    let run = |place: &str| {
+        let script = format!(
+            "set -e; mount -t tmpfs -o mode=755 tmpfs /run; {place}; \
+             setpriv --reuid={UID} --regid={UID} --clear-groups -- \"$0\" run one; ls /run/user/{UID}"
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &script, BINARY]).env_remove("XDG_RUNTIME_DIR");
+        command.current_dir(&bundle.path).output().expect("unshare runs")
+    };
+    let ran = run(&format!("mkdir -p /run/user/{UID}; chown {UID} /run/user/{UID}"));
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "rabbitc-runtime\n", "{ran:?}");
+    // None, one of somebody else, and one that is open to others.
+    let open =
+        format!("mkdir -p -m 777 /run/user/{UID}; chmod 777 /run/user/{UID}; chown {UID} /run/user/{UID}");
+    for place in ["true", &format!("mkdir -p /run/user/{UID}"), &open] {
+        let refused = run(place);
+        let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success(), "{refused:?}");
+        for words in ["`/run/rabbitc-runtime`: permission denied", "hint: set XDG_RUNTIME_DIR", "`--root`"] {
+            assert!(text.contains(words), "{place}: {words}: {text}");
+        }
+    }
 }

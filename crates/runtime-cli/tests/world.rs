@@ -370,17 +370,23 @@ fn null_device_of_the_caller_gives_way_to_the_containers() {
 #[test]
 fn other_thing_in_the_place_of_the_null_device_is_not_opened() {
     root_only!();
-    let bundle = Bundle::new("no-null", &["/bin/sh", "-c", LOOK]);
+    use std::process::Stdio;
+    let bundle = Bundle::new("no-null", &[]);
     bundle.edit(|config| {
         config["root"]["readonly"] = json!(false);
-        // Opened for both reading and writing, a pipe would be there for good.
         config["linux"]["devices"] = json!([{ "path": "/dev/null", "type": "p" }]);
     });
-    let path = bundle.path.display().to_string();
-    let mut command = bundle.command(&["run", "--bundle", &path, &bundle.id]);
-    let output = support::finish(&mut command);
-    assert!(output.status.success(), "{output:?}");
-    let seen = std::fs::read_to_string(bundle.rootfs("seen")).expect("it wrote");
-    assert_eq!(seen, "0 foreign\n1 foreign\n2 foreign\n");
-    bundle.assert_clean("after the run");
+    // Whoever opens a pipe to write waits until somebody opens it to read.
+    bundle.start_script(&format!("{LOOK}\necho >/ready; echo >/dev/null; echo >/opened; exec sleep 1000"));
+    support::eventually("the writer", || bundle.rootfs("ready").exists());
+    let mut command = bundle.command(&["exec", &bundle.id, "/bin/sh", "-c", LOOK]);
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("it runs");
+    assert!(status.success());
+    let seen = std::fs::read_to_string(bundle.rootfs("seen")).expect("both wrote");
+    assert_eq!(seen, "0 foreign\n1 foreign\n2 foreign\n".repeat(2));
+    assert!(!bundle.rootfs("opened").exists());
+    bundle.succeed(&["exec", &bundle.id, "/bin/busybox", "head", "-n", "1", "/dev/null"]);
+    support::eventually("the writer's turn", || bundle.rootfs("opened").exists());
+    bundle.succeed(&["delete", "--force", &bundle.id]);
+    bundle.assert_clean("at the end");
 }

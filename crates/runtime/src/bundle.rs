@@ -1,14 +1,10 @@
 //! An OCI bundle: a directory that was opened, and its config.json, parsed.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::named_file::{self, LONGEST_DOCUMENT};
 use crate::spec::Spec;
-
-/// The largest config.json that is read: real ones have some ten kilobytes.
-const LARGEST: u64 = 16 << 20;
 
 /// A bundle.
 #[derive(Debug)]
@@ -37,16 +33,18 @@ impl Bundle {
 
 /// Reads a JSON document; a wrong field is named by its path.
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    let file = File::open(path).map_err(|error| Error::at_path("open", path, error))?;
-    let mut text = String::new();
-    file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| Error::at_path("read", path, error))?;
-    if text.len() as u64 > LARGEST {
-        return Err(Error::invalid(
-            format!("`{}`", path.display()),
-            format!("is larger than {LARGEST} bytes"),
-        ));
-    }
-    parse_json(&text).map_err(|error| error.from_field(path.display().to_string()))
+    let bytes = named_file::read("read", path, LONGEST_DOCUMENT)?;
+    parse_bytes(&bytes).map_err(|error| error.from_field(path.display().to_string()))
+}
+
+fn parse_bytes<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    let text = std::str::from_utf8(bytes).map_err(|error| Error::invalid("JSON", error.to_string()))?;
+    parse_json(text)
+}
+
+/// The same of standard input.
+pub fn read_json_from_stdin<T: serde::de::DeserializeOwned>() -> Result<T> {
+    parse_bytes(&named_file::read_open("read standard input", std::io::stdin(), LONGEST_DOCUMENT)?)
 }
 
 /// Parses a JSON document; a wrong field is named by its path.

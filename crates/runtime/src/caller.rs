@@ -1,7 +1,8 @@
 //! Who calls: root of the host, root of a user namespace, or an ordinary user; and what keeps the latter two from
 //! making user namespaces here.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::AtFlags;
 
@@ -28,6 +29,18 @@ impl Caller {
             (false, _) => Caller::User,
         }
     }
+}
+
+/// Where what ends with the caller's session is kept: where `XDG_RUNTIME_DIR` says, or where logind makes that directory, if
+/// it is there and the caller's alone to write to, as `su` and services do not set the variable.
+pub fn session_directory() -> Option<PathBuf> {
+    let named = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+    named.or_else(|| {
+        let uid = rustix::process::geteuid().as_raw();
+        let path = PathBuf::from(format!("/run/user/{uid}"));
+        let found = std::fs::symlink_metadata(&path).ok()?;
+        (found.is_dir() && found.uid() == uid && found.mode() & 0o022 == 0).then_some(path)
+    })
 }
 
 /// The user who is root of this user namespace, by the number it has outside (user_namespaces(7)).

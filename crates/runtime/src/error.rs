@@ -132,7 +132,7 @@ impl Error {
             Some(libc_errno::EPERM | libc_errno::EACCES) => ErrorKind::Permission,
             _ => ErrorKind::System,
         };
-        let reason = errno.map_or_else(|| error.to_string(), errno_text);
+        let reason = errno.map_or_else(|| error.to_string(), sys::errno_text);
         // What holds for any call; who knows more says it instead.
         let hint = match errno {
             Some(libc_errno::ENOSPC) => Some("the file system is full: make room on it"),
@@ -187,23 +187,9 @@ pub(crate) mod libc_errno {
     pub(crate) const ENAMETOOLONG: i32 = 36;
     pub(crate) const ENOSYS: i32 = 38;
     pub(crate) const ELOOP: i32 = 40;
+    pub(crate) const EOVERFLOW: i32 = 75;
     pub(crate) const EUSERS: i32 = 87;
     pub(crate) const ESTALE: i32 = 116;
-}
-
-/// The text of an errno in lower case, without Rust's suffix.
-pub fn errno_text(errno: i32) -> String {
-    // The one common text that differs between the C libraries; callers look for the longer.
-    if errno == rustix::io::Errno::BUSY.raw_os_error() {
-        return "device or resource busy".to_owned();
-    }
-    let text = io::Error::from_raw_os_error(errno).to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    let mut characters = text.chars();
-    match characters.next() {
-        Some(first) => first.to_lowercase().chain(characters).collect(),
-        None => format!("error {errno}"),
-    }
 }
 
 impl fmt::Display for Error {

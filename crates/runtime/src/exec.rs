@@ -190,7 +190,12 @@ pub(crate) fn run_in(
             Some(Record::Process { pid }) => guard.follow(pid)?,
             Some(Record::Failed { step, failure }) => {
                 let index = usize::from(step);
-                let mut error = crate::remedy::explain_step(&steps, index, failure, &record.rootfs);
+                // All that is mounted there shows in the root of its init, as long as that has its number.
+                let root = PathBuf::from(format!("/proc/{}/root", record.pid));
+                let mut error = crate::remedy::explain_step(&steps, index, failure, &root);
+                if crate::hooks::ended_by(first.as_fd(), Some(std::time::Instant::now())) {
+                    error = gone();
+                }
                 error.step = Some(Box::new(FailedStep {
                     number: index + 1,
                     total: steps.len(),

@@ -57,13 +57,12 @@ pub(crate) fn clone_tree(
 }
 
 /// The host name in a uts namespace.
-pub fn host_name(namespace: &Path) -> Result<String> {
-    let at = |error: io::Error| Error::at_path("read the host name in", namespace, error);
-    let file = File::open(namespace).map_err(at)?;
-    within(file.as_fd(), flags::NEWUTS, || {
+pub fn host_name(field: &str, namespace: &Path) -> Result<String> {
+    let found = crate::plan::namespaces::open(namespace, flags::NEWUTS, "uts", field)?;
+    within(found.descriptor.as_fd(), flags::NEWUTS, || {
         Ok(rustix::system::uname().nodename().to_string_lossy().into_owned())
     })
-    .map_err(at)
+    .map_err(|error| Error::at_path("read the host name in", namespace, error).from_field(field))
 }
 
 /// Runs `work` in a thread of its own that has joined `namespace`.

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::IdMaps;
+use crate::subordinate_ids::{self, Owner, Range};
 
 /// Where set-user-ID programs are; the environment has no say in which one is trusted with that.
 const DIRECTORIES: [&str; 5] = ["/usr/bin", "/bin", "/usr/sbin", "/usr/local/bin", "/run/wrappers/bin"];
@@ -41,8 +42,8 @@ impl IdKind {
 
     fn ranges(self) -> &'static str {
         match self {
-            IdKind::User => "/etc/subuid",
-            IdKind::Group => "/etc/subgid",
+            IdKind::User => subordinate_ids::USERS,
+            IdKind::Group => subordinate_ids::GROUPS,
         }
     }
 
@@ -67,7 +68,7 @@ pub(crate) fn allow_groups(maps: &IdMaps) -> bool {
 }
 
 /// The extents of a map: first id inside, first id outside, count.
-fn extents(map: &str) -> impl Iterator<Item = (u32, u32, u32)> {
+pub(crate) fn extents(map: &str) -> impl Iterator<Item = (u32, u32, u32)> {
     map.lines().filter_map(|line| {
         let mut numbers = line.split_ascii_whitespace().filter_map(|word| word.parse().ok());
         Some((numbers.next()?, numbers.next()?, numbers.next()?))
@@ -151,7 +152,22 @@ fn why_refused(kind: IdKind, path: &Path) -> String {
             path.display()
         );
     }
-    format!("every range must lie in the caller's lines of `{}`", kind.ranges())
+    let (own, file) = (kind.own_id(), kind.ranges());
+    let caller = Owner::of(rustix::process::geteuid().as_raw());
+    let granted = subordinate_ids::read(Path::new(file), &caller).unwrap_or_default();
+    let granted: Vec<String> = granted.iter().map(shown).collect();
+    if granted.is_empty() {
+        return format!("every range must lie in the caller's lines of `{file}`, and none of its is there");
+    }
+    format!(
+        "every range outside must lie in the caller's lines of `{file}`, which are {}; or it is {own} alone, the caller \
+         itself",
+        granted.join(", ")
+    )
+}
+
+fn shown(range: &Range) -> String {
+    format!("{}-{} ({} ids)", range.first, range.last(), range.count)
 }
 
 fn has_file_capabilities(path: &Path) -> bool {

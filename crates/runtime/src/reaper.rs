@@ -19,13 +19,17 @@ use crate::init::FAILED;
 use crate::init::failure::{Call, Failure};
 use crate::sync::{self, Record};
 
-/// The word by which a program that launches containers knows that it is to call [`run`].
-pub const VERB: &str = "internal-init";
+/// The name under which a program that launches containers knows that it is to call [`run`]; the one that people see.
+pub const NAME: &str = "rabbitc-init";
 
-/// The name that people see.
-pub(crate) const NAME: &str = "rabbitc-init";
+/// What stands between that name and the words of the program, in a list of processes.
+const SEPARATOR: &str = "--";
 
-/// What the words behind [`VERB`] say.
+/// The variable that says the rest, the first one of all. Not among the words, which everybody sees; the program does not
+/// get it.
+const ORDER: &str = "RABBITC_INIT";
+
+/// What the variable and the words say.
 struct Order {
     /// The socket to the launcher, below it only what the program inherits.
     socket: OwnedFd,
@@ -37,42 +41,55 @@ struct Order {
     arguments: CStringArray,
 }
 
-/// The words for [`run`]: where its socket is, which step it is, which of the program's paths it has, and what to execute.
-pub(crate) fn words(
+/// The words of the init for those of its program.
+pub(crate) fn words(arguments: &[CString]) -> Vec<CString> {
+    let own = [NAME, SEPARATOR].map(|word| CString::new(word).expect("no NUL"));
+    own.into_iter().chain(arguments.iter().cloned()).collect()
+}
+
+/// The environment of the init for that of its program: beside it where the socket is, which step it is, and which of the
+/// program's paths it has.
+pub(crate) fn environment(
     socket: u32,
     step: usize,
     (item, program): (usize, &CString),
-    arguments: &[CString],
+    environment: &[CString],
 ) -> Vec<CString> {
-    let number = |number: usize| CString::new(number.to_string()).expect("digits have no NUL");
-    let mut words: Vec<CString> =
-        [NAME, VERB].into_iter().map(|word| CString::new(word).expect("no NUL")).collect();
-    words.extend([number(socket as usize), number(step), number(item)]);
-    words.extend(std::iter::once(program).chain(arguments).cloned());
-    words
+    let mut order = format!("{ORDER}={socket} {step} {item} ").into_bytes();
+    order.extend(program.as_bytes());
+    let order = CString::new(order).expect("neither numbers nor a path have a NUL");
+    std::iter::once(order).chain(environment.iter().cloned()).collect()
 }
 
-fn read(words: Vec<OsString>) -> Option<Order> {
-    let mut words = words.into_iter();
-    let mut number = || words.next()?.to_str()?.parse::<u16>().ok();
+fn read(order: OsString, arguments: Vec<OsString>) -> Option<Order> {
+    let order = order.into_vec();
+    let mut parts = order.splitn(4, |byte| *byte == b' ');
+    let mut number = || std::str::from_utf8(parts.next()?).ok()?.parse::<u16>().ok();
     let (socket, step, item) = (number()?, number()?, number()?);
-    let mut rest: Vec<CString> =
-        words.map(|word| CString::new(word.into_vec()).ok()).collect::<Option<_>>()?;
-    if rest.len() < 2 {
+    let program = CString::new(parts.next().filter(|path| !path.is_empty())?).ok()?;
+    let arguments: Vec<CString> =
+        arguments.into_iter().map(|word| CString::new(word.into_vec()).ok()).collect::<Option<_>>()?;
+    if arguments.is_empty() {
         return None;
     }
-    let arguments = CStringArray::new(rest.split_off(1));
-    let program = rest.pop()?;
     let number = i32::from(socket);
     let socket = sys::fd::adopt(number).ok()?;
     rustix::io::fcntl_setfd(&socket, FdFlags::CLOEXEC).ok()?;
+    let arguments = CStringArray::new(arguments);
     Some(Order { socket, number, step, item: item.into(), program, arguments })
 }
 
-/// Runs as init with the words behind [`VERB`]; returns the exit code to end with. To be called before anything else.
-pub fn run(words: Vec<OsString>, environment: impl IntoIterator<Item = (OsString, OsString)>) -> i32 {
-    let Some(order) = read(words) else { return FAILED };
-    let environment = environment.into_iter().filter_map(|(name, value)| {
+/// Runs as init with the words behind [`NAME`]; returns the exit code to end with. To be called before anything else.
+pub fn run(
+    words: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> i32 {
+    let mut environment = environment.into_iter();
+    let order = environment.next().filter(|(name, _)| name == ORDER);
+    // Behind the separator.
+    let arguments = words.into_iter().skip(1).collect();
+    let Some(order) = order.and_then(|(_, order)| read(order, arguments)) else { return FAILED };
+    let environment = environment.filter_map(|(name, value)| {
         let mut entry = name.into_vec();
         entry.push(b'=');
         entry.extend(value.into_vec());
@@ -169,9 +186,24 @@ mod tests {
 
     #[test]
     fn words_that_are_no_order_are_refused() {
-        let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
-        for text in ["", "x", "3", "3 1", "3 1 1", "3 1 1 /bin/sh", "70000 1 0 a b", "60000 1 2 a b"] {
-            assert!(read(words(text)).is_none(), "{text:?}");
+        let refused = |order: &str, words: &[&str]| {
+            assert!(
+                read(order.into(), words.iter().map(OsString::from).collect()).is_none(),
+                "{order:?} {words:?}"
+            );
+        };
+        for order in ["", "x", "3", "3 1", "3 1 1", "3 1 1 ", "70000 1 0 /bin/a", "60000 1 2 /bin/a"] {
+            refused(order, &["a"]);
         }
+        refused("3 1 1 /bin/a", &[]);
+    }
+
+    #[test]
+    fn processes_show_the_programs_words_alone_and_the_program_gets_its_own_environment() {
+        let text = |text: &str| CString::new(text).expect("no NUL");
+        let words = words(&[text("sleep"), text("5")]);
+        assert_eq!(words, ["rabbitc-init", "--", "sleep", "5"].map(text));
+        let all = environment(3, 61, (2, &text("/bin/a b")), &[text("A=1"), text("HOME=/")]);
+        assert_eq!(all, ["RABBITC_INIT=3 61 2 /bin/a b", "A=1", "HOME=/"].map(text));
     }
 }

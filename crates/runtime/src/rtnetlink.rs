@@ -58,6 +58,15 @@ impl Socket {
         self.is_there(&request, |_| {})
     }
 
+    /// Whether a device here has its other end in another network namespace.
+    pub(crate) fn leads_outside(&mut self) -> Result<bool, Errno> {
+        let mut request = Batch::new();
+        request.message(RTM_GETLINK, NLM_F_DUMP, &ifinfomsg(0, 0, 0), |_| {});
+        let mut found = false;
+        self.0.dump(&request, |message| found |= has_end_outside(&message))?;
+        Ok(found)
+    }
+
     /// Addresses of a device that are to last and are valid everywhere.
     pub(crate) fn lasting_addresses(&mut self, index: u32) -> Result<Vec<Address>, Errno> {
         let mut request = Batch::new();
@@ -140,6 +149,12 @@ fn parse_link(message: &Message<'_>) -> Option<Link> {
     Some(Link { index: u32_at(fixed, 4)?, is_up, is_loopback })
 }
 
+/// The kernel names another namespace only where that is not the device's own.
+fn has_end_outside(message: &Message<'_>) -> bool {
+    let attributes = message.split(IFINFOMSG).filter(|_| message.kind == RTM_NEWLINK);
+    attributes.is_some_and(|(_, attributes)| attributes.find(IFLA_LINK_NETNSID).is_some())
+}
+
 /// An address of device `index`, if it is one that moves along.
 fn parse_address(message: &Message<'_>, index: u32) -> Option<Address> {
     let (fixed, all) = message.split(IFADDRMSG).filter(|_| message.kind == RTM_NEWADDR)?;
@@ -199,7 +214,8 @@ mod tests {
         let whole = body(0, 0x80, Some(0x80));
         for length in 0..whole.len() {
             let _ = parsed(&whole[..length], 7);
-            let _ = parse_link(&Message { kind: RTM_NEWLINK, sequence: 0, body: &whole[..length] });
+            let link = Message { kind: RTM_NEWLINK, sequence: 0, body: &whole[..length] };
+            let _ = (parse_link(&link), has_end_outside(&link));
         }
     }
 }

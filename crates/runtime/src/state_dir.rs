@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, FlockOperation, RenameFlags, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::caller::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::spec::Hooks;
@@ -27,9 +28,11 @@ const UNFINISHED: &str = ",new-";
 /// Prefix of directories for sockets of containers.
 const NOTIFY: &str = ",notify-";
 
+crate::read_as_object_and_written! { Record }
+
 /// What is known of a container.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct Record {
     /// Version of this format.
     pub format: u32,
@@ -116,7 +119,7 @@ impl StateRoot {
         let entries = match std::fs::read_dir(&self.path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(Error::at_path("list", &self.path, error)),
+            Err(error) => return Err(closed(Error::at_path("list", &self.path, error))),
         };
         let mut ids: Vec<ContainerId> =
             entries.filter_map(|entry| ContainerId::parse(entry.ok()?.file_name().to_str()?).ok()).collect();
@@ -130,11 +133,11 @@ impl StateRoot {
             .recursive(true)
             .mode(0o700)
             .create(&self.path)
-            .map_err(|error| Error::at_path("make the state directory", &self.path, error))?;
+            .map_err(|error| closed(Error::at_path("make the state directory", &self.path, error)))?;
         let id = ContainerId::parse(&record.id)?;
         let unfinished = self.path.join(unfinished_name());
         let made = std::fs::DirBuilder::new().mode(0o700).create(&unfinished);
-        made.map_err(|error| Error::at_path("make the state directory", &unfinished, error))?;
+        made.map_err(|error| closed(Error::at_path("make the state directory", &unfinished, error)))?;
         let result = self.fill_and_publish(&unfinished, &id, record);
         if result.is_err() {
             // Best effort: a sweep removes what is left.
@@ -190,7 +193,7 @@ impl StateRoot {
                 let reason = format!("container does not exist in `{}`", self.path.display());
                 return Err(Error::new(ErrorKind::NotFound, operation, reason));
             }
-            other => other?,
+            other => other.map_err(closed)?,
         };
         if lock == Lock::Wait {
             crate::sync::retry(|| flock(&descriptor, FlockOperation::LockExclusive))
@@ -219,6 +222,16 @@ impl StateRoot {
             }
         }
     }
+}
+
+/// Says to a user who may not use the place of the state how to have another one.
+fn closed(error: Error) -> Error {
+    if error.kind != ErrorKind::Permission || Caller::find() == Caller::Root {
+        return error;
+    }
+    error.with_hint(
+        "set XDG_RUNTIME_DIR to a directory of your own, as a login does, or name another one with `--root`",
+    )
 }
 
 /// A name of this process for a directory that is no container's yet, or no longer.

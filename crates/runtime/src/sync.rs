@@ -86,6 +86,33 @@ pub(crate) fn send_with(
     send_descriptor(socket, &record.encode(), descriptor).map(drop)
 }
 
+/// How many descriptors one message of [`send_descriptors`] has at most.
+pub(crate) const MOST_DESCRIPTORS: usize = 32;
+
+/// Sends one record with several descriptors.
+pub(crate) fn send_descriptors(
+    socket: BorrowedFd<'_>,
+    record: Record,
+    descriptors: &[BorrowedFd<'_>],
+) -> rustix::io::Result<()> {
+    send_message(socket, &record.encode(), descriptors).map(drop)
+}
+
+/// Receives one record, and the descriptors that came with it; no record when the peer has closed its end.
+pub(crate) fn receive_descriptors(
+    socket: BorrowedFd<'_>,
+    received: &mut [Option<OwnedFd>; MOST_DESCRIPTORS],
+) -> rustix::io::Result<Option<Record>> {
+    let mut bytes = [0u8; SIZE];
+    let mut places = received.iter_mut();
+    let count = receive_message(socket, &mut bytes, |descriptor| {
+        if let Some(place) = places.next() {
+            *place = Some(descriptor);
+        }
+    })?;
+    decode_received(&bytes, count)
+}
+
 /// As [`send`], by write(2): where a filter is on already, that is the call that no filter may ask a listener about.
 pub(crate) fn write(socket: BorrowedFd<'_>, record: Record) -> rustix::io::Result<()> {
     retry(|| rustix::io::write(socket, &record.encode())).map(drop)
@@ -112,19 +139,33 @@ pub(crate) fn receive_bytes(
     socket: BorrowedFd<'_>,
     bytes: &mut [u8],
 ) -> rustix::io::Result<(usize, Option<OwnedFd>)> {
+    let mut first = None;
+    let count = receive_message(socket, bytes, |descriptor| {
+        first.get_or_insert(descriptor);
+    })?;
+    Ok((count, first))
+}
+
+/// Receives one message, and hands over the descriptors that came with it; returns how long it is.
+fn receive_message(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    mut take: impl FnMut(OwnedFd),
+) -> rustix::io::Result<usize> {
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage};
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut data = [io::IoSliceMut::new(bytes)];
     let count = after_reset(|| {
         rustix::net::recvmsg(socket, &mut data, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
             .map(|received| received.bytes)
     })?;
-    let descriptor = ancillary.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-        _ => None,
-    });
-    Ok((count, descriptor))
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            descriptors.for_each(&mut take);
+        }
+    }
+    Ok(count)
 }
 
 /// The record in what was received; nothing at the peer's end.
@@ -172,14 +213,22 @@ pub fn send_descriptor(
     name: &[u8],
     descriptor: BorrowedFd<'_>,
 ) -> rustix::io::Result<usize> {
+    send_message(socket, name, &[descriptor])
+}
+
+/// Sends one message with descriptors; returns how much of it was sent.
+fn send_message(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> rustix::io::Result<usize> {
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [descriptor];
-    if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+    if !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(rustix::io::Errno::NOBUFS);
     }
-    let data = [io::IoSlice::new(name)];
+    let data = [io::IoSlice::new(bytes)];
     retry(|| rustix::net::sendmsg(socket, &data, &mut ancillary, SendFlags::NOSIGNAL))
 }
 

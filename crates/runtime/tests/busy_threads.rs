@@ -12,6 +12,10 @@ use runtime::lifecycle::{self, Force, Status};
 use runtime::plan::Start;
 use support::{Scratch, World};
 
+/// That of the programs, without caches of its own: whoever allocates while another thread did at the clone waits for ever.
+#[global_allocator]
+static ALLOCATOR: sys::allocator::Allocator = sys::allocator::Allocator::new();
+
 const BUSY: usize = 16;
 const CONTAINERS: usize = 50;
 const STARTERS: usize = 5;

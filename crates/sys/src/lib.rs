@@ -1,4 +1,5 @@
-//! Typed system calls, one operation a function, with no policy of any kind.
+//! Typed system calls, one operation a function, with no policy of any kind; the allocator of the programs, and the parser
+//! of mount tables (proc_pid_mountinfo(5)), which several crates need.
 //!
 //! The only crate of the workspace with `unsafe`. What [`rustix`] already offers safely is used from there and
 //! not wrapped again; here is what it lacks.
@@ -24,7 +25,36 @@ pub mod socket;
 
 use std::io;
 
+/// The text of an errno in the house's form: lower case, without the number, and the same with every C library.
+pub fn errno_text(errno: i32) -> String {
+    // The common texts that differ; callers look for glibc's.
+    for (known, text) in [(libc::EBUSY, "device or resource busy"), (libc::EMFILE, "too many open files")] {
+        if errno == known {
+            return text.to_owned();
+        }
+    }
+    let text = io::Error::from_raw_os_error(errno).to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut letters = text.chars();
+    match (letters.next(), letters.next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => {
+            first.to_lowercase().chain([second]).chain(letters).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
 /// Turns the return value of a raw system call into a result.
 fn check(returned: libc::c_long) -> io::Result<libc::c_long> {
     if returned < 0 { Err(io::Error::last_os_error()) } else { Ok(returned) }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn text_of_an_errno_is_the_same_with_every_c_library() {
+        assert_eq!(super::errno_text(libc::EBUSY), "device or resource busy");
+        assert_eq!(super::errno_text(libc::EMFILE), "too many open files");
+        assert_eq!(super::errno_text(libc::ENOENT), "no such file or directory");
+    }
 }

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 pub struct Entry<'a> {
     /// Its number, as statx(2) gives it too (`STATX_MNT_ID`).
     pub id: u64,
+    /// The number of the mount that it is mounted on.
+    pub parent: u64,
     /// The directory of its file system that it shows.
     pub root: Cow<'a, Path>,
     /// Its mount point, as the reader's root has it.
@@ -37,17 +39,17 @@ pub fn entries(table: &[u8]) -> impl Iterator<Item = Entry<'_>> {
 }
 
 fn entry(line: &[u8]) -> Option<Entry<'_>> {
-    let separator = line.windows(3).position(|window| window == b" - ")?;
-    let (mount, file_system) = (&line[..separator], &line[separator + 3..]);
-    let mut mount = mount.splitn(7, |&byte| byte == b' ');
+    let mut mount = line.splitn(7, |&byte| byte == b' ');
     let id = text(mount.next()?)?.parse().ok()?;
-    let root = mount.nth(2)?;
+    let parent = text(mount.next()?)?.parse().ok()?;
+    let root = mount.nth(1)?;
     let (mount_point, options) = (mount.next()?, mount.next()?);
-    let tags = mount.next().unwrap_or_default();
+    let (tags, file_system) = at_separator(mount.next()?)?;
     let mut of_file_system = file_system.split(|&byte| byte == b' ');
     let kind = of_file_system.next()?;
     Some(Entry {
         id,
+        parent,
         root: unescape(root),
         mount_point: unescape(mount_point),
         options: text(options)?,
@@ -55,6 +57,15 @@ fn entry(line: &[u8]) -> Option<Entry<'_>> {
         file_system: String::from_utf8_lossy(kind),
         super_options: String::from_utf8_lossy(of_file_system.nth(1).unwrap_or_default()),
     })
+}
+
+/// What stands before and behind the lone hyphen that ends the tags, of which there may be none.
+fn at_separator(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    if let Some(file_system) = rest.strip_prefix(b"- ") {
+        return Some((b"", file_system));
+    }
+    let separator = rest.windows(3).position(|window| window == b" - ")?;
+    Some((&rest[..separator], &rest[separator + 3..]))
 }
 
 fn text(bytes: &[u8]) -> Option<&str> {
@@ -92,6 +103,7 @@ mod tests {
         let found: Vec<_> = entries(table).collect();
         let expected = Entry {
             id: 36,
+            parent: 35,
             root: Path::new("/mnt1").into(),
             mount_point: Path::new("/a b\\040").into(),
             options: "rw,noatime",
@@ -103,6 +115,15 @@ mod tests {
         assert!(found[0].has_tag("shared") && found[0].has_tag("master") && !found[0].has_tag("mas"));
         assert_eq!((found[1].id, found[1].tags, &*found[1].file_system), (37, "", "tmpfs"));
         assert_eq!(found.len(), 2);
+    }
+
+    #[test]
+    fn path_that_looks_like_the_separator_is_a_path() {
+        let found: Vec<_> = entries(b"3 1 0:2 - - rw shared:9 - tmpfs none rw\n").collect();
+        assert_eq!(
+            (found.len(), &*found[0].root, &*found[0].mount_point),
+            (1, Path::new("-"), Path::new("-"))
+        );
     }
 
     /// As the kernel writes a path (seq_path of fs/seq_file.c).

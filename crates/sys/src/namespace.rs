@@ -28,6 +28,15 @@ pub fn join(namespace: BorrowedFd<'_>, kinds: u64) -> io::Result<()> {
     crate::check(returned.into()).map(drop)
 }
 
+/// The flag of a namespace's kind (`NS_GET_NSTYPE`, ioctl_nsfs(2)), one of [`crate::clone::flags`]; ENOTTY for what is none.
+pub fn kind(namespace: BorrowedFd<'_>) -> io::Result<u64> {
+    const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+    // SAFETY: this request takes no argument.
+    let returned = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_NSTYPE as _) };
+    // The kernel's int is unsigned in the type that flags have.
+    Ok(u64::from(crate::check(returned.into())? as u32))
+}
+
 /// The user namespace that a namespace belongs to (`NS_GET_USERNS`, ioctl_nsfs(2)); EPERM where that is none of the
 /// caller's or below.
 pub fn owner(namespace: BorrowedFd<'_>) -> io::Result<OwnedFd> {

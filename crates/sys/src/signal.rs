@@ -90,8 +90,17 @@ const END_REQUESTS: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc:
 /// A descriptor that is readable while somebody asks this process to end. Nothing needs to be read from it: the signals,
 /// which must be blocked, stay for whoever treats them.
 pub fn open_end_requests() -> io::Result<OwnedFd> {
+    open_requests(|_| true)
+}
+
+/// The same without those that are ignored: below a tracer, they wait for a moment all the same.
+pub fn open_heeded_end_requests() -> io::Result<OwnedFd> {
+    open_requests(|signal| !is_ignored(signal))
+}
+
+fn open_requests(is_meant: impl Fn(i32) -> bool) -> io::Result<OwnedFd> {
     let set = set_of(|set| {
-        for signal in END_REQUESTS {
+        for signal in END_REQUESTS.into_iter().filter(|signal| is_meant(*signal)) {
             // SAFETY: the pointer is to a set of our own.
             unsafe { libc::sigaddset(set, signal) };
         }
@@ -127,8 +136,9 @@ pub struct Received {
 }
 
 impl SignalDescriptor {
-    /// Blocks every signal that can be blocked but the synchronous faults, and makes them readable here. A SIGHUP that
-    /// the caller has ignored (`nohup`) stays ignored: blocked, it would show here all the same.
+    /// Blocks every signal that can be blocked but the synchronous faults, and makes them readable here. What asks this
+    /// process to end and is ignored by its caller's wish (`nohup`, SIGINT in the background of a script) stays ignored:
+    /// blocked, it would show here all the same.
     pub fn block_and_open() -> io::Result<(SignalDescriptor, Mask)> {
         let set = set_of(|set| {
             // SAFETY: the pointer is to a set of our own.
@@ -139,9 +149,9 @@ impl SignalDescriptor {
                 // SAFETY: as above.
                 unsafe { libc::sigdelset(set, fault) };
             }
-            if is_ignored(libc::SIGHUP) {
+            for request in END_REQUESTS.into_iter().filter(|request| is_ignored(*request)) {
                 // SAFETY: as above.
-                unsafe { libc::sigdelset(set, libc::SIGHUP) };
+                unsafe { libc::sigdelset(set, request) };
             }
         });
         let mask = block(&set)?;

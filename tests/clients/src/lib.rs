@@ -43,6 +43,19 @@ pub fn program(name: &str) -> Option<PathBuf> {
         .find(|path| path.exists())
 }
 
+/// Why no criu works here, which is found by PATH as the clients and runtimes find it.
+fn missing_criu() -> Option<String> {
+    match Command::new("criu").arg("check").output() {
+        Err(error) => Some(format!("criu: {error} (package criu, of Debian sid)")),
+        Ok(output) if output.status.success() => None,
+        Ok(output) => {
+            let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            let told = told.lines().next().unwrap_or("nothing");
+            Some(format!("a criu that works on this kernel; this one says: {told}"))
+        }
+    }
+}
+
 impl Session<'_> {
     /// Whether it can run here; says why not.
     pub fn can_run(&self) -> bool {
@@ -79,6 +92,17 @@ impl Session<'_> {
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}: {}\n{text}\n{told}", runtime.display(), output.status);
         text
+    }
+
+    /// The same as [`Session::check`], where a criu works.
+    pub fn check_with_criu(&self, expected: &str, reference: &str) {
+        if !self.can_run() {
+            return;
+        }
+        match missing_criu() {
+            Some(missing) => println!("skipped: needs {missing}"),
+            None => self.check(expected, reference),
+        }
     }
 
     /// With the runtime under test and with the one that the client's users have, the transcript is the same, and on any

@@ -6,6 +6,8 @@ use rabbitc_clients::{AS_ROOT, Session};
 const PODMAN: &str = include_str!("scripts/podman.sh");
 /// Without the host's storage: what is there is the host's.
 const STORAGE: &str = "OPTIONS=\"--storage-driver vfs --root $WORK/storage --runroot $WORK/run\"\n";
+const DOCKER_DAEMON: &str = include_str!("scripts/docker-daemon.sh");
+const CONTAINERD_DAEMON: &str = include_str!("scripts/containerd-daemon.sh");
 
 #[test]
 fn podman_does_the_same_with_it_as_with_crun() {
@@ -28,7 +30,8 @@ fn podman_of_an_ordinary_user_does_the_same_with_it_as_with_crun() {
 fn docker_does_the_same_with_it_as_with_runc() {
     let programs = &["dockerd", "docker", "containerd"];
     let script = include_str!("scripts/docker.sh");
-    let session = Session { script, settings: "", start: AS_ROOT, programs };
+    let settings = format!("EXPERIMENTAL=false\n{DOCKER_DAEMON}");
+    let session = Session { script, settings: &settings, start: AS_ROOT, programs };
     session.check(include_str!("expected/docker.txt"), "runc");
 }
 
@@ -36,7 +39,7 @@ fn docker_does_the_same_with_it_as_with_runc() {
 fn containerd_does_the_same_with_it_as_with_runc() {
     let programs = &["containerd", "ctr", "containerd-shim-runc-v2"];
     let script = include_str!("scripts/containerd.sh");
-    let session = Session { script, settings: "", start: AS_ROOT, programs };
+    let session = Session { script, settings: CONTAINERD_DAEMON, start: AS_ROOT, programs };
     session.check(include_str!("expected/containerd.txt"), "runc");
 }
 
@@ -74,4 +77,29 @@ fn buildah_does_the_same_with_it_as_with_crun() {
     let script = include_str!("scripts/buildah.sh");
     let session = Session { script, settings: STORAGE, start: AS_ROOT, programs: &["buildah"] };
     session.check(include_str!("expected/buildah.txt"), "crun");
+}
+
+/// With runc, as Debian's crun is built without criu.
+#[test]
+fn checkpoints_of_podman_are_the_same_with_it_as_with_runc() {
+    let script = include_str!("scripts/podman-checkpoint.sh");
+    let session = Session { script, settings: STORAGE, start: AS_ROOT, programs: &["podman", "conmon"] };
+    session.check_with_criu(include_str!("expected/podman-checkpoint.txt"), "runc");
+}
+
+#[test]
+fn checkpoints_of_docker_are_the_same_with_it_as_with_runc() {
+    let programs = &["dockerd", "docker", "containerd"];
+    let script = include_str!("scripts/docker-checkpoint.sh");
+    let settings = format!("EXPERIMENTAL=true\n{DOCKER_DAEMON}");
+    let session = Session { script, settings: &settings, start: AS_ROOT, programs };
+    session.check_with_criu(include_str!("expected/docker-checkpoint.txt"), "runc");
+}
+
+#[test]
+fn checkpoints_of_containerd_are_the_same_with_it_as_with_runc() {
+    let programs = &["containerd", "ctr", "containerd-shim-runc-v2"];
+    let script = include_str!("scripts/containerd-checkpoint.sh");
+    let session = Session { script, settings: CONTAINERD_DAEMON, start: AS_ROOT, programs };
+    session.check_with_criu(include_str!("expected/containerd-checkpoint.txt"), "runc");
 }

@@ -41,8 +41,10 @@ struct Row {
 pub struct Figures {
     /// Ours is the first.
     rows: [Row; 3],
-    /// The bare kernel's as many at once: nobody can be quicker than that.
+    /// As many at once of the bare kernel: nobody can be quicker than that.
     floor_at_once: Vec<Duration>,
+    /// Of the kernel's part of all that the configuration asks.
+    asked_at_once: Vec<Duration>,
     crowd: Crowd,
     rounds: usize,
 }
@@ -113,6 +115,7 @@ pub fn measure(
     let sleeper = sleeper(directory, &bundle)?;
     let states = directory.join("state");
     std::fs::create_dir_all(&states).naming(format_args!("create `{}`", states.display()))?;
+    super::mount_in_memory(&states)?;
     let ours = process::target_directory().join("release/rabbitc-runtime");
     let row = |(name, owner, program): (_, _, &Path)| {
         let runtime = Runtime { name, owner, program: program.to_owned(), state: states.join(name) };
@@ -136,13 +139,19 @@ pub fn measure(
         command.arg(&root).arg("/bin/true");
         command
     };
-    let mut floor_at_once = Vec::new();
+    let asked = || {
+        let mut command = quiet(Path::new(floor));
+        command.arg("--asked").arg(&root).arg("/bin/true");
+        command
+    };
+    let (mut floor_at_once, mut asked_at_once) = (Vec::new(), Vec::new());
     for _ in 0..rounds.min(MOST_ROUNDS_AT_ONCE) {
         floor_at_once.push(at_once("the floor", |_| bare())?);
+        asked_at_once.push(at_once("the kernel's part", |_| asked())?);
         rows.iter_mut().try_for_each(|row| row.attempt(|row| bench.at_once(row)))?;
     }
     let crowd = bench.crowd(&rows[0].runtime, bare, rounds, pause)?;
-    Ok(Figures { rows, floor_at_once, crowd, rounds })
+    Ok(Figures { rows, floor_at_once, asked_at_once, crowd, rounds })
 }
 
 /// A bundle on the same root whose program waits.
@@ -293,8 +302,15 @@ impl Figures {
         paired(&ours, &theirs).filter(|_| row.failure.is_none())
     }
 
-    fn at_once_to_floor(&self) -> Option<f64> {
-        paired(&milliseconds(&self.rows[0].at_once), &milliseconds(&self.floor_at_once))
+    /// Ours, as many at once, to another's.
+    fn at_once_to(&self, other: &[Duration]) -> Option<f64> {
+        paired(&milliseconds(&self.rows[0].at_once), &milliseconds(other))
+    }
+
+    /// What the kernel alone takes for as many at once of what crun takes: below it, nobody gets.
+    fn asked_at_once_to_crun(&self) -> Option<f64> {
+        let crun = self.rows.iter().find(|row| row.runtime.name == "crun")?;
+        paired(&milliseconds(&self.asked_at_once), &milliseconds(&crun.at_once))
     }
 
     /// For machines.
@@ -313,7 +329,9 @@ impl Figures {
         let mut report = json!({
             "rounds": self.rounds,
             "runtimes": self.rows.iter().map(row).collect::<Vec<_>>(),
-            "at_once_rabbitc_to_floor": self.at_once_to_floor(),
+            "at_once_rabbitc_to_floor": self.at_once_to(&self.floor_at_once),
+            "at_once_rabbitc_to_asked": self.at_once_to(&self.asked_at_once),
+            "at_once_asked_to_crun": self.asked_at_once_to_crun(),
         });
         report[format!("start_beside_{CROWD}_to_alone")] = json!(self.crowd.ours.ratio());
         report[format!("floor_beside_{CROWD}_to_alone")] = json!(self.crowd.floor.ratio());
@@ -336,9 +354,16 @@ impl Figures {
                 table.row([name, row.runtime.name.to_owned(), shown(median(times), 2), ratio]);
             }
         }
-        if let Some(ratio) = self.at_once_to_floor() {
+        if let (Some(floor), Some(asked)) =
+            (self.at_once_to(&self.floor_at_once), self.at_once_to(&self.asked_at_once))
+        {
             println!(
-                "\n{AT_ONCE} runs of rabbitc-runtime at once: {ratio:.2} of the bare kernel's {AT_ONCE}"
+                "\n{AT_ONCE} runs of rabbitc-runtime at once: {floor:.2} of the bare kernel's {AT_ONCE}, {asked:.2} of the kernel's with all that is asked"
+            );
+        }
+        if let Some(least) = self.asked_at_once_to_crun() {
+            println!(
+                "the kernel alone, with all that is asked, takes {least:.2} of crun's time for {AT_ONCE}"
             );
         }
         if let (Some(ours), Some(floor)) = (self.crowd.ours.ratio(), self.crowd.floor.ratio()) {

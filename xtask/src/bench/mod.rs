@@ -146,8 +146,11 @@ pub fn inside(options: &[OsString]) -> Result<()> {
     let variable =
         |name: &str| std::env::var_os(name).ok_or_else(|| Failure::new(format!("`{name}` is not set")));
     let directory = PathBuf::from(variable("RABBITC_BENCH_DIRECTORY")?);
+    // Where all of them keep their state; on a disk, it is the disk that is measured.
+    mount_in_memory(Path::new("/run"))?;
     let mut report = serde_json::Map::new();
     if only.is_none_or(|part| part == Part::Start) {
+        process::announce("measuring starts");
         let mut contenders = start::contenders(&directory, &variable("RABBITC_BENCH_FLOOR")?, &runtimes);
         contenders.iter_mut().try_for_each(|contender| contender.warm_up(&directory))?;
         measure(&mut contenders, rounds, pause)?;
@@ -163,6 +166,7 @@ pub fn inside(options: &[OsString]) -> Result<()> {
         }
     }
     if only.is_none_or(|part| part == Part::Life) {
+        process::announce("measuring lives: create, start, delete, exec, crowds");
         let figures = life::measure(&directory, &variable("RABBITC_BENCH_FLOOR")?, &runtimes, rounds, pause)?;
         match format {
             Format::Json => drop(report.insert("life".into(), figures.render_json())),
@@ -170,6 +174,7 @@ pub fn inside(options: &[OsString]) -> Result<()> {
         }
     }
     if only.is_none_or(|part| part == Part::Adds) {
+        process::announce("measuring what each feature adds");
         let mut contenders = adds::contenders(&directory);
         contenders.iter_mut().try_for_each(Contender::check)?;
         measure(&mut contenders, rounds, pause)?;
@@ -179,6 +184,7 @@ pub fn inside(options: &[OsString]) -> Result<()> {
         }
     }
     if only.is_none_or(|part| part == Part::Throughput) {
+        process::announce("measuring what a published port carries");
         let figures = throughput::measure(rounds.min(MOST_THROUGHPUT_ROUNDS))?;
         match format {
             Format::Json => drop(report.insert("throughput".into(), figures.render_json())),
@@ -189,6 +195,15 @@ pub fn inside(options: &[OsString]) -> Result<()> {
         println!("{:#}", Value::Object(report));
     }
     Ok(())
+}
+
+/// Makes a directory one in memory, as `/run` is on hosts with systemd (file-hierarchy(7)), unless it is.
+fn mount_in_memory(directory: &Path) -> Result<()> {
+    let kind = process::read(Command::new("stat").args(["--file-system", "--format", "%T"]).arg(directory))?;
+    if kind.trim() == "tmpfs" {
+        return Ok(());
+    }
+    process::run(Command::new("mount").args(["-t", "tmpfs", "-o", "mode=755", "tmpfs"]).arg(directory))
 }
 
 /// The first line that each stranger says about its version.

@@ -12,6 +12,7 @@ use super::table::{Table, figures, shown, words};
 use crate::process;
 
 const FLOOR: &str = "bare kernel floor";
+const ASKED: &str = "kernel, all that is asked";
 const RUNTIME: &str = "rabbitc-runtime run";
 const CRUN: &str = "crun run";
 const RUNC: &str = "runc run";
@@ -50,6 +51,7 @@ pub fn contenders(directory: &Path, floor: &OsStr, runtimes: &Runtimes) -> Vec<C
     };
     vec![
         Contender::new(FLOOR, Owner::Us, &[floor, root.as_os_str(), s("/bin/true")]),
+        Contender::new(ASKED, Owner::Us, &[floor, s("--asked"), root.as_os_str(), s("/bin/true")]),
         run(RUNTIME, Owner::Us, release.join("rabbitc-runtime").as_os_str()),
         run(CRUN, Owner::Others, runtimes.crun.as_os_str()),
         run(RUNC, Owner::Others, runtimes.runc.as_os_str()),

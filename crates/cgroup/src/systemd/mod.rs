@@ -60,6 +60,11 @@ pub enum Manager {
     User(u32),
 }
 
+/// Whether this host was booted with systemd (sd_booted(3)).
+pub fn is_booted() -> bool {
+    std::path::Path::new("/run/systemd/system").exists()
+}
+
 impl Manager {
     /// The manager that a process with this effective user has to ask.
     pub fn of_user(uid: u32) -> Manager {
@@ -79,8 +84,7 @@ impl Manager {
     /// Whether it runs.
     pub fn is_there(self) -> bool {
         let (direct, bus) = self.sockets();
-        let booted = std::path::Path::new("/run/systemd/system").exists();
-        booted && [direct, bus].iter().any(|socket| std::path::Path::new(socket).exists())
+        is_booted() && [direct, bus].iter().any(|socket| std::path::Path::new(socket).exists())
     }
 
     /// The controllers that root lets a user's manager have; nothing where none has to be asked.

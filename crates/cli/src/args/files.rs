@@ -1,6 +1,6 @@
 //! Root, mounts and devices, as typed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use engine::{
@@ -65,8 +65,8 @@ impl FileArguments {
         if self.volume.is_empty() && self.mount.is_empty() && self.tmpfs.is_empty() {
             return Ok(Vec::new());
         }
-        // Where relative sources begin; one that is gone has none.
-        let directory = std::env::current_dir().unwrap_or_else(|_| Path::new("/").to_owned());
+        // Where relative sources begin; none where it is gone, and those are refused then.
+        let directory = std::env::current_dir().unwrap_or_default();
         let volumes = self.volume.iter().map(|text| MountRequest::parse_volume(text, &directory));
         let mounts = self.mount.iter().map(|text| MountRequest::parse_mount(text, &directory));
         let tmpfs = self.tmpfs.iter().map(|text| MountRequest::parse_tmpfs(text));

@@ -1,5 +1,10 @@
 //! What the parser refuses, in the form of all other errors: flag, cause, remedy.
 
+use std::any::TypeId;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, CommandFactory};
 use engine::Error;
@@ -53,6 +58,39 @@ pub(super) fn in_our_words(refusal: &clap::Error, command: &Command) -> Option<E
         _ => return None,
     };
     Some(Error::invalid(name, reason).with_hint(hint))
+}
+
+/// The refusal of a flag, in its one form, whose value must be text and is not.
+pub(super) fn not_text(flag: &OsStr, command: &Command) -> Option<Error> {
+    let bytes = flag.as_bytes();
+    if std::str::from_utf8(bytes).is_ok() {
+        return None;
+    }
+    let end = bytes.iter().position(|byte| *byte == b'=').unwrap_or(bytes.len());
+    let name = String::from_utf8_lossy(&bytes[..end]);
+    let Some(known) = find(command, &name) else {
+        let error = Error::invalid(name.escape_debug().to_string(), "rabbitc has no such flag".to_owned());
+        return Some(error.with_hint("`rabbitc --help` lists what there is"));
+    };
+    if known.get_value_parser().type_id() == TypeId::of::<PathBuf>() {
+        return None;
+    }
+    let value = String::from_utf8_lossy(&bytes[end..]);
+    let value = value.strip_prefix('=').unwrap_or(&value);
+    let is_variable = *name == *"--env";
+    let shown = match value.split_once('=') {
+        // What stands behind the name of a variable may be a secret.
+        Some((variable, _)) if is_variable && !variable.contains(char::REPLACEMENT_CHARACTER) => {
+            format!("the value of `{}`", variable.escape_debug())
+        }
+        _ if is_variable => "a variable".to_owned(),
+        _ => format!("`{}`", value.escape_debug()),
+    };
+    let error = Error::invalid(&*name, format!("{shown} is not UTF-8"));
+    Some(error.with_hint(match is_variable {
+        true => "the container's config is JSON, which can't hold other bytes: hand them over in a file",
+        false => "the container's config is JSON, which can't hold other bytes: choose another name",
+    }))
 }
 
 fn find<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {

@@ -23,6 +23,7 @@ use self::namespaces::NamespaceArguments;
 use self::network::NetworkArguments;
 pub(crate) use self::process::ProcessArguments;
 use self::security::SecurityArguments;
+use crate::given::Given;
 
 /// A command line, parsed.
 pub(crate) enum Command {
@@ -72,6 +73,9 @@ pub(crate) struct RunArguments {
     /// Whether `--` stood before them.
     #[arg(skip)]
     pub(crate) separated: bool,
+    /// All of its flags, for the question which of them asked for a step.
+    #[arg(skip)]
+    pub(crate) given: Given,
 }
 
 /// What is shown and where state is kept.
@@ -158,8 +162,10 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
             let base = words.nth(1).unwrap_or_else(|| "/run/rabbitc".into());
             return Ok(Command::Tidy(EnginePaths::below(PathBuf::from(base))));
         }
-        "plan" => read::<PlanArguments>(words.skip(1))
-            .map(|(arguments, separated)| Command::Plan(Box::new(arguments.separated(separated)))),
+        "plan" => read::<PlanArguments>("rabbitc plan", words.skip(1)).map(|mut read| {
+            (read.arguments.run.separated, read.arguments.run.given) = (read.separated, read.given);
+            Command::Plan(Box::new(read.arguments))
+        }),
         "help" if words.len() == 1 => read_run(["--help".into()]),
         "version" if words.len() == 1 => read_run(["--version".into()]),
         verb if refused::is_command(verb) => Err(Refusal::Words(refused::command(verb))),
@@ -179,17 +185,9 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
     })
 }
 
-/// Root's place; a user's own is where its session has such things, and below /tmp without a session.
-fn default_paths() -> EnginePaths {
-    let uid = rustix::process::geteuid();
-    if uid.is_root() {
-        return EnginePaths::default();
-    }
-    let session = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
-    EnginePaths::below(match session {
-        Some(session) => session.join("rabbitc"),
-        None => PathBuf::from(format!("/tmp/rabbitc-{}", uid.as_raw())),
-    })
+/// The value of a flag; docker's empty one is as if the flag were not there.
+fn said(value: &Option<String>) -> Option<&str> {
+    value.as_deref().filter(|text| !text.is_empty())
 }
 
 /// Why a command line is not one.
@@ -201,14 +199,25 @@ enum Refusal {
 }
 
 fn read_run(words: impl IntoIterator<Item = OsString>) -> std::result::Result<Command, Refusal> {
-    read::<RunArguments>(words)
-        .map(|(arguments, separated)| Command::Run(Box::new(RunArguments { separated, ..arguments })))
+    read::<RunArguments>("rabbitc", words).map(|read| {
+        let Read { arguments, separated, given } = read;
+        Command::Run(Box::new(RunArguments { separated, given, ..arguments }))
+    })
 }
 
-/// The arguments, and whether `--` stood before the program's.
+/// A command line, read.
+struct Read<T> {
+    arguments: T,
+    /// Whether `--` stood before the program's.
+    separated: bool,
+    given: Given,
+}
+
+/// Reads what stands behind `program`, which is how its usage begins.
 fn read<T: CommandFactory + FromArgMatches>(
+    program: &str,
     words: impl IntoIterator<Item = OsString>,
-) -> std::result::Result<(T, bool), Refusal> {
+) -> std::result::Result<Read<T>, Refusal> {
     let mut command = T::command();
     let normal = normal::normalise(&command, words).map_err(Refusal::Words)?;
     if let Some(word) = normal.words.iter().find(|word| word.to_str().is_none()) {
@@ -217,27 +226,24 @@ fn read<T: CommandFactory + FromArgMatches>(
         let hint = "the container's config is JSON, which can't hold other bytes; rename the file, or pass it by a pipe";
         return Err(Refusal::Words(error.with_hint(hint)));
     }
-    let mut line = vec![OsString::from("rabbitc")];
+    if let Some(error) = normal.flags.iter().find_map(|flag| mistakes::not_text(flag, &command)) {
+        return Err(Refusal::Words(error));
+    }
+    let given = Given::new(&normal.flags);
+    let mut line = vec![OsString::from(program)];
     line.extend(normal.flags);
     if !normal.words.is_empty() {
         line.push("--".into());
         line.extend(normal.words);
     }
-    let read = command
+    let arguments = command
         .try_get_matches_from_mut(line)
         .and_then(|mut matches| T::from_arg_matches_mut(&mut matches))
         .map_err(|error| match mistakes::in_our_words(&error, &command) {
             Some(error) => Refusal::Words(error),
             None => Refusal::Parser(error.format(&mut command)),
         })?;
-    Ok((read, normal.separated))
-}
-
-impl PlanArguments {
-    fn separated(mut self, separated: bool) -> PlanArguments {
-        self.run.separated = separated;
-        self
-    }
+    Ok(Read { arguments, separated: normal.separated, given })
 }
 
 impl RunArguments {
@@ -262,7 +268,7 @@ impl RunArguments {
     }
 
     pub(crate) fn paths(&self) -> EnginePaths {
-        let Some(directory) = &self.look.state_dir else { return default_paths() };
+        let Some(directory) = &self.look.state_dir else { return EnginePaths::of_caller() };
         // A process that tidies up later runs elsewhere.
         EnginePaths::below(std::path::absolute(directory).unwrap_or_else(|_| directory.clone()))
     }
@@ -301,8 +307,8 @@ mod tests {
         assert_eq!(options.files.root, RootOptions::Directory("/r".into()));
         assert_eq!(options.process.command, ["/bin/x"]);
         assert_eq!(options.namespaces.hostname(), "name");
-        assert_eq!(options.network.name, "br9");
-        assert_eq!(options.network.ip, "10.0.0.1/24");
+        assert_eq!(options.network.bridge(), "br9");
+        assert_eq!(options.network.subnet(), "10.0.0.1/24");
         assert_eq!(options.network.container_ip.as_deref(), Some("10.0.0.9/24"));
     }
 

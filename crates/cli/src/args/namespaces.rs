@@ -5,6 +5,8 @@ use engine::{
     CgroupMode, IpcMode, NamespaceMode, NamespaceOptions, Result, TimeMode, UserFlags, UserNamespace,
 };
 
+use super::said;
+
 /// Namespaces, the network's apart.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Namespaces")]
@@ -61,7 +63,7 @@ pub(crate) struct UserArguments {
 impl UserArguments {
     fn options(&self) -> Result<UserNamespace> {
         UserNamespace::parse(UserFlags {
-            mode: self.userns.as_deref(),
+            mode: said(&self.userns),
             uid_maps: &self.uidmap,
             gid_maps: &self.gidmap,
             sub_uid_name: self.subuidname.as_deref(),
@@ -75,8 +77,8 @@ impl NamespaceArguments {
     pub(crate) fn options(&self) -> Result<NamespaceOptions> {
         let time = self.timens.as_deref().map(|text| TimeMode::parse("--timens", text)).transpose()?;
         let mut options = NamespaceOptions {
-            hostname: self.hostname.clone(),
-            domainname: self.domainname.clone(),
+            hostname: said(&self.hostname).map(str::to_owned),
+            domainname: said(&self.domainname).map(str::to_owned),
             pid: NamespaceMode::parse("--pid", &self.pid)?,
             ipc: IpcMode::parse("--ipc", &self.ipc)?,
             uts: NamespaceMode::parse("--uts", &self.uts)?,

@@ -6,6 +6,8 @@ use engine::{
     parse_name_server, parse_publish, parse_resolver_word, publish_exposed,
 };
 
+use super::said;
+
 /// How the container is connected.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
@@ -14,12 +16,12 @@ pub(crate) struct NetworkArguments {
     /// root pasta, where it is installed]
     #[arg(long, visible_alias = "net", value_name = "MODE")]
     pub(crate) network: Option<String>,
-    /// Bridge on the host
-    #[arg(short = 'n', long, default_value = "rabbitc0", value_name = "NAME")]
-    pub(crate) network_name: String,
-    /// Address of the bridge and size of its network
-    #[arg(short = 'i', long, default_value = "172.19.0.1/16", value_name = "CIDR")]
-    pub(crate) network_ip: String,
+    /// Bridge on the host [default: rabbitc0]
+    #[arg(short = 'n', long, value_name = "NAME")]
+    pub(crate) network_name: Option<String>,
+    /// Address of the bridge and size of its network [default: 172.19.0.1/16]
+    #[arg(short = 'i', long, value_name = "CIDR")]
+    pub(crate) network_ip: Option<String>,
     /// Address of the container [default: the lowest that is free, from 172.19.0.2/16 on]
     #[arg(short = 't', long, visible_alias = "ip", value_name = "IP[/SIZE]")]
     pub(crate) container_ip: Option<String>,
@@ -59,8 +61,8 @@ impl NetworkArguments {
             },
             name: self.network_name.clone(),
             ip: self.network_ip.clone(),
-            container_ip: self.container_ip.clone(),
-            mac: self.mac_address.as_deref().map(|text| parse_mac("--mac-address", text)).transpose()?,
+            container_ip: said(&self.container_ip).map(str::to_owned),
+            mac: said(&self.mac_address).map(|text| parse_mac("--mac-address", text)).transpose()?,
             publish: self.published_ports()?,
             names: NameOptions {
                 servers: each(&self.dns, |text| parse_name_server("--dns", text))?,

@@ -32,6 +32,7 @@ pub(crate) fn normalise(command: &Command, arguments: impl IntoIterator<Item = O
         left: arguments.into_iter().collect(),
         normal: Normal::default(),
         bare_rootfs: false,
+        kept: false,
     };
     while let Some(argument) = walk.left.pop_front() {
         let bytes = argument.as_bytes();
@@ -52,6 +53,9 @@ pub(crate) fn normalise(command: &Command, arguments: impl IntoIterator<Item = O
         // Without its value; the parser says so.
         walk.push("rootfs", None);
     }
+    if walk.kept {
+        return Err(refused::kept());
+    }
     Ok(walk.normal)
 }
 
@@ -61,6 +65,8 @@ struct Walk<'a> {
     normal: Normal,
     /// `--rootfs` as podman has it: a flag alone, and the first word is the directory.
     bare_rootfs: bool,
+    /// Whether `--rm=false` was the last word about that.
+    kept: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -171,8 +177,12 @@ impl<'a> Walk<'a> {
     fn set(&mut self, name: &str, value: Option<&OsStr>) -> Result<()> {
         let word = OsString::from(format!("--{name}"));
         self.normal.flags.retain(|earlier| *earlier != word);
-        if boolean(&format!("--{name}"), value)? {
+        let on = boolean(&format!("--{name}"), value)?;
+        if on {
             self.normal.flags.push(word);
+        }
+        if name == "rm" {
+            self.kept = !on;
         }
         Ok(())
     }
@@ -360,5 +370,14 @@ mod tests {
         }
         assert_eq!(written("--detach=false --restart=no --pull missing --systemd=false ls"), "| ls");
         assert_eq!(written("--no-such-flag ls"), "--no-such-flag | ls", "the parser says it");
+    }
+
+    #[test]
+    fn container_that_is_to_be_kept_is_refused() {
+        for line in ["--rm=false", "--rm --rm=0", "--rm=f --rootfs=/r ls --rm"] {
+            let error = read(line).expect_err(line);
+            assert!(error.to_string().starts_with("--rm=false: ") && error.hint.is_some(), "{error}");
+        }
+        assert_eq!(written("--rm=false --rm ls --rm=false"), "--rm | ls --rm=false");
     }
 }

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 use engine::{
-    Error, Input, ProcessOptions, ProgramSource, Result, Signals, TerminalMode, Value, parse_entrypoint,
-    parse_group, parse_labels, parse_pair, parse_seconds, parse_signal, parse_umask, parse_user,
-    parse_variable, parse_variables,
+    Error, Input, ProcessOptions, ProgramSource, Result, Signals, TerminalMode, Value, named_file,
+    parse_entrypoint, parse_group, parse_labels, parse_pair, parse_seconds, parse_signal, parse_umask,
+    parse_user, parse_variable, parse_variables,
 };
+
+use super::said;
 
 /// The program and what it is given.
 #[derive(Debug, Args)]
@@ -122,13 +124,7 @@ impl ProcessArguments {
             environment: self.environment()?,
             without_defaults: self.unsetenv_all,
             unset: self.unsetenv.clone(),
-            // Docker's empty user is the default one.
-            user: self
-                .user
-                .as_deref()
-                .filter(|text| !text.is_empty())
-                .map(|text| parse_user("--user", text))
-                .transpose()?,
+            user: said(&self.user).map(|text| parse_user("--user", text)).transpose()?,
             umask: self.umask.as_deref().map(|text| parse_umask("--umask", text)).transpose()?,
             annotations: self.annotations()?,
             init: self.init,
@@ -142,10 +138,10 @@ impl ProcessArguments {
                 name => options.groups.push(parse_group("--group-add", name)?),
             }
         }
-        if let Some(directory) = &self.workdir {
-            options.directory.clone_from(directory);
+        if let Some(directory) = said(&self.workdir) {
+            options.directory = directory.to_owned();
         }
-        if let Some(text) = &self.stop_signal {
+        if let Some(text) = said(&self.stop_signal) {
             options.stop_signal = parse_signal("--stop-signal", text)?;
         }
         if let Some(text) = &self.stop_timeout {
@@ -239,17 +235,20 @@ impl ProcessArguments {
         for text in &self.annotation {
             annotations.extend([parse_pair("--annotation", text, Value::Needed)?]);
         }
-        if let Some(signal) = &self.stop_signal {
-            annotations.entry(STOP_SIGNAL.to_owned()).or_insert_with(|| signal.clone());
+        if let Some(signal) = said(&self.stop_signal) {
+            annotations.entry(STOP_SIGNAL.to_owned()).or_insert_with(|| signal.to_owned());
         }
         Ok(annotations)
     }
 }
 
 fn read(flag: &str, path: &std::path::Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| {
-        let error = Error::at_path("read", path, error).from_field(flag);
-        error.with_hint("name a file that the caller may read")
+    named_file::read("read", path, named_file::LONGEST_LIST).map_err(|error| {
+        let error = error.from_field(flag);
+        match error.errno {
+            Some(_) => error.with_hint("name a file that the caller may read"),
+            None => error,
+        }
     })
 }
 

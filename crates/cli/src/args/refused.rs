@@ -18,6 +18,10 @@ pub(crate) struct Row {
 enum Reason {
     /// A container is one command in the foreground.
     Foreground,
+    /// Nothing stays that could start a container again.
+    Restart,
+    /// There is no monitor of its own.
+    Monitor,
     /// There are no names and nothing else that outlives the command.
     Names,
     /// A container's mounts end with it.
@@ -42,6 +46,8 @@ enum Reason {
     Zone,
     /// All streams are the caller's.
     Streams,
+    /// Nothing of a container is kept.
+    Kept,
     /// Nothing of it yet.
     NotYet,
 }
@@ -52,6 +58,15 @@ impl Reason {
             Reason::Foreground => (
                 "a container is one command in the foreground, and there is nothing to detach it to yet",
                 "leave it out; to go on with other work, put `&` behind the command",
+            ),
+            Reason::Restart => (
+                "a container ends with its command, and nothing stays behind that could start it again yet",
+                "leave it out, and have something else start the command again: a unit of systemd with \
+                 `Restart=always` or `Restart=on-failure`, or a loop of the shell",
+            ),
+            Reason::Monitor => (
+                "there is no monitor: the command itself stands behind its container",
+                "leave it out; `--pidfile` tells the pid of the container's program",
             ),
             Reason::Names => (
                 "a container lives as long as its command, and no other command can name it yet",
@@ -88,6 +103,10 @@ impl Reason {
                 "a container in the foreground has all of the caller's streams",
                 "leave it out; to be rid of a stream, write `2>/dev/null` and the like",
             ),
+            Reason::Kept => (
+                "a container goes with its command, and none can be kept yet",
+                "leave it out; what is to stay goes into a `--volume`, or into the directory of `--rootfs`",
+            ),
             Reason::NotYet => {
                 ("rabbitc does not have it yet", "leave it out; `rabbitc --help` lists what there is")
             }
@@ -106,9 +125,9 @@ const fn lettered(name: &'static str, letter: u8, takes_value: bool, reason: Rea
 const ROWS: &[Row] = &[
     lettered("detach", b'd', false, Reason::Foreground),
     row("detach-keys", true, Reason::Foreground),
-    row("restart", true, Reason::Foreground),
-    row("sdnotify", true, Reason::Foreground),
-    row("conmon-pidfile", true, Reason::Foreground),
+    row("restart", true, Reason::Restart),
+    row("sdnotify", true, Reason::NotYet),
+    row("conmon-pidfile", true, Reason::Monitor),
     row("name", true, Reason::Names),
     row("replace", false, Reason::Names),
     row("requires", true, Reason::Names),
@@ -279,6 +298,11 @@ pub(crate) fn command(word: &str) -> Error {
     Error::new(engine::ErrorKind::Unsupported, format!("`{word}`"), reason).with_hint(hint)
 }
 
+/// The refusal of `--rm=false`, whose flag is known otherwise.
+pub(crate) fn kept() -> Error {
+    row("rm=false", false, Reason::Kept).error()
+}
+
 /// The row of a long flag, without its dashes.
 pub(crate) fn by_name(name: &str) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.name == name)
@@ -294,7 +318,7 @@ impl Row {
     pub(crate) fn asks_for_nothing(&self, value: Option<&str>) -> bool {
         let off = matches!(value, Some("0" | "f" | "F" | "false" | "FALSE" | "False"));
         match self.name {
-            "restart" => value == Some("no"),
+            "restart" => matches!(value, Some("no" | "")),
             "pull" => value == Some("missing") || value == Some("never"),
             "detach-keys" | "log-driver" => value == Some(""),
             "systemd" => off,

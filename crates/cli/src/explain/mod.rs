@@ -8,7 +8,8 @@ use std::io::{IsTerminal, Write};
 use engine::{Error, Result, StepTiming};
 
 use crate::args::{Explain, Format};
-use crate::render::{self, colours, flag_of};
+use crate::given::Given;
+use crate::render::{self, colours};
 
 /// What was asked for, with the file it goes to.
 pub(crate) struct Explanation {
@@ -30,12 +31,12 @@ impl Explanation {
     }
 
     /// Shows it; steps that are none are not shown.
-    pub(crate) fn show(self, timeline: &[StepTiming]) {
+    pub(crate) fn show(self, timeline: &[StepTiming], given: &Given) {
         let Some((format, file)) = self.wanted.filter(|_| !timeline.is_empty()) else { return };
         let document = match format {
-            Format::Text => text(timeline, file.is_none() && colours(std::io::stderr().is_terminal())),
+            Format::Text => text(timeline, given, file.is_none() && colours(std::io::stderr().is_terminal())),
             Format::Json => json(timeline),
-            Format::Svg => svg::svg(timeline),
+            Format::Svg => svg::svg(timeline, given),
         };
         match file {
             // Nobody may be reading.
@@ -73,12 +74,12 @@ fn summary(timeline: &[StepTiming]) -> String {
     format!("{} steps, {milliseconds:.2} ms; host and container work at the same time", timeline.len())
 }
 
-fn asked_by(timing: &StepTiming) -> &str {
-    timing.step.asked_by.as_deref().map_or("default", flag_of)
+fn asked_by(timing: &StepTiming, given: &Given) -> String {
+    given.origin(timing.step.asked_by.as_deref())
 }
 
 /// For people.
-fn text(timeline: &[StepTiming], fancy: bool) -> String {
+fn text(timeline: &[StepTiming], given: &Given, fancy: bool) -> String {
     let (bold, dim, red, off) =
         if fancy { ("\x1b[1m", "\x1b[2m", "\x1b[1;31m", "\x1b[0m") } else { ("", "", "", "") };
     let total = total(timeline);
@@ -103,7 +104,7 @@ fn text(timeline: &[StepTiming], fancy: bool) -> String {
             timing.step.name,
             "",
             timing.step.why,
-            asked_by(timing),
+            asked_by(timing, given),
         ));
     }
     lines

@@ -59,6 +59,104 @@ fn wrong_program_is_named_with_what_is_wrong_with_it() {
 }
 
 #[test]
+fn program_on_a_mount_is_refused_by_what_refuses_it_there() {
+    let Some(host) = Host::new() else { return };
+    let volume = host.directory().join("volume");
+    let busybox = std::fs::read("/bin/busybox").expect("read");
+    std::fs::create_dir_all(volume.join("closed")).expect("made");
+    file(&volume.join("true"), &busybox, 0o755);
+    file(&volume.join("own"), &busybox, 0o700);
+    file(&volume.join("plain"), &busybox, 0o644);
+    file(&volume.join("closed/true"), &busybox, 0o755);
+    file(&volume.join("script"), b"#!/v/plain\n", 0o755);
+    file(&volume.join("elsewhere"), b"#!/n/true\n", 0o755);
+    file(&volume.join("lost"), b"#!/v/no/such\n", 0o755);
+    file(&volume.join("orphan"), b"#!/opt/missing\n", 0o755);
+    file(&volume.join("windows"), b"#!/v/true\r\n", 0o755);
+    let mut foreign = busybox.clone();
+    foreign[18..20].copy_from_slice(&183u16.to_le_bytes());
+    file(&volume.join("foreign"), &foreign, 0o755);
+    std::fs::set_permissions(volume.join("closed"), std::fs::Permissions::from_mode(0o700)).expect("set");
+    std::os::unix::fs::chown(volume.join("closed"), Some(5), Some(5)).expect("changed");
+    std::os::unix::fs::symlink("/v/plain", host.rootfs().join("bin/link")).expect("a link");
+    let no_exec = host.directory().join("no-exec");
+    host.set_up(&format!(
+        "mkdir {0}; mount -t tmpfs -o noexec tmpfs {0}; cp /bin/busybox {0}/true",
+        no_exec.display()
+    ));
+    let (source, rootfs) = (volume.display().to_string(), host.rootfs_flag());
+    let plain = format!("`chmod +x {source}/plain`");
+    let on_v = format!("`/v`, where the host's `{source}` is mounted");
+    let cases: [(&[&str], i32, &[&str]); 24] = [
+        (&["-v=SOURCE:/v:noexec", "/v/true"], 126, &["it lies on `/v`, which is mounted noexec", "`exec`"]),
+        (&["-v=NOEXEC:/v", "/v/true"], 126, &["`/v/true` lies on is mounted noexec on the host", "remount"]),
+        (
+            &["-v=SOURCE:/v", "-u=9", "/v/closed/true"],
+            126,
+            &["`/v/closed`: its mode is 0700", "5:5", "search"],
+        ),
+        (
+            &["-v=SOURCE:/v", "-u=9", "/v/own"],
+            126,
+            &["`/v/own`: its mode is 0700", "0:0", "user 9", "/own`, or"],
+        ),
+        (&["-v=SOURCE:/v", "/v/plain"], 126, &["`/v/plain`: its mode is 0644, so nobody", &plain]),
+        (&["-v=SOURCE:/v", "/bin/link"], 126, &["`/v/plain`: its mode is 0644, so nobody", &plain]),
+        (&["-v=SOURCE:/v", "-w=/v", "./plain"], 126, &["`/v/plain`: its mode is 0644, so nobody", &plain]),
+        (&["-v=SOURCE/plain:/bin/one", "/bin/one"], 126, &["`/bin/one`: its mode is 0644", &plain]),
+        (&["-v=SOURCE:/v:O", "-u=9", "/v/closed/true"], 126, &["`/v/closed`: its mode is 0700"]),
+        (&["-v=SOURCE:/v", "/v/script"], 126, &["its interpreter `/v/plain`: its mode is 0644", &plain]),
+        (
+            &["-v=SOURCE:/v", "-v=NOEXEC:/n", "/v/elsewhere"],
+            126,
+            &["its interpreter `/n/true`: the file system", "noexec on the host"],
+        ),
+        (
+            &["-v=SOURCE:/v", "-v=SOURCE:/n:noexec", "/v/elsewhere"],
+            126,
+            &["its interpreter `/n/true`: it lies on `/n`, which is mounted noexec"],
+        ),
+        // The inner mount covers what the outer one has there.
+        (
+            &["-v=SOURCE:/v", "-v=SOURCE/plain:/v/true", "/v/true"],
+            126,
+            &["`/v/true`: its mode is 0644", &plain],
+        ),
+        (
+            &["--tmpfs=/v:mode=700", "-v=SOURCE:/v/in", "-u=9", "/v/in/true"],
+            126,
+            &["`/v`: its mode is 0700", "`mode=`"],
+        ),
+        (&["--tmpfs=/bin:tmpcopyup", "/bin/sh"], 126, &["it lies on `/bin`, which is mounted noexec"]),
+        (&["/dev/null"], 126, &["`/dev/null` is no regular file"]),
+        (&["/proc/1/comm"], 126, &["it lies on `/proc`, which is mounted noexec"]),
+        (&["-v=SOURCE:/v", "/v/lost"], 127, &["its interpreter `/v/no/such` does not exist", &on_v]),
+        (&["-v=SOURCE:/v", "/v/orphan"], 127, &["`/opt/missing` does not exist in the root file system"]),
+        (&["-v=SOURCE:/v", "/v/windows"], 127, &["`/v/true\\r` does not exist", "carriage returns"]),
+        (&["-v=SOURCE:/v", "/v/none"], 127, &["no such file", &on_v]),
+        (&["--tmpfs=/t", "/t/none"], 127, &["no such file", "`/t`, where a tmpfs is mounted"]),
+        (&["-v=SOURCE:/v", "/v/foreign"], 126, &["built for aarch64"]),
+        (
+            &["--cap-drop=all", "-v=SOURCE:/v", "/v/closed/true"],
+            126,
+            &["`/v/closed`: its mode is 0700", "5:5"],
+        ),
+    ];
+    for (arguments, code, parts) in cases {
+        let place =
+            |word: &&str| word.replace("SOURCE", &source).replace("NOEXEC", &no_exec.display().to_string());
+        let arguments: Vec<String> = arguments.iter().map(place).collect();
+        let mut all = vec![rootfs.as_str(), "--network=none"];
+        all.extend(arguments.iter().map(String::as_str));
+        let ran = host.run(&all);
+        ran.refuses(code, parts);
+        assert!(!ran.stderr.contains("its modes permit it"), "{arguments:?}: {ran:?}");
+    }
+    host.set_up(&format!("umount {}", no_exec.display()));
+    host.assert_nothing_left();
+}
+
+#[test]
 fn wrong_values_are_named() {
     let Some(host) = Host::new() else { return };
     let rootfs = host.rootfs_flag();
@@ -67,11 +165,56 @@ fn wrong_values_are_named() {
         ("--memory=1k", &["--memory"]),
         ("--cpus=-1", &["--cpus", "-1"]),
         ("--hostname=a b", &["--hostname", "a b"]),
-        ("--hostname=", &["--hostname"]),
+        ("--hostname=-", &["--hostname"]),
         ("--env==x", &["--env", "=x"]),
+        ("--env=", &["--env: is empty", "NAME=value"]),
+        ("--env-file=/dev/zero", &["--env-file: read `/dev/zero`: it is longer than 1 MiB"]),
+        ("--label-file=/dev/zero", &["--label-file: read `/dev/zero`: it is longer than 1 MiB"]),
+        (
+            "--security-opt=seccomp=/dev/zero",
+            &["--security-opt seccomp: ", "`/dev/zero`: it is longer than 16 MiB"],
+        ),
+        ("--rm=false", &["--rm=false: a container goes with its command"]),
     ] {
         host.run(&[&rootfs, flag, "--cmd=/bin/true"]).refuses(125, parts);
     }
+    host.assert_nothing_left();
+}
+
+#[test]
+fn values_that_are_no_text_are_named_without_what_may_be_secret() {
+    use std::os::unix::ffi::OsStrExt;
+    let Some(host) = Host::new() else { return };
+    for (words, parts) in [
+        (&[&b"-e"[..], b"KEY=secret\xff"][..], &["--env: the value of `KEY` is not UTF-8", "in a file"][..]),
+        (&[b"-e", b"KEY\xfe=secret"], &["--env: a variable is not UTF-8"]),
+        (&[b"--tmpfs=/x\xfe:size=1m"], &["--tmpfs: `/x\u{fffd}:size=1m` is not UTF-8", "another name"]),
+        (&[b"--hostname=\xfe"], &["--hostname: `\u{fffd}` is not UTF-8"]),
+        (&[b"--explain=\xfe"], &["--explain: "]),
+        (&[b"--\xfe=1"], &["--\u{fffd}: rabbitc has no such flag"]),
+    ] {
+        let mut command = host.rabbitc(&[&host.rootfs_flag()]);
+        command.args(words.iter().map(|word| std::ffi::OsStr::from_bytes(word)));
+        let ran = finish(command.spawn().expect("nsenter runs"), None);
+        ran.refuses(125, parts);
+        assert!(!ran.stderr.contains("secret"), "{ran:?}");
+    }
+    // A path is no text.
+    let mut command = host.rabbitc(&[&host.rootfs_flag(), "--network=none", "--cmd=/bin/true"]);
+    let file = host.directory().join(std::ffi::OsStr::from_bytes(b"id-\xff"));
+    command.arg("--cidfile").arg(&file);
+    assert_eq!(finish(command.spawn().expect("nsenter runs"), None).code(), 0);
+    assert!(file.exists());
+    host.assert_nothing_left();
+}
+
+#[test]
+fn empty_values_are_as_if_the_flag_were_not_there() {
+    let Some(host) = Host::new() else { return };
+    let flags =
+        ["-w=", "-h", "", "--domainname=", "--stop-signal=", "--user=", "--pid=", "--userns=", "--restart="];
+    let flags = flags.iter().chain(&["--network=none"]).copied().collect::<Vec<_>>();
+    assert_eq!(host.inside(&flags, "pwd; hostname; id -u; echo $$").text(), "/\nrabbitc\n0\n1");
     host.assert_nothing_left();
 }
 
@@ -96,6 +239,11 @@ fn flags_that_can_not_be_read_are_told_like_all_other_errors() {
         ("--userns=foo", &["--userns: `foo` is not known", "as root use auto"]),
         ("--volume=~/x:/x", &["`~/x`", "\"$HOME\"/x"]),
         ("--volume=", &["--volume: is empty", "SOURCE:DESTINATION"]),
+        ("--volume=.", &["--volume .: it has no destination", "`.:/PATH`"]),
+        ("--volume=data", &["--volume data: it has no destination", "`./data:/PATH`"]),
+        ("--volume=/bin:/b:nope", &["`nope` is no option", "cached, delegated, consistent, nocopy"]),
+        ("--restart=always", &["--restart: a container ends with its command", "systemd", "Restart=always"]),
+        ("--conmon-pidfile=x", &["--conmon-pidfile: ", "--pidfile"]),
     ] {
         let ran = host.run(&[&rootfs, flag]);
         ran.refuses(125, parts);
@@ -145,6 +293,12 @@ fn help_and_version_are_no_errors() {
     for arguments in [&["--help"][..], &["help"], &["run", "--help"], &["plan", "--help"]] {
         let ran = run(arguments);
         assert!(ran.text().contains("--rootfs"), "{ran:?}");
+    }
+    for (arguments, usage) in [
+        (&["--help"][..], "Usage: rabbitc [OPTIONS] "),
+        (&["plan", "--help"], "Usage: rabbitc plan [OPTIONS] "),
+    ] {
+        assert!(run(arguments).text().contains(usage), "{arguments:?}");
     }
     assert!(run(&["--version"]).text().starts_with("rabbitc "));
 }

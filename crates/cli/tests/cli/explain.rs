@@ -27,6 +27,46 @@ fn explain_shows_each_step_with_its_object_reason_and_share() {
 }
 
 #[test]
+fn steps_name_the_flags_that_were_given_and_no_others() {
+    let Some(host) = Host::new() else { return };
+    let rootfs = host.rootfs_flag();
+    let origins = |ran: &crate::support::Ran| -> std::collections::BTreeSet<String> {
+        let asked = ran.stderr.split('\n').filter_map(|line| line.split_once("asked for by: "));
+        asked.map(|(_, origin)| origin.to_owned()).collect()
+    };
+    let all = |list: &[&str]| list.iter().map(|one| (*one).to_owned()).collect();
+    let ran = host.run(&[&rootfs, "--explain", "--network=none", "--hostname=", "--cmd=/bin/true"]);
+    assert_eq!(origins(&ran), all(&["--cmd", "--network", "--rootfs", "default"]), "{ran:?}");
+    let limits = ["--oom-score-adj=5", "-m", "64m", "--pids-limit=50"];
+    let rights = ["--security-opt=seccomp=builtin", "--cap-add=sys_time", "-v", "/bin:/more:ro", "-u", "7:7"];
+    let mut arguments = vec![rootfs.as_str(), "--explain", "--network=none"];
+    arguments.extend(limits.iter().chain(&rights).chain(&["/bin/true"]));
+    let ran = host.run(&arguments);
+    let expected = [
+        "--cap-add",
+        "--memory, --pids-limit",
+        "--network",
+        "--oom-score-adj",
+        "--rootfs",
+        "--security-opt seccomp",
+        "--user",
+        "--volume /bin:/more:ro",
+        "default",
+        "the words of the command line",
+    ];
+    assert_eq!(origins(&ran), all(&expected), "{ran:?}");
+    // A failure, and the plan, say the same.
+    let ran = host.run(&[&rootfs, "--network=none", "--workdir=/bin/sh", "/bin/true"]);
+    ran.refuses(125, &["asked for by: --workdir\n"]);
+    let plan = host.run(&["plan", &rootfs, "--shm-size=1m"]);
+    assert!(plan.text().lines().all(|line| {
+        ["(default)", "(--rootfs)", "(--shm-size)"].iter().any(|origin| line.ends_with(origin))
+    }));
+    assert_eq!(plan.text().matches("(--shm-size)").count(), 1, "{plan:?}");
+    host.assert_nothing_left();
+}
+
+#[test]
 fn explain_for_machines_is_whole_and_adds_up() {
     let Some(host) = Host::new() else { return };
     let ran = host.run(&[&host.rootfs_flag(), "--explain=json", "--cmd=/bin/true"]);

@@ -69,6 +69,46 @@ fn submount_of_the_host_gets_an_overlay_of_its_own() {
 }
 
 #[test]
+fn read_only_copy_of_the_hosts_root_is_so_on_every_partition_and_on_no_mount_of_ours() {
+    let Some(host) = Host::new() else { return };
+    let here = host.directory().display().to_string();
+    host.set_up(&format!(
+        "cd {here}; mkdir disk one two three data; ln -s three link; echo kept >disk/kept; \
+         for point in one two three; do mount --bind disk $point; done"
+    ));
+    let flags = [
+        format!("--volume={here}/data:{here}/one/volume"),
+        format!("--tmpfs={here}/one/memory"),
+        // In the place of a whole partition, by its name and by a link that leads there.
+        format!("--tmpfs={here}/two"),
+        format!("--volume={here}/data:{here}/link"),
+    ];
+    let script = format!(
+        "cd {here}; cat one/kept; echo no >one/no; \
+         for place in / /etc /usr . one one/volume one/memory two three /run /dev/shm; do \
+         touch $place/rabbitc-new 2>/dev/null && echo $place; done; exit 0"
+    );
+    // With file systems in memory at /tmp and /var/tmp, the test's own directory would not be seen.
+    let mut arguments = vec!["--network=none", "--read-only", "--read-only-tmpfs=false"];
+    arguments.extend(flags.iter().map(String::as_str));
+    arguments.extend(["--", "/bin/sh", "-c", &script]);
+    let ran = host.run(&arguments);
+    let writable = "one/volume\none/memory\ntwo\nthree\n/run\n/dev/shm";
+    assert_eq!(ran.text(), format!("kept\n{writable}"), "{ran:?}");
+    assert!(ran.stderr.contains("Read-only file system"), "{ran:?}");
+    assert_eq!(crate::support::names(&host.directory().join("data")), ["rabbitc-new"]);
+    assert_eq!(crate::support::names(&host.directory().join("disk")), ["kept"]);
+    arguments.insert(0, "plan");
+    let plan = host.run(&arguments);
+    let line = plan.text().lines().find(|line| line.contains("make the root read-only")).expect("a step");
+    for place in ["/".to_owned(), format!("{here}/one"), format!("{here}/three")] {
+        assert!(line.contains(&format!("`{place}`")), "{line}");
+    }
+    host.set_up(&format!("cd {here}; umount one two three"));
+    host.assert_nothing_left();
+}
+
+#[test]
 fn several_containers_share_the_hosts_root_without_meeting() {
     let Some(host) = Host::new() else { return };
     let start = |text: &str| {

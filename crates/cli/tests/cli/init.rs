@@ -30,6 +30,15 @@ fn program_is_a_child_of_the_init_and_ends_it_with_its_own_code() {
 }
 
 #[test]
+fn list_of_processes_shows_the_programs_words_and_the_program_its_own_environment() {
+    let Some(host) = host() else { return };
+    let script = "cat /proc/1/cmdline; env | grep -c RABBITC";
+    let ran = host.inside(&["--init", "-e", "RABBITC_INIT=mine"], script);
+    assert_eq!(ran.stdout, format!("rabbitc-init\0--\0/bin/sh\0-c\0{script}\x001\n"), "{ran:?}");
+    host.assert_nothing_left();
+}
+
+#[test]
 fn program_that_can_not_run_is_named_as_without_an_init() {
     let Some(host) = host() else { return };
     std::fs::write(host.rootfs().join("bin/text"), "#!/opt/missing\n").expect("written");

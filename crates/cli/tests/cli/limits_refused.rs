@@ -19,7 +19,12 @@ fn limits_that_no_host_could_keep_are_refused_by_their_flag() {
         (&["--cpu-period=10"], &["--cpu-period"]),
         (&["--cpu-quota=10"], &["--cpu-quota"]),
         (&["--cpuset-cpus=1-"], &["--cpuset-cpus", "1-"]),
+        (&["--cpu-quota=17592186044416"], &["--cpu-quota", "17592186044415", "-1 is no limit"]),
+        (&["--cpu-shares=1"], &["--cpu-shares", "2 and 262144"]),
+        (&["--cpu-shares=262145"], &["--cpu-shares", "2 and 262144"]),
+        (&["--memory=99999999999g"], &["--memory", "`99999999999g` is too large"]),
         (&["--pids-limit=-2"], &["--pids-limit"]),
+        (&["--pids-limit=4194305"], &["--pids-limit", "4194304", "-1 is no limit"]),
         (&["--blkio-weight=5"], &["--blkio-weight", "`5`"]),
         (&["--blkio-weight-device=/dev/null"], &["--blkio-weight-device"]),
         (&["--device-read-bps=null:1m"], &["--device-read-bps", "null:1m"]),
@@ -28,6 +33,12 @@ fn limits_that_no_host_could_keep_are_refused_by_their_flag() {
         (&["--ulimit=files=5"], &["--ulimit", "files"]),
         (&["--oom-score-adj=-1001"], &["--oom-score-adj", "-1001"]),
         (&["--shm-size=big"], &["--shm-size", "big"]),
+        (&["--shm-size=1m", "--ipc=host"], &["--shm-size", "`--ipc=host`"]),
+        (&["--shm-size=1m", "--ipc=none"], &["--shm-size", "`--ipc=none`"]),
+        (&["--shm-size=1m", "--ipc=container:abc"], &["--shm-size", "`--ipc=container:abc`"]),
+        (&["--shm-size=1m", "--ipc=ns:/proc/1/ns/ipc"], &["--shm-size", "`--ipc=ns:/proc/1/ns/ipc`"]),
+        (&["--shm-size=1m", "--tmpfs=/dev/shm:size=2m"], &["--shm-size", "`--tmpfs /dev/shm:size=2m`"]),
+        (&["--shm-size=1m", "--volume=/dev:/dev"], &["--shm-size", "`--volume /dev:/dev`"]),
         (&["--cgroup-parent=/a/../b"], &["--cgroup-parent", ".."]),
         (&["--cgroup-conf=high=1"], &["--cgroup-conf", "high=1"]),
         (&["-c", "512"], &["-c", "512", "--cpu-shares=512"]),
@@ -104,5 +115,77 @@ fn controllers_that_are_not_there_are_named_with_the_flag() {
     }
     host.run(&[&rootfs, "--cgroup-conf=memory.high=1", "--cmd=/bin/true"]).refuses(125, &["--cgroup-conf"]);
     host.set_up("umount /sys/fs/cgroup/systemd; umount /sys/fs/cgroup");
+    host.assert_nothing_left();
+}
+
+/// What only prefers is left out: nobody is worse off than without it.
+#[test]
+fn weights_whose_controller_is_not_there_are_left_out_with_a_word() {
+    let Some(host) = Host::new() else { return };
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    if !groups.lines().any(|line| line.contains(":devices:")) {
+        crate::support::skip("no v1 hierarchy of devices to show alone");
+        return;
+    }
+    host.set_up(
+        "mount -t tmpfs none /sys/fs/cgroup; mkdir /sys/fs/cgroup/devices; \
+         mount -t cgroup -o devices cgroup /sys/fs/cgroup/devices",
+    );
+    let rootfs = host.rootfs_flag();
+    for (flag, controller) in
+        [("--cpu-shares=512", "cpu"), ("--blkio-weight=100", "blkio"), ("--cpu-shares=2", "cpu")]
+    {
+        let ran = host.run(&[&rootfs, "--network=none", flag, "--cmd=/bin/true"]);
+        assert_eq!(ran.code(), 0, "{ran:?}");
+        let name = flag.split('=').next().expect("a flag");
+        let told = format!("`{name}` is left out: this host has no cgroup controller `{controller}`");
+        assert!(ran.stderr.contains(&told), "{ran:?}");
+    }
+    host.set_up("umount /sys/fs/cgroup/devices; umount /sys/fs/cgroup");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn files_of_cgroup_v2_whose_controller_is_elsewhere_are_refused_before_the_start() {
+    let Some(host) = Host::new() else { return };
+    let rootfs = host.rootfs_flag();
+    let refused = |file: &str, parts: &[&str]| {
+        let flag = format!("--cgroup-conf={file}");
+        let ran = host.run(&[&rootfs, "--network=none", &flag, "--cmd=/bin/true"]);
+        ran.refuses(125, parts);
+        assert!(!ran.stderr.contains("step "), "{ran:?}");
+    };
+    refused("nosuch.max=1", &["--cgroup-conf: `nosuch.max` is a file of cgroup v2, and this host has no"]);
+    let v1 = |name: &str| std::path::Path::new("/sys/fs/cgroup").join(name).join("cgroup.procs").exists();
+    for (controller, file, instead) in [
+        ("memory", "memory.high=50m", "use `--memory`"),
+        ("memory", "memory.swap.max=1", "use `--memory-swap`"),
+        ("cpu", "cpu.weight=10", "use `--cpu-shares`"),
+        ("pids", "pids.peak=1", "no flag does the same"),
+        ("blkio", "io.max=8:0 rbps=1", "use `--device-read-bps`"),
+    ] {
+        if v1(controller) {
+            let name = file.split('=').next().expect("a name");
+            let said = format!("--cgroup-conf: `{name}` is a file of cgroup v2, and ");
+            refused(file, &[&said, instead]);
+        }
+    }
+    assert!(!host.state().exists(), "nothing was made");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn files_that_every_group_of_cgroup_v2_has_can_be_written() {
+    let Some(host) = Host::new() else { return };
+    let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(std::path::Path::new);
+    if !roots.iter().any(|root| root.join("cgroup.controllers").exists()) {
+        crate::support::skip("no cgroup v2");
+        return;
+    }
+    let ran = host.inside(
+        &["--network=none", "--cgroup-conf=cgroup.max.depth=3"],
+        "cat /sys/fs/cgroup/cgroup.max.depth /sys/fs/cgroup/unified/cgroup.max.depth 2>/dev/null; echo end",
+    );
+    assert_eq!(ran.text(), "3\nend");
     host.assert_nothing_left();
 }

@@ -21,6 +21,7 @@ mod start;
 mod support;
 mod sweep;
 mod terminal;
+mod tmpfs;
 mod userns;
 mod users;
 mod volumes;

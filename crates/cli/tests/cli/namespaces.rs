@@ -34,7 +34,7 @@ fn every_namespace_is_its_own_unless_the_hosts_is_asked_for() {
         ("cgroup", "--cgroupns=host"),
         ("net", "--network=host"),
     ] {
-        let network = if file == "net" { "--network-name=rabbitc0" } else { NONE };
+        let network = if file == "net" { "--rm" } else { NONE };
         let hosts = of_process(&host, &holder, file);
         assert_eq!(inside(&host, &[flag, network], file), hosts, "{flag}");
         assert_ne!(inside(&host, &[NONE], file), hosts, "without {flag}");
@@ -121,7 +121,7 @@ fn namespaces_of_another_container_are_joined() {
     let (first, id, pid) = waiting(&host, &[NONE, "--hostname=first"], script);
     for (flag, file) in [("--pid", "pid"), ("--ipc", "ipc"), ("--uts", "uts"), ("--network", "net")] {
         let joined = format!("{flag}=container:{}", &id[..5]);
-        let network = if file == "net" { "--network-name=rabbitc0" } else { NONE };
+        let network = if file == "net" { "--rm" } else { NONE };
         assert_eq!(inside(&host, &[&joined, network], file), of_process(&host, &pid, file), "{flag}");
         // The others stay its own.
         let other = if file == "uts" { "ipc" } else { "uts" };
@@ -215,12 +215,34 @@ fn namespaces_of_files_are_joined() {
     let holder = host.pid().to_string();
     for (flag, file) in [("--uts", "uts"), ("--ipc", "ipc"), ("--network", "net"), ("--pid", "pid")] {
         let path = format!("ns:/proc/{holder}/ns/{file}");
-        let network = if file == "net" { "--network-name=rabbitc0" } else { NONE };
+        let network = if file == "net" { "--rm" } else { NONE };
         assert_eq!(inside(&host, &[flag, &path, network], file), of_process(&host, &holder, file), "{flag}");
     }
+    // Nothing is known of files that would go with such a network, so they are the container's own.
+    let network = format!("--network=ns:/proc/{holder}/ns/net");
+    let flags = [&network, "--dns=192.0.2.53", "--add-host=other:192.0.2.1"];
+    let ran = host.inside(&flags, "grep other /etc/hosts; grep nameserver /etc/resolv.conf");
+    assert_eq!(ran.text(), "192.0.2.1\tother\nnameserver 192.0.2.53");
     let ran = host.inside(&[NONE, "--ipc=ns:/etc/hostname"], "true");
     assert_eq!(ran.code(), 125);
     assert!(ran.stderr.contains("is not a namespace"), "{ran:?}");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn namespace_of_another_kind_is_refused_by_its_flag_before_the_start() {
+    let Some(host) = Host::new() else { return };
+    let holder = host.pid();
+    for (flag, wanted) in
+        [("--uts", "uts"), ("--ipc", "ipc"), ("--network", "network"), ("--pid", "pid"), ("--userns", "user")]
+    {
+        let given = format!("{flag}=ns:/proc/{holder}/ns/mnt");
+        let network = if flag == "--network" { "--rm" } else { NONE };
+        let told = format!("`/proc/{holder}/ns/mnt` is a namespace of kind `mount`, and not `{wanted}`");
+        host.inside(&[network, &given], "true").refuses(125, &[flag, &told, "/proc/PID/ns/"]);
+    }
+    host.inside(&["--network=ns:blue"], "true").refuses(125, &["--network", "/run/netns/NAME"]);
+    assert!(!host.state().exists() || host.containers().is_empty());
     host.assert_nothing_left();
 }
 

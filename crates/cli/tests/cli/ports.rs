@@ -346,7 +346,23 @@ fn contradictions_of_network_flags_are_refused() {
     refused(&["--network=none", "-t", "172.19.0.3"], &["--container-ip", "--network=none"]);
     refused(&["--network=host", "--ip=172.19.0.3"], &["--container-ip", "--network=host"]);
     refused(&["--network=none", "--mac-address=02:00:00:00:00:01"], &["--mac-address"]);
-    refused(&["--network=none", "--dns=192.0.2.53"], &["--dns"]);
+    for mode in ["none", "host", "pasta", "container:0123", "ns:/proc/1/ns/net"] {
+        let network = format!("--network={mode}");
+        let shown = format!("`--network={}", mode.split(['0', '/']).next().expect("its beginning"));
+        refused(&[&network, "-n", "lab0"], &["--network-name: means nothing with ", &shown]);
+        // Nor what is the default of the bridge.
+        refused(&["-n", "rabbitc0", &network], &["--network-name: ", &shown]);
+        refused(&[&network, "-i", "172.19.0.1/16"], &["--network-ip: means nothing with ", &shown]);
+        refused(&[&network, "-t", "172.19.0.3"], &["--container-ip: means nothing with ", &shown]);
+    }
+    for flag in ["--dns=192.0.2.53", "--dns-search=example", "--dns-option=ndots:2", "--add-host=a:192.0.2.1"]
+    {
+        let name = flag.split('=').next().expect("its name");
+        refused(&["--network=container:0123", flag], &[&format!("{name}: "), "`--network=container:ID`"]);
+    }
+    refused(&["--network=none", "--dns=192.0.2.53"], &["--dns: "]);
+    refused(&["--network=none", "--dns-search=example"], &["--dns-search: "]);
+    refused(&["--network=none", "--dns-option=ndots:2"], &["--dns-option: "]);
     refused(&["--network=none", "--add-host=host:host-gateway"], &["--add-host"]);
     refused(&["-P"], &["--publish-all"]);
     refused(&["-p", "80:80", "-p", "80:81"], &["80/tcp", "another publication"]);

@@ -62,6 +62,11 @@ fn environment_comes_from_flags_files_and_the_caller_in_that_order_of_weight() {
     host.run(&[&host.rootfs_flag(), &env_file, "true"])
         .refuses(125, &["--env-file", "line 1", "white space"]);
     host.run(&[&host.rootfs_flag(), "--env-file=/none", "true"]).refuses(125, &["--env-file", "/none"]);
+    // A shell's `<(command)` is a pipe.
+    let mut command = host.script(&["--env-file=/dev/stdin"], "echo $PIPED");
+    command.stdin(std::process::Stdio::piped());
+    let ran = finish(command.spawn().expect("nsenter runs"), Some(b"PIPED=yes\n".to_vec()));
+    assert_eq!(ran.text(), "yes");
     let mut command = host.rabbitc(&[&host.rootfs_flag(), "--env-host", "--unsetenv=LEFT_OUT", "/bin/env"]);
     command.env("OTHER", "x").env("LEFT_OUT", "y");
     let ran = finish(command.spawn().expect("nsenter runs"), None);

@@ -213,6 +213,25 @@ fn end_of_input_ends_programs_that_read_late_or_key_by_key() {
     host.assert_nothing_left();
 }
 
+/// A start that is held up for so long; once it is under way, `rabbitc` itself gets the signals.
+fn interrupted(host: &Host, seconds: u32, script: &str, signals: &[&str]) -> crate::support::Ran {
+    let mut command = host.command("strace");
+    command.args(["-f", "-o", "/dev/null", "-e", "trace=pivot_root"]);
+    command.args(["-e", &format!("inject=pivot_root:delay_enter={seconds}s"), "--", "sh", "-c", script]);
+    command.arg(crate::support::binary()).arg(format!("--state-dir={}", host.state().display()));
+    command.args([&host.rootfs_flag(), "--network=none", "--", "/bin/grep", "^Sig[BI]", "/proc/self/status"]);
+    let mut tracer = crate::support::Background::of(command.spawn().expect("strace runs"));
+    eventually("a container is being made", || !host.containers().is_empty());
+    let pid = tracer.pid();
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("it lives");
+    let rabbitc = children.split_whitespace().next().expect("the traced program");
+    for signal in signals {
+        let sent = Command::new("kill").args([&format!("-{signal}"), rabbitc]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+    tracer.finish()
+}
+
 #[test]
 fn start_that_takes_its_time_can_be_interrupted() {
     let Some(host) = Host::new() else { return };
@@ -220,22 +239,39 @@ fn start_that_takes_its_time_can_be_interrupted() {
         return;
     }
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
-        let mut command = host.command("strace");
         // Longer than any test waits.
-        command.args(["-f", "-o", "/dev/null", "-e", "trace=pivot_root"]);
-        command.args(["-e", "inject=pivot_root:delay_enter=600s", "--"]);
-        command.arg(crate::support::binary()).arg(format!("--state-dir={}", host.state().display()));
-        command.args([&host.rootfs_flag(), "--network=none", "--cmd=/bin/true"]);
-        let mut tracer = crate::support::Background::of(command.spawn().expect("strace runs"));
-        eventually("a container is being made", || !host.containers().is_empty());
-        let pid = tracer.pid();
-        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("it lives");
-        let rabbitc = children.split_whitespace().next().expect("the traced program");
-        let sent = Command::new("kill").args([&format!("-{signal}"), rabbitc]).status();
-        assert!(sent.expect("kill runs").success());
-        let ran = tracer.finish();
+        let ran = interrupted(&host, 600, "exec \"$0\" \"$@\"", &[signal]);
         assert_eq!(ran.code(), code, "{ran:?}");
         assert!(ran.stderr.contains("interrupted"), "{ran:?}");
         host.assert_nothing_left();
     }
+}
+
+/// As in the background of a script, where Ctrl-C is for others, and below whoever else ignores a signal.
+#[test]
+fn signals_that_the_caller_ignores_neither_end_a_start_nor_stay_ignored_inside() {
+    let Some(host) = Host::new() else { return };
+    if !has_program("strace") {
+        return;
+    }
+    let ignored = ["INT", "TERM", "QUIT", "HUP"];
+    let script = format!("trap '' {}; exec \"$0\" \"$@\"", ignored.join(" "));
+    let ran = interrupted(&host, 2, &script, &ignored);
+    let none = "0".repeat(16);
+    assert_eq!(ran.text(), format!("SigBlk:\t{none}\nSigIgn:\t{none}"), "{ran:?}");
+    // Nor one that runs.
+    let line = format!(
+        "trap '' INT; exec {} --state-dir={} {} -- /bin/sh -c 'trap \"exit 9\" INT; echo up; read end; exit 3'",
+        crate::support::binary().display(),
+        host.state().display(),
+        host.rootfs_flag()
+    );
+    let mut command = host.command("sh");
+    command.args(["-c", &line]).stdin(Stdio::piped());
+    let mut container = crate::support::Background::of(command.spawn().expect("nsenter runs"));
+    container.read_exact(&mut [0u8; 3]);
+    container.signal("INT");
+    container.write(b"end\n");
+    assert_eq!(container.finish().code(), 3);
+    host.assert_nothing_left();
 }

@@ -34,6 +34,9 @@ fn user_has_the_numbers_groups_and_home_that_the_roots_files_say() {
     assert_eq!(who(&["-ualice:audio"]), "1000 29 29 /home/alice");
     assert_eq!(who(&["-u", "77:78"]), "77 78 78 /");
     assert_eq!(who(&["-u", "77"]), "77 0 0 /");
+    // A part that is left out is as if only the other were given, and without a user it is root: docker's way.
+    assert_eq!(who(&["-u", "alice:"]), "1000 1001 1001 50 /home/alice");
+    assert_eq!(who(&["-u", ":audio"]), "0 29 29 /root");
     assert_eq!(
         who(&["-u", "alice", "--group-add=audio", "--group-add", "1234"]),
         "1000 1001 1001 29 50 1234 /home/alice"
@@ -72,8 +75,7 @@ fn user_that_is_none_is_refused_before_anything_is_made() {
         ("1x", "`1x`"),
         ("-1", "-1"),
         (" 1", " 1"),
-        ("1:", "empty"),
-        (":1", "empty"),
+        (":", "`:`"),
     ] {
         host.run(&[&rootfs, "--user", user, "--cmd=/bin/true"]).refuses(125, &["--user", part]);
     }

@@ -1,4 +1,4 @@
-//! `--volume`, `--mount` and `--tmpfs`: seen from inside and from the host, in every kind of root.
+//! `--volume` and `--mount`: seen from inside and from the host, in every kind of root.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -38,6 +38,30 @@ fn volume_is_the_same_on_both_sides_in_every_root() {
     assert_eq!(ran.text(), "data", "on a copy of the host's root");
     assert_eq!(read(&data.join("new")), "inside\n");
     assert!(!Path::new("/mnt/data").exists(), "the mount point was made in the copy alone");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn relative_source_begins_at_the_callers_directory() {
+    let Some(host) = Host::new() else { return };
+    let (data, hidden) = (source(&host, "data"), source(&host, "data/.hidden"));
+    let run = |place: &str, text: &str| {
+        let rabbitc = host.script(&["--network=none", "--volume", text], "cat /data/sign");
+        let mut command = host.command("sh");
+        command.args(["-c", &format!("{place} && exec \"$0\" \"$@\"")]).args(rabbitc.get_args().skip(4));
+        crate::support::finish(command.spawn().expect("nsenter runs"), None)
+    };
+    for (from, text, sign) in [
+        (&data, ".:/data", "data"),
+        (&data, ".hidden:/data:cached,nocopy", "data/.hidden"),
+        (&hidden, "..:/data:delegated", "data"),
+        (&hidden, "../../data/.hidden:/data:consistent", "data/.hidden"),
+    ] {
+        assert_eq!(run(&format!("cd {}", from.display()), text).text(), sign, "{text}");
+    }
+    // Anything but the host's root in its place.
+    let gone = format!("mkdir {0}/gone; cd {0}/gone; rmdir {0}/gone", data.display());
+    run(&gone, ".:/data").refuses(125, &["--volume .:/data: ", "has no path here"]);
     host.assert_nothing_left();
 }
 
@@ -345,49 +369,6 @@ fn programs_and_devices_of_a_volume_are_as_weak_as_said() {
 }
 
 #[test]
-fn file_system_in_memory_has_its_limit_and_begins_empty() {
-    let Some(host) = Host::new() else { return };
-    std::fs::create_dir(host.rootfs().join("full")).expect("made");
-    std::fs::write(host.rootfs().join("full/covered"), "x").expect("written");
-    let script = "ls /full | wc -l; dd if=/dev/zero of=/full/big bs=1M count=2 2>/dev/null || echo no more";
-    for flag in ["--tmpfs=/full:size=1m", "--mount=type=tmpfs,target=/full,tmpfs-size=1m"] {
-        assert_eq!(host.inside(&[flag], script).text(), "0\nno more", "{flag}");
-    }
-    assert_eq!(names(&host.rootfs().join("full")), ["covered"]);
-    std::fs::remove_dir_all(host.rootfs().join("full")).expect("removed");
-    host.assert_nothing_left();
-}
-
-#[test]
-fn file_system_in_memory_can_begin_as_a_copy() {
-    let Some(host) = Host::new() else { return };
-    let full = host.rootfs().join("full");
-    std::fs::create_dir_all(full.join("sub/deep")).expect("made");
-    std::fs::write(full.join("sub/deep/file"), "x".repeat(300_000)).expect("written");
-    std::fs::set_permissions(full.join("sub/deep/file"), std::fs::Permissions::from_mode(0o4751))
-        .expect("its mode");
-    std::os::unix::fs::chown(full.join("sub"), Some(7), Some(8)).expect("its owner");
-    std::fs::set_permissions(&full, std::fs::Permissions::from_mode(0o750)).expect("its mode");
-    // Hostile: followed, it would show the host.
-    std::os::unix::fs::symlink("/etc/passwd", full.join("link")).expect("a link");
-    let made = std::process::Command::new("mkfifo").arg(full.join("fifo")).status().expect("mkfifo runs");
-    assert!(made.success());
-    let script = "ls -lnd /full /full/sub /full/sub/deep/file | head -n 3; readlink /full/link; test -p /full/fifo && \
-                  echo pipe; wc -c < /full/sub/deep/file; touch /full/new 2>/dev/null || echo closed";
-    let ran = host.inside(&["--tmpfs=/full:tmpcopyup,ro"], script);
-    let lines: Vec<&str> = ran.text().lines().collect();
-    assert!(lines[0].starts_with("drwxr-x---") && lines[0].ends_with("/full"), "{lines:?}");
-    let words = |line: &str| line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(words(lines[1])[2..4], ["7", "8"], "{lines:?}");
-    assert!(lines[2].starts_with("-rwsr-x--x"), "{lines:?}");
-    assert_eq!(lines[3..], ["/etc/passwd", "pipe", "300000", "closed"]);
-    let ran = host.inside(&["--tmpfs=/full:tmpcopyup,size=64k"], "true");
-    ran.refuses(125, &["/full", "--tmpfs /full:tmpcopyup,size=64k", "size="]);
-    std::fs::remove_dir_all(full).expect("removed");
-    host.assert_nothing_left();
-}
-
-#[test]
 fn owners_change_in_the_volume_and_nowhere_else() {
     let Some(host) = Host::new() else { return };
     let (data, victim) = (source(&host, "data"), source(&host, "victim"));
@@ -456,10 +437,49 @@ fn wrong_mounts_are_refused_with_flag_and_remedy_before_anything_happens() {
         (vec!["--mount=type=volume,source=x,target=/x".to_owned()], vec!["--mount", "type=bind"]),
         (vec!["--volumes-from=other".to_owned()], vec!["--volumes-from"]),
         (vec![format!("--volume={data}/sign:/bin")], vec!["/bin", "--volume", "directory"]),
+        (
+            vec![format!("--volume={data}:/bin/busybox/x")],
+            vec!["--volume", "`/bin/busybox` is a file", "busybox/x: "],
+        ),
+        (
+            vec![format!("--volume={data}:/bin/cat/x/y")],
+            vec!["--volume", "`/bin/cat` is a file", "destination"],
+        ),
+        (
+            vec![format!("--tmpfs={data}/x"), "--tmpfs=/bin/busybox/x".to_owned(), "--overlay".to_owned()],
+            vec!["--tmpfs", "`/bin/busybox` is a file"],
+        ),
+        (
+            vec![format!("--volume={data}:/v"), "--tmpfs=/v/sign/x".to_owned()],
+            vec!["--tmpfs", "`/v/sign` is a file", "destination"],
+        ),
+        (
+            vec![format!("--volume={data}/sign:/v"), "--tmpfs=/v/x".to_owned()],
+            vec!["--tmpfs", "`/v` is a file"],
+        ),
+        (vec![format!("--volume={data}:/sys/x")], vec!["--volume", "`/sys/x`", "nothing can be made"]),
+        (vec!["--tmpfs=/sys/x/y".to_owned()], vec!["--tmpfs", "`/sys/x`", "nothing can be made"]),
+        (
+            vec![format!("--volume={data}:/sys/kernel/x")],
+            vec!["/sys/kernel/x", "in `/sys`", "another destination"],
+        ),
+        (
+            vec!["--tmpfs=/dev/mqueue/x".to_owned()],
+            vec!["/dev/mqueue/x", "in `/dev/mqueue`", "another destination"],
+        ),
+        (vec![format!("--volume={data}:/x:ro,z,rw")], vec!["--volume", "both `ro` and `rw`", "leave one"]),
+        (
+            vec![format!("--mount=type=bind,source={data},target=/x,readonly,rw")],
+            vec!["--mount", "both `readonly` and `rw`", "leave one"],
+        ),
     ] {
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         host.inside(&flags, "true").refuses(125, &parts);
     }
+    let flag = format!("--volume={data}:/etc/passwd/x");
+    let parts = ["--volume", "`/etc/passwd` is a file", "destination"];
+    host.run(&["--network=none", &flag, "--cmd=/bin/true"]).refuses(125, &parts);
+    host.run(&["plan", "--network=none", &flag]).refuses(125, &parts);
     assert!(!host.directory().join("missing").exists(), "no typo becomes a directory");
     host.assert_nothing_left();
 }
@@ -482,20 +502,6 @@ fn plan_and_timeline_name_the_flag_behind_each_mount() {
     }
     let ran = host.inside(&["--explain", &flag], "true");
     assert!(ran.stderr.contains(&format!("asked for by: --volume {typed}")), "{}", ran.stderr);
-    host.assert_nothing_left();
-}
-
-#[test]
-fn read_only_root_has_room_in_memory_unless_told_otherwise() {
-    let Some(host) = Host::new() else { return };
-    std::fs::create_dir(host.rootfs().join("run")).expect("made");
-    std::fs::write(host.rootfs().join("run/kept"), "x").expect("written");
-    let script =
-        "for place in /tmp /var/tmp /run; do touch $place/x && echo $place; done 2>/dev/null; ls /run/kept";
-    assert_eq!(host.inside(&["--read-only"], script).text(), "/tmp\n/var/tmp\n/run\n/run/kept");
-    assert_eq!(host.inside(&["--read-only", "--read-only-tmpfs=false"], script).text(), "/run/kept");
-    assert_eq!(names(&host.rootfs().join("run")), ["kept"]);
-    std::fs::remove_dir_all(host.rootfs().join("run")).expect("removed");
     host.assert_nothing_left();
 }
 

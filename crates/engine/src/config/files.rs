@@ -52,7 +52,7 @@ pub(super) fn mounts(options: &FileOptions, shm_size: Option<u64>) -> Vec<Mount>
 }
 
 /// Whether a mount that somebody asks for stands in the place of one of ours. Another `/dev` comes without ours in it.
-fn replaces(asked: &MountRequest, ours: &str) -> bool {
+pub(super) fn replaces(asked: &MountRequest, ours: &str) -> bool {
     asked.target == ours || (asked.target == "/dev" && ours.starts_with("/dev/"))
 }
 

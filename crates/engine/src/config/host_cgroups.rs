@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cgroup::{Layout, Manager, Version};
+use cgroup::{Layout, Manager};
 use runtime::ErrorKind;
 
 use crate::error::{Error, Result};
@@ -50,30 +50,21 @@ impl HostCgroups {
             return Ok(HostCgroups { layout: None });
         }
         let layout = Layout::detect()?;
-        let manager = Manager::of_user(rustix::process::geteuid().as_raw());
         for (flag, controller) in options.wanted_controllers() {
-            if layout.offers(manager, controller) {
-                continue;
-            }
-            if layout.offers(Manager::System, controller) {
-                let name = if controller == "blkio" { "io" } else { controller };
-                let reason =
-                    format!("the cgroup controller `{name}` is not delegated to ordinary users here");
-                let error = Error::new(ErrorKind::Permission, flag, reason);
-                return Err(error.with_hint(
-                    "have root write `[Service]` and `Delegate=cpu cpuset io memory pids` into \
-                     /etc/systemd/system/user@.service.d/delegate.conf, then `systemctl daemon-reload`, and log in anew",
-                ));
-            }
-            let reason = format!("this host has no cgroup controller `{controller}`");
-            let hint = "leave the flag out, or see `cat /proc/cgroups` and the kernel's `cgroup_disable=`";
-            return Err(Error::new(ErrorKind::Unsupported, flag, reason).with_hint(hint));
+            require(&layout, flag, controller)?;
         }
-        if !options.cgroup_conf.is_empty() && layout.version() == Version::V1 {
-            let error = Error::new(ErrorKind::Unsupported, "--cgroup-conf", "this host has no cgroup v2");
-            return Err(error.with_hint("use the flag of the limit, such as `--memory`"));
-        }
+        options.cgroup_conf.keys().try_for_each(|file| check_unified(&layout, manager(), file))?;
         Ok(HostCgroups { layout: Some(layout) })
+    }
+
+    /// Refuses a flag whose controller is not there for the caller.
+    pub(super) fn require(&self, flag: &str, controller: &str) -> Result<()> {
+        self.layout.as_ref().map_or(Ok(()), |layout| require(layout, flag, controller))
+    }
+
+    /// Whether a controller is there for the caller, as far as it was looked for.
+    pub(super) fn offers(&self, controller: &str) -> bool {
+        self.layout.as_ref().is_none_or(|layout| layout.offers(manager(), controller))
     }
 
     pub(super) fn is_v1(&self, controller: &str) -> bool {
@@ -162,4 +153,77 @@ impl HostCgroups {
             }
         }
     }
+}
+
+fn manager() -> Manager {
+    Manager::of_user(rustix::process::geteuid().as_raw())
+}
+
+fn require(layout: &Layout, flag: &str, controller: &str) -> Result<()> {
+    if layout.offers(manager(), controller) {
+        return Ok(());
+    }
+    if layout.offers(Manager::System, controller) {
+        let name = if controller == "blkio" { "io" } else { controller };
+        return Err(not_delegated(flag, name));
+    }
+    let reason = format!("this host has no cgroup controller `{controller}`");
+    let hint = "leave the flag out, or see `cat /proc/cgroups` and the kernel's `cgroup_disable=`";
+    Err(Error::new(ErrorKind::Unsupported, flag, reason).with_hint(hint))
+}
+
+/// Refuses a file of cgroup v2 that a group on this host would not have.
+fn check_unified(layout: &Layout, manager: Manager, file: &str) -> Result<()> {
+    let controller = file.split('.').next().unwrap_or_default();
+    let v1 = if controller == "io" { "blkio" } else { controller };
+    let refuse = |why: &str, hint: String| {
+        let reason = format!("`{file}` is a file of cgroup v2, and {why}");
+        Err(Error::new(ErrorKind::Unsupported, "--cgroup-conf", reason).with_hint(hint))
+    };
+    let has_v2 = layout.unified().is_some();
+    if layout.v1(v1).is_some() || !has_v2 {
+        let why = match has_v2 {
+            true => format!("the controller `{v1}` of this host is with cgroup v1"),
+            false => "this host has no cgroup v2".to_owned(),
+        };
+        return refuse(&why, instead_of(file));
+    }
+    // Each group has files of its own, whatever the controllers.
+    if controller == "cgroup" || layout.offers(manager, v1) {
+        return Ok(());
+    }
+    if layout.offers(Manager::System, v1) {
+        return Err(not_delegated("--cgroup-conf", controller));
+    }
+    let why = format!("this host has no cgroup controller `{controller}`");
+    refuse(&why, "leave it out, or see the kernel's `cgroup_disable=`".to_owned())
+}
+
+/// What there is on cgroup v1 in the place of a file of v2.
+fn instead_of(file: &str) -> String {
+    let flag = match file {
+        "memory.max" => "--memory",
+        "memory.low" | "memory.min" => "--memory-reservation",
+        "memory.swap.max" => "--memory-swap",
+        "cpu.max" => "--cpus",
+        "cpu.weight" => "--cpu-shares",
+        "cpuset.cpus" => "--cpuset-cpus",
+        "cpuset.mems" => "--cpuset-mems",
+        "pids.max" => "--pids-limit",
+        "io.weight" => "--blkio-weight",
+        "io.max" => return "use `--device-read-bps` and the flags beside it".to_owned(),
+        "memory.high" => {
+            return "use `--memory` for a limit: cgroup v1 has nothing that slows down before it".to_owned();
+        }
+        _ => return "leave it out: no flag does the same on cgroup v1".to_owned(),
+    };
+    format!("use `{flag}`")
+}
+
+fn not_delegated(flag: &str, controller: &str) -> Error {
+    let reason = format!("the cgroup controller `{controller}` is not delegated to ordinary users here");
+    Error::new(ErrorKind::Permission, flag, reason).with_hint(
+        "have root write `[Service]` and `Delegate=cpu cpuset io memory pids` into \
+         /etc/systemd/system/user@.service.d/delegate.conf, then `systemctl daemon-reload`, and log in anew",
+    )
 }

@@ -45,6 +45,9 @@ pub(super) fn name_flags(mut error: Error, options: &LimitOptions) -> Error {
     if error.operation == "linux.resources" && !flags.is_empty() {
         error.operation = flags.join(", ");
     }
+    if error.operation == "linux.cgroupsPath" && options.cgroup_parent.is_some() {
+        error.operation = "--cgroup-parent".to_owned();
+    }
     error
 }
 
@@ -92,7 +95,18 @@ pub(crate) fn notices(options: &LimitOptions) -> Vec<Notice> {
             });
         }
     }
-    if options.blkio_weight.is_some() && !host.weighs_devices() {
+    let weights = [
+        (options.cpu_shares.is_some(), "--cpu-shares", "cpu"),
+        (options.blkio_weight.is_some(), "--blkio-weight", "blkio"),
+        (!options.blkio_weight_device.is_empty(), "--blkio-weight-device", "blkio"),
+    ];
+    for (_, flag, controller) in weights.into_iter().filter(|(asked, ..)| *asked) {
+        if let Err(Error { reason, hint, .. }) = host.require(flag, controller) {
+            left_out(&mut notices, flag, &reason, &hint.unwrap_or_default());
+        }
+    }
+    let has_devices = host.offers("blkio");
+    if options.blkio_weight.is_some() && has_devices && !host.weighs_devices() {
         left_out(
             &mut notices,
             "--blkio-weight",
@@ -100,7 +114,7 @@ pub(crate) fn notices(options: &LimitOptions) -> Vec<Notice> {
             "it takes CONFIG_BFQ_GROUP_IOSCHED or CONFIG_BLK_CGROUP_IOCOST",
         );
     }
-    for limit in &options.blkio_weight_device {
+    for limit in options.blkio_weight_device.iter().filter(|_| has_devices) {
         let Ok((major, minor)) = whole_disk("--blkio-weight-device", &limit.path) else { continue };
         if !host.weighs_device(major, minor) {
             let why = format!("traffic with `{}` is not weighed by its scheduler", limit.path.display());
@@ -160,7 +174,7 @@ fn memory(options: &LimitOptions, host: &HostCgroups) -> Option<Memory> {
 
 fn cpu(options: &LimitOptions, host: &HostCgroups) -> Result<Option<Cpu>> {
     let mut cpu = Cpu {
-        shares: options.cpu_shares,
+        shares: options.cpu_shares.filter(|_| host.offers("cpu")),
         period: options.cpu_period,
         quota: options.cpu_quota,
         realtime_period: options.cpu_rt_period,
@@ -213,11 +227,11 @@ fn block_io(options: &LimitOptions, host: &HostCgroups) -> Result<Option<BlockIo
             })
             .collect()
     };
-    let weighs = host.weighs_devices();
+    let weighs = host.weighs_devices() && host.offers("blkio");
     let mut weight_device = Vec::new();
     for limit in &options.blkio_weight_device {
         let (major, minor) = whole_disk("--blkio-weight-device", &limit.path)?;
-        if host.weighs_device(major, minor) {
+        if weighs && host.weighs_device(major, minor) {
             weight_device.push(WeightDevice { major, minor, weight: Some(limit.value), leaf_weight: None });
         }
     }

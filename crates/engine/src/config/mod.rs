@@ -64,6 +64,12 @@ pub(crate) fn origins(options: &RunOptions, spec: &Spec) -> BTreeMap<String, Str
     let source = process::source(&options.process);
     let fixed = [("process.args[0]", source), ("process.args", source), ("root.path", "--rootfs")];
     origins.extend(fixed.map(|(field, flag)| (field.to_owned(), flag.to_owned())));
+    if options.limits.shm_size.is_some()
+        && let Some(index) = spec.mounts.iter().position(|mount| mount.destination == "/dev/shm")
+    {
+        // A mount of a person's own in its place has an origin already.
+        origins.entry(format!("mounts[{index}]")).or_insert_with(|| "--shm-size".to_owned());
+    }
     origins
 }
 
@@ -92,6 +98,7 @@ pub(crate) fn name_flags(
 ) -> Error {
     let error = limits::name_flags(error, &options.limits);
     let error = process::name_flags(error, &options.process, spec, caller);
+    let error = namespaces::name_flags(error, spec);
     security::name_flags(error, &options.security)
 }
 

@@ -2,7 +2,8 @@
 
 use runtime::spec::{Mount, Namespace, NamespaceKind, Spec, TimeOffset};
 
-use super::WhoseUsers;
+use super::{WhoseUsers, files};
+use crate::error::Error;
 use crate::options::{CgroupMode, IpcMode, NamespaceMode, NetworkMode, RunOptions};
 use crate::peers::{self, SharedMemory};
 
@@ -37,6 +38,24 @@ pub(super) fn namespaces(options: &RunOptions) -> Vec<Namespace> {
     namespaces
 }
 
+/// The error of a namespace that can't be joined, with the flag that named it.
+pub(super) fn name_flags(mut error: Error, spec: &Spec) -> Error {
+    let named = error.operation.strip_prefix("linux.namespaces[").and_then(|rest| rest.split_once("].path"));
+    let Some((number, rest)) = named else { return error };
+    let listed = spec.linux.iter().flat_map(|linux| &linux.namespaces);
+    let kind = number.parse().ok().and_then(|number| listed.map(|namespace| namespace.kind).nth(number));
+    let flag = match kind {
+        Some(NamespaceKind::User) => "--userns",
+        Some(NamespaceKind::Pid) => "--pid",
+        Some(NamespaceKind::Network) => "--network",
+        Some(NamespaceKind::Ipc) => "--ipc",
+        Some(NamespaceKind::Uts) => "--uts",
+        _ => return error,
+    };
+    error.operation = format!("{flag}{rest}");
+    error
+}
+
 /// Makes the rest of the config agree with the namespaces.
 pub(super) fn settle(options: &RunOptions, users: WhoseUsers, spec: &mut Spec) {
     let asked = &options.namespaces;
@@ -49,8 +68,11 @@ pub(super) fn settle(options: &RunOptions, users: WhoseUsers, spec: &mut Spec) {
         let offset = TimeOffset { secs: *seconds, nanosecs: 0 };
         linux.time_offsets.insert(clock.name().to_owned(), offset);
     }
+    // What a person mounts there stays, whatever goes with the ipc namespace.
+    let is_taken = options.files.mounts.iter().any(|mount| files::replaces(mount, "/dev/shm"));
     match &asked.ipc {
         IpcMode::Private => {}
+        _ if is_taken => {}
         IpcMode::None => drop_mount(mounts, "/dev/shm"),
         IpcMode::Shared(NamespaceMode::Host) => bind(mounts, "/dev/shm", "/dev/shm"),
         IpcMode::Shared(NamespaceMode::Path(path)) => match peers::shared_memory_of(path) {
@@ -86,7 +108,7 @@ fn bind(mounts: &mut [Mount], destination: &str, source: &str) {
 mod tests {
     use super::*;
     use crate::accounts::Account;
-    use crate::options::NamespaceOptions;
+    use crate::options::{MountKind, MountRequest, NamespaceOptions, TmpfsRequest, Toggle};
 
     fn config(namespaces: NamespaceOptions) -> Spec {
         let options = RunOptions { namespaces, ..RunOptions::default() };
@@ -126,5 +148,27 @@ mod tests {
         assert_eq!((host.kind.as_deref(), host.source.as_deref()), (Some("bind"), Some("/dev/shm")));
         let unknown = shm(IpcMode::Shared(NamespaceMode::Path("/run/netns/x".into())));
         assert_eq!(unknown.expect("there").kind.as_deref(), Some("tmpfs"));
+    }
+
+    #[test]
+    fn what_a_person_mounts_in_the_place_of_shared_memory_stays() {
+        let id = runtime::ContainerId::parse("x").expect("legal");
+        for ipc in [IpcMode::None, IpcMode::Shared(NamespaceMode::Host)] {
+            let mut options = RunOptions::default();
+            options.namespaces.ipc = ipc;
+            options.files.mounts.push(MountRequest {
+                flag: "--tmpfs /dev/shm".to_owned(),
+                target: "/dev/shm".to_owned(),
+                kind: MountKind::Tmpfs(TmpfsRequest::default()),
+                exec: Toggle::default(),
+                suid: Toggle::default(),
+                dev: Toggle::default(),
+            });
+            let spec = super::super::spec(&options, std::path::Path::new("/"), &id, &[], &Account::root());
+            let mounts = spec.expect("legal").mounts;
+            let found: Vec<_> = mounts.iter().filter(|mount| mount.destination == "/dev/shm").collect();
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert_eq!(found[0].kind.as_deref(), Some("tmpfs"));
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use runtime::named_file::{self, LONGEST_DOCUMENT};
 use runtime::spec::seccomp::{Action, LinuxSeccomp};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -13,9 +14,8 @@ const FIELD: &str = "--security-opt seccomp";
 
 /// Reads a profile for a container with these capabilities.
 pub(super) fn read(path: &Path, capabilities: &[String]) -> Result<LinuxSeccomp> {
-    let text = std::fs::read(path).map_err(|error| {
-        let error = Error::at_path("read the profile", path, error).from_field(FIELD);
-        error.with_hint("name a file with a profile, `builtin` or `unconfined`")
+    let text = named_file::read("read the profile", path, LONGEST_DOCUMENT).map_err(|error| {
+        error.from_field(FIELD).with_hint("name a file with a profile, `builtin` or `unconfined`")
     })?;
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let here = Here { capabilities, machine: machine(), kernel: kernel_version(&release).unwrap_or((0, 0)) };
@@ -49,9 +49,11 @@ fn machine() -> Machine {
     Machine { name, architecture }
 }
 
+runtime::read_as_object! { Document ArchitectureMap Rule Condition }
+
 /// Fields beside these, such as comments, are passed over as in docker.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 struct Document {
     default_action: String,
     default_errno_ret: Option<u32>,
@@ -65,14 +67,14 @@ struct Document {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 struct ArchitectureMap {
     architecture: String,
     sub_architectures: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 struct Rule {
     name: Option<String>,
     names: Option<Vec<String>>,
@@ -86,7 +88,7 @@ struct Rule {
 
 /// `includes`: all must hold; `excludes`: none may.
 #[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 struct Condition {
     caps: Option<Vec<String>>,
     arches: Option<Vec<String>>,

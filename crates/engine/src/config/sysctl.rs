@@ -34,7 +34,7 @@ pub(super) fn check(name: &str, users: WhoseUsers, linux: &Linux) -> Result<()> 
     let kind = format!("{kind:?}").to_lowercase();
     let error =
         Error::invalid(FLAG, format!("`{name}` belongs to the {kind} namespace, which is {whose} here"));
-    Err(error.with_hint(format!("give the container a {kind} namespace of its own with `{flag}`")))
+    Err(error.with_hint(format!("give the container its own {kind} namespace with `{flag}`")))
 }
 
 #[cfg(test)]

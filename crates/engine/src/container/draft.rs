@@ -1,23 +1,26 @@
 //! From what a person asked for to a container that is legal on this host: looked up, leased, configured, planned.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use ::network::BridgeNetwork;
 use monitor::Policy;
 use runtime::caller::Caller;
 use runtime::plan::{
-    ContainerPlan, Lifetime, MountPoint, PlanOptions, Preparation, RootOwners, RootSource, mount_points,
+    ContainerPlan, Lifetime, MountPoint, PlanOptions, Preparation, RootOwners, RootSource, mount_point,
+    mount_points,
 };
 use runtime::spec::Spec;
 use runtime::state_dir::StateRoot;
 use runtime::{ContainerId, lifecycle};
+use rustix::fs::{Mode, OFlags};
 
 use super::{Effects, Notice, Prepared};
 use crate::accounts;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::host_root;
-use crate::mount_points;
+use crate::mount_points::{self, Directory, Ground};
 use crate::network::{self, Connection, Patience, Wiring};
 use crate::options::{NetworkMode, ProcessOptions, RootOptions, RunOptions};
 use crate::own_files;
@@ -37,14 +40,15 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
         Caller::User => Some(Unprivileged::find(options, &mut notices)?),
         Caller::Root | Caller::NamespaceRoot => None,
     };
+    let unnamed = user.as_ref().and_then(|user| user.unnamed(&options.network.mode));
+    let options = &rootless::connected(options, user.as_ref())?;
+    // Once more: what was left open is known now.
+    options.network.check(unnamed.as_ref())?;
     if user.is_some() && effects == Effects::Allowed {
         rootless::own_directory(paths.base())?;
     }
-    let options = &rootless::connected(options, user.as_ref())?;
     let settled = peers::settle(options, paths)?;
     let options = settled.as_ref().map_or(options, |settled| &settled.options);
-    // Once more: what was left open is known now.
-    options.network.check()?;
     let bridge = match options.network.mode {
         NetworkMode::Bridge => Some(network::check(options)?),
         _ => None,
@@ -81,6 +85,7 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
     config::give_devices(options, &mut spec)?;
     // A person's own stand in their place.
     files.retain(|file| options.files.mounts.iter().all(|mount| mount.target != file.destination));
+    give_modes(options, &root, paths, &mut spec)?;
     let mut points = mount_points(&spec, files.iter().map(|file| file.destination));
     if !matches!(options.files.root, RootOptions::Directory(_)) {
         // An overlay takes them in its upper layer.
@@ -95,10 +100,15 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
     lay_out(options, paths, user.is_some(), &drawn, wiring, &mut plan_options)?;
     let plan = ContainerPlan::new(&spec, &plan_options)
         .map_err(|error| config::name_flags(error, options, &spec, user.as_ref()))?;
+    user.iter().try_for_each(|user| user.check_reach(options, &spec))?;
     volumes::check(&options.files, &spec, &plan)?;
+    volumes::destinations::check(&options.files, &root, &spec, &plan)?;
     settled.iter().try_for_each(peers::Settled::verify)?;
-    notices.extend(plan.warnings.iter().map(|what| Notice { what: what.clone(), remedy: None }));
-    let pasta = user.and_then(|user| user.pasta(pasta_request));
+    notices.extend(plan.warnings.iter().map(|what| {
+        let flag = if options.process.groups.is_empty() { "--user" } else { "--group-add" };
+        Notice { what: what.replacen("process.user.additionalGids", flag, 1), remedy: None }
+    }));
+    let pasta = user.and_then(|user| user.pasta(pasta_request, &options.network.publish));
     let policy = policy(&options.process);
     let users = users.and_then(Users::into_lease);
     Ok(Prepared {
@@ -114,6 +124,38 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
         notices,
         policy,
     })
+}
+
+/// Gives each tmpfs that has none the mode that it would have without a mount point of ours below it: runtimes give one the
+/// mode of the directory that it covers, and ours is there before the runtime looks.
+fn give_modes(options: &RunOptions, root: &Path, paths: &EnginePaths, spec: &mut Spec) -> Result<()> {
+    for number in 0..spec.mounts.len() {
+        let mount = &spec.mounts[number];
+        let has_mode = mount.options.iter().flatten().any(|option| option.starts_with("mode="));
+        if mount.kind.as_deref() != Some("tmpfs") || has_mode {
+            continue;
+        }
+        let Some(point) = mount_point(spec, number) else { continue };
+        let (place, ground) = match point.mount {
+            None => (root, Ground::Root),
+            Some(volume) => {
+                let source = spec.mounts[volume].source.as_deref().unwrap_or_default();
+                (Path::new(source), Ground::Source)
+            }
+        };
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        // A volume that is not there is refused by the plan.
+        let Ok(descriptor) = rustix::fs::open(place, flags, Mode::empty()) else { continue };
+        let directory = Directory { path: place, descriptor: descriptor.as_fd(), ground };
+        if !mount_points::is_missing(&paths.roots(), &directory, &point.path)? {
+            continue;
+        }
+        let asked = options.files.mounts.iter().any(|one| one.target == mount.destination);
+        // Our own is /run: no place where everybody may write.
+        let mode = if asked { "mode=1777" } else { "mode=755" };
+        spec.mounts[number].options.get_or_insert_default().push(mode.to_owned());
+    }
+    Ok(())
 }
 
 /// Labels for the security modules that are on; with SELinux, categories that no other container has.
@@ -196,7 +238,7 @@ fn lay_out(
     plan_options.origins = config::origins(options, drawn.spec);
     match wiring {
         Some(wiring) => {
-            plan_options.attachment = Some(format!("`eth0` to `{}`", options.network.name));
+            plan_options.attachment = Some(format!("`eth0` to `{}`", options.network.bridge()));
             plan_options.publication = wiring.publication;
             plan_options.network = Some(wiring.program);
         }
@@ -306,7 +348,7 @@ fn preparations(root: &RootOptions, path: &Path, connected: bool, options: &RunO
     if connected {
         list.push(Preparation {
             name: NETWORK_PREPARATION,
-            object: format!("`{}`, {}", options.network.name, options.network.ip),
+            object: format!("`{}`, {}", options.network.bridge(), options.network.subnet()),
             why: "a switch in the kernel to which all containers of the network are plugged",
             asked_by: Some("network".to_owned()),
         });

@@ -189,6 +189,10 @@ impl Host for EngineHost<'_> {
     fn publish_ports(&mut self) -> Result<()> {
         self.connection.as_mut().map_or(Ok(()), Connection::publish)
     }
+
+    fn record(&mut self) -> serde_json::Value {
+        self.pasta.map_or(serde_json::Value::Null, PastaPlan::record)
+    }
 }
 
 /// A container that runs.

@@ -15,10 +15,8 @@ pub fn parse_variable(
     lookup: Lookup<'_>,
 ) -> Result<Vec<String>> {
     match text.split_once('=') {
-        Some(("", _)) => {
-            let error = Error::invalid(flag, format!("`{}` has no name", text.escape_debug()));
-            Err(error.with_hint("write `NAME=value`, or `NAME` to take the caller's value"))
-        }
+        Some(("", _)) => Err(nameless(flag, format!("`{}` has no name", text.escape_debug()))),
+        None if text.is_empty() => Err(nameless(flag, "is empty".to_owned())),
         Some(_) => Ok(vec![text.to_owned()]),
         None => {
             let names = match text.strip_suffix('*') {
@@ -32,6 +30,10 @@ pub fn parse_variable(
             Ok(found)
         }
     }
+}
+
+fn nameless(flag: &str, reason: String) -> Error {
+    Error::invalid(flag, reason).with_hint("write `NAME=value`, or `NAME` to take the caller's value")
 }
 
 /// The lines of a file of variables or labels, as docker reads one: `#` at the beginning makes a comment, empty lines
@@ -129,7 +131,9 @@ mod tests {
         assert_eq!(read("NONE").expect("legal"), Vec::<String>::new());
         assert_eq!(read("P_*").expect("legal"), ["P_A=value of P_A", "P_B=value of P_B"]);
         assert_eq!(read("A=*").expect("legal"), ["A=*"]);
-        assert!(read("=x").is_err());
+        for text in ["=x", "=", ""] {
+            assert!(read(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub use self::network::{
     HostAddress, NameOptions, NetworkMode, NetworkOptions, parse_host, parse_mac, parse_name_server,
     parse_resolver_word,
 };
+pub(crate) use self::network::{Lack, Unnamed};
 pub use self::ports::{parse_exposed, parse_publish, publish_exposed};
 pub use self::process::{
     Identity, ProcessOptions, ProgramSource, TerminalMode, UserOption, parse_entrypoint, parse_group,
@@ -38,7 +39,7 @@ pub use self::security::{
 pub use self::users::{AutoUsers, KeptIds, MappedUsers, UserFlags, UserNamespace};
 
 use self::nearest::nearest;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A container as a person asks for it.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -64,6 +65,28 @@ impl RunOptions {
         self.files.check()?;
         self.limits.check()?;
         self.namespaces.check()?;
-        self.network.check()
+        self.check_shared_memory()?;
+        self.network.check(None)
+    }
+
+    /// Refuses a size for a `/dev/shm` that is not made for this container.
+    fn check_shared_memory(&self) -> Result<()> {
+        if self.limits.shm_size.is_none() {
+            return Ok(());
+        }
+        let taken = self.files.mounts.iter().find(|mount| ["/dev", "/dev/shm"].contains(&&*mount.target));
+        let (there, hint) = match (self.namespaces.ipc.shared_memory_of(), taken) {
+            (_, Some(mount)) => {
+                let hint = match &mount.kind {
+                    MountKind::Tmpfs(_) => "leave `--shm-size` out: that mount has a `size=` of its own",
+                    MountKind::Bind(_) => "leave one of the two out",
+                };
+                (mount.flag.clone(), hint)
+            }
+            (Some(mode), None) => (format!("--ipc={mode}"), "leave one of the two out"),
+            (None, None) => return Ok(()),
+        };
+        let reason = format!("no `/dev/shm` is made for this container with `{there}`");
+        Err(Error::invalid("--shm-size", reason).with_hint(hint))
     }
 }

@@ -132,6 +132,20 @@ impl IpcMode {
             },
         }
     }
+
+    /// The mode in words, where it leaves the container without a `/dev/shm` of its own. One that joins the file of no
+    /// process does not: nobody knows which would go with it.
+    pub(super) fn shared_memory_of(&self) -> Option<String> {
+        match self {
+            IpcMode::Private | IpcMode::Shared(NamespaceMode::Private) => None,
+            IpcMode::None => Some("none".to_owned()),
+            IpcMode::Shared(NamespaceMode::Host) => Some("host".to_owned()),
+            IpcMode::Shared(NamespaceMode::Container(id)) => Some(format!("container:{}", id.escape_debug())),
+            IpcMode::Shared(NamespaceMode::Path(path)) => {
+                crate::peers::process_of(path).map(|_| format!("ns:{}", path.display()))
+            }
+        }
+    }
 }
 
 impl CgroupMode {
@@ -159,6 +173,11 @@ impl TimeMode {
 /// The error for a mode that nobody knows.
 pub(super) fn unknown(flag: &str, text: &str, known: &[&str]) -> Error {
     let error = Error::invalid(flag, format!("`{}` is not known", text.escape_debug()));
+    if text.starts_with("ns:") && known.contains(&"ns:PATH") {
+        return error.with_hint(
+            "behind `ns:` stands a path: `/proc/PID/ns/NAME`, or `/run/netns/NAME` for one of `ip netns`",
+        );
+    }
     match nearest(text, known.iter().copied().filter(|word| !word.contains(':'))) {
         Some(word) => error.with_hint(format!("did you mean `{word}`? It takes {}", known.join(", "))),
         None => error.with_hint(format!("it takes {}", known.join(", "))),

@@ -54,17 +54,29 @@ impl NetworkMode {
             },
         }
     }
+
+    /// As it is typed, without the names of others.
+    fn name(&self) -> &'static str {
+        match self {
+            NetworkMode::Default | NetworkMode::Bridge => "bridge",
+            NetworkMode::Pasta => "pasta",
+            NetworkMode::None => "none",
+            NetworkMode::Host => "host",
+            NetworkMode::Container(_) | NetworkMode::Joined { files: Some(_), .. } => "container:ID",
+            NetworkMode::Joined { files: None, .. } => "ns:PATH",
+        }
+    }
 }
 
 /// The network of one container.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct NetworkOptions {
     /// How it is connected.
     pub mode: NetworkMode,
-    /// The bridge.
-    pub name: String,
-    /// Address of the bridge and its subnet.
-    pub ip: String,
+    /// The bridge; without one, `rabbitc0`.
+    pub name: Option<String>,
+    /// Address of the bridge and its subnet; without one, `172.19.0.1/16`.
+    pub ip: Option<String>,
     /// The container's own address; without one, the lowest that is free.
     pub container_ip: Option<String>,
     /// The container's hardware address; without one, one made from its address.
@@ -97,54 +109,115 @@ pub enum HostAddress {
     Host,
 }
 
+/// Why a way of connection is what it is where nobody named one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unnamed {
+    /// In place of what is missing for a better one; none where this is as good as it gets without root.
+    pub(crate) lack: Option<Lack>,
+}
+
+/// What is missing here, and what one can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lack {
+    pub(crate) what: String,
+    pub(crate) remedy: String,
+}
+
+/// What a flag has to do with a way of connection that it contradicts.
+struct Contradiction {
+    flag: &'static str,
+    reason: &'static str,
+    /// Whether it would mean something with pasta.
+    goes_with_pasta: bool,
+}
+
 impl NetworkOptions {
-    /// Refuses what contradicts the way of connection.
-    pub(crate) fn check(&self) -> Result<()> {
-        let (mode, no_address, no_ports) = match self.mode {
-            NetworkMode::Default | NetworkMode::Bridge => return Ok(()),
-            NetworkMode::Pasta => ("pasta", "the container has the host's own addresses inside", None),
-            NetworkMode::None => (
-                "none",
-                "the container has no interface of its own",
-                Some("the container has nothing but its own loopback"),
-            ),
-            NetworkMode::Host => (
-                "host",
-                "the container has no interface of its own",
-                Some("the container's ports are the host's already"),
-            ),
-            NetworkMode::Container(_) | NetworkMode::Joined { .. } => (
-                "container:ID|ns:PATH",
-                "the interface is another's",
-                Some("whose network it is publishes its ports"),
-            ),
+    /// The name of the bridge.
+    pub fn bridge(&self) -> &str {
+        self.name.as_deref().unwrap_or("rabbitc0")
+    }
+
+    /// Address of the bridge and its subnet.
+    pub fn subnet(&self) -> &str {
+        self.ip.as_deref().unwrap_or("172.19.0.1/16")
+    }
+
+    /// Refuses what contradicts the way of connection; `unnamed` says why it is that one where nobody named it.
+    pub(crate) fn check(&self, unnamed: Option<&Unnamed>) -> Result<()> {
+        let Some(Contradiction { flag, reason, goes_with_pasta }) = self.contradiction() else {
+            return Ok(());
         };
-        let refuse = |field: &str, reason: &str| {
-            let error = Error::invalid(field, format!("means nothing with `--network={mode}`: {reason}"));
-            Err(error.with_hint("leave one of the two out"))
+        let mode = self.mode.name();
+        let lack = unnamed.and_then(|unnamed| unnamed.lack.as_ref());
+        let chosen = match (unnamed, lack) {
+            (None, _) => String::new(),
+            (Some(_), None) => ", the default without root".to_owned(),
+            (Some(_), Some(lack)) => format!(", the default here as {}", lack.what),
         };
-        if let Some(reason) = no_ports.filter(|_| !self.publish.is_empty()) {
-            return refuse("--publish", reason);
+        let error = Error::invalid(flag, format!("means nothing with `--network={mode}`{chosen}: {reason}"));
+        Err(error.with_hint(match (unnamed, lack) {
+            (None, _)
+                if goes_with_pasta
+                    || matches!(self.mode, NetworkMode::Joined { .. } | NetworkMode::Container(_)) =>
+            {
+                "leave one of the two out".to_owned()
+            }
+            (None, _) => format!("leave `{flag}` out: it goes with a bridge, `--network=bridge`"),
+            (Some(_), Some(lack)) if goes_with_pasta => {
+                format!(
+                    "{}; or leave `{flag}` out, or share the host's network with `--network=host`",
+                    lack.remedy
+                )
+            }
+            (Some(_), _) => format!("leave `{flag}` out: it goes with a bridge, which takes root"),
+        }))
+    }
+
+    /// The first of the flags that means nothing with the way of connection.
+    fn contradiction(&self) -> Option<Contradiction> {
+        use NetworkMode::{Bridge, Container, Default, Host, Joined, None as Nothing, Pasta};
+        if matches!(self.mode, Default | Bridge) {
+            return None;
         }
-        if self.container_ip.is_some() {
-            return refuse("--container-ip", no_address);
-        }
-        if self.mac.is_some() {
-            return refuse("--mac-address", no_address);
-        }
+        let ports = match self.mode {
+            Nothing => "the container has nothing but its own loopback",
+            Host => "the container's ports are the host's already",
+            _ => "whose network it is publishes its ports",
+        };
+        let address = match self.mode {
+            Pasta => "the container has the host's own addresses inside",
+            Nothing | Host => "the container has no interface of its own",
+            _ => "the interface is another's",
+        };
+        let lookup = match &self.mode {
+            Nothing => Some("the container reaches no name server"),
+            Container(_) | Joined { files: Some(_), .. } => Some("/etc/resolv.conf is the other container's"),
+            _ => None,
+        };
         let names = &self.names;
-        let none = self.mode == NetworkMode::None;
-        if none && !(names.servers.is_empty() && names.search.is_empty() && names.options.is_empty()) {
-            return refuse("--dns", "the container reaches no name server");
-        }
-        let no_way = matches!(
-            self.mode,
-            NetworkMode::None | NetworkMode::Pasta | NetworkMode::Container(_) | NetworkMode::Joined { .. }
-        );
-        if no_way && names.hosts.iter().any(|(_, address)| *address == HostAddress::Host) {
-            return refuse("--add-host", "there is no way to the host");
-        }
-        Ok(())
+        let to_host = names.hosts.iter().any(|(_, address)| *address == HostAddress::Host);
+        let hosts = match &self.mode {
+            Container(_) | Joined { files: Some(_), .. } if !names.hosts.is_empty() => {
+                Some("/etc/hosts is the other container's")
+            }
+            Nothing | Pasta | Joined { .. } if to_host => Some("there is no way to the host"),
+            _ => None,
+        };
+        let bridge = "there is no bridge";
+        let rows = [
+            ("--publish", (!self.publish.is_empty() && self.mode != Pasta).then_some(ports), true),
+            ("--network-name", self.name.as_ref().map(|_| bridge), false),
+            ("--network-ip", self.ip.as_ref().map(|_| bridge), false),
+            ("--container-ip", self.container_ip.as_ref().map(|_| address), false),
+            ("--mac-address", self.mac.map(|_| address), false),
+            ("--dns", lookup.filter(|_| !names.servers.is_empty()), true),
+            ("--dns-search", lookup.filter(|_| !names.search.is_empty()), true),
+            ("--dns-option", lookup.filter(|_| !names.options.is_empty()), true),
+            ("--add-host", hosts, false),
+        ];
+        rows.into_iter().find_map(|(flag, reason, goes_with_pasta)| {
+            Some(Contradiction { flag, reason: reason?, goes_with_pasta })
+        })
     }
 }
 
@@ -209,20 +282,6 @@ pub fn parse_mac(field: &str, text: &str) -> Result<[u8; 6]> {
         return Err(wrong("is not the address of one station"));
     }
     Ok(mac)
-}
-
-impl Default for NetworkOptions {
-    fn default() -> NetworkOptions {
-        NetworkOptions {
-            mode: NetworkMode::Default,
-            name: "rabbitc0".to_owned(),
-            ip: "172.19.0.1/16".to_owned(),
-            container_ip: None,
-            mac: None,
-            publish: Vec::new(),
-            names: NameOptions::default(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -165,14 +165,20 @@ fn parse_identity(flag: &str, what: &str, text: &str) -> Result<Identity> {
     Ok(Identity::Name(text.to_owned()))
 }
 
-/// Reads `name|uid[:group|gid]`.
+/// Reads `name|uid[:group|gid]`. What is left out before the colon is root, and behind it the user's own group, as with
+/// docker.
 pub fn parse_user(flag: &str, text: &str) -> Result<UserOption> {
     let (user, group) = match text.split_once(':') {
-        Some((user, group)) => (user, Some(group)),
-        None => (text, None),
+        Some((user, group)) if (user, group) != ("", "") => {
+            (user, Some(group).filter(|group| !group.is_empty()))
+        }
+        _ => (text, None),
     };
     Ok(UserOption {
-        user: parse_identity(flag, "passwd", user)?,
+        user: match (user, group) {
+            ("", Some(_)) => Identity::Id(0),
+            _ => parse_identity(flag, "passwd", user)?,
+        },
         group: group.map(|group| parse_identity(flag, "group", group)).transpose()?,
     })
 }
@@ -243,14 +249,15 @@ mod tests {
             ("www-data", name("www-data"), None),
             ("a.b_c$:staff", name("a.b_c$"), Some(name("staff"))),
             ("7z", name("7z"), None),
+            ("1:", Id(1), None),
+            (":staff", Id(0), Some(name("staff"))),
         ] {
             assert_eq!(parse_user("--user", text).expect(text), UserOption { user, group }, "{text}");
         }
         for text in [
             "",
             ":",
-            "1:",
-            ":1",
+            "1:2:",
             "-1",
             "+1",
             " 1",

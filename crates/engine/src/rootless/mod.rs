@@ -2,10 +2,12 @@
 //! without root. Must not start anything; [`pasta`] does.
 
 pub(crate) mod pasta;
+pub(crate) mod ports;
 
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use ::network::PortRequest;
 use runtime::ErrorKind;
 use runtime::id_map_files::{IdKind, mapping_program};
 use runtime::spec::{IdMapping, Namespace, NamespaceKind, Spec};
@@ -14,10 +16,11 @@ use self::pasta::Pasta;
 use crate::container::Notice;
 use crate::error::{Error, Result};
 use crate::options::{
-    Identity, KeptIds, MappedUsers, NetworkMode, RootOptions, RunOptions, UserNamespace, UserOption,
+    Identity, KeptIds, Lack, MappedUsers, NetworkMode, RootOptions, RunOptions, Unnamed, UserNamespace,
+    UserOption,
 };
-use crate::subordinate_ids::{self, Owner, Range};
 use crate::user_namespace::{TERMINALS, fit_mounts, ranges_of};
+use runtime::subordinate_ids::{self, Owner, Range};
 
 /// Users or groups that one caller may map.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,6 +194,8 @@ pub(crate) struct Unprivileged {
     identity: CallerIds,
     /// What connects the container, where something does.
     program: Option<pasta::Program>,
+    /// Why nothing does, where pasta would.
+    lack: Option<Lack>,
     /// Whether the container may start without.
     may_lack: bool,
 }
@@ -208,17 +213,27 @@ impl Unprivileged {
         notices.extend(identity.single.clone());
         // A port that nobody listens on would be missed.
         let may_lack = *mode == NetworkMode::Default && options.network.publish.is_empty();
-        let mut program = None;
+        let (mut program, mut missing) = (None, None);
         if matches!(mode, NetworkMode::Default | NetworkMode::Pasta) {
             match pasta::Program::find() {
                 Ok(found) => program = Some(found),
                 Err(lack) if may_lack => {
                     let what = format!("this container has no network: {}", lack.what);
-                    notices.push(Notice { what, remedy: Some(lack.remedy) });
+                    let remedy = format!("{}; or choose `--network=host` or `--network=none`", lack.remedy);
+                    notices.push(Notice { what, remedy: Some(remedy) });
+                    missing = Some(lack);
                 }
                 Err(lack) => {
-                    let error = Error::new(ErrorKind::Unsupported, "--network", lack.what);
-                    return Err(error.with_hint(lack.remedy));
+                    // Without a word about the network it is the ports that need one.
+                    let (flag, otherwise) = match mode {
+                        NetworkMode::Default => (
+                            "--publish",
+                            "leave `--publish` out, and share the host's ports with `--network=host`",
+                        ),
+                        _ => ("--network", "choose `--network=host` or `--network=none`"),
+                    };
+                    let error = Error::new(ErrorKind::Unsupported, flag, lack.what);
+                    return Err(error.with_hint(format!("{}; or {otherwise}", lack.remedy)));
                 }
             }
         }
@@ -229,12 +244,17 @@ impl Unprivileged {
                 remedy: None,
             });
         }
-        Ok(Unprivileged { identity, program, may_lack })
+        Ok(Unprivileged { identity, program, lack: missing, may_lack })
     }
 
     /// Why there is one user and one group alone, and what would help; none where there are more.
     pub(crate) fn single(&self) -> Option<&Notice> {
         self.identity.single.as_ref()
+    }
+
+    /// Why the network is what it is where `mode` leaves that open.
+    pub(crate) fn unnamed(&self, mode: &NetworkMode) -> Option<Unnamed> {
+        (*mode == NetworkMode::Default).then(|| Unnamed { lack: self.lack.clone() })
     }
 
     /// Turns root's config into one that an ordinary user can have; whether the user namespace is a new one.
@@ -250,9 +270,41 @@ impl Unprivileged {
         Ok(Adapted::Own)
     }
 
+    /// Refuses ids of the caller's without the caller: nobody inside could reach the files that are its own alone, those
+    /// that are laid into the container among them.
+    pub(crate) fn check_reach(&self, options: &RunOptions, spec: &Spec) -> Result<()> {
+        let UserNamespace::Mapped(mapped) = &options.namespaces.users else { return Ok(()) };
+        let Ids { own, ranges } = &self.identity.users;
+        let has = |first: u32, count: u32, id: u32| id.checked_sub(first).is_some_and(|above| above < count);
+        let maps = || spec.linux.iter().flat_map(|linux| &linux.uid_mappings);
+        // What is not the caller's to give is refused with its own reason.
+        let granted = |map: &IdMapping| {
+            let last = map.host_id.saturating_add(map.size.saturating_sub(1));
+            let both =
+                |range: &Range| [map.host_id, last].iter().all(|id| has(range.first, range.count, *id));
+            ranges.iter().any(both)
+        };
+        if maps().any(|map| has(map.host_id, map.size, *own)) || !maps().all(granted) {
+            return Ok(());
+        }
+        let (flag, hint) = match mapped {
+            MappedUsers::Ranges { .. } => {
+                ("--uidmap, --gidmap", format!("add your own, as `--uidmap=ID:{own}:1`"))
+            }
+            MappedUsers::Owners { .. } => (
+                "--subuidname, --subgidname",
+                "leave them out: root inside is you, and the others are of your ranges".to_owned(),
+            ),
+        };
+        let reason =
+            format!("your own id {own} is not among these, and nobody inside could reach your files");
+        Err(Error::invalid(flag, reason).with_hint(hint))
+    }
+
     /// How pasta will be started, if it will.
-    pub(crate) fn pasta(self, request: pasta::Request) -> Option<PastaPlan> {
-        Some(PastaPlan { program: self.program?, request, may_lack: self.may_lack })
+    pub(crate) fn pasta(self, request: pasta::Request, publish: &[PortRequest]) -> Option<PastaPlan> {
+        let (program, may_lack) = (self.program?, self.may_lack);
+        Some(PastaPlan { program, request, record: ports::record(publish), may_lack })
     }
 }
 
@@ -293,10 +345,16 @@ pub(crate) fn connected(options: &RunOptions, user: Option<&Unprivileged>) -> Re
 pub(crate) struct PastaPlan {
     program: pasta::Program,
     request: pasta::Request,
+    record: serde_json::Value,
     may_lack: bool,
 }
 
 impl PastaPlan {
+    /// What the container's record keeps of it.
+    pub(crate) fn record(&self) -> serde_json::Value {
+        self.record.clone()
+    }
+
     /// Starts it for process `pid`; `directory` is the container's own. Where nobody asked for it by name, a failure is
     /// a notice: a machine without any network still runs containers.
     pub(crate) fn attach(

@@ -19,7 +19,8 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use sys::clone::{Child, CloneRequest};
 use sys::exec::CStringArray;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io_text};
+use crate::options::Lack;
 
 /// Where it is looked for; the environment has no say.
 const PLACES: [&str; 3] = ["/usr/bin/pasta", "/usr/local/bin/pasta", "/bin/pasta"];
@@ -47,34 +48,24 @@ pub(crate) struct Program {
     path: PathBuf,
 }
 
-/// Why there can be none, and what one can do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Lack {
-    pub(crate) what: String,
-    pub(crate) remedy: String,
-}
-
 impl Program {
-    /// Looks whether it is installed and has what it needs.
+    /// Looks whether it is installed and has what it needs; if not, why there can be none.
     pub(crate) fn find() -> std::result::Result<Program, Lack> {
         let Some(path) = PLACES.iter().map(PathBuf::from).find(|path| path.exists()) else {
             return Err(Lack {
                 what: "`pasta` is not installed".to_owned(),
-                remedy: "install it (package `passt`), share the host's network with `--network=host`, or ask for \
-                         none with `--network=none`"
-                    .to_owned(),
+                remedy: "install it: package `passt`".to_owned(),
             });
         };
         match rustix::fs::open("/dev/net/tun", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
             Ok(_) => Ok(Program { path }),
             Err(Errno::NOENT) => Err(Lack {
                 what: "`pasta` needs `/dev/net/tun`, which is not there".to_owned(),
-                remedy: "as root, `modprobe tun`; or choose `--network=host` or `--network=none`".to_owned(),
+                remedy: "as root, `modprobe tun`".to_owned(),
             }),
             Err(errno) => Err(Lack {
-                what: format!("`pasta` needs `/dev/net/tun`, and this user may not open it ({errno})"),
-                remedy: "as root, `chmod 666 /dev/net/tun`, which is safe: it gives no right over the host's network; \
-                         or choose `--network=host` or `--network=none`"
+                what: format!("`pasta` needs `/dev/net/tun`, and this user may not open it: {}", io_text(&errno.into())),
+                remedy: "as root, `chmod 666 /dev/net/tun`, which is safe: it gives no right over the host's network"
                     .to_owned(),
             }),
         }
@@ -238,7 +229,7 @@ impl Pasta {
             match poll(&mut watched[..count], Some(&limit)) {
                 Ok(0) => return Err(format!("it was not ready within {} s", PATIENCE.as_secs())),
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno.to_string()),
+                Err(errno) => return Err(io_text(&errno.into())),
             }
             let mut text = [0u8; 32];
             if !watched[1].revents().is_empty() {

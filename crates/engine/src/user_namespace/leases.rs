@@ -18,7 +18,7 @@ use runtime::ContainerId;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
 use crate::error::{Error, Result};
-use crate::subordinate_ids::Range;
+use runtime::subordinate_ids::Range;
 
 /// Where ranges are leased.
 #[derive(Debug, Clone)]

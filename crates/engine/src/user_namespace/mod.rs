@@ -15,7 +15,7 @@ use crate::container::Effects;
 use crate::error::{Error, Result};
 use crate::options::{AutoUsers, MappedUsers, UserNamespace};
 use crate::paths::EnginePaths;
-use crate::subordinate_ids::{self, Owner, Range};
+use runtime::subordinate_ids::{self, Owner, Range};
 
 /// How many ids `auto` gives a container: what programs expect, the overflow id 65534 among them.
 const USUAL: u32 = 65_536;

@@ -1,6 +1,7 @@
 //! What a person's volumes need on the host: that their propagation can work, and owners and labels that let the
 //! container in. Goes by the descriptors that the plan has opened.
 
+pub(crate) mod destinations;
 mod walk;
 
 use std::os::fd::{AsRawFd, BorrowedFd};

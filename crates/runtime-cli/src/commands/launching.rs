@@ -135,7 +135,8 @@ pub(super) fn bring_up(
     let console_socket = arguments.console_socket.as_deref().map(connect).transpose()?;
     let pidfd_socket = arguments.pidfd_socket.as_deref().map(connect_for_pidfd).transpose()?;
     let line_ends = if foreground { line_ends() } else { LineEnds::Screen };
-    let launch_options = LaunchOptions { console_socket, line_ends, ..LaunchOptions::default() };
+    let launch_options =
+        LaunchOptions { console_socket, line_ends, timed: globals.debug, ..LaunchOptions::default() };
     // Before the program can say anything.
     let messenger = match (&notify, start) {
         (Some(_), Start::Immediately) => activation::Messenger::open(&root, &arguments.id)?,
@@ -143,6 +144,10 @@ pub(super) fn bring_up(
     };
     let container = launch(&plan, &root, &mut BareHost, launch_options)?;
     tell_timeline(globals, &container.timeline);
+    if let Some(flags) = plan.filter_flags() {
+        // In runc's words, as there are scripts that look for them.
+        render::debug(globals, &format!("seccomp filter flags: {flags}"));
+    }
     let told = tell_process(arguments.pid_file.as_deref(), pidfd_socket, container.pid, &container.pidfd);
     if let Err(mut error) = told {
         error.rollback.extend(take_back(container));

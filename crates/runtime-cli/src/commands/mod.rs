@@ -131,14 +131,18 @@ pub(crate) fn help(name: &str) -> Result<String, Error> {
 
 /// A verb's own help.
 fn manual(verb: &Verb) -> String {
-    format!("NAME:\n   rabbitc-runtime {} - {}\n\n{}", verb.name, verb.summary, verb.usage)
+    let called = args::called();
+    let usage =
+        verb.usage.replace(&format!("rabbitc-runtime {}", verb.name), &format!("{called} {}", verb.name));
+    format!("NAME:\n   {called} {} - {}\n\n{usage}", verb.name, verb.summary)
 }
 
 /// The text of `--help`.
 pub(crate) fn overview() -> String {
-    let mut text = String::from(
-        "NAME:\n   rabbitc-runtime - Open Container Initiative runtime: starts containers from OCI bundles\n\n\
-         Usage: rabbitc-runtime [OPTIONS] COMMAND [ARGUMENTS]\n\nCommands:\n",
+    let called = args::called();
+    let mut text = format!(
+        "NAME:\n   {called} - Open Container Initiative runtime: starts containers from OCI bundles\n\n\
+         Usage: {called} [OPTIONS] COMMAND [ARGUMENTS]\n\nCommands:\n",
     );
     for verb in &VERBS {
         text.push_str(&format!("  {:<10} {}\n", verb.name, verb.summary));
@@ -149,9 +153,8 @@ pub(crate) fn overview() -> String {
          \x20 --log FILE           append errors and warnings to FILE\n\
          \x20 --log-format FORMAT  text or json\n\
          \x20 --debug              tell each step and how long it took\n\
-         \x20 --systemd-cgroup     systemd makes the cgroups, as scopes; the path is SLICE:PREFIX:NAME\n\
          \x20 --cgroup-manager NAME  cgroupfs, systemd or disabled: who makes cgroups [cgroupfs]\n\
-         \x20 --systemd-cgroup     have systemd make the containers' cgroups; also --cgroup-manager systemd\n\
+         \x20 --systemd-cgroup     the same as --cgroup-manager systemd: scopes; the path is SLICE:PREFIX:NAME\n\
          \x20 --rootless[=WHEN]    auto, true or false: accepted, and found out by itself\n\
          \x20 --version            show the versions\n\
          \x20 --help               show this; `COMMAND --help` shows a command's own\n",

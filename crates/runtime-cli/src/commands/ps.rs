@@ -85,7 +85,8 @@ fn is_ours(next: Option<&std::ffi::OsStr>) -> bool {
 /// The lines of ps(1) that are about these processes.
 fn table(pids: &[i32], options: Vec<String>) -> Result<String, String> {
     let options = if options.is_empty() { vec!["-ef".to_owned()] } else { options };
-    let output = Command::new("ps").args(&options).output().map_err(|error| format!("ps: {error}"))?;
+    let output =
+        Command::new("ps").args(&options).output().map_err(|error| Error::system("ps", error).to_string())?;
     if !output.status.success() {
         return Err(format!("ps: {}", String::from_utf8_lossy(&output.stderr).trim()));
     }

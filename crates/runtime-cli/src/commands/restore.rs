@@ -66,6 +66,11 @@ pub(super) fn run(mut parser: Parser, globals: &Globals) -> Outcome {
             // Nothing here makes this process a subreaper, criu always pivots, and a restored process has the
             // descriptors of its images.
             Arg::Long("no-subreaper" | "no-pivot") => drop(args::switch(&mut parser)?),
+            // containerd has it with one dash, as Go programs take their options.
+            Arg::Short('n') => match parser.optional_value() {
+                Some(rest) if rest == "o-subreaper" => {}
+                _ => return Err(args::unexpected(Arg::Short('n')).into()),
+            },
             Arg::Long("preserve-fds") => drop(args::number(&mut parser, "--preserve-fds")?),
             Arg::Long("help") | Arg::Short('h') => return Err(Failure::Help),
             Arg::Long(name) => {

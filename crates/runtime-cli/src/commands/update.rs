@@ -1,10 +1,9 @@
 //! `update`: changes the limits of a container that lives.
 
-use std::io::Read;
 use std::path::Path;
 
 use lexopt::{Arg, Parser};
-use runtime::bundle::{parse_json, read_json};
+use runtime::bundle::{read_json, read_json_from_stdin};
 use runtime::rdt::{self, Schemata};
 use runtime::spec::{Cpu, Memory, Pids, Resources};
 use runtime::{Error, limits};
@@ -144,9 +143,5 @@ fn read(file: &Path) -> Result<Resources, Error> {
     if file != Path::new("-") {
         return read_json(file);
     }
-    let mut text = String::new();
-    std::io::stdin()
-        .read_to_string(&mut text)
-        .map_err(|error| Error::system("read standard input", error))?;
-    parse_json(&text)
+    read_json_from_stdin()
 }

@@ -260,7 +260,10 @@ impl Bundle {
 
     /// Processes whose root or command line leads to this bundle.
     fn processes(&self) -> Vec<String> {
+        use std::os::unix::fs::MetadataExt;
         let path = self.path.display().to_string();
+        let identity = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+        let rootfs = identity(&self.rootfs(""));
         let mut found = Vec::new();
         for entry in std::fs::read_dir("/proc").expect("procfs").flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
@@ -270,7 +273,8 @@ impl Bundle {
                 continue;
             }
             let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            if String::from_utf8_lossy(&line).contains(&path) {
+            let is_inside = rootfs.is_some() && identity(&entry.path().join("root")) == rootfs;
+            if is_inside || String::from_utf8_lossy(&line).contains(&path) {
                 found.push(format!("process {pid}: {}", String::from_utf8_lossy(&line).replace('\0', " ")));
             }
         }

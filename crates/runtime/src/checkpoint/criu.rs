@@ -168,6 +168,10 @@ impl Drop for Process {
     }
 }
 
+/// What criu calls an error and goes on after: without CAP_SYS_RESOURCE it does with the open files that it may have, and
+/// what the container's group permits tells it that there is no tun, which only a dump with one in it needs.
+const GOES_ON: [&str; 2] = ["RLIMIT_NOFILE for self", "tun: Unable to create tun"];
+
 /// Adds to `error` what criu's log tells of the cause, and where that is.
 pub(super) fn quote_log(error: Error, operation: String, directory: &Path, name: &str) -> Error {
     let path = directory.join(name);
@@ -176,9 +180,10 @@ pub(super) fn quote_log(error: Error, operation: String, directory: &Path, name:
     let lines = BufReader::new(file).split(b'\n').map_while(|line| line.ok());
     let culprit = lines.zip(1..).find_map(|(line, number)| {
         let line = String::from_utf8_lossy(&line);
-        // Without CAP_SYS_RESOURCE criu does with the open files that it may have, and goes on.
-        let (_, text) =
-            line.split_once("Error ").filter(|(_, text)| !text.contains("RLIMIT_NOFILE for self"))?;
+        let (_, text) = line.split_once("Error ")?;
+        if GOES_ON.iter().any(|known| text.contains(known)) {
+            return None;
+        }
         // `(criu/files.c:12): what is wrong`
         Some((number, text.chars().take(300).collect::<String>()))
     });

@@ -202,6 +202,23 @@ pub(super) fn joined_namespaces(linux: &Linux) -> Result<Vec<Pair>> {
     Ok(joined)
 }
 
+/// Whether others gave the container's own network namespace a device whose other end is outside, as engines do. criu can't
+/// find that end again, and whoever made the device makes it for what is restored, too. What `linux.netDevices` moved
+/// in came with its addresses, and nobody would bring it again.
+pub(super) fn has_network_of_others(linux: &Linux, pid: i32) -> Result<bool> {
+    let own = |namespace: &Namespace| namespace.kind == NamespaceKind::Network && namespace.path.is_none();
+    if !linux.net_devices.is_empty() || !linux.namespaces.iter().any(own) {
+        return Ok(false);
+    }
+    let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+    let at = |error| Error::at_path("look at the network devices in", &path, error);
+    let namespace = std::fs::File::open(&path).map_err(at)?;
+    crate::foreign::within(namespace.as_fd(), sys::clone::flags::NEWNET, || {
+        Ok(crate::rtnetlink::Socket::open()?.leads_outside()?)
+    })
+    .map_err(at)
+}
+
 /// What the three standard streams of a process are, in the words of the kernel's links.
 pub(super) fn standard_streams(pid: i32) -> Vec<String> {
     let link = |number: i32| std::fs::read_link(format!("/proc/{pid}/fd/{number}"));

@@ -18,6 +18,7 @@ pub use self::restore::{RestoreOptions, restore};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::lifecycle::{self, Verb, Warnings};
+use crate::shared_root::JoinedMounts;
 use crate::spec::{Linux, Spec};
 use crate::state_dir::{Lock, Record, StateRoot};
 
@@ -142,16 +143,34 @@ pub struct CheckpointOptions {
     pub status: Option<OwnedFd>,
 }
 
+/// criu wants the root of a container to be that of its mount namespace.
+fn refuse_joined_mounts(joined: Option<&JoinedMounts>) -> Result<()> {
+    if joined.is_none() {
+        return Ok(());
+    }
+    let what = "a checkpoint of a container in a mount namespace that it joined";
+    Err(Error::unsupported(
+        "linux.namespaces",
+        what.to_owned(),
+        "leave out the path of `{\"type\": \"mount\"}`",
+    ))
+}
+
 /// Writes the container to the image directory; unless it is left running, it ends and is removed.
 pub fn checkpoint(root: &StateRoot, id: &ContainerId, options: CheckpointOptions) -> Result<Warnings> {
     let state = root.open(id, Lock::Wait)?;
     let record = state.read()?;
     lifecycle::demand(id.as_str(), lifecycle::status(&state, &record), Verb::Checkpoint)?;
+    refuse_joined_mounts(record.joined_mounts.as_ref())?;
     let spec: Spec = crate::bundle::read_json(&lifecycle::config_path(&record))?;
     let linux = spec.linux.clone().unwrap_or_default();
     let common = &options.common;
     let images = open_or_make(&common.images)?;
     let work = common.work.as_deref().map(open_or_make).transpose()?;
+    let mut empty_namespaces = common.empty_namespaces;
+    if external::has_network_of_others(&linux, record.pid)? {
+        empty_namespaces |= sys::clone::flags::NEWNET as u32;
+    }
     const LOG: &str = "dump.log";
     let request = Request {
         kind: if options.pre_dump { kind::PRE_DUMP } else { kind::DUMP },
@@ -170,6 +189,7 @@ pub fn checkpoint(root: &StateRoot, id: &ContainerId, options: CheckpointOptions
             track_mem: Some(options.pre_dump || options.parent.is_some()),
             external: external_namespaces(&linux, &record)?,
             external_mounts: external_mounts(&spec, &linux, &record)?,
+            empty_namespaces: Some(empty_namespaces),
             ..common.options(&images, work.as_ref(), &record, LOG)
         }),
         notify_success: None,

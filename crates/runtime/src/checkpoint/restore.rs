@@ -43,6 +43,7 @@ pub fn restore(
     options: RestoreOptions,
 ) -> Result<Container> {
     demand_images(&options.common.images)?;
+    super::refuse_joined_mounts(plan.joined_mounts.as_ref())?;
     let images = open_directory(&options.common.images)?;
     let mut record = record_of(plan);
     // It waits for nobody.

@@ -18,76 +18,9 @@ impl Step {
             // What the caller prepares for its network, and for its root.
             (Action::Host(HostAction::Prepare { .. }), Some("network")) => StepKind::Network,
             (Action::Host(HostAction::Prepare { .. }), Some(_)) => StepKind::FileSystems,
-            (action, _) => kind(action),
+            (action, _) => action.kind(),
         };
         StepDescription { number, side, kind, name, object, asked_by: self.asked_by.clone(), why }
-    }
-}
-
-/// The sort of a step; what is not listed is an attribute of the process.
-fn kind(action: &Action) -> StepKind {
-    use InitAction as Init;
-    match action {
-        Action::Host(
-            HostAction::CreateCgroup { .. }
-            | HostAction::ApplyLimits { .. }
-            | HostAction::MakeRdtGroup { .. }
-            | HostAction::JoinRdtGroup { .. },
-        )
-        | Action::Init(Init::JoinCgroup { .. }) => StepKind::Cgroup,
-        Action::Host(HostAction::Clone { .. } | HostAction::WriteIdMaps { .. })
-        | Action::Init(
-            Init::JoinNamespaces { .. }
-            | Init::Fork
-            | Init::Unshare { .. }
-            | Init::TimeOffsets { .. }
-            | Init::BecomeNamespaceRoot
-            | Init::Hostname { .. }
-            | Init::Domainname { .. },
-        ) => StepKind::Namespaces,
-        Action::Host(HostAction::AttachNetwork { .. } | HostAction::MoveNetDevices { .. })
-        | Action::Init(Init::ConfigureNetwork(_) | Init::Wait(Barrier::Network | Barrier::NetDevices)) => {
-            StepKind::Network
-        }
-        Action::Host(HostAction::DetachMount(_)) => StepKind::FileSystems,
-        Action::Host(HostAction::RunHooks { .. })
-        | Action::Init(Init::FindProgram { .. } | Init::Execute { .. } | Init::Wait(Barrier::Hooks(_))) => {
-            StepKind::Programs
-        }
-        Action::Host(HostAction::SetOomScore { .. }) => StepKind::Process,
-        Action::Host(_) | Action::Init(Init::Wait(_) | Init::Announce(_)) => StepKind::Bookkeeping,
-        Action::Init(
-            Init::Propagation { .. }
-            | Init::BindRoot(_)
-            | Init::OverlayRoot(_)
-            | Init::Mount(_)
-            | Init::Bind(_)
-            | Init::SetAttributes { .. }
-            | Init::Devices { .. }
-            | Init::Links { .. }
-            | Init::Mask { .. }
-            | Init::ReadOnlyPaths { .. }
-            | Init::PivotRoot
-            | Init::MoveRoot { .. }
-            | Init::ChangeRoot
-            | Init::JoinMounts { .. }
-            | Init::JoinRoot { .. }
-            | Init::RootAttributes { .. }
-            | Init::RootPropagation { .. },
-        ) => StepKind::FileSystems,
-        Action::Init(
-            Init::JoinKeyring { .. }
-            | Init::HideFromOthers
-            | Init::BoundingSet { .. }
-            | Init::Credentials { .. }
-            | Init::Capabilities { .. }
-            | Init::NoNewPrivileges
-            | Init::OpenLabel { .. }
-            | Init::WriteLabel { .. }
-            | Init::Seccomp { .. }
-            | Init::CloseDescriptors { .. },
-        ) => StepKind::Rights,
-        Action::Init(_) => StepKind::Process,
     }
 }
 
@@ -144,6 +77,11 @@ fn host(action: &HostAction) -> Words {
         ),
         HostAction::Prepare { name, object, why } => words(name, object.clone(), why),
         HostAction::DetachMount(mount) => detach_mount(mount),
+        HostAction::CreateUnifiedCgroup { path } => words(
+            "create the cgroup in the unified hierarchy",
+            quoted(path),
+            "there the kernel can clone a process right into a group; for the others there is time after that",
+        ),
         HostAction::CreateCgroup { path } => words(
             "create the cgroup",
             quoted(path),
@@ -185,9 +123,9 @@ fn host(action: &HostAction) -> Words {
             "one system call makes the process and its own view of pids, mounts, network, names and queues: \
              that is the container",
         ),
-        HostAction::WriteIdMaps { description } => words(
+        HostAction::WriteIdMaps { maps } => words(
             "write the id maps",
-            description.clone(),
+            maps.uid.lines().next().unwrap_or_default().to_owned(),
             "they say which users outside stand behind the users inside",
         ),
         HostAction::SetOomScore { value } => words(
@@ -314,6 +252,11 @@ fn barrier(barrier: Barrier) -> Words {
 fn init(action: &InitAction) -> Words {
     match action {
         InitAction::Wait(kind) | InitAction::Announce(kind) => barrier(*kind),
+        InitAction::ReceiveCgroup => words(
+            "wait for the cgroup",
+            "",
+            "the host makes it meanwhile, and sends the files through which a process moves itself there",
+        ),
         InitAction::JoinCgroup { path } => words(
             "join the cgroup",
             quoted(path),
@@ -351,6 +294,11 @@ fn init(action: &InitAction) -> Words {
             "unshare namespaces",
             listed(names),
             "made after the move into the cgroup, so that this group becomes the container's root group",
+        ),
+        InitAction::UnshareMeanwhile { names, .. } => words(
+            "unshare namespaces meanwhile",
+            listed(names),
+            "of all namespaces it takes the kernel longest, and the host has the cgroup to make",
         ),
         InitAction::TimeOffsets { .. } => words(
             "set clock offsets",
@@ -456,9 +404,11 @@ fn init(action: &InitAction) -> Words {
             "",
             "its mount namespace is the caller's, so that joining it would leave the host's root",
         ),
-        InitAction::RootAttributes { .. } => {
-            words("make the root read-only", "`/`", "nothing in the root file system can be changed")
-        }
+        InitAction::RootAttributes { layers, .. } => words(
+            "make the root read-only",
+            listed([c"/".to_owned()].iter().chain(layers).map(|layer| path(layer))),
+            "nothing in the root file system can be changed",
+        ),
         InitAction::RootPropagation { name, .. } => {
             words("set the root's propagation", name.clone(), "it says whether later mounts travel")
         }
@@ -477,6 +427,11 @@ fn init(action: &InitAction) -> Words {
             "configure the network",
             program.description.clone(),
             "a new network namespace is empty: loopback is down, there is no address and no route",
+        ),
+        InitAction::HardLimits { limits } => words(
+            "raise hard limits",
+            listed(limits.iter().map(|(_, _, name)| name.clone())),
+            "before the program is waited for, as only some callers may",
         ),
         InitAction::ResourceLimits { limits } => words(
             "set resource limits",

@@ -12,6 +12,7 @@ mod home;
 mod mount;
 mod network;
 mod null_streams;
+mod overlay;
 mod pieces;
 mod process;
 pub(crate) mod procfs;
@@ -43,12 +44,16 @@ pub(crate) struct Context<'a> {
     console: Option<BorrowedFd<'a>>,
     /// Files of the cgroup through which this process moves itself.
     cgroup: &'a [OwnedFd],
+    /// Such files that were received, where they were not there at the clone.
+    received_cgroup: [Option<OwnedFd>; sync::MOST_DESCRIPTORS],
     /// Mounts that the parent has made, attached nowhere yet, by their numbers in the plan.
     detached: &'a [OwnedFd],
     /// The caller that opened the gate: from then on, failures go there.
     starter: Option<OwnedFd>,
     /// The mount that is or becomes the root.
     root: Option<OwnedFd>,
+    /// Overlays in the root that change with it later; there is room for as many as do.
+    pub(crate) layers: &'a mut [Option<OwnedFd>],
     /// Mounts of ours that later targets lie in (see `plan::anchor`).
     anchors: [Option<OwnedFd>; ANCHORS],
     /// A label file that was opened while the host's procfs was in reach.
@@ -76,9 +81,11 @@ impl<'a> Context<'a> {
             gate,
             console,
             cgroup,
+            received_cgroup: [const { None }; sync::MOST_DESCRIPTORS],
             detached,
             starter: None,
             root: None,
+            layers: &mut [],
             anchors: [const { None }; ANCHORS],
             label: None,
             program: 0,
@@ -94,6 +101,17 @@ impl<'a> Context<'a> {
             errno: Errno::BADF.raw_os_error(),
             item: 0,
         })
+    }
+
+    /// Keeps an overlay in the root for the step that changes all of them, where there is one: then there is room for each.
+    fn keep_layer(&mut self, layer: OwnedFd) -> Outcome {
+        if self.layers.is_empty() {
+            return Ok(());
+        }
+        let slot = self.layers.iter_mut().find(|slot| slot.is_none());
+        let no_room = Failure { call: Call::Dup, errno: Errno::NOMEM.raw_os_error(), item: 0 };
+        *slot.ok_or(no_room)? = Some(layer);
+        Ok(())
     }
 
     /// The mount of this number that the parent has made.
@@ -200,6 +218,7 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         InitAction::Wait(Barrier::Recorded) => wait_announced(context),
         InitAction::Wait(_) => wait(number, context),
         InitAction::Announce(_) => announce(number, context),
+        InitAction::ReceiveCgroup => receive_cgroup(number, context),
         InitAction::JoinCgroup { .. } => process::join_cgroup(context),
         InitAction::NewSession => process::new_session(),
         InitAction::DieWithParent => process::die_with_parent(context),
@@ -210,12 +229,14 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         }
         // Done by the loop, as the rest of the list runs in the new process.
         InitAction::Fork => Ok(()),
-        InitAction::Unshare { flags, .. } => sys::namespace::unshare(*flags).during(Call::Unshare),
+        InitAction::Unshare { flags, .. } | InitAction::UnshareMeanwhile { flags, .. } => {
+            sys::namespace::unshare(*flags).during(Call::Unshare)
+        }
         InitAction::TimeOffsets { text, new_users } => process::time_offsets(text, *new_users),
         InitAction::BecomeNamespaceRoot => process::become_namespace_root(),
         InitAction::Propagation { flags, .. } => sys::mount::change(c"/", *flags).during(Call::Mount),
         InitAction::BindRoot(root) => mount::bind_root(context, root),
-        InitAction::OverlayRoot(overlay) => mount::overlay_root(context, overlay),
+        InitAction::OverlayRoot(overlay) => overlay::overlay_root(context, overlay),
         InitAction::PiecedRoot(root) => pieces::pieced_root(context, root),
         InitAction::Mount(plan) => mount::mount(context, plan),
         InitAction::Bind(plan) => bind::bind(context, plan, number),
@@ -234,11 +255,7 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         InitAction::Mask { targets } => mount::mask(context, targets),
         InitAction::ReadOnlyPaths { targets } => mount::read_only_paths(context, targets),
         InitAction::PivotRoot => mount::pivot(context),
-        InitAction::RootAttributes { set } => {
-            let change = sys::mount::Attributes { set: *set, ..Default::default() };
-            sys::mount::set_attributes(context.root()?, change, sys::mount::Reach::Mount)
-                .during(Call::MountSetattr)
-        }
+        InitAction::RootAttributes { set, .. } => mount::root_attributes(context, *set),
         InitAction::RootPropagation { flags, .. } => mount::root_propagation(context, *flags),
         InitAction::Sysctls { directory, values } => process::sysctls(context, directory, values),
         InitAction::Hostname { name } => {
@@ -248,6 +265,7 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
             rustix::system::setdomainname(name.to_bytes()).during(Call::Setdomainname)
         }
         InitAction::ConfigureNetwork(program) => network::configure(program),
+        InitAction::HardLimits { limits } => process::resource_limits(limits),
         InitAction::ResourceLimits { limits } => {
             if limits.iter().any(|(resource, ..)| *resource == rustix::process::Resource::Nofile) {
                 // Done with, and what is still to be opened needs a number below the limit.
@@ -335,6 +353,11 @@ fn wait_announced(context: &mut Context<'_>) -> Outcome {
 fn wait(number: u16, context: &mut Context<'_>) -> Outcome {
     announce(number, context)?;
     is_open(number, sync::receive(context.peer()).during(Call::Receive)?)
+}
+
+fn receive_cgroup(number: u16, context: &mut Context<'_>) -> Outcome {
+    let answer = sync::receive_descriptors(context.sync, &mut context.received_cgroup);
+    is_open(number, answer.during(Call::Receive)?)
 }
 
 /// Whether the parent's answer opens this barrier.

@@ -12,14 +12,9 @@ use rustix::mount::{
 use sys::mount::{Attributes, Reach, attribute, propagation, set_attributes};
 
 use super::failure::{Call, During, Failure, Outcome};
-use super::step::{
-    BoundRoot, DeviceNode, FileSystem, Link, Lower, MountPlan, OverlayRoot, Target, TargetKind,
-};
+use super::step::{BoundRoot, CopyUp, DeviceNode, FileSystem, Link, MountPlan, Target, TargetKind};
 use super::way::{Found, Parent, Way, find_or_make, make_parent, open_target};
 use super::{Context, copy_up, procfs};
-
-/// As whom the kernel shows users and groups that a user namespace does not map (`/proc/sys/kernel/overflowuid`).
-const OVERFLOW_ID: u32 = 65_534;
 
 pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Outcome {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
@@ -90,90 +85,6 @@ pub(super) fn create(opened: BorrowedFd<'_>, attributes: Attributes) -> Result<O
     fsmount(opened, FsMountFlags::FSMOUNT_CLOEXEC, bits).during(Call::Fsmount)
 }
 
-/// Mounts a throw-away overlay and makes it the root.
-pub(super) fn overlay_root(context: &mut Context<'_>, overlay: &OverlayRoot) -> Outcome {
-    let open = |path: &CStr| {
-        rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .during(Call::Open)
-    };
-    let open_lower = |context: &Context<'_>, lower: &Lower| match lower.detached {
-        Some(number) => duplicate(context.detached(number)?),
-        None => open(&lower.path),
-    };
-    // Before anything is attached, so that no lower path can lead into what is made here.
-    let lower = open_lower(context, &overlay.lower)?;
-    let scratch = {
-        let opened = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).during(Call::Fsopen)?;
-        fsconfig_set_string(opened.as_fd(), c"mode", c"0700").during(Call::Fsconfig)?;
-        create(opened.as_fd(), Attributes::default())?
-    };
-    let place = open(&overlay.scratch)?;
-    attach(scratch.as_fd(), place.as_fd())?;
-    let over = |lower: &Lower, opened: BorrowedFd<'_>, number: usize| {
-        if lower.detached.is_some() {
-            // An overlay takes no layer that is attached nowhere (before 6.15).
-            let place = make_directory(scratch.as_fd(), b'l', number)?;
-            attach(opened, place.as_fd())?;
-        }
-        overlay_over(scratch.as_fd(), opened, number, overlay.user_namespace, overlay.label.as_deref())
-    };
-    let root = over(&overlay.lower, lower.as_fd(), 0)?;
-    rustix::fs::mkdirat(&scratch, c"merged", Mode::from_raw_mode(0o755)).during(Call::Mkdir)?;
-    let merged = rustix::fs::openat(&scratch, c"merged", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-        .during(Call::Open)?;
-    attach(root.as_fd(), merged.as_fd())?;
-    for (index, (lower, target)) in overlay.submounts.iter().enumerate() {
-        let opened = open_lower(context, lower)?;
-        let mount = over(lower, opened.as_fd(), index + 1)?;
-        let target = open_target(Way::from_root(root.as_fd(), target))?;
-        attach(mount.as_fd(), target.as_fd())?;
-    }
-    context.root = Some(root);
-    Ok(())
-}
-
-/// Makes and opens the directory of this letter and number.
-pub(super) fn make_directory(scratch: BorrowedFd<'_>, letter: u8, number: usize) -> Result<OwnedFd, Failure> {
-    let mut name = Digits::after(&[letter], number);
-    let name = name.c_str();
-    rustix::fs::mkdirat(scratch, name, Mode::from_raw_mode(0o755)).during(Call::Mkdir)?;
-    rustix::fs::openat(scratch, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .during(Call::Open)
-}
-
-/// One overlay with its upper and work directories in `scratch`.
-pub(super) fn overlay_over(
-    scratch: BorrowedFd<'_>,
-    lower: BorrowedFd<'_>,
-    number: usize,
-    user_namespace: bool,
-    label: Option<&CStr>,
-) -> Result<OwnedFd, Failure> {
-    let (upper, work) = (make_directory(scratch, b'u', number)?, make_directory(scratch, b'w', number)?);
-    // The merged root shows the owner and mode of the upper directory.
-    let below = rustix::fs::fstat(lower).during(Call::Stat)?;
-    // Somebody whom the namespace does not know shows as nobody, and can't be given anything: then it is root's.
-    let known = |id: u32| !user_namespace || id != OVERFLOW_ID;
-    let uid = known(below.st_uid).then(|| rustix::fs::Uid::from_raw(below.st_uid));
-    let gid = known(below.st_gid).then(|| rustix::fs::Gid::from_raw(below.st_gid));
-    rustix::fs::fchown(&upper, uid, gid).during(Call::Chown)?;
-    rustix::fs::fchmod(&upper, Mode::from_raw_mode(below.st_mode & 0o7777)).during(Call::Chmod)?;
-    let opened = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).during(Call::Fsopen)?;
-    fsconfig_set_string(opened.as_fd(), c"source", c"overlay").during(Call::Fsconfig)?;
-    // Through /proc, as a path of any length and with any character then fits the option.
-    for (key, directory) in [(c"lowerdir", lower), (c"upperdir", upper.as_fd()), (c"workdir", work.as_fd())] {
-        let mut path = Digits::after(b"/proc/self/fd/", directory.as_raw_fd() as usize);
-        fsconfig_set_string(opened.as_fd(), key, path.c_str()).during(Call::Fsconfig)?;
-    }
-    if user_namespace {
-        fsconfig_set_flag(opened.as_fd(), c"userxattr").during(Call::Fsconfig)?;
-    }
-    if let Some(label) = label {
-        fsconfig_set_string(opened.as_fd(), c"context", label).during(Call::Fsconfig)?;
-    }
-    create(opened.as_fd(), Attributes::default())
-}
-
 /// A short text that ends in a number, without allocation.
 pub(super) struct Digits {
     bytes: [u8; 40],
@@ -240,7 +151,11 @@ pub(super) fn mount(context: &mut Context<'_>, plan: &MountPlan<FileSystem>) -> 
     };
     let mount = make_file_system(file_system, source, parameters, mode, attributes)?;
     procfs::check_place(mount.as_fd(), place.as_fd(), &plan.target)?;
-    if let Some(what) = *copy_up {
+    if let Some(mut what) = *copy_up {
+        if found == Found::Made {
+            // Its mode is that of a new file system then, and not of what was made to mount it on.
+            what = CopyUp::Content;
+        }
         copy_up::copy(place.as_fd(), mount.as_fd(), what)?;
     }
     finish(mount.as_fd(), place.as_fd(), later, plan.recursive, plan.propagation)?;
@@ -298,6 +213,17 @@ pub(super) fn finish(
     attach(mount, target)
 }
 
+/// Sets attributes of the root and of the overlays in it. Those go by their descriptors: at the place of one may lie a
+/// mount of the config by now, put there by its name or by a link that leads there.
+pub(super) fn root_attributes(context: &mut Context<'_>, set: u64) -> Outcome {
+    let change = Attributes { set, ..Attributes::default() };
+    set_attributes(context.root()?, change, Reach::Mount).during(Call::MountSetattr)?;
+    for layer in context.layers.iter_mut().filter_map(Option::take) {
+        set_attributes(layer.as_fd(), change, Reach::Mount).during(Call::MountSetattr)?;
+    }
+    Ok(())
+}
+
 /// Sets the root's propagation. A shared one is the first of a group of its own (config-linux.md, "Rootfs Mount
 /// Propagation"): what it was a slave of must not reach it.
 pub(super) fn root_propagation(context: &Context<'_>, flags: u64) -> Outcome {
@@ -333,7 +259,7 @@ pub(super) fn devices(context: &mut Context<'_>, devices: &[DeviceNode]) -> Outc
 
 fn make_device(context: &Context<'_>, device: &DeviceNode) -> Outcome {
     let way = Way::to(context, &device.target)?;
-    let Some(end) = way.end() else { return Ok(()) };
+    let Some(end) = way.end().during(Call::Open)? else { return Ok(()) };
     let parent = match end.open_parent() {
         Err(Errno::NOENT) => Parent::Below(make_parent(way)?),
         other => other.during(Call::Open)?,
@@ -380,7 +306,7 @@ fn bind_device(context: &Context<'_>, device: &DeviceNode) -> Outcome {
 pub(super) fn links(context: &mut Context<'_>, links: &[Link]) -> Outcome {
     for (item, link) in links.iter().enumerate() {
         let way = Way::to(context, &link.target)?;
-        let Some(end) = way.end() else { continue };
+        let Some(end) = way.end().during_item(Call::Open, item)? else { continue };
         let parent = match end.open_parent() {
             // No /dev at all: then nobody looks for its links either.
             Err(Errno::NOENT) => continue,
@@ -404,45 +330,43 @@ pub(super) fn mask(context: &mut Context<'_>, targets: &[Target]) -> Outcome {
             other => other.during_item(Call::Open, item)?,
         };
         let status = rustix::fs::fstat(&found).during_item(Call::Stat, item)?;
-        let cover = if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
-            match &empty {
-                Some(first) => clone_tree(first.as_fd(), c"", false).during_item(Call::OpenTree, item)?,
-                None => {
-                    let opened = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).during(Call::Fsopen)?;
-                    fsconfig_set_string(opened.as_fd(), c"mode", c"0755").during(Call::Fsconfig)?;
-                    fsconfig_set_string(opened.as_fd(), c"nr_inodes", c"2").during(Call::Fsconfig)?;
-                    let set = attribute::RDONLY | attribute::NOSUID | attribute::NODEV | attribute::NOEXEC;
-                    create(opened.as_fd(), Attributes { set, ..Attributes::default() })?
-                }
-            }
-        } else {
-            if null.is_none() {
-                null = Some(host_null()?);
-            }
-            clone_tree(null.as_ref().expect("just opened").as_fd(), c"", false)
-                .during_item(Call::OpenTree, item)?
+        let is_directory = FileType::from_raw_mode(status.st_mode) == FileType::Directory;
+        let first = if is_directory { &mut empty } else { &mut null };
+        let cover = match first {
+            Some(first) => clone_tree(first.as_fd(), c"", false).during_item(Call::OpenTree, item)?,
+            None if is_directory => empty_directory()?,
+            None => null_device()?,
         };
         attach(cover.as_fd(), found.as_fd()).map_err(|failure| Failure { item: item as u32, ..failure })?;
-        if empty.is_none() && FileType::from_raw_mode(status.st_mode) == FileType::Directory {
-            empty = Some(cover);
-        }
+        first.get_or_insert(cover);
     }
     Ok(())
 }
 
-/// The host's null device, checked: an image's `/dev/null` could be anything (CVE-2025-31133).
-fn host_null() -> Result<OwnedFd, Failure> {
-    let null = rustix::fs::openat(
-        CWD,
-        c"/dev/null",
-        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .during(Call::Open)?;
+/// A directory with nothing in it, where nothing can be made.
+fn empty_directory() -> Result<OwnedFd, Failure> {
+    let opened = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).during(Call::Fsopen)?;
+    fsconfig_set_string(opened.as_fd(), c"mode", c"0755").during(Call::Fsconfig)?;
+    fsconfig_set_string(opened.as_fd(), c"nr_inodes", c"2").during(Call::Fsconfig)?;
+    let set = attribute::RDONLY | attribute::NOSUID | attribute::NODEV | attribute::NOEXEC;
+    create(opened.as_fd(), Attributes { set, ..Attributes::default() })
+}
+
+/// The host's null device, checked: an image's `/dev/null` could be anything (CVE-2025-31133). On a read-only mount, as its
+/// mode, owner and times are not the container's to change.
+fn null_device() -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let null = rustix::fs::openat(CWD, c"/dev/null", flags, Mode::empty()).during(Call::Open)?;
     let status = rustix::fs::fstat(&null).during(Call::Stat)?;
     let right = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice
         && status.st_rdev == rustix::fs::makedev(1, 3);
-    if right { Ok(null) } else { Err(Errno::NODEV).during(Call::Stat) }
+    if !right {
+        return Err(Errno::NODEV).during(Call::Stat);
+    }
+    let mount = clone_tree(null.as_fd(), c"", false).during(Call::OpenTree)?;
+    let change = Attributes { set: attribute::RDONLY, ..Attributes::default() };
+    set_attributes(mount.as_fd(), change, Reach::Mount).during(Call::MountSetattr)?;
+    Ok(mount)
 }
 
 /// Binds each target that exists onto itself, read-only.

@@ -10,7 +10,8 @@ use sys::mount::{Attributes, Reach, attribute, set_attributes};
 
 use super::Context;
 use super::failure::{Call, During, Failure, Outcome};
-use super::mount::{attach, clone_tree, create, overlay_over};
+use super::mount::{attach, clone_tree, create};
+use super::overlay::overlay_over;
 use super::step::{PieceKind, PiecedRoot, Target};
 use super::way::{End, Way, open_target};
 
@@ -29,9 +30,10 @@ pub(super) fn pieced_root(context: &mut Context<'_>, root: &PiecedRoot) -> Outco
     attach(top.as_fd(), merged.as_fd())?;
     for (item, piece) in root.pieces.iter().enumerate() {
         match add(scratch.as_fd(), top.as_fd(), &piece.kind, &piece.target, item) {
+            Ok(layer) => layer.into_iter().try_for_each(|layer| context.keep_layer(layer))?,
             // What the user may not look at has no place here either, and some of it may be gone by now.
             Err(Failure { errno, .. }) if LEFT_OUT.iter().any(|one| one.raw_os_error() == errno) => {}
-            other => other.map_err(|failure| Failure { item: item as u32, ..failure })?,
+            Err(failure) => return Err(Failure { item: item as u32, ..failure }),
         }
     }
     context.root = Some(top);
@@ -44,34 +46,37 @@ fn memory(mode: &std::ffi::CStr) -> Result<OwnedFd, Failure> {
     create(opened.as_fd(), Attributes::default())
 }
 
+/// Puts one piece in, and gives its overlay where it is one.
 fn add(
     scratch: BorrowedFd<'_>,
     root: BorrowedFd<'_>,
     kind: &PieceKind,
     target: &Target,
     number: usize,
-) -> Outcome {
-    let end = End::of(root, &target.path).ok_or(Errno::INVAL).during(Call::Open)?;
+) -> Result<Option<OwnedFd>, Failure> {
+    let end = End::of(root, &target.path).and_then(|end| end.ok_or(Errno::INVAL)).during(Call::Open)?;
     let parent = || end.open_parent().during(Call::Open);
     match kind {
         PieceKind::Empty { mode } => {
-            rustix::fs::mkdirat(&parent()?, end.name, Mode::from_raw_mode(*mode)).during(Call::Mkdir)
+            rustix::fs::mkdirat(&parent()?, end.name, Mode::from_raw_mode(*mode)).during(Call::Mkdir)?;
         }
         PieceKind::Link { text } => {
-            rustix::fs::symlinkat(text.as_c_str(), &parent()?, end.name).during(Call::Symlink)
+            rustix::fs::symlinkat(text.as_c_str(), &parent()?, end.name).during(Call::Symlink)?;
         }
         PieceKind::Overlay { lower } => {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let lower = rustix::fs::openat(CWD, lower, flags, Mode::empty()).during(Call::Open)?;
-            let mount = overlay_over(scratch, lower.as_fd(), number, true, None)?;
-            attach(mount.as_fd(), open_target(Way::from_root(root, target))?.as_fd())
+            let mount = overlay_over(scratch, lower.as_fd(), number, true, None, &[])?;
+            attach(mount.as_fd(), open_target(Way::from_root(root, target))?.as_fd())?;
+            return Ok(Some(mount));
         }
         PieceKind::File { source } => {
             let tree = clone_tree(CWD, source, false).during(Call::OpenTree)?;
             let set = attribute::RDONLY | attribute::NOSUID | attribute::NODEV;
             let change = Attributes { set, ..Attributes::default() };
             set_attributes(tree.as_fd(), change, Reach::Mount).during(Call::MountSetattr)?;
-            attach(tree.as_fd(), open_target(Way::from_root(root, target))?.as_fd())
+            attach(tree.as_fd(), open_target(Way::from_root(root, target))?.as_fd())?;
         }
     }
+    Ok(None)
 }

@@ -6,18 +6,20 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal};
-use sys::exec::CStringArray;
 
 use super::Context;
 use super::failure::{Call, During, Failure, Outcome};
 use super::procfs::is_procfs;
 use super::step::{Execution, InitProgram, JoinedNamespace, MissingDirectory, ProgramUser, Sysctl, Target};
+use crate::sync;
 
 /// Moves itself into the cgroup, hierarchy by hierarchy.
-pub(super) fn join_cgroup(context: &Context<'_>) -> Outcome {
-    for (item, file) in context.cgroup.iter().enumerate() {
+pub(super) fn join_cgroup(context: &mut Context<'_>) -> Outcome {
+    let received = context.received_cgroup.iter().flatten();
+    for (item, file) in context.cgroup.iter().chain(received).enumerate() {
         rustix::io::write(file, b"0").during_item(Call::Write, item)?;
     }
+    context.received_cgroup = [const { None }; sync::MOST_DESCRIPTORS];
     Ok(())
 }
 
@@ -266,7 +268,7 @@ pub(super) fn execute(context: &Context<'_>, execution: &Execution) -> Outcome {
     sys::signal::reset_dispositions();
     sys::signal::unblock_all();
     if let Some(init) = &execution.init {
-        return execute_init(context, init, &execution.environment);
+        return execute_init(context, init);
     }
     let Some(path) = execution.candidates.get(context.program) else {
         return Err(Failure { call: Call::Execve, errno: Errno::NOENT.raw_os_error(), item: 0 });
@@ -281,14 +283,14 @@ fn home<'a>(context: &'a Context<'_>) -> Option<&'a CStr> {
 }
 
 /// The socket stays open in the init until the program runs, under a number that it knows.
-fn execute_init(context: &Context<'_>, init: &InitProgram, environment: &CStringArray) -> Outcome {
+fn execute_init(context: &Context<'_>, init: &InitProgram) -> Outcome {
     let binary = context.init_binary.ok_or(Errno::BADF).during_item(Call::Execve, OWN_INIT)?;
-    let arguments = init.arguments.get(context.program).ok_or(Errno::NOENT).during(Call::Execve)?;
+    let environment = init.environments.get(context.program).ok_or(Errno::NOENT).during(Call::Execve)?;
     // Out of the way, as that number may be the file's own.
     let above = init.socket as i32 + 1;
     let binary = rustix::io::fcntl_dupfd_cloexec(binary, above).during(Call::Dup)?;
     let socket = rustix::io::fcntl_dupfd_cloexec(context.peer(), above).during(Call::Dup)?;
     sys::fd::place(socket.as_fd(), init.socket as i32).during(Call::Dup)?;
-    Err(sys::exec::execve_descriptor(binary.as_fd(), arguments, environment, home(context)))
+    Err(sys::exec::execve_descriptor(binary.as_fd(), &init.arguments, environment, home(context)))
         .during_item(Call::Execve, OWN_INIT)
 }

@@ -78,7 +78,7 @@ impl<'a> Way<'a> {
     }
 
     /// The last name of the way, and where it stands; nothing where the way has no name at all.
-    pub(super) fn end(self) -> Option<End<'a>> {
+    pub(super) fn end(self) -> rustix::io::Result<Option<End<'a>>> {
         End::of(self.start, self.path)
     }
 }
@@ -91,13 +91,13 @@ pub(super) struct End<'a> {
 }
 
 impl<'a> End<'a> {
-    pub(super) fn of(start: BorrowedFd<'a>, path: &'a CStr) -> Option<End<'a>> {
+    pub(super) fn of(start: BorrowedFd<'a>, path: &'a CStr) -> rustix::io::Result<Option<End<'a>>> {
         let bytes = path.to_bytes_with_nul();
         let slash = bytes.iter().rposition(|byte| *byte == b'/');
-        let name = CStr::from_bytes_with_nul(&bytes[slash.map_or(0, |slash| slash + 1)..]).ok()?;
+        let name = CStr::from_bytes_with_nul(&bytes[slash.map_or(0, |slash| slash + 1)..]).unwrap_or(c".");
         let mut parent = Text::default();
-        parent.push(&bytes[..slash.unwrap_or(0)]).ok()?;
-        (name != c".").then_some(End { start, parent, name })
+        parent.push(&bytes[..slash.unwrap_or(0)])?;
+        Ok((name != c".").then_some(End { start, parent, name }))
     }
 
     /// Opens that directory, which needs no opening where the path begins there.
@@ -107,25 +107,25 @@ impl<'a> End<'a> {
 }
 
 /// The levels of a path as a [`Target`] has it, topmost first; made as they are asked for, without allocation.
-struct Levels<'a> {
+pub(super) struct Levels<'a> {
     left: &'a [u8],
     parent: Text,
     name: Text,
 }
 
-struct Level<'a> {
+pub(super) struct Level<'a> {
     parent: &'a CStr,
-    name: &'a CStr,
-    is_last: bool,
+    pub(super) name: &'a CStr,
+    pub(super) is_last: bool,
 }
 
 impl<'a> Levels<'a> {
-    fn of(path: &'a CStr) -> Levels<'a> {
+    pub(super) fn of(path: &'a CStr) -> Levels<'a> {
         let left = if path == c"." { b"" } else { path.to_bytes() };
         Levels { left, parent: Text::default(), name: Text::default() }
     }
 
-    fn descend(&mut self) -> rustix::io::Result<Option<Level<'_>>> {
+    pub(super) fn descend(&mut self) -> rustix::io::Result<Option<Level<'_>>> {
         if self.left.is_empty() {
             return Ok(None);
         }

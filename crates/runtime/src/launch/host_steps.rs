@@ -1,6 +1,7 @@
 //! What the parent does on the host, step by step.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use sys::clone::{CloneRequest, Placement};
 
@@ -9,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::hooks::{self, World};
 use crate::init::step::{Action, Barrier, HookKind, HostAction, InitAction, Step};
 use crate::init::{self, Context, Trace};
+use crate::plan::container_cgroup::CgroupPlan;
 use crate::spec::Spec;
 use crate::state_dir::{StateDir, StateRoot};
 use crate::sync::{self, Record as Message};
@@ -77,12 +79,61 @@ impl Launch<'_> {
         })
     }
 
-    pub(super) fn create_cgroup(&mut self) -> Result<()> {
+    /// What of the cgroup must be there for the clone: all of it, or the group to clone into.
+    pub(super) fn begin_cgroup(&mut self) -> Result<()> {
         let Some(cgroup) = &self.plan.cgroup else { return Ok(()) };
+        if !cgroup.is_made_meanwhile() {
+            return self.create_cgroup(cgroup, |_| cgroup.create());
+        }
+        let begun = self.step(
+            |action| matches!(action, HostAction::CreateUnifiedCgroup { .. }),
+            |_| Ok(cgroup::Creation::begin(&cgroup.layout, &cgroup.path)?),
+        )?;
+        self.creation = begun;
+        Ok(())
+    }
+
+    /// Makes the rest while init begins, and sends it the files through which it moves itself there.
+    pub(super) fn finish_cgroup(&mut self, socket: BorrowedFd<'_>) -> Result<()> {
+        let Some(cgroup) = self.plan.cgroup.as_ref().filter(|cgroup| cgroup.is_made_meanwhile()) else {
+            return Ok(());
+        };
+        self.create_cgroup(cgroup, |launch| {
+            let creation = match &mut launch.creation {
+                Some(creation) => creation,
+                // Nothing to clone into.
+                none => none.insert(cgroup::Creation::begin(&cgroup.layout, &cgroup.path)?),
+            };
+            Ok(creation.finish()?)
+        })?;
+        self.creation = None;
+        let receive = |step: &Step| matches!(step.action, Action::Init(InitAction::ReceiveCgroup));
+        if let Some(step) = self.plan.steps.iter().position(receive) {
+            let files = self.cgroup_files(self.child.as_ref().is_some_and(|child| child.in_cgroup))?;
+            let files: Vec<BorrowedFd<'_>> = files.iter().map(OwnedFd::as_fd).collect();
+            // One that has died is seen when its end is read.
+            let _ = sync::send_descriptors(socket, Message::Go { step: step as u16 }, &files);
+        }
+        Ok(())
+    }
+
+    /// Files through which init moves itself into its groups; whoever was cloned into the unified one, which comes first, has
+    /// that behind him.
+    fn cgroup_files(&self, in_unified: bool) -> Result<Vec<OwnedFd>> {
+        let Some(group) = &self.cgroup else { return Ok(Vec::new()) };
+        let files = group.self_join_descriptors()?;
+        Ok(files.into_iter().skip(usize::from(in_unified)).collect())
+    }
+
+    fn create_cgroup(
+        &mut self,
+        cgroup: &CgroupPlan,
+        make: impl FnOnce(&mut Self) -> Result<cgroup::Cgroup>,
+    ) -> Result<()> {
         self.step(
             |action| matches!(action, HostAction::CreateCgroup { .. }),
             |launch| {
-                launch.cgroup = Some(cgroup.create()?);
+                launch.cgroup = Some(make(launch)?);
                 Ok(())
             },
         )?;
@@ -146,26 +197,28 @@ impl Launch<'_> {
         self.step(
             |action| matches!(action, HostAction::Clone { .. }),
             |launch| {
-                let cgroup = launch.cgroup.as_ref().and_then(cgroup::Cgroup::clone_descriptor);
+                let begun = launch.creation.as_ref().and_then(cgroup::Creation::clone_descriptor);
+                let cgroup = begun.or(launch.cgroup.as_ref().and_then(cgroup::Cgroup::clone_descriptor));
                 let request = CloneRequest { flags: plan.namespaces.at_clone, cgroup };
                 let trace = Trace { ends: launch.counters.counters(), fail_at: launch.fail_at };
-                let files = match &launch.cgroup {
-                    Some(group) => group.self_join_descriptors()?,
-                    None => Vec::new(),
-                };
+                let files = launch.cgroup_files(false)?;
                 // The unified hierarchy comes first, and whoever was cloned into it has it behind him.
                 let unified = usize::from(cgroup.is_some());
                 let gate = launch.gate.as_ref().map(OwnedFd::as_fd);
                 let console = launch.console.as_ref().map(|console| console.theirs.as_fd());
                 let detached = launch.detached.descriptors();
                 let init_binary = launch.init_binary.as_ref().map(OwnedFd::as_fd);
+                let mut layers: Vec<_> = (0..plan.closed_layers()).map(|_| None).collect();
                 let parent_ends = [Some(ours.as_fd()), launch.state.as_ref().map(StateDir::descriptor)];
                 let child = sys::clone::clone(&request, &mut |placement| {
                     // With a copy open here, the parent's closing would never be seen, nor its lock be free.
                     parent_ends.into_iter().flatten().for_each(sys::fd::close_copy);
                     let skip = if placement == Placement::InCgroup { unified } else { 0 };
-                    let mut context = Context::new(theirs.as_fd(), gate, console, &files[skip..], detached);
+                    // None where they are sent later.
+                    let files = files.get(skip..).unwrap_or_default();
+                    let mut context = Context::new(theirs.as_fd(), gate, console, files, detached);
                     context.init_binary = init_binary;
+                    context.layers = &mut layers;
                     init::run(&plan.steps, &mut context, &trace)
                 });
                 let child =
@@ -283,6 +336,9 @@ impl Launch<'_> {
         let pid = self.pid();
         crate::lifecycle::note_init(&mut self.record, pid)?;
         self.record.caller = host.record();
+        if let Some(joined) = &mut self.record.joined_mounts {
+            joined.mount = crate::shared_root::mount_id(Path::new(&format!("/proc/{pid}/root")));
+        }
         let state = self.state.as_mut().expect("the state directory was reserved first");
         state.draft(&self.record)
     }

@@ -7,6 +7,7 @@ mod net_devices;
 mod timeline;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
@@ -19,7 +20,7 @@ pub(crate) use self::timeline::Clock;
 pub use self::timeline::StepTiming;
 use crate::detached_mounts::DetachedMounts;
 use crate::error::{Error, ErrorKind, FailedStep, Result};
-use crate::init::step::{Action, HostAction};
+use crate::init::step::{Action, HostAction, InitAction, Step};
 use crate::plan::{ContainerPlan, Lifetime};
 use crate::state_dir::{Record, StateDir, StateRoot};
 use crate::sync;
@@ -62,6 +63,8 @@ pub struct LaunchOptions {
     pub line_ends: LineEnds,
     /// Readable when the start is to be given up.
     pub interrupt: Option<OwnedFd>,
+    /// Whether it is told when each step ran: to put all of them into words takes as long as ten mounts.
+    pub timed: bool,
     /// For fault-injection tests: the step, from 1, that fails before it runs.
     pub fail_at_step: Option<usize>,
 }
@@ -100,7 +103,7 @@ pub struct Container {
     pub state: StateDir,
     /// The controlling end of its terminal, where it has one and it was not sent elsewhere.
     pub console: Option<OwnedFd>,
-    /// When each step ran.
+    /// When each step ran, where that was asked for.
     pub timeline: Vec<StepTiming>,
     /// Its cgroup.
     pub cgroup: Option<cgroup::Cgroup>,
@@ -138,6 +141,8 @@ struct Launch<'a> {
     counters: SharedCounters,
     record: Record,
     state: Option<StateDir>,
+    /// Its cgroup, as long as it is not made in every hierarchy.
+    creation: Option<cgroup::Creation>,
     cgroup: Option<cgroup::Cgroup>,
     rdt: Option<crate::rdt::Group>,
     child: Option<Child>,
@@ -149,6 +154,7 @@ struct Launch<'a> {
     /// Network devices that have left the host.
     moved: Option<net_devices::Moved<'a>>,
     interrupt: Option<OwnedFd>,
+    timed: bool,
     /// Our own program, where it is to be the container's init.
     init_binary: Option<OwnedFd>,
     ended: u64,
@@ -183,6 +189,7 @@ impl<'a> Launch<'a> {
             counters,
             record,
             state: None,
+            creation: None,
             cgroup: None,
             rdt: None,
             child: None,
@@ -192,6 +199,7 @@ impl<'a> Launch<'a> {
             detached: DetachedMounts::default(),
             moved: None,
             interrupt: options.interrupt,
+            timed: options.timed,
             init_binary,
             ended: 0,
         })
@@ -203,11 +211,12 @@ impl<'a> Launch<'a> {
         self.reserve_state(root)?;
         self.write_files()?;
         self.prepare(host)?;
-        self.create_cgroup()?;
+        self.begin_cgroup()?;
         self.make_rdt_group()?;
         self.open_gate()?;
         let socket = self.clone_init()?;
         let mut serve = || -> Result<()> {
+            self.finish_cgroup(socket.as_fd())?;
             self.place_child(socket.as_fd())?;
             if !self.network_comes_late() {
                 self.attach_network(host).map_err(|error| self.cause_in_init(socket.as_fd(), error))?;
@@ -283,7 +292,7 @@ impl<'a> Launch<'a> {
     }
 
     fn commit(mut self) -> Container {
-        let timeline = self.timeline(None);
+        let timeline = if self.timed { self.timeline(None) } else { Vec::new() };
         let child = self.child.take().expect("a start that succeeded has a child");
         // They are the container's from now on.
         self.moved = None;
@@ -306,15 +315,19 @@ impl<'a> Launch<'a> {
         if let Some(moved) = self.moved.take() {
             failures.extend(moved.give_back());
         }
+        let mut root = None;
         if let Some(child) = self.child.take() {
+            root = crate::shared_root::keep(&self.record, child.pid);
             // It may be dead already; then there is nothing to kill.
             let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
             reap(&child);
         }
         // After a commit there is nothing to take back.
-        if self.state.is_some() {
-            failures.extend(crate::shared_root::unmount(&self.record).err());
+        if self.state.is_some() && self.has_reached_joined_mounts() {
+            failures.extend(crate::shared_root::unmount(&self.record, root).err());
         }
+        // What it made is empty by now.
+        self.creation = None;
         let mut gone = true;
         if let Some(group) = self.cgroup.take()
             && let Err(error) = group.clear()
@@ -335,6 +348,18 @@ impl<'a> Launch<'a> {
             failures.push(error);
         }
         failures
+    }
+}
+
+impl Launch<'_> {
+    /// Whether init may have mounted the root where it is taken away again: in a namespace that is joined, another's may
+    /// be at the same place.
+    fn has_reached_joined_mounts(&self) -> bool {
+        let steps = &self.plan.steps;
+        let joins = |step: &Step| matches!(step.action, Action::Init(InitAction::JoinMounts { .. }));
+        let Some(join) = steps.iter().position(joins) else { return true };
+        let before = steps[..join].iter().rposition(|step| matches!(step.action, Action::Init(_)));
+        before.is_none_or(|index| self.counters.counters()[index].load(Ordering::Relaxed) != 0)
     }
 }
 
@@ -361,7 +386,7 @@ pub(crate) fn record_of(plan: &ContainerPlan) -> Record {
         dies_with_launcher: plan.lifetime == Lifetime::Launcher,
         joined_mounts: plan.joined_mounts.clone(),
         shared_root: (!plan.owns_mounts()).then(|| crate::shared_root::mount_id(&plan.rootfs)),
-        shares_pids: (plan.namespaces.at_clone | plan.namespaces.unshared) & sys::clone::flags::NEWPID == 0,
+        shares_pids: !plan.namespaces.makes(sys::clone::flags::NEWPID),
         gate: plan.gate().map(|index| (plan.steps.len(), index + 1)),
         annotations: plan.annotations.clone(),
         hooks: plan.hooks.clone(),

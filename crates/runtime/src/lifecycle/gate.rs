@@ -132,7 +132,7 @@ fn explain_late(root: &StateRoot, id: &ContainerId, record: &Record, step: usize
         ))
     };
     let (mut error, asked_by, program) = again().unwrap_or_else(|| {
-        let reason = format!("{}: {}", failure.call.name(), crate::error::errno_text(failure.errno));
+        let reason = format!("{}: {}", failure.call.name(), sys::errno_text(failure.errno));
         (Error::new(crate::remedy::kind_of_exec(failure), "start".to_owned(), reason), None, None)
     });
     error.errno = Some(failure.errno);

@@ -1,6 +1,6 @@
 //! The end of containers, wanted or after a death half way: nothing of one is left.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use sys::pidfd::send_signal;
@@ -9,6 +9,7 @@ use super::{Status, Verb, cgroup_of, cgroup_path, demand, init, state_document, 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, World};
 use crate::id::ContainerId;
+use crate::shared_root;
 use crate::signal::Signal;
 use crate::state_dir::{Lock, Record, StateDir, StateRoot};
 
@@ -51,8 +52,9 @@ pub fn delete(root: &StateRoot, id: &ContainerId, force: Force) -> Result<Warnin
 /// Kills what is left, removes the cgroup and the state, and runs the poststop hooks; all errors are tried to the end.
 pub fn remove(state: StateDir, record: &Record) -> Result<Warnings> {
     let group = cgroup_of(record);
+    let root = init(record).and_then(|_| shared_root::keep(record, record.pid));
     end_init(record, group.as_ref().ok().and_then(Option::as_ref));
-    remove_rest(state, record, group?.as_ref())
+    remove_rest(state, record, group?.as_ref(), root)
 }
 
 /// Kills an init that still runs, and waits for its end.
@@ -84,11 +86,16 @@ pub fn finish(
     if (record.pid, record.start_time) != (made.pid, made.start_time) {
         return Ok(Vec::new());
     }
-    remove_rest(state, &record, group)
+    remove_rest(state, &record, group, None)
 }
 
 /// Removes a container whose init has ended.
-fn remove_rest(state: StateDir, record: &Record, group: Option<&cgroup::Cgroup>) -> Result<Warnings> {
+fn remove_rest(
+    state: StateDir,
+    record: &Record,
+    group: Option<&cgroup::Cgroup>,
+    root: Option<OwnedFd>,
+) -> Result<Warnings> {
     match group {
         Some(group) => group.clear()?,
         // systemd takes the group of a scope away with its last process, and the unit a moment later.
@@ -101,7 +108,7 @@ fn remove_rest(state: StateDir, record: &Record, group: Option<&cgroup::Cgroup>)
     if let Some(membership) = &record.rdt {
         crate::rdt::remove(membership)?;
     }
-    crate::shared_root::unmount(record)?;
+    shared_root::unmount(record, root)?;
     let document = state_document(record, "stopped");
     state.remove()?;
     Ok(hooks::run_all(&record.hooks.poststop, "poststop", &document, World::Host))

@@ -1,7 +1,10 @@
 //! Which cgroup a container gets, and what is said where none can keep its limits.
 
+use sys::clone::flags;
+
 use super::limits;
 use super::mounts::makes_namespace;
+use super::namespaces::NamespacePlan;
 use super::options::{CgroupManager, PlanOptions};
 use crate::caller::Caller;
 use crate::error::{Error, ErrorKind, Result};
@@ -20,6 +23,14 @@ pub(crate) struct CgroupPlan {
 }
 
 impl CgroupPlan {
+    /// Whether groups are made while init begins. A child can be cloned into a group of the unified hierarchy, which therefore
+    /// is there before; into those of v1 it moves itself, and each of them takes the kernel as long as a mount.
+    pub(crate) fn is_made_meanwhile(&self) -> bool {
+        self.layout.version() != cgroup::Version::V2
+            && self.path.manager().is_none()
+            && self.layout.hierarchies().len() <= crate::sync::MOST_DESCRIPTORS
+    }
+
     /// Makes the group; its limits come after that.
     pub(crate) fn create(&self) -> Result<cgroup::Cgroup> {
         Ok(cgroup::Cgroup::create_scope(&self.layout, &self.path, &self.resources, &self.properties)?)
@@ -32,9 +43,6 @@ pub(super) fn plan_cgroup(
     options: &PlanOptions,
     caller: Caller,
 ) -> Result<Option<CgroupPlan>> {
-    if options.cgroup_manager == CgroupManager::Disabled {
-        return Ok(None);
-    }
     let layout = match cgroup::Layout::detect() {
         Ok(layout) => layout,
         // A host without any cgroup can still isolate; a limit then can't be kept, and says so.
@@ -53,10 +61,8 @@ pub(super) fn plan_cgroup(
             let path = of_field(cgroup::CgroupPath::of_scope(manager, asked, options.id.as_str()))?;
             (path, unit_properties(spec)?)
         }
-        (CgroupManager::Files | CgroupManager::Disabled, Some(asked)) => {
-            (of_field(cgroup::CgroupPath::parse(asked))?, Vec::new())
-        }
-        (CgroupManager::Files | CgroupManager::Disabled, None) => {
+        (_, Some(asked)) => (of_field(cgroup::CgroupPath::parse(asked))?, Vec::new()),
+        (_, None) => {
             let name = options.cgroup_name.as_deref().unwrap_or(options.id.as_str());
             (usual_cgroup(&layout, name)?, Vec::new())
         }
@@ -91,8 +97,12 @@ pub(super) fn plan_cgroup(
 }
 
 /// What a container without a group can't have: a place, and limits. Returns what to warn of: rules of devices, as callers have
-/// one that closes all of them in every config, and would have none left to start.
-pub(super) fn without_group(linux: &Linux, caller: Caller) -> Result<Option<String>> {
+/// one that closes all of them in every config, and would have none left to start; and processes that nobody finds.
+pub(super) fn without_group(
+    linux: &Linux,
+    caller: Caller,
+    namespaces: &NamespacePlan,
+) -> Result<Vec<String>> {
     const HINT: &str = "leave it out, or `--cgroup-manager disabled`";
     let refuse = |field: String, reason: &str| Err(Error::invalid(field, reason.to_owned()).with_hint(HINT));
     if linux.cgroups_path.as_deref().is_some_and(|path| !path.is_empty()) {
@@ -109,10 +119,20 @@ pub(super) fn without_group(linux: &Linux, caller: Caller) -> Result<Option<Stri
         }
     }
     let rules = linux.resources.as_ref().is_some_and(|resources| !resources.devices.is_empty());
-    Ok((rules && caller == Caller::Root).then(|| {
-        "linux.resources.devices: left out, as it takes a cgroup: the container can open what its capabilities let it make"
-            .to_owned()
-    }))
+    let mut warnings = Vec::new();
+    if rules && caller == Caller::Root {
+        warnings.push(
+            "linux.resources.devices: left out, as it takes a cgroup: the container can open what its capabilities let it make"
+                .to_owned(),
+        );
+    }
+    if !namespaces.makes(flags::NEWPID) {
+        warnings.push(
+            "linux.namespaces: with neither a cgroup nor a pid namespace of its own, what the container leaves running stays"
+                .to_owned(),
+        );
+    }
+    Ok(warnings)
 }
 
 /// Who gets the group (config-linux.md, "Cgroup ownership"): the user that runs the program in a user namespace of its own,
@@ -130,18 +150,31 @@ pub(super) fn delegate_to(spec: &Spec, linux: &Linux, layout: &cgroup::Layout) -
 
 fn refused_place(refusal: Error) -> Error {
     let reason = format!("unable to apply cgroup configuration: {refusal}");
+    let hint = match cgroup::is_booted() {
+        true => {
+            "leave it out to go without a group of its own, or name one that this user may make: \
+             `systemd-run --user --scope -p Delegate=yes COMMAND` gives such a place"
+        }
+        false => {
+            "leave it out to go without a group of its own, or name one that this user may make: below a directory that \
+             root has given to it"
+        }
+    };
     Error { errno: refusal.errno, ..Error::new(ErrorKind::Permission, "linux.cgroupsPath", reason) }
-        .with_hint(
-            "leave the path out to go without a group of its own, or name one that this user may make: \
-         `systemd-run --user --scope -p Delegate=yes COMMAND` gives such a place",
-        )
+        .with_hint(hint)
 }
 
 /// A limit that nobody would keep is no limit: the start fails, where podman warns and goes on.
 fn unkept_limits(layout: &cgroup::Layout, refusal: Error) -> Error {
-    let hint = if layout.version() == cgroup::Version::V2 {
+    let hint = if layout.version() == cgroup::Version::V2 && !cgroup::is_booted() {
+        "start it as root, or in a group that root has given to this user (the directory, and `cgroup.procs`, \
+         `cgroup.threads` and `cgroup.subtree_control` in it); or leave the limits out"
+    } else if layout.version() == cgroup::Version::V2 {
         "log in with systemd, or `loginctl enable-linger`, to have a manager of your own; or start it in a group that is \
          yours: `systemd-run --user --scope -p Delegate=yes COMMAND`; or leave the limits out"
+    } else if !cgroup::is_booted() {
+        "on cgroup v1 the kernel keeps limits for root alone: start it as root, leave the limits out, or mount cgroup v2 \
+         in the place of v1 at boot"
     } else {
         "on cgroup v1 the kernel keeps limits for root alone: start it as root, leave the limits out, or boot with \
          cgroup v2 (`systemd.unified_cgroup_hierarchy=1`)"

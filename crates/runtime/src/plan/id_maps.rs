@@ -88,17 +88,19 @@ pub(crate) fn of_container(linux: &Linux, makes_user_namespace: bool) -> Result<
 
 /// Refuses a user or group of the program that nobody stands behind.
 pub(crate) fn check_user(user: &User, linux: &Linux, groups: Groups) -> Result<()> {
-    let refuse = |field: &str, id: u32, maps: &[IdMapping]| match IdMapping::host_id(maps, id) {
-        Some(_) => Ok(()),
-        None => {
-            let error = Error::invalid(field, format!("{id} is nobody in the container's user namespace"));
-            Err(error.with_hint("choose one that is mapped, or map more"))
+    let uids = ("linux.uidMappings", &linux.uid_mappings);
+    let gids = ("linux.gidMappings", &linux.gid_mappings);
+    let refuse = |field: &str, id: u32, (maps, map): (&str, &Vec<IdMapping>)| {
+        if IdMapping::host_id(map, id).is_some() {
+            return Ok(());
         }
+        let reason = format!("{id} is nobody in the container's user namespace: {maps} has no range with it");
+        Err(Error::invalid(field, reason).with_hint("choose one that is mapped, or map more"))
     };
-    refuse("process.user.uid", user.uid, &linux.uid_mappings)?;
-    refuse("process.user.gid", user.gid, &linux.gid_mappings)?;
+    refuse("process.user.uid", user.uid, uids)?;
+    refuse("process.user.gid", user.gid, gids)?;
     let additional = user.additional_gids.iter().filter(|_| groups == Groups::Set);
-    additional.copied().try_for_each(|gid| refuse("process.user.additionalGids", gid, &linux.gid_mappings))
+    additional.copied().try_for_each(|gid| refuse("process.user.additionalGids", gid, gids))
 }
 
 /// The maps of a mount's own; none where it has none.

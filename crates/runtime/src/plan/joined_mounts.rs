@@ -15,43 +15,60 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::foreign;
 use crate::init::step::{InitAction, JoinedNamespace};
 use crate::shared_root::{self, JoinedMounts};
+use crate::spec::{Linux, Spec};
 
 /// Where the root goes.
 pub(super) struct Place<'a> {
-    namespace: &'a JoinedNamespace,
+    namespace: JoinedNamespace,
     rootfs: &'a Path,
     directory: OwnedFd,
     identity: (u64, u64),
     /// The mount that the directory is on.
     mount: u64,
+    /// Device and inode of the root, in the caller's namespace.
+    shows: (u64, u64),
 }
 
 impl Place<'_> {
-    pub(super) fn step(&self) -> Result<InitAction> {
-        let copy = |descriptor: &OwnedFd| {
-            descriptor.try_clone().map_err(|error| Error::system("keep a mount namespace open", error))
+    /// What init does with it, and what the record has of it.
+    pub(super) fn into_parts(self) -> (InitAction, JoinedMounts) {
+        let record = JoinedMounts {
+            path: self.namespace.path.clone(),
+            identity: self.identity,
+            below: self.mount,
+            shows: self.shows,
+            mount: 0,
         };
-        let JoinedNamespace { descriptor, flag, name, path } = self.namespace;
-        let namespace =
-            JoinedNamespace { descriptor: copy(descriptor)?, flag: *flag, name, path: path.clone() };
-        Ok(InitAction::JoinMounts {
-            namespace,
-            place: copy(&self.directory)?,
+        let action = InitAction::JoinMounts {
+            namespace: self.namespace,
+            place: self.directory,
             rootfs: self.rootfs.to_owned(),
-        })
+        };
+        (action, record)
     }
+}
 
-    pub(super) fn record(self) -> JoinedMounts {
-        JoinedMounts { path: self.namespace.path.clone(), identity: self.identity, below: self.mount }
+/// The finished root is copied into the namespace, and what is unbindable is in no copy.
+pub(super) fn check_propagation(spec: &Spec, linux: &Linux) -> Result<()> {
+    let is_unbindable = |word: &str| matches!(word, "unbindable" | "runbindable");
+    let refuse = |field: String| {
+        let reason = "`unbindable` can't be had in a mount namespace that is joined";
+        let hint = "make it `private`, or leave out the path of `{\"type\": \"mount\"}`";
+        Err(Error::invalid(field, reason.to_owned()).with_hint(hint))
+    };
+    for (index, mount) in spec.mounts.iter().enumerate() {
+        if mount.options.iter().flatten().any(|option| is_unbindable(option)) {
+            return refuse(format!("mounts[{index}].options"));
+        }
+    }
+    match linux.rootfs_propagation.as_deref() {
+        Some(name) if is_unbindable(name) => refuse("linux.rootfsPropagation".to_owned()),
+        _ => Ok(()),
     }
 }
 
 /// Looks into the namespace. Its mounts are changed once the container is laid out.
-pub(super) fn look<'a>(
-    namespace: &'a JoinedNamespace,
-    rootfs: &'a Path,
-    users: Users<'_>,
-) -> Result<Place<'a>> {
+pub(super) fn look<'a>(namespace: JoinedNamespace, rootfs: &'a Path, users: Users<'_>) -> Result<Place<'a>> {
     const FIELD: &str = "linux.namespaces";
     if users.are_own() {
         let reason = "a mount namespace can't be joined from a user namespace of the container's own";
@@ -83,30 +100,20 @@ pub(super) fn look<'a>(
             Err(errno) => return Ok(Err(errno)),
         };
         let mount = shared_root::mount_of(directory.as_fd());
-        let table = rustix::fs::openat(
-            &proc,
-            c"thread-self/mountinfo",
-            rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
-            rustix::fs::Mode::empty(),
-        )?;
-        let table = io::read_to_string(std::fs::File::from(table));
-        Ok(Ok((directory, mount, table?)))
+        Ok(Ok((directory, mount, shared_root::read_mount_table(proc.as_fd())?)))
     });
     let found = found.map_err(|error| match Errno::from_io_error(&error) {
-        Some(Errno::INVAL) => {
-            refused(ErrorKind::Invalid, "is no mount namespace".to_owned(), "name one of /proc/PID/ns/mnt")
-        }
         Some(Errno::PERM) => at(error).with_hint("entering the mounts of others takes root"),
         _ => at(error),
     })?;
     let (directory, mount, table) = found.map_err(|errno| {
         let reason =
-            format!("has no directory `{}`: {}", rootfs.display(), crate::errno_text(errno.raw_os_error()));
+            format!("has no directory `{}`: {}", rootfs.display(), sys::errno_text(errno.raw_os_error()));
         let hint =
             "the root is mounted there, at root.path without any links: make the directory in that namespace";
         refused(ErrorKind::Invalid, reason, hint)
     })?;
-    let entry = sys::mount_table::entries(table.as_bytes()).find(|entry| entry.id == mount);
+    let entry = sys::mount_table::entries(&table).find(|entry| entry.id == mount);
     if entry.is_none_or(|entry| entry.has_tag("shared")) {
         let reason = format!("shares what is mounted at `{}` with other namespaces", rootfs.display());
         let hint =
@@ -114,5 +121,6 @@ pub(super) fn look<'a>(
         return Err(refused(ErrorKind::Unsupported, reason, hint));
     }
     let identity = identity(&namespace.descriptor).map_err(at)?;
-    Ok(Place { namespace, rootfs, directory, identity, mount })
+    let shows = shared_root::identity_of(rootfs).map_err(|error| Error::at_path("examine", rootfs, error))?;
+    Ok(Place { namespace, rootfs, directory, identity, mount, shows })
 }

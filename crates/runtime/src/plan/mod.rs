@@ -5,7 +5,7 @@ pub(crate) mod anchor;
 mod binds;
 mod check;
 mod closed;
-mod container_cgroup;
+pub(crate) mod container_cgroup;
 pub(crate) mod devices;
 mod id_maps;
 mod joined_mounts;
@@ -38,9 +38,8 @@ use sys::mount::attribute;
 pub(crate) use self::container_cgroup::usual_cgroup;
 use self::container_cgroup::{CgroupPlan, delegate_to, plan_cgroup, without_group};
 pub(crate) use self::id_maps::IdMaps;
-use self::joined_mounts::Place;
 pub use self::machine::{memory_policy_flags, memory_policy_modes};
-pub use self::mount_points::{MountPoint, mount_points};
+pub use self::mount_points::{MountPoint, mount_point, mount_points};
 pub use self::mounts::has_selinux;
 use self::namespaces::{Clocks, NamespacePlan};
 pub use self::options::{
@@ -158,7 +157,22 @@ impl ContainerPlan {
         process::plan_affinity(process)?;
         let rdt = rdt::plan_rdt(&linux, &options.id)?;
         let clocks = if linux.time_offsets.is_empty() { Clocks::Same } else { Clocks::Shifted };
-        let namespaces = namespaces::plan_namespaces(&linux.namespaces, clocks)?;
+        let mut namespaces = namespaces::plan_namespaces(&linux.namespaces, clocks)?;
+        let mounts_to_join = namespaces.mounts.take();
+        let caller = Caller::find();
+        let mut cgroup = match options.cgroup_manager {
+            CgroupManager::Disabled => {
+                warnings.extend(without_group(&linux, caller, &namespaces)?);
+                None
+            }
+            _ => plan_cgroup(spec, &linux, options, caller)?,
+        };
+        if let (Some(plan), Caller::Root) = (&mut cgroup, caller) {
+            plan.delegate_to = delegate_to(spec, &linux, &plan.layout);
+        }
+        if options.attachment.is_none() && cgroup.as_ref().is_some_and(CgroupPlan::is_made_meanwhile) {
+            namespaces.make_network_meanwhile();
+        }
         let own_mounts = namespaces.makes(flags::NEWNS);
         if !own_mounts {
             check::shared_mounts(&linux)?;
@@ -169,22 +183,17 @@ impl ContainerPlan {
         if id_maps.is_some() {
             id_maps::check_user(&process.user, &linux, groups_of(spec, id_maps.as_ref()))?;
         }
-        let joined_mounts = match &namespaces.mounts {
-            Some(namespace) => Some(joined_mounts::look(namespace, &rootfs, users)?),
+        let place = match mounts_to_join {
+            Some(namespace) => {
+                joined_mounts::check_propagation(spec, &linux)?;
+                Some(joined_mounts::look(namespace, &rootfs, users)?)
+            }
             None => None,
         };
-        let caller = Caller::find();
         if makes_users && caller != Caller::Root {
             caller::check_user_namespaces()?;
         }
         let user = process::program_user(process, groups_of(spec, id_maps.as_ref()));
-        if options.cgroup_manager == CgroupManager::Disabled {
-            warnings.extend(without_group(&linux, caller)?);
-        }
-        let mut cgroup = plan_cgroup(spec, &linux, options, caller)?;
-        if let (Some(plan), Caller::Root) = (&mut cgroup, caller) {
-            plan.delegate_to = delegate_to(spec, &linux, &plan.layout);
-        }
         warnings.extend(cgroup.as_ref().and_then(|plan| plan.resources.conflict()).map(str::to_owned));
         let hooks = spec.hooks.clone().unwrap_or_default();
         let net_devices = net_devices::plan_net_devices(&linux)?;
@@ -206,11 +215,13 @@ impl ContainerPlan {
             plan.list.push(open);
             label
         });
-        match &joined_mounts {
-            Some(place) => plan.join_mounts(place, process)?,
-            None => plan.change_root(options.root_change, own_mounts)?,
-        }
-        let joined_mounts = joined_mounts.map(Place::record);
+        let joined_mounts = match place {
+            Some(place) => Some(plan.join_mounts(place, process)?),
+            None => {
+                plan.change_root(options.root_change, own_mounts)?;
+                None
+            }
+        };
         if let Some(name) = &linux.rootfs_propagation {
             plan.root_propagation(name)?;
         }
@@ -223,7 +234,8 @@ impl ContainerPlan {
         ));
         // The working directory may have had to be made.
         if spec.root.as_ref().is_some_and(|root| root.readonly) {
-            plan.list.push(init_step(InitAction::RootAttributes { set: attribute::RDONLY }, "root.readonly"));
+            let action = InitAction::RootAttributes { set: attribute::RDONLY, layers: plan.layers()? };
+            plan.list.push(init_step(action, "root.readonly"));
         }
         if program.home == process::Home::Sought {
             plan.list.push(init_step(InitAction::FindHome { uid: process.user.uid }, "process.env"));
@@ -251,8 +263,11 @@ impl ContainerPlan {
             plan.list.push(init_step(InitAction::ConfigureNetwork(network.clone()), "network"));
         }
         let filter = seccomp_step(&linux, &mut warnings)?;
-        if !namespaces.needs_intermediate && namespaces.unshared & flags::NEWNET == 0 {
-            // Of the process that the clone returns, with the network that it has then.
+        if !namespaces.needs_intermediate
+            && namespaces.unshared & flags::NEWNET == 0
+            && joined_mounts.is_none()
+        {
+            // Of the process that the clone returns, with the network and the mounts that it has then.
             plan.list.push(host(HostAction::DraftRecord, None));
         }
         plan.join_rdt(rdt.as_ref());
@@ -342,11 +357,28 @@ impl ContainerPlan {
         names.nth(index)
     }
 
+    /// The flags of seccomp(2) that its filter is installed with, if it has one.
+    pub fn filter_flags(&self) -> Option<u32> {
+        self.steps.iter().find_map(|step| match &step.action {
+            Action::Init(InitAction::Seccomp { flags, .. }) => Some(*flags),
+            _ => None,
+        })
+    }
+
     /// The index of the step that waits for `start`.
     pub(crate) fn gate(&self) -> Option<usize> {
         self.steps
             .iter()
             .position(|step| matches!(step.action, Action::Init(InitAction::Wait(Barrier::Gate))))
+    }
+
+    /// How many overlays in the root become read-only with it.
+    pub(crate) fn closed_layers(&self) -> usize {
+        let closed = self.steps.iter().find_map(|step| match &step.action {
+            Action::Init(InitAction::RootAttributes { layers, .. }) => Some(layers.len()),
+            _ => None,
+        });
+        closed.unwrap_or(0)
     }
 
     /// Whether a mount namespace is made for it.

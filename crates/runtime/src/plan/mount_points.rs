@@ -25,22 +25,8 @@ pub fn mount_points<'a>(spec: &Spec, files: impl Iterator<Item = &'a str>) -> Ve
     for (index, (path, kind, covers)) in
         asked.chain(files.into_iter().map(|file| (file, TargetKind::File, false))).enumerate()
     {
-        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-        // The latest of the deepest, as it covers the others.
-        let around = mounted
-            .iter()
-            .filter(|(outer, _)| parts.starts_with(outer))
-            .max_by_key(|(outer, number)| (outer.len(), *number));
-        let place = match around {
-            None => Some((None, parts.join("/"))),
-            Some((outer, number))
-                if outer.len() < parts.len() && takes_mount_points(&spec.mounts[*number]) =>
-            {
-                Some((Some(*number), parts[outer.len()..].join("/")))
-            }
-            Some(_) => None,
-        };
-        if let Some((mount, path)) = place.filter(|(_, path)| !path.is_empty()) {
+        let parts = parts(path);
+        if let Some((mount, path)) = place(spec, &mounted, &parts) {
             let point = MountPoint { mount, path, kind };
             if !points.contains(&point) {
                 points.push(point);
@@ -51,6 +37,36 @@ pub fn mount_points<'a>(spec: &Spec, files: impl Iterator<Item = &'a str>) -> Ve
         }
     }
     points
+}
+
+/// The mount point of the config's mount `number`; none where it lies in a file system that the kernel makes.
+pub fn mount_point(spec: &Spec, number: usize) -> Option<MountPoint> {
+    let mount = spec.mounts.get(number)?;
+    let earlier = spec.mounts[..number].iter().enumerate();
+    let mounted: Vec<_> = earlier.map(|(index, mount)| (parts(&mount.destination), index)).collect();
+    let (inside, path) = place(spec, &mounted, &parts(&mount.destination))?;
+    Some(MountPoint { mount: inside, path, kind: target_kind(mount) })
+}
+
+fn parts(path: &str) -> Vec<&str> {
+    path.split('/').filter(|part| !part.is_empty() && *part != ".").collect()
+}
+
+/// What a mount point lies in, and its path from there; `mounted` are the places of earlier mounts and their numbers.
+fn place(spec: &Spec, mounted: &[(Vec<&str>, usize)], parts: &[&str]) -> Option<(Option<usize>, String)> {
+    // The latest of the deepest, as it covers the others.
+    let around = mounted
+        .iter()
+        .filter(|(outer, _)| parts.starts_with(outer))
+        .max_by_key(|(outer, number)| (outer.len(), *number));
+    let place = match around {
+        None => Some((None, parts.join("/"))),
+        Some((outer, number)) if outer.len() < parts.len() && takes_mount_points(&spec.mounts[*number]) => {
+            Some((Some(*number), parts[outer.len()..].join("/")))
+        }
+        Some(_) => None,
+    };
+    place.filter(|(_, path)| !path.is_empty())
 }
 
 /// Whether what lies in this mount lies on the host as well.

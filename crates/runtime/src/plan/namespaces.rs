@@ -1,5 +1,6 @@
 //! Which namespaces are made and which are joined.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -9,11 +10,13 @@ use crate::error::{Error, Result};
 use crate::init::step::JoinedNamespace;
 use crate::spec::{Namespace, NamespaceKind};
 
-/// Namespaces that are made and those that are joined: two disjoint sets.
+/// Namespaces that are made and those that are joined: disjoint sets.
 #[derive(Debug, Default)]
 pub(crate) struct NamespacePlan {
     /// Made by the clone itself.
     pub(crate) at_clone: u64,
+    /// Unshared by the child at once, while the parent makes the cgroup.
+    pub(crate) meanwhile: u64,
     /// Unshared by the child once it is in its cgroup.
     pub(crate) unshared: u64,
     /// Joined, before any is unshared.
@@ -69,7 +72,13 @@ pub(crate) fn missing(set: u64) -> Vec<&'static str> {
 impl NamespacePlan {
     /// Whether a namespace of this kind is made.
     pub(crate) fn makes(&self, flag: u64) -> bool {
-        (self.at_clone | self.unshared) & flag != 0
+        (self.at_clone | self.meanwhile | self.unshared) & flag != 0
+    }
+
+    /// Leaves the network namespace to the child: of all it takes the kernel longest, and the parent has a cgroup to make.
+    pub(crate) fn make_network_meanwhile(&mut self) {
+        self.meanwhile |= self.at_clone & flags::NEWNET;
+        self.at_clone &= !flags::NEWNET;
     }
 }
 
@@ -94,11 +103,11 @@ pub(crate) fn plan_namespaces(namespaces: &[Namespace], clocks: Clocks) -> Resul
             // As one that is not listed.
             Some(path) if namespace.kind == NamespaceKind::Mount && is_callers(path, file) => {}
             Some(path) if namespace.kind == NamespaceKind::Mount => {
-                plan.mounts = Some(open(path, flag, name, &field)?);
+                plan.mounts = Some(open(path, flag, name, &format!("{field}.path"))?);
                 plan.at_clone |= flag;
             }
             Some(path) => {
-                let joined = open(path, flag, name, &field)?;
+                let joined = open(path, flag, name, &format!("{field}.path"))?;
                 plan.needs_intermediate |= namespace.kind == NamespaceKind::Pid;
                 plan.joined.push(joined);
             }
@@ -129,16 +138,26 @@ fn is_callers(path: &Path, file: &str) -> bool {
     own.is_some() && identity(path) == own
 }
 
-fn open(path: &Path, flag: u64, name: &'static str, field: &str) -> Result<JoinedNamespace> {
-    let field = format!("{field}.path");
+/// Opens the namespace behind a file, if it is of the kind `flag`; an error begins with `field`.
+pub(crate) fn open(path: &Path, flag: u64, name: &'static str, field: &str) -> Result<JoinedNamespace> {
     // A named pipe in its place would have this wait for a writer.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty())
-        .map_err(|error| Error::at_path("open the namespace", path, error).from_field(&field))?;
+        .map_err(|error| Error::at_path("open the namespace", path, error).from_field(field))?;
     let found = rustix::fs::fstatfs(&file).map_err(|error| Error::at_path("examine", path, error))?;
     const NSFS_MAGIC: u64 = 0x6e73_6673;
     if found.f_type as u64 != NSFS_MAGIC {
         return Err(Error::invalid(field, format!("`{}` is not a namespace", path.display())));
+    }
+    let found = sys::namespace::kind(file.as_fd())
+        .map_err(|error| Error::at_path("examine", path, error).from_field(field))?;
+    if found != flag {
+        let found = names(found).into_iter().next().unwrap_or("another kind");
+        let reason = format!("`{}` is a namespace of kind `{found}`, and not `{name}`", path.display());
+        let (.., file) = KINDS.iter().find(|(_, known, ..)| *known == flag).expect("every kind is listed");
+        return Err(
+            Error::invalid(field, reason).with_hint(format!("a process has it as `/proc/PID/ns/{file}`"))
+        );
     }
     Ok(JoinedNamespace { descriptor: file, flag, name, path: path.to_owned() })
 }
@@ -157,11 +176,18 @@ mod tests {
     #[test]
     fn what_is_made_below_a_joined_user_namespace_is_made_after_it() {
         let own = |kind| Namespace { kind, path: None };
-        // Any namespace of another kind serves: what it is, the kernel says when it is joined.
         let users = |path: &str| Namespace { kind: NamespaceKind::User, path: Some(path.into()) };
         let (pid, mount) = (own(NamespaceKind::Pid), own(NamespaceKind::Mount));
-        let plan =
-            plan_namespaces(&[pid.clone(), mount, users("/proc/self/ns/uts")], Clocks::Same).expect("legal");
+        let mut other = std::process::Command::new("unshare");
+        let mut other = other.args(["--user", "sleep", "60"]).spawn().expect("unshare runs");
+        let path = format!("/proc/{}/ns/user", other.id());
+        while is_callers(Path::new(&path), "user") {
+            std::thread::yield_now();
+        }
+        let plan = plan_namespaces(&[pid.clone(), mount, users(&path)], Clocks::Same);
+        other.kill().expect("killed");
+        other.wait().expect("ended");
+        let plan = plan.expect("legal");
         assert_eq!((plan.at_clone, plan.unshared), (0, flags::NEWPID | flags::NEWNS));
         assert!(plan.needs_intermediate, "only children are in an unshared pid namespace");
         let plan = plan_namespaces(&[pid, users("/proc/self/ns/user")], Clocks::Same).expect("legal");
@@ -170,6 +196,18 @@ mod tests {
             .expect("legal");
         assert_eq!((plan.at_clone, plan.unshared), (flags::NEWPID | flags::NEWUSER, 0));
         assert!(!plan.needs_intermediate);
+    }
+
+    #[test]
+    fn network_that_is_made_meanwhile_is_made_once() {
+        let own = [NamespaceKind::Network, NamespaceKind::Pid].map(|kind| Namespace { kind, path: None });
+        let mut plan = plan_namespaces(&own, Clocks::Same).expect("legal");
+        plan.make_network_meanwhile();
+        assert_eq!((plan.at_clone, plan.meanwhile), (flags::NEWPID, flags::NEWNET));
+        assert!(plan.makes(flags::NEWNET) && plan.makes(flags::NEWPID));
+        let mut plan = plan_namespaces(&own[1..], Clocks::Same).expect("legal");
+        plan.make_network_meanwhile();
+        assert_eq!((plan.at_clone, plan.meanwhile), (flags::NEWPID, 0), "the caller's stays the caller's");
     }
 
     #[test]
@@ -189,6 +227,16 @@ mod tests {
         let wrong = [Namespace { kind: NamespaceKind::Network, path: Some("/etc/hostname".into()) }];
         let error = plan_namespaces(&wrong, Clocks::Same).expect_err("refused");
         assert!(error.to_string().contains("is not a namespace"), "{error}");
+    }
+
+    #[test]
+    fn namespace_of_another_kind_is_refused_by_both_names() {
+        let wrong = [Namespace { kind: NamespaceKind::Ipc, path: Some("/proc/self/ns/net".into()) }];
+        let error = plan_namespaces(&wrong, Clocks::Same).expect_err("refused");
+        let told =
+            "linux.namespaces[0].path: `/proc/self/ns/net` is a namespace of kind `network`, and not `ipc`";
+        assert_eq!(error.to_string(), told);
+        assert!(error.hint.expect("a remedy").contains("/proc/PID/ns/ipc"));
     }
 
     #[test]

@@ -190,7 +190,7 @@ pub struct PlanOptions {
     /// How many descriptors from 3 on the program inherits.
     pub kept_descriptors: u32,
     /// Whether an init of our own runs as pid 1, and the program as its child. The launching program must call
-    /// [`crate::reaper::run`] when it is executed with [`crate::reaper::VERB`].
+    /// [`crate::reaper::run`] when it is executed as [`crate::reaper::NAME`].
     pub init: bool,
     /// The host name where config.json has none.
     pub hostname_default: Option<String>,

@@ -218,7 +218,8 @@ pub fn own_hard_limit(name: &str) -> Option<u64> {
     Some(rustix::process::getrlimit(resource(name)?).maximum.unwrap_or(u64::MAX))
 }
 
-/// Limits and scheduling of the process itself; the limit of open files is returned, as steps to come open some.
+/// Limits and scheduling of the process itself; the limit of open files is returned, as steps to come open some. Where it
+/// exceeds the caller's own, whether it can be had is found out at once, and not by `start`.
 pub(crate) fn plan_limits(process: &Process, steps: &mut Vec<Step>) -> Result<Option<Step>> {
     let mut limits = Vec::new();
     let mut open_files = None;
@@ -243,6 +244,12 @@ pub(crate) fn plan_limits(process: &Process, steps: &mut Vec<Step>) -> Result<Op
         let bounds = Rlimit { current: bound(limit.soft), maximum: bound(limit.hard) };
         let limit = (resource, bounds, limit.kind.clone());
         if resource == Resource::Nofile {
+            let own = rustix::process::getrlimit(resource);
+            if own.maximum.is_some_and(|own| own < limit.1.maximum.unwrap_or(u64::MAX)) {
+                let raised = Rlimit { current: own.current, ..limit.1 };
+                let action = InitAction::HardLimits { limits: vec![(resource, raised, limit.2.clone())] };
+                steps.push(init_step(action, "process.rlimits"));
+            }
             let action = InitAction::ResourceLimits { limits: vec![limit] };
             open_files = Some(init_step(action, "process.rlimits"));
         } else {
@@ -307,10 +314,12 @@ pub(crate) fn through_init(steps: &mut [Step], kept: u32) {
         return;
     };
     let socket = 3 + kept;
-    let words = execution.candidates.iter().enumerate().map(|candidate| {
-        CStringArray::new(crate::reaper::words(socket, last, candidate, execution.arguments.strings()))
+    let arguments = CStringArray::new(crate::reaper::words(execution.arguments.strings()));
+    let environments = execution.candidates.iter().enumerate().map(|candidate| {
+        let own = execution.environment.strings();
+        CStringArray::new(crate::reaper::environment(socket, last, candidate, own))
     });
-    execution.init = Some(InitProgram { socket, arguments: words.collect() });
+    execution.init = Some(InitProgram { socket, arguments, environments: environments.collect() });
 }
 
 /// The last steps: nothing of the runtime is left, the filter is on, the program begins.

@@ -16,14 +16,18 @@ use super::options::{
     Lifetime, PlanOptions, RootChange, RootOwners, RootPiece, RootPieceKind, RootSource, Start,
 };
 use super::owners::{self, Detached, Users};
-use super::{always, anchor, c_path, c_string, closed, devices, host, init_step, limits, sysctl};
+use super::{
+    MountPoint, always, anchor, c_path, c_string, closed, devices, host, init_step, limits, mount_points,
+    sysctl,
+};
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::init::step::{
-    Barrier, BoundRoot, HookKind, HostAction, InitAction, Lower, OverlayRoot, Owners, Piece, PieceKind,
-    PiecedRoot, Step, Target, TargetKind,
+    Action, Barrier, BoundRoot, HookKind, HostAction, InitAction, Lower, OverlayRoot, Owners, Piece,
+    PieceKind, PiecedRoot, Step, Target, TargetKind,
 };
 use crate::rdt::Wanted;
+use crate::shared_root::JoinedMounts;
 use crate::spec::{Hook, Linux, NamespaceKind, Process, Spec};
 
 pub(super) struct Steps {
@@ -65,14 +69,14 @@ impl Steps {
             let action = HostAction::Prepare { name: one.name, object: one.object.clone(), why: one.why };
             self.list.push(host(action, one.asked_by.as_deref()));
         }
-        if let Some(cgroup) = cgroup {
-            let path = cgroup.path.as_str().to_owned();
-            self.list.push(host(HostAction::CreateCgroup { path }, Some("linux.cgroupsPath")));
-            let description = limits::describe(&cgroup.resources);
-            self.list.push(host(HostAction::ApplyLimits { description }, Some("linux.resources")));
-            if let Some(user) = cgroup.delegate_to {
-                self.list.push(host(HostAction::DelegateCgroup { user }, Some("linux.uidMappings")));
+        let meanwhile = cgroup.filter(|plan| plan.is_made_meanwhile());
+        match (cgroup, meanwhile) {
+            (Some(cgroup), Some(_)) if cgroup.layout.unified().is_some() => {
+                let path = cgroup.path.as_str().to_owned();
+                self.list.push(host(HostAction::CreateUnifiedCgroup { path }, Some("linux.cgroupsPath")));
             }
+            (Some(cgroup), None) => self.create_cgroup(cgroup),
+            _ => {}
         }
         if let Some(rdt) = rdt {
             let group = rdt.membership.group.clone();
@@ -85,12 +89,25 @@ impl Steps {
         let names = namespaces::names(namespaces.at_clone);
         let into_cgroup = cgroup.is_some_and(|plan| plan.layout.unified().is_some());
         self.list.push(host(HostAction::Clone { namespaces: names, into_cgroup }, Some("linux.namespaces")));
+        if let Some(cgroup) = meanwhile {
+            self.create_cgroup(cgroup);
+        }
         if let Some(maps) = id_maps {
-            let first = maps.uid.lines().next().unwrap_or_default().to_owned();
-            self.list.push(host(HostAction::WriteIdMaps { description: first }, Some("linux.uidMappings")));
+            let write = HostAction::WriteIdMaps { maps: maps.clone() };
+            self.list.push(host(write, Some("linux.uidMappings")));
         }
         if let Some(value) = process.oom_score_adj {
             self.list.push(host(HostAction::SetOomScore { value }, Some("process.oomScoreAdj")));
+        }
+    }
+
+    fn create_cgroup(&mut self, cgroup: &CgroupPlan) {
+        let path = cgroup.path.as_str().to_owned();
+        self.list.push(host(HostAction::CreateCgroup { path }, Some("linux.cgroupsPath")));
+        let description = limits::describe(&cgroup.resources);
+        self.list.push(host(HostAction::ApplyLimits { description }, Some("linux.resources")));
+        if let Some(user) = cgroup.delegate_to {
+            self.list.push(host(HostAction::DelegateCgroup { user }, Some("linux.uidMappings")));
         }
     }
 
@@ -106,7 +123,15 @@ impl Steps {
         if options.lifetime == Lifetime::Launcher {
             self.list.push(always(InitAction::DieWithParent));
         }
+        if namespaces.meanwhile != 0 {
+            let names = namespaces::names(namespaces.meanwhile);
+            let action = InitAction::UnshareMeanwhile { flags: namespaces.meanwhile, names };
+            self.list.push(init_step(action, "linux.namespaces"));
+        }
         if let Some(cgroup) = cgroup {
+            if cgroup.is_made_meanwhile() {
+                self.list.push(init_step(InitAction::ReceiveCgroup, "linux.cgroupsPath"));
+            }
             let path = cgroup.path.as_str().to_owned();
             self.list.push(init_step(InitAction::JoinCgroup { path }, "linux.cgroupsPath"));
         }
@@ -167,8 +192,7 @@ impl Steps {
     /// A new network namespace has its loopback device down, and programs talk to themselves over it. A caller that lays
     /// the network out has thought of it.
     pub(super) fn loopback(&mut self, options: &PlanOptions, namespaces: &NamespacePlan) {
-        let is_new = (namespaces.at_clone | namespaces.unshared) & flags::NEWNET != 0;
-        if is_new && options.network.is_none() {
+        if namespaces.makes(flags::NEWNET) && options.network.is_none() {
             let program = crate::rtnetlink::loopback();
             self.list.push(init_step(InitAction::ConfigureNetwork(program), "linux.namespaces"));
         }
@@ -224,7 +248,7 @@ impl Steps {
             self.list.push(always(InitAction::Propagation { flags, name }));
         }
         let label = spec.linux.as_ref().and_then(|linux| mounts::label_in_force(linux, mounts::has_selinux));
-        self.root(options, rootfs, users, label)?;
+        self.root(spec, options, rootfs, users, label)?;
         let context = MountContext {
             bundle: &options.bundle,
             cgroup_layout: cgroup.map(|plan| &plan.layout),
@@ -285,6 +309,7 @@ impl Steps {
     /// The root itself: bound, or an overlay over it and over each mount in it.
     pub(super) fn root(
         &mut self,
+        spec: &Spec,
         options: &PlanOptions,
         rootfs: &Path,
         users: Users<'_>,
@@ -325,6 +350,8 @@ impl Steps {
                     let target = Target::parse(inside, TargetKind::Directory, "root.path")?;
                     plans.push((Lower { path, detached }, target));
                 }
+                let user_namespace = self.is_restricted(users);
+                let points = if user_namespace { overlay_points(spec, options) } else { Vec::new() };
                 // Nobody in a user namespace reaches the caller's directory; the old root serves as well.
                 let scratch = if users.are_own() { Path::new("/") } else { scratch };
                 InitAction::OverlayRoot(OverlayRoot {
@@ -332,12 +359,27 @@ impl Steps {
                     lower: Lower { path: root_path, detached },
                     submounts: plans,
                     label: label.map(|label| c_string(label, "linux.mountLabel")).transpose()?,
-                    user_namespace: self.is_restricted(users),
+                    user_namespace,
+                    points,
                 })
             }
         };
         self.list.push(init_step(action, "root.path"));
         Ok(())
+    }
+
+    /// The overlays that the root has beside its own.
+    pub(super) fn layers(&self) -> Result<Vec<CString>> {
+        let place = |target: &Target| c_string(&format!("/{}", target.path.to_string_lossy()), "root.path");
+        let mut layers = Vec::new();
+        for step in &self.list {
+            match &step.action {
+                Action::Init(InitAction::OverlayRoot(root)) => layers.extend(root.layers().map(place)),
+                Action::Init(InitAction::PiecedRoot(root)) => layers.extend(root.layers().map(place)),
+                _ => {}
+            }
+        }
+        layers.into_iter().collect()
     }
 
     pub(super) fn sysctls(&mut self, spec: &Spec) -> Result<()> {
@@ -356,7 +398,8 @@ impl Steps {
         let named = |field: &str, value: &Option<String>| -> Result<Option<CString>> {
             let Some(value) = value.as_deref().filter(|value| !value.is_empty()) else { return Ok(None) };
             if !own {
-                let reason = "needs a uts namespace, or it would change the host's".to_owned();
+                let reason =
+                    "needs a uts namespace in linux.namespaces, or it would change the host's".to_owned();
                 return Err(Error::invalid(field, reason));
             }
             if value.len() > 64 {
@@ -388,12 +431,13 @@ impl Steps {
 
     /// In the place of a change of root. Streams are opened after it, as their mount would be one of the namespace that is
     /// left behind.
-    pub(super) fn join_mounts(&mut self, place: &Place<'_>, process: &Process) -> Result<()> {
-        self.list.push(init_step(place.step()?, "linux.namespaces"));
+    pub(super) fn join_mounts(&mut self, place: Place<'_>, process: &Process) -> Result<JoinedMounts> {
+        let (action, record) = place.into_parts();
+        self.list.push(init_step(action, "linux.namespaces"));
         if !process.terminal {
             self.list.push(devices::null_streams(Some(devices::hosts_proc()?))?);
         }
-        Ok(())
+        Ok(record)
     }
 
     pub(super) fn root_propagation(&mut self, name: &str) -> Result<()> {
@@ -427,4 +471,12 @@ fn pieced_root(pieces: &[RootPiece]) -> Result<InitAction> {
 /// Whether /dev is the host's, or something else that is not ours to fill.
 fn binds_dev(spec: &Spec) -> bool {
     spec.mounts.iter().any(|mount| mount.destination.trim_end_matches('/') == "/dev" && mount.is_bind())
+}
+
+/// What will be mounted in the overlay of the root itself. A point that is no path is refused with its mount.
+fn overlay_points(spec: &Spec, options: &PlanOptions) -> Vec<CString> {
+    let files = options.files.iter().map(|file| file.destination);
+    let points = mount_points(spec, files).into_iter().filter(|point| point.mount.is_none());
+    let target = |point: MountPoint| Target::parse(&point.path, point.kind, "mounts").ok();
+    points.filter_map(target).map(|target| target.path).collect()
 }

@@ -78,7 +78,7 @@ pub(super) fn sysctl(name: &str, value: &str, spec: &Spec) -> Result<Sysctl> {
         namespace.kind == kind && !host
     });
     if !own {
-        let reason = format!("needs a {kind:?} namespace of the container's own").to_lowercase();
+        let reason = format!("needs the container's own {kind:?} namespace").to_lowercase();
         return Err(Error::invalid(field, reason));
     }
     Ok(Sysctl { name: name.to_owned(), path: c_string(&path, &field)?, value: value.as_bytes().to_vec() })

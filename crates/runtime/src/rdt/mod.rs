@@ -22,9 +22,11 @@ const MAGIC: u64 = 0x0765_5821;
 pub(crate) const HINT: &str = "the processor and the kernel need this resource, and the resctrl file system a mount: \
                                `mount -t resctrl resctrl /sys/fs/resctrl`";
 
+crate::read_as_object_and_written! { Membership }
+
 /// Where a container's group is, and what of it goes with the container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct Membership {
     /// Where resctrl is mounted.
     pub mount: PathBuf,

@@ -7,6 +7,8 @@
 )]
 
 mod collections;
+pub mod object;
+mod resources;
 pub mod seccomp;
 
 use std::collections::BTreeMap;
@@ -14,12 +16,23 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::resources::{
+    BlockIo, Cpu, DeviceRule, HugepageLimit, InterfacePriority, Memory, NetworkClass, Pids, Rdma, Resources,
+    ThrottleDevice, WeightDevice,
+};
+
 /// The version of the specification that this runtime writes and reports.
 pub const VERSION: &str = "1.3.0";
 
+crate::read_as_object_and_written! {
+    Spec Root Mount Process ConsoleSize User Capabilities Rlimit IoPriority Scheduler CpuAffinity
+    Hooks Hook Linux IdMapping Namespace Device NetDevice MemoryPolicy IntelRdt Personality
+    TimeOffset
+}
+
 /// The whole document (config.md).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct Spec {
     pub oci_version: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,7 +55,7 @@ pub struct Spec {
 
 /// config.md, "Root".
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct Root {
     pub path: PathBuf,
     #[serde(default, skip_serializing_if = "is_false")]
@@ -51,7 +64,7 @@ pub struct Root {
 
 /// config.md, "Mounts".
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct Mount {
     pub destination: String,
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
@@ -93,7 +106,7 @@ fn recursion(word: &str) -> Option<bool> {
 
 /// config.md, "Process".
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct Process {
     #[serde(skip_serializing_if = "is_false")]
     pub terminal: bool,
@@ -126,13 +139,14 @@ pub struct Process {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct ConsoleSize {
     pub height: u16,
     pub width: u16,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct User {
     pub uid: u32,
     pub gid: u32,
@@ -144,7 +158,7 @@ pub struct User {
 
 /// Names such as `CAP_KILL`; unknown ones are a warning, as the specification asks.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct Capabilities {
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub bounding: Vec<String>,
@@ -159,6 +173,7 @@ pub struct Capabilities {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Rlimit {
     #[serde(rename = "type")]
     pub kind: String,
@@ -167,6 +182,7 @@ pub struct Rlimit {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct IoPriority {
     pub class: String,
     #[serde(default)]
@@ -174,7 +190,7 @@ pub struct IoPriority {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(remote = "Self", default)]
 pub struct Scheduler {
     pub policy: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -192,7 +208,7 @@ pub struct Scheduler {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(remote = "Self", default)]
 pub struct CpuAffinity {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial: Option<String>,
@@ -202,7 +218,7 @@ pub struct CpuAffinity {
 
 /// config.md, "POSIX-platform Hooks".
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct Hooks {
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub prestart: Vec<Hook>,
@@ -219,6 +235,7 @@ pub struct Hooks {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Hook {
     pub path: PathBuf,
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
@@ -232,7 +249,7 @@ pub struct Hook {
 
 /// config-linux.md.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct Linux {
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
     pub uid_mappings: Vec<IdMapping>,
@@ -271,7 +288,7 @@ pub struct Linux {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct IdMapping {
     #[serde(rename = "containerID")]
     pub container_id: u32,
@@ -289,6 +306,7 @@ impl IdMapping {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Namespace {
     #[serde(rename = "type")]
     pub kind: NamespaceKind,
@@ -310,7 +328,7 @@ pub enum NamespaceKind {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct Device {
     pub path: String,
     #[serde(rename = "type")]
@@ -328,13 +346,14 @@ pub struct Device {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct NetDevice {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(remote = "Self", default)]
 pub struct MemoryPolicy {
     pub mode: String,
     pub nodes: String,
@@ -343,7 +362,7 @@ pub struct MemoryPolicy {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct IntelRdt {
     #[serde(rename = "closID", skip_serializing_if = "Option::is_none")]
     pub clos_id: Option<String>,
@@ -358,7 +377,7 @@ pub struct IntelRdt {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(remote = "Self", default)]
 pub struct Personality {
     pub domain: String,
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
@@ -366,202 +385,10 @@ pub struct Personality {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(remote = "Self", default)]
 pub struct TimeOffset {
     pub secs: i64,
     pub nanosecs: u32,
-}
-
-/// config-linux.md, "Control groups".
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Resources {
-    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "collections::map")]
-    pub unified: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
-    pub devices: Vec<DeviceRule>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory: Option<Memory>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu: Option<Cpu>,
-    /// More of the same: Go, in which most callers are written, reads names in any case and adds the one to the other.
-    #[serde(rename = "CPU", skip_serializing_if = "Option::is_none")]
-    pub cpu_in_capitals: Option<Cpu>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pids: Option<Pids>,
-    #[serde(rename = "blockIO", skip_serializing_if = "Option::is_none")]
-    pub block_io: Option<BlockIo>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
-    pub hugepage_limits: Vec<HugepageLimit>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub network: Option<NetworkClass>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "collections::map")]
-    pub rdma: BTreeMap<String, Rdma>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct DeviceRule {
-    pub allow: bool,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub major: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub minor: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub access: Option<String>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Memory {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reservation: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub swap: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kernel: Option<i64>,
-    #[serde(rename = "kernelTCP", skip_serializing_if = "Option::is_none")]
-    pub kernel_tcp: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub swappiness: Option<u64>,
-    #[serde(rename = "disableOOMKiller", skip_serializing_if = "Option::is_none")]
-    pub disable_oom_killer: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub use_hierarchy: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub check_before_update: Option<bool>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Cpu {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub shares: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub quota: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub burst: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub period: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub realtime_runtime: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub realtime_period: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none", alias = "Cpus")]
-    pub cpus: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", alias = "Mems")]
-    pub mems: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub idle: Option<i64>,
-}
-
-impl Resources {
-    /// Limits on processors, under either name; what both say, the capitals decide.
-    pub fn processors(&self) -> Option<Cpu> {
-        let (Some(less), Some(more)) = (&self.cpu, &self.cpu_in_capitals) else {
-            return self.cpu.clone().or_else(|| self.cpu_in_capitals.clone());
-        };
-        Some(Cpu {
-            shares: more.shares.or(less.shares),
-            quota: more.quota.or(less.quota),
-            burst: more.burst.or(less.burst),
-            period: more.period.or(less.period),
-            realtime_runtime: more.realtime_runtime.or(less.realtime_runtime),
-            realtime_period: more.realtime_period.or(less.realtime_period),
-            cpus: more.cpus.clone().or_else(|| less.cpus.clone()),
-            mems: more.mems.clone().or_else(|| less.mems.clone()),
-            idle: more.idle.or(less.idle),
-        })
-    }
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Pids {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<i64>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct BlockIo {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weight: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub leaf_weight: Option<u16>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
-    pub weight_device: Vec<WeightDevice>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
-    pub throttle_read_bps_device: Vec<ThrottleDevice>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
-    pub throttle_write_bps_device: Vec<ThrottleDevice>,
-    #[serde(
-        rename = "throttleReadIOPSDevice",
-        skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "collections::list"
-    )]
-    pub throttle_read_iops_device: Vec<ThrottleDevice>,
-    #[serde(
-        rename = "throttleWriteIOPSDevice",
-        skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "collections::list"
-    )]
-    pub throttle_write_iops_device: Vec<ThrottleDevice>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct WeightDevice {
-    pub major: i64,
-    pub minor: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weight: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub leaf_weight: Option<u16>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ThrottleDevice {
-    pub major: i64,
-    pub minor: i64,
-    pub rate: u64,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HugepageLimit {
-    // As for `cpu_in_capitals`: callers do write it so.
-    #[serde(alias = "pagesize")]
-    pub page_size: String,
-    pub limit: u64,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct NetworkClass {
-    #[serde(rename = "classID", skip_serializing_if = "Option::is_none")]
-    pub class_id: Option<u32>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "collections::list")]
-    pub priorities: Vec<InterfacePriority>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct InterfacePriority {
-    pub name: String,
-    pub priority: u32,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Rdma {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hca_handles: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hca_objects: Option<u32>,
 }
 
 fn is_false(value: &bool) -> bool {

@@ -230,10 +230,12 @@ pub fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Lin
     LinuxSeccomp::try_from(document).map(Some).map_err(serde::de::Error::custom)
 }
 
+crate::read_as_object! { Document SyscallDocument ArgumentDocument }
+
 /// The object as written. Names become values in one place below, where the whole field path is known: serde
 /// alone would say which value is wrong, but not in which of two hundred rules.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 struct Document {
     #[serde(default)]
     default_action: String,
@@ -246,7 +248,7 @@ struct Document {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 struct SyscallDocument {
     names: Option<Vec<Cow<'static, str>>>,
     #[serde(default)]
@@ -256,7 +258,7 @@ struct SyscallDocument {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 struct ArgumentDocument {
     index: u32,
     value: u64,

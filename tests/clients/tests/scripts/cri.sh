@@ -68,7 +68,7 @@ for name in pause box; do
 done
 
 # The group of a pod is the kubelet's: made before the pod's containers, removed after them.
-groups() { awk '$3 ~ /^cgroup2?$/ { print $2 }' /proc/mounts; }
+groups() { while read -r _ at type _; do case $type in cgroup | cgroup2) echo "$at" ;; esac; done </proc/mounts; }
 make_group() {
     for at in $(groups); do
         for group in "$at/kubepods" "$at/kubepods/$1"; do
@@ -190,10 +190,13 @@ create crash crash "$usual" '' '' sh -c 'echo crash; exit 7'
 step 'crash, start' start
 exited && step crashed status && step 'crash, log' log one/crash
 step 'crash, remove' remove
-# Whom the kernel chooses, the shell or its child, is not the same each time.
-create 'out of memory' memory "$usual" 'memory_limit_in_bytes: 16777216' '' sh -c 'exec tail /dev/zero'
+# Whom the kernel chooses, the shell or its child, is not the same each time. containerd listens for it once the start is
+# over, and the end may be known before the cause.
+create 'out of memory' memory "$usual" 'memory_limit_in_bytes: 16777216' '' sh -c 'until [ -e /listened ]; do sleep 0.1; done; exec tail /dev/zero'
 step 'out of memory, start' start
-exited && step 'seen as such' status
+exec_sync touch /listened
+exited && until_true sh -c "cri ContainerStatus \"container_id: '$container'\" reason | grep OOMKilled"
+step 'seen as such' status
 step 'out of memory, remove' remove
 create terminal terminal "$usual" '' 'tty: true' tty
 step 'terminal, start' start
@@ -244,11 +247,13 @@ run_pod 'of runc' runc four "$host"
 step 'of runc, not of the runtime' calls_it
 remove_pod 'of runc' four
 
-step nothing cri ListPodSandbox '' id name state
-step 'no containers' cri ListContainers '' id name state
+# What is listed is shown, and is one too many.
+nothing() { listed=$("$@" 2>&1) || return 2; [ -z "$listed" ] || { echo "$listed"; return 1; }; }
+step 'no pods' nothing cri ListPodSandbox '' id name state
+step 'no containers' nothing cri ListContainers '' id name state
 until_true sh -c '! grep -qsx containerd-shim /proc/[0-9]*/comm' && step 'no shims' true
 step 'no mounts' sh -c "! grep -e ' $WORK/' -e ' /run/netns/' /proc/mounts"
-step 'no namespaces' ip netns list
-step 'no state' sh -c 'ls /run/containerd/runc/k8s.io'
+step 'no namespaces' nothing ip netns list
+step 'no state' nothing ls /run/containerd/runc/k8s.io
 
 kill $daemon; wait $daemon 2>/dev/null

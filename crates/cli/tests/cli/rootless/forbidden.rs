@@ -1,5 +1,7 @@
 //! What the kernel, the distribution or a container around it forbids a user, each named with what allows it.
 
+use std::path::Path;
+
 use super::user::{UID, User, credentials};
 use crate::support::{binary, has_controller, has_program};
 
@@ -84,6 +86,11 @@ fn limit_that_nobody_delegated_is_refused_by_its_name() {
         }
         None => ran.refuses(125, &["--memory, --pids-limit: no group of this user's", "permission denied"]),
     }
+    let systemd = Path::new("/run/systemd/system").exists();
+    let ran = user.inside(&["--cgroup-parent=/batch"], "true");
+    ran.refuses(125, &["error: --cgroup-parent: unable to apply", "permission denied"]);
+    assert!(!ran.stderr.contains("linux.cgroupsPath"), "{ran:?}");
+    assert_eq!(ran.stderr.contains("systemd"), systemd, "{ran:?}");
     // No group is missed where nothing is limited.
     assert_eq!(user.inside(&["--oom-score-adj=500"], "cat /proc/self/oom_score_adj").text(), "500");
     user.inside(&["--oom-score-adj=-500"], "true").refuses(125, &["oom"]);

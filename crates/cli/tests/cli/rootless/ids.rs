@@ -77,6 +77,19 @@ fn user_without_ranges_can_keep_its_number_too() {
 fn ids_that_are_not_the_users_are_refused() {
     let Some(user) = User::new() else { return };
     user.inside(&["--uidmap=0:0:1"], "true").refuses(125, &["`0 0 1`", "newgidmap", "/etc/subgid"]);
+    let (own, last) = (format!("{UID} alone"), FIRST + 65_535);
+    let granted = format!("{FIRST}-{last} (65536 ids)");
+    let wide = format!("--uidmap=0:{FIRST}:70000");
+    let asked = format!("`0 {FIRST} 70000`");
+    user.inside(&[&wide], "true").refuses(125, &[&asked, "/etc/subgid", &granted, &own]);
+    let narrow = format!("--gidmap=0:{FIRST}:65536");
+    user.inside(&[&wide, &narrow], "true")
+        .refuses(125, &[&asked, "newuidmap", "/etc/subuid", &granted, &own]);
+    let others = [format!("--uidmap=0:{FIRST}:10"), format!("--gidmap=0:{FIRST}:10")];
+    user.inside(&[&others[0], &others[1]], "true")
+        .refuses(125, &["--uidmap", "your own id", &format!("--uidmap=ID:{UID}:1")]);
+    user.inside(&["--subuidname=tess"], "true")
+        .refuses(125, &["--subuidname", "your own id", "leave them out"]);
     user.inside(&["--userns=auto"], "true").refuses(125, &["--userns", "root"]);
     user.inside(&["--userns=nomap"], "true").refuses(125, &["--userns", "nomap"]);
     user.inside(&["--userns=keep-id:uid=70000"], "true").refuses(125, &["--userns", "70000", "65536"]);

@@ -89,7 +89,49 @@ fn device_that_pasta_lacks_is_named_and_only_asking_for_it_fails() {
     for part in ["no network", "/dev/net/tun", "--network=host"] {
         assert!(ran.stderr.contains(part), "{}", ran.stderr);
     }
-    user.inside_as_is(&["--network=pasta"], "true").refuses(125, &["--network", "/dev/net/tun"]);
+    user.inside_as_is(&["--network=pasta"], "true").refuses(125, &["--network: ", "/dev/net/tun"]);
+    let publish = user.inside_as_is(&["--publish=8080:80"], "true");
+    publish.refuses(125, &["--publish: `pasta` needs `/dev/net/tun`", "leave `--publish` out"]);
+    let dns = user.inside_as_is(&["--dns=192.0.2.53"], "true");
+    let default = "`--network=none`, the default here as `pasta` needs `/dev/net/tun`, which is not there: ";
+    dns.refuses(125, &["--dns: means nothing with ", default, "modprobe tun", "leave `--dns` out", "=host`"]);
+    user.host.set_up(
+        "umount /dev/net; mount -t tmpfs -o mode=755 tmpfs /dev/net; mknod -m 600 /dev/net/tun c 10 200",
+    );
+    let publish = user.inside_as_is(&["--publish=8080:80"], "true");
+    publish.refuses(125, &["--publish: ", "may not open it: permission denied\n", "chmod 666 /dev/net/tun"]);
+}
+
+#[test]
+fn flags_of_a_network_that_is_not_there_are_told_why_it_is_not() {
+    let Some(mut user) = User::new() else { return };
+    user.change_programs("rm -f /usr/bin/pasta*");
+    user.host.accept_mounts();
+    if Path::new("/usr/local/bin/pasta").exists() {
+        skip("there is a pasta outside /usr/bin");
+        return;
+    }
+    let session = user.session();
+    let refused = |flags: &[&str], parts: &[&str]| {
+        let mut command = user.command(crate::support::binary());
+        command.arg(user.host.rootfs_flag()).args(flags).arg("--cmd=/bin/true");
+        finish(command.spawn().expect("nsenter runs"), None).refuses(125, parts);
+        assert_eq!(crate::support::names(&session), [""; 0], "nothing was made");
+    };
+    let none = "`--network=none`, the default here as `pasta` is not installed: ";
+    for flag in ["--dns=192.0.2.53", "--dns-search=example", "--dns-option=ndots:2"] {
+        let name = flag.split('=').next().expect("its name");
+        refused(&[flag], &[&format!("{name}: means nothing with "), none, "package `passt`", "=host`"]);
+    }
+    for flags in [["--ip", "10.0.0.2"], ["-n", "lab0"], ["-i", "10.0.0.1/24"]] {
+        refused(&flags, &["means nothing with ", none, "a bridge, which takes root"]);
+    }
+    // What was said is not explained.
+    refused(
+        &["--network=none", "--dns=192.0.2.53"],
+        &["with `--network=none`: ", "leave one of the two out"],
+    );
+    user.host.assert_nothing_left();
 }
 
 #[test]
@@ -191,8 +233,12 @@ fn published_port_is_reached_from_outside_and_shows_who_calls() {
     eventually("the server answers", || call(neighbour.holder.pid()).stdout.trim() == "published");
     let log = std::fs::read_to_string(user.host.rootfs().join("w/log")).expect("written");
     assert!(log.contains("192.0.2.2"), "{log}");
-    // Its port is taken as long as it runs.
-    user.inside_as_is(&flags, "true").refuses(125, &["--publish", "8081/tcp", "is taken by"]);
+    // Its port is taken as long as it runs, and by whom is known although nobody sees what pasta has open.
+    let [id] = user.host.containers().try_into().expect("one container");
+    let holder = format!("8081/tcp`: the port is taken by container `{id}`");
+    user.inside_as_is(&flags, "true").refuses(125, &["--publish", &holder, "stop its holder"]);
+    user.inside_as_is(&["--publish=127.0.0.1:8080-8082:80-82"], "true")
+        .refuses(125, &[&format!("8081/tcp`: the port is taken by container `{id}`")]);
     user.inside_as_is(&["--publish=81:80"], "true")
         .refuses(125, &["--publish", "81/tcp", "ports below 1024 are root's"]);
     container.write(b"end\n");

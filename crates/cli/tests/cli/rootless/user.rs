@@ -35,6 +35,17 @@ impl User {
         Some(User { host })
     }
 
+    /// Hides the directories of other tests: each would be a piece of the host's root, and by it the other test would take
+    /// a container of this one for its own, and end it.
+    pub fn hide_others(&self) {
+        let here = self.host.directory();
+        self.host.set_up(&format!(
+            "cd {0}; mount -t tmpfs -o mode=1777 tmpfs {1}; mkdir {0}; mount -c --rbind /proc/self/cwd {0}",
+            here.display(),
+            here.parent().expect("one for all tests").display()
+        ));
+    }
+
     /// The directory of its session, which is its alone.
     pub fn session(&self) -> PathBuf {
         self.host.directory().join("session")

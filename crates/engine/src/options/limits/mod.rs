@@ -89,6 +89,16 @@ pub struct Ulimit {
     pub hard: u64,
 }
 
+/// The most tasks that a group can be limited to: there are no more process ids (PID_MAX_LIMIT of `linux/threads.h`).
+const MOST_TASKS: i64 = 1 << 22;
+
+/// The most microseconds in a period that the kernel computes with (`max_cfs_runtime` of kernel/sched/core.c).
+const MOST_TIME: i64 = (1 << 44) - 1;
+
+/// What the kernel takes as shares; others it moves to the nearer end (`MIN_SHARES` and `MAX_SHARES` of
+/// kernel/sched/sched.h).
+const SHARES: std::ops::RangeInclusive<u64> = 2..=1 << 18;
+
 fn refuse<T>(flag: &str, reason: impl Into<String>, hint: &str) -> Result<T> {
     Err(Error::invalid(flag, reason.into()).with_hint(hint))
 }
@@ -103,6 +113,13 @@ impl LimitOptions {
                 "--pids-limit",
                 "is negative",
                 "-1 is no limit; otherwise give the most tasks there may be",
+            );
+        }
+        if self.pids_limit.is_some_and(|limit| limit > MOST_TASKS) {
+            return refuse(
+                "--pids-limit",
+                format!("is more than the kernel's {MOST_TASKS} process ids"),
+                "-1 is no limit",
             );
         }
         Ok(())
@@ -168,6 +185,20 @@ impl LimitOptions {
                 "give microseconds for each period, or -1 for no limit; `--cpus` is easier",
             );
         }
+        if self.cpu_quota.is_some_and(|quota| quota > MOST_TIME) {
+            return refuse(
+                "--cpu-quota",
+                format!("is more than the {MOST_TIME} microseconds that the kernel takes"),
+                "-1 is no limit",
+            );
+        }
+        if self.cpu_shares.is_some_and(|shares| !SHARES.contains(&shares)) {
+            return refuse(
+                "--cpu-shares",
+                format!("is not within {} and {}", SHARES.start(), SHARES.end()),
+                "1024 is normal: half of it is half the time beside others, where all want it",
+            );
+        }
         if self.cpu_rt_period == Some(0) || self.cpu_rt_runtime.is_some_and(|runtime| runtime < -1) {
             return refuse("--cpu-rt-period, --cpu-rt-runtime", "is negative or zero", "give microseconds");
         }
@@ -183,7 +214,7 @@ impl LimitOptions {
         Ok(())
     }
 
-    /// The flags that need a controller, each with the controller's name on v1; on v2 `blkio` is `io`.
+    /// The flags that are nothing without a controller, each with the controller's name on v1; on v2 `blkio` is `io`.
     pub(crate) fn wanted_controllers(&self) -> Vec<(&'static str, &'static str)> {
         let rates =
             [&self.device_read_bps, &self.device_write_bps, &self.device_read_iops, &self.device_write_iops];
@@ -193,7 +224,6 @@ impl LimitOptions {
             (self.memory.is_some(), "--memory", "memory"),
             (self.memory_reservation.is_some(), "--memory-reservation", "memory"),
             (self.cpu_time.is_some(), "--cpus", "cpu"),
-            (self.cpu_shares.is_some(), "--cpu-shares", "cpu"),
             (self.cpu_period.is_some(), "--cpu-period", "cpu"),
             (self.cpu_quota.is_some(), "--cpu-quota", "cpu"),
             (self.cpu_rt_period.is_some(), "--cpu-rt-period", "cpu"),
@@ -240,7 +270,13 @@ mod tests {
         }
         assert_eq!(refused(LimitOptions { cpu_period: Some(999), ..none() }), "--cpu-period");
         assert_eq!(refused(LimitOptions { cpu_quota: Some(999), ..none() }), "--cpu-quota");
-        assert_eq!(refused(LimitOptions { pids_limit: Some(-2), ..none() }), "--pids-limit");
+        for limit in [-2, MOST_TASKS + 1] {
+            assert_eq!(refused(LimitOptions { pids_limit: Some(limit), ..none() }), "--pids-limit");
+        }
+        assert_eq!(refused(LimitOptions { cpu_quota: Some(MOST_TIME + 1), ..none() }), "--cpu-quota");
+        for shares in [1, 262_145] {
+            assert_eq!(refused(LimitOptions { cpu_shares: Some(shares), ..none() }), "--cpu-shares");
+        }
         let runtime = LimitOptions { cpu_rt_period: Some(5), cpu_rt_runtime: Some(6), ..none() };
         assert_eq!(refused(runtime), "--cpu-rt-runtime");
     }
@@ -256,6 +292,8 @@ mod tests {
             LimitOptions { memory_swap: Some(-1), ..none() },
             LimitOptions { memory_reservation: big, ..none() },
             LimitOptions { cpu_quota: Some(-1), cpu_period: Some(1000), ..none() },
+            LimitOptions { cpu_quota: Some(MOST_TIME), cpu_shares: Some(2), ..none() },
+            LimitOptions { pids_limit: Some(MOST_TASKS), cpu_shares: Some(262_144), ..none() },
         ] {
             assert!(legal.check().is_ok(), "{legal:?}");
         }

@@ -60,8 +60,14 @@ pub fn parse_size(field: &str, text: &str) -> Result<i64> {
     };
     let value: f64 = number.parse().map_err(|_| wrong())?;
     let bytes = value * (1u64 << shift) as f64;
-    if !(bytes.is_finite() && bytes >= 0.0 && bytes < i64::MAX as f64) {
+    if bytes.is_nan() || bytes < 0.0 {
         return Err(wrong());
+    }
+    if bytes >= i64::MAX as f64 {
+        let error = Error::invalid(field, format!("`{text}` is too large"));
+        return Err(
+            error.with_hint("sizes end below 8192p, which is 2^63 bytes; no limit is to leave it out")
+        );
     }
     Ok(bytes as i64)
 }
@@ -274,8 +280,14 @@ mod tests {
         ] {
             assert_eq!(parse_size("--memory", text).expect(text), bytes, "{text}");
         }
-        for text in ["", "m", "64x", "-1", "1e400", "nan", "64 m m"] {
-            assert!(parse_size("--memory", text).is_err(), "{text}");
+        for text in ["", "m", "64x", "-1", "nan", "64 m m"] {
+            let error = parse_size("--memory", text).expect_err(text);
+            assert!(error.reason.ends_with("is not a size"), "{error}");
+        }
+        assert_eq!(parse_size("--memory", "8191p").expect("the most"), 8191 << 50);
+        for text in ["8192p", "99999999999g", "1e400"] {
+            let error = parse_size("--memory", text).expect_err(text);
+            assert!(error.reason.ends_with("is too large"), "{error}");
         }
         assert_eq!(parse_swap("--memory-swap", "-1").expect("no limit"), -1);
         assert!(parse_swap("--memory-swap", "-2").is_err());

@@ -122,99 +122,109 @@ pub enum Relabel {
     Private,
 }
 
-/// The words of a flag that hold for every kind of mount, and what contradicts them.
+/// What a word decided, and the word itself: one that decides otherwise contradicts it.
+#[derive(Debug)]
+struct Choice<T>(Option<(T, String)>);
+
+impl<T> Default for Choice<T> {
+    fn default() -> Choice<T> {
+        Choice(None)
+    }
+}
+
+impl<T: Copy + PartialEq> Choice<T> {
+    fn set(&mut self, value: T, word: &str, flag: &str) -> Result<()> {
+        match &self.0 {
+            Some((earlier, said)) if *earlier != value => {
+                let error = Error::invalid(flag, format!("both `{said}` and `{word}` are given"));
+                Err(error.with_hint("they contradict each other: leave one of the two out"))
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.0 = Some((value, word.to_owned()));
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts another value in the place of what was decided, where others have been heard that go with it.
+    fn replace(&mut self, value: T) {
+        let said = self.0.take().map(|(_, said)| said).unwrap_or_default();
+        self.0 = Some((value, said));
+    }
+
+    fn get(&self) -> Option<T> {
+        self.0.as_ref().map(|(value, _)| *value)
+    }
+}
+
+/// The words of a flag that hold for every kind of mount.
 #[derive(Debug, Default)]
 struct Words {
-    access: Option<Access>,
-    exec: Toggle,
-    suid: Toggle,
-    dev: Toggle,
-    reach: Option<Reach>,
-    propagation: Option<Propagation>,
-    relabel: Option<Relabel>,
-    chown: bool,
+    access: Choice<Access>,
+    exec: Choice<Toggle>,
+    suid: Choice<Toggle>,
+    dev: Choice<Toggle>,
+    reach: Choice<Reach>,
+    propagation: Choice<Propagation>,
+    relabel: Choice<Relabel>,
+    chown: Choice<bool>,
     idmap: bool,
-    copy_up: Option<bool>,
+    copy_up: Choice<bool>,
     parameters: Vec<(String, String)>,
 }
 
 impl Words {
     /// Takes one option of `mount(8)`, docker or podman; says whether it is one.
     fn take(&mut self, word: &str, flag: &str) -> Result<bool> {
-        let twice =
-            |what: &str| Err(Error::invalid(flag, format!("`{word}` contradicts the {what} before it")));
-        let (access, propagation) = match word {
-            "ro" | "readonly" => (Some(Access::ReadOnly), None),
-            "rw" => (Some(Access::Writable), None),
-            "O" => (Some(Access::ThrownAway), None),
-            "private" | "rprivate" => (None, Some(Propagation::Private)),
-            "slave" | "rslave" => (None, Some(Propagation::Slave)),
-            "shared" | "rshared" => (None, Some(Propagation::Shared)),
-            _ => (None, None),
-        };
-        if access.is_some() {
-            return match self.access.replace(access.unwrap_or_default()) {
-                Some(earlier) if Some(earlier) != access => twice("word on writing"),
-                _ => Ok(true),
-            };
-        }
-        if propagation.is_some() {
-            return match self.propagation.replace(propagation.unwrap_or_default()) {
-                Some(earlier) if Some(earlier) != propagation => twice("propagation"),
-                _ => Ok(true),
-            };
-        }
-        let mut set = |toggle: fn(&mut Words) -> &mut Toggle, value: Toggle| {
-            let place = toggle(self);
-            if *place != Toggle::Default && *place != value {
-                return twice("word");
-            }
-            *place = value;
-            Ok(true)
-        };
         match word {
-            "exec" => set(|words| &mut words.exec, Toggle::On),
-            "noexec" => set(|words| &mut words.exec, Toggle::Off),
-            "suid" => set(|words| &mut words.suid, Toggle::On),
-            "nosuid" => set(|words| &mut words.suid, Toggle::Off),
-            "dev" => set(|words| &mut words.dev, Toggle::On),
-            "nodev" => set(|words| &mut words.dev, Toggle::Off),
-            _ => Ok(false),
+            "ro" | "readonly" => self.access.set(Access::ReadOnly, word, flag)?,
+            "rw" => self.access.set(Access::Writable, word, flag)?,
+            "O" => self.access.set(Access::ThrownAway, word, flag)?,
+            "private" | "rprivate" => self.propagation.set(Propagation::Private, word, flag)?,
+            "slave" | "rslave" => self.propagation.set(Propagation::Slave, word, flag)?,
+            "shared" | "rshared" => self.propagation.set(Propagation::Shared, word, flag)?,
+            "exec" => self.exec.set(Toggle::On, word, flag)?,
+            "noexec" => self.exec.set(Toggle::Off, word, flag)?,
+            "suid" => self.suid.set(Toggle::On, word, flag)?,
+            "nosuid" => self.suid.set(Toggle::Off, word, flag)?,
+            "dev" => self.dev.set(Toggle::On, word, flag)?,
+            "nodev" => self.dev.set(Toggle::Off, word, flag)?,
+            _ => return Ok(false),
         }
+        Ok(true)
     }
 
-    fn set_relabel(&mut self, relabel: Relabel, flag: &str) -> Result<()> {
-        match self.relabel.replace(relabel) {
-            Some(earlier) if earlier != relabel => {
-                let error = Error::invalid(flag, "both `z` and `Z` are given".to_owned());
-                Err(error.with_hint("`z` shares the label with other containers, `Z` keeps it for this one"))
-            }
-            _ => Ok(()),
-        }
+    fn owns(&self) -> bool {
+        self.chown.get() == Some(true)
     }
 
     fn into_bind(self, flag: String, source: PathBuf, target: String) -> MountRequest {
         let bind = BindRequest {
             source,
-            reach: self.reach.unwrap_or_default(),
-            access: self.access.unwrap_or_default(),
-            propagation: self.propagation.unwrap_or_default(),
-            relabel: self.relabel,
-            chown: self.chown,
+            reach: self.reach.get().unwrap_or_default(),
+            access: self.access.get().unwrap_or_default(),
+            propagation: self.propagation.get().unwrap_or_default(),
+            relabel: self.relabel.get(),
+            chown: self.owns(),
             idmap: self.idmap,
         };
-        let (exec, suid, dev) = (self.exec, self.suid, self.dev);
-        MountRequest { flag, target, kind: MountKind::Bind(bind), exec, suid, dev }
+        self.into_request(flag, target, MountKind::Bind(bind))
     }
 
-    fn into_tmpfs(self, flag: String, target: String) -> MountRequest {
+    fn into_tmpfs(mut self, flag: String, target: String) -> MountRequest {
         let tmpfs = TmpfsRequest {
-            read_only: self.access == Some(Access::ReadOnly),
-            copy_up: self.copy_up.unwrap_or(false),
-            parameters: self.parameters,
+            read_only: self.access.get() == Some(Access::ReadOnly),
+            copy_up: self.copy_up.get().unwrap_or(false),
+            parameters: std::mem::take(&mut self.parameters),
         };
-        let (exec, suid, dev) = (self.exec, self.suid, self.dev);
-        MountRequest { flag, target, kind: MountKind::Tmpfs(tmpfs), exec, suid, dev }
+        self.into_request(flag, target, MountKind::Tmpfs(tmpfs))
+    }
+
+    fn into_request(self, flag: String, target: String, kind: MountKind) -> MountRequest {
+        let [exec, suid, dev] =
+            [self.exec, self.suid, self.dev].map(|toggle| toggle.get().unwrap_or_default());
+        MountRequest { flag, target, kind, exec, suid, dev }
     }
 }
 
@@ -253,13 +263,18 @@ fn parse_source(flag: &str, text: &str, directory: &Path) -> Result<PathBuf> {
             error.with_hint(format!("write `\"$HOME\"{rest}`, or `./{text}` for a directory of that name"))
         );
     }
-    if text == "." || text == ".." || text.starts_with("./") || text.starts_with("../") {
+    // As docker reads it, a name that begins with a dot too: no volume can have one.
+    if text.starts_with('.') {
+        if !directory.is_absolute() {
+            let reason = format!("`{text}` begins at the caller's directory, which has no path here");
+            let error = Error::invalid(flag, reason);
+            return Err(error.with_hint("it was removed, or lies elsewhere: write an absolute path"));
+        }
         // Without the dot itself.
         return Ok(directory.join(text).components().collect());
     }
     if text.contains('/') {
-        let error =
-            Error::invalid(flag, format!("the source `{text}` is neither absolute nor begins with `./`"));
+        let error = Error::invalid(flag, format!("the source `{text}` begins neither with `/` nor with `.`"));
         return Err(error.with_hint(format!("write `./{text}` for what lies in this directory")));
     }
     let error = Error::unsupported(flag, format!("a named volume (`{text}`)"), "");

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::tmpfs::{check_tmpfs, take_parameter};
 use super::{
-    Access, CONSISTENCY, MountRequest, Propagation, Reach, Relabel, Words, csv, parse_source, parse_target,
+    Access, CONSISTENCY, Choice, MountRequest, Propagation, Reach, Relabel, Words, csv, parse_source,
+    parse_target,
 };
 use crate::error::{Error, Result};
 
@@ -18,12 +19,11 @@ enum Kind {
 /// What the fields say, one after the other.
 #[derive(Default)]
 struct Fields {
-    kind: Option<Kind>,
+    kind: Choice<Kind>,
     source: Option<String>,
     target: Option<String>,
     words: Words,
-    read_only: Option<bool>,
-    recursion: Option<Recursion>,
+    recursion: Choice<Recursion>,
 }
 
 /// `bind-recursive`.
@@ -74,31 +74,33 @@ impl Fields {
         };
         let lower = key.to_ascii_lowercase();
         match (lower.as_str(), value) {
-            ("type", Some(value)) => self.kind = Some(kind(value, flag)?),
+            ("type", Some(value)) => self.kind.set(kind(value, flag)?, field, flag)?,
             ("source" | "src", Some(value)) => set(&mut self.source, value, key, flag)?,
             ("target" | "dst" | "destination", Some(value)) => set(&mut self.target, value, key, flag)?,
-            ("readonly" | "ro", value) => self.read_only = Some(boolean(flag, key, value)?),
-            ("rw", value) => self.read_only = Some(!boolean(flag, key, value)?),
-            ("bind-propagation", Some(value)) => self.propagation(value, flag)?,
+            ("readonly" | "ro", value) => self.access(boolean(flag, key, value)?, field, flag)?,
+            ("rw", value) => self.access(!boolean(flag, key, value)?, field, flag)?,
+            ("bind-propagation", Some(value)) => {
+                self.words.propagation.set(propagation(value, flag)?, field, flag)?;
+            }
             ("bind-nonrecursive", value) => {
                 if boolean(flag, key, value)? {
-                    self.recursion(Recursion::Disabled, flag)?;
+                    self.recursion.set(Recursion::Disabled, field, flag)?;
                 }
             }
-            ("bind-recursive", Some(value)) => self.recursion(recursion(value, flag)?, flag)?,
+            ("bind-recursive", Some(value)) => self.recursion.set(recursion(value, flag)?, field, flag)?,
             ("tmpfs-size" | "size", Some(value)) => take_parameter(&mut self.words, "size", value, flag)?,
             ("tmpfs-mode" | "mode", Some(value)) => take_parameter(&mut self.words, "mode", value, flag)?,
             ("uid" | "gid" | "nr_inodes" | "nr_blocks", Some(value)) => {
                 take_parameter(&mut self.words, &lower, value, flag)?;
             }
-            ("relabel", Some("shared")) => self.words.set_relabel(Relabel::Shared, flag)?,
-            ("relabel", Some("private")) => self.words.set_relabel(Relabel::Private, flag)?,
-            ("z", None) if key == "z" => self.words.set_relabel(Relabel::Shared, flag)?,
-            ("z", None) => self.words.set_relabel(Relabel::Private, flag)?,
-            ("u" | "chown", value) => self.words.chown = boolean(flag, key, value)?,
+            ("relabel", Some("shared")) => self.words.relabel.set(Relabel::Shared, field, flag)?,
+            ("relabel", Some("private")) => self.words.relabel.set(Relabel::Private, field, flag)?,
+            ("z", None) if key == "z" => self.words.relabel.set(Relabel::Shared, field, flag)?,
+            ("z", None) => self.words.relabel.set(Relabel::Private, field, flag)?,
+            ("u" | "chown", value) => self.words.chown.set(boolean(flag, key, value)?, field, flag)?,
             ("idmap", None) => self.words.idmap = true,
-            ("tmpcopyup", value) => self.words.copy_up = Some(boolean(flag, key, value)?),
-            ("notmpcopyup", None) => self.words.copy_up = Some(false),
+            ("tmpcopyup", value) => self.words.copy_up.set(boolean(flag, key, value)?, field, flag)?,
+            ("notmpcopyup", None) => self.words.copy_up.set(false, field, flag)?,
             ("consistency", Some(value)) if CONSISTENCY.contains(&value) => {}
             (other, None) if self.words.take(other, flag)? => {}
             (other, _)
@@ -111,39 +113,20 @@ impl Fields {
                 let error = Error::invalid(flag, format!("`{field}` is no field of a mount"));
                 return Err(error.with_hint(
                     "known are type, source, target, readonly, bind-propagation, bind-recursive, tmpfs-size, tmpfs-mode, \
-                     relabel, chown, exec, suid, dev, noexec, nosuid, nodev",
+                     relabel, chown, exec, suid, dev, noexec, nosuid, nodev; and, without effect, consistency",
                 ));
             }
         }
         Ok(())
     }
 
-    fn propagation(&mut self, value: &str, flag: &str) -> Result<()> {
-        let propagation = match value {
-            "private" | "rprivate" => Propagation::Private,
-            "slave" | "rslave" => Propagation::Slave,
-            "shared" | "rshared" => Propagation::Shared,
-            _ => {
-                let error = Error::invalid(flag, format!("`{value}` is no propagation"));
-                return Err(error.with_hint("write rprivate, rslave or rshared"));
-            }
-        };
-        self.words.propagation = Some(propagation);
-        Ok(())
-    }
-
-    fn recursion(&mut self, recursion: Recursion, flag: &str) -> Result<()> {
-        match self.recursion.replace(recursion) {
-            Some(earlier) if earlier != recursion => {
-                let error = Error::invalid(flag, "bind-recursive is given twice".to_owned());
-                Err(error.with_hint("leave bind-nonrecursive out"))
-            }
-            _ => Ok(()),
-        }
+    fn access(&mut self, read_only: bool, field: &str, flag: &str) -> Result<()> {
+        let access = if read_only { Access::ReadOnly } else { Access::Writable };
+        self.words.access.set(access, field, flag)
     }
 
     fn finish(mut self, flag: String, directory: &Path) -> Result<MountRequest> {
-        let Some(kind) = self.kind else {
+        let Some(kind) = self.kind.get() else {
             let error = Error::unsupported(flag.as_str(), "a volume with a name".to_owned(), "");
             return Err(error.with_hint("say `type=bind` for a directory of the host, or `type=tmpfs`"));
         };
@@ -152,9 +135,6 @@ impl Fields {
             return Err(error.with_hint("add `target=PATH`, where it appears inside"));
         };
         let target = parse_target(&flag, target)?;
-        if let Some(read_only) = self.read_only {
-            self.words.access = Some(if read_only { Access::ReadOnly } else { Access::Writable });
-        }
         self.resolve_recursion(&flag)?;
         match kind {
             Kind::Bind => {
@@ -162,7 +142,7 @@ impl Fields {
                     let error = Error::invalid(flag.as_str(), "it has no source".to_owned());
                     return Err(error.with_hint("add `source=PATH`, a directory or file of the host"));
                 };
-                if !self.words.parameters.is_empty() || self.words.copy_up.is_some() {
+                if !self.words.parameters.is_empty() || self.words.copy_up.get().is_some() {
                     let error =
                         Error::invalid(flag.as_str(), "tmpfs options are for `type=tmpfs`".to_owned());
                     return Err(error.with_hint("leave them out"));
@@ -183,12 +163,14 @@ impl Fields {
 
     fn resolve_recursion(&mut self, flag: &str) -> Result<()> {
         let words = &mut self.words;
-        let read_only = words.access == Some(Access::ReadOnly);
-        match self.recursion {
+        let read_only = words.access.get() == Some(Access::ReadOnly);
+        match self.recursion.get() {
             None | Some(Recursion::Enabled) => {}
-            Some(Recursion::Disabled) => words.reach = Some(Reach::Mount),
-            Some(Recursion::Writable) if read_only => words.access = Some(Access::ReadOnlyHere),
-            Some(Recursion::ReadOnly) if words.propagation.is_some_and(|one| one != Propagation::Private) => {
+            Some(Recursion::Disabled) => words.reach.replace(Reach::Mount),
+            Some(Recursion::Writable) if read_only => words.access.replace(Access::ReadOnlyHere),
+            Some(Recursion::ReadOnly)
+                if words.propagation.get().is_some_and(|one| one != Propagation::Private) =>
+            {
                 let reason = "mounts that travel into it later would not be read-only".to_owned();
                 return Err(Error::invalid(flag, reason).with_hint("say `bind-propagation=rprivate`"));
             }
@@ -220,6 +202,18 @@ fn kind(value: &str, flag: &str) -> Result<Kind> {
         _ => {
             let error = Error::invalid(flag, format!("`{value}` is no type of mount"));
             Err(error.with_hint("known are bind and tmpfs"))
+        }
+    }
+}
+
+fn propagation(value: &str, flag: &str) -> Result<Propagation> {
+    match value {
+        "private" | "rprivate" => Ok(Propagation::Private),
+        "slave" | "rslave" => Ok(Propagation::Slave),
+        "shared" | "rshared" => Ok(Propagation::Shared),
+        _ => {
+            let error = Error::invalid(flag, format!("`{value}` is no propagation"));
+            Err(error.with_hint("write rprivate, rslave or rshared"))
         }
     }
 }
@@ -279,6 +273,31 @@ mod tests {
         parse(&format!("{base},bind-recursive=readonly")).expect_err("it must be read-only");
         parse(&format!("{base},bind-recursive=readonly,ro,bind-propagation=rslave"))
             .expect_err("not later ones");
+    }
+
+    #[test]
+    fn fields_that_contradict_each_other_are_both_named() {
+        for (fields, first, second) in [
+            ("type=bind,source=/a,readonly,rw", "readonly", "rw"),
+            ("type=bind,source=/a,ro=false,readonly=true", "ro=false", "readonly=true"),
+            ("type=bind,source=/a,rslave,bind-propagation=rshared", "rslave", "bind-propagation=rshared"),
+            ("type=bind,source=/a,exec,noexec", "exec", "noexec"),
+            ("type=tmpfs,rw,ro", "rw", "ro"),
+            ("type=bind,source=/a,type=tmpfs", "type=bind", "type=tmpfs"),
+            ("type=bind,source=/a,chown,chown=false", "chown", "chown=false"),
+            ("type=bind,source=/a,relabel=shared,Z", "relabel=shared", "Z"),
+            (
+                "type=bind,source=/a,bind-recursive=writable,bind-nonrecursive",
+                "bind-recursive=writable",
+                "bind-nonrecursive",
+            ),
+            ("type=tmpfs,tmpcopyup,notmpcopyup", "tmpcopyup", "notmpcopyup"),
+        ] {
+            let error = parse(&format!("{fields},target=/b")).expect_err(fields);
+            assert_eq!(error.reason, format!("both `{first}` and `{second}` are given"));
+            assert!(error.hint.is_some(), "{error:?}");
+        }
+        parse("type=bind,source=/a,target=/b,ro,rw=false,readonly=1").expect("they say the same");
     }
 
     #[test]

@@ -27,8 +27,8 @@ impl MountRequest {
 
 fn take_tmpfs_word(words: &mut Words, word: &str, flag: &str) -> Result<()> {
     match word {
-        "tmpcopyup" => words.copy_up = Some(true),
-        "notmpcopyup" => words.copy_up = Some(false),
+        "tmpcopyup" => words.copy_up.set(true, word, flag)?,
+        "notmpcopyup" => words.copy_up.set(false, word, flag)?,
         // What the kernel does anyhow.
         "defaults" | "async" | "relatime" => {}
         _ => {
@@ -76,11 +76,11 @@ pub(super) fn take_parameter(words: &mut Words, key: &str, value: &str, flag: &s
 /// Refuses what is of binds alone.
 pub(super) fn check_tmpfs(words: &Words, flag: &str) -> Result<()> {
     let strange = [
-        (words.access == Some(Access::ThrownAway), "O"),
-        (words.propagation.is_some(), "a propagation"),
-        (words.reach == Some(Reach::Mount), "bind-recursive"),
-        (words.relabel.is_some(), "a label"),
-        (words.chown, "U"),
+        (words.access.get() == Some(Access::ThrownAway), "O"),
+        (words.propagation.get().is_some(), "a propagation"),
+        (words.reach.get() == Some(Reach::Mount), "bind-recursive"),
+        (words.relabel.get().is_some(), "a label"),
+        (words.owns(), "U"),
         (words.idmap, "idmap"),
     ];
     match strange.into_iter().find(|(given, _)| *given) {

@@ -17,6 +17,13 @@ impl MountRequest {
                     "write `SOURCE:DESTINATION[:OPTIONS]`; a variable that it comes from may not be set",
                 ));
             }
+            [lone] if !lone.starts_with('/') => {
+                let error = Error::invalid(flag.as_str(), "it has no destination".to_owned());
+                let source = if lone.starts_with(['.', '~']) { "" } else { "./" };
+                return Err(error.with_hint(format!(
+                    "write `{source}{lone}:/PATH`, with the path at which it appears inside"
+                )));
+            }
             [target] => {
                 let error = Error::unsupported(flag.as_str(), "a volume without a source".to_owned(), "");
                 return Err(error.with_hint(format!(
@@ -37,7 +44,7 @@ impl MountRequest {
                 take_volume_word(&mut words, word, &flag)?;
             }
         }
-        if words.access == Some(Access::ThrownAway) && (words.relabel.is_some() || words.chown) {
+        if words.access.get() == Some(Access::ThrownAway) && (words.relabel.get().is_some() || words.owns()) {
             let error = Error::invalid(flag.as_str(), "`O` leaves the source as it is".to_owned());
             return Err(error.with_hint("leave `z`, `Z` and `U` out"));
         }
@@ -49,12 +56,12 @@ impl MountRequest {
 
 fn take_volume_word(words: &mut Words, word: &str, flag: &str) -> Result<()> {
     match word {
-        "z" => words.set_relabel(Relabel::Shared, flag)?,
-        "Z" => words.set_relabel(Relabel::Private, flag)?,
-        "U" => words.chown = true,
+        "z" => words.relabel.set(Relabel::Shared, word, flag)?,
+        "Z" => words.relabel.set(Relabel::Private, word, flag)?,
+        "U" => words.chown.set(true, word, flag)?,
         "idmap" => words.idmap = true,
-        "rbind" => words.reach = Some(Reach::Tree),
-        "bind" => words.reach = Some(Reach::Mount),
+        "rbind" => words.reach.set(Reach::Tree, word, flag)?,
+        "bind" => words.reach.set(Reach::Mount, word, flag)?,
         // About volumes with names, which alone are ever filled from an image.
         "nocopy" | "copy" => {}
         _ if CONSISTENCY.contains(&word) => {}
@@ -64,7 +71,7 @@ fn take_volume_word(words: &mut Words, word: &str, flag: &str) -> Result<()> {
         }
         _ => {
             let known = "ro, rw, z, Z, U, O, rprivate, rslave, rshared, exec, suid, dev, noexec, nosuid, nodev, \
-                         bind, rbind, idmap";
+                         bind, rbind, idmap; and, without effect, cached, delegated, consistent, nocopy";
             let error = Error::invalid(flag, format!("`{word}` is no option of a volume"));
             return Err(error.with_hint(format!("known are {known}")));
         }
@@ -105,6 +112,8 @@ mod tests {
     fn relative_source_needs_a_dot_and_begins_at_the_caller() {
         assert_eq!(bind("./data:/d").source, Path::new("/here/data"));
         assert_eq!(bind(".:/d").source, Path::new("/here"));
+        assert_eq!(bind(".hidden:/d").source, Path::new("/here/.hidden"));
+        MountRequest::parse_volume(".:/d", Path::new("")).expect_err("a directory that is gone");
         for (text, hint) in [("data:/d", "./data"), ("sub/data:/d", "./sub/data")] {
             let error = parse(text).expect_err(text);
             assert!(error.hint.as_deref().is_some_and(|found| found.contains(hint)), "{error:?}");
@@ -115,6 +124,8 @@ mod tests {
     fn what_contradicts_itself_or_means_nothing_is_refused_with_the_flag() {
         for text in [
             "/d",
+            "d",
+            ".",
             "/a:b",
             "/a:/b:ro:x",
             "/a:/b:ro,rw",
@@ -130,7 +141,25 @@ mod tests {
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.to_string().starts_with(&format!("--volume {text}: ")), "{error}");
-            assert!(error.hint.is_some() || error.reason.contains("contradicts"), "{error:?}");
+            assert!(error.hint.is_some(), "{error:?}");
         }
+    }
+
+    #[test]
+    fn words_that_contradict_each_other_are_both_named() {
+        for (options, first, second) in [
+            ("ro,z,rw", "ro", "rw"),
+            ("rw,rw,readonly", "rw", "readonly"),
+            ("O,ro", "O", "ro"),
+            ("rslave,shared", "rslave", "shared"),
+            ("exec,suid,noexec", "exec", "noexec"),
+            ("nodev,dev", "nodev", "dev"),
+            ("rbind,bind", "rbind", "bind"),
+        ] {
+            let error = parse(&format!("/a:/b:{options}")).expect_err(options);
+            assert_eq!(error.reason, format!("both `{first}` and `{second}` are given"));
+            assert!(error.hint.is_some(), "{error:?}");
+        }
+        parse("/a:/b:ro,readonly,noexec,noexec,private,rprivate").expect("the same twice");
     }
 }

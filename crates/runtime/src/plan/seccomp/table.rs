@@ -300,24 +300,50 @@ macro_rules! table {
                 slots
             };
 
-            /// The crate's `name` as an array: a jump table would be one mispredicted branch a name.
-            static NAMES: [&str; Sysno::last().id() as usize + 1] = {
-                let mut names = [""; Sysno::last().id() as usize + 1];
-                let mut number = 0;
-                while number < names.len() {
+            const CALLS: usize = Sysno::last().id() as usize + 1;
+
+            /// The crate's names one after the other: as an array of references they would be addresses that every
+            /// execution of this program has to put right, in pages that it then has to copy.
+            static TEXT: [u8; LENGTH] = {
+                let mut text = [0u8; LENGTH];
+                let (mut number, mut end) = (0, 0);
+                while number < CALLS {
                     if let Some(call) = Sysno::new(number) {
-                        names[number] = call.name();
+                        let name = call.name().as_bytes();
+                        let mut at = 0;
+                        while at < name.len() {
+                            text[end] = name[at];
+                            (at, end) = (at + 1, end + 1);
+                        }
                     }
                     number += 1;
                 }
-                names
+                text
+            };
+
+            const LENGTH: usize = BEGINS[CALLS] as usize;
+
+            /// Where the name of each number begins; that of one without a name is empty.
+            static BEGINS: [u16; CALLS + 1] = {
+                let mut begins = [0u16; CALLS + 1];
+                let mut number = 0;
+                while number < CALLS {
+                    let length = match Sysno::new(number) {
+                        Some(call) => call.name().len(),
+                        None => 0,
+                    };
+                    begins[number + 1] = begins[number] + length as u16;
+                    number += 1;
+                }
+                begins
             };
 
             pub(super) fn number(name: &Name<'_>) -> Option<u32> {
                 let mut slot = name.hash;
                 while TABLE[slot] != 0 {
                     let number = TABLE[slot] - 1;
-                    if NAMES[usize::from(number)] == name.text {
+                    let at = usize::from(number);
+                    if TEXT[usize::from(BEGINS[at])..usize::from(BEGINS[at + 1])] == *name.text.as_bytes() {
                         return Some(u32::from(number));
                     }
                     slot = (slot + 1) & (SLOTS - 1);

@@ -3,23 +3,25 @@
 
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Where users' ranges stand.
-pub(crate) const USERS: &str = "/etc/subuid";
+pub const USERS: &str = "/etc/subuid";
 /// Where groups' ranges stand.
-pub(crate) const GROUPS: &str = "/etc/subgid";
+pub const GROUPS: &str = "/etc/subgid";
 
 /// A range of ids of the host, at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Range {
-    pub(crate) first: u32,
-    pub(crate) count: u32,
+pub struct Range {
+    /// The first id.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
 }
 
 impl Range {
     /// The last id in it.
-    pub(crate) fn last(&self) -> u32 {
+    pub fn last(&self) -> u32 {
         self.first + (self.count - 1)
     }
 
@@ -30,21 +32,21 @@ impl Range {
 
 /// Whose ranges: lines may name a user, or have its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Owner {
+pub struct Owner {
     /// Its name, where it has an account.
-    pub(crate) name: Option<String>,
+    pub name: Option<String>,
     /// Its number, where it is known.
-    pub(crate) uid: Option<u32>,
+    pub uid: Option<u32>,
 }
 
 impl Owner {
     /// The user of this number, with the name that `/etc/passwd` gives it.
-    pub(crate) fn of(uid: u32) -> Owner {
+    pub fn of(uid: u32) -> Owner {
         Owner { name: user_name(uid), uid: Some(uid) }
     }
 
     /// The user of this name, such as `containers`, which has ranges and mostly no account.
-    pub(crate) fn named(name: &str) -> Owner {
+    pub fn named(name: &str) -> Owner {
         Owner { name: Some(name.to_owned()), uid: None }
     }
 
@@ -53,7 +55,7 @@ impl Owner {
     }
 
     /// As a line of the file begins.
-    pub(crate) fn shown(&self) -> String {
+    pub fn shown(&self) -> String {
         match (&self.name, self.uid) {
             (Some(name), _) => name.clone(),
             (None, Some(uid)) => uid.to_string(),
@@ -65,7 +67,7 @@ impl Owner {
 /// The name that `/etc/passwd` gives a user.
 ///
 /// Users that only a directory service knows have none here; their ranges must stand in the files by number.
-pub(crate) fn user_name(uid: u32) -> Option<String> {
+pub fn user_name(uid: u32) -> Option<String> {
     let text = std::fs::read_to_string("/etc/passwd").ok()?;
     let mut lines = text.lines().map(|line| line.split(':'));
     lines.find_map(|mut fields| {
@@ -79,7 +81,7 @@ pub(crate) fn user_name(uid: u32) -> Option<String> {
 /// Lines of others are passed over, whatever is in them. A line of `owner` that is malformed, or whose range
 /// overlaps an earlier one of its own, is an error that names file and line: half of what was granted is not what was
 /// meant.
-pub(crate) fn read(path: &Path, owner: &Owner) -> Result<Vec<Range>> {
+pub fn read(path: &Path, owner: &Owner) -> Result<Vec<Range>> {
     let text = match std::fs::read(path) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -92,7 +94,7 @@ pub(crate) fn read(path: &Path, owner: &Owner) -> Result<Vec<Range>> {
 }
 
 /// The first id above 100000 that is in nobody's range, for advice.
-pub(crate) fn first_free() -> u32 {
+pub fn first_free() -> u32 {
     let mut first = 100_000u32;
     for file in [USERS, GROUPS] {
         let text = std::fs::read_to_string(file).unwrap_or_default();
@@ -119,7 +121,7 @@ fn parse(text: &str, path: &Path, owner: &Owner) -> Result<Vec<Range>> {
                 "a line is `NAME:FIRST:COUNT`, such as `{}:100000:65536`; correct it as root",
                 owner.shown()
             );
-            Error::new(runtime::ErrorKind::Invalid, operation, reason).with_hint(hint)
+            Error::new(ErrorKind::Invalid, operation, reason).with_hint(hint)
         };
         let numbers = (fields.next(), fields.next(), fields.next());
         let (Some(first), Some(count), None) = numbers else {

@@ -1,0 +1,166 @@
+//! Throw-away overlays: the root, and what lies over volumes and over pieces of the host's root.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{FsOpenFlags, fsconfig_set_flag, fsconfig_set_string, fsopen};
+use sys::mount::Attributes;
+
+use super::Context;
+use super::failure::{Call, During, Failure, Outcome};
+use super::mount::{Digits, attach, create, duplicate};
+use super::step::{Lower, OverlayRoot};
+use super::way::{Levels, Way, open_target};
+
+/// As whom the kernel shows users and groups that a user namespace does not map (`/proc/sys/kernel/overflowuid`).
+const OVERFLOW_ID: u32 = 65_534;
+
+/// Mounts a throw-away overlay and makes it the root.
+pub(super) fn overlay_root(context: &mut Context<'_>, overlay: &OverlayRoot) -> Outcome {
+    let open = |path: &CStr| {
+        rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .during(Call::Open)
+    };
+    let open_lower = |context: &Context<'_>, lower: &Lower| match lower.detached {
+        Some(number) => duplicate(context.detached(number)?),
+        None => open(&lower.path),
+    };
+    // Before anything is attached, so that no lower path can lead into what is made here.
+    let lower = open_lower(context, &overlay.lower)?;
+    let scratch = {
+        let opened = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).during(Call::Fsopen)?;
+        fsconfig_set_string(opened.as_fd(), c"mode", c"0700").during(Call::Fsconfig)?;
+        create(opened.as_fd(), Attributes::default())?
+    };
+    let place = open(&overlay.scratch)?;
+    attach(scratch.as_fd(), place.as_fd())?;
+    let over = |lower: &Lower, opened: BorrowedFd<'_>, number: usize, points: &[CString]| {
+        if lower.detached.is_some() {
+            // An overlay takes no layer that is attached nowhere (before 6.15).
+            let place = make_directory(scratch.as_fd(), b'l', number)?;
+            attach(opened, place.as_fd())?;
+        }
+        let label = overlay.label.as_deref();
+        overlay_over(scratch.as_fd(), opened, number, overlay.user_namespace, label, points)
+    };
+    let root = over(&overlay.lower, lower.as_fd(), 0, &overlay.points)?;
+    rustix::fs::mkdirat(&scratch, c"merged", Mode::from_raw_mode(0o755)).during(Call::Mkdir)?;
+    let merged = rustix::fs::openat(&scratch, c"merged", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .during(Call::Open)?;
+    attach(root.as_fd(), merged.as_fd())?;
+    for (index, (lower, target)) in overlay.submounts.iter().enumerate() {
+        let opened = open_lower(context, lower)?;
+        let mount = over(lower, opened.as_fd(), index + 1, &[])?;
+        let target = open_target(Way::from_root(root.as_fd(), target))?;
+        attach(mount.as_fd(), target.as_fd())?;
+        context.keep_layer(mount)?;
+    }
+    context.root = Some(root);
+    Ok(())
+}
+
+/// Makes and opens the directory of this letter and number.
+pub(super) fn make_directory(scratch: BorrowedFd<'_>, letter: u8, number: usize) -> Result<OwnedFd, Failure> {
+    let mut name = Digits::after(&[letter], number);
+    let name = name.c_str();
+    rustix::fs::mkdirat(scratch, name, Mode::from_raw_mode(0o755)).during(Call::Mkdir)?;
+    rustix::fs::openat(scratch, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .during(Call::Open)
+}
+
+/// One overlay with its upper and work directories in `scratch`; `points` are what will be mounted in it.
+pub(super) fn overlay_over(
+    scratch: BorrowedFd<'_>,
+    lower: BorrowedFd<'_>,
+    number: usize,
+    user_namespace: bool,
+    label: Option<&CStr>,
+    points: &[CString],
+) -> Result<OwnedFd, Failure> {
+    let (upper, work) = (make_directory(scratch, b'u', number)?, make_directory(scratch, b'w', number)?);
+    // The merged root shows the owner and mode of the upper directory.
+    let below = rustix::fs::fstat(lower).during(Call::Stat)?;
+    copy_looks(&below, upper.as_fd(), user_namespace)?;
+    if user_namespace {
+        points.iter().try_for_each(|point| open_the_way(lower, upper.as_fd(), point))?;
+    }
+    let opened = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).during(Call::Fsopen)?;
+    fsconfig_set_string(opened.as_fd(), c"source", c"overlay").during(Call::Fsconfig)?;
+    // Through /proc, as a path of any length and with any character then fits the option.
+    for (key, directory) in [(c"lowerdir", lower), (c"upperdir", upper.as_fd()), (c"workdir", work.as_fd())] {
+        let mut path = Digits::after(b"/proc/self/fd/", directory.as_raw_fd() as usize);
+        fsconfig_set_string(opened.as_fd(), key, path.c_str()).during(Call::Fsconfig)?;
+    }
+    if user_namespace {
+        fsconfig_set_flag(opened.as_fd(), c"userxattr").during(Call::Fsconfig)?;
+    }
+    if let Some(label) = label {
+        fsconfig_set_string(opened.as_fd(), c"context", label).during(Call::Fsconfig)?;
+    }
+    create(opened.as_fd(), Attributes::default())
+}
+
+/// Gives a directory of the upper layer the owner and mode of the one below it.
+fn copy_looks(below: &rustix::fs::Stat, upper: BorrowedFd<'_>, user_namespace: bool) -> Outcome {
+    // Somebody whom the namespace does not know shows as nobody, and can't be given anything: then it is root's.
+    let known = |id: u32| !user_namespace || id != OVERFLOW_ID;
+    let uid = known(below.st_uid).then(|| rustix::fs::Uid::from_raw(below.st_uid));
+    let gid = known(below.st_gid).then(|| rustix::fs::Gid::from_raw(below.st_gid));
+    rustix::fs::fchown(upper, uid, gid).during(Call::Chown)?;
+    rustix::fs::fchmod(upper, Mode::from_raw_mode(below.st_mode & 0o7777)).during(Call::Chmod)
+}
+
+/// Makes the directories on the way to `point` in the upper layer, where one of those that are there below belongs to
+/// nobody whom the user namespace knows: in the merged one, what is missing can then be made. A way through a link is
+/// left to the one who mounts.
+fn open_the_way(lower: BorrowedFd<'_>, upper: BorrowedFd<'_>, point: &CStr) -> Outcome {
+    let mut found = 0;
+    let (mut last, mut is_foreign) = (None, false);
+    let mut levels = Levels::of(point);
+    while let Some(level) = levels.descend().during(Call::Open)? {
+        let parent = last.as_ref().map_or(lower, OwnedFd::as_fd);
+        match open_plain(parent, level.name) {
+            Err(Errno::NOENT) => break,
+            // A link, a file, or a place that is closed; or all of it is there.
+            Err(_) => return Ok(()),
+            Ok(_) if level.is_last => return Ok(()),
+            Ok(directory) => {
+                let status = rustix::fs::fstat(&directory).during(Call::Stat)?;
+                is_foreign |= [status.st_uid, status.st_gid].contains(&OVERFLOW_ID);
+                last = Some(directory);
+            }
+        }
+        found += 1;
+    }
+    if !is_foreign {
+        return Ok(());
+    }
+    let (mut below, mut above) = (None, None);
+    let mut levels = Levels::of(point);
+    for _ in 0..found {
+        let Some(level) = levels.descend().during(Call::Open)? else { break };
+        let parent = above.as_ref().map_or(upper, OwnedFd::as_fd);
+        let next = open_plain(below.as_ref().map_or(lower, OwnedFd::as_fd), level.name).during(Call::Open)?;
+        match rustix::fs::mkdirat(parent, level.name, Mode::from_raw_mode(0o700)) {
+            // For another point.
+            Err(Errno::EXIST) => above = Some(open_plain(parent, level.name).during(Call::Open)?),
+            made => {
+                made.during(Call::Mkdir)?;
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let made = rustix::fs::openat(parent, level.name, flags, Mode::empty()).during(Call::Open)?;
+                copy_looks(&rustix::fs::fstat(&next).during(Call::Stat)?, made.as_fd(), true)?;
+                above = Some(made);
+            }
+        }
+        below = Some(next);
+    }
+    Ok(())
+}
+
+/// Opens a directory that is none by a link.
+fn open_plain(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, name, flags, Mode::empty())
+}
