@@ -20,7 +20,7 @@ use crate::network::Connection;
 use crate::options::RunOptions;
 use crate::paths::EnginePaths;
 use crate::rootless::PastaPlan;
-use crate::rootless::pasta::{Pasta, Stopped};
+use crate::rootless::pasta::{Namespaces, Pasta, Stopped};
 use crate::user_namespace::leases::RangeLease;
 use crate::volumes::{self, Volumes};
 
@@ -98,6 +98,7 @@ impl Prepared {
             volumes: &volumes,
             connection,
             pasta: pasta.as_ref(),
+            namespaces: None,
             attached: None,
             notices: Vec::new(),
             stakes: Vec::new(),
@@ -129,6 +130,8 @@ struct EngineHost<'a> {
     volumes: &'a Volumes,
     connection: Option<Connection>,
     pasta: Option<&'a PastaPlan>,
+    /// What pasta connects.
+    namespaces: Option<Namespaces>,
     attached: Option<Pasta>,
     notices: Vec<Notice>,
     stakes: Vec<MountPoints>,
@@ -177,10 +180,17 @@ impl Host for EngineHost<'_> {
         }
     }
 
+    fn cloned(&mut self, pid: i32) -> Result<()> {
+        if self.pasta.is_some() {
+            self.namespaces = Some(Namespaces::of(pid)?);
+        }
+        Ok(())
+    }
+
     fn attach_network(&mut self, pid: i32) -> Result<()> {
-        if let Some(pasta) = self.pasta {
+        if let (Some(pasta), Some(namespaces)) = (self.pasta, self.namespaces.take()) {
             let directory = StateRoot::new(self.paths.containers()).directory(self.plan.id());
-            self.attached = pasta.attach(pid, &directory, &mut self.notices)?;
+            self.attached = pasta.attach(namespaces, &directory, &mut self.notices)?;
             return Ok(());
         }
         self.connection.as_ref().map_or(Ok(()), |connection| connection.attach(pid))

@@ -12,7 +12,7 @@ use runtime::ErrorKind;
 use runtime::id_map_files::{IdKind, mapping_program};
 use runtime::spec::{IdMapping, Namespace, NamespaceKind, Spec};
 
-use self::pasta::Pasta;
+use self::pasta::{Namespaces, Pasta};
 use crate::container::Notice;
 use crate::error::{Error, Result};
 use crate::options::{
@@ -215,7 +215,7 @@ impl Unprivileged {
         let may_lack = *mode == NetworkMode::Default && options.network.publish.is_empty();
         let (mut program, mut missing) = (None, None);
         if matches!(mode, NetworkMode::Default | NetworkMode::Pasta) {
-            match pasta::Program::find() {
+            match joined_users(&options.namespaces.users).map_or_else(pasta::Program::find, Err) {
                 Ok(found) => program = Some(found),
                 Err(lack) if may_lack => {
                     let what = format!("this container has no network: {}", lack.what);
@@ -308,6 +308,14 @@ impl Unprivileged {
     }
 }
 
+/// Why pasta can't connect a container that joins a user namespace: what its init makes there is closed to the caller.
+fn joined_users(users: &UserNamespace) -> Option<Lack> {
+    matches!(users, UserNamespace::Container(_) | UserNamespace::Path(_)).then(|| Lack {
+        what: "`pasta` can't reach into the user namespace of another container".to_owned(),
+        remedy: "share that one's network too, as `--network=container:ID`".to_owned(),
+    })
+}
+
 /// Whether an ordinary user's container has a user namespace of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Adapted {
@@ -355,15 +363,15 @@ impl PastaPlan {
         self.record.clone()
     }
 
-    /// Starts it for process `pid`; `directory` is the container's own. Where nobody asked for it by name, a failure is
+    /// Starts it for a container's namespaces; `directory` is the container's own. Where nobody asked for it by name, a failure is
     /// a notice: a machine without any network still runs containers.
     pub(crate) fn attach(
         &self,
-        pid: i32,
+        namespaces: Namespaces,
         directory: &Path,
         notices: &mut Vec<Notice>,
     ) -> Result<Option<Pasta>> {
-        match self.program.start(pid, &self.request, directory) {
+        match self.program.start(namespaces, &self.request, directory) {
             Ok(pasta) => Ok(Some(pasta)),
             Err(error) if self.may_lack => {
                 let what = format!("this container has no network: {error}");

@@ -28,6 +28,12 @@ const PLACES: [&str; 3] = ["/usr/bin/pasta", "/usr/local/bin/pasta", "/bin/pasta
 /// The address at which pasta answers for the host's name server, where that one listens on the loopback alone.
 pub(crate) const NAME_SERVER: &str = "169.254.1.1";
 
+/// Where it finds the container's network namespace: its standard input.
+const NETWORK: &str = "/proc/self/fd/0";
+
+/// Where it finds the user namespace that owns that: its standard output, on which it says nothing.
+const USERS: &str = "/proc/self/fd/1";
+
 /// How long it may take to be ready: it needs some milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -40,6 +46,25 @@ pub(crate) struct Request {
     pub(crate) udp: Vec<String>,
     /// Whether queries to [`NAME_SERVER`] go to the host's own name server.
     pub(crate) forward_names: bool,
+}
+
+/// The namespaces of a container's init, held open: no path leads to those of a process that has become another user.
+#[derive(Debug)]
+pub(crate) struct Namespaces {
+    users: OwnedFd,
+    network: OwnedFd,
+}
+
+impl Namespaces {
+    /// Those of process `pid`.
+    pub(crate) fn of(pid: i32) -> Result<Namespaces> {
+        let open = |name: &str| {
+            let path = PathBuf::from(format!("/proc/{pid}/ns/{name}"));
+            let opened = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+            opened.map_err(|error| Error::at_path("open", &path, error))
+        };
+        Ok(Namespaces { users: open("user")?, network: open("net")? })
+    }
 }
 
 /// A pasta that could be started here.
@@ -71,7 +96,7 @@ impl Program {
         }
     }
 
-    fn arguments(&self, pid: i32, request: &Request, ready: &Path) -> Vec<String> {
+    fn arguments(&self, request: &Request, ready: &Path) -> Vec<String> {
         let mut arguments = vec!["pasta".to_owned(), "--config-net".to_owned(), "--foreground".to_owned()];
         arguments.push("--quiet".to_owned());
         // Nothing of the host's loopback is in reach: neither by the gateway's address nor by a port of the same number.
@@ -90,15 +115,14 @@ impl Program {
         }
         arguments.extend(["--ns-ifname".to_owned(), "eth0".to_owned()]);
         arguments.extend(["--pid".to_owned(), ready.display().to_string()]);
-        arguments.extend(["--userns".to_owned(), format!("/proc/{pid}/ns/user")]);
-        arguments.extend(["--netns".to_owned(), format!("/proc/{pid}/ns/net")]);
+        arguments.extend(["--userns", USERS, "--netns", NETWORK].map(str::to_owned));
         arguments
     }
 
-    /// Connects the network namespace of process `pid`, which waits; `directory` is the container's own.
+    /// Connects a container's network namespace; `directory` is the container's own.
     ///
     /// Returns when the interface is up.
-    pub(crate) fn start(&self, pid: i32, request: &Request, directory: &Path) -> Result<Pasta> {
+    pub(crate) fn start(&self, namespaces: Namespaces, request: &Request, directory: &Path) -> Result<Pasta> {
         let pipe = directory.join("pasta");
         rustix::fs::mknodat(CWD, &pipe, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0)
             .map_err(|error| Error::at_path("make", &pipe, error))?;
@@ -107,7 +131,8 @@ impl Program {
         let ready = ready.map_err(|error| Error::at_path("open", &pipe, error))?;
         let said = rustix::fs::memfd_create(c"pasta", MemfdFlags::CLOEXEC)
             .map_err(|error| Error::system("make a file for what `pasta` says", error))?;
-        let pasta = self.spawn(&self.arguments(pid, request, &pipe), said.as_fd())?;
+        let pasta = self.spawn(&namespaces, &self.arguments(request, &pipe), said.as_fd())?;
+        drop(namespaces);
         let outcome = pasta.wait_until_ready(ready.as_fd());
         let _ = std::fs::remove_file(&pipe);
         match outcome {
@@ -123,23 +148,23 @@ impl Program {
         }
     }
 
-    fn spawn(&self, arguments: &[String], said: BorrowedFd<'_>) -> Result<Pasta> {
+    fn spawn(&self, namespaces: &Namespaces, arguments: &[String], said: BorrowedFd<'_>) -> Result<Pasta> {
         let failed = |error: std::io::Error| Error::system("start `pasta`", error);
         let path = CString::new(self.path.as_os_str().as_bytes()).map_err(|error| failed(error.into()))?;
         let arguments: std::result::Result<Vec<CString>, _> =
             arguments.iter().map(|text| CString::new(text.as_str())).collect();
         let arguments = CStringArray::new(arguments.map_err(|error| failed(error.into()))?);
         let environment = CStringArray::new(vec![c"PATH=/usr/sbin:/usr/bin:/sbin:/bin".to_owned()]);
-        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-        let null = null.map_err(|error| Error::at_path("open", Path::new("/dev/null"), error))?;
         let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
         let (end, ours) = pipe.map_err(|error| failed(error.into()))?;
-        let mut kept = [end.as_raw_fd(), said.as_raw_fd(), null.as_raw_fd()];
+        let Namespaces { users, network } = namespaces;
+        let mut kept = [&end, users, network].map(|one| one.as_raw_fd()).to_vec();
+        kept.push(said.as_raw_fd());
         kept.sort_unstable();
         let request = CloneRequest { flags: 0, cgroup: None };
         let child = sys::clone::clone(&request, &mut |_| {
             sys::fd::close_copies_but(&kept);
-            mind(end.as_fd(), null.as_fd(), said, &path, &arguments, &environment)
+            mind(end.as_fd(), namespaces, said, &path, &arguments, &environment)
         });
         Ok(Pasta { minder: child.map_err(failed)?, ours: Some(ours) })
     }
@@ -151,7 +176,7 @@ const ENDED_BY_ITSELF: i32 = 1;
 /// What the small process does: it neither allocates nor locks, as it is a copy of a process with threads.
 fn mind(
     end: BorrowedFd<'_>,
-    null: BorrowedFd<'_>,
+    namespaces: &Namespaces,
     said: BorrowedFd<'_>,
     path: &CStr,
     arguments: &CStringArray,
@@ -159,13 +184,12 @@ fn mind(
 ) -> i32 {
     // Signals of the caller's terminal are for the container. It fails for group leaders alone, which a child is not.
     let _ = rustix::process::setsid();
-    // Whoever reads the caller's output shall see its end when the container's is over.
-    let streams = |errors: BorrowedFd<'_>| {
-        rustix::stdio::dup2_stdin(null)
-            .and_then(|()| rustix::stdio::dup2_stdout(null))
-            .and_then(|()| rustix::stdio::dup2_stderr(errors))
-    };
-    if streams(said).is_err() {
+    // None of the caller's: whoever reads its output shall see its end when the container's is over. In their place stand the
+    // namespaces: pasta closes whatever else it inherits, and to join the one it gives up the rights to open the other elsewhere.
+    let streams = rustix::stdio::dup2_stdin(&namespaces.network)
+        .and_then(|()| rustix::stdio::dup2_stdout(&namespaces.users))
+        .and_then(|()| rustix::stdio::dup2_stderr(said));
+    if streams.is_err() {
         return ENDED_BY_ITSELF;
     }
     let request = CloneRequest { flags: 0, cgroup: None };

@@ -29,6 +29,11 @@ use crate::sync;
 pub trait Host {
     /// Does preparation `index` of the plan's options. What it makes, its own guards undo.
     fn prepare(&mut self, index: usize) -> Result<()>;
+    /// Hears of process `pid` and the network namespace made with it, while it still is the user who cloned it: what it has
+    /// in procfs is open to that user, which it no longer is once the process has taken another id.
+    fn cloned(&mut self, _pid: i32) -> Result<()> {
+        Ok(())
+    }
     /// Attaches the network to the namespaces of process `pid`, while that process mounts.
     fn attach_network(&mut self, pid: i32) -> Result<()>;
     /// Publishes the container's ports, once its network is attached.
@@ -216,6 +221,9 @@ impl<'a> Launch<'a> {
         self.open_gate()?;
         let socket = self.clone_init()?;
         let mut serve = || -> Result<()> {
+            if self.plan.has_network && !self.network_comes_late() {
+                host.cloned(self.pid())?;
+            }
             self.finish_cgroup(socket.as_fd())?;
             self.place_child(socket.as_fd())?;
             if !self.network_comes_late() {
