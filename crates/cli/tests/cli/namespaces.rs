@@ -223,9 +223,13 @@ fn namespaces_of_files_are_joined() {
     let flags = [&network, "--dns=192.0.2.53", "--add-host=other:192.0.2.1"];
     let ran = host.inside(&flags, "grep other /etc/hosts; grep nameserver /etc/resolv.conf");
     assert_eq!(ran.text(), "192.0.2.1\tother\nnameserver 192.0.2.53");
-    let ran = host.inside(&[NONE, "--ipc=ns:/etc/hostname"], "true");
-    assert_eq!(ran.code(), 125);
-    assert!(ran.stderr.contains("is not a namespace"), "{ran:?}");
+    host.inside(&[NONE, "--ipc=ns:/etc/hostname"], "true")
+        .refuses(125, &["--ipc: ", "is not a namespace", "as `/proc/PID/ns/ipc`"]);
+    for (path, reason) in [("/etc/hostname", "is not a namespace"), ("/run/netns/none-such", "no such file")]
+    {
+        let given = format!("--network=ns:{path}");
+        host.inside(&[&given], "true").refuses(125, &["--network: ", path, reason, "`/run/netns/NAME`"]);
+    }
     host.assert_nothing_left();
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cgroup::{Layout, Manager};
+use cgroup::{CgroupPath, Layout, Manager, Parent};
 use runtime::ErrorKind;
 
 use crate::error::{Error, Result};
@@ -33,6 +33,8 @@ pub(super) const NODES: HostList = HostList {
 /// What the cgroups of this host can do, looked up only where a limit asks.
 pub(super) struct HostCgroups {
     layout: Option<Layout>,
+    /// Why the caller can have no group that would keep a limit.
+    no_limits: Option<Error>,
 }
 
 impl HostCgroups {
@@ -47,14 +49,22 @@ impl HostCgroups {
             ..LimitOptions::default()
         };
         if *options == without_cgroups {
-            return Ok(HostCgroups { layout: None });
+            return Ok(HostCgroups { layout: None, no_limits: None });
         }
         let layout = Layout::detect()?;
         for (flag, controller) in options.wanted_controllers() {
             require(&layout, flag, controller)?;
         }
         options.cgroup_conf.keys().try_for_each(|file| check_unified(&layout, manager(), file))?;
-        Ok(HostCgroups { layout: Some(layout) })
+        // A place that can't be is refused by the name of its flag.
+        let path = group_path(&layout, options.cgroup_parent.as_deref(), "rabbitc").ok();
+        let no_limits = path.and_then(|path| runtime::plan::no_limits(&layout, &path));
+        Ok(HostCgroups { layout: Some(layout), no_limits })
+    }
+
+    /// Why the caller can have no group that would keep a limit, if so.
+    pub(super) fn no_limits(&self) -> Option<&Error> {
+        self.no_limits.as_ref()
     }
 
     /// Refuses a flag whose controller is not there for the caller.
@@ -153,6 +163,15 @@ impl HostCgroups {
             }
         }
     }
+}
+
+/// The group `name` below the one that was asked for, or where it is without a word.
+pub(super) fn group_path(
+    layout: &Layout,
+    parent: Option<&str>,
+    name: &str,
+) -> std::result::Result<CgroupPath, cgroup::Error> {
+    CgroupPath::below(layout, manager(), parent.map_or(Parent::Usual, Parent::parse), name)
 }
 
 fn manager() -> Manager {

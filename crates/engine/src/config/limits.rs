@@ -6,14 +6,14 @@ use std::os::linux::fs::MetadataExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use cgroup::{CgroupPath, Layout, Manager, Parent};
+use cgroup::Layout;
 use runtime::ContainerId;
 use runtime::spec::{
     BlockIo, Cpu, DeviceRule, Linux, Memory, Pids, Process, Resources, Rlimit, ThrottleDevice, WeightDevice,
 };
 use rustix::thread::CapabilitySet;
 
-use super::host_cgroups::{HostCgroups, NODES, PROCESSORS};
+use super::host_cgroups::{HostCgroups, NODES, PROCESSORS, group_path};
 use crate::container::Notice;
 use crate::error::{Error, Result};
 use crate::options::{CPU_PERIOD, DeviceLimit, LimitOptions, Ulimit};
@@ -28,6 +28,8 @@ pub(super) fn limit(
 ) -> Result<()> {
     // A start without limits looks nothing up.
     let host = HostCgroups::new(options)?;
+    let bounds = host.no_limits().map(|_| options.without_preferences());
+    let options = bounds.as_ref().unwrap_or(options);
     linux.resources = Some(resources(options, &host)?);
     linux.cgroups_path = match &options.cgroup_parent {
         // The runtime's own default.
@@ -68,6 +70,12 @@ pub(crate) fn notices(options: &LimitOptions) -> Vec<Notice> {
     }
     // What `limit` would refuse with its reason is not worth a notice.
     let Ok(host) = HostCgroups::new(options) else { return notices };
+    if let Some(error) = host.no_limits() {
+        for flag in options.preferences() {
+            left_out(&mut notices, flag, &error.reason, error.hint.as_deref().unwrap_or_default());
+        }
+        return notices;
+    }
     if wants_swap_limit(options) && !host.limits_swap() {
         left_out(
             &mut notices,
@@ -342,9 +350,7 @@ fn has_resource_capability() -> bool {
 }
 
 fn cgroups_path(parent: &str, id: &ContainerId) -> Result<String> {
-    let manager = Manager::of_user(rustix::process::geteuid().as_raw());
-    let path =
-        CgroupPath::below(&Layout::detect()?, manager, Parent::parse(parent), &format!("rabbitc-{id}"));
+    let path = group_path(&Layout::detect()?, Some(parent), &format!("rabbitc-{id}"));
     let path = path.map_err(|error| {
         let error = Error::from(error).from_field("--cgroup-parent");
         error.with_hint(

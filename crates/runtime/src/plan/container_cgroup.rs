@@ -76,8 +76,7 @@ pub(super) fn plan_cgroup(
         if unlimited && asked.is_none() && path.manager().is_none() && !layout.reaches(&path) {
             return Ok(None);
         }
-        // What systemd makes, it need not make by the caller's rights.
-        if let Some(refusal) = layout.refuses(&path).filter(|_| path.manager().is_none()) {
+        if let Some(refusal) = refusal(&layout, &path) {
             return match (unlimited, asked) {
                 (true, None) => Ok(None),
                 // A place that was asked for is no preference (config-linux.md, "Cgroups Path").
@@ -94,6 +93,19 @@ pub(super) fn plan_cgroup(
         resources.devices.clear();
     }
     Ok(Some(CgroupPlan { layout, path, resources, properties, delegate_to: None }))
+}
+
+/// Why this caller can't make group `path`; none where it can, or systemd makes it, which is not bound by the caller's rights.
+fn refusal(layout: &cgroup::Layout, path: &cgroup::CgroupPath) -> Option<cgroup::Error> {
+    layout.refuses(path).filter(|_| path.manager().is_none())
+}
+
+/// Why no group at `path` could keep limits for this caller; none where one could.
+pub fn no_limits(layout: &cgroup::Layout, path: &cgroup::CgroupPath) -> Option<Error> {
+    if Caller::find() == Caller::Root {
+        return None;
+    }
+    refusal(layout, path).map(|refusal| unkept_limits(layout, refusal.into()))
 }
 
 /// What a container without a group can't have: a place, and limits. Returns what to warn of: rules of devices, as callers have

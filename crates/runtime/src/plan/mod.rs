@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 use sys::clone::flags;
 use sys::mount::attribute;
 
+pub use self::container_cgroup::no_limits;
 pub(crate) use self::container_cgroup::usual_cgroup;
 use self::container_cgroup::{CgroupPlan, delegate_to, plan_cgroup, without_group};
 pub(crate) use self::id_maps::IdMaps;

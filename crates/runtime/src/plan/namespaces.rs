@@ -142,22 +142,31 @@ fn is_callers(path: &Path, file: &str) -> bool {
 pub(crate) fn open(path: &Path, flag: u64, name: &'static str, field: &str) -> Result<JoinedNamespace> {
     // A named pipe in its place would have this wait for a writer.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::empty())
-        .map_err(|error| Error::at_path("open the namespace", path, error).from_field(field))?;
+    let place = || {
+        let (.., file) = KINDS.iter().find(|(_, known, ..)| *known == flag).expect("every kind is listed");
+        let named = if *file == "net" { ", and one of `ip netns` is `/run/netns/NAME`" } else { "" };
+        format!("a process has it as `/proc/PID/ns/{file}`{named}")
+    };
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| {
+        let refused = error == rustix::io::Errno::ACCESS;
+        let error = Error::at_path("open the namespace", path, error).from_field(field);
+        match refused {
+            true => error.with_hint("only its owner and root of the host may open it"),
+            false => error.with_hint(place()),
+        }
+    })?;
     let found = rustix::fs::fstatfs(&file).map_err(|error| Error::at_path("examine", path, error))?;
     const NSFS_MAGIC: u64 = 0x6e73_6673;
     if found.f_type as u64 != NSFS_MAGIC {
-        return Err(Error::invalid(field, format!("`{}` is not a namespace", path.display())));
+        let error = Error::invalid(field, format!("`{}` is not a namespace", path.display()));
+        return Err(error.with_hint(place()));
     }
     let found = sys::namespace::kind(file.as_fd())
         .map_err(|error| Error::at_path("examine", path, error).from_field(field))?;
     if found != flag {
         let found = names(found).into_iter().next().unwrap_or("another kind");
         let reason = format!("`{}` is a namespace of kind `{found}`, and not `{name}`", path.display());
-        let (.., file) = KINDS.iter().find(|(_, known, ..)| *known == flag).expect("every kind is listed");
-        return Err(
-            Error::invalid(field, reason).with_hint(format!("a process has it as `/proc/PID/ns/{file}`"))
-        );
+        return Err(Error::invalid(field, reason).with_hint(place()));
     }
     Ok(JoinedNamespace { descriptor: file, flag, name, path: path.to_owned() })
 }

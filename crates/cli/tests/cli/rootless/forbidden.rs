@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::user::{UID, User, credentials};
-use crate::support::{binary, has_controller, has_program};
+use crate::support::{binary, has_controller, has_program, skip};
 
 #[test]
 fn user_namespace_that_the_kernel_refuses_is_named_with_a_remedy() {
@@ -72,6 +72,28 @@ fn what_keeps_newuidmap_from_working_is_named() {
     user.change_programs("chmod u-s /usr/bin/newgidmap; setcap -r /usr/bin/newgidmap 2>/dev/null || true");
     user.inside(&[], "true").refuses(125, &["neither set-user-ID root", "chmod u+s /usr/bin/newgidmap"]);
     assert!(user.host.containers().is_empty());
+}
+
+/// What only prefers is left out: nobody is worse off than without it.
+#[test]
+fn preference_that_no_group_of_the_users_could_keep_is_left_out_with_a_word() {
+    let Some(user) = User::new() else { return };
+    let is_v1 = |controller: &str| Path::new("/sys/fs/cgroup").join(controller).join("cgroup.procs").exists();
+    if !["cpu", "memory", "blkio"].into_iter().all(is_v1) {
+        skip("cgroup v1, where no ordinary user has a group, has not all of the controllers");
+        return;
+    }
+    for flag in ["--cpu-shares=512", "--blkio-weight=100", "--memory-swappiness=9", "--oom-kill-disable"] {
+        let ran = user.inside(&[flag], "echo runs");
+        assert_eq!((ran.code(), ran.text()), (0, "runs"), "{ran:?}");
+        let name = flag.split('=').next().expect("a flag");
+        let told = format!("`{name}` is left out: no group of this user's could keep ");
+        assert!(ran.stderr.contains(&told) && ran.stderr.contains("for root alone"), "{ran:?}");
+    }
+    // A bound beside it is refused.
+    user.inside(&["--cpu-shares=512", "--memory=64m"], "true")
+        .refuses(125, &["--memory: no group of this user's"]);
+    user.host.assert_nothing_left();
 }
 
 #[test]

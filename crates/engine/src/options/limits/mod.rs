@@ -214,6 +214,30 @@ impl LimitOptions {
         Ok(())
     }
 
+    /// The flags that bound nothing but prefer.
+    pub(crate) fn preferences(&self) -> Vec<&'static str> {
+        let asked = [
+            (self.memory_swappiness.is_some(), "--memory-swappiness"),
+            (self.oom_kill_disable, "--oom-kill-disable"),
+            (self.cpu_shares.is_some(), "--cpu-shares"),
+            (self.blkio_weight.is_some(), "--blkio-weight"),
+            (!self.blkio_weight_device.is_empty(), "--blkio-weight-device"),
+        ];
+        asked.into_iter().filter(|(asked, _)| *asked).map(|(_, flag)| flag).collect()
+    }
+
+    /// The same without those.
+    pub(crate) fn without_preferences(&self) -> LimitOptions {
+        LimitOptions {
+            memory_swappiness: None,
+            oom_kill_disable: false,
+            cpu_shares: None,
+            blkio_weight: None,
+            blkio_weight_device: Vec::new(),
+            ..self.clone()
+        }
+    }
+
     /// The flags that are nothing without a controller, each with the controller's name on v1; on v2 `blkio` is `io`.
     pub(crate) fn wanted_controllers(&self) -> Vec<(&'static str, &'static str)> {
         let rates =
