@@ -56,7 +56,7 @@ pub struct Policy {
     pub stop_signal: i32,
     /// How long it has for that; then SIGKILL ends it.
     pub stop_patience: Duration,
-    /// After what time it is stopped.
+    /// After what time SIGKILL ends it, unasked.
     pub time_limit: Option<Duration>,
 }
 
@@ -99,6 +99,8 @@ pub struct Outcome {
     /// What failed on the way without being a reason to leave the container alone: a signal that could not be
     /// forwarded, a full disk behind standard output. At most 16, each once.
     pub incidents: Vec<Error>,
+    /// Whether its time was up, and that ended it.
+    pub time_was_up: bool,
 }
 
 /// Stands behind a container until it has ended and its output is written.
@@ -118,13 +120,14 @@ pub fn supervise(supervision: Supervision<'_>) -> Result<Outcome, Error> {
         Console::Inherited => None,
         Console::Terminal { outer } => Some(Relay::new(outer, input, output, &mut incidents)?),
     };
-    let asked = container.stand_by(&mut relay, &mut incidents)?;
+    let End { asked, time_is_up } = container.stand_by(&mut relay, &mut incidents)?;
     let exit = container.reap()?;
     if let Some(mut relay) = relay {
         container.drain(&mut relay, &asked, &mut incidents)?;
         incidents.note(relay.finish());
     }
-    Ok(Outcome { exit, incidents: incidents.into_errors() })
+    let killed = matches!(exit, Exit::Signal { number, .. } if number == Signal::KILL.as_raw());
+    Ok(Outcome { exit, incidents: incidents.into_errors(), time_was_up: time_is_up && killed })
 }
 
 struct Container<'a> {
@@ -137,14 +140,14 @@ struct Container<'a> {
 /// What is due, and when.
 struct Due {
     /// The end of the container's time.
-    stop: Option<Instant>,
+    end: Option<Instant>,
     /// The end of the patience with a container that was asked to stop.
     kill: Option<Instant>,
 }
 
 impl Due {
     fn next(&self) -> Option<Instant> {
-        self.stop.into_iter().chain(self.kill).min()
+        self.end.into_iter().chain(self.kill).min()
     }
 }
 
@@ -165,6 +168,12 @@ enum Init {
 /// How long a reader is waited for where this process was asked to end when the container ended.
 const READER_PATIENCE: Duration = Duration::from_millis(200);
 
+/// What is known when init has ended.
+struct End {
+    asked: Asked,
+    time_is_up: bool,
+}
+
 /// What this process was asked for when init had ended.
 #[derive(PartialEq, Eq)]
 enum Asked {
@@ -175,11 +184,12 @@ enum Asked {
 
 impl Container<'_> {
     /// Forwards signals and copies the terminal until init has ended.
-    fn stand_by(&self, relay: &mut Option<Relay<'_>>, incidents: &mut Incidents) -> Result<Asked, Error> {
+    fn stand_by(&self, relay: &mut Option<Relay<'_>>, incidents: &mut Incidents) -> Result<End, Error> {
         let mut due = Due {
-            stop: self.policy.time_limit.and_then(|limit| Instant::now().checked_add(limit)),
+            end: self.policy.time_limit.and_then(|limit| Instant::now().checked_add(limit)),
             kill: None,
         };
+        let mut time_is_up = false;
         loop {
             let ready = self.wait(relay.as_ref(), &Init::Running, due.next())?;
             let mut asked = Asked::Nothing;
@@ -192,9 +202,9 @@ impl Container<'_> {
                 }
             }
             if ready.exited {
-                return Ok(asked);
+                return Ok(End { asked, time_is_up });
             }
-            self.do_what_is_due(&mut due, incidents);
+            time_is_up |= self.do_what_is_due(&mut due, incidents);
             let line = relay.as_mut().map(|relay| relay.copy(ready.relay, incidents));
             if line == Some(Line::HungUp) {
                 if let Some(relay) = relay {
@@ -228,20 +238,19 @@ impl Container<'_> {
         }
     }
 
-    fn do_what_is_due(&self, due: &mut Due, incidents: &mut Incidents) {
+    /// Kills the container where that is due; whether it is its time that is up.
+    fn do_what_is_due(&self, due: &mut Due, incidents: &mut Incidents) -> bool {
         let now = Instant::now();
-        if due.stop.is_some_and(|time| time <= now) {
-            self.stop(due, incidents);
-        }
-        if due.kill.is_some_and(|time| time <= now) {
-            due.kill = None;
+        let is_up = |time: &mut Option<Instant>| time.take_if(|time| *time <= now).is_some();
+        let (time_is_up, patience_is_over) = (is_up(&mut due.end), is_up(&mut due.kill));
+        if time_is_up || patience_is_over {
             incidents.note(self.forward(Signal::KILL.as_raw()));
         }
+        time_is_up
     }
 
     /// Asks the container to stop, once.
     fn stop(&self, due: &mut Due, incidents: &mut Incidents) {
-        due.stop = None;
         if due.kill.is_none() {
             incidents.note(self.forward(self.policy.stop_signal));
             due.kill = Instant::now().checked_add(self.policy.stop_patience);

@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, OutputModes, Winsize, tcgetattr, tcsetwinsize};
 
-use rabbitc_monitor::{Console, Exit, Operation, Supervision, copy_window_size, supervise};
+use rabbitc_monitor::{Console, Exit, Operation, Outcome, Policy, Supervision, copy_window_size, supervise};
 
 #[test]
 fn exit_code_is_the_programs() {
@@ -139,14 +139,10 @@ fn callers_terminal_is_restored_when_supervision_fails() {
     assert_eq!(terminal.settings(), before);
 }
 
-#[test]
-fn ended_program_is_reported_with_its_signal() {
-    // Waited for by the supervision.
-    #[allow(clippy::zombie_processes)]
-    let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+/// What supervision says of a child of this process.
+fn outcome_of(child: Child, policy: Policy) -> Outcome {
     let pid = i32::try_from(child.id()).unwrap();
     let pidfd = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
-    child.kill().unwrap();
     let (signals, mask) = sys::signal::SignalDescriptor::block_and_open().unwrap();
     let (input, output) = (std::io::stdin(), std::io::stdout());
     let outcome = supervise(Supervision {
@@ -156,12 +152,38 @@ fn ended_program_is_reported_with_its_signal() {
         console: Console::Inherited,
         input: input.as_fd(),
         output: output.as_fd(),
-        policy: Default::default(),
+        policy,
     });
     mask.restore();
-    let outcome = outcome.unwrap();
+    outcome.unwrap()
+}
+
+#[test]
+fn ended_program_is_reported_with_its_signal() {
+    // Waited for by the supervision.
+    #[allow(clippy::zombie_processes)]
+    let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+    child.kill().unwrap();
+    let policy = Policy { time_limit: Some(Duration::from_secs(1000)), ..Policy::default() };
+    let outcome = outcome_of(child, policy);
     assert_eq!(outcome.exit, Exit::Signal { number: 9, core_dumped: false });
     assert_eq!(outcome.incidents, []);
+    assert!(!outcome.time_was_up, "somebody else has killed it");
+}
+
+#[test]
+fn program_whose_time_is_up_is_killed_unasked() {
+    let script = "trap 'exit 3' TERM INT HUP; while :; do sleep 0.05; done";
+    #[allow(clippy::zombie_processes)]
+    let child = Command::new("sh").args(["-c", script]).spawn().unwrap();
+    let policy = Policy {
+        time_limit: Some(Duration::from_millis(300)),
+        stop_patience: Duration::MAX,
+        ..Policy::default()
+    };
+    let outcome = outcome_of(child, policy);
+    assert_eq!(outcome.exit, Exit::Signal { number: 9, core_dumped: false });
+    assert!(outcome.time_was_up);
 }
 
 #[test]

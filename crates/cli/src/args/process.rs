@@ -75,7 +75,7 @@ pub(crate) struct ProcessArguments {
     /// Seconds between that signal and SIGKILL; -1 is for ever [default: 10]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) stop_timeout: Option<String>,
-    /// Seconds after which the container is stopped; 0 is never [default: 0]
+    /// Seconds after which the container is killed; 0 is never [default: 0]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timeout: Option<String>,
     /// Hand descriptors to the program: how many from 3 on

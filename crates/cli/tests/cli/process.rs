@@ -163,13 +163,16 @@ fn descriptors_are_handed_on_as_they_are_asked_for_and_no_others() {
 }
 
 #[test]
-fn time_that_is_up_stops_the_container_with_its_signal_and_then_for_good() {
+fn container_whose_time_is_up_is_killed_with_a_word_about_it() {
     let Some(host) = Host::new() else { return };
-    let ran = host
-        .inside(&["--timeout=1", "--stop-signal=USR1"], "trap 'exit 9' USR1; while :; do sleep 0.05; done");
-    assert_eq!(ran.code(), 9, "{ran:?}");
-    let ran = host.inside(&["--timeout=1", "--stop-timeout=0"], "trap '' TERM; sleep 1000; sleep 1000");
-    assert_eq!(ran.code(), 137, "{ran:?}");
+    let script = "trap 'exit 9' TERM USR1; while :; do sleep 0.05; done";
+    for flags in [&["--timeout=1"][..], &["--timeout=1", "--stop-signal=USR1"]] {
+        let ran = host.inside(flags, script);
+        assert_eq!(ran.code(), 137, "{ran:?}");
+        assert!(ran.stderr.contains("warning: the time of `--timeout=1` was up"), "{ran:?}");
+    }
+    let ran = host.inside(&["--timeout=100"], "kill -KILL $$; exit 4");
+    assert_eq!((ran.code(), ran.stderr.as_str()), (4, ""), "pid 1 can't kill itself");
     for flag in ["--timeout=x", "--stop-timeout=1.5", "--stop-signal=MOON"] {
         host.run(&[&host.rootfs_flag(), flag, "true"])
             .refuses(125, &[flag.split('=').next().expect("a name")]);

@@ -299,6 +299,7 @@ impl Running {
             output,
             policy: self.policy,
         };
+        let limit = self.policy.time_limit;
         let ended = monitor::supervise(supervision);
         let mut finished = self.finish();
         match ended {
@@ -309,6 +310,13 @@ impl Running {
                     remedy: error.hint().map(str::to_owned),
                 };
                 finished.notices.extend(outcome.incidents.iter().map(incident));
+                finished.notices.extend(limit.filter(|_| outcome.time_was_up).map(|limit| Notice {
+                    what: format!(
+                        "the time of `--timeout={}` was up, and the container was killed",
+                        limit.as_secs()
+                    ),
+                    remedy: Some("give it more seconds, or leave `--timeout` out".to_owned()),
+                }));
                 Ok(finished)
             }
             Err(error) => {

@@ -88,7 +88,7 @@ pub struct ProcessOptions {
     pub stop_signal: Signal,
     /// How long it has for that; `None` is for ever.
     pub stop_patience: Option<Duration>,
-    /// After what time it is stopped.
+    /// After what time it is killed.
     pub time_limit: Option<Duration>,
 }
 

@@ -34,7 +34,7 @@ pub(super) fn stand_behind(
         output: output.as_fd(),
         policy: Default::default(),
     };
-    let Outcome { exit, incidents } = supervise(supervision).map_err(|error| {
+    let Outcome { exit, incidents, .. } = supervise(supervision).map_err(|error| {
         let rendered = Error::new(ErrorKind::System, "stand behind the program", error.to_string());
         Error { hint: error.hint().map(str::to_owned), ..rendered }
     })?;
