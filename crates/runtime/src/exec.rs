@@ -14,7 +14,7 @@ use crate::init::step::{Action, Barrier, InitAction, JoinedNamespace, Step, Targ
 use crate::init::{self, Context, Trace};
 use crate::launch::{Clock, LineEnds, StepTiming, set_oom_score};
 use crate::lifecycle::{self, Status, Verb, permits};
-use crate::plan::{always, c_string, devices, init_step, process};
+use crate::plan::{MissingHome, always, c_string, devices, init_step, process};
 use crate::seccomp_agent::{Agent, Listener};
 use crate::spec::{Process, Spec};
 use crate::state_dir::StateRoot;
@@ -61,7 +61,7 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: ExecOptions) -> Result<
         return Err(refused(id.as_str(), view.status));
     }
     let spec: Spec = crate::bundle::read_json(&lifecycle::config_path(&view.record))?;
-    let program = process::plan_program(&options.process)?;
+    let program = process::plan_program(&options.process, MissingHome::Sought)?;
     let subgroups = cgroup::Subgroup::parse_all(&options.subgroups)
         .map_err(|error| Error::from(error).from_field("--cgroup"))?;
     let start = ProgramStart {

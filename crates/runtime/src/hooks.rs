@@ -14,7 +14,7 @@ use sys::exec::CStringArray;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{self, ProgramStart};
 use crate::plan::process::{Home, Program};
-use crate::plan::{c_path, c_string};
+use crate::plan::{MissingHome, c_path, c_string};
 use crate::spec::{Hook, Process, Spec};
 use crate::state_dir::Record;
 
@@ -90,7 +90,7 @@ fn run_one(hook: &Hook, field: &str, operation: String, state: &[u8], world: Wor
             // One that names no variables has the program's, as with runc.
             let process = spec.process.clone().unwrap_or_default();
             let (environment, home) = if environment.is_empty() {
-                crate::plan::process::environment(&process)?
+                crate::plan::process::environment(&process, MissingHome::Sought)?
             } else {
                 (environment, Home::Given)
             };

@@ -30,6 +30,17 @@ fn program_is_a_child_of_the_init_and_ends_it_with_its_own_code() {
 }
 
 #[test]
+fn time_and_environment_are_the_same_below_it() {
+    let Some(host) = host() else { return };
+    let ran = host.inside(&["--init", "--timeout=1"], "trap 'exit 9' TERM; while :; do sleep 0.05; done");
+    assert_eq!(ran.code(), 137, "{ran:?}");
+    assert!(ran.stderr.contains("`--timeout=1`"), "{ran:?}");
+    let ran = host.run(&[&host.rootfs_flag(), "--init", "--unsetenv-all", "-e", "A=1", "/bin/env"]);
+    assert_eq!(ran.text(), "A=1");
+    host.assert_nothing_left();
+}
+
+#[test]
 fn list_of_processes_shows_the_programs_words_and_the_program_its_own_environment() {
     let Some(host) = host() else { return };
     let script = "cat /proc/1/cmdline; env | grep -c RABBITC";

@@ -75,6 +75,28 @@ fn environment_comes_from_flags_files_and_the_caller_in_that_order_of_weight() {
 }
 
 #[test]
+fn defaults_that_are_taken_away_are_not_there() {
+    let Some(host) = Host::new() else { return };
+    let etc = host.rootfs().join("etc");
+    std::fs::create_dir(&etc).expect("made");
+    std::fs::write(etc.join("passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:7:7::/srv/web:\n").expect("written");
+    let rootfs = host.rootfs_flag();
+    let environment = |flags: &[&str]| {
+        let mut arguments = vec![rootfs.as_str(), "--network=none"];
+        arguments.extend(flags);
+        arguments.push("/bin/env");
+        host.run(&arguments).text().to_owned()
+    };
+    assert_eq!(environment(&["--unsetenv-all"]), "");
+    assert_eq!(environment(&["--unsetenv-all", "--user=web", "-e", "A=1"]), "A=1");
+    assert_eq!(environment(&["--unsetenv=HOME", "--unsetenv=PATH"]), "HOSTNAME=rabbitc");
+    assert_eq!(environment(&["--unsetenv-all", "-e", "HOME=/x"]), "HOME=/x");
+    assert!(environment(&["--user=web", "--unsetenv=PATH"]).contains("HOME=/srv/web"));
+    std::fs::remove_dir_all(etc).expect("removed");
+    host.assert_nothing_left();
+}
+
+#[test]
 fn bytes_that_are_no_text_are_refused_and_not_changed() {
     use std::os::unix::ffi::OsStrExt;
     let Some(host) = Host::new() else { return };

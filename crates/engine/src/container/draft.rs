@@ -7,8 +7,8 @@ use ::network::BridgeNetwork;
 use monitor::Policy;
 use runtime::caller::Caller;
 use runtime::plan::{
-    ContainerPlan, Lifetime, MountPoint, PlanOptions, Preparation, RootOwners, RootSource, mount_point,
-    mount_points,
+    ContainerPlan, Lifetime, MissingHome, MountPoint, PlanOptions, Preparation, RootOwners, RootSource,
+    mount_point, mount_points,
 };
 use runtime::spec::Spec;
 use runtime::state_dir::StateRoot;
@@ -221,6 +221,10 @@ fn lay_out(
     plan_options.lifetime = Lifetime::Launcher;
     plan_options.kept_descriptors = options.process.kept_descriptors;
     plan_options.init = options.process.init;
+    plan_options.missing_home = match options.process.leaves_out("HOME") {
+        true => MissingHome::LeftOut,
+        false => MissingHome::Sought,
+    };
     plan_options.root_owners = drawn.owners;
     plan_options.root = match &options.files.root {
         RootOptions::Directory(_) => RootSource::Directory,

@@ -119,6 +119,11 @@ impl Default for ProcessOptions {
 }
 
 impl ProcessOptions {
+    /// Whether somebody wants the default variable `name` not to be there.
+    pub(crate) fn leaves_out(&self, name: &str) -> bool {
+        self.without_defaults || self.unset.iter().any(|unset| unset == name)
+    }
+
     /// Refuses what can't be executed anywhere.
     pub(crate) fn check(&self) -> Result<()> {
         if self.command.first().is_none_or(String::is_empty) {

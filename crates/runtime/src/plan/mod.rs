@@ -44,8 +44,8 @@ pub use self::mount_points::{MountPoint, mount_point, mount_points};
 pub use self::mounts::has_selinux;
 use self::namespaces::{Clocks, NamespacePlan};
 pub use self::options::{
-    BindRules, CgroupManager, Lifetime, NetworkProgram, OwnFile, PlanOptions, Preparation, RootChange,
-    RootOwners, RootPiece, RootPieceKind, RootSource, Start,
+    BindRules, CgroupManager, Lifetime, MissingHome, NetworkProgram, OwnFile, PlanOptions, Preparation,
+    RootChange, RootOwners, RootPiece, RootPieceKind, RootSource, Start,
 };
 use self::owners::{Detached, Users};
 pub use self::process::own_hard_limit;
@@ -148,7 +148,7 @@ impl ContainerPlan {
         let Some(process) = &spec.process else {
             return Err(Error::invalid("process", "is missing, so there is nothing to start".to_owned()));
         };
-        let mut program = process::plan_program(process)?;
+        let mut program = process::plan_program(process, options.missing_home)?;
         let rootfs = check::root_directory(spec, &options.bundle)?;
         check::path_is_text(&options.bundle, "bundle")?;
         check::path_is_text(options.config.as_deref().unwrap_or(&options.bundle), "config")?;

@@ -148,6 +148,16 @@ pub struct OwnFile {
     pub content: String,
 }
 
+/// What becomes of HOME where config.json has none, or an empty one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MissingHome {
+    /// It is the one that the container's /etc/passwd has, as with runc.
+    #[default]
+    Sought,
+    /// There is none: somebody has asked for that.
+    LeftOut,
+}
+
 /// What config.json does not say.
 #[derive(Debug, Clone)]
 pub struct PlanOptions {
@@ -192,6 +202,8 @@ pub struct PlanOptions {
     /// Whether an init of our own runs as pid 1, and the program as its child. The launching program must call
     /// [`crate::reaper::run`] when it is executed as [`crate::reaper::NAME`].
     pub init: bool,
+    /// What becomes of HOME where config.json has none.
+    pub missing_home: MissingHome,
     /// The host name where config.json has none.
     pub hostname_default: Option<String>,
     /// What the caller's person said, by the field of the config that it became: shown in place of the field.
@@ -222,6 +234,7 @@ impl PlanOptions {
             new_keyring: true,
             kept_descriptors: 0,
             init: false,
+            missing_home: MissingHome::Sought,
             hostname_default: None,
             origins: BTreeMap::new(),
         }

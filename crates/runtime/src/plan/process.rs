@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::init::step::{
     Action, Execution, InitAction, InitProgram, MissingDirectory, ProgramUser, Step, Target, TargetKind,
 };
-use crate::plan::{always, c_string, init_step, number_list, scheduling};
+use crate::plan::{MissingHome, always, c_string, init_step, number_list, scheduling};
 use crate::spec::{Process, User};
 
 /// A set of capabilities, one bit each.
@@ -137,10 +137,12 @@ pub(crate) enum Home {
     Given,
     /// The container's /etc/passwd.
     Sought,
+    /// There is none.
+    LeftOut,
 }
 
 /// Lays out the program.
-pub(crate) fn plan_program(process: &Process) -> Result<Program> {
+pub(crate) fn plan_program(process: &Process, missing_home: MissingHome) -> Result<Program> {
     if process.args.is_empty() {
         return Err(Error::invalid("process.args", "must have at least one entry".to_owned()));
     }
@@ -154,7 +156,7 @@ pub(crate) fn plan_program(process: &Process) -> Result<Program> {
             .map(|(index, text)| c_string(text, format_args!("{field}[{index}]")))
             .collect()
     };
-    let (environment, home) = environment(process)?;
+    let (environment, home) = environment(process, missing_home)?;
     Ok(Program {
         candidates: candidates(process)?,
         arguments: CStringArray::new(strings(&process.args, "process.args")?),
@@ -164,12 +166,15 @@ pub(crate) fn plan_program(process: &Process) -> Result<Program> {
     })
 }
 
-/// The process's variables: of several with one name the last, as a shell would have it, and HOME as its last entry where
-/// the config has none or an empty one.
-pub(crate) fn environment(process: &Process) -> Result<(Vec<CString>, Home)> {
+/// The process's variables: of several with one name the last, as a shell would have it, and HOME, where it is to be looked
+/// up, as its last entry.
+pub(crate) fn environment(process: &Process, missing_home: MissingHome) -> Result<(Vec<CString>, Home)> {
     let name = |entry: &'_ str| entry.split('=').next().unwrap_or_default().len();
     let mut kept: Vec<CString> = Vec::with_capacity(process.env.len() + 1);
-    let mut home = Home::Sought;
+    let mut home = match missing_home {
+        MissingHome::Sought => Home::Sought,
+        MissingHome::LeftOut => Home::LeftOut,
+    };
     let mut names = std::collections::HashSet::with_capacity(process.env.len());
     for (index, entry) in process.env.iter().enumerate().rev() {
         let checked = c_string(entry, format_args!("process.env[{index}]"))?;
@@ -177,7 +182,7 @@ pub(crate) fn environment(process: &Process) -> Result<(Vec<CString>, Home)> {
             continue;
         }
         match entry.strip_prefix("HOME=") {
-            Some("") => continue,
+            Some("") if missing_home == MissingHome::Sought => continue,
             Some(_) => home = Home::Given,
             None => {}
         }
