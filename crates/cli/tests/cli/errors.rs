@@ -268,6 +268,40 @@ fn commands_of_docker_and_podman_are_no_images() {
 }
 
 #[test]
+fn name_that_is_a_whole_command_line_is_told_how_to_be_written() {
+    let Some(host) = Host::new() else { return };
+    let rootfs = host.rootfs_flag();
+    let run = |arguments: &[&str]| host.run(&[&[rootfs.as_str(), "--network=none"], arguments].concat());
+    run(&["--entrypoint=echo x"]).refuses(
+        127,
+        &["execute `echo x`", "in $PATH", "`--entrypoint=echo`", "`--`", r#"`--entrypoint='["echo", "x"]'`"#],
+    );
+    run(&["--entrypoint=/bin/echo x"]).refuses(127, &["`/bin/echo x`", "`--entrypoint=/bin/echo`"]);
+    run(&["--", "echo x"]).refuses(127, &["execute `echo x`", "`echo` and its arguments as words"]);
+    run(&["--entrypoint", r#"["echo""#])
+        .refuses(125, &[r#"--entrypoint: `["echo"` is no JSON array"#, "behind the flags after `--`"]);
+    assert_eq!(run(&["--entrypoint=echo", "--", "x"]).text(), "x");
+    assert_eq!(run(&["--entrypoint", r#"["echo", "x"]"#]).text(), "x");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn search_without_a_path_is_told() {
+    let Some(host) = Host::new() else { return };
+    let rootfs = host.rootfs_flag();
+    host.run(&[&rootfs, "-e", "PATH=", "--", "echo"])
+        .refuses(127, &["execute `echo`", "not found in $PATH, which is empty", "by its path"]);
+    host.run(&[&rootfs, "--unsetenv=PATH", "--", "nothing"])
+        .refuses(127, &["execute `nothing`", "not found in $PATH, which is not set", "usual directories"]);
+    // It is asked for neither of these.
+    let ran = host.run(&[&rootfs, "-e", "PATH=", "--", "./nothing"]);
+    ran.refuses(127, &["execute `./nothing`", "no such file"]);
+    assert!(!ran.stderr.contains("PATH"), "{ran:?}");
+    assert_eq!(host.run(&[&rootfs, "-w/bin", "-e", "PATH=", "--", "echo", "here"]).text(), "here");
+    host.assert_nothing_left();
+}
+
+#[test]
 fn program_that_fails_is_told_with_what_named_it() {
     let Some(host) = Host::new() else { return };
     let rootfs = host.rootfs_flag();

@@ -212,9 +212,24 @@ pub fn parse_entrypoint(flag: &str, text: &str) -> Result<Vec<String>> {
         return Ok(vec![text.to_owned()]);
     }
     serde_json::from_str(text).map_err(|error| {
-        let error = Error::invalid(flag, format!("`{}` is not an array: {error}", text.escape_debug()));
-        error.with_hint("write one program, or a JSON array such as `[\"/bin/server\",\"-f\"]`")
+        let error = Error::invalid(flag, format!("`{}` is no JSON array of words: {error}", as_given(text)));
+        error.with_hint(
+            "write the whole of it, as `'[\"/bin/server\",\"-f\"]'` in a shell, or one program, and its arguments behind \
+             the flags after `--`",
+        )
     })
+}
+
+/// A text with its quotes as they are; what could steer a terminal is escaped.
+fn as_given(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '"' | '\'' | '\\' => shown.push(character),
+            other => shown.extend(other.escape_debug()),
+        }
+    }
+    shown
 }
 
 /// Reads a number of seconds; -1 is for ever, which is `None`.
@@ -295,6 +310,8 @@ mod tests {
         assert_eq!(read("/bin/a b").expect("one word"), ["/bin/a b"]);
         assert_eq!(read(r#"["a","b c"]"#).expect("an array"), ["a", "b c"]);
         assert!(read("[a]").is_err() && read("[1]").is_err());
+        let error = read("[\"echo\"\u{1b}").expect_err("not closed");
+        assert!(error.reason.starts_with("`[\"echo\"\\u{1b}` is no JSON array of words: "), "{error}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::culprit::{Place, Refusal, Verdict};
 use crate::error::libc_errno::{EACCES, EISDIR, ENOENT, ENOEXEC, ENOTDIR};
 use crate::error::{Error, ErrorKind};
 use crate::init::failure::{Call, Failure};
-use crate::init::step::{Action, InitAction, Step};
+use crate::init::step::{Action, Execution, InitAction, Step};
 use crate::mounted::End;
 
 /// The kind of a failed search for or exec of the program.
@@ -34,10 +34,16 @@ pub(crate) fn refused_program(step: &Step, failure: Failure) -> Option<String> {
 /// podman, Docker and CRI-O take a message with these words for a missing program, and end with 127.
 const NOT_FOUND: &str = "no such file or directory";
 
+/// So they take one with these.
+const NOT_IN_PATH: &str = "executable file not found in $PATH";
+
+const CHECK: &str = "check the name, and that the root file system has the program";
+
 /// Why a program could not be found or executed: looks at the file where the container has it.
 pub(super) fn explain_program(path: &CStr, candidates: usize, failure: Failure, files: &Files<'_>) -> Error {
     let shown = path.to_string_lossy();
-    let name = if candidates > 1 {
+    let lack = files.lack_of_path().filter(|_| failure.call == Call::Access);
+    let name = if candidates > 1 || lack.is_some() {
         shown.rsplit('/').next().unwrap_or_default().to_owned()
     } else {
         shown.to_string()
@@ -51,16 +57,21 @@ pub(super) fn explain_program(path: &CStr, candidates: usize, failure: Failure, 
     };
     let path = files.absolute(&shown);
     match failure.errno {
-        ENOENT | ENOTDIR if failure.call == Call::Access && candidates > 1 => with(
-            "executable file not found in $PATH".to_owned(),
-            "check the name, and that the root file system has the program",
-        ),
         ENOENT | ENOTDIR if failure.call == Call::Access => {
-            let hint = match files.lies_on(&path) {
-                Some(mount) => format!("check the name, and that the program is there: it leads to {mount}"),
-                None => "check the name, and that the root file system has the program".to_owned(),
+            let (reason, hint) = match lack {
+                Some(lack) => (format!("{NOT_IN_PATH}, which is {}", lack.reason), lack.hint.to_owned()),
+                None if candidates > 1 => (NOT_IN_PATH.to_owned(), CHECK.to_owned()),
+                None => {
+                    let hint = match files.lies_on(&path) {
+                        Some(mount) => {
+                            format!("check the name, and that the program is there: it leads to {mount}")
+                        }
+                        None => CHECK.to_owned(),
+                    };
+                    (NOT_FOUND.to_owned(), hint)
+                }
             };
-            with(NOT_FOUND.to_owned(), &hint)
+            with(reason, &files.unsplit().unwrap_or(hint))
         }
         EISDIR => with("is a directory".to_owned(), "name a program inside of it"),
         EACCES => match files.refusal(&path) {
@@ -126,6 +137,12 @@ pub(super) fn explain_program(path: &CStr, candidates: usize, failure: Failure, 
 /// As many interpreters of interpreters as the kernel takes (execve(2)).
 const MOST_INTERPRETERS: usize = 5;
 
+/// What a search lacks that goes by PATH.
+struct Lack {
+    reason: &'static str,
+    hint: &'static str,
+}
+
 /// What the container's programs are, for words.
 pub(super) struct Files<'a> {
     pub(super) steps: &'a [Step],
@@ -143,6 +160,53 @@ impl Files<'_> {
             _ => None,
         });
         format!("{}/{path}", directory.unwrap_or_default())
+    }
+
+    /// The program as it was asked for, by its words and its environment.
+    fn execution(&self) -> Option<&Execution> {
+        self.steps.iter().find_map(|step| match &step.action {
+            Action::Init(InitAction::Execute(execution)) => Some(execution),
+            _ => None,
+        })
+    }
+
+    /// Why PATH says nothing of where the program is; none where it does, or is not asked.
+    fn lack_of_path(&self) -> Option<Lack> {
+        let Execution { arguments, environment, .. } = self.execution()?;
+        if arguments.strings().first()?.to_bytes().contains(&b'/') {
+            return None;
+        }
+        let path = environment.strings().iter().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
+        match path {
+            Some(b"") => Some(Lack {
+                reason: "empty",
+                hint: "an empty PATH is the working directory alone: set it, or name the program by its path",
+            }),
+            Some(_) => None,
+            None => Some(Lack {
+                reason: "not set",
+                hint: "the usual directories were searched: check the name, set PATH, or name the program by its path",
+            }),
+        }
+    }
+
+    /// What to write in the place of a name that is a whole command line.
+    fn unsplit(&self) -> Option<String> {
+        let line = self.execution()?.arguments.strings().first()?.to_string_lossy();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [first, _, ..] = words[..] else { return None };
+        let asked_by = self.steps.iter().find_map(|step| match &step.action {
+            Action::Init(InitAction::FindProgram { .. }) => step.asked_by.as_deref(),
+            _ => None,
+        });
+        let first = first.escape_debug();
+        Some(match asked_by {
+            Some(flag @ "--entrypoint") => format!(
+                "no shell splits it: write `{flag}={first}` and the arguments behind the flags after `--`, or \
+                 `{flag}='{words:?}'`"
+            ),
+            _ => format!("no shell splits it: write `{first}` and its arguments as words of their own"),
+        })
     }
 
     /// The mount that a path leads to; nothing where that is the root.
