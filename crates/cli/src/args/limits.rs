@@ -18,7 +18,7 @@ pub(crate) struct LimitArguments {
     pub(crate) memory_swap: Option<String>,
     /// Readiness to swap, 0 to 100 (cgroup v1)
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
-    pub(crate) memory_swappiness: Option<i64>,
+    pub(crate) memory_swappiness: Option<String>,
     /// Taken and without effect: no supported kernel has this limit
     #[arg(long, value_name = "SIZE", hide = true)]
     pub(crate) kernel_memory: Option<String>,
@@ -27,24 +27,24 @@ pub(crate) struct LimitArguments {
     pub(crate) oom_kill_disable: bool,
     /// Score of its programs when the host runs out of memory, -1000 to 1000
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
-    pub(crate) oom_score_adj: Option<i32>,
+    pub(crate) oom_score_adj: Option<String>,
     /// Limit of processor time, in processors
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub(crate) cpus: Option<String>,
     /// Share of processor time against other containers, 2 to 262144; 1024 is normal
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = syntax::parse_unsigned)]
     pub(crate) cpu_shares: Option<u64>,
     /// Length of a period of --cpu-quota, in microseconds
-    #[arg(long, value_name = "MICROSECONDS")]
+    #[arg(long, value_name = "MICROSECONDS", value_parser = syntax::parse_unsigned)]
     pub(crate) cpu_period: Option<u64>,
     /// Limit of processor time in each period, in microseconds; -1 is no limit
-    #[arg(long, value_name = "MICROSECONDS", allow_hyphen_values = true)]
+    #[arg(long, value_name = "MICROSECONDS", allow_hyphen_values = true, value_parser = syntax::parse_signed)]
     pub(crate) cpu_quota: Option<i64>,
     /// Length of a real-time period, in microseconds (cgroup v1)
-    #[arg(long, value_name = "MICROSECONDS")]
+    #[arg(long, value_name = "MICROSECONDS", value_parser = syntax::parse_unsigned)]
     pub(crate) cpu_rt_period: Option<u64>,
     /// Time for real-time tasks in each real-time period, in microseconds (cgroup v1)
-    #[arg(long, value_name = "MICROSECONDS", allow_hyphen_values = true)]
+    #[arg(long, value_name = "MICROSECONDS", allow_hyphen_values = true, value_parser = syntax::parse_signed)]
     pub(crate) cpu_rt_runtime: Option<i64>,
     /// Processors to run on: `0-2,5`
     #[arg(long, value_name = "LIST")]
@@ -53,7 +53,7 @@ pub(crate) struct LimitArguments {
     #[arg(long, value_name = "LIST")]
     pub(crate) cpuset_mems: Option<String>,
     /// Limit of tasks (processes and threads); -1 is no limit
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = syntax::parse_signed)]
     pub(crate) pids_limit: Option<i64>,
     /// Weight of traffic with block devices against other containers, 10 to 1000
     #[arg(long, value_name = "NUMBER")]
@@ -108,15 +108,19 @@ impl LimitArguments {
         };
         let cpus = self.cpus.as_ref().map(|text| syntax::parse_cpus("--cpus", text)).transpose()?;
         let weight = self.blkio_weight.as_ref().map(|text| syntax::parse_weight("--blkio-weight", text));
+        let swappiness = self.memory_swappiness.as_ref();
+        let swappiness = swappiness.map(|text| syntax::parse_swappiness("--memory-swappiness", text));
+        let oom_score = self.oom_score_adj.as_ref();
+        let oom_score = oom_score.map(|text| syntax::parse_oom_score("--oom-score-adj", text));
         let shm_size = size("--shm-size", self.shm_size.as_ref())?;
         Ok(LimitOptions {
             memory: size("--memory", self.memory.as_ref())?,
             memory_reservation: size("--memory-reservation", self.memory_reservation.as_ref())?,
             memory_swap: swap.transpose()?.filter(|&bytes| bytes != 0),
-            memory_swappiness: self.memory_swappiness.map(syntax::check_swappiness).transpose()?.flatten(),
+            memory_swappiness: swappiness.transpose()?.flatten(),
             kernel_memory: size("--kernel-memory", self.kernel_memory.as_ref())?.is_some(),
             oom_kill_disable: self.oom_kill_disable,
-            oom_score_adj: self.oom_score_adj.map(syntax::check_oom_score).transpose()?,
+            oom_score_adj: oom_score.transpose()?,
             cpu_time: cpus.flatten(),
             cpu_shares: self.cpu_shares.filter(|&shares| shares != 0),
             cpu_period: self.cpu_period.filter(|&period| period != 0),

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 use engine::{
-    Error, Input, ProcessOptions, ProgramSource, Result, Signals, TerminalMode, Value, named_file,
-    parse_entrypoint, parse_group, parse_labels, parse_pair, parse_seconds, parse_signal, parse_umask,
-    parse_user, parse_variable, parse_variables,
+    Error, Input, ProcessOptions, ProgramSource, Result, Signals, TerminalMode, Value, limit_syntax,
+    named_file, parse_entrypoint, parse_group, parse_labels, parse_pair, parse_seconds, parse_signal,
+    parse_umask, parse_user, parse_variable, parse_variables,
 };
 
 use super::said;
@@ -79,7 +79,7 @@ pub(crate) struct ProcessArguments {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timeout: Option<String>,
     /// Hand descriptors to the program: how many from 3 on
-    #[arg(long, value_name = "COUNT", default_value = "0", hide_default_value = true)]
+    #[arg(long, value_name = "COUNT", default_value = "0", hide_default_value = true, value_parser = count)]
     pub(crate) preserve_fds: u32,
     /// Write the container's id to a file, which must not be there yet
     #[arg(long, value_name = "FILE")]
@@ -240,6 +240,11 @@ impl ProcessArguments {
         }
         Ok(annotations)
     }
+}
+
+/// More than there can be are as many as can be counted: the first that is not there is named.
+fn count(text: &str) -> std::result::Result<u32, std::num::ParseIntError> {
+    Ok(u32::try_from(limit_syntax::parse_unsigned(text)?).unwrap_or(u32::MAX))
 }
 
 fn read(flag: &str, path: &std::path::Path) -> Result<Vec<u8>> {

@@ -179,6 +179,8 @@ fn descriptors_are_handed_on_as_they_are_asked_for_and_no_others() {
     ran.refuses(125, &["--preserve-fds", "is not open"]);
     // A file of rabbitc's own has none of the numbers.
     let explain = format!("--explain=json:{}", host.directory().join("steps").display());
+    host.run(&[&host.rootfs_flag(), "--preserve-fds=99999999999999999999", "true"])
+        .refuses(125, &["--preserve-fds", "descriptor 3 is not open"]);
     host.run(&[&host.rootfs_flag(), &explain, "--preserve-fds=1", "true"])
         .refuses(125, &["--preserve-fds", "descriptor 3 is not open"]);
     host.assert_nothing_left();

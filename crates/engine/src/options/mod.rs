@@ -19,6 +19,7 @@ pub use self::files::{FileOptions, ReadOnlyTmpfs, RootOptions};
 pub(crate) use self::limits::CPU_PERIOD;
 pub use self::limits::parse as limit_syntax;
 pub use self::limits::{DeviceLimit, LimitOptions, NumberList, Ulimit, parse_size};
+use self::limits::{MOST_BYTES, SizeMistake, read_size};
 pub use self::mounts::{
     Access, BindRequest, MountKind, MountRequest, Propagation, Reach, Relabel, TmpfsRequest, Toggle,
 };

@@ -1,6 +1,7 @@
 //! The program of a container, as meant. Looks nothing up.
 
 use std::collections::BTreeMap;
+use std::num::IntErrorKind;
 use std::time::Duration;
 
 use runtime::Signal;
@@ -234,9 +235,13 @@ fn as_given(text: &str) -> String {
 
 /// Reads a number of seconds; -1 is for ever, which is `None`.
 pub fn parse_seconds(flag: &str, text: &str) -> Result<Option<Duration>> {
-    match text.parse::<i32>() {
+    match text.parse::<i32>().map_err(|error| *error.kind()) {
         Ok(-1) => Ok(None),
         Ok(seconds @ 0..) => Ok(Some(Duration::from_secs(seconds as u64))),
+        Err(IntErrorKind::PosOverflow) => {
+            let error = Error::invalid(flag, format!("`{text}` is too large"));
+            Err(error.with_hint(format!("give at most {} seconds, or -1 for no limit", i32::MAX)))
+        }
         _ => {
             let error = Error::invalid(flag, format!("`{}` is not a number of seconds", text.escape_debug()));
             Err(error.with_hint("write whole seconds, or -1 for no limit"))
@@ -321,5 +326,8 @@ mod tests {
         for text in ["", "-2", "1.5", "5s", "99999999999"] {
             assert!(parse_seconds("--timeout", text).is_err(), "{text:?}");
         }
+        let error = parse_seconds("--timeout", "99999999999").expect_err("no such number");
+        assert_eq!(error.to_string(), "--timeout: `99999999999` is too large");
+        assert!(error.hint.is_some_and(|hint| hint.contains("2147483647")));
     }
 }

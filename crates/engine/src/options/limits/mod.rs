@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 
+pub(crate) use self::parse::{MOST_BYTES, SizeMistake, read_size};
 pub use self::parse::{NumberList, parse_size};
 
 /// Length of the period of [`LimitOptions::cpu_time`], in microseconds: the kernel's own default.
@@ -94,6 +95,9 @@ const MOST_TASKS: i64 = 1 << 22;
 
 /// The most microseconds in a period that the kernel computes with (`max_cfs_runtime` of kernel/sched/core.c).
 const MOST_TIME: i64 = (1 << 44) - 1;
+
+/// The most microseconds of real-time periods, which the kernel counts in nanoseconds (kernel/sched/rt.c).
+const MOST_REAL_TIME: u64 = u64::MAX / 1000;
 
 /// What the kernel takes as shares; others it moves to the nearer end (`MIN_SHARES` and `MAX_SHARES` of
 /// kernel/sched/sched.h).
@@ -202,6 +206,15 @@ impl LimitOptions {
         if self.cpu_rt_period == Some(0) || self.cpu_rt_runtime.is_some_and(|runtime| runtime < -1) {
             return refuse("--cpu-rt-period, --cpu-rt-runtime", "is negative or zero", "give microseconds");
         }
+        for (flag, given) in [
+            ("--cpu-rt-period", self.cpu_rt_period.unwrap_or_default()),
+            ("--cpu-rt-runtime", self.cpu_rt_runtime.unwrap_or_default().unsigned_abs()),
+        ] {
+            if given > MOST_REAL_TIME {
+                let reason = format!("is more than the {MOST_REAL_TIME} microseconds that the kernel takes");
+                return refuse(flag, reason, "1000000 is usual for a period");
+            }
+        }
         if let (Some(runtime), Some(period)) = (self.cpu_rt_runtime, self.cpu_rt_period)
             && runtime > i64::try_from(period).unwrap_or(i64::MAX)
         {
@@ -301,6 +314,8 @@ mod tests {
         for shares in [1, 262_145] {
             assert_eq!(refused(LimitOptions { cpu_shares: Some(shares), ..none() }), "--cpu-shares");
         }
+        assert_eq!(refused(LimitOptions { cpu_rt_period: Some(u64::MAX), ..none() }), "--cpu-rt-period");
+        assert_eq!(refused(LimitOptions { cpu_rt_runtime: Some(i64::MAX), ..none() }), "--cpu-rt-runtime");
         let runtime = LimitOptions { cpu_rt_period: Some(5), cpu_rt_runtime: Some(6), ..none() };
         assert_eq!(refused(runtime), "--cpu-rt-runtime");
     }

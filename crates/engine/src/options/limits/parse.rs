@@ -1,5 +1,6 @@
 //! How limits are written. Strings stop here; what they mean is in the types of the module above.
 
+use std::num::IntErrorKind;
 use std::path::PathBuf;
 
 use super::{CPU_PERIOD, DeviceLimit, Ulimit};
@@ -44,10 +45,31 @@ impl std::fmt::Display for NumberList {
 
 /// Reads a size such as `64m`: bytes, or with `b`, `k`, `m`, `g`, `t`, `p` in powers of 1024, as docker has them.
 pub fn parse_size(field: &str, text: &str) -> Result<i64> {
-    let wrong = || {
-        let error = Error::invalid(field, format!("`{text}` is not a size"));
-        error.with_hint("write bytes, or a number with b, k, m, g or t behind it: `64m`")
-    };
+    read_size(text).map_err(|mistake| match mistake {
+        SizeMistake::NoSize => {
+            let error = Error::invalid(field, format!("`{text}` is not a size"));
+            error.with_hint("write bytes, or a number with b, k, m, g or t behind it: `64m`")
+        }
+        SizeMistake::TooLarge => {
+            let error = Error::invalid(field, format!("`{text}` is too large"));
+            error.with_hint(format!("{MOST_BYTES}; no limit is to leave it out"))
+        }
+    })
+}
+
+/// Why a text is no size.
+pub(crate) enum SizeMistake {
+    /// It says none.
+    NoSize,
+    /// The kernel's numbers have no room for it.
+    TooLarge,
+}
+
+/// Where sizes end, in words.
+pub(crate) const MOST_BYTES: &str = "sizes end below 8192p, which is 2^63 bytes";
+
+/// The same as [`parse_size`], for whoever has words of its own.
+pub(crate) fn read_size(text: &str) -> std::result::Result<i64, SizeMistake> {
     let lower = text.trim().to_ascii_lowercase();
     let lower = lower.strip_suffix("ib").or_else(|| lower.strip_suffix('b')).unwrap_or(&lower);
     let (number, shift) = match lower.char_indices().last() {
@@ -58,16 +80,13 @@ pub fn parse_size(field: &str, text: &str) -> Result<i64> {
         Some((at, 'p')) => (&lower[..at], 50),
         _ => (lower, 0),
     };
-    let value: f64 = number.parse().map_err(|_| wrong())?;
+    let value: f64 = number.parse().map_err(|_| SizeMistake::NoSize)?;
     let bytes = value * (1u64 << shift) as f64;
     if bytes.is_nan() || bytes < 0.0 {
-        return Err(wrong());
+        return Err(SizeMistake::NoSize);
     }
     if bytes >= i64::MAX as f64 {
-        let error = Error::invalid(field, format!("`{text}` is too large"));
-        return Err(
-            error.with_hint("sizes end below 8192p, which is 2^63 bytes; no limit is to leave it out")
-        );
+        return Err(SizeMistake::TooLarge);
     }
     Ok(bytes as i64)
 }
@@ -79,16 +98,28 @@ pub fn parse_swap(field: &str, text: &str) -> Result<i64> {
 
 /// Reads a number of processors such as `1.5` into microseconds for each 100 ms; 0 is no limit.
 pub fn parse_cpus(field: &str, text: &str) -> Result<Option<u64>> {
-    let wrong = || {
-        let error = Error::invalid(field, format!("`{text}` is not a number of processors"));
-        error.with_hint("write a positive number such as `1.5`, at least 0.01")
+    /// 1 ms of each period of 100 (`min_cfs_quota_period` of kernel/sched/core.c).
+    const LEAST: f64 = 0.01;
+    /// More than there are anywhere.
+    const MOST: f64 = 1_000_000.0;
+    let refuse = |reason: &str, hint: &str| {
+        Err(Error::invalid(field, format!("`{text}` {reason}")).with_hint(hint.to_owned()))
     };
-    let value: f64 = text.trim().parse().map_err(|_| wrong())?;
+    let value: f64 = match text.trim().parse() {
+        Ok(value) if value >= 0.0 => value,
+        _ => return refuse("is not a number of processors", "write a positive number such as `1.5`"),
+    };
     if value == 0.0 {
         return Ok(None);
     }
-    if !(value.is_finite() && (0.01..=1_000_000.0).contains(&value)) {
-        return Err(wrong());
+    if value < LEAST {
+        return refuse(
+            "is less than the kernel's smallest quota, which is 1 ms of each 100 ms",
+            "give at least 0.01",
+        );
+    }
+    if value > MOST {
+        return refuse("is too large", "give at most as many as there are; 0 is no limit");
     }
     Ok(Some((value * CPU_PERIOD as f64).round() as u64))
 }
@@ -103,7 +134,15 @@ pub fn parse_number_list(field: &str, text: &str) -> Result<NumberList> {
     };
     let number = |text: &str| {
         let good = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse().ok().filter(|&number: &u32| good && number < MOST).ok_or_else(wrong)
+        let number = text.parse().unwrap_or(u32::MAX);
+        match good {
+            false => Err(wrong()),
+            true if number < MOST => Ok(number),
+            true => {
+                let error = Error::invalid(field, format!("`{text}` is too large"));
+                Err(error.with_hint(format!("no kernel has numbers above {}", MOST - 1)))
+            }
+        }
     };
     let mut numbers = Vec::new();
     for part in text.trim().split(',') {
@@ -119,25 +158,45 @@ pub fn parse_number_list(field: &str, text: &str) -> Result<NumberList> {
     Ok(NumberList(numbers))
 }
 
-/// Readiness to swap; -1 is the kernel's default, as with docker.
-pub fn check_swappiness(value: i64) -> Result<Option<u64>> {
-    match u64::try_from(value) {
-        Ok(value @ 0..=100) => Ok(Some(value)),
-        Err(_) if value == -1 => Ok(None),
-        _ => {
-            let error = Error::invalid("--memory-swappiness", format!("{value} is not within 0 and 100"));
-            Err(error.with_hint("0 swaps as late as possible, 100 as soon; -1 is the kernel's default"))
-        }
-    }
+/// Reads a whole number; one that has no room is the nearest that has, which the flag's own bound is to refuse.
+pub fn parse_signed(text: &str) -> std::result::Result<i64, std::num::ParseIntError> {
+    text.parse().or_else(|error: std::num::ParseIntError| match error.kind() {
+        IntErrorKind::PosOverflow => Ok(i64::MAX),
+        IntErrorKind::NegOverflow => Ok(i64::MIN),
+        _ => Err(error),
+    })
 }
 
-/// The score for the host's want of memory.
-pub fn check_oom_score(value: i32) -> Result<i32> {
-    if (-1000..=1000).contains(&value) {
-        return Ok(value);
+/// The same, from 0 on.
+pub fn parse_unsigned(text: &str) -> std::result::Result<u64, std::num::ParseIntError> {
+    text.parse().or_else(|error: std::num::ParseIntError| match error.kind() {
+        IntErrorKind::PosOverflow => Ok(u64::MAX),
+        _ => Err(error),
+    })
+}
+
+/// Reads a whole number within bounds.
+fn parse_within(field: &str, text: &str, bounds: std::ops::RangeInclusive<i64>, hint: &str) -> Result<i64> {
+    let reason = match parse_signed(text.trim()) {
+        Ok(number) if bounds.contains(&number) => return Ok(number),
+        Ok(_) => format!("`{text}` is not within {} and {}", bounds.start(), bounds.end()),
+        Err(_) => format!("`{}` is not a whole number", text.escape_debug()),
+    };
+    Err(Error::invalid(field, reason).with_hint(hint))
+}
+
+/// Reads a readiness to swap; -1 is the kernel's default, as with docker.
+pub fn parse_swappiness(field: &str, text: &str) -> Result<Option<u64>> {
+    if text.trim() == "-1" {
+        return Ok(None);
     }
-    let error = Error::invalid("--oom-score-adj", format!("{value} is not within -1000 and 1000"));
-    Err(error.with_hint("-1000 is never killed, 1000 is killed first"))
+    let hint = "0 swaps as late as possible, 100 as soon; -1 is the kernel's default";
+    Ok(Some(parse_within(field, text, 0..=100, hint)?.unsigned_abs()))
+}
+
+/// Reads a score for the host's want of memory.
+pub fn parse_oom_score(field: &str, text: &str) -> Result<i32> {
+    Ok(parse_within(field, text, -1000..=1000, "-1000 is never killed, 1000 is killed first")? as i32)
 }
 
 /// Reads a weight of block devices; 0 is none.
@@ -171,11 +230,16 @@ pub fn parse_device_size(field: &str, text: &str) -> Result<DeviceLimit<u64>> {
 /// Reads `/dev/NAME:NUMBER`.
 pub fn parse_device_count(field: &str, text: &str) -> Result<DeviceLimit<u64>> {
     let (path, value) = device(field, text)?;
-    let wrong = |_| {
+    let number = parse_unsigned(value).map_err(|_| {
         let error = Error::invalid(field, format!("`{value}` is not a number of operations"));
         error.with_hint("write how many there may be in a second: `/dev/sda:100`")
-    };
-    Ok(DeviceLimit { path, value: value.parse().map_err(wrong)? })
+    })?;
+    // Cgroup v1 cuts off what does not fit (`tg_set_conf_uint` of block/blk-throttle.c).
+    if number > u64::from(u32::MAX) {
+        let error = Error::invalid(field, format!("`{value}` is too large"));
+        return Err(error.with_hint(format!("the kernel counts up to {} in a second", u32::MAX)));
+    }
+    Ok(DeviceLimit { path, value: number })
 }
 
 /// The path may have colons, as links in /dev/disk/by-path do.
@@ -233,9 +297,12 @@ pub fn parse_ulimit(field: &str, text: &str) -> Result<Option<Ulimit>> {
     })?;
     let number = |text: &str| match text {
         "-1" | "unlimited" => Ok(u64::MAX),
-        digits => digits
-            .parse()
-            .map_err(|_| wrong(format!("`{digits}` is not a number"), "write a number, or -1 for no limit")),
+        digits => digits.parse().map_err(|error: std::num::ParseIntError| match error.kind() {
+            IntErrorKind::PosOverflow => {
+                wrong(format!("`{digits}` is too large"), "limits end at 2^64 - 1, which is -1: no limit")
+            }
+            _ => wrong(format!("`{digits}` is not a number"), "write a number, or -1 for no limit"),
+        }),
     };
     let (soft, hard) = value.split_once(':').unwrap_or((value, value));
     let (soft, hard) = (number(soft)?, number(hard)?);
@@ -285,7 +352,7 @@ mod tests {
             assert!(error.reason.ends_with("is not a size"), "{error}");
         }
         assert_eq!(parse_size("--memory", "8191p").expect("the most"), 8191 << 50);
-        for text in ["8192p", "99999999999g", "1e400"] {
+        for text in ["8192p", "99999999999g", "99999999999999999999", "1e400"] {
             let error = parse_size("--memory", text).expect_err(text);
             assert!(error.reason.ends_with("is too large"), "{error}");
         }
@@ -298,9 +365,18 @@ mod tests {
         assert_eq!(parse_cpus("--cpus", "1.5").expect("legal"), Some(150_000));
         assert_eq!(parse_cpus("--cpus", "0.0125").expect("legal"), Some(1250));
         assert_eq!(parse_cpus("--cpus", "0").expect("docker's default"), None);
-        for text in ["0.001", "-1", "inf", "nan", "two", ""] {
-            assert!(parse_cpus("--cpus", text).is_err(), "{text}");
+        for (text, reason) in [
+            ("0.001", "`0.001` is less than the kernel's smallest quota, which is 1 ms of each 100 ms"),
+            ("inf", "`inf` is too large"),
+            ("99999999999999999999", "`99999999999999999999` is too large"),
+            ("-1", "`-1` is not a number of processors"),
+            ("nan", "`nan` is not a number of processors"),
+            ("two", "`two` is not a number of processors"),
+            ("", "`` is not a number of processors"),
+        ] {
+            assert_eq!(parse_cpus("--cpus", text).expect_err(text).reason, reason);
         }
+        assert_eq!(parse_cpus("--cpus", "0.01").expect("the least"), Some(1000));
     }
 
     #[test]
@@ -311,6 +387,36 @@ mod tests {
         for text in ["", "a", "1-", "-1", "3-1", "0,,1", "+1", "99999999", "0-4294967295"] {
             assert!(parse_number_list("--cpuset-cpus", text).is_err(), "{text}");
         }
+        let error = parse_number_list("--cpuset-cpus", "0,99999999999").expect_err("no such number");
+        assert_eq!(error.reason, "`99999999999` is too large");
+    }
+
+    #[test]
+    fn number_without_room_is_refused_by_a_bound() {
+        const NINES: &str = "99999999999999999999";
+        assert_eq!(parse_signed(NINES), Ok(i64::MAX));
+        assert_eq!(parse_signed(&format!("-{NINES}")), Ok(i64::MIN));
+        assert_eq!(parse_unsigned(NINES), Ok(u64::MAX));
+        assert!(parse_unsigned("-1").is_err() && parse_signed("x").is_err());
+        let reason = |result: Result<()>| result.expect_err("a bound").to_string();
+        assert_eq!(
+            reason(parse_swappiness("--memory-swappiness", NINES).map(drop)),
+            format!("--memory-swappiness: `{NINES}` is not within 0 and 100")
+        );
+        assert_eq!(
+            reason(parse_oom_score("--oom-score-adj", NINES).map(drop)),
+            format!("--oom-score-adj: `{NINES}` is not within -1000 and 1000")
+        );
+        assert_eq!(
+            reason(parse_device_count("--device-read-iops", "/dev/sda:4294967296").map(drop)),
+            "--device-read-iops: `4294967296` is too large"
+        );
+        assert_eq!(
+            reason(parse_ulimit("--ulimit", &format!("nofile={NINES}")).map(drop)),
+            format!("--ulimit: `{NINES}` is too large")
+        );
+        assert_eq!(parse_swappiness("--memory-swappiness", "-1").expect("the default"), None);
+        assert_eq!(parse_oom_score("--oom-score-adj", "-1000").expect("the least"), -1000);
     }
 
     #[test]

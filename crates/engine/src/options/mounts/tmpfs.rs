@@ -2,7 +2,7 @@
 
 use super::{Access, MountRequest, Reach, Words, parse_target};
 use crate::error::{Error, Result};
-use crate::options::parse_size;
+use crate::options::{MOST_BYTES, SizeMistake, read_size};
 
 impl MountRequest {
     /// Reads `DESTINATION[:OPTIONS]`, with options of tmpfs(5) and mount(8).
@@ -51,16 +51,22 @@ pub(super) fn take_parameter(words: &mut Words, key: &str, value: &str, flag: &s
     let percent = |text: &str| text.strip_suffix('%').is_some_and(number);
     let value = match key {
         "size" | "nr_blocks" if percent(value) && key == "size" => value.to_owned(),
-        "size" | "nr_blocks" | "nr_inodes" => match parse_size(flag, value) {
+        "size" | "nr_blocks" | "nr_inodes" => match read_size(value) {
             Ok(bytes) => bytes.to_string(),
-            Err(_) => return wrong("write a number with k, m or g behind it, such as `64m`"),
+            Err(SizeMistake::NoSize) => {
+                return wrong("write a number with k, m or g behind it, such as `64m`");
+            }
+            Err(SizeMistake::TooLarge) => {
+                let error = Error::invalid(flag, format!("`{value}` is too large for `{key}`"));
+                return Err(error.with_hint(MOST_BYTES));
+            }
         },
         "mode" => match u32::from_str_radix(value, 8) {
             Ok(mode) if mode <= 0o7777 => value.to_owned(),
             _ => return wrong("write it in octal digits, such as `1777`"),
         },
         "uid" | "gid" if number(value) => value.to_owned(),
-        "uid" | "gid" => return wrong("write it as a number"),
+        "uid" | "gid" => return wrong("write it as a number from 0 to 4294967294"),
         _ => {
             let error = Error::invalid(flag, format!("`{key}` is no option of a file system in memory"));
             return Err(error.with_hint("known are size, mode, uid, gid, nr_blocks and nr_inodes"));
@@ -121,5 +127,10 @@ mod tests {
             let error = MountRequest::parse_tmpfs(text).expect_err(text);
             assert!(error.to_string().starts_with(&format!("--tmpfs {text}: ")), "{error}");
         }
+        let error = MountRequest::parse_tmpfs("/x:size=99999999999g").expect_err("no such size");
+        assert!(
+            error.reason == "`99999999999g` is too large for `size`" && error.hint.is_some(),
+            "{error:?}"
+        );
     }
 }
