@@ -152,6 +152,19 @@ const KNOWN: &str = "apparmor=PROFILE|unconfined, label=disable|nested|user:U|ro
                      seccomp=FILE|builtin|unconfined, systempaths=unconfined, unmask=ALL|PATH[:PATH], \
                      writable-cgroups[=BOOL]";
 
+/// The names in that.
+const NAMES: [&str; 9] = [
+    "apparmor",
+    "label",
+    "mask",
+    "no-new-privileges",
+    "proc-opts",
+    "seccomp",
+    "systempaths",
+    "unmask",
+    "writable-cgroups",
+];
+
 impl SecurityOptions {
     /// Takes one `--security-opt`; a later one of the same name wins, lists grow. Docker's old separator `:` is
     /// understood too.
@@ -198,7 +211,10 @@ impl SecurityOptions {
             }
             _ => {
                 let error = Error::invalid(FLAG, format!("`{}` is not known", option.escape_debug()));
-                return Err(error.with_hint(format!("known: {KNOWN}")));
+                return Err(error.with_hint(match nearest(name, NAMES.into_iter()) {
+                    Some(known) => format!("did you mean `{known}`?"),
+                    None => format!("known: {KNOWN}"),
+                }));
             }
         }
         Ok(())
@@ -342,6 +358,24 @@ mod tests {
             let error = applied(&[text]).expect_err(text);
             assert!(error.to_string().starts_with("--security-opt"), "{text}: {error}");
             assert!(error.hint.is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn misspelt_security_option_is_refused_with_the_nearest_one() {
+        for (text, known) in [
+            ("secomp=/a.json", "seccomp"),
+            ("no-new-privilege", "no-new-privileges"),
+            ("aparmor:unconfined", "apparmor"),
+        ] {
+            let hint = applied(&[text]).expect_err(text).hint.expect("there is one");
+            assert!(hint.contains(known), "{text}: {hint}");
+        }
+        let error = applied(&["secomp=/a.json"]).expect_err("refused");
+        assert_eq!(error.to_string(), "--security-opt: `secomp=/a.json` is not known");
+        assert_eq!(error.hint.as_deref(), Some("did you mean `seccomp`?"));
+        for name in NAMES {
+            assert!(KNOWN.split(", ").any(|known| known.starts_with(name)), "{name}");
         }
     }
 

@@ -178,7 +178,7 @@ impl Words {
     /// Takes one option of `mount(8)`, docker or podman; says whether it is one.
     fn take(&mut self, word: &str, flag: &str) -> Result<bool> {
         match word {
-            "ro" | "readonly" => self.access.set(Access::ReadOnly, word, flag)?,
+            "ro" => self.access.set(Access::ReadOnly, word, flag)?,
             "rw" => self.access.set(Access::Writable, word, flag)?,
             "O" => self.access.set(Access::ThrownAway, word, flag)?,
             "private" | "rprivate" => self.propagation.set(Propagation::Private, word, flag)?,

@@ -29,6 +29,10 @@ fn take_tmpfs_word(words: &mut Words, word: &str, flag: &str) -> Result<()> {
     match word {
         "tmpcopyup" => words.copy_up.set(true, word, flag)?,
         "notmpcopyup" => words.copy_up.set(false, word, flag)?,
+        "readonly" => {
+            let error = Error::invalid(flag, "`readonly` is no option of a file system in memory".to_owned());
+            return Err(error.with_hint("did you mean `ro`?"));
+        }
         // What the kernel does anyhow.
         "defaults" | "async" | "relatime" => {}
         _ => {
@@ -122,6 +126,7 @@ mod tests {
             "/run:rslave",
             "/run:nonsense",
             "/run:huge=always",
+            "/run:readonly",
             "/run:mode=17777",
         ] {
             let error = MountRequest::parse_tmpfs(text).expect_err(text);

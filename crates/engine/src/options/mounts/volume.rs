@@ -69,6 +69,11 @@ fn take_volume_word(words: &mut Words, word: &str, flag: &str) -> Result<()> {
             let error = Error::unsupported(flag, format!("a map of the mount's own (`{word}`)"), "");
             return Err(error.with_hint("`idmap` alone goes by the map of the container's user namespace"));
         }
+        // A word of `--mount`; docker and podman refuse it here.
+        "readonly" => {
+            let error = Error::invalid(flag, "`readonly` is no option of a volume".to_owned());
+            return Err(error.with_hint("did you mean `ro`?"));
+        }
         _ => {
             let known = "ro, rw, z, Z, U, O, rprivate, rslave, rshared, exec, suid, dev, noexec, nosuid, nodev, \
                          bind, rbind, idmap; and, without effect, cached, delegated, consistent, nocopy";
@@ -138,6 +143,7 @@ mod tests {
             "/a:/b:O,U",
             "/a:/b:exec,noexec",
             "/a:/b:idmap=uids=0-1-10",
+            "/a:/b:readonly",
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.to_string().starts_with(&format!("--volume {text}: ")), "{error}");
@@ -149,7 +155,7 @@ mod tests {
     fn words_that_contradict_each_other_are_both_named() {
         for (options, first, second) in [
             ("ro,z,rw", "ro", "rw"),
-            ("rw,rw,readonly", "rw", "readonly"),
+            ("rw,rw,ro", "rw", "ro"),
             ("O,ro", "O", "ro"),
             ("rslave,shared", "rslave", "shared"),
             ("exec,suid,noexec", "exec", "noexec"),
@@ -160,6 +166,6 @@ mod tests {
             assert_eq!(error.reason, format!("both `{first}` and `{second}` are given"));
             assert!(error.hint.is_some(), "{error:?}");
         }
-        parse("/a:/b:ro,readonly,noexec,noexec,private,rprivate").expect("the same twice");
+        parse("/a:/b:ro,ro,noexec,noexec,private,rprivate").expect("the same twice");
     }
 }
