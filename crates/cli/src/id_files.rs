@@ -1,7 +1,7 @@
 //! The files of `--cidfile` and `--pidfile`: opened before anything is made, filled when the container runs.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use engine::{Error, Notice, Result};
@@ -27,8 +27,8 @@ impl IdFiles {
         let mut files = IdFiles { id: id.to_owned(), id_file: None, pid_file: None };
         if let Some(path) = &arguments.cidfile {
             let file = File::options().write(true).create_new(true).open(path).map_err(|error| {
-                let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
-                let error = Error::at_path("make", path, error).from_field("--cidfile");
+                let exists = error.kind() == ErrorKind::AlreadyExists;
+                let error = refused("make", path, error).from_field("--cidfile");
                 match exists {
                     true => error.with_hint("it may be another container's: remove it, or name another file"),
                     false => error,
@@ -39,7 +39,7 @@ impl IdFiles {
         if let Some(path) = &arguments.pidfile {
             let opened = open_or_make(path);
             files.pid_file =
-                Some(opened.map_err(|error| Error::at_path("open", path, error).from_field("--pidfile"))?);
+                Some(opened.map_err(|error| refused("open", path, error).from_field("--pidfile"))?);
         }
         Ok(files)
     }
@@ -52,10 +52,23 @@ impl IdFiles {
     }
 }
 
+/// Why a file can't be had, and what helps.
+fn refused(operation: &str, path: &Path, error: std::io::Error) -> Error {
+    let kind = error.kind();
+    let error = Error::at_path(operation, path, error);
+    match path.parent().filter(|parent| kind == ErrorKind::NotFound && !parent.exists()) {
+        Some(parent) => error.with_hint(format!("make its directory first: `mkdir -p {}`", parent.display())),
+        None if error.hint.is_none() => {
+            error.with_hint("name a file in a directory that the caller may write to")
+        }
+        None => error,
+    }
+}
+
 fn open_or_make(path: &Path) -> std::io::Result<Made> {
     let made = |file, new| Made { path: path.to_owned(), file, new };
     match File::options().write(true).create_new(true).open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             File::options().write(true).open(path).map(|file| made(file, false))
         }
         other => other.map(|file| made(file, true)),

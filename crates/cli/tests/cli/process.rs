@@ -155,6 +155,14 @@ fn files_of_id_and_pid_are_written_and_those_of_a_failed_start_are_none() {
     // It stays, and is no other container's.
     host.run(&[&host.rootfs_flag(), flags[0], "true"]).refuses(125, &["--cidfile", "exists"]);
     std::fs::remove_file(&id_file).expect("there");
+    let missing = host.directory().join("no/such").display().to_string();
+    for flag in ["--cidfile", "--pidfile"] {
+        let given = format!("{flag}={missing}/file");
+        let made = format!("`mkdir -p {missing}`");
+        host.run(&[&host.rootfs_flag(), &given, "true"]).refuses(125, &[flag, "no such file", &made]);
+        let given = format!("{flag}=/etc/passwd/file");
+        host.run(&[&host.rootfs_flag(), &given, "true"]).refuses(125, &[flag, "not a directory"]);
+    }
     assert_eq!(host.run(&[&host.rootfs_flag(), flags[0], "/bin/missing"]).code(), 127);
     assert!(!id_file.exists());
     host.assert_nothing_left();
