@@ -303,6 +303,25 @@ fn kernel_parameters_of_the_host_are_refused() {
 }
 
 #[test]
+fn value_that_the_kernel_refuses_is_named_with_its_parameter() {
+    let Some(host) = Host::new() else { return };
+    for (parameter, value) in
+        [("net.ipv4.ip_local_port_range", "abc"), ("kernel.msgmax", "-7"), ("net/core/somaxconn", "1e9")]
+    {
+        let ran = host.inside(&["--network=none", &format!("--sysctl={parameter}={value}")], "true");
+        ran.refuses(
+            125,
+            &[
+                &format!("set kernel parameters `{parameter}` to `{value}`"),
+                "invalid argument",
+                &format!("`sysctl {parameter}`"),
+            ],
+        );
+    }
+    host.assert_nothing_left();
+}
+
+#[test]
 fn profile_that_podman_ships_is_taken() {
     let Some(host) = Host::new() else { return };
     let shipped = ["/usr/share/containers/seccomp.json", "/etc/containers/seccomp.json"];

@@ -137,7 +137,16 @@ fn item(action: &InitAction, failure: Failure) -> Option<String> {
         InitAction::Mask { targets } | InitAction::ReadOnlyPaths { targets } => {
             Some(inside(&targets.get(index)?.path))
         }
-        InitAction::Sysctls { values, .. } => Some(format!("`{}`", values.get(index)?.name)),
+        InitAction::Sysctls { values, .. } => {
+            let one = values.get(index)?;
+            Some(match failure.call {
+                Call::Write => {
+                    let value = String::from_utf8_lossy(&one.value);
+                    format!("`{}` to `{}`", one.name, value.escape_debug())
+                }
+                _ => format!("`{}`", one.name),
+            })
+        }
         InitAction::HardLimits { limits } | InitAction::ResourceLimits { limits } => {
             Some(format!("`{}`", limits.get(index)?.2))
         }
@@ -155,6 +164,7 @@ fn item(action: &InitAction, failure: Failure) -> Option<String> {
 
 /// What one can do: each row a cause that people meet.
 fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
+    const ERANGE: i32 = 34;
     let text = match (action, failure.call, failure.errno) {
         (InitAction::Mount(mount), Call::Fsopen, 19) => {
             return Some(format!(
@@ -277,6 +287,12 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
         }
         (InitAction::WorkingDirectory { .. }, _, 18) => "the directory lies outside of the container's root",
         (InitAction::Sysctls { .. }, Call::Open, ENOENT) => "this kernel has no such parameter",
+        (InitAction::Sysctls { values, .. }, Call::Write, EINVAL | ERANGE) => {
+            let name = &values.get(failure.item as usize)?.name;
+            return Some(format!(
+                "the kernel takes no such value for it: `sysctl {name}` shows what the host has there"
+            ));
+        }
         (InitAction::ConfigureNetwork(_), Call::Netlink, 95) => {
             "the kernel lacks this part of networking; try without IPv6"
         }
