@@ -130,7 +130,15 @@ fn run_program(pid: i32, kind: IdKind, map: &str) -> Result<()> {
     }
     let reason = if said.is_empty() { output.status.to_string() } else { said };
     let operation = format!("map `{shown}` (inside, outside, count) with `{name}`");
-    Err(Error::new(ErrorKind::Permission, operation, reason).with_hint(why_refused(kind, &path)))
+    let hint = match reason.contains("determine your user name") {
+        // Numbers alone are no users for it, whatever lines they have.
+        true => {
+            let uid = rustix::process::geteuid().as_raw();
+            format!("it takes users that have a name: as root, `useradd --uid {uid} NAME`")
+        }
+        false => why_refused(kind, &path),
+    };
+    Err(Error::new(ErrorKind::Permission, operation, reason).with_hint(hint))
 }
 
 /// What keeps the program from doing it, as far as that can be seen.

@@ -62,13 +62,8 @@ impl CallerIds {
         let groups = subordinate_ids::read(Path::new(subordinate_ids::GROUPS), &owner)?;
         for (ranges, file) in [(&users, subordinate_ids::USERS), (&groups, subordinate_ids::GROUPS)] {
             if ranges.is_empty() {
-                let first = subordinate_ids::first_free();
-                let last = first + 65_535;
-                let remedy = format!(
-                    "as root: `usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {}`",
-                    owner.shown()
-                );
-                return Ok(single(format!("`{file}` grants `{}` no ids", owner.shown()), remedy));
+                let what = format!("`{file}` grants `{}` no ids", owner.shown());
+                return Ok(single(what, grant(&owner, subordinate_ids::first_free())));
             }
         }
         Ok(CallerIds {
@@ -76,6 +71,25 @@ impl CallerIds {
             groups: Ids { own: gid, ranges: groups },
             single: None,
         })
+    }
+}
+
+/// What root does to grant `owner` the ids from `first` on.
+fn grant(owner: &Owner, first: u32) -> String {
+    let last = first + 65_535;
+    match (&owner.name, owner.uid) {
+        // usermod(8) takes users of /etc/passwd alone, and newuidmap(1) those that have a name somewhere.
+        (None, Some(uid)) => {
+            let files = [subordinate_ids::USERS, subordinate_ids::GROUPS].join(" ");
+            format!(
+                "as root: `echo '{uid}:{first}:65536' | tee -a {files}`, where a directory service has a name for user \
+                 {uid}; else an account with ids: `useradd --uid {uid} NAME`"
+            )
+        }
+        _ => {
+            let user = owner.shown();
+            format!("as root: `usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {user}`")
+        }
     }
 }
 

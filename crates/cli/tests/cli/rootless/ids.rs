@@ -42,6 +42,23 @@ fn user_without_ranges_gets_one_id_and_a_word_about_it() {
 }
 
 #[test]
+fn user_without_an_account_is_told_the_line_that_grants_it_ids() {
+    let Some(user) = User::new() else { return };
+    user.host
+        .set_up("sed -i /^tess:/d /etc/passwd; echo 'somebody:100000:65536' | tee /etc/subuid >/etc/subgid");
+    let ran = user.inside(&[], "echo runs");
+    assert_eq!(ran.text(), "runs");
+    let line = format!("`echo '{UID}:165536:65536' | tee -a /etc/subuid /etc/subgid`");
+    assert!(ran.stderr.contains(&line), "{}", ran.stderr);
+    assert!(ran.stderr.contains(&format!("`useradd --uid {UID} NAME`")), "{}", ran.stderr);
+    // Here no directory service has a name for it.
+    user.host.set_up(line.trim_matches('`'));
+    user.inside(&[], "true")
+        .refuses(125, &["newgidmap", "user name", &format!("`useradd --uid {UID} NAME`")]);
+    user.host.assert_nothing_left();
+}
+
+#[test]
 fn user_can_keep_its_own_number_or_choose_all_numbers() {
     let Some(user) = User::new() else { return };
     user.host.set_up(&format!("chmod 777 {}", user.host.rootfs().display()));
