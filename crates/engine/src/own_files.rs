@@ -7,7 +7,7 @@ use runtime::plan::OwnFile;
 
 use crate::container::Notice;
 use crate::network::Wiring;
-use crate::options::{HostAddress, NetworkMode, RunOptions};
+use crate::options::{HostAddress, NamespaceOptions, NetworkMode, RunOptions};
 use crate::rootless::pasta;
 
 /// The three files; `wiring` is there with a network of the container's own.
@@ -33,11 +33,11 @@ pub(crate) fn own_files(
 fn hosts(options: &RunOptions, wiring: Option<&Wiring>) -> String {
     let mut hosts = match of_the_owner(options, "hosts") {
         Some(hosts) => hosts,
-        None => "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned(),
+        None => LOCAL.to_owned(),
     };
     let mut add = |address: IpAddr, name: &str| hosts.push_str(&format!("{address}\t{name}\n"));
     let own = wiring.map_or(IpAddr::from([127, 0, 1, 1]), |wiring| wiring.address.into());
-    add(own, options.namespaces.hostname());
+    add(own, &own_names(&options.namespaces));
     for (name, address) in &options.network.names.hosts {
         let address = match address {
             HostAddress::Ip(address) => *address,
@@ -47,6 +47,23 @@ fn hosts(options: &RunOptions, wiring: Option<&Wiring>) -> String {
         add(address, name);
     }
     hosts
+}
+
+/// What each container finds, whatever its network, as docker has it.
+const LOCAL: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
+                     ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
+
+/// The container's own name; where it has a domain, the whole of it first, which is what `hostname -f` looks for (hosts(5)).
+fn own_names(options: &NamespaceOptions) -> String {
+    let name = options.hostname();
+    let whole = match options.domainname.as_deref().filter(|domain| !name.ends_with(&format!(".{domain}"))) {
+        Some(domain) => format!("{name}.{domain}"),
+        None => name.to_owned(),
+    };
+    match whole.split_once('.') {
+        Some((short, _)) => format!("{whole} {short}"),
+        None => whole,
+    }
 }
 
 /// A file of the container whose network this one joins; of a network that is only a file nothing is known.
@@ -98,4 +115,21 @@ fn resolvers(options: &RunOptions, pasta: &mut pasta::Request, notices: &mut Vec
         });
     }
     conf.text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_with_a_domain_stands_whole_and_short() {
+        let names = |hostname: Option<&str>, domainname: Option<&str>| {
+            let (hostname, domainname) = (hostname.map(str::to_owned), domainname.map(str::to_owned));
+            own_names(&NamespaceOptions { hostname, domainname, ..NamespaceOptions::default() })
+        };
+        assert_eq!(names(None, None), "rabbitc");
+        assert_eq!(names(Some("a"), Some("example.org")), "a.example.org a");
+        assert_eq!(names(Some("a.example.org"), None), "a.example.org a");
+        assert_eq!(names(Some("a.example.org"), Some("example.org")), "a.example.org a");
+    }
 }

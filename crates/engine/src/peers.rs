@@ -36,7 +36,9 @@ pub(crate) fn settle(options: &RunOptions, paths: &EnginePaths) -> Result<Option
     let own_network = !matches!(options.network.mode, NetworkMode::Container(_));
     let mut others = [&asked.pid, ipc, &asked.uts].into_iter();
     let own_users = !matches!(asked.users, UserNamespace::Container(_));
-    if own_network && own_users && others.all(|mode| *mode == NamespaceMode::Private) {
+    // On the host's network a name of one's own would be one that nobody there knows.
+    let has_name = asked.hostname.is_some() || options.network.mode != NetworkMode::Host;
+    if own_network && own_users && has_name && others.all(|mode| *mode == NamespaceMode::Private) {
         return Ok(None);
     }
     let mut settled = Settled { options: options.clone(), peers: Vec::new() };
@@ -47,8 +49,9 @@ pub(crate) fn settle(options: &RunOptions, paths: &EnginePaths) -> Result<Option
     }
     found.uts = join(&asked.uts, "--uts", "uts", paths, &mut settled.peers)?;
     found.hostname = match &found.uts {
-        NamespaceMode::Host => Some(rustix::system::uname().nodename().to_string_lossy().into_owned()),
+        NamespaceMode::Host => Some(hosts_name()),
         NamespaceMode::Path(path) => Some(runtime::host_name("--uts", path)?),
+        NamespaceMode::Private if !has_name => Some(hosts_name()),
         NamespaceMode::Private | NamespaceMode::Container(_) => found.hostname.take(),
     };
     if let UserNamespace::Container(name) = &asked.users {
@@ -64,6 +67,10 @@ pub(crate) fn settle(options: &RunOptions, paths: &EnginePaths) -> Result<Option
         settled.peers.push(peer);
     }
     Ok(Some(settled))
+}
+
+fn hosts_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn join(

@@ -29,9 +29,12 @@ fn container_has_the_usual_mounts_nodes_and_files() {
     }
     assert!(nodes.len() <= 16, "nothing else: {nodes:?}");
     assert_eq!(parts.len(), 6, "{ran:?}");
-    for line in ["127.0.0.1\tlocalhost", "172.19.0.2\tburrow"] {
+    for line in ["127.0.0.1\tlocalhost\n", "::1\tlocalhost ip6-localhost", "172.19.0.2\tburrow\n"] {
         assert!(parts[3].contains(line), "{}", parts[3]);
     }
+    let ran =
+        host.inside(&["-h", "burrow", "--domainname=example.org"], "grep burrow /etc/hosts; hostname -f");
+    assert_eq!(ran.text(), "172.19.0.2\tburrow.example.org burrow\nburrow.example.org");
     assert!(parts[4].starts_with("/proc/self/fd\n"), "{}", parts[4]);
     assert_eq!(parts[5].trim(), "4\nfull\nz");
     host.assert_nothing_left();

@@ -86,6 +86,11 @@ fn host_name_is_the_hosts_and_can_not_be_given() {
     let name = host.shell("uname -n");
     let ran = host.inside(&[NONE, "--uts=host"], "hostname; cat /etc/hostname; echo $HOSTNAME");
     assert_eq!(ran.text(), format!("{name}\n{name}\n{name}"));
+    // Who is on the host's network has its name, unless another is given.
+    let script = "hostname; cat /etc/hostname; echo $HOSTNAME; grep -c \"\t$HOSTNAME$\" /etc/hosts";
+    assert_eq!(host.inside(&["--network=host"], script).text(), format!("{name}\n{name}\n{name}\n1"));
+    assert_eq!(host.inside(&["--network=host", "-h", "own"], script).text(), "own\nown\nown\n1");
+    assert_eq!(host.inside(&[NONE], script).text(), "rabbitc\nrabbitc\nrabbitc\n1");
     let ran = host.inside(&[NONE, "--uts=host", "--hostname=other"], "true");
     assert_eq!(ran.code(), 125);
     assert!(ran.stderr.contains("--hostname: the uts namespace is not the container's own"), "{ran:?}");
