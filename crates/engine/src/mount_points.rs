@@ -210,6 +210,11 @@ pub(crate) fn is_missing(roots: &Path, root: &Directory<'_>, path: &str) -> Resu
     Ok(missing)
 }
 
+/// What there is at `path` in a directory, if anything is.
+pub(crate) fn found_at(root: &Directory<'_>, path: &str) -> Option<rustix::fs::Stat> {
+    open_inside(root.descriptor, path, root.ground).and_then(rustix::fs::fstat).ok()
+}
+
 /// What on the way to `path` in a directory is a file, if anything is; empty where the directory itself is one.
 pub(crate) fn file_on_the_way<'a>(root: &Directory<'_>, path: &'a str) -> Option<&'a str> {
     let is_file = |above: &str| {
