@@ -19,6 +19,33 @@ fn exit_code_of_run_is_the_programs() {
     bundle.assert_clean("after the run");
 }
 
+/// Whoever puts the record in its place: a program that runs can be found and ended. Of the host's directory it has nothing.
+#[test]
+fn no_program_runs_that_is_not_on_record() {
+    root_only!();
+    let bundle = Bundle::new("recorded", &[]);
+    let state = bundle.path.join("state");
+    std::fs::create_dir(&state).expect("made");
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o700)).expect("its mode");
+    let script = format!(
+        "cat /record/{0}/state.json; echo; ls /record/{0}; for number in /proc/self/fd/*; do readlink $number; done",
+        bundle.id
+    );
+    bundle.edit(|config| {
+        config["process"]["args"] = json!(["sh", "-c", script]);
+        let mount = json!({"destination": "/record", "type": "bind", "source": state, "options": ["rbind"]});
+        config["mounts"].as_array_mut().expect("a list").push(mount);
+    });
+    let output = bundle.run();
+    let said = text(&output);
+    let mut lines = said.lines();
+    let record: Value = serde_json::from_str(lines.next().unwrap_or_default()).expect("the record");
+    assert!(record["pid"].as_i64().is_some_and(|pid| pid > 0), "{output:?}");
+    assert_eq!(lines.next(), Some("state.json"), "and no draft: {output:?}");
+    assert!(lines.all(|line| !line.contains("state")), "{output:?}");
+    bundle.assert_clean("after the run");
+}
+
 #[test]
 fn standard_input_reaches_the_program() {
     root_only!();

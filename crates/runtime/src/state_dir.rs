@@ -3,14 +3,16 @@
 //! What is written here is never trusted over the kernel: see [`crate::lifecycle`].
 
 use std::collections::BTreeMap;
+use std::ffi::{CStr, OsStr};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, FlockOperation, RenameFlags, flock};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -308,7 +310,7 @@ impl StateDir {
 
     /// Reads the record; an empty, cut or foreign one is refused.
     pub fn read(&self) -> Result<Record> {
-        let path = self.path.join(RECORD);
+        let path = self.path.join(name(RECORD));
         let record: Record = crate::bundle::read_json(&path).map_err(|error| {
             error.with_hint("`delete --force` removes a container whose state can't be read")
         })?;
@@ -330,16 +332,23 @@ impl StateDir {
     pub(crate) fn draft(&mut self, record: &Record) -> Result<()> {
         let record = Record { format: FORMAT, ..record.clone() };
         let text = serde_json::to_vec(&record).expect("a record has only string keys");
-        let path = unfinished(&self.path, RECORD);
+        let path = self.path.join(name(DRAFT));
         let write = || -> std::io::Result<()> { create_file(&path)?.write_all(&text) };
         write().map_err(|error| Error::at_path("write", &path, error))
     }
 
     /// Puts the record that was drafted in the place of the old one.
     pub(crate) fn publish(&mut self) -> Result<()> {
-        let path = self.path.join(RECORD);
-        std::fs::rename(unfinished(&self.path, RECORD), &path)
+        let path = self.path.join(name(RECORD));
+        std::fs::rename(self.path.join(name(DRAFT)), &path)
             .map_err(|error| Error::at_path("write", &path, error))
+    }
+
+    /// The directory for init, which publishes the record there; without the lock, which would be held with it.
+    pub(crate) fn without_lock(&self) -> Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.descriptor, c".", flags, Mode::empty())
+            .map_err(|error| Error::at_path("open", &self.path, error))
     }
 
     /// The address of the start gate, short whatever the directory's path: through its descriptor.
@@ -388,9 +397,17 @@ impl StateDir {
     }
 }
 
-const RECORD: &str = "state.json";
+pub(crate) const RECORD: &CStr = c"state.json";
+
+/// The record that will take its place; who has the directory's lock writes it.
+pub(crate) const DRAFT: &CStr = c"state.json,next";
 
 /// What a file is called until it is whole.
+/// As a path.
+fn name(of: &CStr) -> &OsStr {
+    OsStr::from_bytes(of.to_bytes())
+}
+
 fn unfinished(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}{UNFINISHED}{}", std::process::id()))
 }

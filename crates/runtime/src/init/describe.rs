@@ -252,6 +252,11 @@ fn barrier(barrier: Barrier) -> Words {
 fn init(action: &InitAction) -> Words {
     match action {
         InitAction::Wait(kind) | InitAction::Announce(kind) => barrier(*kind),
+        InitAction::PublishRecord => words(
+            "record the container as made",
+            "",
+            "no program runs of which later commands would not know; the parent has written the record meanwhile",
+        ),
         InitAction::ReceiveCgroup => words(
             "wait for the cgroup",
             "",

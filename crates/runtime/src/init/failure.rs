@@ -57,11 +57,12 @@ pub(crate) enum Call {
     Readlink,
     Chroot,
     SetMempolicy,
+    Rename,
 }
 
 impl Call {
     /// Every call, in the order of its number.
-    const ALL: [(Call, &'static str); 51] = [
+    const ALL: [(Call, &'static str); 52] = [
         (Call::Injected, "injected failure"),
         (Call::Receive, "recvmsg"),
         (Call::Send, "sendmsg"),
@@ -113,6 +114,7 @@ impl Call {
         (Call::Readlink, "readlinkat"),
         (Call::Chroot, "chroot"),
         (Call::SetMempolicy, "set_mempolicy"),
+        (Call::Rename, "renameat"),
     ];
 
     /// Its name as the man pages write it.

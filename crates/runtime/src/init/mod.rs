@@ -29,6 +29,7 @@ use self::failure::{Call, During, Failure, Outcome};
 pub(crate) use self::null_streams::is_null;
 pub(crate) use self::process::OWN_INIT;
 use self::step::{ANCHORS, Action, Barrier, Handover, InitAction, Step};
+use crate::state_dir;
 use crate::sync::{self, Record};
 
 /// Exit code of an init process that failed before its program ran; the parent renders the reason.
@@ -66,6 +67,10 @@ pub(crate) struct Context<'a> {
     kept_descriptors: u32,
     /// The file of an init of our own.
     pub(crate) init_binary: Option<BorrowedFd<'a>>,
+    /// The directory of the container's record, where init publishes that, and the number of the step that does.
+    pub(crate) record: Option<(BorrowedFd<'a>, u16)>,
+    /// Whether the parent has written the record.
+    is_drafted: bool,
 }
 
 impl<'a> Context<'a> {
@@ -92,6 +97,8 @@ impl<'a> Context<'a> {
             home: None,
             kept_descriptors: 0,
             init_binary: None,
+            record: None,
+            is_drafted: false,
         }
     }
 
@@ -218,6 +225,7 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         InitAction::Wait(Barrier::Recorded) => wait_announced(context),
         InitAction::Wait(_) => wait(number, context),
         InitAction::Announce(_) => announce(number, context),
+        InitAction::PublishRecord => publish_record(number, context),
         InitAction::ReceiveCgroup => receive_cgroup(number, context),
         InitAction::JoinCgroup { .. } => process::join_cgroup(context),
         InitAction::NewSession => process::new_session(),
@@ -352,7 +360,31 @@ fn wait_announced(context: &mut Context<'_>) -> Outcome {
 /// Tells the parent that this barrier is reached, and waits until it is open.
 fn wait(number: u16, context: &mut Context<'_>) -> Outcome {
     announce(number, context)?;
-    is_open(number, sync::receive(context.peer()).during(Call::Receive)?)
+    await_opening(number, context)
+}
+
+/// Waits until this barrier is open. That the record is written is told whenever it is.
+fn await_opening(number: u16, context: &mut Context<'_>) -> Outcome {
+    loop {
+        let answer = sync::receive(context.peer()).during(Call::Receive)?;
+        match (answer, context.record) {
+            (Some(Record::Go { step }), Some((_, publishing))) if step == publishing && step != number => {
+                context.is_drafted = true;
+            }
+            (answer, _) => return is_open(number, answer),
+        }
+    }
+}
+
+/// Puts the record that the parent wrote while this process mounted in its place: to have the parent do it would be two
+/// changes of who runs.
+fn publish_record(number: u16, context: &mut Context<'_>) -> Outcome {
+    let Some((directory, _)) = context.record else { return Err(ended()) };
+    if !context.is_drafted {
+        await_opening(number, context)?;
+    }
+    let renamed = rustix::fs::renameat(directory, state_dir::DRAFT, directory, state_dir::RECORD);
+    renamed.during(Call::Rename)
 }
 
 fn receive_cgroup(number: u16, context: &mut Context<'_>) -> Outcome {
@@ -381,10 +413,10 @@ fn close_what_is_done_with(context: &mut Context<'_>, gate: BorrowedFd<'_>) {
 }
 
 /// Shows the parent a mount, and waits until it has done with it what the plan says.
-fn ask_with(context: &Context<'_>, number: u16, mount: BorrowedFd<'_>) -> Outcome {
+fn ask_with(context: &mut Context<'_>, number: u16, mount: BorrowedFd<'_>) -> Outcome {
     let asked = Record::Reached { step: number };
     sync::send_with(context.peer(), asked, mount).during(Call::Send)?;
-    is_open(number, sync::receive(context.peer()).during(Call::Receive)?)
+    await_opening(number, context)
 }
 
 /// Gives the listener to the parent, and waits until the agent has it: at exec it is closed here.

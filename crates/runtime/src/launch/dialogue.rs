@@ -1,6 +1,7 @@
 //! What the parent hears from init, and what it answers.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
@@ -105,7 +106,7 @@ impl Launch<'_> {
                     let _ = sync::send(socket, Message::Go { step });
                 }
                 Some(Message::Go { .. }) => {}
-                None if committed => {
+                None if committed || self.is_published() => {
                     // Closed by exec: the program runs.
                     self.ended = monotonic_nanoseconds();
                     return Ok(());
@@ -120,6 +121,12 @@ impl Launch<'_> {
                 }
             }
         }
+    }
+
+    /// Whether init has published the record: it says so by the end of that step alone.
+    fn is_published(&self) -> bool {
+        let ended = |step: u16| self.counters.counters()[usize::from(step)].load(Ordering::Acquire) != 0;
+        self.publishing().is_some_and(ended)
     }
 
     /// Does what a step of init's wants of the parent with the descriptor that it showed; false if it wants nothing.

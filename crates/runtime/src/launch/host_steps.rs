@@ -208,6 +208,10 @@ impl Launch<'_> {
                 let console = launch.console.as_ref().map(|console| console.theirs.as_fd());
                 let detached = launch.detached.descriptors();
                 let init_binary = launch.init_binary.as_ref().map(OwnedFd::as_fd);
+                let record = match (launch.publishing(), &launch.state) {
+                    (Some(step), Some(state)) => Some((state.without_lock()?, step)),
+                    _ => None,
+                };
                 let mut layers: Vec<_> = (0..plan.closed_layers()).map(|_| None).collect();
                 let parent_ends = [Some(ours.as_fd()), launch.state.as_ref().map(StateDir::descriptor)];
                 let child = sys::clone::clone(&request, &mut |placement| {
@@ -218,6 +222,7 @@ impl Launch<'_> {
                     let files = files.get(skip..).unwrap_or_default();
                     let mut context = Context::new(theirs.as_fd(), gate, console, files, detached);
                     context.init_binary = init_binary;
+                    context.record = record.as_ref().map(|(directory, step)| (directory.as_fd(), *step));
                     context.layers = &mut layers;
                     init::run(&plan.steps, &mut context, &trace)
                 });
@@ -327,9 +332,19 @@ impl Launch<'_> {
     }
 
     /// Writes the record while init mounts; it counts once it is published.
-    pub(super) fn draft_record(&mut self, host: &mut dyn Host) -> Result<()> {
+    pub(super) fn draft_record(&mut self, socket: BorrowedFd<'_>, host: &mut dyn Host) -> Result<()> {
         self.step(|action| matches!(action, HostAction::DraftRecord), |launch| launch.write_draft(host))?;
+        if let Some(step) = self.publishing() {
+            // One that has died is seen when its end is read.
+            let _ = sync::send(socket, Message::Go { step });
+        }
         Ok(())
+    }
+
+    /// The step in which init publishes the record itself, where it does.
+    pub(super) fn publishing(&self) -> Option<u16> {
+        let publishes = |step: &Step| matches!(step.action, Action::Init(InitAction::PublishRecord));
+        self.plan.steps.iter().position(publishes).map(|step| step as u16)
     }
 
     fn write_draft(&mut self, host: &mut dyn Host) -> Result<()> {

@@ -229,7 +229,8 @@ impl<'a> Launch<'a> {
             if !self.network_comes_late() {
                 self.attach_network(host).map_err(|error| self.cause_in_init(socket.as_fd(), error))?;
             }
-            self.draft_record(host).map_err(|error| self.cause_in_init(socket.as_fd(), error))?;
+            self.draft_record(socket.as_fd(), host)
+                .map_err(|error| self.cause_in_init(socket.as_fd(), error))?;
             self.serve(socket.as_fd(), host)
         };
         let result = serve();

@@ -272,9 +272,21 @@ impl ContainerPlan {
             plan.list.push(host(HostAction::DraftRecord, None));
         }
         plan.join_rdt(rdt.as_ref());
-        plan.list.push(host(HostAction::Commit, None));
+        // In a user namespace init has no right to the host's directories; and what waits for the end of the mounts is the
+        // parent's to do.
+        let init_records = plan.drafts_record()
+            && options.start == Start::Immediately
+            && hooks.start_container.is_empty()
+            && rdt.is_none()
+            && !process.terminal
+            && !namespaces.changes_users();
+        if !init_records {
+            plan.list.push(host(HostAction::Commit, None));
+        }
         let mut recorded = None;
-        if options.start == Start::AtGate {
+        if init_records {
+            plan.list.push(always(InitAction::PublishRecord));
+        } else if options.start == Start::AtGate {
             plan.list.push(always(InitAction::Wait(Barrier::Ready)));
             plan.list.push(always(InitAction::Wait(Barrier::Gate)));
         } else if hooks.start_container.is_empty() {

@@ -75,6 +75,11 @@ impl NamespacePlan {
         (self.at_clone | self.meanwhile | self.unshared) & flag != 0
     }
 
+    /// Whether the container's root is not the caller.
+    pub(crate) fn changes_users(&self) -> bool {
+        self.makes(flags::NEWUSER) || self.joined_users().is_some()
+    }
+
     /// Leaves the network namespace to the child: of all it takes the kernel longest, and the parent has a cgroup to make.
     pub(crate) fn make_network_meanwhile(&mut self) {
         self.meanwhile |= self.at_clone & flags::NEWNET;

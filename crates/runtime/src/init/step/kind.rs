@@ -36,7 +36,9 @@ impl Action {
                 StepKind::Programs
             }
             Action::Host(HostAction::SetOomScore { .. }) => StepKind::Process,
-            Action::Host(_) | Action::Init(Init::Wait(_) | Init::Announce(_)) => StepKind::Bookkeeping,
+            Action::Host(_) | Action::Init(Init::Wait(_) | Init::Announce(_) | Init::PublishRecord) => {
+                StepKind::Bookkeeping
+            }
             Action::Init(
                 Init::Propagation { .. }
                 | Init::BindRoot(_)

@@ -131,6 +131,8 @@ pub(crate) enum InitAction {
     Wait(Barrier),
     /// Tells the parent that a barrier is reached, and goes on.
     Announce(Barrier),
+    /// Puts the record that the parent has drafted in the place of the one of a container in the making.
+    PublishRecord,
     /// Takes from the parent the files through which this process moves itself into its cgroup.
     ReceiveCgroup,
     JoinCgroup {
