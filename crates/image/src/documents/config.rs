@@ -1,0 +1,200 @@
+//! The configuration of an image: what runs in it and how, and the digests of its layers once they are unpacked.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::Platform;
+use crate::digest::Digest;
+use crate::error::{Error, Kind, Result};
+
+/// The configuration (image-spec, config.md). What rabbitc does not know is kept nowhere but in the document itself.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ImageConfig {
+    /// When it was made, as RFC 3339 writes it.
+    pub created: Option<String>,
+    /// Who made it.
+    pub author: Option<String>,
+    /// The processor.
+    #[serde(default)]
+    pub architecture: String,
+    /// The system.
+    #[serde(default)]
+    pub os: String,
+    /// The variant of the processor.
+    pub variant: Option<String>,
+    /// What containers are to be like.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub config: Runtime,
+    /// The layers.
+    pub rootfs: RootFs,
+    /// How each layer was made.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub history: Vec<History>,
+}
+
+/// What containers of an image are to be like.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Runtime {
+    /// `USER[:GROUP]`, by name or number; empty is root.
+    #[serde(deserialize_with = "null_is_default")]
+    pub user: String,
+    /// Ports that the program listens on: `80/tcp`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub exposed_ports: BTreeMap<String, Empty>,
+    /// Variables, as `NAME=VALUE`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub env: Vec<String>,
+    /// The program and its first arguments.
+    #[serde(deserialize_with = "null_is_default")]
+    pub entrypoint: Vec<String>,
+    /// The arguments where nobody gives any; without an entrypoint, the program.
+    #[serde(deserialize_with = "null_is_default")]
+    pub cmd: Vec<String>,
+    /// Directories for data.
+    #[serde(deserialize_with = "null_is_default")]
+    pub volumes: BTreeMap<String, Empty>,
+    /// Where the program begins; empty is `/`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub working_dir: String,
+    /// Notes.
+    #[serde(deserialize_with = "null_is_default")]
+    pub labels: BTreeMap<String, String>,
+    /// The signal that ends the program, by name or number.
+    pub stop_signal: Option<String>,
+    /// How one sees that it works.
+    pub healthcheck: Option<Healthcheck>,
+}
+
+/// The value behind each name of a set, as Go writes sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Empty {}
+
+/// How one sees that a container works (Docker's).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Healthcheck {
+    /// `NONE`, or `CMD` or `CMD-SHELL` and what follows.
+    #[serde(deserialize_with = "null_is_default")]
+    pub test: Vec<String>,
+    /// Nanoseconds between two checks.
+    pub interval: Option<i64>,
+    /// Nanoseconds that one may take.
+    pub timeout: Option<i64>,
+    /// Nanoseconds in which failures do not count.
+    pub start_period: Option<i64>,
+    /// Failures in a row that make it ill.
+    pub retries: Option<i64>,
+}
+
+/// The layers.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct RootFs {
+    /// `layers`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The digests of the layers' archives, not compressed, the lowest first.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub diff_ids: Vec<Digest>,
+}
+
+/// How a layer was made, or what was set without making one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct History {
+    /// When, as RFC 3339 writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// By what command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
+    /// By whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// A note.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// Whether there is no layer for it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub empty_layer: bool,
+}
+
+/// Docker writes `null` for what is empty.
+fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> std::result::Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+impl ImageConfig {
+    /// Reads one that belongs to a manifest with `layers` layers.
+    pub fn parse(text: &[u8], layers: usize, operation: &str) -> Result<ImageConfig> {
+        let corrupt = |reason: String| Err(Error::new(Kind::Corrupt, operation, reason));
+        if text.len() > super::MOST_CONFIG_BYTES {
+            return corrupt(format!("it is longer than {} MiB", super::MOST_CONFIG_BYTES >> 20));
+        }
+        let config: ImageConfig = match serde_json::from_slice(text) {
+            Ok(config) => config,
+            Err(error) => return corrupt(format!("it is no configuration: {error}")),
+        };
+        if config.rootfs.kind != "layers" {
+            return corrupt(format!(
+                "rootfs.type is `{}`, and not `layers`",
+                config.rootfs.kind.escape_debug()
+            ));
+        }
+        if config.rootfs.diff_ids.len() != layers {
+            return corrupt(format!(
+                "it has {} layers, and its manifest has {layers}",
+                config.rootfs.diff_ids.len()
+            ));
+        }
+        Ok(config)
+    }
+
+    /// What it is for.
+    pub fn platform(&self) -> Platform {
+        let (architecture, os) = (self.architecture.clone(), self.os.clone());
+        Platform { architecture, os, variant: self.variant.clone().filter(|variant| !variant.is_empty()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn configuration_of_docker_with_its_nulls_is_read() {
+        let text = format!(
+            r#"{{"architecture": "amd64", "os": "linux", "config": {{"User": "", "Env": ["A=b"], "Cmd": null,
+            "Entrypoint": ["/x"], "ExposedPorts": {{"80/tcp": {{}}}}, "Volumes": null, "Labels": null, "OnBuild": null,
+            "Healthcheck": {{"Test": ["CMD", "x"], "Interval": 5}}}},
+            "history": [{{"created_by": "x", "empty_layer": true}}], "rootfs": {{"type": "layers", "diff_ids": ["{DIGEST}"]}}}}"#
+        );
+        let config = ImageConfig::parse(text.as_bytes(), 1, "read").expect("legal");
+        assert_eq!(config.config.entrypoint, ["/x"]);
+        assert!(config.config.cmd.is_empty() && config.config.exposed_ports.contains_key("80/tcp"));
+        assert_eq!(config.platform().to_string(), "linux/amd64");
+        assert!(config.history[0].empty_layer);
+        let none = text.replace(r#""config": {"#, r#""config": null, "other": {"#);
+        assert_eq!(ImageConfig::parse(none.as_bytes(), 1, "read").expect("legal").config, Runtime::default());
+    }
+
+    #[test]
+    fn configuration_that_is_not_its_manifests_is_refused() {
+        let text = format!(r#"{{"rootfs": {{"type": "layers", "diff_ids": ["{DIGEST}"]}}}}"#);
+        assert!(ImageConfig::parse(text.as_bytes(), 1, "read").is_ok());
+        for (text, layers) in [
+            (text.clone(), 2),
+            (text.replace("layers", "base"), 1),
+            (text.replace("sha256:", "sha256:/"), 1),
+            (text.replace("rootfs", "root"), 1),
+            ("[]".to_owned(), 0),
+        ] {
+            assert!(ImageConfig::parse(text.as_bytes(), layers, "read").is_err(), "{text}");
+        }
+    }
+}

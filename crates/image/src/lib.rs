@@ -1,0 +1,14 @@
+//! Container images: how they are named, what their documents say, how they come from a registry or an archive, and how they
+//! are kept. Must not know containers or networks, and prints nothing.
+//!
+//! Nothing of an image is trusted: documents are checked when they are read, and every byte against its digest before
+//! anything of it is published.
+
+pub mod digest;
+pub mod documents;
+pub mod error;
+pub mod reference;
+
+pub use self::digest::Digest;
+pub use self::error::{Error, Kind, Result};
+pub use self::reference::Reference;
