@@ -112,6 +112,20 @@ impl fmt::Display for Digest {
     }
 }
 
+/// Refuses content that is not what its digest says.
+pub(crate) fn check(content: &[u8], digest: &Digest, operation: &str) -> Result<(), Error> {
+    let mut digester = Digester::new(digest.algorithm);
+    digester.update(content);
+    match digester.finish() == *digest {
+        true => Ok(()),
+        false => Err(Error::new(
+            Kind::Corrupt,
+            operation,
+            format!("what came for `{digest}` is not what its digest says"),
+        )),
+    }
+}
+
 /// Digests content as it comes.
 #[derive(Debug, Clone)]
 pub struct Digester(State);

@@ -4,11 +4,14 @@
 //! Nothing of an image is trusted: documents are checked when they are read, and every byte against its digest before
 //! anything of it is published.
 
+pub mod archive;
 pub mod digest;
 pub mod documents;
 pub mod error;
 pub mod reference;
+pub mod store;
 
 pub use self::digest::Digest;
 pub use self::error::{Error, Kind, Result};
 pub use self::reference::Reference;
+pub use self::store::Store;

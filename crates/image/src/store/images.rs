@@ -1,0 +1,193 @@
+//! What images there are, and by which names.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Store, entries, read_json, write_json};
+use crate::digest::Digest;
+use crate::documents::{ImageConfig, MOST_CONFIG_BYTES};
+use crate::error::{Error, Kind, Result};
+use crate::reference::{Reference, Typed};
+
+/// The fewest digits that stand for an id.
+const FEWEST_DIGITS: usize = 3;
+
+/// An image in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Image {
+    /// The digest of its configuration, which is its id.
+    pub id: Digest,
+    /// The digest of its manifest.
+    pub manifest: Digest,
+    /// The layers, the lowest first.
+    pub layers: Vec<Layer>,
+    /// Seconds since 1970 at which it came.
+    pub stored: u64,
+}
+
+/// A layer of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Layer {
+    /// The digest of its archive before compression.
+    pub diff_id: Digest,
+    /// The digest of its archive as it was received.
+    pub blob: Digest,
+    /// Bytes of that.
+    pub compressed: u64,
+    /// Bytes of the archive before compression.
+    pub size: u64,
+}
+
+/// A name and what it stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Name {
+    /// The name.
+    pub reference: Reference,
+    /// The digest of the image's manifest.
+    pub manifest: Digest,
+    /// By which digests a registry has it: that of an index, too.
+    pub digests: Vec<Digest>,
+}
+
+impl Image {
+    /// Bytes of all its layers before compression.
+    pub fn size(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.size).sum()
+    }
+}
+
+impl Store {
+    /// All images, by the digests of their manifests.
+    pub fn images(&self) -> Result<BTreeMap<Digest, Image>> {
+        let directory = self.path.join("images");
+        let mut images = BTreeMap::new();
+        for name in entries(&directory)? {
+            // One that was removed meanwhile is no longer there.
+            if let Some(image) = read_json::<Image>(&directory.join(name))? {
+                images.insert(image.manifest.clone(), image);
+            }
+        }
+        Ok(images)
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> Result<Vec<Name>> {
+        let directory = self.path.join("names");
+        let mut names = Vec::new();
+        for name in entries(&directory)? {
+            names.extend(read_json::<Name>(&directory.join(name))?);
+        }
+        names.sort_by(|one: &Name, other| one.reference.cmp(&other.reference));
+        Ok(names)
+    }
+
+    /// What a name stands for.
+    pub fn named(&self, reference: &Reference) -> Result<Option<Name>> {
+        read_json(&self.path.join("names").join(file_of(reference)))
+    }
+
+    /// The image of a manifest.
+    pub fn image(&self, manifest: &Digest) -> Result<Option<Image>> {
+        read_json(&self.path.join("images").join(manifest.digits()))
+    }
+
+    /// The image that somebody means by a name, an id, or the beginning of an id; a name without a registry is looked for in
+    /// each of `registries`, in order.
+    pub fn find(&self, text: &str, registries: &[String]) -> Result<Option<Image>> {
+        if let Ok(typed) = text.parse::<Typed>() {
+            for registry in registries {
+                let reference = typed.clone().in_registry(registry);
+                if let Some(image) = self.by_reference(&reference)? {
+                    return Ok(Some(image));
+                }
+            }
+        }
+        let digits = text.strip_prefix("sha256:").unwrap_or(text);
+        let is_beginning =
+            digits.len() >= FEWEST_DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_beginning {
+            return Ok(None);
+        }
+        let mut found: Vec<Image> =
+            self.images()?.into_values().filter(|image| image.id.digits().starts_with(digits)).collect();
+        found.dedup_by(|one, other| one.id == other.id);
+        match found.len() {
+            0 | 1 => Ok(found.pop()),
+            number => {
+                let operation = format!("find the image `{text}`");
+                let error =
+                    Error::new(Kind::Invalid, operation, format!("{number} images have ids that begin so"));
+                let ids: Vec<&str> = found.iter().map(|image| image.id.short()).collect();
+                Err(error.with_hint(format!("write more of one: {}", ids.join(", "))))
+            }
+        }
+    }
+
+    fn by_reference(&self, reference: &Reference) -> Result<Option<Image>> {
+        let Some(digest) = &reference.digest else {
+            return match self.named(reference)? {
+                Some(name) => self.image(&name.manifest),
+                None => Ok(None),
+            };
+        };
+        let names = self.names()?;
+        let of_name = names.iter().find(|name| {
+            name.reference.name() == reference.name()
+                && (name.manifest == *digest || name.digests.contains(digest))
+        });
+        of_name.map_or(Ok(None), |name| self.image(&name.manifest))
+    }
+
+    /// The configuration of an image.
+    pub fn configuration(&self, image: &Image) -> Result<ImageConfig> {
+        let text = self.read_blob(&image.id, MOST_CONFIG_BYTES)?;
+        ImageConfig::parse(&text, image.layers.len(), &format!("read the image `{}`", image.id.short()))
+    }
+
+    /// Keeps an image whose blobs and layers are there.
+    pub(super) fn keep(&self, image: &Image) -> Result<()> {
+        write_json(&self.path.join("images"), image.manifest.digits(), image)
+    }
+
+    /// Has a name stand for an image from now on.
+    pub fn name(&self, reference: &Reference, image: &Image, digests: Vec<Digest>) -> Result<()> {
+        let name = Name { reference: reference.clone(), manifest: image.manifest.clone(), digests };
+        write_json(&self.path.join("names"), &file_of(reference), &name)
+    }
+
+    /// Takes a name away; whether it was there.
+    pub fn unname(&self, reference: &Reference) -> Result<bool> {
+        remove(&self.path.join("names").join(file_of(reference)))
+    }
+
+    /// Forgets an image, whatever its names; its blobs and layers go with the next [`Store::sweep`].
+    pub fn forget(&self, image: &Image) -> Result<()> {
+        for name in self.names()?.iter().filter(|name| name.manifest == image.manifest) {
+            self.unname(&name.reference)?;
+        }
+        remove(&self.path.join("images").join(image.manifest.digits())).map(drop)
+    }
+}
+
+/// Names hold slashes and colons; their digests do not.
+fn file_of(reference: &Reference) -> String {
+    Digest::of(reference.to_string().as_bytes()).digits().to_owned()
+}
+
+fn remove(path: &std::path::Path) -> Result<bool> {
+    match std::fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::at_path("remove", path, error)),
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}

@@ -1,0 +1,97 @@
+//! Layers, unpacked: each a directory that overlays take as a lower one.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Store, make_directory, read_json, write_json};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+
+/// What became of an archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unpacked {
+    /// The digest of the archive before compression.
+    pub diff_id: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// Waits for the end of an archive that is being unpacked.
+pub type Finish = Box<dyn FnOnce() -> Result<Unpacked>>;
+
+/// What unpacks layers, apart from the process that fetches them.
+pub trait Unpacker: Sync {
+    /// Begins to unpack what can be read from `archive`, compressed or not, into the directory `tree`.
+    fn start(&self, archive: OwnedFd, tree: OwnedFd) -> Result<Finish>;
+}
+
+impl Store {
+    /// The directory of a layer.
+    pub fn layer_path(&self, diff_id: &Digest) -> PathBuf {
+        self.path.join("layers").join(diff_id.digits()).join("tree")
+    }
+
+    /// Whether a layer is there, whole.
+    pub fn has_layer(&self, diff_id: &Digest) -> bool {
+        self.layer_path(diff_id).exists()
+    }
+
+    /// What is known of a layer that is there.
+    pub(super) fn layer_facts(&self, diff_id: &Digest) -> Result<Option<Unpacked>> {
+        read_json(&self.path.join("layers").join(diff_id.digits()).join("layer.json"))
+    }
+
+    /// An empty place to unpack a layer in, whose blob this process has locked.
+    pub(super) fn begin_layer(&self, blob: &Digest) -> Result<Draft> {
+        let path = self.path.join("partial").join(format!("{}.layer", blob.digits()));
+        remove_tree(&path)?;
+        let tree = path.join("tree");
+        make_directory(&tree)?;
+        // Root of what containers see as `/`.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&tree, mode)
+            .map_err(|error| Error::at_path("set the mode of", &tree, error))?;
+        let opened = File::open(&tree).map_err(|error| Error::at_path("open", &tree, error))?;
+        Ok(Draft { path, tree: opened })
+    }
+
+    /// Publishes what was unpacked, once it is durable. One that has come there meanwhile is the same.
+    pub(super) fn publish_layer(&self, draft: &Draft, unpacked: &Unpacked) -> Result<()> {
+        write_json(&draft.path, "layer.json", unpacked)?;
+        let diff_id = &unpacked.diff_id;
+        self.sync(&draft.tree)?;
+        let path = self.path.join("layers").join(diff_id.digits());
+        match std::fs::rename(&draft.path, &path) {
+            Err(_) if self.has_layer(diff_id) => remove_tree(&draft.path),
+            other => other.map_err(|error| Error::at_path("publish", &path, error)),
+        }
+    }
+}
+
+/// A layer that is being unpacked. Dropped, it is gone.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) path: PathBuf,
+    pub(super) tree: File,
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Where it was published, it is elsewhere.
+        let _ = remove_tree(&self.path);
+    }
+}
+
+/// Removes a directory with all that is in it, if it is there; links are not followed.
+pub(super) fn remove_tree(path: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::at_path("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,155 @@
+//! The images of one user: blobs as they were received, layers unpacked once each, and which names stand for what.
+//!
+//! ```text
+//! blobs/sha256/DIGITS     manifests, configurations and layers, exactly as received
+//! layers/DIGITS/tree      a layer unpacked, by the digest of its archive before compression (diff_id); `layer.json` beside it
+//! images/DIGITS           what an image consists of, by the digest of its manifest
+//! names/DIGITS            a name and its manifest, by the digest of the name
+//! partial/                what is being fetched and unpacked, locked by whoever does
+//! lock                    shared by all who use the store, exclusive for whoever removes what nobody refers to
+//! ```
+//!
+//! Whatever is there under its own name is whole: it was verified and made durable before it was renamed to that. Locks are the
+//! kernel's and go with their owner, so that nothing has to be repaired after a crash.
+
+mod blobs;
+mod images;
+mod layers;
+mod pull;
+mod sweep;
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use self::images::{Image, Layer, Name};
+pub use self::layers::{Finish, Unpacked, Unpacker};
+pub use self::pull::{LayerState, Progress, PullOptions, Pulled, Silent, Source};
+pub use self::sweep::{InUse, Swept};
+use crate::error::{Error, Kind, Result};
+
+/// Version of the layout; another one is refused, not guessed at.
+const FORMAT: &str = "1\n";
+
+/// The directories of a store.
+const DIRECTORIES: [&str; 6] = ["blobs/sha256", "blobs/sha512", "layers", "images", "names", "partial"];
+
+/// A store that is in use by this process.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    /// Held shared as long as this is used.
+    lock: File,
+}
+
+impl Store {
+    /// Opens the store below `path`, and makes it where it is missing.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Store> {
+        let path = path.into();
+        let version = path.join("version");
+        match std::fs::read_to_string(&version) {
+            Ok(found) if found == FORMAT => {}
+            Ok(found) => {
+                let operation = format!("open the images in `{}`", path.display());
+                let reason = format!(
+                    "they are of version `{}`, and this program knows 1",
+                    found.trim().escape_debug()
+                );
+                let error = Error::new(Kind::Unsupported, operation, reason);
+                return Err(error.with_hint("use the version of rabbitc that made them, or another `--root`"));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                for directory in DIRECTORIES {
+                    make_directory(&path.join(directory))?;
+                }
+                write_atomically(&path, "version", FORMAT.as_bytes())?;
+            }
+            Err(error) => return Err(Error::at_path("read", &version, error)),
+        }
+        let place = path.join("lock");
+        let mut options = OpenOptions::new();
+        let lock = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&place);
+        let lock = lock.map_err(|error| Error::at_path("open", &place, error))?;
+        let store = Store { path, lock };
+        store.share()?;
+        Ok(store)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Waits until nobody removes anything.
+    fn share(&self) -> Result<()> {
+        flock(&self.lock, FlockOperation::LockShared)
+            .map_err(|error| Error::at_path("lock", &self.path, error))
+    }
+
+    /// Makes what was written before it durable.
+    fn sync(&self, file: &File) -> Result<()> {
+        rustix::fs::syncfs(file.as_fd())
+            .map_err(|error| Error::at_path("write to disk what is in", &self.path, error))
+    }
+}
+
+/// Makes a directory, and those above it, for its owner alone.
+fn make_directory(path: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| Error::at_path("make", path, error))
+}
+
+/// Writes a file whole or not at all, durably.
+fn write_atomically(directory: &Path, name: &str, content: &[u8]) -> Result<()> {
+    let mut random = [0u8; 8];
+    // A kernel that can't is before its first entropy; nothing pulls images then.
+    let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
+    let draft = directory.join(format!(".{name}-{:016x}", u64::from_ne_bytes(random)));
+    let target = directory.join(name);
+    let write = || -> std::io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        std::fs::rename(&draft, &target)?;
+        File::open(directory)?.sync_all()
+    };
+    write().map_err(|error| {
+        // It may never have been there.
+        let _ = std::fs::remove_file(&draft);
+        Error::at_path("write", &target, error)
+    })
+}
+
+fn write_json(directory: &Path, name: &str, value: &impl Serialize) -> Result<()> {
+    write_atomically(directory, name, &serde_json::to_vec(value).expect("only string keys"))
+}
+
+/// Reads a document of ours; none where there is none.
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::at_path("read", path, error)),
+    };
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| Error::new(Kind::Corrupt, format!("read `{}`", path.display()), error.to_string()))
+}
+
+/// The names in a directory, but for drafts.
+fn entries(path: &Path) -> Result<Vec<String>> {
+    let failed = |error| Error::at_path("list", path, error);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        names.extend(name.into_string().ok().filter(|name| !name.starts_with('.')));
+    }
+    names.sort_unstable();
+    Ok(names)
+}

@@ -1,0 +1,136 @@
+//! Removes what no image refers to: marked from what is on disk, so that nothing can be counted wrong.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use super::layers::remove_tree;
+use super::{Store, entries};
+use crate::error::{Error, Result};
+
+/// What a sweep removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Blobs.
+    pub blobs: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Bytes of the blobs.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Removes blobs, layers and remains of dead pulls that nothing refers to. Where somebody else uses the store it does
+    /// nothing, and returns nothing: what others are bringing is not referred to yet, and they sweep when they end.
+    pub fn sweep(&self) -> Result<Option<Swept>> {
+        let lock = |operation| flock(&self.lock, operation);
+        match lock(FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                // To ask for more has cost what it had.
+                self.share()?;
+                return Ok(None);
+            }
+            Err(error) => return Err(Error::at_path("lock", &self.path, error)),
+        }
+        let swept = self.sweep_alone();
+        self.share()?;
+        swept.map(Some)
+    }
+
+    fn sweep_alone(&self) -> Result<Swept> {
+        let (mut blobs, mut layers) = (BTreeSet::new(), BTreeSet::new());
+        for image in self.images()?.into_values() {
+            layers.extend(image.layers.iter().map(|layer| layer.diff_id.digits().to_owned()));
+            blobs.extend(image.layers.into_iter().map(|layer| layer.blob));
+            blobs.extend([image.id, image.manifest]);
+        }
+        for name in self.names()? {
+            blobs.extend(name.digests);
+        }
+        let blobs: BTreeSet<&str> = blobs.iter().map(|digest| digest.digits()).collect();
+        let mut swept = Swept::default();
+        for algorithm in ["sha256", "sha512"] {
+            let directory = self.path.join("blobs").join(algorithm);
+            for name in entries(&directory)?.iter().filter(|name| !blobs.contains(name.as_str())) {
+                let path = directory.join(name);
+                swept.bytes += std::fs::metadata(&path).map_or(0, |found| found.len());
+                remove(&path)?;
+                swept.blobs += 1;
+            }
+        }
+        let directory = self.path.join("layers");
+        for name in entries(&directory)?.iter().filter(|name| !layers.contains(*name)) {
+            // Under another name at once, so that half a layer is never taken for a whole one.
+            let doomed = self.path.join("partial").join(format!("{name}.doomed"));
+            std::fs::rename(directory.join(name), &doomed)
+                .map_err(|error| Error::at_path("remove", &directory.join(name), error))?;
+            swept.layers += 1;
+        }
+        self.sweep_remains()?;
+        Ok(swept)
+    }
+
+    /// What the dead were fetching, and drafts of theirs: nobody else is here.
+    fn sweep_remains(&self) -> Result<()> {
+        for directory in ["partial", "images", "names", "."] {
+            let directory = self.path.join(directory);
+            let listed =
+                std::fs::read_dir(&directory).map_err(|error| Error::at_path("list", &directory, error))?;
+            for entry in listed.flatten() {
+                let name = entry.file_name();
+                let is_draft = name.to_string_lossy().starts_with('.');
+                if !is_draft && !directory.ends_with("partial") {
+                    continue;
+                }
+                match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    true => remove_tree(&entry.path())?,
+                    false => remove(&entry.path())?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::at_path("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A claim of a running container on its image: as long as it is held, the image can't be removed.
+#[derive(Debug)]
+pub struct InUse {
+    _file: File,
+}
+
+impl Store {
+    /// Claims an image for a container.
+    pub fn claim(&self, image: &super::Image) -> Result<InUse> {
+        let file = self.open_document(image)?;
+        flock(&file, FlockOperation::LockShared)
+            .map_err(|error| Error::at_path("lock", &self.path, error))?;
+        Ok(InUse { _file: file })
+    }
+
+    /// Whether a running container uses an image.
+    pub fn is_in_use(&self, image: &super::Image) -> Result<bool> {
+        match flock(&self.open_document(image)?, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(false),
+            Err(Errno::WOULDBLOCK) => Ok(true),
+            Err(error) => Err(Error::at_path("lock", &self.path, error)),
+        }
+    }
+
+    fn open_document(&self, image: &super::Image) -> Result<File> {
+        let path = self.path.join("images").join(image.manifest.digits());
+        File::open(&path).map_err(|error| Error::at_path("open", &path, error))
+    }
+}
