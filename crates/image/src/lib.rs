@@ -10,6 +10,7 @@ pub mod documents;
 pub mod error;
 pub mod reference;
 pub mod store;
+pub mod unpack;
 
 pub use self::digest::Digest;
 pub use self::error::{Error, Kind, Result};

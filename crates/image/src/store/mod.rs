@@ -153,3 +153,6 @@ fn entries(path: &Path) -> Result<Vec<String>> {
     names.sort_unstable();
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! Images from a directory in OCI's layout, kept, found, shared, removed and refused.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::*;
+use crate::archive::Layout;
+use crate::digest::Digest;
+use crate::documents::{Descriptor, Platform, media_type};
+use crate::reference::{DOCKER_IO, Reference};
+use crate::unpack::{self, Limits, Opaque};
+
+/// Unpacks in a thread of this process.
+struct Here;
+
+impl Unpacker for Here {
+    fn start(&self, archive: OwnedFd, tree: OwnedFd) -> Result<Finish> {
+        let options = unpack::Options { opaque: Opaque::Trusted, limits: Limits::default() };
+        let thread = std::thread::spawn(move || unpack::layer(File::from(archive), tree.as_fd(), &options));
+        Ok(Box::new(|| thread.join().expect("it does not panic")))
+    }
+}
+
+/// A store and a layout to pull from. Gone with its value.
+struct Place {
+    path: PathBuf,
+    store: Store,
+}
+
+impl Place {
+    fn new(name: &str) -> Place {
+        let path = std::env::temp_dir().join(format!("rabbitc-store-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        let layout = path.join("layout");
+        std::fs::create_dir_all(layout.join("blobs/sha256")).expect("made");
+        std::fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion": "1.0.0"}"#).expect("written");
+        let store = Store::open(path.join("store")).expect("made");
+        Place { path, store }
+    }
+
+    fn layout(&self) -> PathBuf {
+        self.path.join("layout")
+    }
+
+    fn blob(&self, media_type: &str, bytes: &[u8]) -> Descriptor {
+        let digest = Digest::of(bytes);
+        std::fs::write(self.layout().join("blobs/sha256").join(digest.digits()), bytes).expect("written");
+        let size = bytes.len() as u64;
+        Descriptor {
+            media_type: media_type.to_owned(),
+            digest,
+            size,
+            urls: None,
+            annotations: None,
+            platform: None,
+        }
+    }
+
+    /// An image of these layers, each a file with a text.
+    fn image(&self, layers: &[(&str, &str)]) -> Descriptor {
+        let archives: Vec<Vec<u8>> = layers.iter().map(|(name, text)| archive(name, text)).collect();
+        let diff_ids: Vec<Digest> = archives.iter().map(|archive| Digest::of(archive)).collect();
+        self.image_of(&archives, &diff_ids)
+    }
+
+    fn image_of(&self, archives: &[Vec<u8>], diff_ids: &[Digest]) -> Descriptor {
+        let layers: Vec<_> =
+            archives.iter().map(|archive| self.blob(media_type::LAYER_GZIP, &compress(archive))).collect();
+        let config = json!({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["/bin/true"]},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids}});
+        let config = self.blob(media_type::CONFIG, config.to_string().as_bytes());
+        let manifest = json!({"schemaVersion": 2, "mediaType": media_type::MANIFEST, "config": config, "layers": layers});
+        let manifest = self.blob(media_type::MANIFEST, manifest.to_string().as_bytes());
+        self.index(&[&manifest]);
+        manifest
+    }
+
+    fn index(&self, manifests: &[&Descriptor]) {
+        let index = json!({"schemaVersion": 2, "manifests": manifests});
+        std::fs::write(self.layout().join("index.json"), index.to_string()).expect("written");
+    }
+
+    fn pull(&self) -> Result<Pulled> {
+        let source = Layout::open(self.layout(), None)?;
+        let platform = Platform::parse("linux/amd64").expect("legal");
+        let options =
+            PullOptions { platform: &platform, unpacker: &Here, progress: &Silent, operation: "pull" };
+        self.store.pull(&source, options)
+    }
+
+    /// What is in the store: numbers of blobs, layers, images, and of what is under way.
+    fn counts(&self) -> [usize; 4] {
+        ["blobs/sha256", "layers", "images", "partial"]
+            .map(|directory| std::fs::read_dir(self.store.path().join(directory)).expect("there").count())
+    }
+
+    fn refuses(&self, kind: Kind, reason: &str) {
+        let error = self.pull().expect_err(reason);
+        assert!(error.kind == kind && error.to_string().contains(reason), "{error:?}");
+        self.store.sweep().expect("swept");
+        assert_eq!(self.counts(), [0; 4], "the store is as it was");
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// An archive with one file.
+fn archive(name: &str, text: &str) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(text.len() as u64);
+    header.set_mode(0o644);
+    header.set_uid(rustix::process::getuid().as_raw().into());
+    header.set_gid(rustix::process::getgid().as_raw().into());
+    builder.append_data(&mut header, name, text.as_bytes()).expect("in memory");
+    builder.into_inner().expect("in memory")
+}
+
+fn compress(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(bytes).expect("in memory");
+    gzip.finish().expect("in memory")
+}
+
+#[test]
+fn image_is_kept_whole_found_by_its_names_and_gone_when_it_is_forgotten() {
+    let place = Place::new("life");
+    let manifest = place.image(&[("a", "lower"), ("b", "upper"), ("a", "lower")]);
+    let Pulled { image, digests, was_there } = place.pull().expect("pulled");
+    assert!(!was_there && digests == [manifest.digest.clone()]);
+    assert_eq!(place.counts(), [4, 2, 1, 0], "the same layer twice is one");
+    assert_eq!((image.layers.len(), &image.layers[0]), (3, &image.layers[2]));
+    let file = place.store.layer_path(&image.layers[1].diff_id).join("b");
+    assert_eq!(std::fs::read_to_string(file).expect("unpacked"), "upper");
+    assert!(place.pull().expect("again").was_there);
+    let reference: Reference = "app:v1".parse().expect("legal");
+    place.store.name(&reference, &image, digests).expect("named");
+    let find =
+        |text: &str| place.store.find(text, &[DOCKER_IO.to_owned()]).expect("no error").map(|image| image.id);
+    for text in [
+        "app:v1",
+        "docker.io/library/app:v1",
+        &format!("app@{}", manifest.digest),
+        image.id.short(),
+        &image.id.to_string(),
+        image.id.digits(),
+    ] {
+        assert_eq!(find(text).as_ref(), Some(&image.id), "{text}");
+    }
+    assert!(["app", "app:v2", "00", "zzz"].iter().all(|text| find(text).is_none()));
+    assert_eq!(place.store.configuration(&image).expect("there").config.cmd, ["/bin/true"]);
+    assert_eq!(place.store.sweep().expect("swept"), Some(Swept::default()), "all of it is referred to");
+    let claim = place.store.claim(&image).expect("claimed");
+    assert!(place.store.is_in_use(&image).expect("looked"));
+    drop(claim);
+    assert!(!place.store.is_in_use(&image).expect("looked"));
+    place.store.forget(&image).expect("forgotten");
+    let swept = place.store.sweep().expect("swept").expect("nobody else is there");
+    assert_eq!((swept.blobs, swept.layers, place.counts()), (4, 2, [0; 4]));
+    assert!(place.store.names().expect("listed").is_empty() && find("app:v1").is_none());
+}
+
+#[test]
+fn what_others_use_is_not_swept_and_remains_of_the_dead_are() {
+    let place = Place::new("others");
+    place.image(&[("a", "x")]);
+    place.pull().expect("pulled");
+    let partial = place.store.path().join("partial");
+    std::fs::write(partial.join("0".repeat(64)), "half").expect("written");
+    std::fs::create_dir_all(partial.join("dead.layer/tree/a")).expect("made");
+    std::fs::write(place.store.path().join("images/.draft"), "half").expect("written");
+    let other = Store::open(place.store.path()).expect("opened");
+    assert_eq!(place.store.sweep().expect("no error"), None, "another process could be pulling");
+    drop(other);
+    place.store.sweep().expect("swept").expect("alone now");
+    assert_eq!(place.counts(), [3, 1, 1, 0]);
+}
+
+#[test]
+fn pulls_at_once_fetch_each_blob_once() {
+    let place = Place::new("at-once");
+    place.image(&[("a", "one"), ("b", "two"), ("c", "three"), ("d", "four"), ("e", "five")]);
+    std::thread::scope(|scope| {
+        let pulls: Vec<_> = (0..6).map(|_| scope.spawn(|| place.pull().expect("pulled").image.id)).collect();
+        let mut ids: Vec<_> = pulls.into_iter().map(|pull| pull.join().expect("no panic")).collect();
+        ids.dedup();
+        assert_eq!(ids.len(), 1);
+    });
+    assert_eq!(place.counts(), [7, 5, 1, 0]);
+}
+
+#[test]
+fn blobs_that_are_not_what_was_promised_leave_nothing() {
+    let blob = |place: &Place, descriptor: &Descriptor| {
+        place.layout().join("blobs/sha256").join(descriptor.digest.digits())
+    };
+    let place = Place::new("other-manifest");
+    let manifest = place.image(&[("a", "x")]);
+    std::fs::write(blob(&place, &manifest), "{}").expect("written");
+    place.refuses(Kind::Corrupt, "not what its digest says");
+
+    let layer_of = |place: &Place| {
+        place.image(&[("a", "x")]);
+        place.blob(media_type::LAYER_GZIP, &compress(&archive("a", "x")))
+    };
+    for (name, content, reason) in [
+        ("other", compress(&archive("b", "y")), "`sha256:"),
+        ("short", compress(&archive("a", "x"))[..20].to_vec(), "ended after 20 of"),
+        ("long", [compress(&archive("a", "x")), vec![0; 9]].concat(), "goes on behind its"),
+    ] {
+        let place = Place::new(name);
+        let layer = layer_of(&place);
+        std::fs::write(blob(&place, &layer), content).expect("written");
+        place.refuses(Kind::Corrupt, reason);
+    }
+    let place = Place::new("diff-id");
+    place.image_of(&[archive("a", "x")], &[Digest::of(b"another")]);
+    place.refuses(Kind::Corrupt, "unpacks to something else");
+    let place = Place::new("no-archive");
+    place.image_of(&[b"no archive at all".repeat(100)], &[Digest::of(&b"no archive at all".repeat(100))]);
+    place.refuses(Kind::Corrupt, "unpack a layer: ");
+    let place = Place::new("missing");
+    let layer = layer_of(&place);
+    std::fs::remove_file(blob(&place, &layer)).expect("removed");
+    place.refuses(Kind::System, "no such file");
+}
+
+#[test]
+fn index_is_kept_with_its_image_and_leads_to_no_other_index() {
+    let place = Place::new("index");
+    let mut manifest = place.image(&[("a", "x")]);
+    manifest.platform = Some(Platform::parse("linux/amd64").expect("legal"));
+    let text =
+        json!({"schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": [manifest]}).to_string();
+    let index = place.blob(media_type::INDEX, text.as_bytes());
+    place.index(&[&index]);
+    let pulled = place.pull().expect("pulled");
+    assert_eq!(pulled.digests, [index.digest.clone(), manifest.digest.clone()]);
+    place.store.name(&"app".parse().expect("legal"), &pulled.image, pulled.digests).expect("named");
+    place.store.sweep().expect("swept");
+    assert!(place.store.has_blob(&index.digest));
+    let by_index =
+        place.store.find(&format!("app@{}", index.digest), &[DOCKER_IO.to_owned()]).expect("no error");
+    assert_eq!(by_index.map(|image| image.id), Some(pulled.image.id));
+
+    let place = Place::new("loop");
+    let mut inner = place.image(&[("a", "x")]);
+    inner.platform = Some(Platform::parse("linux/amd64").expect("legal"));
+    let text = json!({"schemaVersion": 2, "manifests": [inner]}).to_string();
+    let mut second = place.blob(media_type::MANIFEST, text.as_bytes());
+    second.platform = inner.platform;
+    let text = json!({"schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": [second]}).to_string();
+    place.index(&[&place.blob(media_type::INDEX, text.as_bytes())]);
+    let error = place.pull().expect_err("no image");
+    assert!(error.kind == Kind::Corrupt && error.to_string().contains("is an index"), "{error}");
+}
+
+#[test]
+fn store_of_another_version_is_refused() {
+    let place = Place::new("version");
+    std::fs::write(place.store.path().join("version"), "2\n").expect("written");
+    let error = Store::open(place.store.path()).expect_err("refused");
+    assert!(error.kind == Kind::Unsupported && error.to_string().contains("version `2`"), "{error}");
+}
