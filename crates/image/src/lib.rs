@@ -9,6 +9,7 @@ pub mod digest;
 pub mod documents;
 pub mod error;
 pub mod reference;
+pub mod registry;
 pub mod store;
 pub mod unpack;
 
