@@ -47,6 +47,9 @@ pub fn build_static(packages: &[&str]) -> Result<Vec<PathBuf>> {
     }
     let given = std::env::var("RUSTFLAGS").unwrap_or_default();
     cargo.env("RUSTFLAGS", format!("{given} {}", target.flags).trim());
+    if target.triple.ends_with("-musl") {
+        with_compiler_of_the_host(&mut cargo, &target.triple);
+    }
     process::run(&mut cargo)?;
     let built = process::target_directory().join(&target.triple).join("release");
     let binaries: Vec<PathBuf> = packages.iter().map(|package| built.join(package)).collect();
@@ -54,6 +57,18 @@ pub fn build_static(packages: &[&str]) -> Result<Vec<PathBuf>> {
         verify_static(binary)?;
     }
     Ok(binaries)
+}
+
+/// What crates have of C is compiled by the host's own compiler, unless somebody has chosen another: it uses nothing of the C
+/// library but what every one has. Where distributions have checked forms of functions put in, musl has not those.
+fn with_compiler_of_the_host(cargo: &mut Command, triple: &str) {
+    let triple = triple.replace('-', "_");
+    for (name, value) in [("CC", "cc"), ("CFLAGS", "-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=0")] {
+        let name = format!("{name}_{triple}");
+        if std::env::var_os(&name).is_none() {
+            cargo.env(name, value);
+        }
+    }
 }
 
 /// What is checked out, where this is a clone and git is there; `-dirty` says that it was changed.

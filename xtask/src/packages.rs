@@ -51,6 +51,8 @@ pub const TEST: &[Package] = &[
     ),
     package("protobuf-compiler", "protoc", "writes and reads the messages of the CRI"),
     package("curl", "curl", "carries the messages of the CRI"),
+    package("docker-registry", "docker-registry", "a real registry, on the loopback of a test"),
+    package("skopeo", "skopeo", "fills that registry, with other code than ours"),
     package("buildah", "buildah", "a caller of the runtime, in image builds"),
     package("python3", "python3", "reads the picture of a start with an XML parser that is not ours"),
     package(

@@ -5,6 +5,7 @@ mod args;
 mod explain;
 mod given;
 mod id_files;
+mod images;
 mod plan;
 mod render;
 mod run;
@@ -22,6 +23,9 @@ fn main() -> ExitCode {
     if words.next().is_some_and(|name| name == engine::reaper::NAME) {
         // Inside a container, as its pid 1.
         return ExitCode::from(engine::reaper::run(words, std::env::vars_os()) as u8);
+    }
+    if engine::is_unpack_verb(std::env::args_os().nth(1).as_deref()) {
+        return ExitCode::from(engine::unpack_layer() as u8);
     }
     sys::signal::keep_children();
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
             }
         },
         args::Command::Plan(arguments) => plan::plan(*arguments),
+        args::Command::Images(command) => images::run(command),
         args::Command::Tidy(paths) => run::tidy(&paths),
     }
 }

@@ -9,6 +9,21 @@ pub(crate) fn io_text(error: &std::io::Error) -> String {
     error.raw_os_error().map_or_else(|| error.to_string(), sys::errno_text)
 }
 
+/// Words of the image crate, in that shape.
+pub(crate) fn from_image(error: image::Error) -> Error {
+    let kind = match error.kind {
+        image::Kind::Invalid | image::Kind::InUse => ErrorKind::Invalid,
+        image::Kind::NotFound => ErrorKind::NotFound,
+        image::Kind::Unauthorized => ErrorKind::Permission,
+        image::Kind::Unsupported => ErrorKind::Unsupported,
+        _ => ErrorKind::System,
+    };
+    let mut result = Error::new(kind, error.operation, error.reason);
+    result.errno = error.errno;
+    result.hint = error.hint;
+    result
+}
+
 /// Words of the network crate, in that shape.
 pub(crate) fn from_network(error: network::Error) -> Error {
     let kind = match &error.kind {

@@ -7,6 +7,7 @@ mod config;
 mod container;
 mod error;
 mod host_root;
+mod images;
 mod mount_points;
 mod network;
 mod options;
@@ -21,6 +22,9 @@ mod volumes;
 pub use ::network::{HostPorts, PortRange, PortRequest, Protocol};
 pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepare};
 pub use error::{Error, Result};
+pub use images::{
+    ImageStore, Listed, Progress, PullRequest, Removed, UNPACK_VERB, is_unpack_verb, unpack_layer,
+};
 pub use monitor::{Input, Signals};
 pub use network::tidy_networks;
 pub use options::{

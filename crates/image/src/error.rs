@@ -3,11 +3,13 @@
 use std::fmt;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What went wrong, on what, and why; [`Error::hint`] is what one can do about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Error {
     /// What was being done and to what: ``fetch the manifest of `docker.io/library/alpine:3` ``.
     pub operation: String,
@@ -22,7 +24,7 @@ pub struct Error {
 }
 
 /// The class of a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Kind {
     /// The caller's words can't be used, whatever the host and the registry.

@@ -24,11 +24,13 @@ use self::network::NetworkArguments;
 pub(crate) use self::process::ProcessArguments;
 use self::security::SecurityArguments;
 use crate::given::Given;
+use crate::images::{ImageCommand, ListArguments, PullArguments, RemoveArguments};
 
 /// A command line, parsed.
 pub(crate) enum Command {
     Run(Box<RunArguments>),
     Plan(Box<PlanArguments>),
+    Images(ImageCommand),
     /// Internal: removes networks that nobody uses any more, after the last container's command has returned.
     Tidy(EnginePaths),
 }
@@ -37,7 +39,10 @@ pub(crate) enum Command {
 pub(crate) const TIDY: &str = "internal-tidy-networks";
 
 const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a container (`run` may be left out)\n  \
-                     rabbitc plan [OPTIONS] [-- ARGS]    print every step of the start, and touch nothing\n\n\
+                     rabbitc plan [OPTIONS] [-- ARGS]    print every step of the start, and touch nothing\n  \
+                     rabbitc pull IMAGE...               fetch images from registries\n  \
+                     rabbitc images                      list the images that are here\n  \
+                     rabbitc rmi IMAGE...                remove images\n\n\
                      Examples:\n  sudo rabbitc --rootfs=./root\n  sudo rabbitc --rootfs=./root /bin/server -f\n  \
                      sudo rabbitc --explain -- /bin/true";
 
@@ -150,7 +155,10 @@ pub(crate) enum PlanFormat {
 /// Whether the command line may turn out to start a container; told from its verb alone.
 pub(crate) fn may_start(arguments: &[OsString]) -> bool {
     let verb = arguments.get(1).and_then(|verb| verb.to_str()).unwrap_or_default();
-    !matches!(verb, TIDY | "plan" | "help" | "--help" | "version" | "--version" | "-V")
+    !matches!(
+        verb,
+        TIDY | "pull" | "images" | "rmi" | "plan" | "help" | "--help" | "version" | "--version" | "-V"
+    )
 }
 
 /// Parses the command line; help and mistakes are printed here.
@@ -166,6 +174,9 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
             (read.arguments.run.separated, read.arguments.run.given) = (read.separated, read.given);
             Command::Plan(Box::new(read.arguments))
         }),
+        "pull" => read_plain::<PullArguments>(words.skip(1)).map(ImageCommand::Pull).map(Command::Images),
+        "images" => read_plain::<ListArguments>(words.skip(1)).map(ImageCommand::List).map(Command::Images),
+        "rmi" => read_plain::<RemoveArguments>(words.skip(1)).map(ImageCommand::Remove).map(Command::Images),
         "help" if words.len() == 1 => read_run(["--help".into()]),
         "version" if words.len() == 1 => read_run(["--version".into()]),
         verb if refused::is_command(verb) => Err(Refusal::Words(refused::command(verb))),
@@ -203,6 +214,26 @@ fn read_run(words: impl IntoIterator<Item = OsString>) -> std::result::Result<Co
         let Read { arguments, separated, given } = read;
         Command::Run(Box::new(RunArguments { separated, given, ..arguments }))
     })
+}
+
+/// Reads the arguments of a verb that starts nothing.
+fn read_plain<T: CommandFactory + FromArgMatches>(
+    words: impl IntoIterator<Item = OsString>,
+) -> std::result::Result<T, Refusal> {
+    let mut command = T::command();
+    let name = command.get_name().to_owned();
+    let line = std::iter::once(OsString::from(&name)).chain(words);
+    command
+        .try_get_matches_from_mut(line)
+        .and_then(|mut matches| T::from_arg_matches_mut(&mut matches))
+        .map_err(|error| match mistakes::in_our_words(&error, &command) {
+            Some(error) => Refusal::Words(error),
+            None if error.kind() == clap::error::ErrorKind::MissingRequiredArgument => {
+                let error = Error::invalid(name.clone(), "an image is to be named".to_owned());
+                Refusal::Words(error.with_hint(format!("`{name} --help` shows how")))
+            }
+            None => Refusal::Parser(error.format(&mut command)),
+        })
 }
 
 /// A command line, read.

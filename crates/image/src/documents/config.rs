@@ -153,11 +153,42 @@ impl ImageConfig {
         Ok(config)
     }
 
+    /// When it was made, in seconds since 1970, where it says so as RFC 3339 has it.
+    pub fn created(&self) -> Option<u64> {
+        seconds(self.created.as_deref()?)
+    }
+
     /// What it is for.
     pub fn platform(&self) -> Platform {
         let (architecture, os) = (self.architecture.clone(), self.os.clone());
         Platform { architecture, os, variant: self.variant.clone().filter(|variant| !variant.is_empty()) }
     }
+}
+
+/// Reads `2024-05-01T12:30:00.5Z`, or with `+02:00` at its end.
+fn seconds(text: &str) -> Option<u64> {
+    let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let zone = text.get(19..)?.trim_start_matches(|letter: char| letter == '.' || letter.is_ascii_digit());
+    let offset = match zone.as_bytes() {
+        [b'Z' | b'z'] => 0,
+        [sign @ (b'+' | b'-'), .., _] => {
+            let (hours, minutes) = zone[1..].split_once(':')?;
+            let minutes = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
+            if *sign == b'-' { -60 * minutes } else { 60 * minutes }
+        }
+        _ => return None,
+    };
+    // Years that begin in March put the leap day last; 400 of them have 146,097 days.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let days =
+        era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * month + 2) / 5 + day - 1 - 719_468;
+    u64::try_from(days * 86_400 + hour * 3600 + minute * 60 + second - offset).ok()
 }
 
 #[cfg(test)]
@@ -181,6 +212,17 @@ mod tests {
         assert!(config.history[0].empty_layer);
         let none = text.replace(r#""config": {"#, r#""config": null, "other": {"#);
         assert_eq!(ImageConfig::parse(none.as_bytes(), 1, "read").expect("legal").config, Runtime::default());
+    }
+
+    #[test]
+    fn moments_of_builders_are_read() {
+        assert_eq!(seconds("1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(seconds("2000-02-29T00:00:00.123456789Z"), Some(951_782_400));
+        assert_eq!(seconds("2035-01-01T01:59:59+02:00"), Some(2_051_222_399));
+        assert_eq!(seconds("2100-03-01T00:00:00-00:30"), Some(4_107_544_200));
+        for text in ["", "2024", "2024-13-01T00:00:00Z", "2024-01-01T00:00:00", "0001-01-01T00:00:00Z", "x"] {
+            assert_eq!(seconds(text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -306,8 +306,16 @@ impl Client {
     fn unreachable(&self, error: ureq::Error, operation: &str) -> Error {
         let host = authority(&self.base);
         let remote = |reason: String| Error::new(Kind::Remote, operation, reason);
+        let unreached = |text: String| {
+            remote(format!("`{host}` can't be reached: {text}"))
+                .with_hint("check name and port, and the way there")
+        };
         let text = error.to_string();
         match error {
+            _ if text.contains("lookup address information") => {
+                remote(format!("the name of `{host}` can't be looked up"))
+                    .with_hint("check the name, and that this host can look names up")
+            }
             ureq::Error::HostNotFound => remote(format!("there is no host `{host}`"))
                 .with_hint("check the name, and that this host can look names up"),
             ureq::Error::Timeout(_) => {
@@ -325,7 +333,11 @@ impl Client {
                 );
                 error.with_hint(format!("put its authority's into `/etc/containers/certs.d/{host}/ca.crt`, or say `--tls-verify=false`"))
             }
-            _ => remote(format!("`{host}` can't be reached: {text}")),
+            ureq::Error::Io(error) if error.raw_os_error().is_some() => {
+                let text = sys::errno_text(error.raw_os_error().unwrap_or_default());
+                unreached(text)
+            }
+            _ => unreached(text),
         }
     }
 }

@@ -65,9 +65,10 @@ impl Source for Remote {
             size: descriptor.size,
             read: 0,
             body: Box::new(io::empty()),
+            end: None,
             resumes: 0,
         };
-        blob.body = blob.open()?;
+        blob.open()?;
         Ok(Box::new(blob))
     }
 }
@@ -79,18 +80,24 @@ struct Blob<'a> {
     size: u64,
     read: u64,
     body: Box<dyn Read + Send>,
+    /// Where what this connection brings ends, by the registry's word.
+    end: Option<u64>,
     resumes: u32,
 }
 
 impl Blob<'_> {
     /// Opens a connection that goes on where the last one ended.
-    fn open(&self) -> Result<Box<dyn Read + Send>> {
+    fn open(&mut self) -> Result<()> {
         let Remote { client, operation, .. } = self.remote;
         let answer = client.get(&self.path, "*/*", self.read, operation)?;
         let goes_on =
             self.read == 0 || answer.status() == StatusCode::PARTIAL_CONTENT && self.is_from(&answer);
         match goes_on {
-            true => Ok(Box::new(answer.into_body().into_reader())),
+            true => {
+                self.end = answer.body().content_length().map(|length| self.read + length);
+                self.body = Box::new(answer.into_body().into_reader());
+                Ok(())
+            }
             false => {
                 let reason = format!(
                     "`{}` broke off after {} bytes, and the registry only begins anew",
@@ -113,6 +120,8 @@ impl Read for Blob<'_> {
             let cause = match self.body.read(buffer) {
                 // Where it is longer than it should be, whoever reads sees to that.
                 Ok(0) if self.read >= self.size => return Ok(0),
+                // It broke nothing off: the registry has no more.
+                Ok(0) if self.end == Some(self.read) => return Ok(0),
                 Ok(0) => None,
                 Ok(count) => {
                     self.read += count as u64;
@@ -126,7 +135,7 @@ impl Read for Blob<'_> {
                 return cause.map_or(Ok(0), Err);
             }
             self.resumes += 1;
-            self.body = self.open().map_err(io::Error::other)?;
+            self.open().map_err(io::Error::other)?;
         }
     }
 }

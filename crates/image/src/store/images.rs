@@ -24,6 +24,8 @@ pub struct Image {
     pub manifest: Digest,
     /// The layers, the lowest first.
     pub layers: Vec<Layer>,
+    /// Seconds since 1970 at which it was made, by its configuration.
+    pub created: Option<u64>,
     /// Seconds since 1970 at which it came.
     pub stored: u64,
 }

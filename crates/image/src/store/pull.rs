@@ -121,7 +121,13 @@ impl Store {
         let config = self.configuration_of(source, &manifest, operation)?;
         let layers = self.bring_layers(source, &manifest, &config, options)?;
         self.put_blob(&digest, &text)?;
-        let image = Image { id: manifest.config.digest.clone(), manifest: digest, layers, stored: now() };
+        let image = Image {
+            id: manifest.config.digest.clone(),
+            manifest: digest,
+            layers,
+            created: config.created(),
+            stored: now(),
+        };
         self.keep(&image)?;
         Ok(Pulled { image, digests, was_there: false })
     }

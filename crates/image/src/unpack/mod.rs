@@ -3,6 +3,7 @@
 
 mod compression;
 mod entry;
+mod process;
 mod tree;
 
 use std::cell::Cell;
@@ -14,6 +15,7 @@ use tar::EntryType;
 
 use self::compression::Decoder;
 use self::entry::Name;
+pub use self::process::{answer, serve};
 use self::tree::{Attributes, Tree};
 use crate::digest::{Algorithm, DigestedReader};
 use crate::error::{Error, Kind, Result};

@@ -1,0 +1,130 @@
+//! `rabbitc pull`, `images`, `rmi`: what images there are.
+
+mod arguments;
+mod progress;
+mod table;
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use engine::{Error, ErrorKind, ImageStore, PullRequest, Removed, Result};
+
+pub(crate) use self::arguments::{ImageCommand, ListArguments, PullArguments, RemoveArguments};
+use self::progress::{Quiet, Shown};
+use crate::render;
+
+/// Does it, and says what became of it.
+pub(crate) fn run(command: ImageCommand) -> ExitCode {
+    let outcome = match command {
+        ImageCommand::Pull(arguments) => pull(&arguments),
+        ImageCommand::List(arguments) => list(&arguments),
+        ImageCommand::Remove(arguments) => return remove(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &Error) -> ExitCode {
+    render::error(error);
+    ExitCode::from(error.kind.exit_code() as u8)
+}
+
+/// Prints to standard output. A reader that has gone away is no failure.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::system("write to standard output", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn pull(arguments: &PullArguments) -> Result<()> {
+    let images = ImageStore::open(arguments.root.as_deref())?;
+    for name in &arguments.names {
+        let request = PullRequest {
+            name: name.clone(),
+            platform: arguments.platform.clone(),
+            credentials: arguments.creds.clone(),
+            credential_files: credential_files(arguments),
+            insecure: arguments.tls_verify == Some(false),
+        };
+        let is_shown = !arguments.quiet && std::io::stderr().is_terminal();
+        let (digest, is_new) = match is_shown {
+            true => images.pull(&request, &Shown::new(name)),
+            false => images.pull(&request, &Quiet),
+        }?;
+        if arguments.quiet {
+            print(&format!("{digest}\n"))?;
+        } else {
+            let what = if is_new { "pulled" } else { "here already" };
+            print(&format!("{name}: {what}\n{digest}\n"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where docker and podman keep credentials, in podman's order.
+fn credential_files(arguments: &PullArguments) -> Vec<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(file) = arguments.authfile.clone().or_else(|| variable("REGISTRY_AUTH_FILE")) {
+        return vec![file];
+    }
+    let session = variable("XDG_RUNTIME_DIR").map(|directory| directory.join("containers/auth.json"));
+    let mut files: Vec<PathBuf> = session.into_iter().collect();
+    files.push("/run/containers/0/auth.json".into());
+    let home = variable("HOME");
+    files.extend(home.iter().map(|home| home.join(".config/containers/auth.json")));
+    let docker = variable("DOCKER_CONFIG").or_else(|| home.map(|home| home.join(".docker")));
+    files.extend(docker.map(|directory| directory.join("config.json")));
+    files
+}
+
+fn list(arguments: &ListArguments) -> Result<()> {
+    let mut listed = ImageStore::open(arguments.root.as_deref())?.list()?;
+    if let Some(name) = &arguments.name {
+        let (repository, tag) = match name.rsplit_once(':') {
+            Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
+            _ => (name.as_str(), None),
+        };
+        listed.retain(|image| {
+            image.repository.as_deref() == Some(repository) && (tag.is_none() || image.tag.as_deref() == tag)
+        });
+    }
+    print(&table::render(&listed, arguments)?)
+}
+
+/// Each name is tried, whatever became of the others.
+fn remove(arguments: &RemoveArguments) -> ExitCode {
+    let images = match ImageStore::open(arguments.root.as_deref()) {
+        Ok(images) => images,
+        Err(error) => return failed(&error),
+    };
+    let mut code = ExitCode::SUCCESS;
+    for name in &arguments.names {
+        match images.remove(name, arguments.force) {
+            Ok(removed) => {
+                let lines: String = removed
+                    .iter()
+                    .map(|one| match one {
+                        Removed::Name(name) => format!("Untagged: {name}\n"),
+                        Removed::Image(id) => format!("Deleted: {id}\n"),
+                    })
+                    .collect();
+                if let Err(error) = print(&lines) {
+                    return failed(&error);
+                }
+            }
+            Err(error) if arguments.force && error.kind == ErrorKind::NotFound => {}
+            Err(error) => {
+                render::error(&error);
+                // As docker's.
+                code = ExitCode::from(1);
+            }
+        }
+    }
+    code
+}

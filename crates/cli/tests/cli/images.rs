@@ -1,0 +1,218 @@
+//! Images: from a real registry (Debian's docker-registry, filled by skopeo) into the store, and out of it.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::support::{Background, Host, Ran, binary, eventually, finish, has_program, names};
+
+/// A host with a registry that serves `app:v1`, of two layers, at `127.0.0.1:5000/team/app`.
+struct Registry {
+    host: Host,
+    server: Background,
+}
+
+const APP: &str = "127.0.0.1:5000/team/app:v1";
+
+/// Makes an image in OCI's layout: the first layer has busybox, the second hides and replaces files of it.
+const LAYOUT: &str = r#"set -e; cd "$0"; mkdir -p layout/blobs/sha256 one/etc one/data two/etc two/data
+cp -r rootfs/bin one/; echo one >one/etc/name; echo gone >one/data/gone; echo hidden >one/etc/hidden; chmod 4755 one/bin/busybox
+echo two >two/etc/name; : >two/etc/.wh.hidden; : >two/data/.wh..wh..opq
+blob() { size=$(wc -c <"$1"); digest=sha256:$(sha256sum <"$1" | cut -d' ' -f1); mv "$1" layout/blobs/sha256/${digest#sha256:}; }
+described() { echo "{\"mediaType\": \"application/vnd.oci.image.$1\", \"digest\": \"$digest\", \"size\": $size}"; }
+for layer in one two; do
+    tar -C $layer --owner=0 --group=0 -cf layer.tar . && ids="$ids,\"sha256:$(sha256sum <layer.tar | cut -d' ' -f1)\""
+    gzip -nc layer.tar >layer.gz; rm layer.tar; blob layer.gz; layers="$layers,$(described layer.v1.tar+gzip)"
+done
+machine=$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
+echo "{\"architecture\": \"$machine\", \"os\": \"linux\", \"created\": \"2020-02-03T04:05:06Z\", \"config\": {\"Cmd\": [\"/bin/sh\"]},
+    \"rootfs\": {\"type\": \"layers\", \"diff_ids\": [${ids#,}]}}" >config; blob config; config=$(described config.v1+json)
+echo "{\"schemaVersion\": 2, \"mediaType\": \"application/vnd.oci.image.manifest.v1+json\", \"config\": $config,
+    \"layers\": [${layers#,}]}" >manifest; blob manifest; manifest=$(described manifest.v1+json)
+echo "{\"schemaVersion\": 2, \"manifests\": [$manifest]}" >layout/index.json
+echo '{"imageLayoutVersion": "1.0.0"}' >layout/oci-layout; rm -r one two"#;
+
+impl Registry {
+    /// None where this machine has no registry.
+    fn new() -> Option<Registry> {
+        let host = Host::new()?;
+        if !["docker-registry", "skopeo", "gzip", "tar"].into_iter().all(has_program) {
+            return None;
+        }
+        let directory = host.directory().to_owned();
+        let status = Command::new("sh").args(["-c", LAYOUT]).arg(&directory).status().expect("sh runs");
+        assert!(status.success(), "the image is made");
+        let (data, configuration) = (directory.join("data"), directory.join("registry.yml"));
+        let text = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: 127.0.0.1:5000}}\n",
+            data.display()
+        );
+        std::fs::write(&configuration, text).expect("written");
+        let mut command = host.command("docker-registry");
+        command
+            .arg("serve")
+            .arg(&configuration)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let server = Background::of(command.spawn().expect("nsenter runs"));
+        let registry = Registry { host, server };
+        eventually("the registry answers", || {
+            let mut command = registry.host.command("busybox");
+            command.args(["wget", "-qO-", "http://127.0.0.1:5000/v2/"]);
+            command.output().expect("nsenter runs").status.success()
+        });
+        registry.push("v1");
+        Some(registry)
+    }
+
+    fn push(&self, tag: &str) {
+        let layout = format!("oci:{}/layout", self.host.directory().display());
+        let name = format!("docker://127.0.0.1:5000/team/app:{tag}");
+        let mut command = self.host.command("skopeo");
+        command.args(["--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false", &layout, &name]);
+        let ran = finish(command.spawn().expect("nsenter runs"), None);
+        assert_eq!(ran.code(), 0, "{ran:?}");
+    }
+
+    fn store(&self) -> PathBuf {
+        self.host.directory().join("store")
+    }
+
+    /// A verb of images, with a store of the test's own.
+    fn rabbitc(&self, verb: &str, arguments: &[&str]) -> Ran {
+        let mut command = self.host.command(binary());
+        command.arg(verb).arg(format!("--root={}", self.store().display())).args(arguments);
+        finish(command.spawn().expect("nsenter runs"), None)
+    }
+
+    /// Paths in the store below `images`, but for those of the store itself.
+    fn kept(&self) -> Vec<String> {
+        let images = self.store().join("images");
+        ["blobs/sha256", "layers", "images", "names", "partial"]
+            .into_iter()
+            .flat_map(|directory| {
+                names(&images.join(directory)).into_iter().map(move |name| format!("{directory}/{name}"))
+            })
+            .collect()
+    }
+
+    fn end(self) {
+        // Killed with its value.
+        drop(self.server);
+        let directory = self.host.directory().to_owned();
+        for name in ["store", "data", "layout", "registry.yml"] {
+            self.host.shell(&format!("rm -rf {}", directory.join(name).display()));
+        }
+        self.host.assert_nothing_left();
+    }
+}
+
+#[test]
+fn image_is_pulled_listed_and_removed() {
+    let Some(registry) = Registry::new() else { return };
+    let ran = registry.rabbitc("pull", &[APP]);
+    assert_eq!((ran.code(), ran.stderr.as_str()), (0, ""), "a pipe is told the end alone: {ran:?}");
+    assert!(ran.text().starts_with(&format!("{APP}: pulled\nsha256:")), "{ran:?}");
+    let again = registry.rabbitc("pull", &["--quiet", APP]);
+    assert_eq!(Some(again.text()), ran.text().lines().nth(1));
+    // The whole of each layer, with what only an overlay understands.
+    let layers = registry.store().join("images/layers");
+    let shown = registry.host.shell(&format!(
+        "cd {}; cat */tree/etc/name; stat -c '%F %t:%T' */tree/etc/hidden; stat -c %a */tree/bin/busybox; \
+         stat -c %a . */tree; ls */tree/data",
+        layers.display()
+    ));
+    for part in ["one", "two", "character special file 0:0", "4755", "700", "755\n755", "gone"] {
+        assert!(shown.contains(part), "{part:?} in {shown}");
+    }
+    assert!(!shown.contains(".wh."), "{shown}");
+    let listed = registry.rabbitc("images", &[]);
+    let lines: Vec<&str> = listed.text().lines().collect();
+    assert!(
+        lines.len() == 2 && lines[0].starts_with("REPOSITORY") && lines[1].contains("team/app   v1 "),
+        "{listed:?}"
+    );
+    assert!(lines[1].contains("years ago"), "{listed:?}");
+    let id = registry.rabbitc("images", &["--quiet", "--no-trunc"]).text().to_owned();
+    let by_template =
+        registry.rabbitc("images", &["--format", "{{.Repository}}:{{.Tag}} {{.ID}}", "--no-trunc"]);
+    assert_eq!(by_template.text(), format!("{APP} {id}"));
+    let json: serde_json::Value =
+        serde_json::from_str(registry.rabbitc("images", &["--format=json", "--no-trunc"]).text())
+            .expect("JSON");
+    assert_eq!(json["ID"].as_str(), Some(id.as_str()));
+    assert_eq!(registry.rabbitc("images", &["other"]).text().lines().count(), 1);
+
+    // A second name of the same image brings nothing, and goes alone.
+    registry.push("v2");
+    let second = APP.replace("v1", "v2");
+    assert!(registry.rabbitc("pull", &[&second]).text().contains("here already"));
+    let digits = id.trim_start_matches("sha256:");
+    registry.rabbitc("rmi", &[&digits[..12]]).refuses(1, &["it has 2 names", "--force"]);
+    assert_eq!(registry.rabbitc("rmi", &[&second]).text(), format!("Untagged: {second}"));
+    let removed = registry.rabbitc("rmi", &[&digits[..12]]);
+    assert_eq!(removed.text(), format!("Untagged: {APP}\nDeleted: {id}"));
+    assert_eq!(registry.kept(), [""; 0], "nothing of it stays");
+    registry.rabbitc("rmi", &[APP]).refuses(1, &["there is none of this name or id", "rabbitc images"]);
+    assert_eq!(registry.rabbitc("rmi", &["--force", APP]).code(), 0);
+    registry.end();
+}
+
+#[test]
+fn pulls_that_fail_name_why_and_leave_nothing() {
+    let Some(registry) = Registry::new() else { return };
+    let cases: [(&[&str], &[&str]); 7] = [
+        (&["127.0.0.1:5000/team/app:none"], &["404", "manifest unknown", "check name and tag"]),
+        (&["127.0.0.1:5001/team/app"], &["`127.0.0.1:5001` can't be reached: connection refused"]),
+        (&["team/App"], &["read the name `team/App`", "lower case"]),
+        (&["--platform=linux/", APP], &["--platform: `linux/` is none", "linux/arm/v7"]),
+        (&["--creds=nobody", APP], &["--creds: it has no `:`", "USER:PASSWORD"]),
+        (&[], &["rabbitc pull: an image is to be named", "--help"]),
+        (&["--no-such-flag", APP], &["--no-such-flag"]),
+    ];
+    for (arguments, parts) in cases {
+        registry.rabbitc("pull", arguments).refuses(125, parts);
+    }
+    // A layer that the registry has lost half of.
+    let blobs = registry.host.directory().join("data/docker/registry/v2/blobs/sha256");
+    let mut cut = 0;
+    for path in registry.host.shell(&format!("find {} -name data -size +100k", blobs.display())).lines() {
+        let file = std::fs::File::options().write(true).open(path).expect("a blob");
+        file.set_len(50_000).expect("cut");
+        cut += 1;
+    }
+    assert_eq!(cut, 1);
+    let ran = registry.rabbitc("pull", &[APP]);
+    ran.refuses(125, &["pull `127.0.0.1:5000/team/app:v1`", "sha256:"]);
+    assert_eq!(registry.kept(), [""; 0]);
+    registry.end();
+}
+
+#[test]
+fn pull_that_is_killed_leaves_a_store_that_works() {
+    let Some(registry) = Registry::new() else { return };
+    for milliseconds in [1, 5, 10, 20, 40, 80] {
+        let mut command = registry.host.command(binary());
+        command.arg("pull").arg(format!("--root={}", registry.store().display())).arg(APP);
+        let mut child = command.spawn().expect("nsenter runs");
+        std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+        // It may have ended.
+        let _ = child.kill();
+        child.wait().expect("waited for");
+        let ran = registry.rabbitc("pull", &[APP]);
+        assert_eq!(ran.code(), 0, "after {milliseconds} ms: {ran:?}");
+        assert_eq!(registry.rabbitc("rmi", &[APP]).code(), 0);
+        assert_eq!(registry.kept(), [""; 0], "after {milliseconds} ms");
+    }
+    registry.end();
+}
+
+#[test]
+fn ordinary_user_is_told_that_images_take_root() {
+    let Some(host) = Host::new() else { return };
+    let mut command = host.command("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(binary()).arg("images");
+    let ran = finish(command.spawn().expect("nsenter runs"), None);
+    ran.refuses(125, &["use images: they take root", "sudo"]);
+    host.assert_nothing_left();
+}
