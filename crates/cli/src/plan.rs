@@ -3,18 +3,15 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use engine::{StepDescription, TerminalMode};
+use engine::{Result, StepDescription, TerminalMode};
 
-use crate::args::{PlanArguments, PlanFormat};
+use crate::args::{PlanArguments, PlanFormat, Policy};
 use crate::given::Given;
+use crate::images;
 use crate::render;
 
 pub(crate) fn plan(arguments: PlanArguments) -> ExitCode {
-    let steps = arguments
-        .run
-        .options(TerminalMode::Inherit)
-        .and_then(|options| engine::plan(&options, &arguments.run.paths()));
-    let steps = match steps {
+    let steps = match steps(&arguments) {
         Ok(steps) => steps,
         Err(error) => {
             render::error(&error);
@@ -32,6 +29,14 @@ pub(crate) fn plan(arguments: PlanArguments) -> ExitCode {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(crate::FAILED),
     }
+}
+
+/// Of an image that is here: nothing is fetched for it.
+fn steps(arguments: &PlanArguments) -> Result<Vec<StepDescription>> {
+    let run = &arguments.run;
+    let image = run.image().map(|name| images::ready(name, run.files.root.as_deref(), Policy::Never));
+    let image = image.transpose()?;
+    engine::plan(&run.options(TerminalMode::Inherit, image.as_ref())?, &run.paths())
 }
 
 fn text(steps: &[StepDescription], given: &Given) -> String {

@@ -11,6 +11,7 @@ use sys::signal::SignalDescriptor;
 use crate::args::{ProcessArguments, RunArguments, TIDY};
 use crate::explain::Explanation;
 use crate::id_files::IdFiles;
+use crate::images;
 use crate::render;
 
 pub(crate) fn run(arguments: RunArguments) -> ExitCode {
@@ -47,7 +48,9 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
 }
 
 fn run_container(arguments: &RunArguments, paths: &EnginePaths) -> Result<(Finished, Vec<StepTiming>)> {
-    let options = arguments.options(terminal(&arguments.process))?;
+    let (root, policy) = (arguments.files.root.as_deref(), arguments.files.pull);
+    let image = arguments.image().map(|name| images::ready(name, root, policy)).transpose()?;
+    let options = arguments.options(terminal(&arguments.process), image.as_ref())?;
     let prepared = engine::prepare(&options, paths)?;
     let files = IdFiles::open(&arguments.process, prepared.id())?;
     // Before the start, so that no signal is lost between it and the supervision.

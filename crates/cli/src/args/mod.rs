@@ -15,9 +15,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
-use engine::{EnginePaths, Error, Result, RunOptions, TerminalMode};
+use engine::{EnginePaths, Error, ReadyImage, Result, RootOptions, RunOptions, TerminalMode};
 
 use self::files::FileArguments;
+pub(crate) use self::files::Policy;
 use self::limits::LimitArguments;
 use self::namespaces::NamespaceArguments;
 use self::network::NetworkArguments;
@@ -39,6 +40,7 @@ pub(crate) enum Command {
 pub(crate) const TIDY: &str = "internal-tidy-networks";
 
 const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a container (`run` may be left out)\n  \
+                     rabbitc run [OPTIONS] IMAGE [ARGS]  run a container of an image\n  \
                      rabbitc plan [OPTIONS] [-- ARGS]    print every step of the start, and touch nothing\n  \
                      rabbitc pull IMAGE...               fetch images from registries\n  \
                      rabbitc images                      list the images that are here\n  \
@@ -72,7 +74,7 @@ pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) look: LookArguments,
     /// Arguments of the program; without `--cmd`, the program and its arguments. With `--rootfs`, the `--` may be
-    /// left out
+    /// left out; without both, the first word is the name of an image
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) arguments: Vec<String>,
     /// Whether `--` stood before them.
@@ -278,19 +280,21 @@ fn read<T: CommandFactory + FromArgMatches>(
 }
 
 impl RunArguments {
-    /// What they mean.
-    pub(crate) fn options(&self, terminal: TerminalMode) -> Result<RunOptions> {
-        if let Some(first) = self.arguments.first().filter(|_| !self.separated && self.files.rootfs.is_none())
-        {
-            let error = Error::invalid(format!("`{first}`"), "is no image: there are none yet".to_owned());
-            return Err(error.with_hint(format!(
-                "give a root file system with `--rootfs=DIR`; or write `-- {first}` to run it on a throw-away copy of \
-                 the host's root"
-            )));
+    /// The name of an image: the first word, where no root is given and no `--` stands before it.
+    pub(crate) fn image(&self) -> Option<&str> {
+        self.arguments.first().map(String::as_str).filter(|_| !self.separated && self.files.rootfs.is_none())
+    }
+
+    /// What they mean, in a container of `image` where they name one.
+    pub(crate) fn options(&self, terminal: TerminalMode, image: Option<&ReadyImage>) -> Result<RunOptions> {
+        let arguments = &self.arguments[usize::from(image.is_some())..];
+        let mut files = self.files.options()?;
+        if let Some(image) = image {
+            files.root = RootOptions::Image(image.root.clone());
         }
         Ok(RunOptions {
-            process: self.process.options(terminal, &self.arguments)?,
-            files: self.files.options()?,
+            process: self.process.options(terminal, arguments, image.map(|image| &image.defaults))?,
+            files,
             limits: self.limits.options()?,
             namespaces: self.namespaces.options()?,
             security: self.security.options()?,
@@ -307,8 +311,6 @@ impl RunArguments {
 
 #[cfg(test)]
 mod tests {
-    use engine::RootOptions;
-
     use super::*;
 
     fn parse_run(arguments: &[&str]) -> RunArguments {
@@ -334,7 +336,7 @@ mod tests {
             "-t",
             "10.0.0.9/24",
         ]);
-        let options = arguments.options(TerminalMode::Inherit).expect("legal");
+        let options = arguments.options(TerminalMode::Inherit, None).expect("legal");
         assert_eq!(options.files.root, RootOptions::Directory("/r".into()));
         assert_eq!(options.process.command, ["/bin/x"]);
         assert_eq!(options.namespaces.hostname(), "name");
@@ -346,7 +348,7 @@ mod tests {
     #[test]
     fn command_is_split_as_a_shell_does_and_arguments_follow() {
         let options = |arguments: &[&str]| {
-            parse_run(arguments).options(TerminalMode::Inherit).expect("legal").process.command
+            parse_run(arguments).options(TerminalMode::Inherit, None).expect("legal").process.command
         };
         assert_eq!(options(&["--cmd=/bin/echo 'a b' c"]), ["/bin/echo", "a b", "c"]);
         assert_eq!(options(&["--cmd=/bin/echo", "--", "-n", "x"]), ["/bin/echo", "-n", "x"]);
@@ -360,9 +362,12 @@ mod tests {
     }
 
     #[test]
-    fn word_without_a_root_is_no_image_yet() {
-        let error = parse_run(&["alpine", "ls"]).options(TerminalMode::Inherit).expect_err("refused");
-        assert!(error.to_string().contains("`alpine`") && error.hint.is_some(), "{error}");
+    fn word_without_a_root_is_the_name_of_an_image() {
+        let image = |arguments: &[&str]| parse_run(arguments).image().map(str::to_owned);
+        assert_eq!(image(&["--rm", "alpine", "ls", "-l"]).as_deref(), Some("alpine"));
+        for none in [&["--", "alpine"][..], &["--rootfs=/r", "alpine"], &["--rootfs", "/r", "alpine"], &[]] {
+            assert_eq!(image(none), None, "{none:?}");
+        }
     }
 
     #[test]

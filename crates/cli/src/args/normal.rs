@@ -368,7 +368,7 @@ mod tests {
             let error = read(&format!("{line} --rootfs=/r ls")).expect_err("refused");
             assert!(error.hint.is_some(), "{error}");
         }
-        assert_eq!(written("--detach=false --restart=no --pull missing --systemd=false ls"), "| ls");
+        assert_eq!(written("--detach=false --restart=no --systemd=false ls"), "| ls");
         assert_eq!(written("--no-such-flag ls"), "--no-such-flag | ls", "the parser says it");
     }
 

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 use engine::{
-    Error, Input, ProcessOptions, ProgramSource, Result, Signals, TerminalMode, Value, limit_syntax,
-    named_file, parse_entrypoint, parse_group, parse_labels, parse_pair, parse_seconds, parse_signal,
-    parse_umask, parse_user, parse_variable, parse_variables,
+    Error, ImageDefaults, Input, ProcessOptions, ProgramSource, Result, Signals, TerminalMode, Value,
+    limit_syntax, named_file, parse_entrypoint, parse_group, parse_labels, parse_pair, parse_seconds,
+    parse_signal, parse_umask, parse_user, parse_variable, parse_variables,
 };
 
 use super::said;
@@ -114,19 +114,29 @@ const PROXIES: [&str; 8] = [
 const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
 
 impl ProcessArguments {
-    /// What they mean; `arguments` are those behind `--`.
-    pub(crate) fn options(&self, terminal: TerminalMode, arguments: &[String]) -> Result<ProcessOptions> {
-        let (command, source) = self.command(arguments)?;
+    /// What they mean; `arguments` are those behind `--`, or behind the name of an image, which says the rest.
+    pub(crate) fn options(
+        &self,
+        terminal: TerminalMode,
+        arguments: &[String],
+        image: Option<&ImageDefaults>,
+    ) -> Result<ProcessOptions> {
+        let (command, source) = self.command(arguments, image)?;
+        let none = ImageDefaults::default();
+        let image = image.unwrap_or(&none);
         let mut options = ProcessOptions {
             command,
             source,
             terminal,
-            environment: self.environment()?,
+            environment: [image.environment.clone(), self.environment()?].concat(),
             without_defaults: self.unsetenv_all,
             unset: self.unsetenv.clone(),
-            user: said(&self.user).map(|text| parse_user("--user", text)).transpose()?,
+            user: match said(&self.user) {
+                Some(text) => Some(parse_user("--user", text)?),
+                None => image.user.as_deref().map(|text| parse_user("the image's user", text)).transpose()?,
+            },
             umask: self.umask.as_deref().map(|text| parse_umask("--umask", text)).transpose()?,
-            annotations: self.annotations()?,
+            annotations: self.annotations(image)?,
             init: self.init,
             kept_descriptors: self.preserve_fds,
             signals: if self.sig_proxy { Signals::Forwarded } else { Signals::Kept },
@@ -138,11 +148,13 @@ impl ProcessArguments {
                 name => options.groups.push(parse_group("--group-add", name)?),
             }
         }
-        if let Some(directory) = said(&self.workdir) {
+        if let Some(directory) = said(&self.workdir).or(image.directory.as_deref()) {
             options.directory = directory.to_owned();
         }
         if let Some(text) = said(&self.stop_signal) {
             options.stop_signal = parse_signal("--stop-signal", text)?;
+        } else if let Some(text) = &image.stop_signal {
+            options.stop_signal = parse_signal("the image's stop signal", text)?;
         }
         if let Some(text) = &self.stop_timeout {
             options.stop_patience = parse_seconds("--stop-timeout", text)?;
@@ -155,7 +167,11 @@ impl ProcessArguments {
         Ok(options)
     }
 
-    fn command(&self, arguments: &[String]) -> Result<(Vec<String>, ProgramSource)> {
+    fn command(
+        &self,
+        arguments: &[String],
+        image: Option<&ImageDefaults>,
+    ) -> Result<(Vec<String>, ProgramSource)> {
         if let Some(shares) = self.cmd.as_ref().filter(|text| text.parse::<u64>().is_ok()) {
             // Docker's `-c`. Rather no answer than the wrong one.
             let error = Error::invalid("-c", format!("`{shares}` is a number, and `-c` is `--cmd` here"));
@@ -167,6 +183,9 @@ impl ProcessArguments {
             Some(text) => parse_entrypoint("--entrypoint", text)?,
             None => Vec::new(),
         };
+        if let (Some(image), true, None) = (image, command.is_empty(), &self.cmd) {
+            return of_image(image, arguments);
+        }
         let source = match (command.is_empty(), &self.cmd) {
             (false, _) => ProgramSource::Entrypoint,
             (true, Some(_)) => ProgramSource::Cmd,
@@ -217,8 +236,9 @@ impl ProcessArguments {
         Ok(environment)
     }
 
-    fn annotations(&self) -> Result<BTreeMap<String, String>> {
-        let mut labels = Vec::new();
+    fn annotations(&self, image: &ImageDefaults) -> Result<BTreeMap<String, String>> {
+        let of_image = image.labels.iter().map(|(key, value)| (key.clone(), value.clone()));
+        let mut labels: Vec<(String, String)> = of_image.collect();
         for path in &self.label_file {
             labels.extend(parse_labels(
                 "--label-file",
@@ -239,6 +259,23 @@ impl ProcessArguments {
             annotations.entry(STOP_SIGNAL.to_owned()).or_insert_with(|| signal.to_owned());
         }
         Ok(annotations)
+    }
+}
+
+/// The program of an image: its entrypoint with the words that were given, or with its own.
+fn of_image(image: &ImageDefaults, arguments: &[String]) -> Result<(Vec<String>, ProgramSource)> {
+    let words = if arguments.is_empty() { &image.command } else { arguments };
+    let command = [&image.entrypoint[..], words].concat();
+    let source = match image.entrypoint.is_empty() && !arguments.is_empty() {
+        true => ProgramSource::Words,
+        false => ProgramSource::Image,
+    };
+    match command.is_empty() {
+        false => Ok((command, source)),
+        true => {
+            let error = Error::invalid("the image", "it names no program".to_owned());
+            Err(error.with_hint("name one behind the image: `rabbitc run IMAGE /bin/sh`"))
+        }
     }
 }
 

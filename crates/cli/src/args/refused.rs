@@ -152,7 +152,6 @@ const ROWS: &[Row] = &[
     row("no-healthcheck", false, Reason::Health),
     row("log-driver", true, Reason::Logs),
     row("log-opt", true, Reason::Logs),
-    row("pull", true, Reason::Images),
     row("platform", true, Reason::Images),
     row("arch", true, Reason::Images),
     row("os", true, Reason::Images),
@@ -316,7 +315,6 @@ impl Row {
         let off = matches!(value, Some("0" | "f" | "F" | "false" | "FALSE" | "False"));
         match self.name {
             "restart" => matches!(value, Some("no" | "")),
-            "pull" => value == Some("missing") || value == Some("never"),
             "detach-keys" | "log-driver" => value == Some(""),
             "systemd" => off,
             "quiet" => true,

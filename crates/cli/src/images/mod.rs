@@ -5,13 +5,14 @@ mod progress;
 mod table;
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use engine::{Error, ErrorKind, ImageStore, PullRequest, Removed, Result};
+use engine::{Error, ErrorKind, ImageStore, PullRequest, ReadyImage, Removed, Result};
 
 pub(crate) use self::arguments::{ImageCommand, ListArguments, PullArguments, RemoveArguments};
 use self::progress::{Quiet, Shown};
+use crate::args::Policy;
 use crate::render;
 
 /// Does it, and says what became of it.
@@ -49,7 +50,7 @@ fn pull(arguments: &PullArguments) -> Result<()> {
             name: name.clone(),
             platform: arguments.platform.clone(),
             credentials: arguments.creds.clone(),
-            credential_files: credential_files(arguments),
+            credential_files: credential_files(arguments.authfile.as_ref()),
             insecure: arguments.tls_verify == Some(false),
         };
         let is_shown = !arguments.quiet && std::io::stderr().is_terminal();
@@ -67,10 +68,43 @@ fn pull(arguments: &PullArguments) -> Result<()> {
     Ok(())
 }
 
-/// Where docker and podman keep credentials, in podman's order.
-fn credential_files(arguments: &PullArguments) -> Vec<PathBuf> {
+/// The image of a container: fetched as `policy` says.
+pub(crate) fn ready(name: &str, root: Option<&Path>, policy: Policy) -> Result<ReadyImage> {
+    let images = ImageStore::open(root)?;
+    if policy != Policy::Always
+        && let Some(image) = images.ready(name)?
+    {
+        return Ok(image);
+    }
+    let missing = || {
+        let error = Error::new(
+            ErrorKind::NotFound,
+            format!("find the image `{}`", name.escape_debug()),
+            "it is not here",
+        );
+        error.with_hint(format!(
+            "`rabbitc pull {name}` fetches it; `-- {name}` runs a program of this name on a throw-away copy of the host's root"
+        ))
+    };
+    if policy == Policy::Never {
+        return Err(missing());
+    }
+    let request = PullRequest {
+        name: name.to_owned(),
+        credential_files: credential_files(None),
+        ..PullRequest::default()
+    };
+    match std::io::stderr().is_terminal() {
+        true => images.pull(&request, &Shown::new(name)),
+        false => images.pull(&request, &Quiet),
+    }?;
+    images.ready(name)?.ok_or_else(missing)
+}
+
+/// Where docker and podman keep credentials, in podman's order; `given` is the file that somebody named.
+fn credential_files(given: Option<&PathBuf>) -> Vec<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(file) = arguments.authfile.clone().or_else(|| variable("REGISTRY_AUTH_FILE")) {
+    if let Some(file) = given.cloned().or_else(|| variable("REGISTRY_AUTH_FILE")) {
         return vec![file];
     }
     let session = variable("XDG_RUNTIME_DIR").map(|directory| directory.join("containers/auth.json"));

@@ -24,7 +24,9 @@ for layer in one two; do
     gzip -nc layer.tar >layer.gz; rm layer.tar; blob layer.gz; layers="$layers,$(described layer.v1.tar+gzip)"
 done
 machine=$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
-echo "{\"architecture\": \"$machine\", \"os\": \"linux\", \"created\": \"2020-02-03T04:05:06Z\", \"config\": {\"Cmd\": [\"/bin/sh\"]},
+echo "{\"architecture\": \"$machine\", \"os\": \"linux\", \"created\": \"2020-02-03T04:05:06Z\", \"config\": {
+        \"Cmd\": [\"-c\", \"cat /etc/name; ls /data; ls /etc/hidden; echo \$GREETING; pwd; id -u; id -g\"], \"Entrypoint\": [\"/bin/sh\"],
+        \"Env\": [\"PATH=/bin\", \"GREETING=hello\"], \"WorkingDir\": \"/etc\", \"User\": \"12:34\", \"StopSignal\": \"SIGKILL\"},
     \"rootfs\": {\"type\": \"layers\", \"diff_ids\": [${ids#,}]}}" >config; blob config; config=$(described config.v1+json)
 echo "{\"schemaVersion\": 2, \"mediaType\": \"application/vnd.oci.image.manifest.v1+json\", \"config\": $config,
     \"layers\": [${layers#,}]}" >manifest; blob manifest; manifest=$(described manifest.v1+json)
@@ -83,6 +85,12 @@ impl Registry {
         let mut command = self.host.command(binary());
         command.arg(verb).arg(format!("--root={}", self.store().display())).args(arguments);
         finish(command.spawn().expect("nsenter runs"), None)
+    }
+
+    /// A container of an image, without network.
+    fn run(&self, arguments: &[&str]) -> Ran {
+        let root = format!("--root={}", self.store().display());
+        self.host.run(&[&[root.as_str(), "--network=none"], arguments].concat())
     }
 
     /// Paths in the store below `images`, but for those of the store itself.
@@ -155,6 +163,54 @@ fn image_is_pulled_listed_and_removed() {
     assert_eq!(registry.kept(), [""; 0], "nothing of it stays");
     registry.rabbitc("rmi", &[APP]).refuses(1, &["there is none of this name or id", "rabbitc images"]);
     assert_eq!(registry.rabbitc("rmi", &["--force", APP]).code(), 0);
+    registry.end();
+}
+
+#[test]
+fn container_of_an_image_is_as_the_image_says() {
+    let Some(registry) = Registry::new() else { return };
+    registry.run(&["--pull=never", APP]).refuses(125, &["find the image", APP, "rabbitc pull"]);
+    let ran = registry.run(&[APP]);
+    assert_eq!(ran.stdout, "two\nhello\n/etc\n12\n34\n", "the upper layer hides and replaces: {ran:?}");
+    assert!(ran.stderr.contains("/etc/hidden"), "{ran:?}");
+    // What is given counts more, and without a registry: what is here is not fetched again.
+    let Registry { host, server } = registry;
+    drop(server);
+    let registry = Registry { host, server: Background::of(Command::new("true").spawn().expect("it runs")) };
+    let given: [(&[&str], &str); 6] = [
+        (
+            &["-e", "GREETING=other", "-w", "/", "-u", "0", APP, "-c", "echo $GREETING; pwd; id -u"],
+            "other\n/\n0",
+        ),
+        (&["--entrypoint=/bin/echo", APP, "a", "b"], "a b"),
+        (&["--entrypoint=/bin/hostname", APP], "rabbitc"),
+        (
+            &["-u0", APP, "-c", "echo x >/data/new; rm /etc/name; ls /data /etc"],
+            "/data:\nnew\n\n/etc:\nhostname\nhosts\nresolv.conf",
+        ),
+        (&["--user=0", APP, "-c", "ls /data; cat /etc/name"], "two"),
+        (&["--read-only", "--user=0", APP, "-c", "touch /x 2>/dev/null || echo refused"], "refused"),
+    ];
+    for (arguments, expected) in given {
+        assert_eq!(registry.run(arguments).text(), expected, "{arguments:?}");
+    }
+    let ran = registry.run(&[APP, "/bin/missing"]);
+    assert_eq!(ran.code(), 2, "its shell says so: {ran:?}");
+    registry.run(&["--entrypoint=/missing", APP]).refuses(127, &["`/missing`", "--entrypoint"]);
+    registry.run(&["--pull=always", APP]).refuses(125, &["can't be reached"]);
+    let plan = registry.host.run(&["plan", &format!("--root={}", registry.store().display()), APP]);
+    assert!(plan.text().contains("mount an overlay as root"), "{plan:?}");
+
+    let root = format!("--root={}", registry.store().display());
+    let mut command =
+        registry.host.rabbitc(&[&root, "--network=none", "-u0", APP, "-c", "echo up; read end"]);
+    let mut running = Background::of(command.stdin(Stdio::piped()).spawn().expect("nsenter runs"));
+    let mut sign = [0u8; 3];
+    running.read_exact(&mut sign);
+    registry.rabbitc("rmi", &[APP]).refuses(1, &["a running container is of it", "end the container"]);
+    assert!(!registry.host.mount_table().contains("merged"), "nothing of it is mounted on the host");
+    running.release();
+    assert_eq!(registry.rabbitc("rmi", &[APP]).code(), 0);
     registry.end();
 }
 

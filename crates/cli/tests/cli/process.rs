@@ -12,7 +12,11 @@ fn words_behind_the_flags_are_the_program_where_there_is_a_root() {
     assert_eq!(text(&[&rootfs, "--entrypoint=/bin/echo", "a", "b"]), "a b");
     assert_eq!(text(&[&rootfs, "--entrypoint", r#"["/bin/echo","a b"]"#, "--cmd=c"]), "a b c");
     assert_eq!(text(&["--rootfs", "-i", &host.rootfs().to_string_lossy(), "echo", "as podman"]), "as podman");
-    host.run(&["alpine", "ls"]).refuses(125, &["`alpine`", "--rootfs", "-- alpine"]);
+    let store = host.directory().join("store");
+    let flag = format!("--root={}", store.display());
+    host.run(&["--pull=never", &flag, "alpine", "ls"])
+        .refuses(125, &["find the image `alpine`", "-- alpine"]);
+    std::fs::remove_dir_all(store).expect("removed");
     host.assert_nothing_left();
 }
 

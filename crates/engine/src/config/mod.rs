@@ -19,7 +19,7 @@ use runtime::spec::{Linux, Root, Spec, VERSION};
 
 use crate::accounts::Account;
 use crate::error::{Error, Result};
-use crate::options::{RunOptions, UserNamespace};
+use crate::options::{RootOptions, RunOptions, UserNamespace};
 use crate::rootless::Unprivileged;
 
 /// The config.json that a person's options amount to. `hidden` are paths of our own on the host's root, and `account` is
@@ -62,7 +62,11 @@ pub(crate) fn give_devices(options: &RunOptions, spec: &mut Spec) -> Result<()> 
 pub(crate) fn origins(options: &RunOptions, spec: &Spec) -> BTreeMap<String, String> {
     let mut origins = files::origins(&options.files, spec);
     let source = process::source(&options.process);
-    let fixed = [("process.args[0]", source), ("process.args", source), ("root.path", "--rootfs")];
+    let root = match &options.files.root {
+        RootOptions::Image(_) => "the image",
+        _ => "--rootfs",
+    };
+    let fixed = [("process.args[0]", source), ("process.args", source), ("root.path", root)];
     origins.extend(fixed.map(|(field, flag)| (field.to_owned(), flag.to_owned())));
     if options.limits.shm_size.is_some()
         && let Some(index) = spec.mounts.iter().position(|mount| mount.destination == "/dev/shm")

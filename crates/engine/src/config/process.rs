@@ -62,6 +62,7 @@ pub(super) fn source(options: &ProcessOptions) -> &'static str {
         ProgramSource::Cmd => "--cmd",
         ProgramSource::Entrypoint => "--entrypoint",
         ProgramSource::Words => "the command line",
+        ProgramSource::Image => "the image",
     }
 }
 

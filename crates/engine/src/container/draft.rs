@@ -228,7 +228,9 @@ fn lay_out(
     plan_options.root_owners = drawn.owners;
     plan_options.root = match &options.files.root {
         RootOptions::Directory(_) => RootSource::Directory,
-        RootOptions::Overlay(_) => RootSource::Overlay { scratch: paths.scratch(), submounts: Vec::new() },
+        RootOptions::Overlay(_) | RootOptions::Image(_) => {
+            RootSource::Overlay { scratch: paths.scratch(), submounts: Vec::new() }
+        }
         RootOptions::Host if ordinary_user => RootSource::Pieces(host_root::pieces()?),
         RootOptions::Host => {
             RootSource::Overlay { scratch: paths.scratch(), submounts: host_root::submounts()? }
@@ -281,7 +283,7 @@ fn root(options: &RunOptions, notices: &mut Vec<Notice>) -> Result<PathBuf> {
             });
             return Ok(PathBuf::from("/"));
         }
-        RootOptions::Directory(path) | RootOptions::Overlay(path) => path,
+        RootOptions::Directory(path) | RootOptions::Overlay(path) | RootOptions::Image(path) => path,
     };
     let found = std::fs::canonicalize(path).map_err(|error| {
         let hint = match error.kind() {
@@ -342,7 +344,7 @@ fn preparations(root: &RootOptions, path: &Path, connected: bool, options: &RunO
             why: "a mount needs something to be mounted on; the last container removes what the first one made",
             asked_by: Some("root.path".to_owned()),
         },
-        RootOptions::Host | RootOptions::Overlay(_) => Preparation {
+        RootOptions::Host | RootOptions::Overlay(_) | RootOptions::Image(_) => Preparation {
             name: SCRATCH_PREPARATION,
             object: String::new(),
             why: "the layer that takes the container's writes is mounted there, seen by the container alone",

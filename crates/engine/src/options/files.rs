@@ -16,6 +16,8 @@ pub enum RootOptions {
     Directory(PathBuf),
     /// A directory below a throw-away overlay.
     Overlay(PathBuf),
+    /// The layers of an image, shown as one at a path, below a throw-away overlay.
+    Image(PathBuf),
 }
 
 /// Whether a container whose root refuses writes has places in memory to write to.

@@ -48,6 +48,8 @@ pub enum ProgramSource {
     Entrypoint,
     /// The words behind the flags.
     Words,
+    /// The image.
+    Image,
 }
 
 /// The program and what it is given.
