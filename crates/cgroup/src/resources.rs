@@ -204,14 +204,14 @@ impl Write {
 }
 
 impl Resources {
-    /// What is wanted and contradicts another wish, so that it is left out: for the caller to tell.
-    pub fn conflict(&self) -> Option<&'static str> {
+    /// The limit that contradicts another one, and which of both is left out: for the caller to tell.
+    pub fn conflict(&self) -> Option<(&'static str, &'static str)> {
         let unified = |file: &str| self.unified.get(file).map(|value| value.trim());
         let idle = self.cpu.idle == Some(1) || unified("cpu.idle") == Some("1");
         let weight = present(self.cpu.shares).is_some() || unified("cpu.weight").is_some();
-        let text = "cpu.idle: unable to apply both this and a weight (cpu.shares, cpu.weight), which is left out: an \
-                    idle group has none";
-        (idle && weight).then_some(text)
+        let what = "unable to apply both this and a weight (cpu.shares, cpu.weight), which is left out: an idle group has \
+                    none";
+        (idle && weight).then_some(("cpu.idle", what))
     }
 
     /// [`check`](Resources::check) for a group that is new and has no limits that could complete these.

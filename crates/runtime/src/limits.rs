@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::lifecycle::{self, Verb, demand};
+use crate::plan::Warning;
 use crate::plan::limits::plan_limits;
 use crate::spec::Resources;
 use crate::state_dir::StateRoot;
@@ -20,7 +21,7 @@ pub use cgroup::{BlockIoStatistics, Counter, Pressure, Stall, Statistics};
 /// before it in force, and the error names the file.
 ///
 /// Returns what was left out, and why: for the caller to show.
-pub fn update(root: &StateRoot, id: &ContainerId, resources: &Resources) -> Result<Vec<String>> {
+pub fn update(root: &StateRoot, id: &ContainerId, resources: &Resources) -> Result<Vec<Warning>> {
     let mut limits = plan_limits(resources)?;
     if resources.devices.is_empty() {
         // The rules that every container has are there already.
@@ -28,7 +29,7 @@ pub fn update(root: &StateRoot, id: &ContainerId, resources: &Resources) -> Resu
     }
     let (_, group) = group_of(root, id)?;
     group.apply(&limits)?;
-    Ok(limits.conflict().map(str::to_owned).into_iter().collect())
+    Ok(Warning::of_limits(&limits).into_iter().collect())
 }
 
 /// Reads a size as callers of runc write it: bytes, or a number with `k`, `m`, `g`, `t` (powers of 1024, also as `kb`

@@ -15,9 +15,11 @@ mod sysctl;
 use std::collections::BTreeMap;
 
 use runtime::ContainerId;
+use runtime::plan::Warning;
 use runtime::spec::{Linux, Root, Spec, VERSION};
 
 use crate::accounts::Account;
+use crate::container::Notice;
 use crate::error::{Error, Result};
 use crate::options::{RootOptions, RunOptions, UserNamespace};
 use crate::rootless::Unprivileged;
@@ -106,9 +108,19 @@ pub(crate) fn name_flags(
     security::name_flags(error, &options.security)
 }
 
+/// What a plan leaves out, likewise.
+pub(crate) fn notice(warning: &Warning, options: &RunOptions) -> Notice {
+    let what = process::warning(warning, &options.process)
+        .or_else(|| security::warning(warning, &options.security))
+        // Of a limit it is the name that `--cgroup-conf` takes.
+        .unwrap_or_else(|| warning.to_string());
+    Notice { what, remedy: None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::{SeccompChoice, parse_group};
 
     #[test]
     fn no_capability_beyond_eleven_and_none_that_survives_exec_by_itself() {
@@ -118,6 +130,22 @@ mod tests {
         let capabilities = spec.process.expect("there is one").capabilities.expect("set");
         assert!(capabilities.bounding.len() <= 11);
         assert!(capabilities.inheritable.is_empty() && capabilities.ambient.is_empty());
+    }
+
+    #[test]
+    fn what_a_plan_leaves_out_is_told_with_the_flag_that_asked_for_it() {
+        let groups = Warning { field: "process.user.additionalGids".to_owned(), what: "left out".to_owned() };
+        let rule = Warning { field: "linux.seccomp.syscalls[1].names".to_owned(), what: "empty".to_owned() };
+        let limit = Warning { field: "cpu.idle".to_owned(), what: "contradicts".to_owned() };
+        let told = |warning: &Warning, options: &RunOptions| notice(warning, options).what;
+        let mut options = RunOptions::default();
+        assert_eq!(told(&groups, &options), "--user: left out");
+        options.process.groups.push(parse_group("--group-add", "7").expect("legal"));
+        assert_eq!(told(&groups, &options), "--group-add: left out");
+        assert_eq!(told(&rule, &options), "linux.seccomp.syscalls[1].names: empty");
+        options.security.seccomp = Some(SeccompChoice::File("/profile.json".into()));
+        assert_eq!(told(&rule, &options), "--security-opt seccomp: linux.seccomp.syscalls[1].names: empty");
+        assert_eq!(told(&limit, &options), "cpu.idle: contradicts");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use runtime::plan::Warning;
 use runtime::spec::{ConsoleSize, IdMapping, Process, Spec, User};
 
 use crate::accounts::Account;
@@ -79,11 +80,7 @@ pub(super) fn name_flags(
         "uid" => ("user", &linux.uid_mappings),
         _ => ("group", &linux.gid_mappings),
     };
-    let flag = match field {
-        "additionalGids" if !options.groups.is_empty() => "--group-add",
-        _ if options.user.is_some() => "--user",
-        _ => "--uidmap, --gidmap",
-    };
+    let flag = flag(field, options).unwrap_or("--uidmap, --gidmap");
     let id = match field {
         "uid" => process.user.uid,
         "gid" => process.user.gid,
@@ -107,6 +104,21 @@ pub(super) fn name_flags(
         }
     };
     Error::invalid(flag, reason).with_hint(hint)
+}
+
+/// What is left out of the user, in the words of the command line. Without a flag, root's groups are those of the root's
+/// own /etc/group.
+pub(super) fn warning(warning: &Warning, options: &ProcessOptions) -> Option<String> {
+    let field = warning.field.strip_prefix("process.user.")?;
+    Some(format!("{}: {}", flag(field, options).unwrap_or("--user"), warning.what))
+}
+
+/// The flag that was given for a field of the user.
+fn flag(field: &str, options: &ProcessOptions) -> Option<&'static str> {
+    match field {
+        "additionalGids" if !options.groups.is_empty() => Some("--group-add"),
+        _ => options.user.as_ref().map(|_| "--user"),
+    }
 }
 
 fn has(maps: &[IdMapping], id: u32) -> bool {

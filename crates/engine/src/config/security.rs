@@ -1,5 +1,6 @@
 //! Rights: capabilities, seccomp, what is hidden (docs/security.md says why each).
 
+use runtime::plan::Warning;
 use runtime::plan::seccomp::default_profile;
 use runtime::spec::{Capabilities, DeviceRule, Linux, Process, Spec};
 use runtime::{ErrorKind, capability};
@@ -192,12 +193,24 @@ fn thermal_throttle() -> Vec<String> {
 
 /// Names the flag where the plan refuses what only one flag can have asked for.
 pub(super) fn name_flags(error: Error, options: &SecurityOptions) -> Error {
-    let from_file = matches!(options.seccomp, Some(SeccompChoice::File(_)));
-    if from_file && error.operation.starts_with("linux.seccomp") {
-        let hint = "change the rule in the file, or use the built-in profile with `seccomp=builtin`";
-        return error.from_field("--security-opt seccomp").with_hint(hint);
+    match flag(&error.operation, options) {
+        Some(flag) => {
+            let hint = "change the rule in the file, or use the built-in profile with `seccomp=builtin`";
+            error.from_field(flag).with_hint(hint)
+        }
+        None => error,
     }
-    error
+}
+
+/// What has no effect in a profile, with the flag; which part of the file it is, only the field says.
+pub(super) fn warning(warning: &Warning, options: &SecurityOptions) -> Option<String> {
+    flag(&warning.field, options).map(|flag| format!("{flag}: {warning}"))
+}
+
+/// The flag that gave what a field begins in.
+fn flag(field: &str, options: &SecurityOptions) -> Option<&'static str> {
+    let from_file = matches!(options.seccomp, Some(SeccompChoice::File(_)));
+    (from_file && field.starts_with("linux.seccomp")).then_some("--security-opt seccomp")
 }
 
 #[cfg(test)]

@@ -104,10 +104,7 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
     volumes::check(&options.files, &spec, &plan)?;
     volumes::destinations::check(&options.files, &root, &spec, &plan)?;
     settled.iter().try_for_each(peers::Settled::verify)?;
-    notices.extend(plan.warnings.iter().map(|what| {
-        let flag = if options.process.groups.is_empty() { "--user" } else { "--group-add" };
-        Notice { what: what.replacen("process.user.additionalGids", flag, 1), remedy: None }
-    }));
+    notices.extend(plan.warnings.iter().map(|warning| config::notice(warning, options)));
     let pasta = user.and_then(|user| user.pasta(pasta_request, &options.network.publish));
     let policy = policy(&options.process);
     let users = users.and_then(Users::into_lease);

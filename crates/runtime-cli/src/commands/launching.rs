@@ -130,7 +130,7 @@ pub(super) fn bring_up(
     };
     let plan = ContainerPlan::new(&spec, &options)?;
     for warning in &plan.warnings {
-        render::warn(globals, warning);
+        render::warn(globals, &warning.to_string());
     }
     let console_socket = arguments.console_socket.as_deref().map(connect).transpose()?;
     let pidfd_socket = arguments.pidfd_socket.as_deref().map(connect_for_pidfd).transpose()?;

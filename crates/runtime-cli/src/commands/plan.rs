@@ -66,7 +66,7 @@ pub(super) fn run(mut parser: Parser, globals: &Globals) -> Outcome {
     };
     let plan = ContainerPlan::new(&bundle.spec, &options)?;
     for warning in &plan.warnings {
-        render::warn(globals, warning);
+        render::warn(globals, &warning.to_string());
     }
     let steps = plan.describe();
     render::print(&match form {

@@ -105,7 +105,7 @@ fn restore(globals: &Globals, id: runtime::ContainerId, arguments: &Arguments) -
     };
     let plan = ContainerPlan::new(&spec, &options)?;
     for warning in &plan.warnings {
-        render::warn(globals, warning);
+        render::warn(globals, &warning.to_string());
     }
     let options = RestoreOptions {
         common: arguments.shared.common()?,

@@ -65,7 +65,7 @@ pub(super) fn run(mut parser: Parser, globals: &Globals) -> Outcome {
     };
     let schemata = rdt::prepare(&globals.state(), &id, &schemata)?;
     for warning in limits::update(&globals.state(), &id, &resources)? {
-        render::warn(globals, &warning);
+        render::warn(globals, &warning.to_string());
     }
     schemata.write()?;
     Ok(0)

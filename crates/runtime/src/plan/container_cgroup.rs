@@ -6,6 +6,7 @@ use super::limits;
 use super::mounts::makes_namespace;
 use super::namespaces::NamespacePlan;
 use super::options::{CgroupManager, PlanOptions};
+use super::warning::Warning;
 use crate::caller::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::{IdMapping, Linux, NamespaceKind, Spec};
@@ -114,7 +115,7 @@ pub(super) fn without_group(
     linux: &Linux,
     caller: Caller,
     namespaces: &NamespacePlan,
-) -> Result<Vec<String>> {
+) -> Result<Vec<Warning>> {
     const HINT: &str = "leave it out, or `--cgroup-manager disabled`";
     let refuse = |field: String, reason: &str| Err(Error::invalid(field, reason.to_owned()).with_hint(HINT));
     if linux.cgroups_path.as_deref().is_some_and(|path| !path.is_empty()) {
@@ -133,16 +134,13 @@ pub(super) fn without_group(
     let rules = linux.resources.as_ref().is_some_and(|resources| !resources.devices.is_empty());
     let mut warnings = Vec::new();
     if rules && caller == Caller::Root {
-        warnings.push(
-            "linux.resources.devices: left out, as it takes a cgroup: the container can open what its capabilities let it make"
-                .to_owned(),
-        );
+        let what = "left out, as it takes a cgroup: the container can open what its capabilities let it make";
+        warnings.push(Warning::new("linux.resources.devices", what));
     }
     if !namespaces.makes(flags::NEWPID) {
-        warnings.push(
-            "linux.namespaces: with neither a cgroup nor a pid namespace of its own, what the container leaves running stays"
-                .to_owned(),
-        );
+        let what =
+            "with neither a cgroup nor a pid namespace of its own, what the container leaves running stays";
+        warnings.push(Warning::new("linux.namespaces", what));
     }
     Ok(warnings)
 }

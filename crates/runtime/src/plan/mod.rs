@@ -25,6 +25,7 @@ mod scheduling;
 pub mod seccomp;
 mod steps;
 mod sysctl;
+mod warning;
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -51,6 +52,7 @@ use self::owners::{Detached, Users};
 pub use self::process::own_hard_limit;
 use self::steps::{Steps, detaches_files, hosts_propagation};
 pub use self::sysctl::sysctl_namespace;
+pub use self::warning::Warning;
 use crate::caller::{self, Caller};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
@@ -97,7 +99,7 @@ pub struct ContainerPlan {
     /// Sources of bind mounts, by their places in the config's mounts.
     pub(crate) sources: BTreeMap<usize, OwnedFd>,
     /// What was left out and why: for the caller to show.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     /// Whether the container has a terminal, whose other end must be received.
     pub terminal: bool,
     /// Whether an init of our own stands between.
@@ -195,7 +197,7 @@ impl ContainerPlan {
             caller::check_user_namespaces()?;
         }
         let user = process::program_user(process, groups_of(spec, id_maps.as_ref()));
-        warnings.extend(cgroup.as_ref().and_then(|plan| plan.resources.conflict()).map(str::to_owned));
+        warnings.extend(cgroup.as_ref().and_then(|plan| Warning::of_limits(&plan.resources)));
         let hooks = spec.hooks.clone().unwrap_or_default();
         let net_devices = net_devices::plan_net_devices(&linux)?;
 
@@ -300,8 +302,8 @@ impl ContainerPlan {
         if id_maps.as_ref().is_some_and(|maps| !id_map_files::allow_groups(maps))
             && process.user.additional_gids.iter().any(|gid| *gid != process.user.gid)
         {
-            warnings
-                .push("process.user.additionalGids: left out, as one's own group alone is mapped".to_owned());
+            let what = "left out, as one's own group alone is mapped";
+            warnings.push(Warning::new("process.user.additionalGids", what));
         }
         let rights = process::plan_rights(process, &user, &mut warnings);
         plan.list.extend(process::plan_end(
@@ -464,11 +466,11 @@ pub(crate) fn label_step(process: &Process) -> Result<Option<(Step, CString)>> {
     Ok(Some((open, c_string(&text, field)?)))
 }
 
-pub(crate) fn seccomp_step(linux: &Linux, warnings: &mut Vec<String>) -> Result<Option<Step>> {
+pub(crate) fn seccomp_step(linux: &Linux, warnings: &mut Vec<Warning>) -> Result<Option<Step>> {
     let Some(profile) = &linux.seccomp else { return Ok(None) };
     let program = seccomp::compile(profile, seccomp::Options::default())
         .map_err(|error| Error::invalid("linux.seccomp", error.to_string()))?;
-    warnings.extend(program.warnings.iter().map(ToString::to_string));
+    warnings.extend(program.warnings.iter().map(Warning::from));
     let listener = match (program.listener, Caller::find()) {
         (false, _) => None,
         (true, Caller::User) => Some(Handover::Descriptor),

@@ -10,17 +10,20 @@ use crate::error::{Error, Result};
 use crate::init::step::{
     Action, Execution, InitAction, InitProgram, MissingDirectory, ProgramUser, Step, Target, TargetKind,
 };
-use crate::plan::{MissingHome, always, c_string, init_step, number_list, scheduling};
+use crate::plan::{MissingHome, Warning, always, c_string, init_step, number_list, scheduling};
 use crate::spec::{Process, User};
 
 /// A set of capabilities, one bit each.
-fn capability_bits(names: &[String], known: u32, field: &str, warnings: &mut Vec<String>) -> u64 {
+fn capability_bits(names: &[String], known: u32, field: &str, warnings: &mut Vec<Warning>) -> u64 {
     let mut bits = 0;
     for name in names {
         match capability::number(name).filter(|number| *number <= known) {
             Some(number) => bits |= 1 << number,
             // The specification: a runtime must not fail for a capability it does not know.
-            None => warnings.push(format!("{field}: `{name}` is unknown to this kernel and left out")),
+            None => {
+                let what = format!("`{name}` is unknown to this kernel and left out");
+                warnings.push(Warning::new(field, what));
+            }
         }
     }
     bits
@@ -64,7 +67,7 @@ pub(crate) fn missing_directory(process: &Process) -> Option<MissingDirectory> {
 }
 
 /// The steps from root's credentials to the program's, in the order the kernel demands.
-pub(crate) fn plan_rights(process: &Process, user: &ProgramUser, warnings: &mut Vec<String>) -> Vec<Step> {
+pub(crate) fn plan_rights(process: &Process, user: &ProgramUser, warnings: &mut Vec<Warning>) -> Vec<Step> {
     let known = crate::capability::last();
     let mut steps = Vec::new();
     let sets = process.capabilities.clone().unwrap_or_default();
@@ -91,9 +94,8 @@ pub(crate) fn plan_rights(process: &Process, user: &ProgramUser, warnings: &mut 
     };
     if !left_out.is_empty() {
         let names = left_out.join(", ");
-        warnings.push(format!(
-            "process.capabilities.ambient: can't raise ambient {capability} {names}: {reason}"
-        ));
+        let what = format!("can't raise ambient {capability} {names}: {reason}");
+        warnings.push(Warning::new("process.capabilities.ambient", what));
     }
     let ambient = numbers(raised);
     steps.push(init_step(InitAction::Capabilities { effective, permitted, inheritable, ambient }, asked));

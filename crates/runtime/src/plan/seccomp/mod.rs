@@ -99,23 +99,32 @@ pub struct Coverage {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
     /// This host cannot run such code at all, so nothing needs to be filtered.
-    #[error("linux.seccomp.architectures: `{0}` does not run on this host, ignored")]
+    #[error("`{0}` does not run on this host, ignored")]
     ForeignArchitecture(Architecture),
     /// The kernel refuses this flag without a listener.
-    #[error(
-        "linux.seccomp.flags: `{0}` has no effect without `SCMP_ACT_NOTIFY`, ignored",
-        Flag::WaitKillableRecv
-    )]
+    #[error("`{0}` has no effect without `SCMP_ACT_NOTIFY`, ignored", Flag::WaitKillableRecv)]
     WaitKillableWithoutListener,
     /// Nobody is there to receive it.
-    #[error("linux.seccomp.listenerMetadata: has no effect without `listenerPath`, ignored")]
+    #[error("has no effect without `listenerPath`, ignored")]
     MetadataWithoutListener,
     /// A rule that names no call.
-    #[error("linux.seccomp.syscalls[{rule}].names: empty, the rule has no effect")]
+    #[error("empty, the rule has no effect")]
     RuleWithoutNames {
         /// Index in `syscalls`.
         rule: usize,
     },
+}
+
+impl Warning {
+    /// The path of its field below `linux.seccomp`.
+    pub fn field(&self) -> String {
+        match self {
+            Warning::ForeignArchitecture(_) => "architectures".to_owned(),
+            Warning::WaitKillableWithoutListener => "flags".to_owned(),
+            Warning::MetadataWithoutListener => "listenerMetadata".to_owned(),
+            Warning::RuleWithoutNames { rule } => format!("syscalls[{rule}].names"),
+        }
+    }
 }
 
 /// Why a profile cannot become a filter. Field paths are relative to `linux.seccomp`.
