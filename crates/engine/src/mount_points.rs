@@ -188,8 +188,11 @@ pub(crate) fn sweep(roots: &Path) -> Result<()> {
 pub(crate) fn is_missing(roots: &Path, root: &Directory<'_>, path: &str) -> Result<bool> {
     let name = name_of(root.descriptor).map_err(|error| Error::at_path("examine", root.path, error))?;
     let directory = roots.join(name);
-    // Held while both are looked at. Without it, nothing is made there now.
-    let lock = File::open(directory.join("lock")).ok();
+    // Held while both are looked at. Where there is none, nothing is made there now.
+    let lock = match File::open(directory.join("lock")) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        opened => Some(opened.map_err(|error| Error::at_path("open", &directory.join("lock"), error))?),
+    };
     if let Some(lock) = &lock {
         lock_file(lock, FlockOperation::LockShared, &directory)?;
     }
@@ -208,24 +211,6 @@ pub(crate) fn is_missing(roots: &Path, root: &Directory<'_>, path: &str) -> Resu
     };
     lock.into_iter().for_each(unlock);
     Ok(missing)
-}
-
-/// What there is at `path` in a directory, if anything is.
-pub(crate) fn found_at(root: &Directory<'_>, path: &str) -> Option<rustix::fs::Stat> {
-    open_inside(root.descriptor, path, root.ground).and_then(rustix::fs::fstat).ok()
-}
-
-/// What on the way to `path` in a directory is a file, if anything is; empty where the directory itself is one.
-pub(crate) fn file_on_the_way<'a>(root: &Directory<'_>, path: &'a str) -> Option<&'a str> {
-    let is_file = |above: &str| {
-        let found = match above {
-            "" => rustix::fs::fstat(root.descriptor),
-            _ => open_inside(root.descriptor, above, root.ground).and_then(rustix::fs::fstat),
-        };
-        found.is_ok_and(|found| !rustix::fs::FileType::from_raw_mode(found.st_mode).is_dir())
-    };
-    let ends = std::iter::once(0).chain(path.match_indices('/').map(|(end, _)| end));
-    ends.map(|end| &path[..end]).find(|above| is_file(above))
 }
 
 /// Whether a mount point has become a directory of the root: somebody has put something in it that was not recorded.

@@ -136,7 +136,13 @@ fn place_that_can_not_be_made_is_told_with_what_is_in_the_way() {
         (tmpfs("/bin/busybox/x", &[]), ["`/bin/busybox` is a file", "another destination"]),
         (
             bind(&bundle.path, "/bin/linked/x/y", &["bind"]),
-            ["`/bin/busybox` is a file", "another destination"],
+            ["`/bin/linked` is a file", "another destination"],
+        ),
+        (bind(&bundle.path, "/bin/linked", &["bind"]), ["`/bin/linked` is a file", "another destination"]),
+        (tmpfs("/bin/busybox", &[]), ["`/bin/busybox` is a file", "is a directory"]),
+        (
+            bind(&bundle.rootfs("bin/busybox"), "/bin", &["bind"]),
+            ["`/bin` is a directory", "a file goes onto a file"],
         ),
         (tmpfs("/sys/kernel/no/such", &[]), ["it can't be made in `/sys`", "another destination"]),
         (

@@ -12,15 +12,15 @@ use rustix::io::Errno;
 use sys::mount::{Attributes, Reach, attribute};
 
 use crate::init::step::{
-    Action, CopyUp, FileSystem, HostAction, InitAction, MountPlan, OwnerMap, Owners, PieceKind, Step, Target,
-    Writes,
+    Action, CopyUp, FileSystem, HostAction, InitAction, Lower, MountPlan, OwnerMap, Owners, PieceKind, Step,
+    Target, Writes,
 };
 
 /// `FUSE_SUPER_MAGIC` (statfs(2)).
 const FUSE: u64 = 0x6573_5546;
 
 /// A container's tree of mounts, in the order in which they are made.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Mounted<'a> {
     layers: Vec<Layer<'a>>,
 }
@@ -144,7 +144,7 @@ enum Look<'a> {
 impl<'a> Mounted<'a> {
     /// The tree that `steps` make; steps that make no root are those of a program in the container whose root this is.
     pub(crate) fn of(steps: &'a [Step], rootfs: &Path) -> Mounted<'a> {
-        let mut mounted = Mounted { layers: Vec::new() };
+        let mut mounted = Mounted::default();
         for step in steps {
             if let Action::Init(action) = &step.action {
                 mounted.add(steps, action);
@@ -156,16 +156,24 @@ impl<'a> Mounted<'a> {
         mounted
     }
 
-    fn add(&mut self, steps: &'a [Step], action: &'a InitAction) {
+    /// Adds what one action of `steps` mounts to all before it.
+    pub(crate) fn add(&mut self, steps: &'a [Step], action: &'a InitAction) {
         match action {
             InitAction::BindRoot(root) => {
                 let tree = HostTree::root(&host_path(&root.path), HostName::Root);
                 self.push(Vec::new(), Content::Host(tree.shown(owners(steps, root.detached))));
             }
             InitAction::OverlayRoot(root) => {
-                let tree = HostTree::root(&host_path(&root.lower.path), HostName::Root);
-                let tree = tree.shown(owners(steps, root.lower.detached));
-                self.push(Vec::new(), Content::Host(HostTree { layered: true, recursive: true, ..tree }));
+                // An overlay shows one file system alone; of those below, some have one of their own.
+                let below = |lower: &Lower| {
+                    let tree = HostTree::root(&host_path(&lower.path), HostName::Root);
+                    let tree = tree.shown(owners(steps, lower.detached));
+                    Content::Host(HostTree { layered: true, recursive: false, ..tree })
+                };
+                self.push(Vec::new(), below(&root.lower));
+                for (lower, target) in &root.submounts {
+                    self.push(names_forward(target.path.to_bytes()), below(lower));
+                }
             }
             InitAction::PiecedRoot(root) => {
                 self.push(Vec::new(), empty(0o755));
@@ -173,9 +181,12 @@ impl<'a> Mounted<'a> {
                     let content = match &piece.kind {
                         PieceKind::Empty { mode } => empty(*mode),
                         PieceKind::Link { text } => Content::Link { text: text.to_bytes().to_owned() },
-                        PieceKind::Overlay { lower: source } | PieceKind::File { source } => {
-                            let tree = HostTree::root(&host_path(source), HostName::Root);
-                            Content::Host(HostTree { layered: true, ..tree })
+                        PieceKind::Overlay { lower } => {
+                            let tree = HostTree::root(&host_path(lower), HostName::Root);
+                            Content::Host(HostTree { layered: true, recursive: false, ..tree })
+                        }
+                        PieceKind::File { source } => {
+                            Content::Host(HostTree::root(&host_path(source), HostName::Root))
                         }
                     };
                     self.push(names_forward(piece.target.path.to_bytes()), content);
@@ -327,15 +338,6 @@ impl<'a> Mounted<'a> {
         }
     }
 
-    /// What of the names above the last one of a path is no directory.
-    pub(crate) fn file_above(&self, path: &[u8]) -> Option<String> {
-        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
-        ends.map(|end| self.walk::<()>(&path[..end], |_, _| None)).find_map(|end| match end {
-            End::Found(way, seen) if !seen.kind.is_dir() => Some(shown(&way)),
-            _ => None,
-        })
-    }
-
     /// What of the container's own mounts a way leads to, in words; nothing where that is the root itself.
     pub(crate) fn lies_on(&self, way: &[OsString]) -> Option<String> {
         let layer = &self.layers[self.covering(way, self.layers.len())?];
@@ -387,7 +389,11 @@ impl<'a> Mounted<'a> {
             Content::Inside { way: source, recursive } => {
                 let from = [source.as_slice(), rest].concat();
                 match self.covering(&from, index) == self.covering(source, index) || *recursive {
-                    true => changed(self.look(&from, index), no_exec),
+                    // A copy of that mount, with what was asked for on top.
+                    true => {
+                        let kept = (layer.top.clear | layer.tree.clear) & attribute::NOEXEC == 0;
+                        changed(self.look(&from, index), |own| no_exec.or(own.filter(|_| kept)))
+                    }
                     false => Look::Unseen,
                 }
             }
@@ -395,7 +401,8 @@ impl<'a> Mounted<'a> {
                 let (kind, place) = (FileType::Directory, Place::Memory);
                 Look::Seen(Seen { no_exec, place, ..made(kind, *mode, *owner) })
             }
-            Content::Memory { copied: true, .. } => changed(self.look(way, index), no_exec),
+            // Copied into another mount.
+            Content::Memory { copied: true, .. } => changed(self.look(way, index), |_| no_exec),
             Content::Link { text } if rest.is_empty() => {
                 let link = made(FileType::Symlink, 0o777, Owner::Inside { uid: 0, gid: 0 });
                 Look::Seen(Seen { link: text.clone(), ..link })
@@ -531,10 +538,10 @@ fn empty<'a>(mode: u32) -> Content<'a> {
     Content::Memory { mode, owner: Owner::Inside { uid: 0, gid: 0 }, copied: false }
 }
 
-/// What is shown through another mount has the attributes of that one.
-fn changed<'a>(look: Look<'a>, no_exec: Option<NoExec>) -> Look<'a> {
+/// What is shown through another mount, which changes who forbids to execute.
+fn changed<'a>(look: Look<'a>, change: impl FnOnce(Option<NoExec>) -> Option<NoExec>) -> Look<'a> {
     match look {
-        Look::Seen(seen) => Look::Seen(Seen { no_exec, ..seen }),
+        Look::Seen(seen) => Look::Seen(Seen { no_exec: change(seen.no_exec), ..seen }),
         other => other,
     }
 }
@@ -566,7 +573,8 @@ fn names(path: &[u8]) -> Vec<OsString> {
     parts.rev().map(|part| OsStr::from_bytes(part).to_owned()).collect()
 }
 
-fn names_forward(path: &[u8]) -> Vec<OsString> {
+/// The same, the first one first.
+pub(crate) fn names_forward(path: &[u8]) -> Vec<OsString> {
     let mut names = names(path);
     names.reverse();
     names

@@ -436,7 +436,36 @@ fn wrong_mounts_are_refused_with_flag_and_remedy_before_anything_happens() {
         (vec!["--tmpfs=/dev".to_owned()], vec!["--tmpfs", "devices"]),
         (vec!["--mount=type=volume,source=x,target=/x".to_owned()], vec!["--mount", "type=bind"]),
         (vec!["--volumes-from=other".to_owned()], vec!["--volumes-from"]),
-        (vec![format!("--volume={data}/sign:/bin")], vec!["/bin", "--volume", "directory"]),
+        (
+            vec![format!("--volume={data}/sign:/bin")],
+            vec!["--volume", "`/bin` is a directory", "/sign` is a file", "write `/bin/sign`"],
+        ),
+        (
+            vec![format!("--volume={data}/sign:/bin"), "--overlay".to_owned()],
+            vec!["--volume", "`/bin` is a directory", "write `/bin/sign`"],
+        ),
+        (
+            vec![format!("--volume={data}:/bin/cat")],
+            vec!["--volume", "`/bin/cat` is a file", "data` is a directory", "bind a file of it"],
+        ),
+        (
+            vec!["--tmpfs=/bin/cat".to_owned()],
+            vec![
+                "--tmpfs /bin/cat: ",
+                "`/bin/cat` is a file",
+                "a tmpfs is a directory",
+                "another destination",
+            ],
+        ),
+        (
+            vec![format!("--volume={data}:/v"), format!("--volume={data}:/v/sign")],
+            vec![":/v/sign: ", "`/v/sign` is a file", "data` is a directory"],
+        ),
+        (
+            // Nothing is there, so it would become a file, with files of every container below it.
+            vec![format!("--volume={data}/sign:/etc")],
+            vec!["--volume", "/sign` is a file", "needs `/etc/hosts` below it", "bind a directory"],
+        ),
         (
             vec![format!("--volume={data}:/bin/busybox/x")],
             vec!["--volume", "`/bin/busybox` is a file", "busybox/x: "],
@@ -460,8 +489,16 @@ fn wrong_mounts_are_refused_with_flag_and_remedy_before_anything_happens() {
         (vec![format!("--volume={data}:/sys/x")], vec!["--volume", "`/sys/x`", "nothing can be made"]),
         (vec!["--tmpfs=/sys/x/y".to_owned()], vec!["--tmpfs", "`/sys/x`", "nothing can be made"]),
         (
-            vec![format!("--volume={data}:/sys/kernel/x")],
-            vec!["/sys/kernel/x", "in `/sys`", "another destination"],
+            vec![format!("--volume={data}:/sys/kernel/x/y")],
+            vec!["--volume", "`/sys/kernel/x` is not there", "in `/sys`", "another destination"],
+        ),
+        (
+            vec![format!("--volume={data}:/sys/kernel/uevent_seqnum/x")],
+            vec!["--volume", "`/sys/kernel/uevent_seqnum/x` is not there", "another destination"],
+        ),
+        (
+            vec![format!("--volume={data}:/sys/class/net/x")],
+            vec!["/sys/class/net/x", "in `/sys`", "another destination"],
         ),
         (
             vec!["--tmpfs=/dev/mqueue/x".to_owned()],
@@ -476,11 +513,59 @@ fn wrong_mounts_are_refused_with_flag_and_remedy_before_anything_happens() {
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         host.inside(&flags, "true").refuses(125, &parts);
     }
-    let flag = format!("--volume={data}:/etc/passwd/x");
-    let parts = ["--volume", "`/etc/passwd` is a file", "destination"];
-    host.run(&["--network=none", &flag, "--cmd=/bin/true"]).refuses(125, &parts);
-    host.run(&["plan", "--network=none", &flag]).refuses(125, &parts);
+    // A plan touches nothing, so what it refuses is refused before the start.
+    for (mount, parts) in [
+        (format!("{data}:/etc/passwd/x"), ["`/etc/passwd` is a file", "lies in a directory"]),
+        (format!("{data}:/etc/passwd"), ["`/etc/passwd` is a file", "bind a file of it"]),
+        ("/etc/passwd:/etc".to_owned(), ["`/etc/passwd` is a file", "write `/etc/passwd`"]),
+        (format!("{data}:/sys/kernel/x"), ["`/sys/kernel/x` is not there", "another destination"]),
+    ] {
+        let parts = [&["--volume", &mount][..], &parts].concat();
+        let flag = format!("--volume={mount}");
+        host.run(&["--network=none", &flag, "--cmd=/bin/true"]).refuses(125, &parts);
+        host.run(&["plan", "--network=none", &flag]).refuses(125, &parts);
+        let rootfs = host.rootfs_flag();
+        if !mount.contains("passwd") {
+            host.run(&["plan", &rootfs, "--network=none", &flag]).refuses(125, &parts);
+        }
+    }
     assert!(!host.directory().join("missing").exists(), "no typo becomes a directory");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn file_goes_onto_a_file_and_a_directory_onto_a_directory_by_links_too() {
+    let Some(host) = Host::new() else { return };
+    let data = source(&host, "data");
+    host.set_up(&format!(
+        "cd {}; mkdir dir; ln -s /dir linked; touch plain; ln -s plain also",
+        host.rootfs().display()
+    ));
+    for flags in [&[][..], &["--overlay"]] {
+        let onto_link = volume(&data, "/linked");
+        let onto_file = volume(&data.join("sign"), "/also");
+        let flags = [flags, &[&onto_link, &onto_file, "--tmpfs=/linked/new"]].concat();
+        let ran = host.inside(&flags, "cat /dir/sign /plain; ls /dir");
+        assert_eq!(ran.text(), "data\ndata\nnew\nsign", "{ran:?}");
+        assert_eq!(names(&data), ["sign"]);
+    }
+    host.set_up(&format!("cd {}; rm linked plain also; rmdir dir", host.rootfs().display()));
+    host.assert_nothing_left();
+}
+
+/// An overlay shows one file system alone: what the host has mounted below it is in nobody's way.
+#[test]
+fn file_of_the_hosts_that_the_container_does_not_see_is_in_no_mounts_way() {
+    let Some(mut host) = Host::new() else { return };
+    let data = source(&host, "data");
+    let below = host.rootfs().join("below");
+    host.set_up(&format!("mkdir {0}; mount -t tmpfs tmpfs {0}; echo x >{0}/file", below.display()));
+    host.accept_mounts();
+    let ran = host.inside(&["--overlay", &volume(&data, "/below/file")], "ls /below/file");
+    assert_eq!(ran.text(), "sign");
+    host.inside(&[&volume(&data, "/below/file")], "true").refuses(125, &["`/below/file` is a file"]);
+    host.set_up(&format!("umount {0}; rmdir {0}", below.display()));
+    host.accept_mounts();
     host.assert_nothing_left();
 }
 

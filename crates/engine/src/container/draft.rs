@@ -102,7 +102,7 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
         .map_err(|error| config::name_flags(error, options, &spec, user.as_ref()))?;
     user.iter().try_for_each(|user| user.check_reach(options, &spec))?;
     volumes::check(&options.files, &spec, &plan)?;
-    volumes::destinations::check(&options.files, &root, &spec, &plan)?;
+    volumes::destinations::check(&options.files, &spec, &plan)?;
     settled.iter().try_for_each(peers::Settled::verify)?;
     notices.extend(plan.warnings.iter().map(|warning| config::notice(warning, options)));
     let pasta = user.and_then(|user| user.pasta(pasta_request, &options.network.publish));

@@ -15,8 +15,9 @@ use crate::error::libc_errno::{
 use crate::error::{Error, ErrorKind};
 use crate::init::OWN_INIT;
 use crate::init::failure::{Call, Failure};
-use crate::init::step::{Action, Execution, InitAction, Step};
+use crate::init::step::{Action, Execution, InitAction, Step, TargetKind};
 use crate::mounted::Mounted;
+use crate::obstacle::Obstacle;
 
 use self::program::{Files, explain_program};
 pub(crate) use self::program::{elf_interpreter, kind_of_exec, refused_program};
@@ -71,7 +72,7 @@ pub(crate) fn explain_step(steps: &[Step], index: usize, failure: Failure, rootf
     error
 }
 
-/// What one can do about a place for a mount or a node that can't be made, where what is in the way is known.
+/// What one can do about a place for a mount or a node that can't be made or used, where what is in the way is known.
 fn no_place(steps: &[Step], action: &InitAction, failure: Failure, rootfs: &Path) -> Option<String> {
     let target = match action {
         InitAction::Mount(mount) => &mount.target,
@@ -79,11 +80,24 @@ fn no_place(steps: &[Step], action: &InitAction, failure: Failure, rootfs: &Path
         InitAction::Devices { devices } => &devices.get(failure.item as usize)?.target,
         _ => return None,
     };
+    let obstacle = || Mounted::of(steps, rootfs).obstacle(target);
+    let inside = target.path.to_string_lossy();
     match (failure.call, failure.errno, &target.anchor) {
-        (Call::Open | Call::Mkdir, ENOTDIR, _) => {
-            let file = Mounted::of(steps, rootfs).file_above(target.path.to_bytes())?;
-            Some(format!("`{file}` is a file: take it out of the way, or choose another destination"))
-        }
+        (Call::Open | Call::Mkdir, ENOTDIR, _) => match obstacle()? {
+            Obstacle::FileAbove(file) => {
+                Some(format!("`{file}` is a file: take it out of the way, or choose another destination"))
+            }
+            Obstacle::OtherKind(_) => None,
+        },
+        (Call::MoveMount, EINVAL | ENOTDIR, _) => match obstacle()? {
+            Obstacle::OtherKind(TargetKind::Directory) => Some(format!(
+                "`/{inside}` is a directory and the source is not: a file goes onto a file, so name that as the destination"
+            )),
+            Obstacle::OtherKind(TargetKind::File) => Some(format!(
+                "`/{inside}` is a file, and what is mounted there is a directory: choose another destination"
+            )),
+            Obstacle::FileAbove(_) => None,
+        },
         (Call::Mkdir, EPERM | EACCES | EROFS, Some(anchor)) => Some(format!(
             "this destination is not there, and it can't be made in `/{}`: create it there first, or choose another destination",
             String::from_utf8_lossy(target.path.to_bytes().get(..anchor.skipped - 1)?)
