@@ -115,14 +115,31 @@ impl Creation {
     }
 }
 
-impl Drop for Creation {
-    fn drop(&mut self) {
-        let Some(cgroup) = self.cgroup.take() else { return };
-        // Best effort: what can not be removed does not replace the cause.
+impl Creation {
+    /// Removes what was made, and returns what could not be removed.
+    pub fn undo(mut self) -> Vec<Error> {
+        self.remove()
+    }
+
+    fn remove(&mut self) -> Vec<Error> {
+        let Some(cgroup) = self.cgroup.take() else { return Vec::new() };
+        let mut failed = Vec::new();
         for number in self.made.drain(..) {
-            let _ = rmdir(&cgroup.layout.hierarchies()[number], cgroup.path.as_str());
+            let hierarchy = &cgroup.layout.hierarchies()[number];
+            if let Err(errno) = rmdir(hierarchy, cgroup.path.as_str()) {
+                let place = hierarchy.display(cgroup.path.as_str(), "");
+                failed.push(Error::kernel(Operation::Remove, place, errno));
+            }
         }
         remove_own_ancestors(&cgroup.layout, &cgroup.path);
+        failed
+    }
+}
+
+impl Drop for Creation {
+    fn drop(&mut self) {
+        // Best effort: what can not be removed does not replace the cause.
+        let _ = self.remove();
     }
 }
 

@@ -111,6 +111,18 @@ fn creation_that_is_not_finished_leaves_what_was_there() {
     assert_eq!(present(), begun, "what a process can be cloned into, and no more");
     drop(creation);
     assert!(!present().contains(&true));
+    // What somebody is in by then can't be removed, and is told.
+    let creation = Creation::begin(&layout, &inner).expect("begun");
+    let inside = group.directories().map(|(_, directory)| std::path::Path::new(&directory).join("inner"));
+    let occupied: Vec<_> = inside.filter(|inner| inner.is_dir()).collect();
+    occupied.iter().for_each(|inner| std::fs::create_dir(inner.join("sub")).expect("made"));
+    let failed = creation.undo();
+    assert_eq!(failed.len(), occupied.len());
+    assert!(failed.iter().all(|error| error.operation == Operation::Remove), "{failed:?}");
+    for inner in &occupied {
+        std::fs::remove_dir(inner.join("sub")).expect("removed");
+        std::fs::remove_dir(inner).expect("removed");
+    }
     let other = Cgroup::create(&layout, &inner).expect("made by others");
     drop(Creation::begin(&layout, &inner).expect("taken over"));
     assert!(!present().contains(&false), "nothing of theirs is removed");

@@ -163,7 +163,8 @@ fn owner_outside_of_the_user_namespace_is_told_as_what_refuses_a_program() {
     let bundle = Bundle::new("refused-by-owner", &[]);
     bundle.give_users();
     let source = volume(&bundle);
-    with_mounts(&bundle, &[bind(&source, "/v", &["bind"]), bind(&source, "/i", &["bind", "idmap"])]);
+    with_mounts(&bundle, &[bind(&source, "/v", &["bind"])]);
+    let mapped = bind(&source, "/i", &["bind", "idmap"]);
     for (program, user, parts) in [
         // Root inside has no right over what belongs to root of the host.
         ("/v/closed/true", 0, &["`/v/closed`: its mode is 0700", "0:0 on the host", "does not map"][..]),
@@ -173,13 +174,16 @@ fn owner_outside_of_the_user_namespace_is_told_as_what_refuses_a_program() {
         bundle.edit(|config| {
             config["process"]["args"] = json!([program]);
             config["process"]["user"] = json!({ "uid": user, "gid": 0 });
+            let mounts = config["mounts"].as_array_mut().expect("a list");
+            mounts.retain(|mount| *mount != mapped);
+            mounts.extend(program.starts_with("/i").then(|| mapped.clone()));
         });
         let output = bundle.run_to_its_end();
         let said = errors(&output);
         // A file system without maps of owners refuses `idmap` itself.
         if said.contains("owners of this file system") {
             println!("skipped: needs a file system with mapped owners");
-            return;
+            continue;
         }
         for part in parts {
             assert!(said.contains(part), "lacks {part}: {said}");

@@ -402,12 +402,12 @@ pub(crate) const RECORD: &CStr = c"state.json";
 /// The record that will take its place; who has the directory's lock writes it.
 pub(crate) const DRAFT: &CStr = c"state.json,next";
 
-/// What a file is called until it is whole.
 /// As a path.
 fn name(of: &CStr) -> &OsStr {
     OsStr::from_bytes(of.to_bytes())
 }
 
+/// What a file is called until it is whole.
 fn unfinished(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}{UNFINISHED}{}", std::process::id()))
 }

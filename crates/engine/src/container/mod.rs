@@ -188,7 +188,9 @@ impl Host for EngineHost<'_> {
     }
 
     fn attach_network(&mut self, pid: i32) -> Result<()> {
-        if let (Some(pasta), Some(namespaces)) = (self.pasta, self.namespaces.take()) {
+        if let Some(pasta) = self.pasta {
+            let namespaces =
+                self.namespaces.take().expect("heard of at the clone, as pasta connects no other");
             let directory = StateRoot::new(self.paths.containers()).directory(self.plan.id());
             self.attached = pasta.attach(namespaces, &directory, &mut self.notices)?;
             return Ok(());

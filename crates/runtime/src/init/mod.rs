@@ -170,10 +170,7 @@ fn run_from(first: usize, steps: &[Step], context: &mut Context<'_>, trace: &Tra
             run_step(action, number as u16, context)
         };
         if let Err(failure) = outcome {
-            if let Some(end) = trace.ends.get(number) {
-                end.store(sys::process::monotonic_nanoseconds(), Ordering::Relaxed);
-            }
-            // A peer that is gone cannot be told; the exit status says the rest.
+            // That it ended is said of a step that succeeded alone: the parent goes by it. A peer that is gone cannot be told; the exit status says the rest.
             let _ = sync::send(context.peer(), Record::Failed { step: number as u16, failure });
             return FAILED;
         }

@@ -325,6 +325,7 @@ pub(super) fn mask(context: &mut Context<'_>, targets: &[Target]) -> Outcome {
     let mut empty: Option<OwnedFd> = None;
     let mut null: Option<OwnedFd> = None;
     for (item, target) in targets.iter().enumerate() {
+        let of_item = |failure: Failure| Failure { item: item as u32, ..failure };
         let found = match Way::to(context, target)?.open(OFlags::PATH) {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => continue,
             other => other.during_item(Call::Open, item)?,
@@ -334,10 +335,13 @@ pub(super) fn mask(context: &mut Context<'_>, targets: &[Target]) -> Outcome {
         let first = if is_directory { &mut empty } else { &mut null };
         let cover = match first {
             Some(first) => clone_tree(first.as_fd(), c"", false).during_item(Call::OpenTree, item)?,
-            None if is_directory => empty_directory()?,
-            None => null_device()?,
+            None => match is_directory {
+                true => empty_directory(),
+                false => null_device(),
+            }
+            .map_err(of_item)?,
         };
-        attach(cover.as_fd(), found.as_fd()).map_err(|failure| Failure { item: item as u32, ..failure })?;
+        attach(cover.as_fd(), found.as_fd()).map_err(of_item)?;
         first.get_or_insert(cover);
     }
     Ok(())

@@ -123,9 +123,9 @@ impl Launch<'_> {
         }
     }
 
-    /// Whether init has published the record: it says so by the end of that step alone.
+    /// Whether init has published the record: the end of a step is noted where it succeeded. It was before the socket's end.
     fn is_published(&self) -> bool {
-        let ended = |step: u16| self.counters.counters()[usize::from(step)].load(Ordering::Acquire) != 0;
+        let ended = |step: u16| self.counters.counters()[usize::from(step)].load(Ordering::Relaxed) != 0;
         self.publishing().is_some_and(ended)
     }
 

@@ -222,7 +222,7 @@ impl<'a> Launch<'a> {
         let socket = self.clone_init()?;
         let mut serve = || -> Result<()> {
             if self.plan.has_network && !self.network_comes_late() {
-                host.cloned(self.pid())?;
+                host.cloned(self.pid()).map_err(|error| self.cause_in_init(socket.as_fd(), error))?;
             }
             self.finish_cgroup(socket.as_fd())?;
             self.place_child(socket.as_fd())?;
@@ -335,9 +335,12 @@ impl<'a> Launch<'a> {
         if self.state.is_some() && self.has_reached_joined_mounts() {
             failures.extend(crate::shared_root::unmount(&self.record, root).err());
         }
-        // What it made is empty by now.
-        self.creation = None;
         let mut gone = true;
+        if let Some(begun) = self.creation.take() {
+            let failed = begun.undo();
+            gone &= failed.is_empty();
+            failures.extend(failed.into_iter().map(Error::from));
+        }
         if let Some(group) = self.cgroup.take()
             && let Err(error) = group.clear()
         {

@@ -266,17 +266,17 @@ impl ContainerPlan {
             plan.list.push(init_step(InitAction::ConfigureNetwork(network.clone()), "network"));
         }
         let filter = seccomp_step(&linux, &mut warnings)?;
-        if !namespaces.needs_intermediate
+        // Of the process that the clone returns, with the network and the mounts that it has then.
+        let drafts_record = !namespaces.needs_intermediate
             && namespaces.unshared & flags::NEWNET == 0
-            && joined_mounts.is_none()
-        {
-            // Of the process that the clone returns, with the network and the mounts that it has then.
+            && joined_mounts.is_none();
+        if drafts_record {
             plan.list.push(host(HostAction::DraftRecord, None));
         }
         plan.join_rdt(rdt.as_ref());
         // In a user namespace init has no right to the host's directories; and what waits for the end of the mounts is the
         // parent's to do.
-        let init_records = plan.drafts_record()
+        let init_records = drafts_record
             && options.start == Start::Immediately
             && hooks.start_container.is_empty()
             && rdt.is_none()

@@ -368,11 +368,6 @@ impl Steps {
         Ok(())
     }
 
-    /// Whether the record is written while init mounts.
-    pub(super) fn drafts_record(&self) -> bool {
-        self.list.iter().any(|step| matches!(step.action, Action::Host(HostAction::DraftRecord)))
-    }
-
     /// The overlays that the root has beside its own.
     pub(super) fn layers(&self) -> Result<Vec<CString>> {
         let place = |target: &Target| c_string(&format!("/{}", target.path.to_string_lossy()), "root.path");

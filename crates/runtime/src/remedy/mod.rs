@@ -186,6 +186,11 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
                 mount.kind.file_system.to_string_lossy()
             ));
         }
+        (
+            InitAction::Unshare { flags, .. } | InitAction::UnshareMeanwhile { flags, .. },
+            Call::Unshare,
+            errno @ (EPERM | ENOSPC | EINVAL),
+        ) => return no_namespaces(errno, *flags),
         (InitAction::JoinNamespaces { .. }, Call::Setns, EPERM) => {
             "from a user namespace of its own a container can join only what belongs to that one: join the other's user \
              namespace too, or leave it out"
@@ -354,20 +359,45 @@ pub(crate) fn explain_clone(error: std::io::Error, namespaces: u64) -> Error {
     if user && let Some(hint) = errno.and_then(crate::caller::why_no_user_namespace) {
         return error.with_hint(hint);
     }
-    let hint = match errno {
-        Some(EPERM) => "new namespaces take root: use sudo",
-        Some(ENOSPC) => "a limit on namespaces is reached: see `sysctl user`",
-        Some(11) => "a limit on processes is reached: see `ulimit -u` and the caller's pids cgroup",
-        Some(EINVAL) => return error.with_hint(missing_namespaces(namespaces)),
-        _ => return error,
-    };
-    error.with_hint(hint)
+    match errno {
+        Some(11) => {
+            error.with_hint("a limit on processes is reached: see `ulimit -u` and the caller's pids cgroup")
+        }
+        errno => match errno.and_then(|errno| no_namespaces(errno, namespaces)) {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        },
+    }
 }
 
-/// What EINVAL means where namespaces are made.
-fn missing_namespaces(wanted: u64) -> String {
-    match crate::plan::namespaces::missing(wanted).as_slice() {
-        [] => "one of the namespaces, or something they need, is not in this kernel".to_owned(),
-        missing => format!("this kernel was built without namespaces of these kinds: {}", missing.join(", ")),
+/// What one can do where namespaces can't be made.
+fn no_namespaces(errno: i32, wanted: u64) -> Option<String> {
+    Some(match errno {
+        EPERM => "new namespaces take root: use sudo".to_owned(),
+        ENOSPC => "a limit on namespaces is reached: see `sysctl user`".to_owned(),
+        EINVAL => match crate::plan::namespaces::missing(wanted).as_slice() {
+            [] => "one of the namespaces, or something they need, is not in this kernel".to_owned(),
+            missing => {
+                format!("this kernel was built without namespaces of these kinds: {}", missing.join(", "))
+            }
+        },
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever makes the namespaces: the clone or, on cgroup v1, init for its network.
+    #[test]
+    fn limit_on_namespaces_has_the_same_remedy_at_the_clone_and_in_init() {
+        let unshare = InitAction::UnshareMeanwhile { flags: flags::NEWNET, names: vec!["network"] };
+        for (errno, part) in [(ENOSPC, "sysctl user"), (EPERM, "sudo")] {
+            let of_init = remedy(&unshare, Failure { call: Call::Unshare, errno, item: 0 });
+            let error = std::io::Error::from_raw_os_error(errno);
+            assert_eq!(of_init, explain_clone(error, flags::NEWNET).hint);
+            assert!(of_init.is_some_and(|hint| hint.contains(part)), "{errno}");
+        }
     }
 }
