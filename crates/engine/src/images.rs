@@ -10,7 +10,7 @@ use image::documents::{Descriptor, Platform};
 use image::reference::{DOCKER_IO, Typed};
 use image::registry::{Client, Credentials, Options, Remote};
 use image::store::{Finish, Image, LayerState, PullOptions, Store, Unpacker};
-use image::unpack::Opaque;
+use image::unpack::Whiteouts;
 use image::{Digest, Reference};
 use runtime::ErrorKind;
 use runtime::caller::Caller;
@@ -27,7 +27,7 @@ pub fn is_unpack_verb(word: Option<&std::ffi::OsStr>) -> bool {
 
 /// What that process does; the exit code.
 pub fn unpack_layer() -> i32 {
-    image::unpack::serve(Opaque::Trusted)
+    image::unpack::serve(Whiteouts::Trusted)
 }
 
 /// The images of the caller.

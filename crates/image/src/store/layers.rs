@@ -4,21 +4,10 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::{Store, make_directory, read_json, write_json};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-
-/// What became of an archive.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Unpacked {
-    /// The digest of the archive before compression.
-    pub diff_id: Digest,
-    /// Its length in bytes.
-    pub size: u64,
-}
+use crate::unpack::Unpacked;
 
 /// Waits for the end of an archive that is being unpacked.
 pub type Finish = Box<dyn FnOnce() -> Result<Unpacked>>;

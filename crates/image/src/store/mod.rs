@@ -29,7 +29,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::images::{Image, Layer, Name};
-pub use self::layers::{Finish, Unpacked, Unpacker};
+pub use self::layers::{Finish, Unpacker};
 pub use self::pull::{LayerState, Progress, PullOptions, Pulled, Silent, Source};
 pub use self::sweep::{InUse, Swept};
 use crate::error::{Error, Kind, Result};

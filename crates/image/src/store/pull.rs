@@ -13,12 +13,13 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::blobs::Claim;
 use super::images::now;
-use super::{Image, Layer, Store, Unpacked, Unpacker};
+use super::{Image, Layer, Store, Unpacker};
 use crate::digest::{self, Digest, Digester};
 use crate::documents::{
     Descriptor, Document, ImageConfig, MOST_CONFIG_BYTES, MOST_MANIFEST_BYTES, Manifest, Platform,
 };
 use crate::error::{Error, Kind, Result};
+use crate::unpack::Unpacked;
 
 /// How many layers are fetched at a time: as many as docker's, and more do not make a connection quicker.
 const AT_ONCE: usize = 3;

@@ -11,14 +11,18 @@ use crate::archive::Layout;
 use crate::digest::Digest;
 use crate::documents::{Descriptor, Platform, media_type};
 use crate::reference::{DOCKER_IO, Reference};
-use crate::unpack::{self, Limits, Opaque};
+use crate::unpack::{self, Devices, Limits, Whiteouts};
 
 /// Unpacks in a thread of this process.
 struct Here;
 
 impl Unpacker for Here {
     fn start(&self, archive: OwnedFd, tree: OwnedFd) -> Result<Finish> {
-        let options = unpack::Options { opaque: Opaque::Trusted, limits: Limits::default() };
+        let options = unpack::Options {
+            whiteouts: Whiteouts::Trusted,
+            devices: Devices::Made,
+            limits: Limits::default(),
+        };
         let thread = std::thread::spawn(move || unpack::layer(File::from(archive), tree.as_fd(), &options));
         Ok(Box::new(|| thread.join().expect("it does not panic")))
     }

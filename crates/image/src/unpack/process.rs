@@ -12,9 +12,8 @@ use serde::{Deserialize, Serialize};
 use sys::mount::{Attributes, Reach, propagation};
 use sys::seccomp::Instruction;
 
-use super::{Limits, Opaque, Options, layer};
+use super::{Devices, Limits, Options, Unpacked, Whiteouts, layer};
 use crate::error::{Error, Kind, Result};
-use crate::store::Unpacked;
 
 /// The most bytes of an answer.
 const MOST_ANSWER: u64 = 64 << 10;
@@ -28,8 +27,8 @@ enum Answer {
 
 /// Unpacks what comes on standard input into the directory that standard error is, and answers on standard output. For a
 /// process that has just begun, and does nothing else.
-pub fn serve(opaque: Opaque) -> i32 {
-    let answer = match unpack(opaque) {
+pub fn serve(whiteouts: Whiteouts) -> i32 {
+    let answer = match unpack(whiteouts) {
         Ok(unpacked) => Answer::Unpacked(unpacked),
         Err(error) => Answer::Failed(error),
     };
@@ -51,7 +50,7 @@ pub fn answer(output: impl Read, operation: &str) -> Result<Unpacked> {
     }
 }
 
-fn unpack(opaque: Opaque) -> Result<Unpacked> {
+fn unpack(whiteouts: Whiteouts) -> Result<Unpacked> {
     let failed = |what: &str, error: std::io::Error| {
         Error::system(format!("confine what unpacks a layer: {what}"), error)
     };
@@ -61,13 +60,13 @@ fn unpack(opaque: Opaque) -> Result<Unpacked> {
     let null = null.map_err(|error| failed("open `/dev/null`", error.into()))?;
     rustix::stdio::dup2_stderr(null).map_err(|error| failed("its streams", error.into()))?;
     let tree = enclose(tree).map_err(|error| failed("its root", error))?;
-    disarm(opaque).map_err(|error| failed("its rights", error))?;
+    disarm(whiteouts).map_err(|error| failed("its rights", error))?;
     // Read without a buffer of the standard library's, which would be one more copy.
     let archive = File::from(
         rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
             .map_err(|error| failed("its streams", error.into()))?,
     );
-    layer(archive, tree.as_fd(), &Options { opaque, limits: Limits::default() })
+    layer(archive, tree.as_fd(), &Options { whiteouts, devices: Devices::Made, limits: Limits::default() })
 }
 
 /// Makes the directory all that there is: a mount namespace in which it is the root, without the host's network.
@@ -96,14 +95,14 @@ const RIGHTS: u64 = 1 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 27 | 1 << 31;
 const OF_TRUSTED: u64 = 1 << 21;
 
 /// Leaves the rights that entries of an archive take, and the calls.
-fn disarm(opaque: Opaque) -> std::io::Result<()> {
+fn disarm(whiteouts: Whiteouts) -> std::io::Result<()> {
     let limit = |resource, most| {
         let limit = Rlimit { current: Some(most), maximum: Some(most) };
         rustix::process::setrlimit(resource, limit)
     };
     limit(Resource::Nofile, 64)?;
     limit(Resource::Core, 0)?;
-    let kept = if opaque == Opaque::Trusted { RIGHTS | OF_TRUSTED } else { RIGHTS };
+    let kept = if whiteouts == Whiteouts::Trusted { RIGHTS | OF_TRUSTED } else { RIGHTS };
     for number in (0..64).filter(|number| kept & (1 << number) == 0) {
         if sys::process::knows_capability(number) {
             sys::process::drop_from_bounding_set(number)?;
