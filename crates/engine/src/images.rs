@@ -10,7 +10,7 @@ use image::documents::{Descriptor, Platform};
 use image::reference::{DOCKER_IO, Typed};
 use image::registry::{Client, Credentials, Options, Remote};
 use image::store::{Finish, Image, LayerState, PullOptions, Store, Unpacker};
-use image::unpack::Whiteouts;
+use image::unpack::{Devices, Limits, Options as UnpackOptions, Whiteouts};
 use image::{Digest, Reference};
 use runtime::ErrorKind;
 use runtime::caller::Caller;
@@ -27,7 +27,11 @@ pub fn is_unpack_verb(word: Option<&std::ffi::OsStr>) -> bool {
 
 /// What that process does; the exit code.
 pub fn unpack_layer() -> i32 {
-    image::unpack::serve(Whiteouts::Trusted)
+    let options =
+        UnpackOptions { whiteouts: Whiteouts::Trusted, devices: Devices::Made, limits: Limits::default() };
+    let standard = [0, 1, 2].map(sys::fd::adopt);
+    let [Ok(archive), Ok(answer), Ok(tree)] = standard else { return 1 };
+    i32::from(image::unpack::serve(archive, tree, answer, &options).is_err())
 }
 
 /// The images of the caller.

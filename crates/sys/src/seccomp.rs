@@ -24,47 +24,6 @@ pub const ARCHITECTURE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 pub const ARCHITECTURE: u32 = 0xc000_00b7;
 
-/// Calls by which a process gets at other programs, processes, namespaces, mounts, networks or the kernel's own insides.
-pub const ESCAPES: &[u32] = &[
-    libc::SYS_execve as u32,
-    libc::SYS_execveat as u32,
-    libc::SYS_ptrace as u32,
-    libc::SYS_process_vm_readv as u32,
-    libc::SYS_process_vm_writev as u32,
-    libc::SYS_kill as u32,
-    libc::SYS_tkill as u32,
-    libc::SYS_pidfd_open as u32,
-    libc::SYS_unshare as u32,
-    libc::SYS_setns as u32,
-    libc::SYS_clone3 as u32,
-    libc::SYS_mount as u32,
-    libc::SYS_umount2 as u32,
-    libc::SYS_pivot_root as u32,
-    libc::SYS_chroot as u32,
-    libc::SYS_open_tree as u32,
-    libc::SYS_move_mount as u32,
-    libc::SYS_fsopen as u32,
-    libc::SYS_fsmount as u32,
-    libc::SYS_open_by_handle_at as u32,
-    libc::SYS_socket as u32,
-    libc::SYS_connect as u32,
-    libc::SYS_bpf as u32,
-    libc::SYS_perf_event_open as u32,
-    libc::SYS_io_uring_setup as u32,
-    libc::SYS_userfaultfd as u32,
-    libc::SYS_keyctl as u32,
-    libc::SYS_add_key as u32,
-    libc::SYS_init_module as u32,
-    libc::SYS_finit_module as u32,
-    libc::SYS_kexec_load as u32,
-    libc::SYS_reboot as u32,
-    libc::SYS_swapon as u32,
-    libc::SYS_setuid as u32,
-    libc::SYS_setgid as u32,
-    libc::SYS_setresuid as u32,
-    libc::SYS_setresgid as u32,
-];
-
 /// Installs a filter on the calling thread; returns the listener where `flags` ask for one.
 ///
 /// Needs no_new_privs or CAP_SYS_ADMIN. `flags` are `SECCOMP_FILTER_FLAG_*`.

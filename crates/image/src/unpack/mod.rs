@@ -7,14 +7,14 @@ mod compression;
 mod fault;
 mod layer;
 mod name;
-mod process;
+mod serve;
 mod stream;
 mod tree;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::layer::layer;
-pub use self::process::{answer, serve};
+pub use self::serve::{answer, serve};
 use crate::digest::Digest;
 
 /// How a layer is unpacked.

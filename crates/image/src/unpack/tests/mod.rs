@@ -5,6 +5,7 @@ mod formats;
 mod hostile;
 mod kinds;
 mod random;
+mod served;
 mod whiteouts;
 
 use std::fs::{File, Metadata};
