@@ -23,8 +23,8 @@ pub use ::network::{HostPorts, PortRange, PortRequest, Protocol};
 pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepare};
 pub use error::{Error, Result};
 pub use images::{
-    ImageDefaults, ImageStore, Listed, Progress, PullRequest, ReadyImage, Removed, UNPACK_VERB,
-    is_unpack_verb, unpack_layer,
+    ImageDefaults, ImageName, ImageStore, Listed, Progress, PullRequest, ReadyImage, Removed, is_unpack_verb,
+    unpack_layer,
 };
 pub use monitor::{Input, Signals};
 pub use network::tidy_networks;

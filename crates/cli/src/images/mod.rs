@@ -8,7 +8,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use engine::{Error, ErrorKind, ImageStore, PullRequest, ReadyImage, Removed, Result};
+use engine::{Error, ErrorKind, ImageName, ImageStore, PullRequest, ReadyImage, Removed, Result};
 
 pub(crate) use self::arguments::{ImageCommand, ListArguments, PullArguments, RemoveArguments};
 use self::progress::{Quiet, Shown};
@@ -44,61 +44,75 @@ fn print(text: &str) -> Result<()> {
 }
 
 fn pull(arguments: &PullArguments) -> Result<()> {
+    let names = parse_names(&arguments.names)?;
     let images = ImageStore::open(arguments.root.as_deref())?;
-    for name in &arguments.names {
+    for name in names {
         let request = PullRequest {
-            name: name.clone(),
+            name,
             platform: arguments.platform.clone(),
             credentials: arguments.creds.clone(),
             credential_files: credential_files(arguments.authfile.as_ref()),
             insecure: arguments.tls_verify == Some(false),
         };
-        let is_shown = !arguments.quiet && std::io::stderr().is_terminal();
-        let (digest, is_new) = match is_shown {
-            true => images.pull(&request, &Shown::new(name)),
-            false => images.pull(&request, &Quiet),
-        }?;
+        let show = if arguments.quiet { Show::Nothing } else { Show::OnTerminal };
+        let (digest, is_new) = fetch(&images, &request, show)?;
         if arguments.quiet {
             print(&format!("{digest}\n"))?;
         } else {
             let what = if is_new { "pulled" } else { "here already" };
-            print(&format!("{name}: {what}\n{digest}\n"))?;
+            print(&format!("{}: {what}\n{digest}\n", request.name.as_str()))?;
         }
     }
     Ok(())
 }
 
+/// All of them, before anything is done about the first.
+fn parse_names(names: &[String]) -> Result<Vec<ImageName>> {
+    names.iter().map(|name| name.parse()).collect()
+}
+
+/// Whether people see how far it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Show {
+    Nothing,
+    OnTerminal,
+}
+
+fn fetch(images: &ImageStore, request: &PullRequest, show: Show) -> Result<(String, bool)> {
+    match show == Show::OnTerminal && std::io::stderr().is_terminal() {
+        true => images.pull(request, &Shown::new(request.name.as_str())),
+        false => images.pull(request, &Quiet),
+    }
+}
+
 /// The image of a container: fetched as `policy` says.
 pub(crate) fn ready(name: &str, root: Option<&Path>, policy: Policy) -> Result<ReadyImage> {
+    let name: ImageName = name.parse()?;
     let images = ImageStore::open(root)?;
     if policy != Policy::Always
-        && let Some(image) = images.ready(name)?
+        && let Some(image) = images.ready(&name)?
     {
         return Ok(image);
     }
+    let shown = name.as_str();
     let missing = || {
-        let error = Error::new(
-            ErrorKind::NotFound,
-            format!("find the image `{}`", name.escape_debug()),
-            "it is not here",
-        );
+        let error = Error::new(ErrorKind::NotFound, format!("find the image `{shown}`"), "it is not here");
         error.with_hint(format!(
-            "`rabbitc pull {name}` fetches it; `-- {name}` runs a program of this name on a throw-away copy of the host's root"
+            "`rabbitc pull {shown}` fetches it; `-- {shown}` runs a program of this name on a throw-away copy of the host's root"
         ))
     };
     if policy == Policy::Never {
         return Err(missing());
     }
     let request = PullRequest {
-        name: name.to_owned(),
+        name: name.clone(),
+        platform: None,
+        credentials: None,
         credential_files: credential_files(None),
-        ..PullRequest::default()
+        insecure: false,
     };
-    match std::io::stderr().is_terminal() {
-        true => images.pull(&request, &Shown::new(name)),
-        false => images.pull(&request, &Quiet),
-    }?;
-    images.ready(name)?.ok_or_else(missing)
+    fetch(&images, &request, Show::OnTerminal)?;
+    images.ready(&name)?.ok_or_else(missing)
 }
 
 /// Where docker and podman keep credentials, in podman's order; `given` is the file that somebody named.
@@ -133,12 +147,14 @@ fn list(arguments: &ListArguments) -> Result<()> {
 
 /// Each name is tried, whatever became of the others.
 fn remove(arguments: &RemoveArguments) -> ExitCode {
-    let images = match ImageStore::open(arguments.root.as_deref()) {
-        Ok(images) => images,
+    let opened = parse_names(&arguments.names)
+        .and_then(|names| Ok((names, ImageStore::open(arguments.root.as_deref())?)));
+    let (names, images) = match opened {
+        Ok(opened) => opened,
         Err(error) => return failed(&error),
     };
     let mut code = ExitCode::SUCCESS;
-    for name in &arguments.names {
+    for name in &names {
         match images.remove(name, arguments.force) {
             Ok(removed) => {
                 let lines: String = removed

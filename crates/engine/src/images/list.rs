@@ -1,0 +1,63 @@
+//! Listing images.
+
+use std::collections::BTreeMap;
+
+use image::Digest;
+use image::store::Image;
+
+use super::ImageStore;
+use crate::error::{Result, from_image};
+
+/// One name of an image, or one without a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Registry and repository, as short as docker shows it.
+    pub repository: Option<String>,
+    /// The tag.
+    pub tag: Option<String>,
+    /// The digest by which a registry has it.
+    pub digest: Option<String>,
+    /// The id: the digest of the configuration.
+    pub id: String,
+    /// Seconds since 1970 at which it was made, where that is known.
+    pub created: Option<u64>,
+    /// Bytes of its layers before compression.
+    pub size: u64,
+}
+
+impl ImageStore {
+    /// Every name, and every image without one; the newest first, as docker lists them.
+    pub fn list(&self) -> Result<Vec<Listed>> {
+        let images = self.store.images().map_err(from_image)?;
+        let mut unnamed: BTreeMap<&Digest, &Image> = images.iter().collect();
+        let names = self.store.names().map_err(from_image)?;
+        let mut listed = Vec::with_capacity(names.len());
+        for name in &names {
+            // One that was removed meanwhile has no name any more either.
+            let Some(image) = images.get(&name.manifest) else { continue };
+            unnamed.remove(&name.manifest);
+            listed.push(Listed {
+                repository: Some(name.reference.familiar_name()),
+                tag: name.reference.tag.clone(),
+                digest: name.digests.first().map(Digest::to_string),
+                ..of_image(image)
+            });
+        }
+        listed.extend(unnamed.into_values().map(of_image));
+        listed.sort_by(|one, other| {
+            other.created.cmp(&one.created).then_with(|| one.repository.cmp(&other.repository))
+        });
+        Ok(listed)
+    }
+}
+
+fn of_image(image: &Image) -> Listed {
+    Listed {
+        repository: None,
+        tag: None,
+        digest: None,
+        id: image.id.to_string(),
+        created: image.created,
+        size: image.size(),
+    }
+}

@@ -1,0 +1,62 @@
+//! Removing images and their names.
+
+use image::Reference;
+use runtime::ErrorKind;
+
+use super::{ImageName, ImageStore};
+use crate::error::{Error, Result, from_image};
+
+/// What became of a name that was to be removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    /// The name is gone, and the image has others or none.
+    Name(String),
+    /// The image is gone.
+    Image(String),
+}
+
+impl ImageStore {
+    /// Takes a name away, and the image with its last one; by an id, the image with all of its names, which takes `force` where
+    /// there are several.
+    pub fn remove(&self, name: &ImageName, force: bool) -> Result<Vec<Removed>> {
+        let operation = || format!("remove the image `{}`", name.as_str());
+        let Some(image) = self.find(name)? else {
+            let error = Error::new(ErrorKind::NotFound, operation(), "there is none of this name or id");
+            return Err(error.with_hint("`rabbitc images` lists those that are there"));
+        };
+        let names: Vec<Reference> = self
+            .store
+            .names()
+            .map_err(from_image)?
+            .into_iter()
+            .filter(|name| name.manifest == image.manifest)
+            .map(|name| name.reference)
+            .collect();
+        let meant = name.as_str().parse::<Reference>().ok().filter(|reference| names.contains(reference));
+        let mut removed = Vec::new();
+        match meant {
+            Some(reference) if names.len() > 1 => {
+                self.store.unname(&reference).map_err(from_image)?;
+                return Ok(vec![Removed::Name(reference.to_string())]);
+            }
+            None if names.len() > 1 && !force => {
+                let shown: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+                let error = Error::invalid(
+                    operation(),
+                    format!("it has {} names: {}", names.len(), shown.join(", ")),
+                );
+                return Err(error.with_hint("say which name, or `--force` for all of it"));
+            }
+            _ => {}
+        }
+        if self.store.is_in_use(&image).map_err(from_image)? {
+            let error = Error::new(ErrorKind::WrongStatus, operation(), "a running container is of it");
+            return Err(error.with_hint("end the container first"));
+        }
+        self.store.forget(&image).map_err(from_image)?;
+        removed.extend(names.iter().map(|name| Removed::Name(name.to_string())));
+        removed.push(Removed::Image(image.id.to_string()));
+        self.store.sweep().map_err(from_image)?;
+        Ok(removed)
+    }
+}
