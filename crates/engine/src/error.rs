@@ -12,7 +12,8 @@ pub(crate) fn io_text(error: &std::io::Error) -> String {
 /// Words of the image crate, in that shape.
 pub(crate) fn from_image(error: image::Error) -> Error {
     let kind = match error.kind {
-        image::Kind::Invalid | image::Kind::InUse => ErrorKind::Invalid,
+        image::Kind::Invalid => ErrorKind::Invalid,
+        image::Kind::InUse => ErrorKind::WrongStatus,
         image::Kind::NotFound => ErrorKind::NotFound,
         image::Kind::Unauthorized => ErrorKind::Permission,
         image::Kind::Unsupported => ErrorKind::Unsupported,

@@ -105,6 +105,7 @@ impl ImageStore {
         };
         let digest = pulled.digests[0].to_string();
         self.store.name(&reference, &pulled.image, pulled.digests).map_err(from_image)?;
+        self.store.sweep_if_asked().map_err(from_image)?;
         Ok((digest, !pulled.was_there))
     }
 }

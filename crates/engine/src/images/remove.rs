@@ -33,7 +33,6 @@ impl ImageStore {
             .map(|name| name.reference)
             .collect();
         let meant = name.as_str().parse::<Reference>().ok().filter(|reference| names.contains(reference));
-        let mut removed = Vec::new();
         match meant {
             Some(reference) if names.len() > 1 => {
                 self.store.unname(&reference).map_err(from_image)?;
@@ -49,14 +48,9 @@ impl ImageStore {
             }
             _ => {}
         }
-        if self.store.is_in_use(&image).map_err(from_image)? {
-            let error = Error::new(ErrorKind::WrongStatus, operation(), "a running container is of it");
-            return Err(error.with_hint("end the container first"));
-        }
         self.store.forget(&image).map_err(from_image)?;
-        removed.extend(names.iter().map(|name| Removed::Name(name.to_string())));
-        removed.push(Removed::Image(image.id.to_string()));
         self.store.sweep().map_err(from_image)?;
-        Ok(removed)
+        let names = names.iter().map(|name| Removed::Name(name.to_string()));
+        Ok(names.chain([Removed::Image(image.id.to_string())]).collect())
     }
 }

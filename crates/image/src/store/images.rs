@@ -1,8 +1,13 @@
 //! What images there are, and by which names.
 
 use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{Store, entries, read_json, write_json};
@@ -54,6 +59,12 @@ pub struct Name {
     pub manifest: Digest,
     /// By which digests a registry has it: that of an index, too.
     pub digests: Vec<Digest>,
+}
+
+/// A claim of a running container on its image: as long as it is held, the image can't be removed.
+#[derive(Debug)]
+pub struct InUse {
+    _file: File,
 }
 
 impl Image {
@@ -117,6 +128,7 @@ impl Store {
         }
         let mut found: Vec<Image> =
             self.images()?.into_values().filter(|image| image.id.digits().starts_with(digits)).collect();
+        found.sort_by(|one, other| one.id.cmp(&other.id));
         found.dedup_by(|one, other| one.id == other.id);
         match found.len() {
             0 | 1 => Ok(found.pop()),
@@ -151,28 +163,91 @@ impl Store {
         ImageConfig::parse(&text, image.layers.len(), &format!("read the image `{}`", image.id.short()))
     }
 
-    /// Keeps an image whose blobs and layers are there.
+    /// Keeps an image whose blobs and layers are there. A document that says the same stays: containers claim an image by its
+    /// file.
     pub(super) fn keep(&self, image: &Image) -> Result<()> {
-        write_json(&self.path.join("images"), image.manifest.digits(), image)
+        let _changing = self.change()?;
+        self.keep_alone(image)
+    }
+
+    fn keep_alone(&self, image: &Image) -> Result<()> {
+        match self.image(&image.manifest)? {
+            Some(found) if found.layers == image.layers => Ok(()),
+            _ => write_json(&self.path.join("images"), image.manifest.digits(), image),
+        }
+    }
+
+    /// Keeps others from changing images and names: what one of them has read is to be true until it has written.
+    fn change(&self) -> Result<File> {
+        let path = self.path.join("changes");
+        let failed = |error: std::io::Error| Error::at_path("lock", &path, error);
+        let mut options = OpenOptions::new();
+        let lock = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let lock = lock.map_err(failed)?;
+        flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
+        Ok(lock)
     }
 
     /// Has a name stand for an image from now on.
     pub fn name(&self, reference: &Reference, image: &Image, digests: Vec<Digest>) -> Result<()> {
+        let _changing = self.change()?;
+        // Somebody may have removed it since it was pulled; its blobs and layers stay as long as this process uses the store.
+        self.keep_alone(image)?;
         let name = Name { reference: reference.clone(), manifest: image.manifest.clone(), digests };
         write_json(&self.path.join("names"), &file_of(reference), &name)
     }
 
     /// Takes a name away; whether it was there.
     pub fn unname(&self, reference: &Reference) -> Result<bool> {
+        let _changing = self.change()?;
+        self.unname_alone(reference)
+    }
+
+    fn unname_alone(&self, reference: &Reference) -> Result<bool> {
         remove(&self.path.join("names").join(file_of(reference)))
     }
 
-    /// Forgets an image, whatever its names; its blobs and layers go with the next [`Store::sweep`].
+    /// Forgets an image, whatever its names, unless a container has claimed it; its blobs and layers go with the next
+    /// [`Store::sweep`].
     pub fn forget(&self, image: &Image) -> Result<()> {
+        let _changing = self.change()?;
+        let path = self.document(image);
+        // Held until the document is gone: who claims it meanwhile waits, and sees that.
+        let _claim = match File::open(&path) {
+            Ok(file) => match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => Some(file),
+                Err(Errno::WOULDBLOCK) => {
+                    let operation = format!("remove the image `{}`", image.id.short());
+                    let error = Error::new(Kind::InUse, operation, "a running container is of it");
+                    return Err(error.with_hint("end the container first"));
+                }
+                Err(error) => return Err(Error::at_path("lock", &path, error)),
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Error::at_path("open", &path, error)),
+        };
         for name in self.names()?.iter().filter(|name| name.manifest == image.manifest) {
-            self.unname(&name.reference)?;
+            self.unname_alone(&name.reference)?;
         }
-        remove(&self.path.join("images").join(image.manifest.digits())).map(drop)
+        remove(&path).map(drop)
+    }
+
+    /// Claims an image for a container.
+    pub fn claim(&self, image: &Image) -> Result<InUse> {
+        let path = self.document(image);
+        let file = File::open(&path).map_err(|error| Error::at_path("open", &path, error))?;
+        flock(&file, FlockOperation::LockShared).map_err(|error| Error::at_path("lock", &path, error))?;
+        let own = file.metadata().map_err(|error| Error::at_path("examine", &path, error))?;
+        if own.nlink() == 0 {
+            let operation = format!("use the image `{}`", image.id.short());
+            return Err(Error::new(Kind::NotFound, operation, "it has just been removed"));
+        }
+        Ok(InUse { _file: file })
+    }
+
+    /// The file that says what an image consists of.
+    fn document(&self, image: &Image) -> PathBuf {
+        self.path.join("images").join(image.manifest.digits())
     }
 }
 

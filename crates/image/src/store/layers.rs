@@ -4,10 +4,16 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
 use super::{Store, make_directory, read_json, write_json};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::unpack::Unpacked;
+
+/// The document beside the tree.
+const FACTS: &str = "layer.json";
 
 /// Waits for the end of an archive that is being unpacked.
 pub type Finish = Box<dyn FnOnce() -> Result<Unpacked>>;
@@ -18,10 +24,21 @@ pub trait Unpacker: Sync {
     fn start(&self, archive: OwnedFd, tree: OwnedFd) -> Result<Finish>;
 }
 
+/// What is known of a layer that is there.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Facts {
+    #[serde(flatten)]
+    pub(super) unpacked: Unpacked,
+    /// Which blobs were seen to unpack to it. Of another one only an image says so, and whoever wrote that image may never have
+    /// had the layer.
+    #[serde(default)]
+    pub(super) blobs: Vec<Digest>,
+}
+
 impl Store {
     /// The directory of a layer.
     pub fn layer_path(&self, diff_id: &Digest) -> PathBuf {
-        self.path.join("layers").join(diff_id.digits()).join("tree")
+        self.layer_directory(diff_id).join("tree")
     }
 
     /// Whether a layer is there, whole.
@@ -29,9 +46,14 @@ impl Store {
         self.layer_path(diff_id).exists()
     }
 
-    /// What is known of a layer that is there.
-    pub(super) fn layer_facts(&self, diff_id: &Digest) -> Result<Option<Unpacked>> {
-        read_json(&self.path.join("layers").join(diff_id.digits()).join("layer.json"))
+    /// What is known of a layer, if it is there and `blob` was seen to unpack to it.
+    pub(super) fn layer_of(&self, diff_id: &Digest, blob: &Digest) -> Result<Option<Unpacked>> {
+        let facts: Option<Facts> = read_json(&self.layer_directory(diff_id).join(FACTS))?;
+        Ok(facts.filter(|facts| facts.blobs.contains(blob)).map(|facts| facts.unpacked))
+    }
+
+    fn layer_directory(&self, diff_id: &Digest) -> PathBuf {
+        self.path.join("layers").join(diff_id.digits())
     }
 
     /// An empty place to unpack a layer in, whose blob this process has locked.
@@ -48,15 +70,33 @@ impl Store {
         Ok(Draft { path, tree: opened })
     }
 
-    /// Publishes what was unpacked, once it is durable. One that has come there meanwhile is the same.
-    pub(super) fn publish_layer(&self, draft: &Draft, unpacked: &Unpacked) -> Result<()> {
-        write_json(&draft.path, "layer.json", unpacked)?;
+    /// Publishes what was unpacked of `blob`, once it is durable. One that is there already is the same.
+    pub(super) fn publish_layer(&self, draft: &Draft, unpacked: &Unpacked, blob: &Digest) -> Result<()> {
+        let facts = Facts { unpacked: unpacked.clone(), blobs: vec![blob.clone()] };
+        write_json(&draft.path, FACTS, &facts)?;
         let diff_id = &unpacked.diff_id;
         self.sync(&draft.tree)?;
-        let path = self.path.join("layers").join(diff_id.digits());
+        let path = self.layer_directory(diff_id);
         match std::fs::rename(&draft.path, &path) {
-            Err(_) if self.has_layer(diff_id) => remove_tree(&draft.path),
+            Err(_) if self.has_layer(diff_id) => {
+                self.add_blob(&path, blob)?;
+                remove_tree(&draft.path)
+            }
             other => other.map_err(|error| Error::at_path("publish", &path, error)),
+        }
+    }
+
+    fn add_blob(&self, directory: &Path, blob: &Digest) -> Result<()> {
+        let failed = |error: std::io::Error| Error::at_path("lock", directory, error);
+        // Two at once would each forget the other's.
+        let lock = File::open(directory).map_err(failed)?;
+        flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
+        match read_json::<Facts>(&directory.join(FACTS))? {
+            Some(mut facts) if !facts.blobs.contains(blob) => {
+                facts.blobs.push(blob.clone());
+                write_json(directory, FACTS, &facts)
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -6,6 +6,8 @@
 //! images/DIGITS           what an image consists of, by the digest of its manifest
 //! names/DIGITS            a name and its manifest, by the digest of the name
 //! partial/                what is being fetched and unpacked, locked by whoever does
+//! changes                 locked by whoever changes images or names
+//! unswept                 says that somebody wanted to remove what nobody refers to, and could not
 //! lock                    shared by all who use the store, exclusive for whoever removes what nobody refers to
 //! ```
 //!
@@ -28,10 +30,10 @@ use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::images::{Image, Layer, Name};
+pub use self::images::{Image, InUse, Layer, Name};
 pub use self::layers::{Finish, Unpacker};
 pub use self::pull::{LayerState, Progress, PullOptions, Pulled, Silent, Source};
-pub use self::sweep::{InUse, Swept};
+pub use self::sweep::Swept;
 use crate::error::{Error, Kind, Result};
 
 /// Version of the layout; another one is refused, not guessed at.

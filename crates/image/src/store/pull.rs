@@ -224,7 +224,7 @@ impl Store {
             compressed: descriptor.size,
             size: unpacked.size,
         };
-        if let Some(found) = self.layer_facts(diff_id)?
+        if let Some(found) = self.layer_of(diff_id, blob)?
             && self.has_blob(blob)
         {
             options.progress.layer(number, LayerState::There);
@@ -232,7 +232,7 @@ impl Store {
         }
         let claim = self.claim_blob(blob)?;
         // Whoever had it may have brought both meanwhile.
-        let unpacked = match (self.layer_facts(diff_id)?, claim) {
+        let unpacked = match (self.layer_of(diff_id, blob)?, claim) {
             (Some(found), Claim::There) => found,
             (None, Claim::There) => {
                 let path = self.blob_path(blob);
@@ -243,7 +243,7 @@ impl Store {
                 let fetch = || -> Result<Unpacked> {
                     let mut bytes = source.blob(descriptor)?;
                     let unpacked = match found {
-                        // Another blob of the same layer was unpacked before.
+                        // The blob was swept, and its layer is another image's as well.
                         Some(found) => {
                             copy(&mut bytes, Some(&partial.file), None, descriptor, number, options)?;
                             found
@@ -297,7 +297,7 @@ impl Store {
         if unpacked.diff_id != *diff_id {
             return Err(mismatched(&descriptor.digest, options.operation));
         }
-        self.publish_layer(&draft, &unpacked)?;
+        self.publish_layer(&draft, &unpacked, &descriptor.digest)?;
         Ok(unpacked)
     }
 }

@@ -1,7 +1,6 @@
 //! Removes what no image refers to: marked from what is on disk, so that nothing can be counted wrong.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
@@ -10,6 +9,9 @@ use rustix::io::Errno;
 use super::layers::remove_tree;
 use super::{Store, entries};
 use crate::error::{Error, Result};
+
+/// Says that there may be something to sweep.
+const ASKED: &str = "unswept";
 
 /// What a sweep removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,8 +26,12 @@ pub struct Swept {
 
 impl Store {
     /// Removes blobs, layers and remains of dead pulls that nothing refers to. Where somebody else uses the store it does
-    /// nothing, and returns nothing: what others are bringing is not referred to yet, and they sweep when they end.
+    /// nothing, and returns nothing: what others are bringing is not referred to yet. The last of them does it then, by
+    /// [`Store::sweep_if_asked`].
     pub fn sweep(&self) -> Result<Option<Swept>> {
+        let asked = self.path.join(ASKED);
+        // Before the lock is tried: whoever has it looks for this when it ends.
+        std::fs::write(&asked, "").map_err(|error| Error::at_path("write", &asked, error))?;
         let lock = |operation| flock(&self.lock, operation);
         match lock(FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -36,9 +42,17 @@ impl Store {
             }
             Err(error) => return Err(Error::at_path("lock", &self.path, error)),
         }
-        let swept = self.sweep_alone();
+        let swept = self.sweep_alone().and_then(|swept| remove(&asked).map(|()| swept));
         self.share()?;
         swept.map(Some)
+    }
+
+    /// Does what somebody else wanted to do while this process used the store.
+    pub fn sweep_if_asked(&self) -> Result<()> {
+        match self.path.join(ASKED).exists() {
+            true => self.sweep().map(drop),
+            false => Ok(()),
+        }
     }
 
     fn sweep_alone(&self) -> Result<Swept> {
@@ -102,35 +116,5 @@ fn remove(path: &Path) -> Result<()> {
             Err(Error::at_path("remove", path, error))
         }
         _ => Ok(()),
-    }
-}
-
-/// A claim of a running container on its image: as long as it is held, the image can't be removed.
-#[derive(Debug)]
-pub struct InUse {
-    _file: File,
-}
-
-impl Store {
-    /// Claims an image for a container.
-    pub fn claim(&self, image: &super::Image) -> Result<InUse> {
-        let file = self.open_document(image)?;
-        flock(&file, FlockOperation::LockShared)
-            .map_err(|error| Error::at_path("lock", &self.path, error))?;
-        Ok(InUse { _file: file })
-    }
-
-    /// Whether a running container uses an image.
-    pub fn is_in_use(&self, image: &super::Image) -> Result<bool> {
-        match flock(&self.open_document(image)?, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(false),
-            Err(Errno::WOULDBLOCK) => Ok(true),
-            Err(error) => Err(Error::at_path("lock", &self.path, error)),
-        }
-    }
-
-    fn open_document(&self, image: &super::Image) -> Result<File> {
-        let path = self.path.join("images").join(image.manifest.digits());
-        File::open(&path).map_err(|error| Error::at_path("open", &path, error))
     }
 }

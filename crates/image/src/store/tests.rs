@@ -73,6 +73,10 @@ impl Place {
     fn image_of(&self, archives: &[Vec<u8>], diff_ids: &[Digest]) -> Descriptor {
         let layers: Vec<_> =
             archives.iter().map(|archive| self.blob(media_type::LAYER_GZIP, &compress(archive))).collect();
+        self.image_of_blobs(&layers, diff_ids)
+    }
+
+    fn image_of_blobs(&self, layers: &[Descriptor], diff_ids: &[Digest]) -> Descriptor {
         let config = json!({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["/bin/true"]},
             "rootfs": {"type": "layers", "diff_ids": diff_ids}});
         let config = self.blob(media_type::CONFIG, config.to_string().as_bytes());
@@ -162,10 +166,11 @@ fn image_is_kept_whole_found_by_its_names_and_gone_when_it_is_forgotten() {
     assert_eq!(place.store.configuration(&image).expect("there").config.cmd, ["/bin/true"]);
     assert_eq!(place.store.sweep().expect("swept"), Some(Swept::default()), "all of it is referred to");
     let claim = place.store.claim(&image).expect("claimed");
-    assert!(place.store.is_in_use(&image).expect("looked"));
+    let error = place.store.forget(&image).expect_err("a container has claimed it");
+    assert!(error.kind == Kind::InUse && find("app:v1").is_some(), "{error}");
     drop(claim);
-    assert!(!place.store.is_in_use(&image).expect("looked"));
     place.store.forget(&image).expect("forgotten");
+    assert!(place.store.claim(&image).is_err());
     let swept = place.store.sweep().expect("swept").expect("nobody else is there");
     assert_eq!((swept.blobs, swept.layers, place.counts()), (4, 2, [0; 4]));
     assert!(place.store.names().expect("listed").is_empty() && find("app:v1").is_none());
@@ -182,8 +187,11 @@ fn what_others_use_is_not_swept_and_remains_of_the_dead_are() {
     std::fs::write(place.store.path().join("images/.draft"), "half").expect("written");
     let other = Store::open(place.store.path()).expect("opened");
     assert_eq!(place.store.sweep().expect("no error"), None, "another process could be pulling");
-    drop(other);
-    place.store.sweep().expect("swept").expect("alone now");
+    // The other one does it when it ends, once it is alone.
+    other.sweep_if_asked().expect("not alone yet");
+    assert_eq!(place.counts()[3], 2);
+    flock(&place.store.lock, FlockOperation::Unlock).expect("unlocked");
+    other.sweep_if_asked().expect("swept");
     assert_eq!(place.counts(), [3, 1, 1, 0]);
 }
 
@@ -272,4 +280,42 @@ fn store_of_another_version_is_refused() {
     std::fs::write(place.store.path().join("version"), "2\n").expect("written");
     let error = Store::open(place.store.path()).expect_err("refused");
     assert!(error.kind == Kind::Unsupported && error.to_string().contains("version `2`"), "{error}");
+}
+
+#[test]
+fn layer_of_another_image_is_had_by_its_bytes_alone() {
+    let place = Place::new("claimed");
+    let secret = archive("secret", "of another user's image");
+    place.image_of(std::slice::from_ref(&secret), &[Digest::of(&secret)]);
+    place.pull().expect("pulled");
+    // Whoever knows the layer's digest, and has not the layer, writes it beside a blob of his own.
+    place.image_of(&[archive("a", "x")], &[Digest::of(&secret)]);
+    let error = place.pull().expect_err("refused");
+    assert!(
+        error.kind == Kind::Corrupt && error.to_string().contains("unpacks to something else"),
+        "{error}"
+    );
+    place.store.sweep().expect("swept");
+    assert_eq!(place.counts(), [3, 1, 1, 0], "the store is as it was");
+    // The same layer in another compression is the same layer.
+    let other = place.blob(media_type::LAYER, &secret);
+    place.image_of_blobs(&[other], &[Digest::of(&secret)]);
+    place.pull().expect("pulled");
+    assert_eq!(place.counts(), [5, 1, 2, 0], "a blob and a manifest more");
+    assert!(place.pull().expect("again").was_there);
+}
+
+#[test]
+fn image_that_is_removed_while_it_is_pulled_has_its_name_and_all_else() {
+    let place = Place::new("removed");
+    place.image(&[("a", "x")]);
+    let Pulled { image, digests, .. } = place.pull().expect("pulled");
+    let other = Store::open(place.store.path()).expect("opened");
+    other.forget(&image).expect("forgotten");
+    assert_eq!(other.sweep().expect("no error"), None);
+    place.store.name(&"app".parse().expect("legal"), &image, digests).expect("named");
+    drop(other);
+    place.store.sweep_if_asked().expect("swept");
+    let found = place.store.find("app", &[DOCKER_IO.to_owned()]).expect("no error").expect("there");
+    assert!(place.store.is_whole(&found));
 }

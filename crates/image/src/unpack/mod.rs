@@ -1,5 +1,5 @@
 //! From the archive of a layer to a directory. Nothing of an archive is trusted: names are ways downwards that are walked by
-//! descriptors, what is there is replaced and never followed, and everything is bounded. [`serve`] does it in a process that can
+//! descriptors, what is there is replaced and never followed, and everything is bounded. [`serve()`] does it in a process that can
 //! do nothing else. Must not know stores and registries.
 
 mod archive;
