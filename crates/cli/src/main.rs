@@ -9,6 +9,7 @@ mod images;
 mod plan;
 mod render;
 mod run;
+mod system;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         },
         args::Command::Plan(arguments) => plan::plan(*arguments),
         args::Command::Images(command) => images::run(command),
+        args::Command::System(command) => system::run(&command),
         args::Command::Tidy(paths) => run::tidy(&paths),
     }
 }

@@ -23,8 +23,8 @@ pub use ::network::{HostPorts, PortRange, PortRequest, Protocol};
 pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepare};
 pub use error::{Error, Result};
 pub use images::{
-    ImageDefaults, ImageName, ImageStore, Listed, Progress, PullRequest, ReadyImage, Removed, is_unpack_verb,
-    unpack_layer,
+    CheckDepth, Damaged, ImageDefaults, ImageName, ImageStore, ImageUsage, Listed, Outcome, Progress,
+    PullRequest, ReadyImage, RegistryAccess, Removed, Repair, StoreUsage, is_unpack_verb, unpack_layer,
 };
 pub use monitor::{Input, Signals};
 pub use network::tidy_networks;

@@ -1,6 +1,7 @@
 //! The one error type of this crate. Must not print.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -58,7 +59,11 @@ impl Error {
         let error = error.into();
         let errno = error.raw_os_error();
         let reason = errno.map_or_else(|| error.to_string(), sys::errno_text);
-        Error { errno, ..Error::new(Kind::System, operation, reason) }
+        let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        let hint = is_full.then(|| {
+            "make room there, or use another `--root`; `rabbitc system df` shows what images take".into()
+        });
+        Error { errno, hint, ..Error::new(Kind::System, operation, reason) }
     }
 
     /// The kernel's refusal of an operation on a path.

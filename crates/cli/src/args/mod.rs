@@ -26,12 +26,14 @@ pub(crate) use self::process::ProcessArguments;
 use self::security::SecurityArguments;
 use crate::given::Given;
 use crate::images::{ImageCommand, ListArguments, PullArguments, RemoveArguments};
+use crate::system::{SystemArguments, SystemCommand};
 
 /// A command line, parsed.
 pub(crate) enum Command {
     Run(Box<RunArguments>),
     Plan(Box<PlanArguments>),
     Images(ImageCommand),
+    System(SystemCommand),
     /// Internal: removes networks that nobody uses any more, after the last container's command has returned.
     Tidy(EnginePaths),
 }
@@ -44,7 +46,8 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc plan [OPTIONS] [-- ARGS]    print every step of the start, and touch nothing\n  \
                      rabbitc pull IMAGE...               fetch images from registries\n  \
                      rabbitc images                      list the images that are here\n  \
-                     rabbitc rmi IMAGE...                remove images\n\n\
+                     rabbitc rmi IMAGE...                remove images\n  \
+                     rabbitc system df|check             how much room images take, and whether they are whole\n\n\
                      Examples:\n  sudo rabbitc --rootfs=./root\n  sudo rabbitc --rootfs=./root /bin/server -f\n  \
                      sudo rabbitc --explain -- /bin/true";
 
@@ -159,7 +162,16 @@ pub(crate) fn may_start(arguments: &[OsString]) -> bool {
     let verb = arguments.get(1).and_then(|verb| verb.to_str()).unwrap_or_default();
     !matches!(
         verb,
-        TIDY | "pull" | "images" | "rmi" | "plan" | "help" | "--help" | "version" | "--version" | "-V"
+        TIDY | "pull"
+            | "images"
+            | "rmi"
+            | "system"
+            | "plan"
+            | "help"
+            | "--help"
+            | "version"
+            | "--version"
+            | "-V"
     )
 }
 
@@ -179,6 +191,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         "pull" => read_plain::<PullArguments>(words.skip(1)).map(ImageCommand::Pull).map(Command::Images),
         "images" => read_plain::<ListArguments>(words.skip(1)).map(ImageCommand::List).map(Command::Images),
         "rmi" => read_plain::<RemoveArguments>(words.skip(1)).map(ImageCommand::Remove).map(Command::Images),
+        "system" => read_plain::<SystemArguments>(words.skip(1)).map(|read| Command::System(read.command)),
         "help" if words.len() == 1 => read_run(["--help".into()]),
         "version" if words.len() == 1 => read_run(["--version".into()]),
         verb if refused::is_command(verb) => Err(Refusal::Words(refused::command(verb))),

@@ -2,13 +2,15 @@
 
 mod arguments;
 mod progress;
-mod table;
+pub(crate) mod table;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use engine::{Error, ErrorKind, ImageName, ImageStore, PullRequest, ReadyImage, Removed, Result};
+use engine::{
+    Error, ErrorKind, ImageName, ImageStore, PullRequest, ReadyImage, RegistryAccess, Removed, Result,
+};
 
 pub(crate) use self::arguments::{ImageCommand, ListArguments, PullArguments, RemoveArguments};
 use self::progress::{Quiet, Shown};
@@ -28,13 +30,13 @@ pub(crate) fn run(command: ImageCommand) -> ExitCode {
     }
 }
 
-fn failed(error: &Error) -> ExitCode {
+pub(crate) fn failed(error: &Error) -> ExitCode {
     render::error(error);
     ExitCode::from(error.kind.exit_code() as u8)
 }
 
 /// Prints to standard output. A reader that has gone away is no failure.
-fn print(text: &str) -> Result<()> {
+pub(crate) fn print(text: &str) -> Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::system("write to standard output", error))
@@ -50,9 +52,11 @@ fn pull(arguments: &PullArguments) -> Result<()> {
         let request = PullRequest {
             name,
             platform: arguments.platform.clone(),
-            credentials: arguments.creds.clone(),
-            credential_files: credential_files(arguments.authfile.as_ref()),
-            insecure: arguments.tls_verify == Some(false),
+            access: RegistryAccess {
+                credentials: arguments.creds.clone(),
+                credential_files: credential_files(arguments.authfile.as_ref()),
+                insecure: arguments.tls_verify == Some(false),
+            },
         };
         let show = if arguments.quiet { Show::Nothing } else { Show::OnTerminal };
         let (digest, is_new) = fetch(&images, &request, show)?;
@@ -107,16 +111,14 @@ pub(crate) fn ready(name: &str, root: Option<&Path>, policy: Policy) -> Result<R
     let request = PullRequest {
         name: name.clone(),
         platform: None,
-        credentials: None,
-        credential_files: credential_files(None),
-        insecure: false,
+        access: RegistryAccess { credential_files: credential_files(None), ..RegistryAccess::default() },
     };
     fetch(&images, &request, Show::OnTerminal)?;
     images.ready(&name)?.ok_or_else(missing)
 }
 
 /// Where docker and podman keep credentials, in podman's order; `given` is the file that somebody named.
-fn credential_files(given: Option<&PathBuf>) -> Vec<PathBuf> {
+pub(crate) fn credential_files(given: Option<&PathBuf>) -> Vec<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(file) = given.cloned().or_else(|| variable("REGISTRY_AUTH_FILE")) {
         return vec![file];

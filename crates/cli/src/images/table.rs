@@ -84,11 +84,16 @@ fn table(rows: &[Row], digests: bool) -> String {
             line.remove(2);
         }
     }
+    columns(&lines)
+}
+
+/// Lines of cells, in columns.
+pub(crate) fn columns(lines: &[Vec<&str>]) -> String {
     let widths: Vec<usize> = (0..lines[0].len())
         .map(|column| lines.iter().map(|line| line[column].len()).max().unwrap_or(0))
         .collect();
     let mut text = String::new();
-    for line in &lines {
+    for line in lines {
         let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
         text.push_str(cells.collect::<Vec<_>>().join("   ").trim_end());
         text.push('\n');
@@ -122,7 +127,7 @@ fn fill(template: &str, row: &Row) -> Result<String> {
 }
 
 /// A size as docker shows it, in powers of ten.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut unit = "B";
     for next in ["kB", "MB", "GB", "TB"] {

@@ -6,12 +6,12 @@ use std::process::{Command, Stdio};
 use crate::support::{Background, Host, Ran, binary, eventually, finish, has_program, names};
 
 /// A host with a registry that serves `app:v1`, of two layers, at `127.0.0.1:5000/team/app`.
-struct Registry {
-    host: Host,
+pub struct Registry {
+    pub host: Host,
     server: Background,
 }
 
-const APP: &str = "127.0.0.1:5000/team/app:v1";
+pub const APP: &str = "127.0.0.1:5000/team/app:v1";
 
 /// Makes an image in OCI's layout: the first layer has busybox, the second hides and replaces files of it.
 const LAYOUT: &str = r#"set -e; cd "$0"; mkdir -p layout/blobs/sha256 one/etc one/data two/etc two/data
@@ -35,7 +35,7 @@ echo '{"imageLayoutVersion": "1.0.0"}' >layout/oci-layout; rm -r one two"#;
 
 impl Registry {
     /// None where this machine has no registry.
-    fn new() -> Option<Registry> {
+    pub fn new() -> Option<Registry> {
         let host = Host::new()?;
         if !["docker-registry", "skopeo", "gzip", "tar"].into_iter().all(has_program) {
             return None;
@@ -54,7 +54,7 @@ impl Registry {
             .arg("serve")
             .arg(&configuration)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(std::fs::File::create(directory.join("registry.log")).expect("made"))
             .stderr(Stdio::null());
         let server = Background::of(command.spawn().expect("nsenter runs"));
         let registry = Registry { host, server };
@@ -67,7 +67,7 @@ impl Registry {
         Some(registry)
     }
 
-    fn push(&self, tag: &str) {
+    pub fn push(&self, tag: &str) {
         let layout = format!("oci:{}/layout", self.host.directory().display());
         let name = format!("docker://127.0.0.1:5000/team/app:{tag}");
         let mut command = self.host.command("skopeo");
@@ -76,25 +76,25 @@ impl Registry {
         assert_eq!(ran.code(), 0, "{ran:?}");
     }
 
-    fn store(&self) -> PathBuf {
+    pub fn store(&self) -> PathBuf {
         self.host.directory().join("store")
     }
 
     /// A verb of images, with a store of the test's own.
-    fn rabbitc(&self, verb: &str, arguments: &[&str]) -> Ran {
+    pub fn rabbitc(&self, verb: &str, arguments: &[&str]) -> Ran {
         let mut command = self.host.command(binary());
         command.arg(verb).arg(format!("--root={}", self.store().display())).args(arguments);
         finish(command.spawn().expect("nsenter runs"), None)
     }
 
     /// A container of an image, without network.
-    fn run(&self, arguments: &[&str]) -> Ran {
+    pub fn run(&self, arguments: &[&str]) -> Ran {
         let root = format!("--root={}", self.store().display());
         self.host.run(&[&[root.as_str(), "--network=none"], arguments].concat())
     }
 
     /// Paths in the store below `images`, but for those of the store itself.
-    fn kept(&self) -> Vec<String> {
+    pub fn kept(&self) -> Vec<String> {
         let images = self.store().join("images");
         ["blobs/sha256", "layers", "images", "names", "partial"]
             .into_iter()
@@ -104,11 +104,18 @@ impl Registry {
             .collect()
     }
 
-    fn end(self) {
+    /// The same host, where the registry does not run any more.
+    pub fn without_server(self) -> Registry {
+        let Registry { host, server } = self;
+        drop(server);
+        Registry { host, server: Background::of(Command::new("true").spawn().expect("it runs")) }
+    }
+
+    pub fn end(self) {
         // Killed with its value.
         drop(self.server);
         let directory = self.host.directory().to_owned();
-        for name in ["store", "data", "layout", "registry.yml"] {
+        for name in ["store", "data", "layout", "registry.yml", "registry.log"] {
             self.host.shell(&format!("rm -rf {}", directory.join(name).display()));
         }
         self.host.assert_nothing_left();
@@ -174,9 +181,7 @@ fn container_of_an_image_is_as_the_image_says() {
     assert_eq!(ran.stdout, "two\nhello\n/etc\n12\n34\n", "the upper layer hides and replaces: {ran:?}");
     assert!(ran.stderr.contains("/etc/hidden"), "{ran:?}");
     // What is given counts more, and without a registry: what is here is not fetched again.
-    let Registry { host, server } = registry;
-    drop(server);
-    let registry = Registry { host, server: Background::of(Command::new("true").spawn().expect("it runs")) };
+    let registry = registry.without_server();
     let given: [(&[&str], &str); 6] = [
         (
             &["-e", "GREETING=other", "-w", "/", "-u", "0", APP, "-c", "echo $GREETING; pwd; id -u"],

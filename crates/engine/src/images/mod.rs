@@ -1,10 +1,12 @@
 //! Images as people ask for them: pulled by name, listed, run, removed. Owns where they are kept, and what a name means.
 
+mod check;
 mod list;
 mod pull;
 mod ready;
 mod remove;
 mod unpack;
+mod usage;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -14,11 +16,13 @@ use image::store::{Image, Store};
 use runtime::ErrorKind;
 use runtime::caller::Caller;
 
+pub use self::check::{CheckDepth, Damaged, Outcome, Repair};
 pub use self::list::Listed;
-pub use self::pull::{Progress, PullRequest};
+pub use self::pull::{Progress, PullRequest, RegistryAccess};
 pub use self::ready::{ImageDefaults, ReadyImage};
 pub use self::remove::Removed;
 pub use self::unpack::{is_unpack_verb, unpack_layer};
+pub use self::usage::{ImageUsage, StoreUsage};
 use crate::error::{Error, Result, from_image};
 
 /// An image as somebody typed it: a name, an id or the beginning of an id.
@@ -78,6 +82,12 @@ impl ImageStore {
         let path = root.map_or_else(|| PathBuf::from("/var/lib/rabbitc/images"), |root| root.join("images"));
         Ok(ImageStore { store: Store::open(path).map_err(from_image)? })
     }
+    /// Removes what no image needs: remains of commands that were killed.
+    pub fn sweep(&self) -> Result<Option<u64>> {
+        let swept = self.store.sweep().map_err(from_image)?;
+        Ok(swept.map(|swept| swept.bytes))
+    }
+
     /// The image that is meant.
     fn find(&self, name: &ImageName) -> Result<Option<Image>> {
         self.store.find(&name.text, &[DOCKER_IO.to_owned()]).map_err(from_image)

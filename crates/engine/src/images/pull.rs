@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use image::Reference;
 use image::documents::{Descriptor, Platform};
 use image::reference::DOCKER_IO;
 use image::registry::{Client, Credentials, Options, Remote};
@@ -19,6 +20,13 @@ pub struct PullRequest {
     pub name: ImageName,
     /// For what machine, where that is not this one.
     pub platform: Option<String>,
+    /// How its registry is spoken to.
+    pub access: RegistryAccess,
+}
+
+/// How registries are spoken to.
+#[derive(Debug, Clone, Default)]
+pub struct RegistryAccess {
     /// `USER:PASSWORD`, in the place of what the files have.
     pub credentials: Option<String>,
     /// Files with credentials, of docker or podman, the first of which that has some counts.
@@ -75,15 +83,7 @@ impl ImageStore {
             Some(text) => Platform::parse(text).map_err(from_image)?,
             None => Platform::of_this_machine(),
         };
-        let credentials = match &request.credentials {
-            Some(text) => Some(Credentials::parse(text).ok_or_else(|| {
-                Error::invalid("--creds", "it has no `:`".to_owned()).with_hint("write `USER:PASSWORD`")
-            })?),
-            None => Credentials::find(&request.credential_files, &reference).map_err(from_image)?,
-        };
-        let options = Options { insecure: request.insecure, ..Options::default() };
-        let client = Client::new(&reference, credentials, options).map_err(from_image)?;
-        let source = Remote::new(client, reference.clone(), operation.clone());
+        let source = remote(&reference, &request.access, &operation).map_err(from_image)?;
         let sum = Sum { told: progress, layers: Mutex::default() };
         let options =
             PullOptions { platform: &platform, unpacker: &Apart, progress: &sum, operation: &operation };
@@ -108,4 +108,22 @@ impl ImageStore {
         self.store.sweep_if_asked().map_err(from_image)?;
         Ok((digest, !pulled.was_there))
     }
+}
+
+/// The image `reference` where its registry has it.
+pub(super) fn remote(
+    reference: &Reference,
+    access: &RegistryAccess,
+    operation: &str,
+) -> image::Result<Remote> {
+    let credentials = match &access.credentials {
+        Some(text) => Some(Credentials::parse(text).ok_or_else(|| {
+            let error = image::Error::new(image::Kind::Invalid, "--creds", "it has no `:`");
+            error.with_hint("write `USER:PASSWORD`")
+        })?),
+        None => Credentials::find(&access.credential_files, reference)?,
+    };
+    let options = Options { insecure: access.insecure, ..Options::default() };
+    let client = Client::new(reference, credentials, options)?;
+    Ok(Remote::new(client, reference.clone(), operation.to_owned()))
 }

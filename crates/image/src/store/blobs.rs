@@ -53,12 +53,15 @@ impl Store {
     pub(super) fn put_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         match self.claim_blob(digest)? {
             Claim::There => Ok(()),
-            Claim::Ours(mut partial) => {
-                let written = partial.file.write_all(bytes).and_then(|()| partial.file.sync_all());
-                written.map_err(|error| partial.abandon(Error::at_path("write", &partial.path, error)))?;
-                self.publish_blob(partial)
-            }
+            Claim::Ours(partial) => self.write_blob(partial, bytes),
         }
+    }
+
+    /// Puts the bytes of a claimed blob there.
+    pub(super) fn write_blob(&self, mut partial: Partial, bytes: &[u8]) -> Result<()> {
+        let written = partial.file.write_all(bytes).and_then(|()| partial.file.sync_all());
+        written.map_err(|error| partial.abandon(Error::at_path("write", &partial.path, error)))?;
+        self.publish_blob(partial)
     }
 
     /// Waits for whoever brings the blob; if it is not there then, it is this process that brings it. What a dead one left of it

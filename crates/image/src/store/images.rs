@@ -178,7 +178,7 @@ impl Store {
     }
 
     /// Keeps others from changing images and names: what one of them has read is to be true until it has written.
-    fn change(&self) -> Result<File> {
+    pub(super) fn change(&self) -> Result<File> {
         let path = self.path.join("changes");
         let failed = |error: std::io::Error| Error::at_path("lock", &path, error);
         let mut options = OpenOptions::new();
@@ -211,25 +211,31 @@ impl Store {
     /// [`Store::sweep`].
     pub fn forget(&self, image: &Image) -> Result<()> {
         let _changing = self.change()?;
-        let path = self.document(image);
         // Held until the document is gone: who claims it meanwhile waits, and sees that.
-        let _claim = match File::open(&path) {
-            Ok(file) => match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => Some(file),
-                Err(Errno::WOULDBLOCK) => {
-                    let operation = format!("remove the image `{}`", image.id.short());
-                    let error = Error::new(Kind::InUse, operation, "a running container is of it");
-                    return Err(error.with_hint("end the container first"));
-                }
-                Err(error) => return Err(Error::at_path("lock", &path, error)),
-            },
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(Error::at_path("open", &path, error)),
-        };
+        let _seized = self.seize(image, &format!("remove the image `{}`", image.id.short()))?;
         for name in self.names()?.iter().filter(|name| name.manifest == image.manifest) {
             self.unname_alone(&name.reference)?;
         }
-        remove(&path).map(drop)
+        remove(&self.document(image)).map(drop)
+    }
+
+    /// Keeps containers from an image as long as the value is held; none where it is not there. A container that has claimed it
+    /// is an error.
+    pub(super) fn seize(&self, image: &Image, operation: &str) -> Result<Option<File>> {
+        let path = self.document(image);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::at_path("open", &path, error)),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(file)),
+            Err(Errno::WOULDBLOCK) => {
+                let error = Error::new(Kind::InUse, operation, "a running container is of it");
+                Err(error.with_hint("end the container first"))
+            }
+            Err(error) => Err(Error::at_path("lock", &path, error)),
+        }
     }
 
     /// Claims an image for a container.
@@ -246,7 +252,7 @@ impl Store {
     }
 
     /// The file that says what an image consists of.
-    fn document(&self, image: &Image) -> PathBuf {
+    pub(super) fn document(&self, image: &Image) -> PathBuf {
         self.path.join("images").join(image.manifest.digits())
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use super::{Store, make_directory, read_json, write_json};
+use super::{Store, make_directory, random_digits, read_json, write_json};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::unpack::Unpacked;
@@ -56,10 +56,9 @@ impl Store {
         self.path.join("layers").join(diff_id.digits())
     }
 
-    /// An empty place to unpack a layer in, whose blob this process has locked.
-    pub(super) fn begin_layer(&self, blob: &Digest) -> Result<Draft> {
-        let path = self.path.join("partial").join(format!("{}.layer", blob.digits()));
-        remove_tree(&path)?;
+    /// An empty place to unpack a layer in.
+    pub(super) fn begin_layer(&self) -> Result<Draft> {
+        let path = self.path.join("partial").join(format!("{}.layer", random_digits()));
         let tree = path.join("tree");
         make_directory(&tree)?;
         // Root of what containers see as `/`.
@@ -83,6 +82,17 @@ impl Store {
                 remove_tree(&draft.path)
             }
             other => other.map_err(|error| Error::at_path("publish", &path, error)),
+        }
+    }
+
+    /// Takes a layer away, at once under another name, so that half of one is never taken for a whole one.
+    pub(super) fn remove_layer(&self, digits: &str) -> Result<()> {
+        let path = self.path.join("layers").join(digits);
+        let doomed = self.path.join("partial").join(format!("{}.doomed", random_digits()));
+        match std::fs::rename(&path, &doomed) {
+            Ok(()) => remove_tree(&doomed),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Error::at_path("remove", &path, error)),
         }
     }
 

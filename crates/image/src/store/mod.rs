@@ -15,10 +15,13 @@
 //! kernel's and go with their owner, so that nothing has to be repaired after a crash.
 
 mod blobs;
+mod check;
+mod compare;
 mod images;
 mod layers;
 mod pull;
 mod sweep;
+mod usage;
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
@@ -30,10 +33,12 @@ use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::check::{Damage, Depth, Part};
 pub use self::images::{Image, InUse, Layer, Name};
 pub use self::layers::{Finish, Unpacker};
 pub use self::pull::{LayerState, Progress, PullOptions, Pulled, Silent, Source};
 pub use self::sweep::Swept;
+pub use self::usage::{AllUsage, Usage};
 use crate::error::{Error, Kind, Result};
 
 /// Version of the layout; another one is refused, not guessed at.
@@ -109,10 +114,7 @@ fn make_directory(path: &Path) -> Result<()> {
 
 /// Writes a file whole or not at all, durably.
 fn write_atomically(directory: &Path, name: &str, content: &[u8]) -> Result<()> {
-    let mut random = [0u8; 8];
-    // A kernel that can't is before its first entropy; nothing pulls images then.
-    let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
-    let draft = directory.join(format!(".{name}-{:016x}", u64::from_ne_bytes(random)));
+    let draft = directory.join(format!(".{name}-{}", random_digits()));
     let target = directory.join(name);
     let write = || -> std::io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
@@ -126,6 +128,14 @@ fn write_atomically(directory: &Path, name: &str, content: &[u8]) -> Result<()> 
         let _ = std::fs::remove_file(&draft);
         Error::at_path("write", &target, error)
     })
+}
+
+/// Digits that nobody else has.
+fn random_digits() -> String {
+    let mut random = [0u8; 8];
+    // A kernel that can't is before its first entropy; nothing pulls images then.
+    let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
+    format!("{:016x}", u64::from_ne_bytes(random))
 }
 
 fn write_json(directory: &Path, name: &str, value: &impl Serialize) -> Result<()> {

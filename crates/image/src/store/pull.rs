@@ -13,6 +13,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::blobs::Claim;
 use super::images::now;
+use super::layers::Draft;
 use super::{Image, Layer, Store, Unpacker};
 use crate::digest::{self, Digest, Digester};
 use crate::documents::{
@@ -147,13 +148,17 @@ impl Store {
         operation: &str,
     ) -> Result<ImageConfig> {
         let digest = &manifest.config.digest;
-        let text = match self.has_blob(digest) {
-            true => self.read_blob(digest, MOST_CONFIG_BYTES)?,
-            false => document(source, &manifest.config, MOST_CONFIG_BYTES, operation)?,
-        };
-        let config = ImageConfig::parse(&text, manifest.layers.len(), operation)?;
-        self.put_blob(digest, &text)?;
-        Ok(config)
+        let parse = |text: &[u8]| ImageConfig::parse(text, manifest.layers.len(), operation);
+        match self.claim_blob(digest)? {
+            Claim::There => parse(&self.read_blob(digest, MOST_CONFIG_BYTES)?),
+            Claim::Ours(partial) => {
+                let fetched = document(source, &manifest.config, MOST_CONFIG_BYTES, operation)
+                    .and_then(|text| Ok((parse(&text)?, text)));
+                let (config, text) = fetched.map_err(|error| partial.abandon(error))?;
+                self.write_blob(partial, &text)?;
+                Ok(config)
+            }
+        }
     }
 
     /// Brings every layer, several at a time; the first error ends it.
@@ -237,7 +242,7 @@ impl Store {
             (None, Claim::There) => {
                 let path = self.blob_path(blob);
                 let mut file = File::open(&path).map_err(|error| Error::at_path("open", &path, error))?;
-                self.unpack(&mut file, None, descriptor, diff_id, number, options)?
+                self.bring(&mut file, None, descriptor, diff_id, number, options)?
             }
             (found, Claim::Ours(partial)) => {
                 let fetch = || -> Result<Unpacked> {
@@ -248,14 +253,9 @@ impl Store {
                             copy(&mut bytes, Some(&partial.file), None, descriptor, number, options)?;
                             found
                         }
-                        None => self.unpack(
-                            &mut bytes,
-                            Some(&partial.file),
-                            descriptor,
-                            diff_id,
-                            number,
-                            options,
-                        )?,
+                        None => {
+                            self.bring(&mut bytes, Some(&partial.file), descriptor, diff_id, number, options)?
+                        }
                     };
                     partial
                         .file
@@ -273,7 +273,7 @@ impl Store {
     }
 
     /// Unpacks a layer while it is copied to `blob`, and publishes it.
-    fn unpack(
+    fn bring(
         &self,
         bytes: &mut dyn Read,
         blob: Option<&File>,
@@ -282,7 +282,22 @@ impl Store {
         number: usize,
         options: PullOptions<'_>,
     ) -> Result<Unpacked> {
-        let draft = self.begin_layer(&descriptor.digest)?;
+        let (draft, unpacked) = self.unpack(bytes, blob, descriptor, diff_id, number, options)?;
+        self.publish_layer(&draft, &unpacked, &descriptor.digest)?;
+        Ok(unpacked)
+    }
+
+    /// Unpacks a layer while it is copied to `blob`.
+    pub(super) fn unpack(
+        &self,
+        bytes: &mut dyn Read,
+        blob: Option<&File>,
+        descriptor: &Descriptor,
+        diff_id: &Digest,
+        number: usize,
+        options: PullOptions<'_>,
+    ) -> Result<(Draft, Unpacked)> {
+        let draft = self.begin_layer()?;
         let failed = |error: Errno| Error::system("make a pipe", error);
         let (theirs, ours) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
         let tree = draft.tree.try_clone().map_err(|error| Error::at_path("open", &draft.path, error))?;
@@ -297,8 +312,7 @@ impl Store {
         if unpacked.diff_id != *diff_id {
             return Err(mismatched(&descriptor.digest, options.operation));
         }
-        self.publish_layer(&draft, &unpacked, &descriptor.digest)?;
-        Ok(unpacked)
+        Ok((draft, unpacked))
     }
 }
 

@@ -78,10 +78,7 @@ impl Store {
         }
         let directory = self.path.join("layers");
         for name in entries(&directory)?.iter().filter(|name| !layers.contains(*name)) {
-            // Under another name at once, so that half a layer is never taken for a whole one.
-            let doomed = self.path.join("partial").join(format!("{name}.doomed"));
-            std::fs::rename(directory.join(name), &doomed)
-                .map_err(|error| Error::at_path("remove", &directory.join(name), error))?;
+            self.remove_layer(name)?;
             swept.layers += 1;
         }
         self.sweep_remains()?;

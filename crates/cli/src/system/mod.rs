@@ -1,0 +1,168 @@
+//! `rabbitc system df` and `check`: how much room images take, and whether they are what they were.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use engine::{CheckDepth, ImageStore, Outcome, RegistryAccess, Repair, Result, StoreUsage};
+use serde_json::json;
+
+use crate::images::table::{columns, size};
+use crate::images::{credential_files, failed, print};
+use crate::render;
+
+/// What concerns all that rabbitc keeps.
+#[derive(Debug, Parser)]
+#[command(name = "rabbitc system", max_term_width = 100)]
+pub(crate) struct SystemArguments {
+    #[command(subcommand)]
+    pub(crate) command: SystemCommand,
+}
+
+/// One of its verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SystemCommand {
+    /// How much room images take
+    Df(UsageArguments),
+    /// Looks whether all that images consist of is there and what it was; exits with 1 if not
+    Check(CheckArguments),
+}
+
+/// How much room images take.
+#[derive(Debug, Args)]
+pub(crate) struct UsageArguments {
+    /// Each image, too
+    #[arg(short, long)]
+    verbose: bool,
+    /// As a table, or as JSON
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: UsageFormat,
+    /// Directory that the images are kept below [default: /var/lib/rabbitc]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+/// Forms of that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum UsageFormat {
+    Table,
+    Json,
+}
+
+/// Looks whether all that images consist of is there and what it was.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// Only whether it is there, by sizes, and not every byte
+    #[arg(short, long)]
+    quick: bool,
+    /// Bring what is damaged again, and nothing else: from what is here, else from the image's registry
+    #[arg(short, long)]
+    repair: bool,
+    /// A file with credentials for registries, as docker and podman write it
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+    /// Directory that the images are kept below [default: /var/lib/rabbitc]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+/// Does it, and says what became of it.
+pub(crate) fn run(command: &SystemCommand) -> ExitCode {
+    let outcome = match command {
+        SystemCommand::Df(arguments) => usage(arguments).map(|()| ExitCode::SUCCESS),
+        SystemCommand::Check(arguments) => check(arguments),
+    };
+    outcome.unwrap_or_else(|error| failed(&error))
+}
+
+fn usage(arguments: &UsageArguments) -> Result<()> {
+    let usage = ImageStore::open(arguments.root.as_deref())?.usage()?;
+    match arguments.format {
+        UsageFormat::Json => print(&as_json(&usage)),
+        UsageFormat::Table => print(&as_table(&usage, arguments.verbose)),
+    }
+}
+
+fn as_json(usage: &StoreUsage) -> String {
+    let images = usage.images.iter().map(|image| {
+        json!({"ID": image.id, "Names": image.names, "SharedSize": image.shared, "UniqueSize": image.unique,
+            "Size": image.shared + image.unique, "InUse": image.is_in_use})
+    });
+    let images: Vec<_> = images.collect();
+    let all = json!({"Images": images, "Size": usage.bytes, "Reclaimable": usage.reclaimable});
+    format!("{all}\n")
+}
+
+fn as_table(usage: &StoreUsage, verbose: bool) -> String {
+    let active = usage.images.iter().filter(|image| image.is_in_use).count();
+    let percent = (usage.reclaimable * 100).checked_div(usage.bytes).unwrap_or(0);
+    let cells = [
+        "Images".to_owned(),
+        usage.images.len().to_string(),
+        active.to_string(),
+        size(usage.bytes),
+        format!("{} ({percent}%)", size(usage.reclaimable)),
+    ];
+    let head = vec!["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"];
+    let mut text = columns(&[head, cells.iter().map(String::as_str).collect()]);
+    if !verbose {
+        return text;
+    }
+    let rows: Vec<[String; 5]> = usage
+        .images
+        .iter()
+        .map(|image| {
+            let digits = image.id.split_once(':').map_or(image.id.as_str(), |(_, digits)| digits);
+            [
+                image.names.first().cloned().unwrap_or_else(|| "<none>".to_owned()),
+                digits.chars().take(12).collect(),
+                size(image.shared + image.unique),
+                size(image.shared),
+                size(image.unique),
+            ]
+        })
+        .collect();
+    let mut lines = vec![vec!["NAME", "IMAGE ID", "SIZE", "SHARED SIZE", "UNIQUE SIZE"]];
+    lines.extend(rows.iter().map(|row| row.iter().map(String::as_str).collect()));
+    text.push('\n');
+    text.push_str(&columns(&lines));
+    text
+}
+
+fn check(arguments: &CheckArguments) -> Result<ExitCode> {
+    let images = ImageStore::open(arguments.root.as_deref())?;
+    let depth = if arguments.quick { CheckDepth::Sizes } else { CheckDepth::Bytes };
+    let repair = if arguments.repair { Repair::Yes } else { Repair::No };
+    let access = RegistryAccess {
+        credential_files: credential_files(arguments.authfile.as_ref()),
+        ..RegistryAccess::default()
+    };
+    let is_shown = std::io::stderr().is_terminal();
+    let told = |done: usize, all: usize| {
+        if is_shown {
+            let text = if done == all { String::new() } else { format!("checking {} of {all}", done + 1) };
+            // Whoever can't be told how far it is, is told the end.
+            let _ = std::io::stderr().write_all(format!("\r\x1b[K{text}").as_bytes());
+        }
+    };
+    let damaged = images.check(depth, repair, &access, &told)?;
+    let mut code = ExitCode::SUCCESS;
+    for damage in &damaged {
+        let outcome = match damage.outcome {
+            Outcome::Repaired => "repaired",
+            Outcome::Left | Outcome::Failed(_) => "damaged",
+        };
+        print(&format!("{outcome}: {}: {} ({})\n", damage.part, damage.what, damage.images.join(", ")))?;
+        match &damage.outcome {
+            Outcome::Repaired => continue,
+            Outcome::Failed(error) => render::error(error),
+            Outcome::Left => {}
+        }
+        code = ExitCode::from(1);
+    }
+    if damaged.iter().any(|damage| matches!(damage.outcome, Outcome::Left)) {
+        render::information("`rabbitc system check --repair` brings what is damaged again");
+    }
+    Ok(code)
+}

@@ -1,0 +1,189 @@
+//! Whether all that images refer to is there and is what it was. What is damaged is taken away, so that the next pull brings it
+//! again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsFd;
+
+use super::compare::difference;
+use super::pull::{PullOptions, Silent};
+use super::{Image, Layer, Store, Unpacker};
+use crate::digest::{Digest, Digester};
+use crate::documents::{Descriptor, Platform};
+use crate::error::{Error, Result};
+
+/// How much is read at a time.
+const CHUNK: usize = 128 << 10;
+
+/// How closely it is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Whether it is there, and of what size.
+    Sizes,
+    /// Every byte: blobs by their digests, layers by unpacking them once more.
+    Bytes,
+}
+
+/// A part of the store.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// A blob.
+    Blob(Digest),
+    /// A layer, by the digest of its archive before compression.
+    Layer(Digest),
+}
+
+/// A part that is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The part.
+    pub part: Part,
+    /// What is wrong with it.
+    pub what: String,
+    /// The images that need it.
+    pub images: Vec<Image>,
+}
+
+impl Store {
+    /// Looks at all that images refer to. `told` hears how many parts of how many were looked at.
+    pub fn check(
+        &self,
+        depth: Depth,
+        unpacker: &dyn Unpacker,
+        told: &dyn Fn(usize, usize),
+    ) -> Result<Vec<Damage>> {
+        let images: Vec<Image> = self.images()?.into_values().collect();
+        let names = self.names()?;
+        let (mut blobs, mut layers) = (BTreeMap::new(), BTreeMap::new());
+        for image in &images {
+            let own = [(&image.id, None), (&image.manifest, None)];
+            let of_layers = image.layers.iter().map(|layer| (&layer.blob, Some(layer.compressed)));
+            blobs.extend(own.into_iter().chain(of_layers));
+            layers.extend(image.layers.iter().map(|layer| (&layer.diff_id, layer)));
+        }
+        let of_images: BTreeSet<&Digest> = images.iter().map(|image| &image.manifest).collect();
+        let indexes =
+            names.iter().filter(|name| of_images.contains(&name.manifest)).flat_map(|name| &name.digests);
+        // Nothing needs an index once its image is here, so that it may be missing.
+        for digest in indexes.filter(|digest| self.has_blob(digest)) {
+            blobs.entry(digest).or_insert(None);
+        }
+        let all = blobs.len() + layers.len();
+        let mut found = Vec::new();
+        for (number, (digest, size)) in blobs.iter().enumerate() {
+            told(number, all);
+            let what = self.blob_damage(digest, *size, depth)?;
+            found.extend(what.map(|what| (Part::Blob((*digest).clone()), what)));
+        }
+        for (number, layer) in layers.values().enumerate() {
+            told(blobs.len() + number, all);
+            let is_readable = !found.iter().any(|(part, _)| *part == Part::Blob(layer.blob.clone()));
+            let depth = if is_readable { depth } else { Depth::Sizes };
+            let what = self.layer_damage(layer, depth, unpacker)?;
+            found.extend(what.map(|what| (Part::Layer(layer.diff_id.clone()), what)));
+        }
+        told(all, all);
+        let needs = |image: &&Image, part: &Part| match part {
+            Part::Layer(diff_id) => image.layers.iter().any(|layer| layer.diff_id == *diff_id),
+            Part::Blob(digest) => {
+                let of_index =
+                    |name: &super::Name| name.manifest == image.manifest && name.digests.contains(digest);
+                image.id == *digest
+                    || image.manifest == *digest
+                    || image.layers.iter().any(|layer| layer.blob == *digest)
+                    || names.iter().any(of_index)
+            }
+        };
+        let damage = |(part, what): (Part, String)| {
+            let images = images.iter().filter(|image| needs(image, &part)).cloned().collect();
+            Damage { part, what, images }
+        };
+        Ok(found.into_iter().map(damage).collect())
+    }
+
+    fn blob_damage(&self, digest: &Digest, size: Option<u64>, depth: Depth) -> Result<Option<String>> {
+        let path = self.blob_path(digest);
+        let failed = |error: std::io::Error| Error::at_path("read", &path, error);
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Some("it is missing".to_owned()));
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let is = file.metadata().map_err(failed)?.len();
+        if let Some(size) = size.filter(|size| *size != is) {
+            return Ok(Some(format!("it has {is} bytes, and had {size}")));
+        }
+        if depth == Depth::Sizes {
+            return Ok(None);
+        }
+        let mut digester = Digester::new(digest.algorithm());
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => digester.update(&buffer[..read]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                // A disk that can't read it any more.
+                Err(error) => return Ok(Some(failed(error).to_string())),
+            }
+        }
+        let is_same = digester.finish() == *digest;
+        Ok((!is_same).then(|| "its bytes are not what its digest says".to_owned()))
+    }
+
+    fn layer_damage(&self, layer: &Layer, depth: Depth, unpacker: &dyn Unpacker) -> Result<Option<String>> {
+        if self.layer_of(&layer.diff_id, &layer.blob)?.is_none() || !self.has_layer(&layer.diff_id) {
+            return Ok(Some("it is missing".to_owned()));
+        }
+        if depth == Depth::Sizes {
+            return Ok(None);
+        }
+        let path = self.blob_path(&layer.blob);
+        let mut blob = File::open(&path).map_err(|error| Error::at_path("open", &path, error))?;
+        let descriptor = Descriptor {
+            media_type: String::new(),
+            digest: layer.blob.clone(),
+            size: layer.compressed,
+            urls: None,
+            annotations: None,
+            platform: None,
+        };
+        let platform = Platform::of_this_machine();
+        let operation = "check the images";
+        let options = PullOptions { platform: &platform, unpacker, progress: &Silent, operation };
+        let (fresh, _) = self.unpack(&mut blob, None, &descriptor, &layer.diff_id, 0, options)?;
+        let tree = self.layer_path(&layer.diff_id);
+        let kept = File::open(&tree).map_err(|error| Error::at_path("open", &tree, error))?;
+        let differs = difference(fresh.tree.as_fd(), kept.as_fd());
+        differs.map_err(|error| Error::at_path("compare", &tree, error))
+    }
+
+    /// Takes what is damaged away while no container is of an image that needs it, and has `mend` bring it again; containers
+    /// that begin meanwhile wait.
+    pub fn mend(&self, damage: &Damage, mend: &mut dyn FnMut(&Image) -> Result<()>) -> Result<()> {
+        let operation = match &damage.part {
+            Part::Blob(digest) => format!("repair the blob `{digest}`"),
+            Part::Layer(digest) => format!("repair the layer `{digest}`"),
+        };
+        let changing = self.change()?;
+        let seized = damage.images.iter().map(|image| self.seize(image, &operation));
+        let _seized = seized.collect::<Result<Vec<_>>>()?;
+        drop(changing);
+        match &damage.part {
+            Part::Layer(diff_id) => self.remove_layer(diff_id.digits())?,
+            Part::Blob(digest) => {
+                let path = self.blob_path(digest);
+                match std::fs::remove_file(&path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(Error::at_path("remove", &path, error));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        damage.images.iter().try_for_each(mend)
+    }
+}
