@@ -4,7 +4,8 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
 use image::store::{Finish, Unpacker};
-use image::unpack::{Devices, Limits, Options, Whiteouts};
+use image::unpack::{Devices, Limits, Options, Owners, Whiteouts};
+use runtime::caller::Caller;
 
 /// The verb by which this program is executed again to unpack one layer; not for people.
 const UNPACK_VERB: &str = "internal-unpack-layer";
@@ -16,11 +17,25 @@ pub fn is_unpack_verb(word: Option<&std::ffi::OsStr>) -> bool {
 
 /// What that process does; the exit code.
 pub fn unpack_layer() -> i32 {
-    let options =
-        Options { whiteouts: Whiteouts::Trusted, devices: Devices::Made, limits: Limits::default() };
+    let whiteouts = match Caller::find() {
+        Caller::Root => Whiteouts::Trusted,
+        Caller::NamespaceRoot | Caller::User => Whiteouts::User,
+    };
+    let owners = if has_one_id() { Owners::Unpackers } else { Owners::Named };
+    let options = Options { whiteouts, devices: Devices::Made, owners, limits: Limits::default() };
     let standard = [0, 1, 2].map(sys::fd::adopt);
     let [Ok(archive), Ok(answer), Ok(tree)] = standard else { return 1 };
     i32::from(image::unpack::serve(archive, tree, answer, &options).is_err())
+}
+
+/// Whether there is one user and one group alone where this process is (user_namespaces(7)).
+fn has_one_id() -> bool {
+    let is_one = |name: &str| {
+        let map = std::fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
+        let mut counts = map.lines().filter_map(|line| line.split_ascii_whitespace().nth(2));
+        counts.next() == Some("1") && counts.next().is_none()
+    };
+    is_one("uid_map") && is_one("gid_map")
 }
 
 /// Unpacks in a process of its own.

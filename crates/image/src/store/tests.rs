@@ -21,6 +21,7 @@ impl Unpacker for Here {
         let options = unpack::Options {
             whiteouts: Whiteouts::Trusted,
             devices: Devices::Made,
+            owners: unpack::Owners::Named,
             limits: Limits::default(),
         };
         let thread = std::thread::spawn(move || unpack::layer(File::from(archive), tree.as_fd(), &options));

@@ -24,6 +24,8 @@ pub struct Options {
     pub whiteouts: Whiteouts,
     /// What becomes of devices.
     pub devices: Devices,
+    /// Whose the files are.
+    pub owners: Owners,
     /// What it may ask for.
     pub limits: Limits,
 }
@@ -33,7 +35,7 @@ pub struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Whiteouts {
-    /// `trusted.overlay.opaque`, for root of the host.
+    /// `trusted.overlay.opaque`, for root of the host; and the other one, for its containers with users of their own.
     Trusted,
     /// `user.overlay.opaque`, in a user namespace (`userxattr`, 5.11).
     User,
@@ -47,6 +49,16 @@ pub enum Devices {
     Made,
     /// They are left out and counted.
     LeftOut,
+}
+
+/// Whose the files of an archive are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Owners {
+    /// Of those whom it names.
+    Named,
+    /// Of whoever unpacks it, where nobody else is to be had. What it names others for is counted.
+    Unpackers,
 }
 
 /// What an archive may ask for, so that a small one fills no disk and no memory.
@@ -110,6 +122,9 @@ pub struct LeftOut {
     pub devices: u64,
     /// Extended attributes that no layer may bring, or that this file system has not.
     pub attributes: u64,
+    /// Owners other than whoever unpacks it.
+    #[serde(default)]
+    pub owners: u64,
 }
 
 #[cfg(test)]

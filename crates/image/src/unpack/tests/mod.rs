@@ -19,6 +19,7 @@ use crate::error::{Error, Kind, Result};
 const OPTIONS: Options = Options {
     whiteouts: Whiteouts::Trusted,
     devices: Devices::Made,
+    owners: Owners::Named,
     limits: Limits {
         entries: 100_000,
         bytes: 64 << 20,

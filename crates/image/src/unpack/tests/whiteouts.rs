@@ -41,6 +41,12 @@ fn whiteouts_hide_lower_layers_and_nothing_of_their_own() {
         assert!(hides(&place, "etc/gone"));
         let opaque = |path: &str| place.attribute(path, attribute).as_deref() == Some(b"y");
         assert!(opaque("etc") && opaque("directory") && opaque("implied") && opaque("early"));
+        let for_users = place.attribute("etc", "user.overlay.opaque");
+        assert_eq!(
+            for_users.as_deref(),
+            Some(&b"y"[..]),
+            "containers with users of their own see this one alone"
+        );
         assert!(!opaque("plain") && !opaque("."), "the link was not followed");
         assert_eq!((place.read("file"), place.read("late")), ("new".into(), "stays".into()));
         assert_eq!(place.read("early/file"), "stays");

@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
+use super::super::Owners;
 use super::super::archive::{Entry, EntryKind, Time};
 use super::super::fault::{Fault, Outcome, shown};
 use super::super::name::Name;
@@ -18,7 +19,9 @@ impl Tree<'_> {
     /// capabilities, and so does writing.
     pub(super) fn settle(&mut self, file: BorrowedFd<'_>, entry: &Entry) -> Outcome<()> {
         let owner = owner(entry)?;
-        if !self.has_it_anyway(owner) || entry.kind == EntryKind::Directory {
+        if self.options.owners == Owners::Unpackers {
+            self.left_out.owners += u64::from(owner != self.user);
+        } else if !self.has_it_anyway(owner) || entry.kind == EntryKind::Directory {
             let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
             rustix::fs::fchown(file, Some(uid), Some(gid)).map_err(|errno| not_owned(errno, owner))?;
         }
@@ -29,10 +32,14 @@ impl Tree<'_> {
     /// As [`Tree::settle`], and times, for what is not opened: it is new, and in the directory that was entered last.
     pub(super) fn settle_name(&mut self, name: &Name, entry: &Entry) -> Outcome<()> {
         let owner = owner(entry)?;
+        if self.options.owners == Owners::Unpackers {
+            self.left_out.owners += u64::from(owner != self.user);
+        } else {
+            let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+            rustix::fs::chownat(self.here(), &name.last, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|errno| not_owned(errno, owner))?;
+        }
         let parent = self.here();
-        let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
-        rustix::fs::chownat(parent, &name.last, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|errno| not_owned(errno, owner))?;
         if entry.kind != EntryKind::SymbolicLink {
             // Without AT_SYMLINK_NOFOLLOW, which came with 6.6: no link is there, as this has just made it.
             rustix::fs::chmodat(parent, &name.last, Mode::from_raw_mode(entry.mode), AtFlags::empty())?;

@@ -263,12 +263,16 @@ impl<'a> Tree<'a> {
 
     /// Has an overlay show nothing below this directory.
     fn cover(&self, directory: BorrowedFd<'_>) -> Outcome<()> {
-        let attribute = match self.options.whiteouts {
-            Whiteouts::Trusted => c"trusted.overlay.opaque",
-            Whiteouts::User => c"user.overlay.opaque",
+        let set = |attribute: &CStr| {
+            rustix::fs::fsetxattr(directory, attribute, b"y", XattrFlags::empty())
+                .map_err(|errno| Fault::system(&format!("set `{}`", attribute.to_string_lossy()), errno))
         };
-        rustix::fs::fsetxattr(directory, attribute, b"y", XattrFlags::empty())
-            .map_err(|errno| Fault::system(&format!("set `{}`", attribute.to_string_lossy()), errno))
+        let users = set(c"user.overlay.opaque");
+        match self.options.whiteouts {
+            // Where the file system has none of users (tmpfs before 6.6), nobody but root's own overlays will see it.
+            Whiteouts::Trusted => set(c"trusted.overlay.opaque"),
+            Whiteouts::User => users,
+        }
     }
 
     /// The directory that was entered last.
