@@ -3,10 +3,11 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use runtime::layers::Layers;
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
@@ -32,9 +33,9 @@ impl Account {
 /// No honest file of accounts is longer.
 const LONGEST: u64 = 1 << 20;
 
-/// Looks up who `options` mean, in the files below `root`; none is opened where numbers alone were given and nothing
+/// Looks up who `options` mean, in the files of a root directory, or of several shown as one, the topmost first; none is opened where numbers alone were given and nothing
 /// else is to be found out.
-pub(crate) fn look_up(root: &Path, options: &ProcessOptions) -> Result<Account> {
+pub(crate) fn look_up(root: &[&Path], options: &ProcessOptions) -> Result<Account> {
     let mut files = Files { root, opened: None };
     let home_is_given = options.environment.iter().any(|entry| entry.starts_with("HOME="));
     let mut account = match &options.user {
@@ -58,9 +59,9 @@ pub(crate) fn look_up(root: &Path, options: &ProcessOptions) -> Result<Account> 
 }
 
 struct Files<'a> {
-    root: &'a Path,
+    root: &'a [&'a Path],
     /// The root directory, and the text of /etc/group where it was read.
-    opened: Option<(OwnedFd, Option<Vec<u8>>)>,
+    opened: Option<(Layers, Option<Vec<u8>>)>,
 }
 
 impl Files<'_> {
@@ -127,26 +128,18 @@ impl Files<'_> {
     fn read(&mut self, flag: &str, path: &str) -> Result<Option<Vec<u8>>> {
         let (root, _) = match &mut self.opened {
             Some(opened) => opened,
-            none => {
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let root = rustix::fs::open(self.root, flags, Mode::empty())
-                    .map_err(|error| Error::at_path("open", self.root, error))?;
-                none.insert((root, None))
-            }
+            none => none.insert((Layers::open(self.root.iter().copied())?, None)),
         };
         read_inside(root, flag, path)
     }
 }
 
 /// Reads a small regular file inside `root`; `None` where there is none.
-fn read_inside(root: &OwnedFd, flag: &str, path: &str) -> Result<Option<Vec<u8>>> {
+fn read_inside(root: &Layers, flag: &str, path: &str) -> Result<Option<Vec<u8>>> {
     let operation = || format!("{flag}: read `{path}` in the root file system");
     let system = |error: std::io::Error| Error::system(operation(), error);
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     // Only its place at first: opening a device or a FIFO does something to it already.
-    let place = match rustix::io::retry_on_intr(|| {
-        rustix::fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
-    }) {
+    let place = match root.find(path) {
         Ok(place) => place,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         Err(error) => return Err(system(error.into())),
@@ -248,7 +241,7 @@ mod tests {
 
         fn find(&self, user: &str) -> Result<Account> {
             let user = Some(parse_user("--user", user)?);
-            look_up(&self.0, &ProcessOptions { user, ..ProcessOptions::default() })
+            look_up(&[&self.0], &ProcessOptions { user, ..ProcessOptions::default() })
         }
     }
 

@@ -33,11 +33,11 @@ pub use options::{
     Propagation, Reach, ReadOnlyTmpfs, Relabel, TmpfsRequest, Toggle,
 };
 pub use options::{
-    AppArmorChoice, CapabilityList, CgroupMode, Clock, DeviceLimit, FileOptions, HostAddress, IpcMode,
-    LabelOptions, LimitOptions, NameOptions, NamespaceMode, NamespaceOptions, NetworkMode, NetworkOptions,
-    NumberList, ProcessOptions, ProgramSource, RootOptions, RunOptions, SeccompChoice, SecurityOptions,
-    TerminalMode, TimeMode, Ulimit, Unmask, limit_syntax, parse_exposed, parse_host, parse_mac,
-    parse_name_server, parse_publish, parse_resolver_word, parse_size, publish_exposed,
+    AppArmorChoice, CapabilityList, CgroupMode, Clock, DeviceLimit, FileOptions, HostAddress, ImageRoot,
+    IpcMode, LabelOptions, LimitOptions, NameOptions, NamespaceMode, NamespaceOptions, NetworkMode,
+    NetworkOptions, NumberList, ProcessOptions, ProgramSource, RootOptions, RunOptions, SeccompChoice,
+    SecurityOptions, TerminalMode, TimeMode, Ulimit, Unmask, limit_syntax, parse_exposed, parse_host,
+    parse_mac, parse_name_server, parse_publish, parse_resolver_word, parse_size, publish_exposed,
 };
 pub use options::{AutoUsers, KeptIds, MappedUsers, UserFlags, UserNamespace};
 pub use options::{

@@ -18,6 +18,7 @@ mod id;
 pub mod id_map_files;
 mod init;
 pub mod launch;
+pub mod layers;
 pub mod lifecycle;
 pub mod limits;
 mod mounted;

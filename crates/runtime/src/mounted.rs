@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,7 @@ use crate::init::step::{
     Action, CopyUp, FileSystem, HostAction, InitAction, Lower, MountPlan, OwnerMap, Owners, PieceKind, Step,
     Target, Writes,
 };
+use crate::layers::Layers;
 
 /// `FUSE_SUPER_MAGIC` (statfs(2)).
 const FUSE: u64 = 0x6573_5546;
@@ -66,7 +67,7 @@ enum Content<'a> {
 #[derive(Debug)]
 struct HostTree<'a> {
     source: PathBuf,
-    opened: Option<OwnedFd>,
+    opened: Option<Layers>,
     /// Whether what is mounted below the source shows as well.
     recursive: bool,
     owners: Option<&'a OwnerMap>,
@@ -165,14 +166,14 @@ impl<'a> Mounted<'a> {
             }
             InitAction::OverlayRoot(root) => {
                 // An overlay shows one file system alone; of those below, some have one of their own.
-                let below = |lower: &Lower| {
-                    let tree = HostTree::root(&host_path(&lower.path), HostName::Root);
-                    let tree = tree.shown(owners(steps, lower.detached));
+                let below = |lowers: &[Lower]| {
+                    let tree = HostTree::layered(lowers);
+                    let tree = tree.shown(owners(steps, lowers.first().and_then(|lower| lower.detached)));
                     Content::Host(HostTree { layered: true, recursive: false, ..tree })
                 };
-                self.push(Vec::new(), below(&root.lower));
+                self.push(Vec::new(), below(&root.lowers));
                 for (lower, target) in &root.submounts {
-                    self.push(names_forward(target.path.to_bytes()), below(lower));
+                    self.push(names_forward(target.path.to_bytes()), below(std::slice::from_ref(lower)));
                 }
             }
             InitAction::PiecedRoot(root) => {
@@ -426,8 +427,16 @@ impl<'a> Mounted<'a> {
 
 impl<'a> HostTree<'a> {
     fn root(path: &Path, name: HostName) -> HostTree<'a> {
-        let opened = open_path(path);
+        let opened = open_path(path).map(Layers::of);
         HostTree { source: path.to_owned(), opened, recursive: true, owners: None, layered: false, name }
+    }
+
+    /// Directories that an overlay shows as one root, the topmost first.
+    fn layered(lowers: &[Lower]) -> HostTree<'a> {
+        let paths: Vec<PathBuf> = lowers.iter().map(|lower| host_path(&lower.path)).collect();
+        let source = paths.first().cloned().unwrap_or_default();
+        let opened = Layers::open(paths.iter().map(PathBuf::as_path)).ok();
+        HostTree { source, opened, recursive: false, owners: None, layered: true, name: HostName::Root }
     }
 
     fn bound(mount: &MountPlan<crate::init::step::Bind>, owners: Option<&'a Owners>) -> HostTree<'a> {
@@ -443,6 +452,7 @@ impl<'a> HostTree<'a> {
         let layered = bind.writes != Writes::Through;
         // An overlay shows one file system alone.
         let recursive = bind.recursive && !layered;
+        let opened = opened.map(Layers::of);
         let tree = HostTree { source, opened, recursive, owners: None, layered, name: HostName::Bind };
         tree.shown(owners)
     }
@@ -455,7 +465,8 @@ impl<'a> HostTree<'a> {
 
     fn look(&self, layer: &Layer<'_>, rest: &[OsString]) -> Look<'a> {
         let Some(opened) = &self.opened else { return Look::Unseen };
-        let file = match self.open(opened, rest) {
+        let resolve = if self.recursive { ResolveFlags::empty() } else { ResolveFlags::NO_XDEV };
+        let file = match opened.open_way(rest, resolve) {
             Ok(file) => file,
             Err(Errno::NOENT | Errno::NOTDIR) => return Look::Missing,
             Err(_) => return Look::Unseen,
@@ -467,7 +478,7 @@ impl<'a> HostTree<'a> {
             _ => Ok(Vec::new()),
         };
         let Ok(link) = link else { return Look::Unseen };
-        let on_top = mount_id(opened) == mount_id(&file);
+        let on_top = mount_id(opened.top()) == mount_id(file.as_fd());
         let (set, clear) = match on_top {
             true => (layer.top.set | layer.tree.set, layer.top.clear | layer.tree.clear),
             false => (layer.tree.set, layer.tree.clear),
@@ -498,19 +509,6 @@ impl<'a> HostTree<'a> {
             file: Some(file),
             link,
         })
-    }
-
-    fn open(&self, opened: &OwnedFd, rest: &[OsString]) -> rustix::io::Result<OwnedFd> {
-        if rest.is_empty() {
-            return rustix::io::fcntl_dupfd_cloexec(opened, 3);
-        }
-        let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        if !self.recursive {
-            resolve |= ResolveFlags::NO_XDEV;
-        }
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let path: PathBuf = rest.iter().collect();
-        rustix::fs::openat2(opened, path, flags, Mode::empty(), resolve)
     }
 }
 
@@ -562,8 +560,8 @@ fn open_path(path: &Path) -> Option<OwnedFd> {
     rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()
 }
 
-fn mount_id(file: &OwnedFd) -> Option<u64> {
-    let found = rustix::fs::statx(file.as_fd(), c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
+fn mount_id(file: BorrowedFd<'_>) -> Option<u64> {
+    let found = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
     Some(found.stx_mnt_id)
 }
 

@@ -33,47 +33,57 @@ echo "{\"schemaVersion\": 2, \"mediaType\": \"application/vnd.oci.image.manifest
 echo "{\"schemaVersion\": 2, \"manifests\": [$manifest]}" >layout/index.json
 echo '{"imageLayoutVersion": "1.0.0"}' >layout/oci-layout; rm -r one two"#;
 
+/// A registry on this host with the image that the script `layout` makes; none where this machine has no registry.
+pub fn serve(host: &Host, layout: &str) -> Option<Background> {
+    if !["docker-registry", "skopeo", "gzip", "tar"].into_iter().all(has_program) {
+        return None;
+    }
+    let directory = host.directory().to_owned();
+    let status = Command::new("sh").args(["-c", layout]).arg(&directory).status().expect("sh runs");
+    assert!(status.success(), "the image is made");
+    let (data, configuration) = (directory.join("data"), directory.join("registry.yml"));
+    let text = format!(
+        "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: 127.0.0.1:5000}}\n",
+        data.display()
+    );
+    std::fs::write(&configuration, text).expect("written");
+    let mut command = host.command("docker-registry");
+    command
+        .arg("serve")
+        .arg(&configuration)
+        .stdin(Stdio::piped())
+        .stdout(std::fs::File::create(directory.join("registry.log")).expect("made"))
+        .stderr(Stdio::null());
+    let server = Background::of(command.spawn().expect("nsenter runs"));
+    eventually("the registry answers", || {
+        let mut command = host.command("busybox");
+        command.args(["wget", "-qO-", "http://127.0.0.1:5000/v2/"]);
+        command.output().expect("nsenter runs").status.success()
+    });
+    push(host, "v1");
+    Some(server)
+}
+
+/// Brings the image to the registry.
+fn push(host: &Host, tag: &str) {
+    let layout = format!("oci:{}/layout", host.directory().display());
+    let name = format!("docker://127.0.0.1:5000/team/app:{tag}");
+    let mut command = host.command("skopeo");
+    command.args(["--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false", &layout, &name]);
+    let ran = finish(command.spawn().expect("nsenter runs"), None);
+    assert_eq!(ran.code(), 0, "{ran:?}");
+}
+
 impl Registry {
     /// None where this machine has no registry.
     pub fn new() -> Option<Registry> {
         let host = Host::new()?;
-        if !["docker-registry", "skopeo", "gzip", "tar"].into_iter().all(has_program) {
-            return None;
-        }
-        let directory = host.directory().to_owned();
-        let status = Command::new("sh").args(["-c", LAYOUT]).arg(&directory).status().expect("sh runs");
-        assert!(status.success(), "the image is made");
-        let (data, configuration) = (directory.join("data"), directory.join("registry.yml"));
-        let text = format!(
-            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: 127.0.0.1:5000}}\n",
-            data.display()
-        );
-        std::fs::write(&configuration, text).expect("written");
-        let mut command = host.command("docker-registry");
-        command
-            .arg("serve")
-            .arg(&configuration)
-            .stdin(Stdio::piped())
-            .stdout(std::fs::File::create(directory.join("registry.log")).expect("made"))
-            .stderr(Stdio::null());
-        let server = Background::of(command.spawn().expect("nsenter runs"));
-        let registry = Registry { host, server };
-        eventually("the registry answers", || {
-            let mut command = registry.host.command("busybox");
-            command.args(["wget", "-qO-", "http://127.0.0.1:5000/v2/"]);
-            command.output().expect("nsenter runs").status.success()
-        });
-        registry.push("v1");
-        Some(registry)
+        let server = serve(&host, LAYOUT)?;
+        Some(Registry { host, server })
     }
 
     pub fn push(&self, tag: &str) {
-        let layout = format!("oci:{}/layout", self.host.directory().display());
-        let name = format!("docker://127.0.0.1:5000/team/app:{tag}");
-        let mut command = self.host.command("skopeo");
-        command.args(["--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false", &layout, &name]);
-        let ran = finish(command.spawn().expect("nsenter runs"), None);
-        assert_eq!(ran.code(), 0, "{ran:?}");
+        push(&self.host, tag);
     }
 
     pub fn store(&self) -> PathBuf {
@@ -269,11 +279,68 @@ fn pull_that_is_killed_leaves_a_store_that_works() {
 }
 
 #[test]
-fn ordinary_user_is_told_that_images_take_root() {
-    let Some(host) = Host::new() else { return };
-    let mut command = host.command("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(binary()).arg("images");
-    let ran = finish(command.spawn().expect("nsenter runs"), None);
-    ran.refuses(125, &["use images: they take root", "sudo"]);
-    host.assert_nothing_left();
+fn container_with_users_of_its_own_sees_an_images_files_as_theirs() {
+    let Some(registry) = Registry::new() else { return };
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    let script = "cat /proc/self/uid_map | wc -l; ls /data /etc/hidden; ls -ln /etc/name | cut -c1-24; \
+                  echo x >/etc/name; ls -ln /etc/name | cut -c1-24; grep -c ' / / .* overlay ' /proc/self/mountinfo";
+    for users in ["--userns=auto", "--uidmap=0:1879048192:4096"] {
+        let mut arguments = vec![users, "-u0", APP, "-c", script];
+        if users != "--userns=auto" {
+            arguments.insert(1, "--gidmap=0:1879048192:4096");
+        }
+        let ran = registry.run(&arguments);
+        // An opaque directory is empty there, too.
+        let lines: Vec<&str> = ran.stdout.lines().map(str::trim).collect();
+        let listed: Vec<&str> = lines.iter().filter(|line| line.contains("rw-")).copied().collect();
+        assert_eq!(lines[0], "1", "{ran:?}");
+        assert!(listed.len() == 2 && listed.iter().all(|line| line.ends_with(" 0")), "{users}: {ran:?}");
+        assert!(ran.stderr.contains("/etc/hidden") && !ran.stdout.contains("gone"), "{users}: {ran:?}");
+        assert_eq!(lines.last(), Some(&"1"), "{users}: {ran:?}");
+    }
+    registry.end();
+}
+
+#[test]
+fn image_is_one_overlay_that_a_container_may_cover_with_its_own() {
+    let Some(registry) = Registry::new() else { return };
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    // The kernel stacks two.
+    let script = "mkdir /o && mount -t tmpfs none /o && mkdir /o/u /o/w /o/m && \
+                  mount -t overlay -o lowerdir=/,upperdir=/o/u,workdir=/o/w none /o/m && cat /o/m/etc/name; ls /o/m/data";
+    let ran = registry.run(&[
+        "--cap-add=SYS_ADMIN",
+        "--security-opt=apparmor=unconfined",
+        "-u0",
+        APP,
+        "-c",
+        script,
+    ]);
+    assert_eq!(ran.text(), "two", "{ran:?}");
+    registry.end();
+}
+
+#[test]
+fn image_of_many_layers_runs_where_the_kernel_takes_them_by_mount_alone() {
+    let Some(registry) = Registry::new() else { return };
+    if !has_program("strace") {
+        return;
+    }
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    // Before 6.7 it knows no `lowerdir+`: init's fourth call, after two for the memory above and one for the source.
+    let mut strace = registry.host.command("strace");
+    strace.args([
+        "-f",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=fsconfig",
+        "-e",
+        "inject=fsconfig:error=EINVAL:when=4",
+    ]);
+    strace.arg(binary()).arg(format!("--state-dir={}", registry.host.state().display()));
+    strace.arg(format!("--root={}", registry.store().display())).args(["--network=none", APP]);
+    let ran = finish(strace.spawn().expect("nsenter runs"), None);
+    assert_eq!(ran.stdout, "two\nhello\n/etc\n12\n34\n", "{ran:?}");
+    registry.end();
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ::network::BridgeNetwork;
 use monitor::Policy;
 use runtime::caller::Caller;
+use runtime::layers::Layers;
 use runtime::plan::{
     ContainerPlan, Lifetime, MissingHome, MountPoint, PlanOptions, Preparation, RootOwners, RootSource,
     mount_point, mount_points,
@@ -14,6 +15,7 @@ use runtime::spec::Spec;
 use runtime::state_dir::StateRoot;
 use runtime::{ContainerId, lifecycle};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::{Effects, Notice, Prepared};
 use crate::accounts;
@@ -54,7 +56,7 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
         _ => None,
     };
     let root = root(options, &mut notices)?;
-    let account = accounts::look_up(&root, &options.process)?;
+    let account = accounts::look_up(&options.files.root.directories(), &options.process)?;
     let id = new_id();
     // What this host can't do is refused before anything is swept, leased or made.
     let mut spec = config::spec(options, &root, &id, &hidden(options, paths), &account)?;
@@ -133,18 +135,15 @@ fn give_modes(options: &RunOptions, root: &Path, paths: &EnginePaths, spec: &mut
             continue;
         }
         let Some(point) = mount_point(spec, number) else { continue };
-        let (place, ground) = match point.mount {
-            None => (root, Ground::Root),
-            Some(volume) => {
-                let source = spec.mounts[volume].source.as_deref().unwrap_or_default();
-                (Path::new(source), Ground::Source)
+        let is_missing = match (&options.files.root, point.mount) {
+            // Nobody ever makes one there.
+            (RootOptions::Image(_), None) => {
+                let layers = Layers::open(options.files.root.directories())?;
+                matches!(layers.find(&point.path), Err(Errno::NOENT | Errno::NOTDIR))
             }
+            _ => is_missing(root, spec, paths, &point)?,
         };
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        // A volume that is not there is refused by the plan.
-        let Ok(descriptor) = rustix::fs::open(place, flags, Mode::empty()) else { continue };
-        let directory = Directory { path: place, descriptor: descriptor.as_fd(), ground };
-        if !mount_points::is_missing(&paths.roots(), &directory, &point.path)? {
+        if !is_missing {
             continue;
         }
         let asked = options.files.mounts.iter().any(|one| one.target == mount.destination);
@@ -153,6 +152,22 @@ fn give_modes(options: &RunOptions, root: &Path, paths: &EnginePaths, spec: &mut
         spec.mounts[number].options.get_or_insert_default().push(mode.to_owned());
     }
     Ok(())
+}
+
+/// Whether a mount point is missing in the root directory or in the volume that it lies in.
+fn is_missing(root: &Path, spec: &Spec, paths: &EnginePaths, point: &MountPoint) -> Result<bool> {
+    let (place, ground) = match point.mount {
+        None => (root, Ground::Root),
+        Some(volume) => {
+            let source = spec.mounts[volume].source.as_deref().unwrap_or_default();
+            (Path::new(source), Ground::Source)
+        }
+    };
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    // A volume that is not there is refused by the plan.
+    let Ok(descriptor) = rustix::fs::open(place, flags, Mode::empty()) else { return Ok(false) };
+    let directory = Directory { path: place, descriptor: descriptor.as_fd(), ground };
+    mount_points::is_missing(&paths.roots(), &directory, &point.path)
 }
 
 /// Labels for the security modules that are on; with SELinux, categories that no other container has.
@@ -223,15 +238,13 @@ fn lay_out(
         false => MissingHome::Sought,
     };
     plan_options.root_owners = drawn.owners;
+    let overlay = |below, submounts| RootSource::Overlay { below, scratch: paths.scratch(), submounts };
     plan_options.root = match &options.files.root {
         RootOptions::Directory(_) => RootSource::Directory,
-        RootOptions::Overlay(_) | RootOptions::Image(_) => {
-            RootSource::Overlay { scratch: paths.scratch(), submounts: Vec::new() }
-        }
+        RootOptions::Overlay(_) => overlay(Vec::new(), Vec::new()),
+        RootOptions::Image(image) => overlay(image.layers[1..].to_vec(), Vec::new()),
         RootOptions::Host if ordinary_user => RootSource::Pieces(host_root::pieces()?),
-        RootOptions::Host => {
-            RootSource::Overlay { scratch: paths.scratch(), submounts: host_root::submounts()? }
-        }
+        RootOptions::Host => overlay(Vec::new(), host_root::submounts()?),
     };
     plan_options.preparations = preparations(&options.files.root, drawn.root, wiring.is_some(), options);
     if drawn.points.iter().any(|point| point.mount.is_some()) {
@@ -280,7 +293,8 @@ fn root(options: &RunOptions, notices: &mut Vec<Notice>) -> Result<PathBuf> {
             });
             return Ok(PathBuf::from("/"));
         }
-        RootOptions::Directory(path) | RootOptions::Overlay(path) | RootOptions::Image(path) => path,
+        RootOptions::Directory(path) | RootOptions::Overlay(path) => path,
+        RootOptions::Image(image) => return Ok(image.layers[0].clone()),
     };
     let found = std::fs::canonicalize(path).map_err(|error| {
         let hint = match error.kind() {

@@ -1,6 +1,6 @@
 //! What a container finds in its file system, as meant. Looks nothing up.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::devices::{DeviceRequest, DeviceRuleRequest};
 use super::mounts::{MountKind, MountRequest};
@@ -16,8 +16,26 @@ pub enum RootOptions {
     Directory(PathBuf),
     /// A directory below a throw-away overlay.
     Overlay(PathBuf),
-    /// The layers of an image, shown as one at a path, below a throw-away overlay.
-    Image(PathBuf),
+    /// The layers of an image below a throw-away overlay.
+    Image(ImageRoot),
+}
+
+/// The files of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageRoot {
+    /// The directories of its layers, the topmost first; there is one at least.
+    pub layers: Vec<PathBuf>,
+}
+
+impl RootOptions {
+    /// The directories that are shown as its root, the topmost first.
+    pub(crate) fn directories(&self) -> Vec<&Path> {
+        match self {
+            RootOptions::Host => vec![Path::new("/")],
+            RootOptions::Directory(path) | RootOptions::Overlay(path) => vec![path],
+            RootOptions::Image(image) => image.layers.iter().map(PathBuf::as_path).collect(),
+        }
+    }
 }
 
 /// Whether a container whose root refuses writes has places in memory to write to.

@@ -15,7 +15,7 @@ mod users;
 
 pub use self::devices::{DeviceAccess, DeviceRequest, DeviceRuleRequest};
 pub use self::environment::{Value, parse_labels, parse_pair, parse_variable, parse_variables};
-pub use self::files::{FileOptions, ReadOnlyTmpfs, RootOptions};
+pub use self::files::{FileOptions, ImageRoot, ReadOnlyTmpfs, RootOptions};
 pub(crate) use self::limits::CPU_PERIOD;
 pub use self::limits::parse as limit_syntax;
 pub use self::limits::{DeviceLimit, LimitOptions, NumberList, Ulimit, parse_size};

@@ -67,7 +67,7 @@ fn overlay(lower: BorrowedFd<'_>, place: BorrowedFd<'_>, user_namespace: bool) -
     attach(scratch.as_fd(), place)?;
     let below = make_directory(scratch.as_fd(), b'l', 0)?;
     attach(lower, below.as_fd())?;
-    let made = overlay_over(scratch.as_fd(), lower, 0, user_namespace, None, &[]);
+    let made = overlay_over(scratch.as_fd(), &[Some(lower)], 0, user_namespace, None, &[]);
     let mut path = Digits::after(b"/proc/self/fd/", scratch.as_raw_fd() as usize);
     unmount(path.c_str(), UnmountFlags::DETACH).during(Call::Umount)?;
     made

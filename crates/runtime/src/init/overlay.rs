@@ -5,17 +5,20 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{FsOpenFlags, fsconfig_set_flag, fsconfig_set_string, fsopen};
+use rustix::mount::{FsOpenFlags, MountFlags, fsconfig_set_flag, fsconfig_set_string, fsopen};
 use sys::mount::Attributes;
 
 use super::Context;
 use super::failure::{Call, During, Failure, Outcome};
 use super::mount::{Digits, attach, create, duplicate};
-use super::step::{Lower, OverlayRoot};
+use super::step::{Lower, MOST_LAYERS, OverlayRoot};
 use super::way::{Levels, Way, open_target};
 
 /// As whom the kernel shows users and groups that a user namespace does not map (`/proc/sys/kernel/overflowuid`).
 const OVERFLOW_ID: u32 = 65_534;
+
+/// How a path by a descriptor of this process begins.
+const BY_DESCRIPTOR: &[u8] = b"/proc/self/fd/";
 
 /// Mounts a throw-away overlay and makes it the root.
 pub(super) fn overlay_root(context: &mut Context<'_>, overlay: &OverlayRoot) -> Outcome {
@@ -28,7 +31,10 @@ pub(super) fn overlay_root(context: &mut Context<'_>, overlay: &OverlayRoot) -> 
         None => open(&lower.path),
     };
     // Before anything is attached, so that no lower path can lead into what is made here.
-    let lower = open_lower(context, &overlay.lower)?;
+    let mut lowers = [const { None::<OwnedFd> }; MOST_LAYERS];
+    for (slot, lower) in lowers.iter_mut().zip(&overlay.lowers) {
+        *slot = Some(open_lower(context, lower)?);
+    }
     let scratch = {
         let opened = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).during(Call::Fsopen)?;
         fsconfig_set_string(opened.as_fd(), c"mode", c"0700").during(Call::Fsconfig)?;
@@ -36,23 +42,28 @@ pub(super) fn overlay_root(context: &mut Context<'_>, overlay: &OverlayRoot) -> 
     };
     let place = open(&overlay.scratch)?;
     attach(scratch.as_fd(), place.as_fd())?;
-    let over = |lower: &Lower, opened: BorrowedFd<'_>, number: usize, points: &[CString]| {
-        if lower.detached.is_some() {
-            // An overlay takes no layer that is attached nowhere (before 6.15).
-            let place = make_directory(scratch.as_fd(), b'l', number)?;
-            attach(opened, place.as_fd())?;
-        }
-        let label = overlay.label.as_deref();
-        overlay_over(scratch.as_fd(), opened, number, overlay.user_namespace, label, points)
+    // An overlay takes no layer that is attached nowhere (before 6.15).
+    let place = |lower: &Lower, opened: BorrowedFd<'_>, letter: u8, number: usize| match lower.detached {
+        Some(_) => attach(opened, make_directory(scratch.as_fd(), letter, number)?.as_fd()),
+        None => Ok(()),
     };
-    let root = over(&overlay.lower, lower.as_fd(), 0, &overlay.points)?;
+    let over = |lowers: &[Option<OwnedFd>], number: usize, points: &[CString]| {
+        let label = overlay.label.as_deref();
+        overlay_over(scratch.as_fd(), lowers, number, overlay.user_namespace, label, points)
+    };
+    for (number, (lower, opened)) in overlay.lowers.iter().zip(lowers.iter().flatten()).enumerate() {
+        place(lower, opened.as_fd(), b'r', number)?;
+    }
+    let root = over(&lowers, 0, &overlay.points)?;
+    drop(lowers);
     rustix::fs::mkdirat(&scratch, c"merged", Mode::from_raw_mode(0o755)).during(Call::Mkdir)?;
     let merged = rustix::fs::openat(&scratch, c"merged", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .during(Call::Open)?;
     attach(root.as_fd(), merged.as_fd())?;
     for (index, (lower, target)) in overlay.submounts.iter().enumerate() {
         let opened = open_lower(context, lower)?;
-        let mount = over(lower, opened.as_fd(), index + 1, &[])?;
+        place(lower, opened.as_fd(), b'l', index)?;
+        let mount = over(&[Some(opened)], index + 1, &[])?;
         let target = open_target(Way::from_root(root.as_fd(), target))?;
         attach(mount.as_fd(), target.as_fd())?;
         context.keep_layer(mount)?;
@@ -70,29 +81,54 @@ pub(super) fn make_directory(scratch: BorrowedFd<'_>, letter: u8, number: usize)
         .during(Call::Open)
 }
 
-/// One overlay with its upper and work directories in `scratch`; `points` are what will be mounted in it.
-pub(super) fn overlay_over(
+/// One overlay over `lowers`, the topmost one first, with its upper and work directories in `scratch`; `points` are what will be
+/// mounted in it.
+pub(super) fn overlay_over<Lower: AsFd>(
     scratch: BorrowedFd<'_>,
-    lower: BorrowedFd<'_>,
+    lowers: &[Option<Lower>],
     number: usize,
     user_namespace: bool,
     label: Option<&CStr>,
     points: &[CString],
 ) -> Result<OwnedFd, Failure> {
     let (upper, work) = (make_directory(scratch, b'u', number)?, make_directory(scratch, b'w', number)?);
+    let mut each = lowers.iter().flatten().map(AsFd::as_fd);
+    let (top, more) = (each.next().ok_or(Errno::NOENT).during(Call::Open)?, each.next().is_some());
     // The merged root shows the owner and mode of the upper directory.
-    let below = rustix::fs::fstat(lower).during(Call::Stat)?;
+    let below = rustix::fs::fstat(top).during(Call::Stat)?;
     copy_looks(&below, upper.as_fd(), user_namespace)?;
     if user_namespace {
-        points.iter().try_for_each(|point| open_the_way(lower, upper.as_fd(), point))?;
+        for lower in lowers.iter().flatten() {
+            points.iter().try_for_each(|point| open_the_way(lower.as_fd(), upper.as_fd(), point))?;
+        }
     }
     let opened = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).during(Call::Fsopen)?;
     fsconfig_set_string(opened.as_fd(), c"source", c"overlay").during(Call::Fsconfig)?;
     // Through /proc, as a path of any length and with any character then fits the option.
-    for (key, directory) in [(c"lowerdir", lower), (c"upperdir", upper.as_fd()), (c"workdir", work.as_fd())] {
-        let mut path = Digits::after(b"/proc/self/fd/", directory.as_raw_fd() as usize);
-        fsconfig_set_string(opened.as_fd(), key, path.c_str()).during(Call::Fsconfig)?;
+    let set = |key: &CStr, directory: BorrowedFd<'_>| {
+        let mut path = Digits::after(BY_DESCRIPTOR, directory.as_raw_fd() as usize);
+        fsconfig_set_string(opened.as_fd(), key, path.c_str())
+    };
+    // One after the other, as all together may be longer than an option may be.
+    let key = if more { c"lowerdir+" } else { c"lowerdir" };
+    for (item, lower) in lowers.iter().flatten().enumerate() {
+        match set(key, lower.as_fd()) {
+            // It came with 6.7.
+            Err(Errno::INVAL) if more && item == 0 => {
+                return overlay_by_mount(
+                    scratch,
+                    lowers,
+                    (upper.as_fd(), work.as_fd()),
+                    number,
+                    user_namespace,
+                    label,
+                );
+            }
+            set => set.during_item(Call::Fsconfig, item)?,
+        }
     }
+    set(c"upperdir", upper.as_fd()).during(Call::Fsconfig)?;
+    set(c"workdir", work.as_fd()).during(Call::Fsconfig)?;
     if user_namespace {
         fsconfig_set_flag(opened.as_fd(), c"userxattr").during(Call::Fsconfig)?;
     }
@@ -100,6 +136,70 @@ pub(super) fn overlay_over(
         fsconfig_set_string(opened.as_fd(), c"context", label).during(Call::Fsconfig)?;
     }
     create(opened.as_fd(), Attributes::default())
+}
+
+/// The same by mount(2), whose options may be as long as a page together: before 6.7, fsconfig(2) takes no more than 255 bytes for
+/// all layers. What it mounts is attached, and moves when it is attached elsewhere.
+fn overlay_by_mount<Lower: AsFd>(
+    scratch: BorrowedFd<'_>,
+    lowers: &[Option<Lower>],
+    (upper, work): (BorrowedFd<'_>, BorrowedFd<'_>),
+    number: usize,
+    user_namespace: bool,
+    label: Option<&CStr>,
+) -> Result<OwnedFd, Failure> {
+    let mut options = Text { bytes: [0; PAGE], length: 0 };
+    let path = |options: &mut Text, key: &[u8], directory: BorrowedFd<'_>| {
+        options.add(key)?;
+        options.add(Digits::after(BY_DESCRIPTOR, directory.as_raw_fd() as usize).c_str().to_bytes())
+    };
+    let mut key: &[u8] = b"lowerdir=";
+    for (item, lower) in lowers.iter().flatten().enumerate() {
+        path(&mut options, key, lower.as_fd()).during_item(Call::Mount, item)?;
+        key = b":";
+    }
+    path(&mut options, b",upperdir=", upper).during(Call::Mount)?;
+    path(&mut options, b",workdir=", work).during(Call::Mount)?;
+    if user_namespace {
+        options.add(b",userxattr").during(Call::Mount)?;
+    }
+    if let Some(label) = label {
+        // A label may have commas.
+        for part in [b",context=\"", label.to_bytes(), b"\""] {
+            options.add(part).during(Call::Mount)?;
+        }
+    }
+    let place = make_directory(scratch, b'm', number)?;
+    let mut target = Digits::after(BY_DESCRIPTOR, place.as_raw_fd() as usize);
+    let flags = MountFlags::empty();
+    rustix::mount::mount(c"overlay", target.c_str(), c"overlay", flags, options.c_str())
+        .during(Call::Mount)?;
+    let mut name = Digits::after(b"m", number);
+    rustix::fs::openat(scratch, name.c_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .during(Call::Open)
+}
+
+/// The options of mount(2), without allocation.
+struct Text {
+    bytes: [u8; PAGE],
+    length: usize,
+}
+
+/// As much as the kernel takes, with the NUL byte at the end.
+const PAGE: usize = 4096;
+
+impl Text {
+    fn add(&mut self, part: &[u8]) -> rustix::io::Result<()> {
+        let end = self.length + part.len();
+        let place = self.bytes[..PAGE - 1].get_mut(self.length..end).ok_or(Errno::TOOBIG)?;
+        place.copy_from_slice(part);
+        self.length = end;
+        Ok(())
+    }
+
+    fn c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
+    }
 }
 
 /// Gives a directory of the upper layer the owner and mode of the one below it.

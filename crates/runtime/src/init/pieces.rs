@@ -66,7 +66,7 @@ fn add(
         PieceKind::Overlay { lower } => {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let lower = rustix::fs::openat(CWD, lower, flags, Mode::empty()).during(Call::Open)?;
-            let mount = overlay_over(scratch, lower.as_fd(), number, true, None, &[])?;
+            let mount = overlay_over(scratch, &[Some(lower.as_fd())], number, true, None, &[])?;
             attach(mount.as_fd(), open_target(Way::from_root(root, target))?.as_fd())?;
             return Ok(Some(mount));
         }

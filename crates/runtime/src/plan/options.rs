@@ -59,6 +59,8 @@ pub enum RootSource {
     Directory,
     /// That directory below a throw-away overlay.
     Overlay {
+        /// Directories below that one, which shows over them: the layers of an image, from the second on.
+        below: Vec<PathBuf>,
         /// An existing empty directory of the caller's, used inside the container's mount namespace only.
         scratch: PathBuf,
         /// Mounts of the lower tree that get overlays of their own, as absolute paths of the host.

@@ -17,14 +17,14 @@ use super::options::{
 };
 use super::owners::{self, Detached, Users};
 use super::{
-    MountPoint, always, anchor, c_path, c_string, closed, devices, host, init_step, limits, mount_points,
-    sysctl,
+    MountPoint, always, anchor, c_path, c_string, check, closed, devices, host, init_step, limits,
+    mount_points, sysctl,
 };
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::init::step::{
-    Action, Barrier, BoundRoot, HookKind, HostAction, InitAction, Lower, OverlayRoot, Owners, Piece,
-    PieceKind, PiecedRoot, Step, Target, TargetKind,
+    Action, Barrier, BoundRoot, HookKind, HostAction, InitAction, Lower, MOST_LAYERS, OverlayRoot, Owners,
+    Piece, PieceKind, PiecedRoot, Step, Target, TargetKind,
 };
 use crate::rdt::Wanted;
 use crate::shared_root::JoinedMounts;
@@ -338,8 +338,22 @@ impl Steps {
                 InitAction::BindRoot(BoundRoot { path: root_path, detached })
             }
             RootSource::Pieces(pieces) => pieced_root(pieces)?,
-            RootSource::Overlay { scratch, submounts } => {
+            RootSource::Overlay { below, scratch, submounts } => {
+                if below.len() >= MOST_LAYERS {
+                    let reason = format!(
+                        "an overlay has at most {MOST_LAYERS} layers, and this one {}",
+                        below.len() + 1
+                    );
+                    return Err(Error::invalid("root.path", reason));
+                }
                 let detached = detach(&root_path, false)?;
+                let mut lowers = vec![Lower { path: root_path, detached }];
+                for path in below {
+                    check::path_is_text(path, "root.path")?;
+                    let path = c_path(path, "root.path")?;
+                    let detached = detach(&path, false)?;
+                    lowers.push(Lower { path, detached });
+                }
                 let mut plans = Vec::new();
                 for path in submounts {
                     let text = path.to_string_lossy();
@@ -356,7 +370,7 @@ impl Steps {
                 let scratch = if users.are_own() { Path::new("/") } else { scratch };
                 InitAction::OverlayRoot(OverlayRoot {
                     scratch: c_path(scratch, "root.path")?,
-                    lower: Lower { path: root_path, detached },
+                    lowers,
                     submounts: plans,
                     label: label.map(|label| c_string(label, "linux.mountLabel")).transpose()?,
                     user_namespace,

@@ -178,6 +178,7 @@ fn item(action: &InitAction, failure: Failure) -> Option<String> {
 
 /// What one can do: each row a cause that people meet.
 fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
+    const E2BIG: i32 = 7;
     const ERANGE: i32 = 34;
     let text = match (action, failure.call, failure.errno) {
         (InitAction::Mount(mount), Call::Fsopen, 19) => {
@@ -198,7 +199,17 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
         (InitAction::OverlayRoot(_), Call::Fsopen, 19) => {
             "this kernel has no overlay file system; `modprobe overlay` may bring it"
         }
-        (InitAction::OverlayRoot(overlay), Call::Fsconfig, EINVAL) if overlay.lower.detached.is_some() => {
+        (InitAction::OverlayRoot(_), Call::Mount, E2BIG) => {
+            "before Linux 6.7 an overlay takes about 200 layers; build the image with fewer"
+        }
+        (InitAction::OverlayRoot(overlay), Call::Mount | Call::Fsconfig | Call::Fsmount, EINVAL)
+            if overlay.lowers.len() > 1 =>
+        {
+            "the file system that the images are on can't lie below an overlay; keep them on another one with `--root`"
+        }
+        (InitAction::OverlayRoot(overlay), Call::Fsconfig, EINVAL)
+            if overlay.lowers[0].detached.is_some() =>
+        {
             "an overlay over mapped owners takes Linux 5.19, and a root on a file system that can lie below an overlay; run without `--overlay`"
         }
         (InitAction::OverlayRoot(_), Call::Fsmount | Call::Fsconfig, EINVAL) => {

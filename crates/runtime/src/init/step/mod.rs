@@ -15,8 +15,8 @@ use sys::seccomp::Instruction;
 
 pub use self::mounts::TargetKind;
 pub(crate) use self::mounts::{
-    ANCHORS, Anchor, Bind, BoundRoot, CopyUp, DetachedMount, FileSystem, Inside, Lower, MountPlan,
-    OverlayRoot, OwnerMap, Owners, Piece, PieceKind, PiecedRoot, Target, Writes,
+    ANCHORS, Anchor, Bind, BoundRoot, CopyUp, DetachedMount, FileSystem, Inside, Lower, MOST_LAYERS,
+    MountPlan, OverlayRoot, OwnerMap, Owners, Piece, PieceKind, PiecedRoot, Target, Writes,
 };
 use crate::spec::Hook;
 

@@ -115,7 +115,8 @@ pub(crate) enum OwnerMap {
 pub(crate) struct OverlayRoot {
     /// An existing empty directory; the child mounts a tmpfs there, in its own mount namespace.
     pub(crate) scratch: CString,
-    pub(crate) lower: Lower,
+    /// What it lies over, the topmost one first; there is one at least.
+    pub(crate) lowers: Vec<Lower>,
     pub(crate) submounts: Vec<(Lower, Target)>,
     /// Its SELinux label.
     pub(crate) label: Option<CString>,
@@ -125,6 +126,9 @@ pub(crate) struct OverlayRoot {
     /// not know, so those on the way are in the upper layer beforehand.
     pub(crate) points: Vec<CString>,
 }
+
+/// How many directories the kernel takes below an overlay (`OVL_MAX_STACK`).
+pub(crate) const MOST_LAYERS: usize = 500;
 
 /// A directory below an overlay.
 #[derive(Debug)]
@@ -141,7 +145,13 @@ impl OverlayRoot {
     }
 
     pub(crate) fn describe(&self) -> String {
-        let mut text = format!("over `{}`", self.lower.path.to_string_lossy());
+        let mut lowers = self.lowers.iter().map(|lower| lower.path.to_string_lossy());
+        let mut text = format!("over `{}`", lowers.next().unwrap_or_default());
+        match lowers.len() {
+            0 => {}
+            1 => text.push_str(" and 1 layer below"),
+            more => text.push_str(&format!(" and {more} layers below")),
+        }
         for (lower, _) in &self.submounts {
             text.push_str(&format!(", `{}`", lower.path.to_string_lossy()));
         }
