@@ -25,8 +25,12 @@ fn main() -> ExitCode {
         // Inside a container, as its pid 1.
         return ExitCode::from(engine::reaper::run(words, std::env::vars_os()) as u8);
     }
-    if engine::is_unpack_verb(std::env::args_os().nth(1).as_deref()) {
+    let verb = std::env::args_os().nth(1);
+    if engine::is_unpack_verb(verb.as_deref()) {
         return ExitCode::from(engine::unpack_layer() as u8);
+    }
+    if engine::is_shift_verb(verb.as_deref()) {
+        return ExitCode::from(engine::unpack_image_again() as u8);
     }
     sys::signal::keep_children();
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();

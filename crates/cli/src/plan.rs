@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use engine::{Result, StepDescription, TerminalMode};
 
-use crate::args::{PlanArguments, PlanFormat, Policy};
+use crate::args::{PlanArguments, PlanFormat};
 use crate::given::Given;
 use crate::images;
 use crate::render;
@@ -34,8 +34,7 @@ pub(crate) fn plan(arguments: PlanArguments) -> ExitCode {
 /// Of an image that is here: nothing is fetched for it.
 fn steps(arguments: &PlanArguments) -> Result<Vec<StepDescription>> {
     let run = &arguments.run;
-    let image = run.image().map(|name| images::ready(name, run.files.root.as_deref(), Policy::Never));
-    let image = image.transpose()?;
+    let image = run.image().map(|name| images::here(name, run.files.root.as_deref())).transpose()?;
     engine::plan(&run.options(TerminalMode::Inherit, image.as_ref())?, &run.paths())
 }
 

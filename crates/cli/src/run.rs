@@ -5,13 +5,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use engine::{EnginePaths, Error, ErrorKind, Finished, LaunchOptions, Result, StepTiming, TerminalMode};
+use engine::{
+    EnginePaths, Error, ErrorKind, Finished, LaunchOptions, ReadyImage, Result, StepTiming, TerminalMode,
+};
 use sys::signal::SignalDescriptor;
 
 use crate::args::{ProcessArguments, RunArguments, TIDY};
 use crate::explain::Explanation;
 use crate::id_files::IdFiles;
-use crate::images;
+use crate::images::{self, NotReady};
 use crate::render;
 
 pub(crate) fn run(arguments: RunArguments) -> ExitCode {
@@ -25,7 +27,13 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
             return ExitCode::from(error.kind.exit_code() as u8);
         }
     };
-    match run_container(&arguments, &paths) {
+    let (root, policy) = (arguments.files.root.as_deref(), arguments.files.pull);
+    let image = match arguments.image().map(|name| images::ready(name, root, policy)).transpose() {
+        Ok(image) => Ok(image),
+        Err(NotReady::Failed(error)) => Err(error),
+        Err(NotReady::Told(code)) => return code,
+    };
+    match image.and_then(|image| run_container(&arguments, &paths, image)) {
         Ok((mut finished, timeline)) => {
             if finished.network_idle {
                 tidy_later(&paths, finished.lingering.take());
@@ -47,9 +55,12 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
     }
 }
 
-fn run_container(arguments: &RunArguments, paths: &EnginePaths) -> Result<(Finished, Vec<StepTiming>)> {
-    let (root, policy) = (arguments.files.root.as_deref(), arguments.files.pull);
-    let image = arguments.image().map(|name| images::ready(name, root, policy)).transpose()?;
+/// Runs it to its end; `image` is not removed until then.
+fn run_container(
+    arguments: &RunArguments,
+    paths: &EnginePaths,
+    image: Option<ReadyImage>,
+) -> Result<(Finished, Vec<StepTiming>)> {
     let options = arguments.options(terminal(&arguments.process), image.as_ref())?;
     let prepared = engine::prepare(&options, paths)?;
     let files = IdFiles::open(&arguments.process, prepared.id())?;

@@ -24,7 +24,8 @@ pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepa
 pub use error::{Error, Result};
 pub use images::{
     CheckDepth, Damaged, ImageDefaults, ImageName, ImageStore, ImageUsage, Listed, Outcome, Progress,
-    PullRequest, ReadyImage, RegistryAccess, Removed, Repair, StoreUsage, is_unpack_verb, unpack_layer,
+    PullRequest, ReadyImage, RegistryAccess, Removed, Repair, StoreUsage, is_shift_verb, is_unpack_verb,
+    unpack_image_again, unpack_layer,
 };
 pub use monitor::{Input, Signals};
 pub use network::tidy_networks;

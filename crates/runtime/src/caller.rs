@@ -43,6 +43,12 @@ pub fn session_directory() -> Option<PathBuf> {
     })
 }
 
+/// Where what a user keeps for good is kept (XDG Base Directory Specification).
+pub fn data_directory() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")))
+}
+
 /// The user who is root of this user namespace, by the number it has outside (user_namespaces(7)).
 pub(crate) fn user_outside() -> u32 {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();

@@ -10,15 +10,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
-use sys::clone::{Child, CloneRequest, flags};
 use sys::mount::{Attributes, Reach, propagation, set_attributes, set_attributes_idmapped};
 
 use crate::error::{Error, ErrorKind, Result, libc_errno};
 use crate::foreign;
 use crate::init::step::{DetachedMount, OwnerMap, Owners};
 use crate::plan::IdMaps;
-use crate::sync;
+use crate::user_namespace::Maker;
 
 /// The mounts made so far, and the user namespaces whose maps they show owners through.
 #[derive(Debug, Default)]
@@ -156,52 +154,6 @@ fn path(source: &CStr) -> &Path {
 /// Shows the owners of a mount that is attached nowhere through the map of a user namespace.
 fn map_owners(mount: BorrowedFd<'_>, map: BorrowedFd<'_>, reach: Reach) -> io::Result<()> {
     set_attributes_idmapped(mount, Attributes::default(), reach, Some(map))
-}
-
-/// A child in a user namespace of its own, which lives on as long as somebody has it open; reaped when dropped.
-#[derive(Debug)]
-struct Maker {
-    child: Child,
-    /// It lives until this is closed, or killed.
-    _end: OwnedFd,
-}
-
-impl Maker {
-    fn new() -> Result<Maker> {
-        let system = |error: io::Error| Error::system("make a user namespace for an id map", error);
-        let (end, ours) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-            .map_err(|error| system(error.into()))?;
-        let request = CloneRequest { flags: flags::NEWUSER, cgroup: None };
-        let child = sys::clone::clone(&request, &mut |_| {
-            // Whatever becomes of the parent, this ends with it.
-            sys::fd::close_copy(ours.as_fd());
-            let mut byte = [0u8; 1];
-            let _ = sync::retry(|| rustix::io::read(&end, &mut byte[..]));
-            0
-        })
-        .map_err(|error| crate::remedy::explain_clone(error, flags::NEWUSER))?;
-        Ok(Maker { child, _end: ours })
-    }
-
-    fn namespace(&self, maps: &IdMaps) -> Result<OwnedFd> {
-        crate::id_map_files::write(self.child.pid, maps)?;
-        let path = PathBuf::from(format!("/proc/{}/ns/user", self.child.pid));
-        let file = std::fs::File::open(&path);
-        Ok(file.map_err(|error| Error::at_path("open the user namespace", &path, error))?.into())
-    }
-
-    fn end(&self) {
-        // It may be gone already; then it has done what it was for.
-        let _ = pidfd_send_signal(&self.child.pidfd, Signal::KILL);
-    }
-}
-
-impl Drop for Maker {
-    fn drop(&mut self) {
-        self.end();
-        // Somebody else may have reaped it (SIGCHLD ignored).
-        let _ = sync::retry(|| waitid(WaitId::PidFd(self.child.pidfd.as_fd()), WaitIdOptions::EXITED));
-    }
 }
 
 /// Why owners can't be mapped: finds the mount in the way, and names its file system.

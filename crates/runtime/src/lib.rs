@@ -36,6 +36,7 @@ pub mod spec;
 pub mod state_dir;
 pub mod subordinate_ids;
 pub mod sync;
+pub mod user_namespace;
 
 pub use bundle::Bundle;
 pub use error::{Error, ErrorKind, FailedStep, Result};

@@ -6,7 +6,7 @@ pub(crate) mod table;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
 use engine::{
     Error, ErrorKind, ImageName, ImageStore, PullRequest, ReadyImage, RegistryAccess, Removed, Result,
@@ -48,6 +48,7 @@ pub(crate) fn print(text: &str) -> Result<()> {
 fn pull(arguments: &PullArguments) -> Result<()> {
     let names = parse_names(&arguments.names)?;
     let images = ImageStore::open(arguments.root.as_deref())?;
+    images.single.iter().for_each(render::notice);
     for name in names {
         let request = PullRequest {
             name,
@@ -89,24 +90,56 @@ fn fetch(images: &ImageStore, request: &PullRequest, show: Show) -> Result<(Stri
     }
 }
 
-/// The image of a container: fetched as `policy` says.
-pub(crate) fn ready(name: &str, root: Option<&Path>, policy: Policy) -> Result<ReadyImage> {
+/// Why there is no image for a container.
+pub(crate) enum NotReady {
+    Failed(Error),
+    /// As a process of its own has told.
+    Told(ExitCode),
+}
+
+impl From<Error> for NotReady {
+    fn from(error: Error) -> NotReady {
+        NotReady::Failed(error)
+    }
+}
+
+/// The image of a container, which must be here.
+pub(crate) fn here(name: &str, root: Option<&Path>) -> Result<ReadyImage> {
     let name: ImageName = name.parse()?;
-    let images = ImageStore::open(root)?;
+    find(&ImageStore::open_to_read(root)?, &name)
+}
+
+fn find(images: &ImageStore, name: &ImageName) -> Result<ReadyImage> {
+    let shown = name.as_str();
+    images.ready(name)?.ok_or_else(|| {
+        let error = Error::new(ErrorKind::NotFound, format!("find the image `{shown}`"), "it is not here");
+        error.with_hint(format!(
+            "`rabbitc pull {shown}` fetches it; `-- {shown}` runs a program of this name on a throw-away copy of the host's root"
+        ))
+    })
+}
+
+/// The image of a container: fetched as `policy` says.
+pub(crate) fn ready(
+    name: &str,
+    root: Option<&Path>,
+    policy: Policy,
+) -> std::result::Result<ReadyImage, NotReady> {
+    let name: ImageName = name.parse()?;
+    let images = ImageStore::open_to_read(root)?;
+    if policy == Policy::Never {
+        return Ok(find(&images, &name)?);
+    }
     if policy != Policy::Always
         && let Some(image) = images.ready(&name)?
     {
         return Ok(image);
     }
-    let shown = name.as_str();
-    let missing = || {
-        let error = Error::new(ErrorKind::NotFound, format!("find the image `{shown}`"), "it is not here");
-        error.with_hint(format!(
-            "`rabbitc pull {shown}` fetches it; `-- {shown}` runs a program of this name on a throw-away copy of the host's root"
-        ))
-    };
-    if policy == Policy::Never {
-        return Err(missing());
+    if images.is_to_read() {
+        // Whoever is alone in the store sweeps what a failure leaves.
+        drop(images);
+        fetch_apart(&name, root)?;
+        return Ok(find(&ImageStore::open_to_read(root)?, &name)?);
     }
     let request = PullRequest {
         name: name.clone(),
@@ -114,7 +147,28 @@ pub(crate) fn ready(name: &str, root: Option<&Path>, policy: Policy) -> Result<R
         access: RegistryAccess { credential_files: credential_files(None), ..RegistryAccess::default() },
     };
     fetch(&images, &request, Show::OnTerminal)?;
-    images.ready(&name)?.ok_or_else(missing)
+    Ok(find(&images, &name)?)
+}
+
+/// Fetches in a process of its own: without root that takes a user namespace, and the container gets another one.
+fn fetch_apart(name: &ImageName, root: Option<&Path>) -> std::result::Result<(), NotReady> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("pull");
+    if let Some(root) = root {
+        command.arg("--root").arg(root);
+    }
+    // What the program prints is all that is read there.
+    command.args(["--", name.as_str()]).stdin(Stdio::null()).stdout(Stdio::null());
+    let status =
+        command.status().map_err(|error| Error::system(format!("pull `{}`", name.as_str()), error))?;
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(code) => Err(NotReady::Told(ExitCode::from(code as u8))),
+        None => {
+            let operation = format!("pull `{}`", name.as_str());
+            Err(Error::new(ErrorKind::System, operation, format!("it was ended by {status}")).into())
+        }
+    }
 }
 
 /// Where docker and podman keep credentials, in podman's order; `given` is the file that somebody named.
@@ -125,7 +179,8 @@ pub(crate) fn credential_files(given: Option<&PathBuf>) -> Vec<PathBuf> {
     }
     let session = variable("XDG_RUNTIME_DIR").map(|directory| directory.join("containers/auth.json"));
     let mut files: Vec<PathBuf> = session.into_iter().collect();
-    files.push("/run/containers/0/auth.json".into());
+    // Root's, which nobody else may look at.
+    files.extend(Some(PathBuf::from("/run/containers/0/auth.json")).filter(|file| file.exists()));
     let home = variable("HOME");
     files.extend(home.iter().map(|home| home.join(".config/containers/auth.json")));
     let docker = variable("DOCKER_CONFIG").or_else(|| home.map(|home| home.join(".docker")));
@@ -134,7 +189,7 @@ pub(crate) fn credential_files(given: Option<&PathBuf>) -> Vec<PathBuf> {
 }
 
 fn list(arguments: &ListArguments) -> Result<()> {
-    let mut listed = ImageStore::open(arguments.root.as_deref())?.list()?;
+    let mut listed = ImageStore::open_to_read(arguments.root.as_deref())?.list()?;
     if let Some(name) = &arguments.name {
         let (repository, tag) = match name.rsplit_once(':') {
             Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),

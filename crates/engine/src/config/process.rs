@@ -88,11 +88,11 @@ pub(super) fn name_flags(
     };
     let there = maps.iter().map(shown).collect::<Vec<_>>().join(", ");
     let single = caller.and_then(Unprivileged::single);
-    let reason = match single {
+    let reason = match &single {
         Some(single) => format!("there is no {what} {id}, as {}", single.what),
         None => format!("{what} {id} does not exist in this container's user namespace, which has {there}"),
     };
-    let hint = match (single.and_then(|single| single.remedy.clone()), caller) {
+    let hint = match (single.and_then(|single| single.remedy), caller) {
         (Some(remedy), _) => remedy,
         (None, Some(_)) => {
             format!("choose one of {there}, or have root grant more ids in /etc/subuid and /etc/subgid")

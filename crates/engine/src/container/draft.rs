@@ -84,6 +84,9 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
     if let Some(users) = &users {
         users.adapt(&mut spec, owners);
     }
+    let fitted = image_for(options, user.as_ref(), effects, &mut spec, &mut notices)?;
+    let options = fitted.as_ref().unwrap_or(options);
+    let root = fitted.as_ref().map_or(root, |options| options.files.root.directories()[0].to_owned());
     config::give_devices(options, &mut spec)?;
     // A person's own stand in their place.
     files.retain(|file| options.files.mounts.iter().all(|mount| mount.target != file.destination));
@@ -123,6 +126,29 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
         notices,
         policy,
     })
+}
+
+/// The options with the image's files as they are for the container's ids, where those are not the usual ones.
+fn image_for(
+    options: &RunOptions,
+    user: Option<&Unprivileged>,
+    effects: Effects,
+    spec: &mut Spec,
+    notices: &mut Vec<Notice>,
+) -> Result<Option<RunOptions>> {
+    let (Some(user), RootOptions::Image(image), Effects::Allowed) = (user, &options.files.root, effects)
+    else {
+        return Ok(None);
+    };
+    let Some(image) = user.image(image, spec.linux.get_or_insert_default(), notices)? else {
+        return Ok(None);
+    };
+    if let Some(root) = &mut spec.root {
+        root.path.clone_from(&image.layers[0]);
+    }
+    let mut options = options.clone();
+    options.files.root = RootOptions::Image(image);
+    Ok(Some(options))
 }
 
 /// Gives each tmpfs that has none the mode that it would have without a mount point of ours below it: runtimes give one the

@@ -5,6 +5,7 @@ mod list;
 mod pull;
 mod ready;
 mod remove;
+pub(crate) mod shifted;
 mod unpack;
 mod usage;
 
@@ -14,16 +15,19 @@ use std::str::FromStr;
 use image::reference::{DOCKER_IO, Typed};
 use image::store::{Image, Store};
 use runtime::ErrorKind;
-use runtime::caller::Caller;
+use runtime::caller::{self, Caller};
 
 pub use self::check::{CheckDepth, Damaged, Outcome, Repair};
 pub use self::list::Listed;
 pub use self::pull::{Progress, PullRequest, RegistryAccess};
 pub use self::ready::{ImageDefaults, ReadyImage};
 pub use self::remove::Removed;
+pub use self::shifted::{is_shift_verb, unpack_image_again};
 pub use self::unpack::{is_unpack_verb, unpack_layer};
 pub use self::usage::{ImageUsage, StoreUsage};
+use crate::container::Notice;
 use crate::error::{Error, Result, from_image};
+use crate::rootless;
 
 /// An image as somebody typed it: a name, an id or the beginning of an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +62,24 @@ fn refused(text: &str, error: image::Error) -> Error {
     }
 }
 
+/// Where the images are: root's below /var, a user's with its data.
+fn place(root: Option<&Path>) -> Result<PathBuf> {
+    let root = match root {
+        // Containers have another working directory.
+        Some(root) => std::path::absolute(root).map_err(|error| Error::at_path("find", root, error))?,
+        None if rustix::process::geteuid().is_root() => PathBuf::from("/var/lib/rabbitc"),
+        None => {
+            let directory = caller::data_directory().ok_or_else(|| {
+                let reason = "neither XDG_DATA_HOME nor HOME says where this user keeps data";
+                let error = Error::new(ErrorKind::NotFound, "find the images", reason);
+                error.with_hint("set HOME, or name a directory with `--root`")
+            })?;
+            directory.join("rabbitc")
+        }
+    };
+    Ok(root.join("images"))
+}
+
 impl ImageName {
     /// As it was typed.
     pub fn as_str(&self) -> &str {
@@ -69,19 +91,32 @@ impl ImageName {
 #[derive(Debug)]
 pub struct ImageStore {
     store: Store,
+    /// What a person should know before an image comes: that its files have one owner alone.
+    pub single: Option<Notice>,
 }
 
 impl ImageStore {
-    /// Opens the caller's: below `root`, or where they are without a word.
+    /// Opens the caller's: below `root`, or where they are without a word. Without root this process, which must have one thread,
+    /// enters a user namespace for good, in which it makes and removes files of all its ids.
     pub fn open(root: Option<&Path>) -> Result<ImageStore> {
-        if Caller::find() == Caller::User {
-            let error = Error::new(ErrorKind::Unsupported, "use images", "they take root, yet");
-            return Err(error
-                .with_hint("run it with sudo; containers from a directory (`--rootfs=DIR`) need no root"));
-        }
-        let path = root.map_or_else(|| PathBuf::from("/var/lib/rabbitc/images"), |root| root.join("images"));
-        Ok(ImageStore { store: Store::open(path).map_err(from_image)? })
+        let path = place(root)?;
+        let single = match Caller::find() {
+            Caller::User => rootless::enter_own_users()?,
+            Caller::Root | Caller::NamespaceRoot => None,
+        };
+        Ok(ImageStore { store: Store::open(path).map_err(from_image)?, single })
     }
+
+    /// Opens them for somebody who neither brings nor removes any.
+    pub fn open_to_read(root: Option<&Path>) -> Result<ImageStore> {
+        Ok(ImageStore { store: Store::open(place(root)?).map_err(from_image)?, single: None })
+    }
+
+    /// Whether to bring or remove images takes a user namespace that this process is not in.
+    pub fn is_to_read(&self) -> bool {
+        Caller::find() == Caller::User
+    }
+
     /// Removes what no image needs: remains of commands that were killed.
     pub fn sweep(&self) -> Result<Option<u64>> {
         let swept = self.store.sweep().map_err(from_image)?;

@@ -63,6 +63,14 @@ impl ImageStore {
             stop_signal: of_image.stop_signal.and_then(said),
             labels: of_image.labels,
         };
-        Ok(Some(ReadyImage { root: ImageRoot { layers }, defaults, _claim: claim }))
+        Ok(Some(ReadyImage {
+            root: ImageRoot {
+                layers,
+                store: self.store.path().to_owned(),
+                manifest: image.manifest.to_string(),
+            },
+            defaults,
+            _claim: claim,
+        }))
     }
 }

@@ -25,6 +25,10 @@ pub enum RootOptions {
 pub struct ImageRoot {
     /// The directories of its layers, the topmost first; there is one at least.
     pub layers: Vec<PathBuf>,
+    /// The store that it lies in.
+    pub store: PathBuf,
+    /// The digest of its manifest.
+    pub manifest: String,
 }
 
 impl RootOptions {

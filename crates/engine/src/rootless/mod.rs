@@ -10,14 +10,15 @@ use std::path::Path;
 use ::network::PortRequest;
 use runtime::ErrorKind;
 use runtime::id_map_files::{IdKind, mapping_program};
-use runtime::spec::{IdMapping, Namespace, NamespaceKind, Spec};
+use runtime::spec::{IdMapping, Linux, Namespace, NamespaceKind, Spec};
 
 use self::pasta::{Namespaces, Pasta};
 use crate::container::Notice;
 use crate::error::{Error, Result};
+use crate::images::shifted;
 use crate::options::{
-    Identity, KeptIds, Lack, MappedUsers, NetworkMode, RootOptions, RunOptions, Unnamed, UserNamespace,
-    UserOption,
+    Identity, ImageRoot, KeptIds, Lack, MappedUsers, NetworkMode, RootOptions, RunOptions, Unnamed,
+    UserNamespace, UserOption,
 };
 use crate::user_namespace::{TERMINALS, fit_mounts, ranges_of};
 use runtime::subordinate_ids::{self, Owner, Range};
@@ -37,7 +38,7 @@ struct CallerIds {
     users: Ids,
     groups: Ids,
     /// Why only its own id can be mapped, and what would help.
-    single: Option<Notice>,
+    single: Option<Lack>,
 }
 
 impl CallerIds {
@@ -45,9 +46,8 @@ impl CallerIds {
     fn find() -> Result<CallerIds> {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let single = |what: String, remedy: String| {
-            let what = format!("only one user and one group exist in this container: {what}");
             let alone = |own| Ids { own, ranges: Vec::new() };
-            let single = Some(Notice { what, remedy: Some(remedy) });
+            let single = Some(Lack { what, remedy });
             CallerIds { users: alone(uid), groups: alone(gid), single }
         };
         for kind in [IdKind::User, IdKind::Group] {
@@ -72,6 +72,24 @@ impl CallerIds {
             single: None,
         })
     }
+}
+
+/// What the lack of ids means for a container.
+fn in_container(single: &Lack) -> Notice {
+    let what = format!("only one user and one group exist in this container: {}", single.what);
+    Notice { what, remedy: Some(single.remedy.clone()) }
+}
+
+/// Moves this process, an ordinary user's with one thread, to where that is root over its own ids: it makes files of all of
+/// them, and removes them. What is to be said where it has one id alone.
+pub(crate) fn enter_own_users() -> Result<Option<Notice>> {
+    let identity = CallerIds::find()?;
+    let (users, groups) = (identity.users.root_is_caller(), identity.groups.root_is_caller());
+    runtime::user_namespace::enter(&users, &groups)?;
+    Ok(identity.single.map(|single| Notice {
+        what: format!("all files of this image are yours, whoever they belong to in it: {}", single.what),
+        remedy: Some(format!("{}; then remove the image and pull it again", single.remedy)),
+    }))
 }
 
 /// What root does to grant `owner` the ids from `first` on.
@@ -152,9 +170,9 @@ fn maps(wanted: &UserNamespace, identity: &CallerIds) -> Result<Option<(Vec<IdMa
     let (users, groups) = (&identity.users, &identity.groups);
     let needs_ranges = |what: &str| {
         let Some(single) = &identity.single else { return Ok(()) };
-        let error =
-            Error::invalid("--userns", format!("`{what}` needs subordinate ids, and {}", single.what));
-        Err(error.with_hint(single.remedy.clone().unwrap_or_default()))
+        let why = in_container(single).what;
+        let error = Error::invalid("--userns", format!("`{what}` needs subordinate ids, and {why}"));
+        Err(error.with_hint(single.remedy.clone()))
     };
     Ok(Some(match wanted {
         UserNamespace::Default | UserNamespace::Host => (users.root_is_caller(), groups.root_is_caller()),
@@ -224,7 +242,7 @@ impl Unprivileged {
             return Err(error.with_hint("leave `--network` out to get `pasta`, or run it with sudo"));
         }
         let identity = CallerIds::find()?;
-        notices.extend(identity.single.clone());
+        notices.extend(identity.single.as_ref().map(in_container));
         // A port that nobody listens on would be missed.
         let may_lack = *mode == NetworkMode::Default && options.network.publish.is_empty();
         let (mut program, mut missing) = (None, None);
@@ -262,8 +280,8 @@ impl Unprivileged {
     }
 
     /// Why there is one user and one group alone, and what would help; none where there are more.
-    pub(crate) fn single(&self) -> Option<&Notice> {
-        self.identity.single.as_ref()
+    pub(crate) fn single(&self) -> Option<Notice> {
+        self.identity.single.as_ref().map(in_container)
     }
 
     /// Why the network is what it is where `mode` leaves that open.
@@ -282,6 +300,26 @@ impl Unprivileged {
         let terminals = IdMapping::host_id(&linux.gid_mappings, TERMINALS).is_some();
         fit_mounts(spec, terminals);
         Ok(Adapted::Own)
+    }
+
+    /// The files of an image for a container with these ids: as the store has them, or unpacked once more. What nobody inside
+    /// could reach is left as it is, and refused later.
+    pub(crate) fn image(
+        &self,
+        image: &ImageRoot,
+        linux: &Linux,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Option<ImageRoot>> {
+        let Ids { own, .. } = self.identity.users;
+        let (users, groups) = (&linux.uid_mappings, &linux.gid_mappings);
+        let usual = (&self.identity.users.root_is_caller(), &self.identity.groups.root_is_caller());
+        let has_caller =
+            users.iter().any(|map| own.checked_sub(map.host_id).is_some_and(|above| above < map.size));
+        // With one id, all files are of that.
+        if (users, groups) == usual || users.is_empty() || !has_caller || self.identity.single.is_some() {
+            return Ok(None);
+        }
+        shifted::for_ids(image, users, groups, notices).map(Some)
     }
 
     /// Refuses ids of the caller's without the caller: nobody inside could reach the files that are its own alone, those

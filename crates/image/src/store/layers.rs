@@ -52,7 +52,7 @@ impl Store {
         Ok(facts.filter(|facts| facts.blobs.contains(blob)).map(|facts| facts.unpacked))
     }
 
-    fn layer_directory(&self, diff_id: &Digest) -> PathBuf {
+    pub(super) fn layer_directory(&self, diff_id: &Digest) -> PathBuf {
         self.path.join("layers").join(diff_id.digits())
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! blobs/sha256/DIGITS     manifests, configurations and layers, exactly as received
 //! layers/DIGITS/tree      a layer unpacked, by the digest of its archive before compression (diff_id); `layer.json` beside it
+//! layers/DIGITS/tree-KEY  the same with other owners, for containers of a user whose ids stand for those
 //! images/DIGITS           what an image consists of, by the digest of its manifest
 //! names/DIGITS            a name and its manifest, by the digest of the name
 //! partial/                what is being fetched and unpacked, locked by whoever does
@@ -20,6 +21,7 @@ mod compare;
 mod images;
 mod layers;
 mod pull;
+mod shifted;
 mod sweep;
 mod usage;
 

@@ -17,7 +17,13 @@ pub(crate) struct IdMaps {
 const MOST: usize = 340;
 
 impl IdMaps {
-    fn new(uid: &[IdMapping], gid: &[IdMapping], uid_field: &str, gid_field: &str) -> Result<IdMaps> {
+    /// Checks them; errors name the fields.
+    pub(crate) fn new(
+        uid: &[IdMapping],
+        gid: &[IdMapping],
+        uid_field: &str,
+        gid_field: &str,
+    ) -> Result<IdMaps> {
         check(uid, uid_field)?;
         check(gid, gid_field)?;
         Ok(IdMaps {

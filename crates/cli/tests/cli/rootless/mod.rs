@@ -3,6 +3,7 @@
 mod files;
 mod forbidden;
 mod ids;
+mod images;
 mod life;
 mod network;
 mod user;
