@@ -30,7 +30,7 @@ pub(crate) struct FileArguments {
     /// When to fetch the image: where it is missing, always, or never
     #[arg(long, value_name = "WHEN", default_value = "missing", hide_default_value = true)]
     pub(crate) pull: Policy,
-    /// Directory that images are kept below [default: /var/lib/rabbitc]
+    /// Directory that images are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
     #[arg(long, value_name = "DIR", hide = true)]
     pub(crate) root: Option<PathBuf>,
     /// Mount in docker's long form: type=bind or tmpfs, source=, target=, readonly, and others

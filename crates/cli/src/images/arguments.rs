@@ -34,7 +34,7 @@ pub(crate) struct PullArguments {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           action = ArgAction::Set)]
     pub(crate) tls_verify: Option<bool>,
-    /// Directory that the images are kept below [default: /var/lib/rabbitc]
+    /// Directory that the images are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
 }
@@ -58,7 +58,7 @@ pub(crate) struct ListArguments {
     /// `json`, or a line for each such as `{{.Repository}}:{{.Tag}} {{.ID}}`; of Digest, CreatedSince, CreatedAt and Size too
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
-    /// Directory that the images are kept below [default: /var/lib/rabbitc]
+    /// Directory that the images are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
 }
@@ -73,7 +73,7 @@ pub(crate) struct RemoveArguments {
     /// With all of its names; and nothing is wrong with a name that is not there
     #[arg(short, long)]
     pub(crate) force: bool,
-    /// Directory that the images are kept below [default: /var/lib/rabbitc]
+    /// Directory that the images are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
 }

@@ -38,7 +38,7 @@ pub(crate) struct UsageArguments {
     /// As a table, or as JSON
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: UsageFormat,
-    /// Directory that the images are kept below [default: /var/lib/rabbitc]
+    /// Directory that the images are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 }
@@ -62,7 +62,7 @@ pub(crate) struct CheckArguments {
     /// A file with credentials for registries, as docker and podman write it
     #[arg(long, value_name = "FILE")]
     authfile: Option<PathBuf>,
-    /// Directory that the images are kept below [default: /var/lib/rabbitc]
+    /// Directory that the images are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 }
