@@ -5,9 +5,12 @@
 //! anything of it is published.
 
 pub mod archive;
+mod attributes;
+mod compare;
 pub mod digest;
 pub mod documents;
 pub mod error;
+pub mod pack;
 pub mod reference;
 pub mod registry;
 pub mod store;

@@ -6,9 +6,9 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
 
-use super::compare::difference;
 use super::pull::{PullOptions, Silent};
 use super::{Image, Layer, Store, Unpacker};
+use crate::compare::difference;
 use crate::digest::{Digest, Digester};
 use crate::documents::{Descriptor, Platform};
 use crate::error::{Error, Result};

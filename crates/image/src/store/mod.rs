@@ -17,7 +17,6 @@
 
 mod blobs;
 mod check;
-mod compare;
 mod images;
 mod layers;
 mod pull;

@@ -1,19 +1,17 @@
 //! Whether two trees are the same: names, kinds, owners, modes, contents, attributes, times of what is no directory.
 
-use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-/// The longest value of an attribute (VFS: XATTR_SIZE_MAX).
-const LONGEST_VALUE: usize = 64 << 10;
+use crate::attributes::attributes;
 
 /// The first difference between two trees, in words; none if there is none.
-pub(super) fn difference(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<Option<String>, Errno> {
+pub(crate) fn difference(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<Option<String>, Errno> {
     let said = in_directory(one, other, "")?;
     Ok(said.map(|(path, what)| match path.is_empty() {
         true => what,
@@ -104,26 +102,6 @@ fn of_inodes(one: &Stat, other: &Stat) -> Option<&'static str> {
         ),
     ];
     differs.into_iter().find(|(differs, _)| *differs).map(|(_, what)| what)
-}
-
-/// Extended attributes by their names. By the directory's descriptor, as neither devices nor links can be opened.
-fn attributes(directory: BorrowedFd<'_>, name: &CStr) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Errno> {
-    let mut path = format!("/proc/self/fd/{}/", directory.as_raw_fd()).into_bytes();
-    path.extend(name.to_bytes());
-    let mut list = vec![0; LONGEST_VALUE];
-    let length = match rustix::fs::llistxattr(path.as_slice(), list.as_mut_slice()) {
-        Ok(length) => length,
-        // A file system without any.
-        Err(Errno::OPNOTSUPP) => return Ok(BTreeMap::new()),
-        Err(error) => return Err(error),
-    };
-    let mut attributes = BTreeMap::new();
-    let mut value = vec![0; if length == 0 { 0 } else { LONGEST_VALUE }];
-    for key in list[..length].split(|byte| *byte == 0).filter(|key| !key.is_empty()) {
-        let length = rustix::fs::lgetxattr(path.as_slice(), key, value.as_mut_slice())?;
-        attributes.insert(key.to_vec(), value[..length].to_vec());
-    }
-    Ok(attributes)
 }
 
 fn same_bytes(mut one: File, mut other: File) -> std::io::Result<bool> {

@@ -1,0 +1,167 @@
+//! The archive (tar with GNU's long names, attributes in pax's form, as Docker writes it).
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, OFlags};
+use tar::{Builder, EntryType, Header};
+
+use super::walk::{Found, Hides, overlays, walk};
+use crate::error::{Error, Result};
+
+/// What the archive is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A layer: what hides something is written as image-spec's whiteouts (layer.md).
+    Layer,
+    /// A tree, as it is seen.
+    Tree,
+}
+
+/// Writes all that is below `root`, in order of the names. Sockets are left out: they mean nothing elsewhere.
+pub fn pack(root: BorrowedFd<'_>, form: Form, out: &mut dyn Write) -> Result<()> {
+    let mut archive = Archive { builder: Builder::new(out), form, links: HashMap::new() };
+    walk(root, &mut |found| archive.add(found))?;
+    archive.builder.into_inner().and_then(Write::flush).map_err(written)
+}
+
+struct Archive<'a> {
+    builder: Builder<&'a mut dyn Write>,
+    form: Form,
+    /// Files of several names, and the first of these.
+    links: HashMap<(u64, u64), Vec<u8>>,
+}
+
+fn written(error: io::Error) -> Error {
+    Error::system("write an archive", error)
+}
+
+impl Archive<'_> {
+    fn add(&mut self, found: &Found<'_>) -> Result<()> {
+        let kind = found.kind();
+        match found.hides {
+            Hides::Name => return self.add_whiteout(found, &[b".wh.", found.name.to_bytes()].concat()),
+            Hides::Nothing | Hides::Content => {}
+        }
+        if kind == FileType::Socket {
+            return Ok(());
+        }
+        let has_others = kind != FileType::Directory && found.stat.st_nlink > 1;
+        let file = (found.stat.st_dev, found.stat.st_ino);
+        if let Some(first) = self.links.get(&file).filter(|_| has_others) {
+            let mut header = header(found, EntryType::Link, 0);
+            let first = Path::new(OsStr::from_bytes(first));
+            return self.builder.append_link(&mut header, path_of(found.path), first).map_err(written);
+        }
+        if has_others {
+            self.links.insert(file, found.path.to_owned());
+        }
+        self.add_attributes(found)?;
+        let plain = |kind| header(found, kind, 0);
+        match kind {
+            FileType::RegularFile => self.add_file(found)?,
+            FileType::Directory => {
+                let mut name = found.path.to_owned();
+                name.push(b'/');
+                self.append(plain(EntryType::Directory), &name)?;
+                if found.hides == Hides::Content && self.form == Form::Layer {
+                    self.append(whiteout(), &[&name[..], b".wh..wh..opq"].concat())?;
+                }
+            }
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(found.directory, found.name, Vec::new())
+                    .map_err(|error| found.failed("read the link", error))?;
+                let mut header = plain(EntryType::Symlink);
+                let target = Path::new(OsStr::from_bytes(target.to_bytes()));
+                self.builder.append_link(&mut header, path_of(found.path), target).map_err(written)?;
+            }
+            FileType::Fifo => self.append(plain(EntryType::Fifo), found.path)?,
+            FileType::CharacterDevice => self.add_device(found, EntryType::Char)?,
+            FileType::BlockDevice => self.add_device(found, EntryType::Block)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, mut header: Header, path: &[u8]) -> Result<()> {
+        self.builder.append_data(&mut header, path_of(path), io::empty()).map_err(written)
+    }
+
+    fn add_whiteout(&mut self, found: &Found<'_>, name: &[u8]) -> Result<()> {
+        if self.form == Form::Tree {
+            return Ok(());
+        }
+        let parent = found.path.len() - found.name.to_bytes().len();
+        self.append(whiteout(), &[&found.path[..parent], name].concat())
+    }
+
+    fn add_device(&mut self, found: &Found<'_>, kind: EntryType) -> Result<()> {
+        let mut header = header(found, kind, 0);
+        let device = found.stat.st_rdev;
+        let numbers = header
+            .set_device_major(rustix::fs::major(device))
+            .and_then(|()| header.set_device_minor(rustix::fs::minor(device)));
+        numbers.map_err(written)?;
+        self.append(header, found.path)
+    }
+
+    fn add_file(&mut self, found: &Found<'_>) -> Result<()> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(found.directory, found.name, flags, Mode::empty())
+            .map_err(|error| found.failed("open", error))?;
+        let size = found.stat.st_size as u64;
+        // Whatever is written to it meanwhile, the header holds.
+        let bytes = File::from(opened).take(size).chain(io::repeat(0)).take(size);
+        let mut header = header(found, EntryType::Regular, size);
+        self.builder.append_data(&mut header, path_of(found.path), bytes).map_err(written)
+    }
+
+    fn add_attributes(&mut self, found: &Found<'_>) -> Result<()> {
+        // What Docker keeps; labels of security modules are those of this host.
+        let is_kept = |name: &[u8]| name == b"security.capability" || name.starts_with(b"user.");
+        let attributes = found.attributes()?.into_iter().filter_map(|(name, value)| {
+            let is_kept = is_kept(&name) && overlays(&name).is_none();
+            // The archive's names are text.
+            let name = String::from_utf8(name).ok().filter(|_| is_kept)?;
+            Some((format!("SCHILY.xattr.{name}"), value))
+        });
+        let attributes: Vec<(String, Vec<u8>)> = attributes.collect();
+        if attributes.is_empty() {
+            return Ok(());
+        }
+        let attributes = attributes.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+        self.builder.append_pax_extensions(attributes).map_err(written)
+    }
+}
+
+fn path_of(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+fn header(found: &Found<'_>, kind: EntryType, size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_size(size);
+    header.set_mode(found.stat.st_mode & 0o7777);
+    header.set_uid(found.stat.st_uid.into());
+    header.set_gid(found.stat.st_gid.into());
+    // What was before 1970 has no number there.
+    header.set_mtime(u64::try_from(found.stat.st_mtime).unwrap_or(0));
+    header
+}
+
+fn whiteout() -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(EntryType::Regular);
+    header.set_size(0);
+    header.set_mode(0);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
+}
