@@ -6,6 +6,7 @@ mod explain;
 mod given;
 mod id_files;
 mod images;
+mod kept;
 mod plan;
 mod render;
 mod run;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         },
         args::Command::Plan(arguments) => plan::plan(*arguments),
         args::Command::Images(command) => images::run(command),
+        args::Command::Kept(command) => kept::run(&command),
         args::Command::System(command) => system::run(&command),
         args::Command::Tidy(paths) => run::tidy(&paths),
     }

@@ -62,6 +62,12 @@ fn run_container(
     image: Option<ReadyImage>,
 ) -> Result<(Finished, Vec<StepTiming>)> {
     let options = arguments.options(terminal(&arguments.process), image.as_ref())?;
+    if let Some(machine) = image.as_ref().and_then(|image| image.foreign.as_ref()) {
+        render::notice(&engine::Notice {
+            what: format!("the image is for {machine}, and this machine is another"),
+            remedy: Some("`rabbitc pull` without `--platform` fetches the one for this machine".to_owned()),
+        });
+    }
     let prepared = engine::prepare(&options, paths)?;
     let files = IdFiles::open(&arguments.process, prepared.id())?;
     // Before the start, so that no signal is lost between it and the supervision.

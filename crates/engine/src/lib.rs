@@ -8,6 +8,7 @@ mod container;
 mod error;
 mod host_root;
 mod images;
+mod kept;
 mod mount_points;
 mod network;
 mod options;
@@ -27,6 +28,7 @@ pub use images::{
     PullRequest, ReadyImage, RegistryAccess, Removed, Repair, StoreUsage, is_shift_verb, is_unpack_verb,
     unpack_image_again, unpack_layer,
 };
+pub use kept::{Change, ChangeKind, Kept, KeptContainers, KeptRoot, KeptState, Stay};
 pub use monitor::{Input, Signals};
 pub use network::tidy_networks;
 pub use options::{
@@ -37,8 +39,9 @@ pub use options::{
     AppArmorChoice, CapabilityList, CgroupMode, Clock, DeviceLimit, FileOptions, HostAddress, ImageRoot,
     IpcMode, LabelOptions, LimitOptions, NameOptions, NamespaceMode, NamespaceOptions, NetworkMode,
     NetworkOptions, NumberList, ProcessOptions, ProgramSource, RootOptions, RunOptions, SeccompChoice,
-    SecurityOptions, TerminalMode, TimeMode, Ulimit, Unmask, limit_syntax, parse_exposed, parse_host,
-    parse_mac, parse_name_server, parse_publish, parse_resolver_word, parse_size, publish_exposed,
+    SecurityOptions, TerminalMode, TimeMode, Ulimit, Unmask, limit_syntax, nearest, parse_exposed,
+    parse_host, parse_mac, parse_name_server, parse_publish, parse_resolver_word, parse_size,
+    publish_exposed,
 };
 pub use options::{AutoUsers, KeptIds, MappedUsers, UserFlags, UserNamespace};
 pub use options::{

@@ -2,12 +2,13 @@
 //! (overlayfs.rst, "whiteouts and opaque directories"), as far as layers of images make use of them. Must not change anything,
 //! nor open anything for use.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
@@ -90,8 +91,20 @@ impl Layers {
         duplicate(at.last().unwrap_or(&self.roots))
     }
 
+    /// The names in the directory that these names lead to, without a link on the way; none if it is no directory.
+    pub fn list(&self, way: &[OsString]) -> rustix::io::Result<BTreeSet<OsString>> {
+        let mut merged: Option<Vec<OwnedFd>> = None;
+        for name in way {
+            match entry(merged.as_ref().unwrap_or(&self.roots), name)? {
+                Entry::Directory(directories) => merged = Some(directories),
+                Entry::Other(_) => return Ok(BTreeSet::new()),
+            }
+        }
+        names(merged.as_ref().unwrap_or(&self.roots))
+    }
+
     /// Opens what these names lead to, without a link on the way; `resolve` is what a way in one directory may use beside.
-    pub(crate) fn open_way(&self, names: &[OsString], resolve: ResolveFlags) -> rustix::io::Result<OwnedFd> {
+    pub fn open_way(&self, names: &[OsString], resolve: ResolveFlags) -> rustix::io::Result<OwnedFd> {
         if names.is_empty() {
             return duplicate(&self.roots);
         }
@@ -111,6 +124,25 @@ impl Layers {
         }
         duplicate(merged.as_ref().unwrap_or(&self.roots))
     }
+}
+
+/// The names in the directory that these are.
+fn names(directories: &[OwnedFd]) -> rustix::io::Result<BTreeSet<OsString>> {
+    let (mut seen, mut shown) = (BTreeSet::new(), BTreeSet::new());
+    for directory in directories {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(directory, c".", flags, Mode::empty())?;
+        for item in Dir::read_from(&opened)? {
+            let name = OsStr::from_bytes(item?.file_name().to_bytes()).to_owned();
+            if name == "." || name == ".." || !seen.insert(name.clone()) {
+                continue;
+            }
+            if entry(directories, &name).is_ok() {
+                shown.insert(name);
+            }
+        }
+    }
+    Ok(shown)
 }
 
 /// What stands under a name in the directory that these are.

@@ -15,7 +15,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
-use engine::{EnginePaths, Error, ReadyImage, Result, RootOptions, RunOptions, TerminalMode};
+use engine::{
+    EnginePaths, Error, KeptContainers, ReadyImage, Result, RootOptions, RunOptions, Stay, TerminalMode,
+};
 
 use self::files::FileArguments;
 pub(crate) use self::files::Policy;
@@ -26,6 +28,7 @@ pub(crate) use self::process::ProcessArguments;
 use self::security::SecurityArguments;
 use crate::given::Given;
 use crate::images::{ImageCommand, ListArguments, PullArguments, RemoveArguments};
+use crate::kept::KeptCommand;
 use crate::system::{SystemArguments, SystemCommand};
 
 /// A command line, parsed.
@@ -33,6 +36,7 @@ pub(crate) enum Command {
     Run(Box<RunArguments>),
     Plan(Box<PlanArguments>),
     Images(ImageCommand),
+    Kept(KeptCommand),
     System(SystemCommand),
     /// Internal: removes networks that nobody uses any more, after the last container's command has returned.
     Tidy(EnginePaths),
@@ -47,6 +51,7 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc pull IMAGE...               fetch images from registries\n  \
                      rabbitc images                      list the images that are here\n  \
                      rabbitc rmi IMAGE...                remove images\n  \
+                     rabbitc ps -a, rm, diff, export     containers that are kept, and what they have changed\n  \
                      rabbitc system df|check             how much room images take, and whether they are whole\n\n\
                      Examples:\n  sudo rabbitc --rootfs=./root\n  sudo rabbitc --rootfs=./root /bin/server -f\n  \
                      sudo rabbitc --explain -- /bin/true";
@@ -83,6 +88,9 @@ pub(crate) struct RunArguments {
     /// Whether `--` stood before them.
     #[arg(skip)]
     pub(crate) separated: bool,
+    /// What `--rm` said.
+    #[arg(skip)]
+    pub(crate) rm: Option<bool>,
     /// All of its flags, for the question which of them asked for a step.
     #[arg(skip)]
     pub(crate) given: Given,
@@ -165,6 +173,10 @@ pub(crate) fn may_start(arguments: &[OsString]) -> bool {
         TIDY | "pull"
             | "images"
             | "rmi"
+            | "ps"
+            | "rm"
+            | "diff"
+            | "export"
             | "system"
             | "plan"
             | "help"
@@ -185,18 +197,29 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
             return Ok(Command::Tidy(EnginePaths::below(PathBuf::from(base))));
         }
         "plan" => read::<PlanArguments>("rabbitc plan", words.skip(1)).map(|mut read| {
-            (read.arguments.run.separated, read.arguments.run.given) = (read.separated, read.given);
+            let run = &mut read.arguments.run;
+            (run.separated, run.rm, run.given) = (read.separated, read.rm, read.given);
             Command::Plan(Box::new(read.arguments))
         }),
         "pull" => read_plain::<PullArguments>(words.skip(1)).map(ImageCommand::Pull).map(Command::Images),
         "images" => read_plain::<ListArguments>(words.skip(1)).map(ImageCommand::List).map(Command::Images),
         "rmi" => read_plain::<RemoveArguments>(words.skip(1)).map(ImageCommand::Remove).map(Command::Images),
+        "ps" => read_plain(words.skip(1)).map(KeptCommand::List).map(Command::Kept),
+        "rm" => read_plain(words.skip(1)).map(KeptCommand::Remove).map(Command::Kept),
+        "diff" => read_plain(words.skip(1)).map(KeptCommand::Changes).map(Command::Kept),
+        "export" => read_plain(words.skip(1)).map(KeptCommand::Export).map(Command::Kept),
         "system" => read_plain::<SystemArguments>(words.skip(1)).map(|read| Command::System(read.command)),
         "help" if words.len() == 1 => read_run(["--help".into()]),
         "version" if words.len() == 1 => read_run(["--version".into()]),
         verb if refused::is_command(verb) => Err(Refusal::Words(refused::command(verb))),
         "run" => read_run(words.skip(1)),
-        _ => read_run(words),
+        _ => read_run(words).and_then(|command| match &command {
+            Command::Run(arguments) => match arguments.image() {
+                Some(word) => Err(Refusal::Words(refused::no_command(word))),
+                None => Ok(command),
+            },
+            _ => Ok(command),
+        }),
     };
     parsed.map_err(|refusal| match refusal {
         Refusal::Parser(error) => {
@@ -226,8 +249,8 @@ enum Refusal {
 
 fn read_run(words: impl IntoIterator<Item = OsString>) -> std::result::Result<Command, Refusal> {
     read::<RunArguments>("rabbitc", words).map(|read| {
-        let Read { arguments, separated, given } = read;
-        Command::Run(Box::new(RunArguments { separated, given, ..arguments }))
+        let Read { arguments, separated, rm, given } = read;
+        Command::Run(Box::new(RunArguments { separated, rm, given, ..arguments }))
     })
 }
 
@@ -256,6 +279,7 @@ struct Read<T> {
     arguments: T,
     /// Whether `--` stood before the program's.
     separated: bool,
+    rm: Option<bool>,
     given: Given,
 }
 
@@ -289,7 +313,7 @@ fn read<T: CommandFactory + FromArgMatches>(
             Some(error) => Refusal::Words(error),
             None => Refusal::Parser(error.format(&mut command)),
         })?;
-    Ok(Read { arguments, separated: normal.separated, given })
+    Ok(Read { arguments, separated: normal.separated, rm: normal.rm, given })
 }
 
 impl RunArguments {
@@ -311,8 +335,20 @@ impl RunArguments {
             limits: self.limits.options()?,
             namespaces: self.namespaces.options()?,
             security: self.security.options()?,
-            network: self.network.options()?,
+            network: self.network.options(image.map(|image| &image.defaults))?,
+            stay: self.stay(image)?,
         })
+    }
+
+    /// What a container of an image writes is on the disk, and stays, as with docker, unless `--rm` is given; of another one it
+    /// stays where `--rm=false` says so.
+    fn stay(&self, image: Option<&ReadyImage>) -> Result<Option<(KeptContainers, Stay)>> {
+        let stay = match (self.rm, image) {
+            (Some(false), _) | (None, Some(_)) => Stay::Kept,
+            (Some(true), Some(_)) => Stay::Removed,
+            (_, None) => return Ok(None),
+        };
+        Ok(Some((KeptContainers::of(self.files.root.as_deref())?, stay)))
     }
 
     pub(crate) fn paths(&self) -> EnginePaths {
@@ -377,6 +413,11 @@ mod tests {
     #[test]
     fn word_without_a_root_is_the_name_of_an_image() {
         let image = |arguments: &[&str]| parse_run(arguments).image().map(str::to_owned);
+        let alone = |words: &[&str]| parse(words.iter().map(OsString::from).collect());
+        for words in [&["rabbitc", "plna"][..], &["rabbitc", "--rm", "run", "alpine"], &["rabbitc", "ls"]] {
+            assert!(alone(words).is_err(), "without `run` nothing is fetched: {words:?}");
+        }
+        assert!(matches!(alone(&["rabbitc", "run", "alpine"]), Ok(Command::Run(_))));
         assert_eq!(image(&["--rm", "alpine", "ls", "-l"]).as_deref(), Some("alpine"));
         for none in [&["--", "alpine"][..], &["--rootfs=/r", "alpine"], &["--rootfs", "/r", "alpine"], &[]] {
             assert_eq!(image(none), None, "{none:?}");

@@ -2,8 +2,8 @@
 
 use clap::Args;
 use engine::{
-    Error, NameOptions, NetworkMode, NetworkOptions, Result, parse_exposed, parse_host, parse_mac,
-    parse_name_server, parse_publish, parse_resolver_word, publish_exposed,
+    Error, ImageDefaults, NameOptions, NetworkMode, NetworkOptions, Result, parse_exposed, parse_host,
+    parse_mac, parse_name_server, parse_publish, parse_resolver_word, publish_exposed,
 };
 
 use super::said;
@@ -31,7 +31,7 @@ pub(crate) struct NetworkArguments {
     /// Publish ports of the container at the host's: `8080:80`, `127.0.0.1:53:53/udp`, `8000-8009:8000-8009`
     #[arg(short = 'p', long, value_name = "[[IP:]HOSTPORT:]PORT")]
     pub(crate) publish: Vec<String>,
-    /// Publish each port of `--expose` at a free one of the host
+    /// Publish each port of `--expose` and of the image at a free one of the host
     #[arg(short = 'P', long)]
     pub(crate) publish_all: bool,
     /// A port on which the container serves, for `--publish-all`
@@ -53,7 +53,7 @@ pub(crate) struct NetworkArguments {
 
 impl NetworkArguments {
     /// What they mean.
-    pub(crate) fn options(&self) -> Result<NetworkOptions> {
+    pub(crate) fn options(&self, image: Option<&ImageDefaults>) -> Result<NetworkOptions> {
         Ok(NetworkOptions {
             mode: match &self.network {
                 None => NetworkMode::Default,
@@ -63,7 +63,7 @@ impl NetworkArguments {
             ip: self.network_ip.clone(),
             container_ip: said(&self.container_ip).map(str::to_owned),
             mac: said(&self.mac_address).map(|text| parse_mac("--mac-address", text)).transpose()?,
-            publish: self.published_ports()?,
+            publish: self.published_ports(image)?,
             names: NameOptions {
                 servers: each(&self.dns, |text| parse_name_server("--dns", text))?,
                 search: each(&self.dns_search, |text| parse_resolver_word("--dns-search", text))?,
@@ -73,9 +73,11 @@ impl NetworkArguments {
         })
     }
 
-    fn published_ports(&self) -> Result<Vec<engine::PortRequest>> {
+    fn published_ports(&self, image: Option<&ImageDefaults>) -> Result<Vec<engine::PortRequest>> {
         let mut publish = each(&self.publish, |text| parse_publish("--publish", text))?;
-        let exposed = each(&self.expose, |text| parse_exposed("--expose", text))?;
+        let mut exposed = each(&self.expose, |text| parse_exposed("--expose", text))?;
+        let of_image = image.map_or(&[][..], |image| &image.exposed);
+        exposed.extend(each(of_image, |text| parse_exposed("the image's port", text))?);
         if self.publish_all {
             if exposed.is_empty() {
                 let error = Error::invalid("--publish-all", "there is no port to publish".to_owned());

@@ -20,6 +20,8 @@ pub(crate) struct Normal {
     pub(crate) words: Vec<OsString>,
     /// Whether `--` stood before those, so that the first can't be meant as the name of an image.
     pub(crate) separated: bool,
+    /// What `--rm` said last.
+    pub(crate) rm: Option<bool>,
 }
 
 /// Two flags of the first version, and the docker flag that has the same letter.
@@ -32,7 +34,6 @@ pub(crate) fn normalise(command: &Command, arguments: impl IntoIterator<Item = O
         left: arguments.into_iter().collect(),
         normal: Normal::default(),
         bare_rootfs: false,
-        kept: false,
     };
     while let Some(argument) = walk.left.pop_front() {
         let bytes = argument.as_bytes();
@@ -53,9 +54,6 @@ pub(crate) fn normalise(command: &Command, arguments: impl IntoIterator<Item = O
         // Without its value; the parser says so.
         walk.push("rootfs", None);
     }
-    if walk.kept {
-        return Err(refused::kept());
-    }
     Ok(walk.normal)
 }
 
@@ -65,8 +63,6 @@ struct Walk<'a> {
     normal: Normal,
     /// `--rootfs` as podman has it: a flag alone, and the first word is the directory.
     bare_rootfs: bool,
-    /// Whether `--rm=false` was the last word about that.
-    kept: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -182,7 +178,7 @@ impl<'a> Walk<'a> {
             self.normal.flags.push(word);
         }
         if name == "rm" {
-            self.kept = !on;
+            self.normal.rm = Some(on);
         }
         Ok(())
     }
@@ -373,10 +369,14 @@ mod tests {
     }
 
     #[test]
-    fn container_that_is_to_be_kept_is_refused() {
-        for line in ["--rm=false", "--rm --rm=0", "--rm=f --rootfs=/r ls --rm"] {
-            let error = read(line).expect_err(line);
-            assert!(error.to_string().starts_with("--rm=false: ") && error.hint.is_some(), "{error}");
+    fn last_word_about_removal_counts() {
+        for (line, rm) in [
+            ("--rm=false", Some(false)),
+            ("--rm --rm=0", Some(false)),
+            ("--rm=false --rm ls --rm=false", Some(true)),
+            ("ls --rm", None),
+        ] {
+            assert_eq!(read(line).expect(line).rm, rm, "{line}");
         }
         assert_eq!(written("--rm=false --rm ls --rm=false"), "--rm | ls --rm=false");
     }

@@ -184,7 +184,11 @@ impl ProcessArguments {
             None => Vec::new(),
         };
         if let (Some(image), true, None) = (image, command.is_empty(), &self.cmd) {
-            return of_image(image, arguments);
+            return match self.entrypoint {
+                None => of_image(image, arguments),
+                // Docker's way of doing without the image's, and what that would be given.
+                Some(_) => of_image(&ImageDefaults::default(), arguments),
+            };
         }
         let source = match (command.is_empty(), &self.cmd) {
             (false, _) => ProgramSource::Entrypoint,

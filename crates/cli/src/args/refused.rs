@@ -46,8 +46,6 @@ enum Reason {
     Zone,
     /// All streams are the caller's.
     Streams,
-    /// Nothing of a container is kept.
-    Kept,
     /// Nothing of it yet.
     NotYet,
 }
@@ -102,10 +100,6 @@ impl Reason {
             Reason::Streams => (
                 "a container in the foreground has all of the caller's streams",
                 "leave it out; to be rid of a stream, write `2>/dev/null` and the like",
-            ),
-            Reason::Kept => (
-                "a container goes with its command, and none can be kept yet",
-                "leave it out; what is to stay goes into a `--volume`, or into the directory of `--rootfs`",
             ),
             Reason::NotYet => {
                 ("rabbitc does not have it yet", "leave it out; `rabbitc --help` lists what there is")
@@ -221,10 +215,8 @@ const COMMANDS: &[&str] = &[
     "context",
     "cp",
     "create",
-    "diff",
     "events",
     "exec",
-    "export",
     "farm",
     "generate",
     "healthcheck",
@@ -249,13 +241,11 @@ const COMMANDS: &[&str] = &[
     "plugin",
     "pod",
     "port",
-    "ps",
     "push",
     "quadlet",
     "rename",
     "restart",
     "restore",
-    "rm",
     "save",
     "search",
     "secret",
@@ -294,9 +284,25 @@ pub(crate) fn command(word: &str) -> Error {
     Error::new(engine::ErrorKind::Unsupported, format!("`{word}`"), reason).with_hint(hint)
 }
 
-/// The refusal of `--rm=false`, whose flag is known otherwise.
-pub(crate) fn kept() -> Error {
-    row("rm=false", false, Reason::Kept).error()
+/// Commands that there are.
+const OWN: [&str; 11] =
+    ["run", "plan", "pull", "images", "rmi", "system", "ps", "rm", "diff", "export", "help"];
+
+/// The refusal of a word that is none, and where a directory's program would stand behind its root: only behind `run` is it the
+/// name of an image, so that nothing is fetched for a slip of the finger.
+pub(crate) fn no_command(word: &str) -> Error {
+    let shown = word.escape_debug();
+    let hint = match engine::nearest(word, OWN.into_iter()) {
+        Some(own) if own == word => format!("write `rabbitc {own}` first, and its flags behind it"),
+        Some(own) => {
+            format!("did you mean `rabbitc {own}`? `rabbitc run {shown}` runs an image of this name")
+        }
+        None => format!(
+            "`rabbitc run {shown}` runs an image of this name, `rabbitc --rootfs=DIR {shown}` a program of a directory, \
+             `rabbitc -- {shown}` a program on a throw-away copy of the host's root"
+        ),
+    };
+    Error::invalid(format!("`{shown}`"), "rabbitc has no such command".to_owned()).with_hint(hint)
 }
 
 /// The row of a long flag, without its dashes.

@@ -135,12 +135,14 @@ pub(crate) fn ready(
     {
         return Ok(image);
     }
-    if images.is_to_read() {
-        // Whoever is alone in the store sweeps what a failure leaves.
-        drop(images);
+    let takes_namespace = images.is_to_read();
+    // Whoever is alone in the store sweeps what a failure leaves.
+    drop(images);
+    if takes_namespace {
         fetch_apart(&name, root)?;
         return Ok(find(&ImageStore::open_to_read(root)?, &name)?);
     }
+    let images = ImageStore::open(root)?;
     let request = PullRequest {
         name: name.clone(),
         platform: None,
@@ -205,7 +207,7 @@ fn list(arguments: &ListArguments) -> Result<()> {
 /// Each name is tried, whatever became of the others.
 fn remove(arguments: &RemoveArguments) -> ExitCode {
     let opened = parse_names(&arguments.names)
-        .and_then(|names| Ok((names, ImageStore::open(arguments.root.as_deref())?)));
+        .and_then(|names| Ok((names, ImageStore::open_to_change(arguments.root.as_deref())?)));
     let (names, images) = match opened {
         Ok(opened) => opened,
         Err(error) => return failed(&error),

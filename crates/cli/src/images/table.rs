@@ -150,7 +150,7 @@ pub(crate) fn size(bytes: u64) -> String {
 }
 
 /// How long ago, as docker says it.
-fn since(seconds: u64) -> String {
+pub(crate) fn since(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     let ago = |number: u64, what: &str| match number {
         1 => format!("1 {what} ago"),

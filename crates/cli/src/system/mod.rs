@@ -77,7 +77,7 @@ pub(crate) fn run(command: &SystemCommand) -> ExitCode {
 }
 
 fn usage(arguments: &UsageArguments) -> Result<()> {
-    let usage = ImageStore::open(arguments.root.as_deref())?.usage()?;
+    let usage = ImageStore::open_to_read(arguments.root.as_deref())?.usage()?;
     match arguments.format {
         UsageFormat::Json => print(&as_json(&usage)),
         UsageFormat::Table => print(&as_table(&usage, arguments.verbose)),
@@ -131,7 +131,7 @@ fn as_table(usage: &StoreUsage, verbose: bool) -> String {
 }
 
 fn check(arguments: &CheckArguments) -> Result<ExitCode> {
-    let images = ImageStore::open(arguments.root.as_deref())?;
+    let images = ImageStore::open_to_change(arguments.root.as_deref())?;
     let depth = if arguments.quick { CheckDepth::Sizes } else { CheckDepth::Bytes };
     let repair = if arguments.repair { Repair::Yes } else { Repair::No };
     let access = RegistryAccess {

@@ -174,7 +174,7 @@ fn wrong_values_are_named() {
             "--security-opt=seccomp=/dev/zero",
             &["--security-opt seccomp: ", "`/dev/zero`: it is longer than 16 MiB"],
         ),
-        ("--rm=false", &["--rm=false: a container goes with its command"]),
+        ("--rm=false", &["--rm=false: what a container writes to a directory"]),
     ] {
         host.run(&[&rootfs, flag, "--cmd=/bin/true"]).refuses(125, parts);
     }
@@ -262,7 +262,8 @@ fn commands_of_docker_and_podman_are_no_images() {
         command.args(arguments).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
         finish(command.spawn().expect("it runs"), None)
     };
-    for arguments in [&["exec", "-it", "x", "sh"][..], &["ps"], &["build", "."], &["rm", "-f", "x"]] {
+    for arguments in [&["exec", "-it", "x", "sh"][..], &["logs", "x"], &["build", "."], &["stop", "-t", "1"]]
+    {
         let shown = format!("`{}`: rabbitc does not have this command yet", arguments[0]);
         run(arguments).refuses(125, &[&shown, "rabbitc --help"]);
     }

@@ -132,7 +132,7 @@ fn image_of_a_running_container_is_not_repaired_below_it() {
     let Some(registry) = Registry::new() else { return };
     assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
     let root = format!("--root={}", registry.store().display());
-    let arguments = [&root, "--network=none", "-u0", APP, "-c", "echo up; read end"];
+    let arguments = ["run", &root, "--rm", "--network=none", "-u0", APP, "-c", "echo up; read end"];
     let mut command = registry.host.rabbitc(&arguments);
     let mut running = Background::of(command.stdin(Stdio::piped()).spawn().expect("nsenter runs"));
     let mut sign = [0u8; 3];

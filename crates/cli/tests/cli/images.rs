@@ -100,7 +100,7 @@ impl Registry {
     /// A container of an image, without network.
     pub fn run(&self, arguments: &[&str]) -> Ran {
         let root = format!("--root={}", self.store().display());
-        self.host.run(&[&[root.as_str(), "--network=none"], arguments].concat())
+        self.host.run(&[&["run", root.as_str(), "--rm", "--network=none"], arguments].concat())
     }
 
     /// Paths in the store below `images`, but for those of the store itself.
@@ -192,13 +192,14 @@ fn container_of_an_image_is_as_the_image_says() {
     assert!(ran.stderr.contains("/etc/hidden"), "{ran:?}");
     // What is given counts more, and without a registry: what is here is not fetched again.
     let registry = registry.without_server();
-    let given: [(&[&str], &str); 6] = [
+    let given: [(&[&str], &str); 7] = [
         (
             &["-e", "GREETING=other", "-w", "/", "-u", "0", APP, "-c", "echo $GREETING; pwd; id -u"],
             "other\n/\n0",
         ),
         (&["--entrypoint=/bin/echo", APP, "a", "b"], "a b"),
         (&["--entrypoint=/bin/hostname", APP], "rabbitc"),
+        (&["--entrypoint=", APP, "/bin/echo", "hi"], "hi"),
         (
             &["-u0", APP, "-c", "echo x >/data/new; rm /etc/name; ls /data /etc"],
             "/data:\nnew\n\n/etc:\nhostname\nhosts\nresolv.conf",
@@ -213,12 +214,25 @@ fn container_of_an_image_is_as_the_image_says() {
     assert_eq!(ran.code(), 2, "its shell says so: {ran:?}");
     registry.run(&["--entrypoint=/missing", APP]).refuses(127, &["`/missing`", "--entrypoint"]);
     registry.run(&["--pull=always", APP]).refuses(125, &["can't be reached"]);
+    registry.run(&["--entrypoint", "", APP]).refuses(125, &["the image: it names no program"]);
+    registry
+        .host
+        .run(&["plna", "--rm"])
+        .refuses(125, &["`plna`: rabbitc has no such command", "`rabbitc plan`"]);
     let plan = registry.host.run(&["plan", &format!("--root={}", registry.store().display()), APP]);
     assert!(plan.text().contains("mount an overlay as root"), "{plan:?}");
 
     let root = format!("--root={}", registry.store().display());
-    let mut command =
-        registry.host.rabbitc(&[&root, "--network=none", "-u0", APP, "-c", "echo up; read end"]);
+    let mut command = registry.host.rabbitc(&[
+        "run",
+        &root,
+        "--rm",
+        "--network=none",
+        "-u0",
+        APP,
+        "-c",
+        "echo up; read end",
+    ]);
     let mut running = Background::of(command.stdin(Stdio::piped()).spawn().expect("nsenter runs"));
     let mut sign = [0u8; 3];
     running.read_exact(&mut sign);
@@ -227,6 +241,20 @@ fn container_of_an_image_is_as_the_image_says() {
     running.release();
     assert_eq!(registry.rabbitc("rmi", &[APP]).code(), 0);
     registry.end();
+}
+
+#[test]
+fn store_at_a_mistyped_path_is_not_made() {
+    let Some(host) = Host::new() else { return };
+    let root = format!("--root={}", host.directory().join("typo").display());
+    for arguments in [&["images", &root][..], &["system", "df", &root], &["system", "check", &root]] {
+        let mut command = host.command(binary());
+        let ran = finish(command.args(arguments).spawn().expect("nsenter runs"), None);
+        assert_eq!(ran.code(), 0, "{ran:?}");
+    }
+    host.run(&["run", &root, "--pull=never", "app"]).refuses(125, &["it is not here"]);
+    assert!(!host.directory().join("typo").exists());
+    host.assert_nothing_left();
 }
 
 #[test]
@@ -338,8 +366,8 @@ fn image_of_many_layers_runs_where_the_kernel_takes_them_by_mount_alone() {
         "-e",
         "inject=fsconfig:error=EINVAL:when=4",
     ]);
-    strace.arg(binary()).arg(format!("--state-dir={}", registry.host.state().display()));
-    strace.arg(format!("--root={}", registry.store().display())).args(["--network=none", APP]);
+    strace.arg(binary()).arg("run").arg(format!("--state-dir={}", registry.host.state().display()));
+    strace.arg(format!("--root={}", registry.store().display())).args(["--rm", "--network=none", APP]);
     let ran = finish(strace.spawn().expect("nsenter runs"), None);
     assert_eq!(ran.stdout, "two\nhello\n/etc\n12\n34\n", "{ran:?}");
     registry.end();

@@ -10,6 +10,7 @@ mod host_root;
 mod image_store;
 mod images;
 mod init;
+mod kept;
 mod limits;
 mod limits_refused;
 mod namespaces;

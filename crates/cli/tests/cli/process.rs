@@ -14,7 +14,7 @@ fn words_behind_the_flags_are_the_program_where_there_is_a_root() {
     assert_eq!(text(&["--rootfs", "-i", &host.rootfs().to_string_lossy(), "echo", "as podman"]), "as podman");
     let store = host.directory().join("store");
     let flag = format!("--root={}", store.display());
-    host.run(&["--pull=never", &flag, "alpine", "ls"])
+    host.run(&["run", "--pull=never", &flag, "alpine", "ls"])
         .refuses(125, &["find the image `alpine`", "-- alpine"]);
     std::fs::remove_dir_all(store).expect("removed");
     host.assert_nothing_left();

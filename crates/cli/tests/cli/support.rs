@@ -236,11 +236,9 @@ impl Host {
     /// `rabbitc` on this host.
     pub fn rabbitc(&self, arguments: &[&str]) -> Command {
         let mut command = self.command(binary());
-        if arguments.first() == Some(&"plan") {
-            command.arg("plan");
-        }
-        command.arg(format!("--state-dir={}", self.state().display()));
-        command.args(arguments.iter().skip(usize::from(arguments.first() == Some(&"plan"))));
+        let verb = arguments.first().filter(|word| ["plan", "run"].contains(word));
+        command.args(verb).arg(format!("--state-dir={}", self.state().display()));
+        command.args(arguments.iter().skip(usize::from(verb.is_some())));
         command
     }
 

@@ -8,8 +8,8 @@ use monitor::Policy;
 use runtime::caller::Caller;
 use runtime::layers::Layers;
 use runtime::plan::{
-    ContainerPlan, Lifetime, MissingHome, MountPoint, PlanOptions, Preparation, RootOwners, RootSource,
-    mount_point, mount_points,
+    ContainerPlan, Lifetime, MissingHome, MountPoint, OwnFile, PlanOptions, Preparation, RootOwners,
+    RootSource, mount_point, mount_points,
 };
 use runtime::spec::Spec;
 use runtime::state_dir::StateRoot;
@@ -22,6 +22,7 @@ use crate::accounts;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::host_root;
+use crate::kept::{KeptRoot, Lease, Record, Stay};
 use crate::mount_points::{self, Directory, Ground};
 use crate::network::{self, Connection, Patience, Wiring};
 use crate::options::{NetworkMode, ProcessOptions, RootOptions, RunOptions};
@@ -97,7 +98,15 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
         points.retain(|point| point.mount.is_some());
     }
     let volumes = volumes::needs(&options.files, &spec);
-    let drawn = Drawn { spec: &spec, root: &root, points: &points, volumes: &volumes, owners };
+    let kept = keep(options, user.is_some(), &id, (&spec, &files), effects)?;
+    let drawn = Drawn {
+        spec: &spec,
+        root: &root,
+        points: &points,
+        volumes: &volumes,
+        owners,
+        kept: kept.as_ref().map(Lease::directory),
+    };
     let cgroup_name = format!("rabbitc-{id}");
     let mut plan_options = PlanOptions::new(id, PathBuf::from("/"), state_directory);
     plan_options.cgroup_name = Some(cgroup_name);
@@ -125,7 +134,61 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
         categories,
         notices,
         policy,
+        kept,
     })
+}
+
+/// Makes the directory in which what the container writes stays, if that is asked for.
+fn keep(
+    options: &RunOptions,
+    ordinary_user: bool,
+    id: &ContainerId,
+    (spec, files): (&Spec, &[OwnFile]),
+    effects: Effects,
+) -> Result<Option<Lease>> {
+    let Some((containers, stay)) = &options.stay else { return Ok(None) };
+    if ordinary_user && *stay == Stay::Removed {
+        // Files of the user's other ids take a process in a user namespace to remove; what is in memory goes by itself.
+        return Ok(None);
+    }
+    let refuse =
+        |reason: &str, hint: &str| Err(Error::invalid("--rm=false", reason.to_owned()).with_hint(hint));
+    let root = match &options.files.root {
+        RootOptions::Directory(_) => {
+            return refuse(
+                "what a container writes to a directory stays there anyway",
+                "leave it out; or write `--overlay` to have it apart",
+            );
+        }
+        RootOptions::Host if ordinary_user => {
+            return refuse(
+                "of the host's root nothing can be kept without root of the host",
+                "run it with sudo, or use an image",
+            );
+        }
+        RootOptions::Host => KeptRoot::Host,
+        RootOptions::Overlay(path) => KeptRoot::Directory {
+            path: std::path::absolute(path).map_err(|error| Error::at_path("find", path, error))?,
+        },
+        RootOptions::Image(image) => KeptRoot::Image {
+            name: image.name.clone(),
+            store: image.store.clone(),
+            manifest: image.manifest.clone(),
+        },
+    };
+    if effects == Effects::None {
+        return Ok(None);
+    }
+    let submounts = match root {
+        KeptRoot::Host => host_root::submounts()?,
+        _ => Vec::new(),
+    };
+    let record = || {
+        let points = spec.mounts.iter().map(|mount| PathBuf::from(&mount.destination));
+        let points = points.chain(files.iter().map(|file| PathBuf::from(file.destination))).collect();
+        Record { submounts, points, ..Record::new(id.as_str(), root, &options.process.command) }
+    };
+    containers.begin(id.as_str(), (*stay == Stay::Kept).then(record)).map(Some)
 }
 
 /// The options with the image's files as they are for the container's ids, where those are not the usual ones.
@@ -245,6 +308,8 @@ struct Drawn<'a> {
     points: &'a [MountPoint],
     volumes: &'a Volumes,
     owners: RootOwners,
+    /// Where its upper directories are.
+    kept: Option<&'a Path>,
 }
 
 /// What config.json can't say: the root's layers, what the host prepares, how the network is plugged in.
@@ -264,7 +329,12 @@ fn lay_out(
         false => MissingHome::Sought,
     };
     plan_options.root_owners = drawn.owners;
-    let overlay = |below, submounts| RootSource::Overlay { below, scratch: paths.scratch(), submounts };
+    let overlay = |below, submounts| RootSource::Overlay {
+        below,
+        scratch: paths.scratch(),
+        kept: drawn.kept.map(Path::to_owned),
+        submounts,
+    };
     plan_options.root = match &options.files.root {
         RootOptions::Directory(_) => RootSource::Directory,
         RootOptions::Overlay(_) => overlay(Vec::new(), Vec::new()),

@@ -15,6 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use sys::signal::SignalDescriptor;
 
 use crate::error::{Error, Result};
+use crate::kept::Lease;
 use crate::mount_points::{Directory, Ground, MountPoints};
 use crate::network::Connection;
 use crate::options::RunOptions;
@@ -47,6 +48,7 @@ pub struct Prepared {
     categories: Option<RangeLease>,
     notices: Vec<Notice>,
     policy: Policy,
+    kept: Option<Lease>,
 }
 
 /// The steps that a start of `options` would consist of; nothing is touched.
@@ -88,6 +90,7 @@ impl Prepared {
             categories,
             mut notices,
             policy,
+            mut kept,
         } = self;
         let state = StateRoot::new(paths.containers());
         let mut host = EngineHost {
@@ -107,6 +110,7 @@ impl Prepared {
         let EngineHost { connection, stakes, attached: pasta, notices: more, .. } = host;
         notices.extend(more);
         connection.iter().for_each(Connection::settle);
+        kept.iter_mut().for_each(Lease::started);
         Ok(Running {
             container,
             connection,
@@ -117,6 +121,7 @@ impl Prepared {
             notices,
             terminal: plan.terminal,
             policy,
+            kept,
         })
     }
 }
@@ -221,6 +226,7 @@ pub struct Running {
     notices: Vec<Notice>,
     terminal: bool,
     policy: Policy,
+    kept: Option<Lease>,
 }
 
 /// Memory ran out in a container.
@@ -303,10 +309,14 @@ impl Running {
         };
         let limit = self.policy.time_limit;
         let ended = monitor::supervise(supervision);
+        let kept = self.kept.take();
         let mut finished = self.finish();
         match ended {
             Ok(outcome) => {
                 finished.exit = outcome.exit;
+                if let Some(Err(error)) = kept.map(|kept| kept.end(outcome.exit.code())) {
+                    finished.remains.push(error);
+                }
                 let incident = |error: &monitor::Error| Notice {
                     what: error.to_string(),
                     remedy: error.hint().map(str::to_owned),

@@ -62,22 +62,26 @@ fn refused(text: &str, error: image::Error) -> Error {
     }
 }
 
-/// Where the images are: root's below /var, a user's with its data.
+/// Where the images are.
 fn place(root: Option<&Path>) -> Result<PathBuf> {
-    let root = match root {
+    Ok(data_directory(root)?.join("images"))
+}
+
+/// Where all that stays is: root's below /var, a user's with its data.
+pub(crate) fn data_directory(root: Option<&Path>) -> Result<PathBuf> {
+    Ok(match root {
         // Containers have another working directory.
         Some(root) => std::path::absolute(root).map_err(|error| Error::at_path("find", root, error))?,
         None if rustix::process::geteuid().is_root() => PathBuf::from("/var/lib/rabbitc"),
         None => {
             let directory = caller::data_directory().ok_or_else(|| {
                 let reason = "neither XDG_DATA_HOME nor HOME says where this user keeps data";
-                let error = Error::new(ErrorKind::NotFound, "find the images", reason);
+                let error = Error::new(ErrorKind::NotFound, "find this user's images and containers", reason);
                 error.with_hint("set HOME, or name a directory with `--root`")
             })?;
             directory.join("rabbitc")
         }
-    };
-    Ok(root.join("images"))
+    })
 }
 
 impl ImageName {
@@ -100,16 +104,20 @@ impl ImageStore {
     /// enters a user namespace for good, in which it makes and removes files of all its ids.
     pub fn open(root: Option<&Path>) -> Result<ImageStore> {
         let path = place(root)?;
-        let single = match Caller::find() {
-            Caller::User => rootless::enter_own_users()?,
-            Caller::Root | Caller::NamespaceRoot => None,
-        };
+        let single = enter_own_users()?;
         Ok(ImageStore { store: Store::open(path).map_err(from_image)?, single })
     }
 
-    /// Opens them for somebody who neither brings nor removes any.
+    /// As [`ImageStore::open`], for somebody who removes or repairs: where there are none, nothing is made.
+    pub fn open_to_change(root: Option<&Path>) -> Result<ImageStore> {
+        let path = place(root)?;
+        let single = enter_own_users()?;
+        Ok(ImageStore { store: Store::open_to_read(path).map_err(from_image)?, single })
+    }
+
+    /// Opens them for somebody who only looks at them: where there are none, nothing is made.
     pub fn open_to_read(root: Option<&Path>) -> Result<ImageStore> {
-        Ok(ImageStore { store: Store::open(place(root)?).map_err(from_image)?, single: None })
+        Ok(ImageStore { store: Store::open_to_read(place(root)?).map_err(from_image)?, single: None })
     }
 
     /// Whether to bring or remove images takes a user namespace that this process is not in.
@@ -126,5 +134,13 @@ impl ImageStore {
     /// The image that is meant.
     fn find(&self, name: &ImageName) -> Result<Option<Image>> {
         self.store.find(&name.text, &[DOCKER_IO.to_owned()]).map_err(from_image)
+    }
+}
+
+/// Enters the caller's own user namespace where he is not root.
+pub(crate) fn enter_own_users() -> Result<Option<Notice>> {
+    match Caller::find() {
+        Caller::User => rootless::enter_own_users(),
+        Caller::Root | Caller::NamespaceRoot => Ok(None),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use image::documents::Platform;
 use runtime::ErrorKind;
 
 use super::{ImageName, ImageStore};
@@ -24,6 +25,8 @@ pub struct ImageDefaults {
     pub directory: Option<String>,
     /// The signal that stops it.
     pub stop_signal: Option<String>,
+    /// Ports that it serves on, as `80/tcp`.
+    pub exposed: Vec<String>,
     /// Notes.
     pub labels: BTreeMap<String, String>,
 }
@@ -35,6 +38,8 @@ pub struct ReadyImage {
     pub root: ImageRoot,
     /// What it says of its containers.
     pub defaults: ImageDefaults,
+    /// Where it is for another machine than this one: which.
+    pub foreign: Option<String>,
     _claim: image::store::InUse,
 }
 
@@ -52,6 +57,9 @@ impl ImageStore {
             let operation = format!("run the image `{}`", name.as_str());
             return Err(Error::new(ErrorKind::Unsupported, operation, "it has no layers, and so no files"));
         }
+        let machine = Platform::of_this_machine();
+        let is_native = config.os == machine.os && config.architecture == machine.architecture;
+        let foreign = (!is_native).then(|| format!("{}/{}", config.os, config.architecture));
         let said = |text: String| Some(text).filter(|text| !text.is_empty());
         let of_image = config.config;
         let defaults = ImageDefaults {
@@ -61,15 +69,18 @@ impl ImageStore {
             user: said(of_image.user),
             directory: said(of_image.working_dir),
             stop_signal: of_image.stop_signal.and_then(said),
+            exposed: of_image.exposed_ports.into_keys().collect(),
             labels: of_image.labels,
         };
         Ok(Some(ReadyImage {
             root: ImageRoot {
                 layers,
+                name: name.as_str().to_owned(),
                 store: self.store.path().to_owned(),
                 manifest: image.manifest.to_string(),
             },
             defaults,
+            foreign,
             _claim: claim,
         }))
     }

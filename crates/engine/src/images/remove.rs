@@ -5,6 +5,7 @@ use runtime::ErrorKind;
 
 use super::{ImageName, ImageStore};
 use crate::error::{Error, Result, from_image};
+use crate::kept::{KeptContainers, KeptRoot, KeptState};
 
 /// What became of a name that was to be removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,19 @@ impl ImageStore {
                 return Err(error.with_hint("say which name, or `--force` for all of it"));
             }
             _ => {}
+        }
+        let containers = KeptContainers::beside(self.store.path()).list()?;
+        let digest = image.manifest.to_string();
+        let is_of_it =
+            |root: &KeptRoot| matches!(root, KeptRoot::Image { manifest, .. } if *manifest == digest);
+        if let Some(kept) = containers.iter().find(|kept| is_of_it(&kept.root)) {
+            let id = kept.id.get(..12).unwrap_or(&kept.id);
+            let error =
+                Error::new(ErrorKind::WrongStatus, operation(), format!("the container `{id}` is of it"));
+            return Err(error.with_hint(match kept.state {
+                KeptState::Running => "end the container first".to_owned(),
+                _ => format!("`rabbitc rm {id}` removes the container"),
+            }));
         }
         self.store.forget(&image).map_err(from_image)?;
         self.store.sweep().map_err(from_image)?;

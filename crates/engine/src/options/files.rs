@@ -25,6 +25,8 @@ pub enum RootOptions {
 pub struct ImageRoot {
     /// The directories of its layers, the topmost first; there is one at least.
     pub layers: Vec<PathBuf>,
+    /// As it was named.
+    pub name: String,
     /// The store that it lies in.
     pub store: PathBuf,
     /// The digest of its manifest.

@@ -39,8 +39,9 @@ pub use self::security::{
 };
 pub use self::users::{AutoUsers, KeptIds, MappedUsers, UserFlags, UserNamespace};
 
-use self::nearest::nearest;
+pub use self::nearest::nearest;
 use crate::error::{Error, Result};
+use crate::kept::{KeptContainers, Stay};
 
 /// A container as a person asks for it.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -57,6 +58,8 @@ pub struct RunOptions {
     pub security: SecurityOptions,
     /// How it is connected.
     pub network: NetworkOptions,
+    /// Where what it writes to its root is on the disk, and whether that stays; without it, it is in memory and goes.
+    pub stay: Option<(KeptContainers, Stay)>,
 }
 
 impl RunOptions {

@@ -1,7 +1,7 @@
 //! The known word that somebody may have meant.
 
 /// The one of `known` that takes the fewest changes to become `text`, if few are enough.
-pub(super) fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let (changes, word) = known.map(|word| (distance(text, word), word)).min()?;
     (changes <= 2.max(word.len() / 3) && changes < text.len().max(1)).then_some(word)
 }

@@ -52,39 +52,38 @@ const DIRECTORIES: [&str; 6] = ["blobs/sha256", "blobs/sha512", "layers", "image
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
-    /// Held shared as long as this is used.
-    lock: File,
+    /// Held shared as long as this is used; none where there is no store.
+    lock: Option<File>,
 }
 
 impl Store {
     /// Opens the store below `path`, and makes it where it is missing.
     pub fn open(path: impl Into<PathBuf>) -> Result<Store> {
         let path = path.into();
-        let version = path.join("version");
-        match std::fs::read_to_string(&version) {
-            Ok(found) if found == FORMAT => {}
-            Ok(found) => {
-                let operation = format!("open the images in `{}`", path.display());
-                let reason = format!(
-                    "they are of version `{}`, and this program knows 1",
-                    found.trim().escape_debug()
-                );
-                let error = Error::new(Kind::Unsupported, operation, reason);
-                return Err(error.with_hint("use the version of rabbitc that made them, or another `--root`"));
+        if !is_there(&path)? {
+            for directory in DIRECTORIES {
+                make_directory(&path.join(directory))?;
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                for directory in DIRECTORIES {
-                    make_directory(&path.join(directory))?;
-                }
-                write_atomically(&path, "version", FORMAT.as_bytes())?;
-            }
-            Err(error) => return Err(Error::at_path("read", &version, error)),
+            write_atomically(&path, "version", FORMAT.as_bytes())?;
         }
+        Store::open_made(path)
+    }
+
+    /// Opens the store below `path` for somebody who brings nothing: one that is missing has nothing, and is not made.
+    pub fn open_to_read(path: impl Into<PathBuf>) -> Result<Store> {
+        let path = path.into();
+        match is_there(&path)? {
+            true => Store::open_made(path),
+            false => Ok(Store { path, lock: None }),
+        }
+    }
+
+    fn open_made(path: PathBuf) -> Result<Store> {
         let place = path.join("lock");
         let mut options = OpenOptions::new();
         let lock = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&place);
         let lock = lock.map_err(|error| Error::at_path("open", &place, error))?;
-        let store = Store { path, lock };
+        let store = Store { path, lock: Some(lock) };
         store.share()?;
         Ok(store)
     }
@@ -96,14 +95,31 @@ impl Store {
 
     /// Waits until nobody removes anything.
     fn share(&self) -> Result<()> {
-        flock(&self.lock, FlockOperation::LockShared)
-            .map_err(|error| Error::at_path("lock", &self.path, error))
+        let Some(lock) = &self.lock else { return Ok(()) };
+        flock(lock, FlockOperation::LockShared).map_err(|error| Error::at_path("lock", &self.path, error))
     }
 
     /// Makes what was written before it durable.
     fn sync(&self, file: &File) -> Result<()> {
         rustix::fs::syncfs(file.as_fd())
             .map_err(|error| Error::at_path("write to disk what is in", &self.path, error))
+    }
+}
+
+/// Whether there is a store, and of the layout that this program knows.
+fn is_there(path: &Path) -> Result<bool> {
+    let version = path.join("version");
+    match std::fs::read_to_string(&version) {
+        Ok(found) if found == FORMAT => Ok(true),
+        Ok(found) => {
+            let operation = format!("open the images in `{}`", path.display());
+            let reason =
+                format!("they are of version `{}`, and this program knows 1", found.trim().escape_debug());
+            let error = Error::new(Kind::Unsupported, operation, reason);
+            Err(error.with_hint("use the version of rabbitc that made them, or another `--root`"))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::at_path("read", &version, error)),
     }
 }
 
@@ -159,7 +175,12 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 fn entries(path: &Path) -> Result<Vec<String>> {
     let failed = |error| Error::at_path("list", path, error);
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(failed)? {
+    let listed = match std::fs::read_dir(path) {
+        // A store that nobody has made has nothing.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(names),
+        listed => listed.map_err(failed)?,
+    };
+    for entry in listed {
         let name = entry.map_err(failed)?.file_name();
         names.extend(name.into_string().ok().filter(|name| !name.starts_with('.')));
     }

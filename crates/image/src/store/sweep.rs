@@ -29,10 +29,11 @@ impl Store {
     /// nothing, and returns nothing: what others are bringing is not referred to yet. The last of them does it then, by
     /// [`Store::sweep_if_asked`].
     pub fn sweep(&self) -> Result<Option<Swept>> {
+        let Some(own) = &self.lock else { return Ok(Some(Swept::default())) };
         let asked = self.path.join(ASKED);
         // Before the lock is tried: whoever has it looks for this when it ends.
         std::fs::write(&asked, "").map_err(|error| Error::at_path("write", &asked, error))?;
-        let lock = |operation| flock(&self.lock, operation);
+        let lock = |operation| flock(own, operation);
         match lock(FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {

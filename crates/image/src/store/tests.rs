@@ -191,7 +191,7 @@ fn what_others_use_is_not_swept_and_remains_of_the_dead_are() {
     // The other one does it when it ends, once it is alone.
     other.sweep_if_asked().expect("not alone yet");
     assert_eq!(place.counts()[3], 2);
-    flock(&place.store.lock, FlockOperation::Unlock).expect("unlocked");
+    flock(place.store.lock.as_ref().expect("made"), FlockOperation::Unlock).expect("unlocked");
     other.sweep_if_asked().expect("swept");
     assert_eq!(place.counts(), [3, 1, 1, 0]);
 }
@@ -319,4 +319,16 @@ fn image_that_is_removed_while_it_is_pulled_has_its_name_and_all_else() {
     place.store.sweep_if_asked().expect("swept");
     let found = place.store.find("app", &[DOCKER_IO.to_owned()]).expect("no error").expect("there");
     assert!(place.store.is_whole(&found));
+}
+
+#[test]
+fn store_that_is_only_asked_is_not_made() {
+    let place = Place::new("asked");
+    let nowhere = place.path.join("nowhere");
+    let store = Store::open_to_read(&nowhere).expect("opened");
+    assert!(store.images().expect("none").is_empty() && store.names().expect("none").is_empty());
+    assert!(store.find("app", &[DOCKER_IO.to_owned()]).expect("none").is_none());
+    assert!(store.usage().expect("none").images.is_empty());
+    store.sweep().expect("nothing to sweep");
+    assert!(!nowhere.exists());
 }

@@ -45,7 +45,7 @@ impl Store {
     /// The room of every image, and of all.
     pub fn usage(&self) -> Result<AllUsage> {
         // Whoever removes an image looks for claims as this does.
-        let _changing = self.change()?;
+        let _changing = self.lock.as_ref().map(|_| self.change()).transpose()?;
         let images: Vec<Image> = self.images()?.into_values().collect();
         let mut all: BTreeMap<Part, Taken> = BTreeMap::new();
         let mut of_images = Vec::with_capacity(images.len());

@@ -10,7 +10,7 @@ use sys::mount::Attributes;
 use super::Context;
 use super::failure::{Call, During, Failure, Outcome};
 use super::mount::{Digits, attach, clone_tree, create, duplicate, finish, keep, open_place_of};
-use super::overlay::{make_directory, overlay_over};
+use super::overlay::{Ground, make_directory, overlay_over};
 use super::step::{Bind, MountPlan, TargetKind, Writes};
 use super::way::open_inside;
 
@@ -67,7 +67,7 @@ fn overlay(lower: BorrowedFd<'_>, place: BorrowedFd<'_>, user_namespace: bool) -
     attach(scratch.as_fd(), place)?;
     let below = make_directory(scratch.as_fd(), b'l', 0)?;
     attach(lower, below.as_fd())?;
-    let made = overlay_over(scratch.as_fd(), &[Some(lower)], 0, user_namespace, None, &[]);
+    let made = overlay_over(Ground::of(scratch.as_fd()), &[Some(lower)], 0, user_namespace, None, &[]);
     let mut path = Digits::after(b"/proc/self/fd/", scratch.as_raw_fd() as usize);
     unmount(path.c_str(), UnmountFlags::DETACH).during(Call::Umount)?;
     made

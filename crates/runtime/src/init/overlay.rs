@@ -1,4 +1,4 @@
-//! Throw-away overlays: the root, and what lies over volumes and over pieces of the host's root.
+//! Overlays: the root, and what lies over volumes and over pieces of the host's root.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -20,7 +20,27 @@ const OVERFLOW_ID: u32 = 65_534;
 /// How a path by a descriptor of this process begins.
 const BY_DESCRIPTOR: &[u8] = b"/proc/self/fd/";
 
-/// Mounts a throw-away overlay and makes it the root.
+/// Where an overlay has what it needs beside its lower directories.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'a> {
+    /// Goes with the container.
+    scratch: BorrowedFd<'a>,
+    /// Of upper and work directories that stay.
+    kept: Option<BorrowedFd<'a>>,
+}
+
+impl<'a> Ground<'a> {
+    /// Of one that is thrown away.
+    pub(super) fn of(scratch: BorrowedFd<'a>) -> Ground<'a> {
+        Ground { scratch, kept: None }
+    }
+
+    fn uppers(&self) -> BorrowedFd<'a> {
+        self.kept.unwrap_or(self.scratch)
+    }
+}
+
+/// Mounts an overlay and makes it the root.
 pub(super) fn overlay_root(context: &mut Context<'_>, overlay: &OverlayRoot) -> Outcome {
     let open = |path: &CStr| {
         rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
@@ -35,6 +55,7 @@ pub(super) fn overlay_root(context: &mut Context<'_>, overlay: &OverlayRoot) -> 
     for (slot, lower) in lowers.iter_mut().zip(&overlay.lowers) {
         *slot = Some(open_lower(context, lower)?);
     }
+    let kept = overlay.uppers.as_ref().map(|uppers| open_lower(context, uppers)).transpose()?;
     let scratch = {
         let opened = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).during(Call::Fsopen)?;
         fsconfig_set_string(opened.as_fd(), c"mode", c"0700").during(Call::Fsconfig)?;
@@ -47,9 +68,13 @@ pub(super) fn overlay_root(context: &mut Context<'_>, overlay: &OverlayRoot) -> 
         Some(_) => attach(opened, make_directory(scratch.as_fd(), letter, number)?.as_fd()),
         None => Ok(()),
     };
+    if let (Some(uppers), Some(opened)) = (&overlay.uppers, &kept) {
+        place(uppers, opened.as_fd(), b'k', 0)?;
+    }
+    let ground = Ground { scratch: scratch.as_fd(), kept: kept.as_ref().map(AsFd::as_fd) };
     let over = |lowers: &[Option<OwnedFd>], number: usize, points: &[CString]| {
         let label = overlay.label.as_deref();
-        overlay_over(scratch.as_fd(), lowers, number, overlay.user_namespace, label, points)
+        overlay_over(ground, lowers, number, overlay.user_namespace, label, points)
     };
     for (number, (lower, opened)) in overlay.lowers.iter().zip(lowers.iter().flatten()).enumerate() {
         place(lower, opened.as_fd(), b'r', number)?;
@@ -81,17 +106,17 @@ pub(super) fn make_directory(scratch: BorrowedFd<'_>, letter: u8, number: usize)
         .during(Call::Open)
 }
 
-/// One overlay over `lowers`, the topmost one first, with its upper and work directories in `scratch`; `points` are what will be
-/// mounted in it.
+/// One overlay over `lowers`, the topmost one first; `points` are what will be mounted in it.
 pub(super) fn overlay_over<Lower: AsFd>(
-    scratch: BorrowedFd<'_>,
+    ground: Ground<'_>,
     lowers: &[Option<Lower>],
     number: usize,
     user_namespace: bool,
     label: Option<&CStr>,
     points: &[CString],
 ) -> Result<OwnedFd, Failure> {
-    let (upper, work) = (make_directory(scratch, b'u', number)?, make_directory(scratch, b'w', number)?);
+    let (upper, work) =
+        (make_directory(ground.uppers(), b'u', number)?, make_directory(ground.uppers(), b'w', number)?);
     let mut each = lowers.iter().flatten().map(AsFd::as_fd);
     let (top, more) = (each.next().ok_or(Errno::NOENT).during(Call::Open)?, each.next().is_some());
     // The merged root shows the owner and mode of the upper directory.
@@ -116,7 +141,7 @@ pub(super) fn overlay_over<Lower: AsFd>(
             // It came with 6.7.
             Err(Errno::INVAL) if more && item == 0 => {
                 return overlay_by_mount(
-                    scratch,
+                    ground.scratch,
                     lowers,
                     (upper.as_fd(), work.as_fd()),
                     number,
@@ -131,6 +156,11 @@ pub(super) fn overlay_over<Lower: AsFd>(
     set(c"workdir", work.as_fd()).during(Call::Fsconfig)?;
     if user_namespace {
         fsconfig_set_flag(opened.as_fd(), c"userxattr").during(Call::Fsconfig)?;
+    } else if ground.kept.is_some() {
+        // What is to be read by others than this overlay has no short cuts, whatever the kernel's configuration.
+        for shortcut in [c"redirect_dir", c"metacopy"] {
+            fsconfig_set_string(opened.as_fd(), shortcut, c"off").during(Call::Fsconfig)?;
+        }
     }
     if let Some(label) = label {
         fsconfig_set_string(opened.as_fd(), c"context", label).during(Call::Fsconfig)?;
@@ -162,6 +192,8 @@ fn overlay_by_mount<Lower: AsFd>(
     path(&mut options, b",workdir=", work).during(Call::Mount)?;
     if user_namespace {
         options.add(b",userxattr").during(Call::Mount)?;
+    } else {
+        options.add(b",redirect_dir=off,metacopy=off").during(Call::Mount)?;
     }
     if let Some(label) = label {
         // A label may have commas.

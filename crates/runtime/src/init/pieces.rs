@@ -11,7 +11,7 @@ use sys::mount::{Attributes, Reach, attribute, set_attributes};
 use super::Context;
 use super::failure::{Call, During, Failure, Outcome};
 use super::mount::{attach, clone_tree, create};
-use super::overlay::overlay_over;
+use super::overlay::{Ground, overlay_over};
 use super::step::{PieceKind, PiecedRoot, Target};
 use super::way::{End, Way, open_target};
 
@@ -66,7 +66,7 @@ fn add(
         PieceKind::Overlay { lower } => {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let lower = rustix::fs::openat(CWD, lower, flags, Mode::empty()).during(Call::Open)?;
-            let mount = overlay_over(scratch, &[Some(lower.as_fd())], number, true, None, &[])?;
+            let mount = overlay_over(Ground::of(scratch), &[Some(lower.as_fd())], number, true, None, &[])?;
             attach(mount.as_fd(), open_target(Way::from_root(root, target))?.as_fd())?;
             return Ok(Some(mount));
         }

@@ -63,6 +63,9 @@ pub enum RootSource {
         below: Vec<PathBuf>,
         /// An existing empty directory of the caller's, used inside the container's mount namespace only.
         scratch: PathBuf,
+        /// An existing directory that the upper directories stay in, `u0` the root's; without one they are in memory and go with
+        /// the container.
+        kept: Option<PathBuf>,
         /// Mounts of the lower tree that get overlays of their own, as absolute paths of the host.
         submounts: Vec<PathBuf>,
     },

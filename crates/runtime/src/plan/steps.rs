@@ -338,7 +338,7 @@ impl Steps {
                 InitAction::BindRoot(BoundRoot { path: root_path, detached })
             }
             RootSource::Pieces(pieces) => pieced_root(pieces)?,
-            RootSource::Overlay { below, scratch, submounts } => {
+            RootSource::Overlay { below, scratch, kept, submounts } => {
                 if below.len() >= MOST_LAYERS {
                     let reason = format!(
                         "an overlay has at most {MOST_LAYERS} layers, and this one {}",
@@ -353,6 +353,13 @@ impl Steps {
                     let path = c_path(path, "root.path")?;
                     let detached = detach(&path, false)?;
                     lowers.push(Lower { path, detached });
+                }
+                let mut uppers = None;
+                if let Some(path) = kept {
+                    check::path_is_text(path, "root.path")?;
+                    let path = c_path(path, "root.path")?;
+                    let detached = detach(&path, false)?;
+                    uppers = Some(Lower { path, detached });
                 }
                 let mut plans = Vec::new();
                 for path in submounts {
@@ -371,6 +378,7 @@ impl Steps {
                 InitAction::OverlayRoot(OverlayRoot {
                     scratch: c_path(scratch, "root.path")?,
                     lowers,
+                    uppers,
                     submounts: plans,
                     label: label.map(|label| c_string(label, "linux.mountLabel")).transpose()?,
                     user_namespace,

@@ -70,7 +70,7 @@ impl Place {
     /// A container of an image, without network.
     fn run(&self, arguments: &[&str]) -> Ran {
         let mut command = self.command(binary());
-        command.args(["run", &self.user.state_flag(), "--network=none"]).args(arguments);
+        command.args(["run", &self.user.state_flag(), "--rm", "--network=none"]).args(arguments);
         finish(command.spawn().expect("nsenter runs"), None)
     }
 
@@ -137,7 +137,7 @@ fn user_pulls_lists_runs_and_removes_an_image() {
     );
 
     let mut command = place.command(binary());
-    command.args(["run", &place.user.state_flag(), "--network=none", APP, "echo up; read end"]);
+    command.args(["run", &place.user.state_flag(), "--rm", "--network=none", APP, "echo up; read end"]);
     let mut running = Background::of(command.stdin(Stdio::piped()).spawn().expect("nsenter runs"));
     running.read_exact(&mut [0u8; 3]);
     place.rabbitc("rmi", &[APP]).refuses(1, &["a running container is of it", "end the container"]);
@@ -159,7 +159,8 @@ fn users_container_fetches_its_image_and_tells_once_why_it_can_not() {
     assert_eq!(place.kept(), [""; 0]);
     let mut command = place.command("env");
     command.args(["-u", "HOME", "-u", "XDG_DATA_HOME"]).arg(binary()).arg("images");
-    finish(command.spawn().expect("nsenter runs"), None).refuses(125, &["find the images", "HOME", "--root"]);
+    finish(command.spawn().expect("nsenter runs"), None)
+        .refuses(125, &["find this user's images", "HOME", "--root"]);
     place.end();
 }
 

@@ -110,13 +110,15 @@ pub(crate) enum OwnerMap {
     Namespace(OwnedFd),
 }
 
-/// A throw-away overlay as root: one layer for the root itself and one for each submount of the lower tree.
+/// An overlay as root: one layer for the root itself and one for each submount of the lower tree.
 #[derive(Debug)]
 pub(crate) struct OverlayRoot {
     /// An existing empty directory; the child mounts a tmpfs there, in its own mount namespace.
     pub(crate) scratch: CString,
     /// What it lies over, the topmost one first; there is one at least.
     pub(crate) lowers: Vec<Lower>,
+    /// Where the upper directories stay; without one they are in that tmpfs.
+    pub(crate) uppers: Option<Lower>,
     pub(crate) submounts: Vec<(Lower, Target)>,
     /// Its SELinux label.
     pub(crate) label: Option<CString>,

@@ -1,0 +1,238 @@
+//! `rabbitc ps`, `rm`, `diff`, `export`: containers that are kept, and what they have changed.
+
+use std::fs::OpenOptions;
+use std::io::{BufWriter, IsTerminal};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::Parser;
+use engine::{ChangeKind, Error, ErrorKind, Kept, KeptContainers, KeptRoot, KeptState, Result};
+use serde_json::json;
+
+use crate::images::table::{columns, since};
+use crate::images::{failed, print};
+use crate::render;
+
+/// One of the verbs.
+pub(crate) enum KeptCommand {
+    List(ListArguments),
+    Remove(RemoveArguments),
+    Changes(ChangesArguments),
+    Export(ExportArguments),
+}
+
+/// Lists containers whose changes stay: those of images, and those with `--rm=false`.
+#[derive(Debug, Parser)]
+#[command(name = "rabbitc ps", max_term_width = 100)]
+pub(crate) struct ListArguments {
+    /// Those that have ended, too
+    #[arg(short, long)]
+    all: bool,
+    /// Ids alone
+    #[arg(short, long)]
+    quiet: bool,
+    /// Whole ids and commands
+    #[arg(long)]
+    no_trunc: bool,
+    /// `table`, or `json`: a line for each
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+    /// Directory that containers are kept below [default: /var/lib/rabbitc]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+/// Forms of a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+/// Removes containers that have ended, with all that they have changed.
+#[derive(Debug, Parser)]
+#[command(name = "rabbitc rm", max_term_width = 100)]
+pub(crate) struct RemoveArguments {
+    /// Their ids, or the beginnings of these
+    #[arg(required = true, value_name = "CONTAINER")]
+    ids: Vec<String>,
+    /// Nothing is wrong with one that is not there
+    #[arg(short, long)]
+    force: bool,
+    /// Directory that containers are kept below [default: /var/lib/rabbitc]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+/// Lists what a container has added (A), changed (C) and deleted (D) below its root.
+#[derive(Debug, Parser)]
+#[command(name = "rabbitc diff", max_term_width = 100)]
+pub(crate) struct ChangesArguments {
+    /// Its id, or the beginning of it
+    #[arg(value_name = "CONTAINER")]
+    id: String,
+    /// `table`, or `json`
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+    /// Directory that containers are kept below [default: /var/lib/rabbitc]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+/// Writes the whole root of a container that has ended as an archive (tar).
+#[derive(Debug, Parser)]
+#[command(name = "rabbitc export", max_term_width = 100)]
+pub(crate) struct ExportArguments {
+    /// Its id, or the beginning of it
+    #[arg(value_name = "CONTAINER")]
+    id: String,
+    /// Into this file, in the place of standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Directory that containers are kept below [default: /var/lib/rabbitc]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+/// Does it, and says what became of it.
+pub(crate) fn run(command: &KeptCommand) -> ExitCode {
+    let outcome = match command {
+        KeptCommand::List(arguments) => list(arguments),
+        KeptCommand::Remove(arguments) => return remove(arguments),
+        KeptCommand::Changes(arguments) => changes(arguments),
+        KeptCommand::Export(arguments) => export(arguments),
+    };
+    outcome.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
+}
+
+/// The kind of id that docker's tables have.
+fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+fn list(arguments: &ListArguments) -> Result<()> {
+    let mut kept = KeptContainers::of(arguments.root.as_deref())?.list()?;
+    kept.retain(|kept| arguments.all || kept.state == KeptState::Running);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let rows: Vec<[String; 5]> = kept.iter().map(|kept| row(kept, arguments.no_trunc, now)).collect();
+    if arguments.quiet {
+        return print(&rows.iter().map(|row| format!("{}\n", row[0])).collect::<String>());
+    }
+    if arguments.format == Format::Json {
+        let line = |row: &[String; 5]| json!({"ID": row[0], "Image": row[1], "Command": row[2], "CreatedAt": row[3], "Status": row[4]});
+        return print(&rows.iter().map(|row| format!("{}\n", line(row))).collect::<String>());
+    }
+    let mut lines = vec![vec!["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS"]];
+    lines.extend(rows.iter().map(|row| row.iter().map(String::as_str).collect()));
+    print(&columns(&lines))
+}
+
+fn row(kept: &Kept, whole: bool, now: u64) -> [String; 5] {
+    let root = match &kept.root {
+        KeptRoot::Image { name, .. } => name.clone(),
+        KeptRoot::Directory { path } => path.display().to_string(),
+        KeptRoot::Host => "/".to_owned(),
+    };
+    let mut command = kept.command.join(" ").escape_debug().to_string();
+    if !whole && command.chars().count() > 20 {
+        command = command.chars().take(19).chain(['…']).collect();
+    }
+    let ago = |then: u64| since(now.saturating_sub(then));
+    let state = match kept.state {
+        KeptState::Running => format!("Up {}", ago(kept.created).trim_end_matches(" ago")),
+        KeptState::Exited { code, ended } => format!("Exited ({code}) {}", ago(ended)),
+        KeptState::Unknown => "Exited (unknown)".to_owned(),
+    };
+    let id = if whole { kept.id.clone() } else { short(&kept.id).to_owned() };
+    [id, root, format!("\"{command}\""), ago(kept.created), state]
+}
+
+/// Each is tried, whatever became of the others.
+fn remove(arguments: &RemoveArguments) -> ExitCode {
+    let containers = match KeptContainers::open(arguments.root.as_deref()) {
+        Ok(containers) => containers,
+        Err(error) => return failed(&error),
+    };
+    let mut code = ExitCode::SUCCESS;
+    for id in &arguments.ids {
+        let removed = containers.find(id).and_then(|kept| containers.remove(&kept));
+        match removed {
+            Ok(()) => {
+                if let Err(error) = print(&format!("{id}\n")) {
+                    return failed(&error);
+                }
+            }
+            Err(error) if arguments.force && error.kind == ErrorKind::NotFound => {}
+            Err(error) => {
+                render::error(&error);
+                // As docker's.
+                code = ExitCode::from(1);
+            }
+        }
+    }
+    code
+}
+
+fn changes(arguments: &ChangesArguments) -> Result<()> {
+    let changes = KeptContainers::open(arguments.root.as_deref())?.find(&arguments.id)?.changes()?;
+    let letter = |kind: ChangeKind| match kind {
+        ChangeKind::Added => "A",
+        ChangeKind::Changed => "C",
+        ChangeKind::Deleted => "D",
+    };
+    if arguments.format == Format::Json {
+        let of = |wanted: ChangeKind| -> Vec<String> {
+            let found = changes.iter().filter(|change| change.kind == wanted);
+            found.map(|change| change.path.to_string_lossy().into_owned()).collect()
+        };
+        let all = json!({"changed": of(ChangeKind::Changed), "added": of(ChangeKind::Added), "deleted": of(ChangeKind::Deleted)});
+        return print(&format!("{all}\n"));
+    }
+    let lines = changes.iter().map(|change| {
+        let path = change.path.to_string_lossy();
+        // What a container calls its files does not steer a terminal.
+        let shown: String = path
+            .chars()
+            .flat_map(|letter| match letter.is_control() {
+                true => letter.escape_default().collect::<Vec<char>>(),
+                false => vec![letter],
+            })
+            .collect();
+        format!("{} {shown}\n", letter(change.kind))
+    });
+    print(&lines.collect::<String>())
+}
+
+fn export(arguments: &ExportArguments) -> Result<()> {
+    if arguments.output.is_none() && std::io::stdout().is_terminal() {
+        let error = Error::invalid("--output", "an archive is nothing for a terminal".to_owned());
+        return Err(error.with_hint("name a file with `-o FILE`, or write into a pipe"));
+    }
+    // The caller's file by the caller's rights.
+    let file = match &arguments.output {
+        Some(path) => {
+            let mut options = OpenOptions::new();
+            let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+            Some(file.map_err(|error| {
+                Error::at_path("write", path, error)
+                    .with_hint("name a file in a directory that you may write to")
+            })?)
+        }
+        None => None,
+    };
+    let exported = || {
+        let kept = KeptContainers::open(arguments.root.as_deref())?.find(&arguments.id)?;
+        match file {
+            Some(file) => kept.export(&mut BufWriter::with_capacity(256 << 10, file)),
+            None => kept.export(&mut BufWriter::with_capacity(256 << 10, std::io::stdout().lock())),
+        }
+    };
+    let outcome: Result<()> = exported();
+    if let (Err(_), Some(path)) = (&outcome, &arguments.output) {
+        // Half an archive is of no use.
+        let _ = std::fs::remove_file(path);
+    }
+    outcome
+}

@@ -1,0 +1,161 @@
+//! Containers that are kept: what they changed, listed, written out, and removed.
+
+use std::process::Stdio;
+
+use crate::images::{APP, Registry};
+use crate::support::{Background, Host, Ran, binary, finish};
+
+/// A host with a store of its own.
+struct Place<'a> {
+    host: &'a Host,
+    root: String,
+}
+
+impl Place<'_> {
+    fn of(host: &Host) -> Place<'_> {
+        Place { host, root: format!("--root={}", host.directory().join("store").display()) }
+    }
+
+    fn verb(&self, verb: &str, arguments: &[&str]) -> Ran {
+        let mut command = self.host.command(binary());
+        command.arg(verb).arg(&self.root).args(arguments);
+        finish(command.spawn().expect("nsenter runs"), None)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        self.host.run(&[&["run", &self.root, "--network=none"], arguments].concat())
+    }
+
+    /// The id of the only one.
+    fn id(&self) -> String {
+        let listed = self.verb("ps", &["-aq", "--no-trunc"]);
+        assert_eq!(listed.text().lines().count(), 1, "{listed:?}");
+        listed.text().to_owned()
+    }
+
+    fn is_empty(&self) {
+        let containers = self.host.directory().join("store/containers");
+        assert_eq!(crate::support::names(&containers), [""; 0]);
+    }
+}
+
+#[test]
+fn container_of_an_image_stays_with_what_it_changed_until_it_is_removed() {
+    let Some(registry) = Registry::new() else { return };
+    let place = Place::of(&registry.host);
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    let script = "echo new >/new; echo c >/etc/name; rm /data/gone 2>/dev/null; rm /bin/seq; mkdir -p /d/e; \
+                  rm -r /data; mkdir /data; echo x >/data/x; ln /new /linked; exit 3";
+    assert_eq!(place.run(&["-u0", APP, "-c", script]).code(), 3);
+    let id = place.id();
+    let listed = place.verb("ps", &["-a"]);
+    assert!(listed.text().contains("Exited (3) ") && listed.text().contains(APP), "{listed:?}");
+    assert_eq!(place.verb("ps", &["-q"]).text(), "", "none runs");
+    let expected =
+        "C /bin\nD /bin/seq\nA /d\nA /d/e\nC /data\nA /data/x\nC /etc\nC /etc/name\nA /linked\nA /new";
+    assert_eq!(place.verb("diff", &[&id]).text(), expected, "and nothing of the mount points");
+    let json: serde_json::Value =
+        serde_json::from_str(place.verb("diff", &["--format=json", &id[..5]]).text()).expect("JSON");
+    assert_eq!(json["deleted"], serde_json::json!(["/bin/seq"]));
+
+    let archive = registry.host.directory().join("export.tar");
+    let to_file = place.verb("export", &["-o", archive.to_str().expect("text"), &id]);
+    assert_eq!(to_file.code(), 0, "{to_file:?}");
+    let shown =
+        registry.host.shell(&format!("tar -tvf {0}; tar -xOf {0} etc/name data/x", archive.display()));
+    for part in ["new link to linked", "-rwsr-xr-x", "bin/busybox", "\nx\nc"] {
+        assert!(shown.contains(part), "{part:?} in {shown}");
+    }
+    assert!(!shown.contains("bin/seq") && !shown.contains("hidden"), "{shown}");
+    std::fs::remove_file(archive).expect("there");
+    place.verb("export", &["-o", "/no/such/directory/file", &id]).refuses(125, &["/no/such/directory/file"]);
+
+    let refused = place.verb("rmi", &[APP]);
+    refused.refuses(1, &["the container `", "is of it", "`rabbitc rm "]);
+    assert_eq!(place.verb("rm", &[&id[..6]]).text(), &id[..6]);
+    place.is_empty();
+    place.verb("rm", &[&id]).refuses(1, &["no container that is kept", "rabbitc ps -a"]);
+    assert_eq!(place.verb("rm", &["-f", &id]).code(), 0);
+    assert_eq!(place.verb("rmi", &[APP]).code(), 0);
+    registry.end();
+}
+
+#[test]
+fn container_that_is_not_kept_leaves_nothing_and_one_that_runs_is_not_removed() {
+    let Some(registry) = Registry::new() else { return };
+    let place = Place::of(&registry.host);
+    assert_eq!(place.run(&["--rm", "-u0", APP, "-c", "echo x >/x"]).code(), 0);
+    place.is_empty();
+    // One that can't start leaves nothing either.
+    assert_eq!(place.run(&["--entrypoint=/missing", APP]).code(), 127);
+    place.is_empty();
+
+    let mut command = registry.host.rabbitc(&[
+        "run",
+        &place.root,
+        "--network=none",
+        "-u0",
+        APP,
+        "-c",
+        "echo x >/x; echo up; read end",
+    ]);
+    let mut running = Background::of(command.stdin(Stdio::piped()).spawn().expect("nsenter runs"));
+    let mut sign = [0u8; 3];
+    running.read_exact(&mut sign);
+    let id = place.id();
+    assert!(place.verb("ps", &[]).text().contains(" Up "), "it is listed without `-a`, too");
+    place.verb("rm", &[&id]).refuses(1, &["it runs", "end it first"]);
+    assert_eq!(place.verb("diff", &[&id]).text(), "A /x");
+    running.signal("KILL");
+    let _ = running.finish();
+    crate::support::eventually("the kernel has ended it", || {
+        place.verb("ps", &["-a"]).text().contains("Exited (unknown)")
+    });
+    assert_eq!(place.verb("diff", &[&id]).text(), "A /x");
+    assert_eq!(place.verb("rm", &[&id]).code(), 0);
+    // What a command that was killed had on the disk for `--rm` goes with the next one.
+    let mut command = registry.host.rabbitc(&[
+        "run",
+        &place.root,
+        "--rm",
+        "--network=none",
+        "-u0",
+        APP,
+        "-c",
+        "echo up; read end",
+    ]);
+    let mut running = Background::of(command.stdin(Stdio::piped()).spawn().expect("nsenter runs"));
+    running.read_exact(&mut sign);
+    running.signal("KILL");
+    let _ = running.finish();
+    assert_eq!(place.run(&["--rm", "-u0", APP, "-c", "true"]).code(), 0);
+    place.is_empty();
+    registry.end();
+}
+
+#[test]
+fn changes_to_a_copy_of_the_hosts_root_or_of_a_directory_are_kept_where_that_is_asked_for() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    let name = format!("rabbitc-kept-{}", std::process::id());
+    let script = format!("echo x >/etc/{name}; exit 0");
+    let ran = place.run(&["--rm=false", "--", "/bin/sh", "-c", &script]);
+    assert_eq!(ran.code(), 0, "{ran:?}");
+    assert!(!std::path::Path::new("/etc").join(&name).exists(), "the host's file is not made");
+    let id = place.id();
+    assert_eq!(place.verb("diff", &[&id]).text(), format!("C /etc\nA /etc/{name}"));
+    assert_eq!(place.verb("rm", &[&id]).code(), 0);
+    place.is_empty();
+
+    let rootfs = host.rootfs_flag();
+    let ran = place.run(&[&rootfs, "--overlay", "--rm=false", "--", "/bin/sh", "-c", "echo x >/made"]);
+    assert_eq!(ran.code(), 0, "{ran:?}");
+    let id = place.id();
+    assert_eq!(place.verb("diff", &[&id]).text(), "A /made");
+    assert_eq!(place.verb("rm", &[&id]).code(), 0);
+    let refused = place.run(&[&rootfs, "--rm=false", "--", "/bin/true"]);
+    refused.refuses(125, &["--rm=false", "stays there anyway", "--overlay"]);
+    place.is_empty();
+    std::fs::remove_dir_all(host.directory().join("store")).expect("there");
+    host.assert_nothing_left();
+}

@@ -1,0 +1,155 @@
+//! What a container has changed: its upper directories against what they lie over.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use image::Digest;
+use image::pack::{Found, Hides, walk};
+use image::store::{Image, Store};
+use runtime::ErrorKind;
+use runtime::layers::Layers;
+use rustix::fs::{FileType, ResolveFlags};
+use rustix::io::Errno;
+
+use super::{Kept, KeptRoot};
+use crate::error::{Error, Result, from_image};
+
+/// A path that is not what it was.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Change {
+    /// Where, as an absolute path of the container.
+    pub path: PathBuf,
+    /// What became of it.
+    pub kind: ChangeKind,
+}
+
+/// What became of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChangeKind {
+    /// It was not there.
+    Added,
+    /// It is another, or something in it is.
+    Changed,
+    /// It is there no more.
+    Deleted,
+}
+
+impl Kept {
+    /// What it has changed, sorted by paths.
+    pub fn changes(&self) -> Result<Vec<Change>> {
+        let (mut changes, mut on_the_way) = (BTreeSet::new(), Vec::new());
+        let lowers = self.lowers()?;
+        for (upper, point) in self.uppers() {
+            let below = match (&self.root, point == Path::new("/")) {
+                (_, true) => Layers::open(lowers.iter().map(PathBuf::as_path))?,
+                (_, false) => Layers::open([point])?,
+            };
+            let root = File::open(&upper).map_err(|error| Error::at_path("open", &upper, error))?;
+            let mut visit = |found: &Found<'_>| {
+                let path = point.join(Path::new(OsStr::from_bytes(found.path)));
+                if self.points.contains(&path) {
+                    return Ok(());
+                }
+                compare(found, path, &self.points, &below, &mut changes, &mut on_the_way)
+                    .map_err(|error| image::Error::at_path("compare", &upper, error))
+            };
+            walk(root.as_fd(), &mut visit).map_err(from_image)?;
+        }
+        let leads_to_one = |change: &Change| {
+            let after = Change { path: change.path.clone(), kind: ChangeKind::Deleted };
+            changes.range(after..).next().is_some_and(|next| next.path.starts_with(&change.path))
+        };
+        on_the_way.retain(leads_to_one);
+        changes.extend(on_the_way);
+        Ok(changes.into_iter().collect())
+    }
+
+    /// The directories that its root lies over, the topmost first.
+    pub(super) fn lowers(&self) -> Result<Vec<PathBuf>> {
+        match &self.root {
+            KeptRoot::Host => Ok(vec![PathBuf::from("/")]),
+            KeptRoot::Directory { path } => Ok(vec![path.clone()]),
+            KeptRoot::Image { .. } => {
+                let (store, image) = self.image()?;
+                Ok(image.layers.iter().rev().map(|layer| store.layer_path(&layer.diff_id)).collect())
+            }
+        }
+    }
+
+    /// The image that it is of.
+    pub(super) fn image(&self) -> Result<(Store, Image)> {
+        let operation = || format!("find what the container `{}` is of", self.id);
+        let KeptRoot::Image { name, store, manifest } = &self.root else {
+            return Err(Error::invalid(operation(), "it is of no image".to_owned()));
+        };
+        let store = Store::open_to_read(store.clone()).map_err(from_image)?;
+        let digest: Digest = manifest.parse().map_err(from_image)?;
+        match store.image(&digest).map_err(from_image)? {
+            Some(image) => Ok((store, image)),
+            None => {
+                let reason = format!("its image `{name}` is not here any more");
+                let error = Error::new(ErrorKind::NotFound, operation(), reason);
+                Err(error.with_hint(format!("`rabbitc pull {name}` may bring it back")))
+            }
+        }
+    }
+}
+
+/// Notes what became of an entry; of a directory that may have been made or copied only for what is in it, apart.
+fn compare(
+    found: &Found<'_>,
+    path: PathBuf,
+    points: &[PathBuf],
+    below: &Layers,
+    changes: &mut BTreeSet<Change>,
+    on_the_way: &mut Vec<Change>,
+) -> std::result::Result<(), Errno> {
+    let names: Vec<OsString> =
+        found.path.split(|byte| *byte == b'/').map(|name| OsStr::from_bytes(name).to_owned()).collect();
+    let was = match below.open_way(&names, ResolveFlags::empty()) {
+        Ok(descriptor) => Some(descriptor),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => None,
+        Err(error) => return Err(error),
+    };
+    let kind = match (found.hides, &was) {
+        (Hides::Name, None) => return Ok(()),
+        (Hides::Name, Some(_)) => ChangeKind::Deleted,
+        (_, None) => ChangeKind::Added,
+        (_, Some(_)) => ChangeKind::Changed,
+    };
+    if was.is_none()
+        && found.kind() == FileType::Directory
+        && points.iter().any(|point| point.starts_with(&path))
+    {
+        on_the_way.push(Change { path, kind });
+        return Ok(());
+    }
+    if let Some(was) = &was {
+        let status = rustix::fs::fstat(was)?;
+        let is_directory = FileType::from_raw_mode(status.st_mode) == FileType::Directory;
+        let looks = |status: &rustix::fs::Stat| (status.st_mode, status.st_uid, status.st_gid);
+        if found.hides == Hides::Nothing && is_directory && looks(&status) == looks(&found.stat) {
+            on_the_way.push(Change { path, kind });
+            return Ok(());
+        }
+        if found.hides == Hides::Content && is_directory {
+            // What was in it and is not there again.
+            for name in below.list(&names)? {
+                let again = rustix::fs::statat(
+                    found.directory,
+                    Path::new(OsStr::from_bytes(found.name.to_bytes())).join(&name),
+                    rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
+                );
+                if again.is_err() {
+                    changes.insert(Change { path: path.join(&name), kind: ChangeKind::Deleted });
+                }
+            }
+        }
+    }
+    changes.insert(Change { path, kind });
+    Ok(())
+}

@@ -1,0 +1,288 @@
+//! Containers whose changes are on the disk: each a directory with the upper directories of its overlays, and with a record where
+//! it is kept after its end. Whoever runs one holds a lock of the kernel's on its directory, so that the remains of a command that
+//! was killed are known as such.
+//!
+//! ```text
+//! containers/ID/container.json    what it is of and how it ended; without it the directory goes with the container
+//! containers/ID/u0, w0            upper and work directory of the root's overlay; u1 and so on those of the host's other mounts
+//! ```
+
+mod changes;
+mod export;
+mod record;
+
+use std::fs::File;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use runtime::ErrorKind;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+pub use self::changes::{Change, ChangeKind};
+pub use self::record::KeptRoot;
+pub(crate) use self::record::Record;
+use crate::error::{Error, Result};
+use crate::images::{data_directory, enter_own_users};
+
+/// The file with a container's record.
+const RECORD: &str = "container.json";
+
+/// The containers of the caller that are on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptContainers {
+    path: PathBuf,
+}
+
+/// Whether a container stays after its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stay {
+    /// Until somebody removes it.
+    Kept,
+    /// It goes.
+    Removed,
+}
+
+/// A container that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Its id.
+    pub id: String,
+    /// What it is of.
+    pub root: KeptRoot,
+    /// Its program and what that was given.
+    pub command: Vec<String>,
+    /// Seconds since 1970 at which it was made.
+    pub created: u64,
+    /// How it is.
+    pub state: KeptState,
+    directory: PathBuf,
+    submounts: Vec<PathBuf>,
+    points: Vec<PathBuf>,
+}
+
+/// How a container is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptState {
+    /// It runs.
+    Running,
+    /// It has ended with this code, so many seconds after 1970.
+    Exited {
+        /// Its exit code.
+        code: i32,
+        /// When.
+        ended: u64,
+    },
+    /// It has ended, and whoever stood behind it was killed before that was noted.
+    Unknown,
+}
+
+/// The directory of a container that this process runs. Dropped before the container has started, it is gone.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    directory: PathBuf,
+    record: Option<Record>,
+    has_started: bool,
+    /// Locked.
+    _lock: File,
+}
+
+impl KeptContainers {
+    /// Those below `root`, or where the caller's are without a word. Nothing is made.
+    pub fn of(root: Option<&Path>) -> Result<KeptContainers> {
+        Ok(KeptContainers { path: data_directory(root)?.join("containers") })
+    }
+
+    /// As [`KeptContainers::of`], for somebody who reads or removes their files: without root this process enters a user namespace
+    /// for good.
+    pub fn open(root: Option<&Path>) -> Result<KeptContainers> {
+        let containers = KeptContainers::of(root)?;
+        enter_own_users()?;
+        Ok(containers)
+    }
+
+    /// Those beside the images of a store.
+    pub(crate) fn beside(store: &Path) -> KeptContainers {
+        KeptContainers { path: store.with_file_name("containers") }
+    }
+
+    /// Makes the directory of a container that is about to run; and removes what commands that were killed have left.
+    pub(crate) fn begin(&self, id: &str, record: Option<Record>) -> Result<Lease> {
+        let make = |path: &Path| {
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+            made.map_err(|error| Error::at_path("make", path, error))
+        };
+        make(&self.path)?;
+        self.sweep()?;
+        let directory = self.path.join(id);
+        make(&directory)?;
+        let lock = lock(&directory, FlockOperation::NonBlockingLockExclusive)?
+            .ok_or_else(|| Error::at_path("lock", &directory, Errno::WOULDBLOCK))?;
+        let lease = Lease { directory, record, has_started: false, _lock: lock };
+        lease.write()?;
+        Ok(lease)
+    }
+
+    /// Removes directories without a record that nobody holds.
+    fn sweep(&self) -> Result<()> {
+        for id in self.ids()? {
+            let directory = self.path.join(&id);
+            if directory.join(RECORD).exists() {
+                continue;
+            }
+            // One of another command that has just made it is held, or has no lock yet and nothing in it.
+            let is_empty = std::fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_none());
+            if !is_empty && let Ok(Some(_lock)) = lock(&directory, FlockOperation::NonBlockingLockExclusive) {
+                remove_tree(&directory)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn ids(&self) -> Result<Vec<String>> {
+        let failed = |error| Error::at_path("list", &self.path, error);
+        let listed = match std::fs::read_dir(&self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            listed => listed.map_err(failed)?,
+        };
+        let mut ids = Vec::new();
+        for entry in listed {
+            ids.extend(entry.map_err(failed)?.file_name().into_string().ok());
+        }
+        Ok(ids)
+    }
+
+    /// All that are kept, the newest first.
+    pub fn list(&self) -> Result<Vec<Kept>> {
+        let mut kept = Vec::new();
+        for id in self.ids()? {
+            let directory = self.path.join(id);
+            let Some(record) = Record::read(&directory.join(RECORD))? else { continue };
+            let is_running = lock(&directory, FlockOperation::NonBlockingLockShared)?.is_none();
+            let state = match (is_running, record.end) {
+                (true, _) => KeptState::Running,
+                (false, Some(end)) => KeptState::Exited { code: end.code, ended: end.at },
+                (false, None) => KeptState::Unknown,
+            };
+            let Record { id, root, command, created, submounts, points, .. } = record;
+            kept.push(Kept { id, root, command, created, state, directory, submounts, points });
+        }
+        kept.sort_by(|one, other| other.created.cmp(&one.created).then_with(|| one.id.cmp(&other.id)));
+        Ok(kept)
+    }
+
+    /// The one whose id begins so.
+    pub fn find(&self, text: &str) -> Result<Kept> {
+        let operation = || format!("find the container `{}`", text.escape_debug());
+        let mut found: Vec<Kept> =
+            self.list()?.into_iter().filter(|kept| kept.id.starts_with(text)).collect();
+        match found.len() {
+            1 if !text.is_empty() => Ok(found.remove(0)),
+            0 => {
+                let error = Error::new(
+                    ErrorKind::NotFound,
+                    operation(),
+                    "no container that is kept has an id that begins so",
+                );
+                Err(error.with_hint("`rabbitc ps -a` lists those that are kept"))
+            }
+            number => {
+                let error =
+                    Error::invalid(operation(), format!("{number} containers have ids that begin so"));
+                Err(error.with_hint("write more of the id"))
+            }
+        }
+    }
+
+    /// Removes a container that has ended.
+    pub fn remove(&self, kept: &Kept) -> Result<()> {
+        let Some(_lock) = lock(&kept.directory, FlockOperation::NonBlockingLockExclusive)? else {
+            let operation = format!("remove the container `{}`", kept.id);
+            let error = Error::new(ErrorKind::WrongStatus, operation, "it runs");
+            return Err(error.with_hint("end it first: its command stands in a terminal, or behind `&`"));
+        };
+        // Without its record it is nobody's, whatever becomes of the rest.
+        let record = kept.directory.join(RECORD);
+        std::fs::remove_file(&record).map_err(|error| Error::at_path("remove", &record, error))?;
+        remove_tree(&kept.directory)
+    }
+}
+
+impl Kept {
+    /// The upper directories, and where in the container's root they belong.
+    fn uppers(&self) -> Vec<(PathBuf, &Path)> {
+        let root = std::iter::once(Path::new("/"));
+        let points = root.chain(self.submounts.iter().map(PathBuf::as_path));
+        let numbered =
+            points.enumerate().map(|(number, point)| (self.directory.join(format!("u{number}")), point));
+        // A start that failed has made none.
+        numbered.filter(|(upper, _)| upper.is_dir()).collect()
+    }
+}
+
+impl Lease {
+    /// Where the upper directories are to be.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// From now on it stays, if it is to be kept.
+    pub(crate) fn started(&mut self) {
+        self.has_started = true;
+    }
+
+    /// Notes how it ended, or removes it.
+    pub(crate) fn end(mut self, code: i32) -> Result<()> {
+        let Some(record) = &mut self.record else { return remove_tree(&self.directory) };
+        record.ended(code);
+        for number in 0..=record.submounts.len() {
+            // Nothing is in it any more; one of other ids goes with the container.
+            let work = self.directory.join(format!("w{number}"));
+            let removed = std::fs::remove_dir(work.join("work"));
+            let _ = removed.and_then(|()| std::fs::remove_dir(&work));
+        }
+        self.write()
+    }
+
+    fn write(&self) -> Result<()> {
+        self.record.as_ref().map_or(Ok(()), |record| record.write(&self.directory.join(RECORD)))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.has_started {
+            // An error is on its way to be told already; what stays is swept by the next one.
+            let _ = remove_tree(&self.directory);
+        }
+    }
+}
+
+/// A lock on a directory; none if somebody else has it.
+fn lock(directory: &Path, operation: FlockOperation) -> Result<Option<File>> {
+    let file = File::open(directory).map_err(|error| Error::at_path("open", directory, error))?;
+    match flock(&file, operation) {
+        Ok(()) => Ok(Some(file)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(Error::at_path("lock", directory, error)),
+    }
+}
+
+/// Removes a directory with all that is in it, if it is there; links are not followed.
+fn remove_tree(path: &Path) -> Result<()> {
+    // The kernel gives the directory that an overlay works in no rights at all, and only root needs none.
+    for number in 0.. {
+        let work = path.join(format!("w{number}"));
+        if !work.exists() {
+            break;
+        }
+        // What matters is whether it can be removed.
+        let _ = std::fs::set_permissions(work.join("work"), std::fs::Permissions::from_mode(0o700));
+    }
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::at_path("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}
