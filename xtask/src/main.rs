@@ -29,8 +29,9 @@ usage: cargo xtask COMMAND
   build                     static binaries into target/release
   test [FILTER…]            installs what the tests need and runs all of them
   demo                      shows what rabbitc does, step by step
-  bench [--rounds N] [--only start|life|adds|throughput] [--runtimes newest|installed] [--format json]
-                            start latency against crun, runc, podman and the bare kernel
+  bench [--rounds N] [--only start|life|adds|throughput|images] [--runtimes newest|installed] [--format json]
+                            start latency against crun, runc, podman and the bare kernel, and
+                            pulling, running and listing images against podman, docker and containerd
   guest prepare             makes the user-mode Linux guest with cgroup v2
   guest run [--systemd] COMMAND…
                             runs a shell command in it, in /host (this directory)

@@ -84,6 +84,17 @@ pub const BENCH: &[Package] = &[
     package("containernetworking-plugins", "/usr/lib/cni/bridge", "podman's bridge network before netavark"),
 ];
 
+/// What the part of `cargo xtask bench` with images needs besides.
+pub const BENCH_IMAGES: &[Package] = &[
+    package("docker-registry", "docker-registry", "the registry that all pull from"),
+    package("curl", "curl", "the least that fetching takes"),
+    package("e2fsprogs", "mkfs.ext4", "an empty file system for each store"),
+    package("containerd", "ctr", "the image store to compare with"),
+    package("skopeo", "skopeo", "fetches what umoci unpacks"),
+    package("umoci", "umoci", "the unpacking to compare with"),
+    package("docker.io", "dockerd", "the engine to compare with"),
+];
+
 /// What `cargo xtask guest` needs; the guest kernel and its root tree are not installed on the host.
 pub const GUEST: &[Package] = &[
     package("mmdebstrap", "mmdebstrap", "makes the guest's root tree"),

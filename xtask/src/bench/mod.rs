@@ -1,9 +1,10 @@
 //! Start latency, system calls and peak memory of rabbitc against crun, runc, podman and the bare kernel, what each
-//! feature adds, and what a published port carries: all in one run, in turn, in the same view of cgroups and a network
+//! feature adds, what a published port carries, and what images take: all in one run, in turn, in the same view of cgroups and a network
 //! namespace of their own.
 
 mod adds;
 mod contender;
+mod images;
 mod life;
 mod runtimes;
 mod start;
@@ -34,12 +35,15 @@ enum Format {
 
 /// `cargo xtask bench`: prepares everything and runs [`inside`] in the private view.
 pub fn command(options: &[OsString]) -> Result<()> {
-    let newest = parse(options)?.newest;
+    let parsed = parse(options)?;
     let own = std::env::current_exe().naming("find this program")?;
     packages::install(packages::BENCH)?;
+    if parsed.has(Part::Images) {
+        packages::install(packages::BENCH_IMAGES)?;
+    }
     // As the caller, so that the target directory stays theirs; and out here, where there is a network.
     let floor = build_all()?;
-    if newest {
+    if parsed.newest {
         Runtimes::newest()?;
     }
     if !process::is_root() {
@@ -80,6 +84,13 @@ enum Part {
     Life,
     Adds,
     Throughput,
+    Images,
+}
+
+impl Options {
+    fn has(&self, part: Part) -> bool {
+        self.only.is_none_or(|only| only == part)
+    }
 }
 
 /// A round of throughput takes seconds, and its figures spread less than those of starts.
@@ -105,6 +116,7 @@ fn parse(options: &[OsString]) -> Result<Options> {
             ("--only", "life") => parsed.only = Some(Part::Life),
             ("--only", "adds") => parsed.only = Some(Part::Adds),
             ("--only", "throughput") => parsed.only = Some(Part::Throughput),
+            ("--only", "images") => parsed.only = Some(Part::Images),
             ("--runtimes", "newest") => parsed.newest = true,
             ("--runtimes", "installed") => parsed.newest = false,
             ("--format", "json") => parsed.format = Format::Json,
@@ -141,7 +153,8 @@ fn prepare(directory: &Path) -> Result<()> {
 
 /// The measuring itself, in the private view.
 pub fn inside(options: &[OsString]) -> Result<()> {
-    let Options { rounds, pause, format, only, newest } = parse(options)?;
+    let parsed = parse(options)?;
+    let Options { rounds, pause, format, newest, .. } = parsed;
     let runtimes = if newest { Runtimes::newest()? } else { Runtimes::installed() };
     let variable =
         |name: &str| std::env::var_os(name).ok_or_else(|| Failure::new(format!("`{name}` is not set")));
@@ -149,7 +162,7 @@ pub fn inside(options: &[OsString]) -> Result<()> {
     // Where all of them keep their state; on a disk, it is the disk that is measured.
     mount_in_memory(Path::new("/run"))?;
     let mut report = serde_json::Map::new();
-    if only.is_none_or(|part| part == Part::Start) {
+    if parsed.has(Part::Start) {
         process::announce("measuring starts");
         let mut contenders = start::contenders(&directory, &variable("RABBITC_BENCH_FLOOR")?, &runtimes);
         contenders.iter_mut().try_for_each(|contender| contender.warm_up(&directory))?;
@@ -165,7 +178,7 @@ pub fn inside(options: &[OsString]) -> Result<()> {
             }
         }
     }
-    if only.is_none_or(|part| part == Part::Life) {
+    if parsed.has(Part::Life) {
         process::announce("measuring lives: create, start, delete, exec, crowds");
         let figures = life::measure(&directory, &variable("RABBITC_BENCH_FLOOR")?, &runtimes, rounds, pause)?;
         match format {
@@ -173,7 +186,7 @@ pub fn inside(options: &[OsString]) -> Result<()> {
             Format::Table => figures.print_table(),
         }
     }
-    if only.is_none_or(|part| part == Part::Adds) {
+    if parsed.has(Part::Adds) {
         process::announce("measuring what each feature adds");
         let mut contenders = adds::contenders(&directory);
         contenders.iter_mut().try_for_each(Contender::check)?;
@@ -183,11 +196,18 @@ pub fn inside(options: &[OsString]) -> Result<()> {
             Format::Table => adds::print_table(&contenders, rounds, pause),
         }
     }
-    if only.is_none_or(|part| part == Part::Throughput) {
+    if parsed.has(Part::Throughput) {
         process::announce("measuring what a published port carries");
         let figures = throughput::measure(rounds.min(MOST_THROUGHPUT_ROUNDS))?;
         match format {
             Format::Json => drop(report.insert("throughput".into(), figures.render_json())),
+            Format::Table => figures.print_table(),
+        }
+    }
+    if parsed.has(Part::Images) {
+        let figures = images::measure(&directory, rounds, pause)?;
+        match format {
+            Format::Json => drop(report.insert("images".into(), figures.render_json())),
             Format::Table => figures.print_table(),
         }
     }

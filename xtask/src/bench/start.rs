@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::contender::{Contender, Owner, median, milliseconds, ratio};
 use super::runtimes::Runtimes;
-use super::table::{Table, figures, shown, words};
+use super::table::{Table, figures, shown, verdict, words};
 use crate::process;
 
 const FLOOR: &str = "bare kernel floor";
@@ -128,12 +128,6 @@ pub fn print_table(contenders: &[Contender], rounds: usize, pause: Duration) {
         [(RUNTIME, CRUN, 0.45), (RUNTIME, RUNC, 0.15), (RUNTIME, FLOOR, 1.3), (RABBITC, PODMAN, 1.0 / 15.0)]
     {
         let Some(one) = contenders.iter().find(|contender| contender.name == name) else { continue };
-        match ratio(contenders, one, other) {
-            Some(reached) if reached <= goal => {
-                println!("{name}: {reached:.3} of {other} (goal {goal:.3}): reached")
-            }
-            Some(reached) => println!("{name}: {reached:.3} of {other} (goal {goal:.3}): MISSED"),
-            None => println!("{name}: nothing to compare with, {other} did not run"),
-        }
+        verdict(name, other, ratio(contenders, one, other), goal);
     }
 }

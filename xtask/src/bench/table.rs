@@ -59,6 +59,17 @@ pub fn shown(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
 }
 
+/// Says whether a goal was reached: `reached` is what `name` took of what `other` took.
+pub fn verdict(name: &str, other: &str, reached: Option<f64>, goal: f64) {
+    match reached {
+        Some(reached) => {
+            let word = if reached <= goal { "reached" } else { "MISSED" };
+            println!("{name}: {reached:.3} of {other} (goal {goal:.3}): {word}");
+        }
+        None => println!("{name}: nothing to compare with, {other} did not run"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
