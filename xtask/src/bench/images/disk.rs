@@ -24,10 +24,10 @@ impl Disk {
         process::run(Command::new("truncate").args(["--size", BYTES]).arg(&file))?;
         // Made here, so that whatever fails from here on is tidied up. Nothing writes to it in the background.
         let mut disk = Self { path, file: Some(file.clone()) };
-        process::read(Command::new("mkfs.ext4").arg("-q").arg(&file))?;
+        let made = process::read(Command::new("mkfs.ext4").arg("-q").arg(&file));
         let mut mount = Command::new("mount");
         mount.args(["-o", "loop,noinit_itable"]).arg(&file).arg(&disk.path);
-        if let Err(failure) = process::read(&mut mount) {
+        if let Err(failure) = made.and_then(|_| process::read(&mut mount)) {
             eprintln!("{failure}");
             disk.file = None;
             std::fs::remove_file(&file).naming(format_args!("remove `{}`", file.display()))?;
