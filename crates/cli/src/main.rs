@@ -11,6 +11,7 @@ mod plan;
 mod render;
 mod run;
 mod system;
+mod template;
 
 use std::process::ExitCode;
 

@@ -20,15 +20,17 @@ mod security_modules;
 mod user_namespace;
 mod volumes;
 
+pub use ::image::documents::moment as rfc3339;
 pub use ::network::{HostPorts, PortRange, PortRequest, Protocol};
 pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepare};
 pub use error::{Error, Result};
 pub use images::{
-    CheckDepth, Damaged, ImageDefaults, ImageName, ImageStore, ImageUsage, Listed, Outcome, Progress,
-    PullRequest, ReadyImage, RegistryAccess, Removed, Repair, StoreUsage, is_shift_verb, is_unpack_verb,
-    unpack_image_again, unpack_layer,
+    CheckDepth, Damaged, HistoryEntry, ImageChange, ImageDefaults, ImageFilter, ImageFilters, ImageName,
+    ImageStore, ImageUsage, ImportRequest, Inspected, Listed, LoadFrom, Loaded, Outcome, Progress, Pruned,
+    PullRequest, ReadyImage, RegistryAccess, Removed, Repair, SaveLayout, SaveTo, StoreUsage, Transport,
+    Tree, TreeLayer, Unneeded, is_shift_verb, is_unpack_verb, unpack_image_again, unpack_layer,
 };
-pub use kept::{Change, ChangeKind, Kept, KeptContainers, KeptRoot, KeptState, Stay};
+pub use kept::{Change, ChangeKind, CommitRequest, Kept, KeptContainers, KeptRoot, KeptState, Stay};
 pub use monitor::{Input, Signals};
 pub use network::tidy_networks;
 pub use options::{

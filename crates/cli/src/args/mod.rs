@@ -27,8 +27,8 @@ use self::network::NetworkArguments;
 pub(crate) use self::process::ProcessArguments;
 use self::security::SecurityArguments;
 use crate::given::Given;
-use crate::images::{ImageCommand, ListArguments, PullArguments, RemoveArguments};
-use crate::kept::KeptCommand;
+use crate::images::{self, GroupArguments, ImageCommand};
+use crate::kept::{self, KeptCommand};
 use crate::system::{SystemArguments, SystemCommand};
 
 /// A command line, parsed.
@@ -51,8 +51,9 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc pull IMAGE...               fetch images from registries\n  \
                      rabbitc images                      list the images that are here\n  \
                      rabbitc rmi IMAGE...                remove images\n  \
-                     rabbitc ps -a, rm, diff, export     containers that are kept, and what they have changed\n  \
-                     rabbitc system df|check             how much room images take, and whether they are whole\n\n\
+                     rabbitc ps -a, rm, diff, commit, export  containers that are kept, and what they have changed\n  \
+                     rabbitc system df|check             how much room images take, and whether they are whole\n  \
+                     rabbitc image --help                what else there is for images\n\n\
                      Examples:\n  sudo rabbitc --rootfs=./root\n  sudo rabbitc --rootfs=./root /bin/server -f\n  \
                      sudo rabbitc --explain -- /bin/true";
 
@@ -168,23 +169,9 @@ pub(crate) enum PlanFormat {
 /// Whether the command line may turn out to start a container; told from its verb alone.
 pub(crate) fn may_start(arguments: &[OsString]) -> bool {
     let verb = arguments.get(1).and_then(|verb| verb.to_str()).unwrap_or_default();
-    !matches!(
-        verb,
-        TIDY | "pull"
-            | "images"
-            | "rmi"
-            | "ps"
-            | "rm"
-            | "diff"
-            | "export"
-            | "system"
-            | "plan"
-            | "help"
-            | "--help"
-            | "version"
-            | "--version"
-            | "-V"
-    )
+    !images::VERBS.contains(&verb)
+        && !kept::VERBS.contains(&verb)
+        && !matches!(verb, TIDY | "system" | "plan" | "help" | "--help" | "version" | "--version" | "-V")
 }
 
 /// Parses the command line; help and mistakes are printed here.
@@ -201,12 +188,11 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
             (run.separated, run.rm, run.given) = (read.separated, read.rm, read.given);
             Command::Plan(Box::new(read.arguments))
         }),
-        "pull" => read_plain::<PullArguments>(words.skip(1)).map(ImageCommand::Pull).map(Command::Images),
-        "images" => read_plain::<ListArguments>(words.skip(1)).map(ImageCommand::List).map(Command::Images),
-        "rmi" => read_plain::<RemoveArguments>(words.skip(1)).map(ImageCommand::Remove).map(Command::Images),
+        verb if images::VERBS.contains(&verb) => read_images(words.collect()),
         "ps" => read_plain(words.skip(1)).map(KeptCommand::List).map(Command::Kept),
         "rm" => read_plain(words.skip(1)).map(KeptCommand::Remove).map(Command::Kept),
         "diff" => read_plain(words.skip(1)).map(KeptCommand::Changes).map(Command::Kept),
+        "commit" => read_plain(words.skip(1)).map(KeptCommand::Commit).map(Command::Kept),
         "export" => read_plain(words.skip(1)).map(KeptCommand::Export).map(Command::Kept),
         "system" => read_plain::<SystemArguments>(words.skip(1)).map(|read| Command::System(read.command)),
         "help" if words.len() == 1 => read_run(["--help".into()]),
@@ -252,6 +238,40 @@ fn read_run(words: impl IntoIterator<Item = OsString>) -> std::result::Result<Co
         let Read { arguments, separated, rm, given } = read;
         Command::Run(Box::new(RunArguments { separated, rm, given, ..arguments }))
     })
+}
+
+/// Reads a verb of images: by itself, or behind `image`.
+fn read_images(words: Vec<OsString>) -> std::result::Result<Command, Refusal> {
+    let word = |index: usize| words.get(index).and_then(|word| word.to_str()).unwrap_or_default();
+    let (verb, behind) = match word(0) {
+        "image" => (images::behind_image(word(1)), 2),
+        verb => (verb, 1),
+    };
+    let rest = words.iter().skip(behind).cloned();
+    let read = match verb {
+        "pull" => read_plain(rest).map(ImageCommand::Pull),
+        "images" => read_plain(rest).map(ImageCommand::List),
+        "rmi" => read_plain(rest).map(ImageCommand::Remove),
+        "tag" => read_plain(rest).map(ImageCommand::Tag),
+        "untag" => read_plain(rest).map(ImageCommand::Untag),
+        "history" => read_plain(rest).map(ImageCommand::History),
+        "inspect" => read_plain(rest).map(ImageCommand::Inspect),
+        "save" => read_plain(rest).map(ImageCommand::Save),
+        "load" => read_plain(rest).map(ImageCommand::Load),
+        "import" => read_plain(rest).map(ImageCommand::Import),
+        "image exists" => read_plain(rest).map(ImageCommand::Exists),
+        "image prune" => read_plain(rest).map(ImageCommand::Prune),
+        "image tree" => read_plain(rest).map(ImageCommand::Tree),
+        _ if matches!(word(1), "" | "help" | "--help" | "-h") => {
+            read_plain::<GroupArguments>(["--help".into()]).and_then(|_| Err(refused("image")))
+        }
+        _ => Err(refused(&format!("image {}", word(1)))),
+    };
+    return read.map(Command::Images);
+
+    fn refused(words: &str) -> Refusal {
+        Refusal::Words(self::refused::command(words))
+    }
 }
 
 /// Reads the arguments of a verb that starts nothing.

@@ -208,7 +208,6 @@ const COMMANDS: &[&str] = &[
     "builder",
     "buildx",
     "checkpoint",
-    "commit",
     "compose",
     "config",
     "container",
@@ -220,15 +219,10 @@ const COMMANDS: &[&str] = &[
     "farm",
     "generate",
     "healthcheck",
-    "history",
-    "image",
-    "import",
     "info",
     "init",
-    "inspect",
     "kill",
     "kube",
-    "load",
     "login",
     "logout",
     "logs",
@@ -246,7 +240,6 @@ const COMMANDS: &[&str] = &[
     "rename",
     "restart",
     "restore",
-    "save",
     "search",
     "secret",
     "service",
@@ -256,14 +249,12 @@ const COMMANDS: &[&str] = &[
     "stop",
     "swarm",
     "system",
-    "tag",
     "top",
     "trust",
     "umount",
     "unmount",
     "unpause",
     "unshare",
-    "untag",
     "update",
     "volume",
     "wait",
@@ -285,8 +276,10 @@ pub(crate) fn command(word: &str) -> Error {
 }
 
 /// Commands that there are.
-const OWN: [&str; 11] =
-    ["run", "plan", "pull", "images", "rmi", "system", "ps", "rm", "diff", "export", "help"];
+const OWN: [&str; 21] = [
+    "run", "plan", "pull", "images", "rmi", "tag", "untag", "history", "inspect", "save", "load", "import",
+    "image", "system", "ps", "rm", "diff", "commit", "export", "help", "version",
+];
 
 /// The refusal of a word that is none, and where a directory's program would stand behind its root: only behind `run` is it the
 /// name of an image, so that nothing is fetched for a slip of the finger.

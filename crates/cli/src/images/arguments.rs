@@ -2,20 +2,75 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, Parser, ValueEnum};
+
+use super::{
+    ExistsArguments, HistoryArguments, ImportArguments, InspectArguments, LoadArguments, PruneArguments,
+    SaveArguments, TagArguments, TreeArguments, UntagArguments,
+};
+
+/// The verbs that stand by themselves; and `image`, behind which all of them stand.
+pub(crate) const VERBS: [&str; 11] =
+    ["pull", "images", "rmi", "tag", "untag", "history", "inspect", "save", "load", "import", "image"];
+
+const GROUP: &str = "Commands:
+  exists IMAGE                      exit with 0 if it is here, with 1 if not
+  history IMAGE                     show how it was made
+  import FILE [NAME]                make one of an archive of a root file system
+  inspect IMAGE...                  show all that is known of it
+  load                              load images from an archive
+  ls [REPOSITORY[:TAG]]             list the images that are here
+  prune                             remove those without a name, or with --all those not in use
+  pull IMAGE...                     fetch images from registries
+  rm IMAGE...                       remove images
+  save IMAGE...                     save images as an archive
+  tag IMAGE NAME...                 give it further names
+  tree IMAGE                        show of which layers it is
+  untag IMAGE [NAME...]             take names of it away
+
+`rabbitc image COMMAND --help` says more; most of them are commands without `image`, too.";
+
+/// The verb that a word is behind `image`, where docker and podman have other words for some; empty where it is none.
+pub(crate) fn behind_image(word: &str) -> &str {
+    match word {
+        "ls" | "list" => "images",
+        "rm" | "remove" => "rmi",
+        "exists" => "image exists",
+        "prune" => "image prune",
+        "tree" => "image tree",
+        "image" | "images" | "rmi" => "",
+        word => VERBS.into_iter().find(|verb| *verb == word).unwrap_or_default(),
+    }
+}
+
+/// What concerns images.
+#[derive(Debug, Parser)]
+#[command(name = "rabbitc image", max_term_width = 100, after_help = GROUP)]
+pub(crate) struct GroupArguments {}
 
 /// One of the verbs.
 pub(crate) enum ImageCommand {
     Pull(PullArguments),
     List(ListArguments),
     Remove(RemoveArguments),
+    Tag(TagArguments),
+    Untag(UntagArguments),
+    Exists(ExistsArguments),
+    History(HistoryArguments),
+    Inspect(InspectArguments),
+    Prune(PruneArguments),
+    Tree(TreeArguments),
+    Save(SaveArguments),
+    Load(LoadArguments),
+    Import(ImportArguments),
 }
 
 /// Fetches images from registries.
 #[derive(Debug, Parser)]
 #[command(name = "rabbitc pull", max_term_width = 100)]
 pub(crate) struct PullArguments {
-    /// Names of images: `alpine`, `registry.example/team/app:v1`, `alpine@sha256:…`
+    /// Names of images: `alpine`, `registry.example/team/app:v1`, `alpine@sha256:…`; also `oci:DIR[:NAME]`,
+    /// `oci-archive:FILE[:NAME]`, `docker-archive:FILE[:NAME]`, `dir:DIR`
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) names: Vec<String>,
     /// Say nothing but the digest
@@ -43,9 +98,16 @@ pub(crate) struct PullArguments {
 #[derive(Debug, Parser)]
 #[command(name = "rabbitc images", max_term_width = 100)]
 pub(crate) struct ListArguments {
-    /// Only those of this repository, or of this name
+    /// Only those of this repository, or of this name; with `*`, `?` and `[…]`
     #[arg(value_name = "REPOSITORY[:TAG]")]
     pub(crate) name: Option<String>,
+    /// Those that only builds need, too, of which there are none yet
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Only those of which this holds: `dangling=true`, `reference=PATTERN`, `label=NAME[=VALUE]`, `before=IMAGE`,
+    /// `since=IMAGE`, `until=24h`, `id=ID`, `digest=DIGEST`
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub(crate) filter: Vec<String>,
     /// Ids alone
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -58,9 +120,25 @@ pub(crate) struct ListArguments {
     /// `json`, or a line for each such as `{{.Repository}}:{{.Tag}} {{.ID}}`; of Digest, CreatedSince, CreatedAt and Size too
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
+    /// Without titles of columns
+    #[arg(short, long)]
+    pub(crate) noheading: bool,
+    /// By what they are sorted [default: created, the newest first]
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) sort: Option<Order>,
     /// Directory that the images are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
+}
+
+/// By what a listing is sorted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Order {
+    Created,
+    Id,
+    Repository,
+    Size,
+    Tag,
 }
 
 /// Removes names of images, and with its last name the image.

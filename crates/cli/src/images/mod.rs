@@ -1,19 +1,41 @@
-//! `rabbitc pull`, `images`, `rmi`: what images there are.
+//! The verbs of images: `rabbitc pull`, `images`, `rmi` and others, each with a file of its own; by themselves and behind
+//! `rabbitc image`.
 
 mod arguments;
+mod history;
+mod import;
+mod inspect;
+mod list;
+mod load;
 mod progress;
+mod prune;
+mod remove;
+mod save;
 pub(crate) mod table;
+mod tag;
+mod tree;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use engine::{
-    Error, ErrorKind, ImageName, ImageStore, PullRequest, ReadyImage, RegistryAccess, Removed, Result,
+    Error, ErrorKind, ImageName, ImageStore, LoadFrom, PullRequest, ReadyImage, RegistryAccess, Result,
+    Transport,
 };
 
-pub(crate) use self::arguments::{ImageCommand, ListArguments, PullArguments, RemoveArguments};
+pub(crate) use self::arguments::{
+    GroupArguments, ImageCommand, ListArguments, PullArguments, RemoveArguments, VERBS, behind_image,
+};
+pub(crate) use self::history::HistoryArguments;
+pub(crate) use self::import::ImportArguments;
+pub(crate) use self::inspect::InspectArguments;
+pub(crate) use self::load::LoadArguments;
 use self::progress::{Quiet, Shown};
+pub(crate) use self::prune::PruneArguments;
+pub(crate) use self::save::SaveArguments;
+pub(crate) use self::tag::{ExistsArguments, TagArguments, UntagArguments};
+pub(crate) use self::tree::TreeArguments;
 use crate::args::Policy;
 use crate::render;
 
@@ -21,8 +43,18 @@ use crate::render;
 pub(crate) fn run(command: ImageCommand) -> ExitCode {
     let outcome = match command {
         ImageCommand::Pull(arguments) => pull(&arguments),
-        ImageCommand::List(arguments) => list(&arguments),
-        ImageCommand::Remove(arguments) => return remove(&arguments),
+        ImageCommand::List(arguments) => list::list(&arguments),
+        ImageCommand::Remove(arguments) => return remove::remove(&arguments),
+        ImageCommand::Tag(arguments) => tag::tag(&arguments),
+        ImageCommand::Untag(arguments) => tag::untag(&arguments),
+        ImageCommand::Exists(arguments) => return tag::exists(&arguments),
+        ImageCommand::History(arguments) => history::history(&arguments),
+        ImageCommand::Inspect(arguments) => return inspect::inspect(&arguments),
+        ImageCommand::Prune(arguments) => prune::prune(&arguments),
+        ImageCommand::Tree(arguments) => tree::tree(&arguments),
+        ImageCommand::Save(arguments) => save::save(&arguments),
+        ImageCommand::Load(arguments) => load::load(&arguments),
+        ImageCommand::Import(arguments) => import::import(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -46,9 +78,14 @@ pub(crate) fn print(text: &str) -> Result<()> {
 }
 
 fn pull(arguments: &PullArguments) -> Result<()> {
-    let names = parse_names(&arguments.names)?;
+    let (places, names): (Vec<String>, Vec<String>) =
+        arguments.names.iter().cloned().partition(|name| Transport::parse(name).is_some());
+    let names = parse_names(&names)?;
     let images = ImageStore::open(arguments.root.as_deref())?;
     images.single.iter().for_each(render::notice);
+    for place in places {
+        pull_from(&images, &place, arguments)?;
+    }
     for name in names {
         let request = PullRequest {
             name,
@@ -69,6 +106,17 @@ fn pull(arguments: &PullArguments) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// From an archive or a directory, as podman's `pull oci:DIR`; the ids of what is there.
+fn pull_from(images: &ImageStore, place: &str, arguments: &PullArguments) -> Result<()> {
+    let from = LoadFrom::Transport(Transport::parse(place).expect("it was seen to be one"));
+    let platform = arguments.platform.as_deref();
+    let loaded = match !arguments.quiet && std::io::stderr().is_terminal() {
+        true => images.load(from, platform, &Shown::new(place)),
+        false => images.load(from, platform, &Quiet),
+    };
+    print(&loaded?.iter().map(|image| format!("{}\n", image.id)).collect::<String>())
 }
 
 /// All of them, before anything is done about the first.
@@ -188,52 +236,4 @@ pub(crate) fn credential_files(given: Option<&PathBuf>) -> Vec<PathBuf> {
     let docker = variable("DOCKER_CONFIG").or_else(|| home.map(|home| home.join(".docker")));
     files.extend(docker.map(|directory| directory.join("config.json")));
     files
-}
-
-fn list(arguments: &ListArguments) -> Result<()> {
-    let mut listed = ImageStore::open_to_read(arguments.root.as_deref())?.list()?;
-    if let Some(name) = &arguments.name {
-        let (repository, tag) = match name.rsplit_once(':') {
-            Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
-            _ => (name.as_str(), None),
-        };
-        listed.retain(|image| {
-            image.repository.as_deref() == Some(repository) && (tag.is_none() || image.tag.as_deref() == tag)
-        });
-    }
-    print(&table::render(&listed, arguments)?)
-}
-
-/// Each name is tried, whatever became of the others.
-fn remove(arguments: &RemoveArguments) -> ExitCode {
-    let opened = parse_names(&arguments.names)
-        .and_then(|names| Ok((names, ImageStore::open_to_change(arguments.root.as_deref())?)));
-    let (names, images) = match opened {
-        Ok(opened) => opened,
-        Err(error) => return failed(&error),
-    };
-    let mut code = ExitCode::SUCCESS;
-    for name in &names {
-        match images.remove(name, arguments.force) {
-            Ok(removed) => {
-                let lines: String = removed
-                    .iter()
-                    .map(|one| match one {
-                        Removed::Name(name) => format!("Untagged: {name}\n"),
-                        Removed::Image(id) => format!("Deleted: {id}\n"),
-                    })
-                    .collect();
-                if let Err(error) = print(&lines) {
-                    return failed(&error);
-                }
-            }
-            Err(error) if arguments.force && error.kind == ErrorKind::NotFound => {}
-            Err(error) => {
-                render::error(&error);
-                // As docker's.
-                code = ExitCode::from(1);
-            }
-        }
-    }
-    code
 }

@@ -1,4 +1,4 @@
-//! `rabbitc ps`, `rm`, `diff`, `export`: containers that are kept, and what they have changed.
+//! `rabbitc ps`, `rm`, `diff`, `commit`, `export`: containers that are kept, and what they have changed.
 
 use std::fs::OpenOptions;
 use std::io::{BufWriter, IsTerminal};
@@ -8,18 +8,24 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::Parser;
-use engine::{ChangeKind, Error, ErrorKind, Kept, KeptContainers, KeptRoot, KeptState, Result};
+use engine::{
+    ChangeKind, CommitRequest, Error, ErrorKind, Kept, KeptContainers, KeptRoot, KeptState, Result,
+};
 use serde_json::json;
 
 use crate::images::table::{columns, since};
 use crate::images::{failed, print};
 use crate::render;
 
-/// One of the verbs.
+/// The verbs.
+pub(crate) const VERBS: [&str; 5] = ["ps", "rm", "diff", "commit", "export"];
+
+/// One of them.
 pub(crate) enum KeptCommand {
     List(ListArguments),
     Remove(RemoveArguments),
     Changes(ChangesArguments),
+    Commit(CommitArguments),
     Export(ExportArguments),
 }
 
@@ -81,6 +87,33 @@ pub(crate) struct ChangesArguments {
     root: Option<PathBuf>,
 }
 
+/// Makes an image of what a container has changed: its image, and a layer more.
+#[derive(Debug, Parser)]
+#[command(name = "rabbitc commit", max_term_width = 100)]
+pub(crate) struct CommitArguments {
+    /// Its id, or the beginning of it
+    #[arg(value_name = "CONTAINER")]
+    id: String,
+    /// What the image is to be called
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// Who made it
+    #[arg(short, long, value_name = "AUTHOR")]
+    author: Option<String>,
+    /// A note for `rabbitc history`
+    #[arg(short, long, value_name = "TEXT")]
+    message: Option<String>,
+    /// What its containers are to be like, as in a Dockerfile: `CMD ["/bin/app"]`, `ENV NAME=VALUE`, `EXPOSE 80`
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    change: Vec<String>,
+    /// Write the image's id into this file, too
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+    /// Directory that images and containers are kept below [default: /var/lib/rabbitc]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
 /// Writes the whole root of a container that has ended as an archive (tar).
 #[derive(Debug, Parser)]
 #[command(name = "rabbitc export", max_term_width = 100)]
@@ -102,6 +135,7 @@ pub(crate) fn run(command: &KeptCommand) -> ExitCode {
         KeptCommand::List(arguments) => list(arguments),
         KeptCommand::Remove(arguments) => return remove(arguments),
         KeptCommand::Changes(arguments) => changes(arguments),
+        KeptCommand::Commit(arguments) => commit(arguments),
         KeptCommand::Export(arguments) => export(arguments),
     };
     outcome.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
@@ -203,6 +237,20 @@ fn changes(arguments: &ChangesArguments) -> Result<()> {
         format!("{} {shown}\n", letter(change.kind))
     });
     print(&lines.collect::<String>())
+}
+
+fn commit(arguments: &CommitArguments) -> Result<()> {
+    let request = CommitRequest {
+        name: arguments.name.as_deref().map(str::parse).transpose()?,
+        author: arguments.author.clone(),
+        message: arguments.message.clone(),
+        changes: arguments.change.iter().map(|change| change.parse()).collect::<Result<_>>()?,
+    };
+    let id = KeptContainers::open(arguments.root.as_deref())?.find(&arguments.id)?.commit(&request)?;
+    if let Some(path) = &arguments.iidfile {
+        std::fs::write(path, &id).map_err(|error| Error::at_path("write", path, error))?;
+    }
+    print(&format!("{id}\n"))
 }
 
 fn export(arguments: &ExportArguments) -> Result<()> {

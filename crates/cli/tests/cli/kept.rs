@@ -70,6 +70,24 @@ fn container_of_an_image_stays_with_what_it_changed_until_it_is_removed() {
     std::fs::remove_file(archive).expect("there");
     place.verb("export", &["-o", "/no/such/directory/file", &id]).refuses(125, &["/no/such/directory/file"]);
 
+    // Its image and a layer more: as if it had been built so.
+    let flags = ["-m", "a note", "-a", "me", "--change", "CMD [\"-c\", \"cat /new /linked /data/x\"]"];
+    let made = place.verb("commit", &[&flags[..], &[&id[..8], "made:v1"]].concat());
+    assert!(made.text().starts_with("sha256:"), "{made:?}");
+    assert_eq!(place.run(&["--rm", "made:v1"]).text(), "new\nnew\nx");
+    assert_eq!(
+        place.run(&["--rm", "made:v1", "-c", "ls /bin/seq /dev/null /data; id -u"]).stdout.lines().last(),
+        Some("12")
+    );
+    let shown = place
+        .verb("inspect", &["made:v1", "--format", "{{.Author}} {{.Config.User}} {{len .RootFS.Layers}}"]);
+    assert_eq!(shown.text(), "me 12:34 3");
+    assert!(place.verb("history", &["made:v1"]).text().contains("a note"));
+    let checked = registry.host.shell(&format!("{} system check {}", binary().display(), place.root));
+    assert_eq!(checked, "");
+    place.verb("commit", &["--change", "RUN x", &id]).refuses(125, &["--change"]);
+    assert_eq!(place.verb("rmi", &["made:v1"]).code(), 0);
+
     let refused = place.verb("rmi", &[APP]);
     refused.refuses(1, &["the container `", "is of it", "`rabbitc rm "]);
     assert_eq!(place.verb("rm", &[&id[..6]]).text(), &id[..6]);
@@ -144,6 +162,7 @@ fn changes_to_a_copy_of_the_hosts_root_or_of_a_directory_are_kept_where_that_is_
     assert!(!std::path::Path::new("/etc").join(&name).exists(), "the host's file is not made");
     let id = place.id();
     assert_eq!(place.verb("diff", &[&id]).text(), format!("C /etc\nA /etc/{name}"));
+    place.verb("commit", &[&id]).refuses(125, &["it is of no image", "rabbitc export", "rabbitc import"]);
     assert_eq!(place.verb("rm", &[&id]).code(), 0);
     place.is_empty();
 

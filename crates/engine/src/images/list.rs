@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use image::Digest;
 use image::store::Image;
+use image::{Digest, Reference};
 
-use super::ImageStore;
+use super::{ImageFilters, ImageStore};
 use crate::error::{Result, from_image};
 
 /// One name of an image, or one without a name.
@@ -26,8 +26,9 @@ pub struct Listed {
 }
 
 impl ImageStore {
-    /// Every name, and every image without one; the newest first, as docker lists them.
-    pub fn list(&self) -> Result<Vec<Listed>> {
+    /// Every name, and every image without one, that `filters` let pass; the newest first, as docker lists them.
+    pub fn list(&self, filters: &ImageFilters) -> Result<Vec<Listed>> {
+        let conditions = self.resolve(filters)?;
         let images = self.store.images().map_err(from_image)?;
         let mut unnamed: BTreeMap<&Digest, &Image> = images.iter().collect();
         let names = self.store.names().map_err(from_image)?;
@@ -36,6 +37,9 @@ impl ImageStore {
             // One that was removed meanwhile has no name any more either.
             let Some(image) = images.get(&name.manifest) else { continue };
             unnamed.remove(&name.manifest);
+            if !self.passes(&conditions, image, Some(name))? {
+                continue;
+            }
             listed.push(Listed {
                 repository: Some(name.reference.familiar_name()),
                 tag: name.reference.tag.clone(),
@@ -43,12 +47,24 @@ impl ImageStore {
                 ..of_image(image)
             });
         }
-        listed.extend(unnamed.into_values().map(of_image));
+        for image in unnamed.into_values() {
+            if self.passes(&conditions, image, None)? {
+                listed.push(of_image(image));
+            }
+        }
         listed.sort_by(|one, other| {
             other.created.cmp(&one.created).then_with(|| one.repository.cmp(&other.repository))
         });
         Ok(listed)
     }
+}
+
+/// A name as short as docker shows it.
+pub(super) fn familiar(reference: &Reference) -> String {
+    let mut text = reference.familiar_name();
+    text.extend(reference.tag.iter().map(|tag| format!(":{tag}")));
+    text.extend(reference.digest.iter().map(|digest| format!("@{digest}")));
+    text
 }
 
 fn of_image(image: &Image) -> Listed {

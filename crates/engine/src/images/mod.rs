@@ -1,11 +1,22 @@
 //! Images as people ask for them: pulled by name, listed, run, removed. Owns where they are kept, and what a name means.
 
+mod change;
 mod check;
+mod filter;
+mod history;
+mod import;
+mod inspect;
 mod list;
+mod load;
+mod prune;
 mod pull;
 mod ready;
 mod remove;
+mod save;
 pub(crate) mod shifted;
+mod tag;
+mod transport;
+mod tree;
 mod unpack;
 mod usage;
 
@@ -17,12 +28,24 @@ use image::store::{Image, Store};
 use runtime::ErrorKind;
 use runtime::caller::{self, Caller};
 
+pub use self::change::ImageChange;
 pub use self::check::{CheckDepth, Damaged, Outcome, Repair};
+pub use self::filter::{ImageFilter, ImageFilters};
+pub use self::history::HistoryEntry;
+pub use self::import::ImportRequest;
+pub use self::inspect::Inspected;
 pub use self::list::Listed;
+pub use self::load::{LoadFrom, Loaded};
+pub use self::prune::{Pruned, Unneeded};
 pub use self::pull::{Progress, PullRequest, RegistryAccess};
 pub use self::ready::{ImageDefaults, ReadyImage};
 pub use self::remove::Removed;
+pub use self::save::SaveTo;
 pub use self::shifted::{is_shift_verb, unpack_image_again};
+pub(crate) use self::tag::as_name;
+pub use self::transport::{SaveLayout, Transport};
+pub use self::tree::{Tree, TreeLayer};
+pub(crate) use self::unpack::Apart;
 pub use self::unpack::{is_unpack_verb, unpack_layer};
 pub use self::usage::{ImageUsage, StoreUsage};
 use crate::container::Notice;
@@ -129,6 +152,19 @@ impl ImageStore {
     pub fn sweep(&self) -> Result<Option<u64>> {
         let swept = self.store.sweep().map_err(from_image)?;
         Ok(swept.map(|swept| swept.bytes))
+    }
+
+    /// Whether an image is here.
+    pub fn exists(&self, name: &ImageName) -> Result<bool> {
+        self.find(name).map(|found| found.is_some())
+    }
+
+    /// The image that is meant, which must be here.
+    fn wanted(&self, name: &ImageName, operation: &str) -> Result<Image> {
+        self.find(name)?.ok_or_else(|| {
+            let error = Error::new(ErrorKind::NotFound, operation, "there is none of this name or id");
+            error.with_hint("`rabbitc images` lists those that are there")
+        })
     }
 
     /// The image that is meant.

@@ -44,10 +44,16 @@ pub trait Progress: Sync {
 }
 
 /// How far all layers together are.
-struct Sum<'a> {
+pub(super) struct Sum<'a> {
     told: &'a dyn Progress,
     /// Bytes of each layer, and how many of them have come.
     layers: Mutex<Vec<(u64, u64)>>,
+}
+
+impl<'a> Sum<'a> {
+    pub(super) fn new(told: &'a dyn Progress) -> Sum<'a> {
+        Sum { told, layers: Mutex::default() }
+    }
 }
 
 impl image::store::Progress for Sum<'_> {
@@ -84,7 +90,7 @@ impl ImageStore {
             None => Platform::of_this_machine(),
         };
         let source = remote(&reference, &request.access, &operation).map_err(from_image)?;
-        let sum = Sum { told: progress, layers: Mutex::default() };
+        let sum = Sum::new(progress);
         let options =
             PullOptions { platform: &platform, unpacker: &Apart, progress: &sum, operation: &operation };
         let pulled = self.store.pull(&source, options);

@@ -1,11 +1,12 @@
 //! Removing images and their names.
 
 use image::Reference;
+use image::store::Image;
 use runtime::ErrorKind;
 
 use super::{ImageName, ImageStore};
 use crate::error::{Error, Result, from_image};
-use crate::kept::{KeptContainers, KeptRoot, KeptState};
+use crate::kept::{Kept, KeptContainers, KeptRoot, KeptState};
 
 /// What became of a name that was to be removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,18 +22,8 @@ impl ImageStore {
     /// there are several.
     pub fn remove(&self, name: &ImageName, force: bool) -> Result<Vec<Removed>> {
         let operation = || format!("remove the image `{}`", name.as_str());
-        let Some(image) = self.find(name)? else {
-            let error = Error::new(ErrorKind::NotFound, operation(), "there is none of this name or id");
-            return Err(error.with_hint("`rabbitc images` lists those that are there"));
-        };
-        let names: Vec<Reference> = self
-            .store
-            .names()
-            .map_err(from_image)?
-            .into_iter()
-            .filter(|name| name.manifest == image.manifest)
-            .map(|name| name.reference)
-            .collect();
+        let image = self.wanted(name, &operation())?;
+        let names = self.references(&image)?;
         let meant = name.as_str().parse::<Reference>().ok().filter(|reference| names.contains(reference));
         match meant {
             Some(reference) if names.len() > 1 => {
@@ -49,11 +40,7 @@ impl ImageStore {
             }
             _ => {}
         }
-        let containers = KeptContainers::beside(self.store.path()).list()?;
-        let digest = image.manifest.to_string();
-        let is_of_it =
-            |root: &KeptRoot| matches!(root, KeptRoot::Image { manifest, .. } if *manifest == digest);
-        if let Some(kept) = containers.iter().find(|kept| is_of_it(&kept.root)) {
+        if let Some(kept) = self.container_of(&image)? {
             let id = kept.id.get(..12).unwrap_or(&kept.id);
             let error =
                 Error::new(ErrorKind::WrongStatus, operation(), format!("the container `{id}` is of it"));
@@ -66,5 +53,13 @@ impl ImageStore {
         self.store.sweep().map_err(from_image)?;
         let names = names.iter().map(|name| Removed::Name(name.to_string()));
         Ok(names.chain([Removed::Image(image.id.to_string())]).collect())
+    }
+
+    /// A container that is kept, and is of this image.
+    pub(super) fn container_of(&self, image: &Image) -> Result<Option<Kept>> {
+        let digest = image.manifest.to_string();
+        let is_of_it =
+            |kept: &Kept| matches!(&kept.root, KeptRoot::Image { manifest, .. } if *manifest == digest);
+        Ok(KeptContainers::beside(self.store.path()).list()?.into_iter().find(is_of_it))
     }
 }

@@ -39,7 +39,7 @@ fn has_one_id() -> bool {
 }
 
 /// Unpacks in a process of its own.
-pub(super) struct Apart;
+pub(crate) struct Apart;
 
 impl Unpacker for Apart {
     fn start(&self, archive: OwnedFd, tree: OwnedFd) -> image::Result<Finish> {

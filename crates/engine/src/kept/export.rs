@@ -1,5 +1,6 @@
 //! The whole root of a container that has ended, as an archive.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -36,7 +37,7 @@ impl Kept {
         let layers: Vec<&Path> =
             std::iter::once(upper.as_path()).chain(lowers.iter().map(PathBuf::as_path)).collect();
         let root = show_as_one(&layers)?;
-        pack(root.as_fd(), Form::Tree, out).map_err(from_image)
+        pack(root.as_fd(), Form::Tree, &BTreeSet::new(), out).map_err(from_image)
     }
 }
 

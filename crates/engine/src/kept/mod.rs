@@ -8,6 +8,7 @@
 //! ```
 
 mod changes;
+mod commit;
 mod export;
 mod record;
 
@@ -20,6 +21,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 pub use self::changes::{Change, ChangeKind};
+pub use self::commit::CommitRequest;
 pub use self::record::KeptRoot;
 pub(crate) use self::record::Record;
 use crate::error::{Error, Result};

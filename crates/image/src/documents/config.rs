@@ -165,8 +165,8 @@ impl ImageConfig {
     }
 }
 
-/// Reads `2024-05-01T12:30:00.5Z`, or with `+02:00` at its end.
-fn seconds(text: &str) -> Option<u64> {
+/// Seconds since 1970 of a moment as RFC 3339 writes it: `2024-05-01T12:30:00.5Z`, or with `+02:00` at its end.
+pub fn seconds(text: &str) -> Option<u64> {
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
@@ -189,6 +189,22 @@ fn seconds(text: &str) -> Option<u64> {
     let days =
         era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * month + 2) / 5 + day - 1 - 719_468;
     u64::try_from(days * 86_400 + hour * 3600 + minute * 60 + second - offset).ok()
+}
+
+/// A moment in seconds since 1970, as RFC 3339 writes it.
+pub fn moment(seconds: u64) -> String {
+    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    // The same years that begin in March.
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let (year, month) =
+        (year + era * 400 + u64::from(month >= 10), if month < 10 { month + 3 } else { month - 9 });
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 #[cfg(test)]
@@ -222,6 +238,15 @@ mod tests {
         assert_eq!(seconds("2100-03-01T00:00:00-00:30"), Some(4_107_544_200));
         for text in ["", "2024", "2024-13-01T00:00:00Z", "2024-01-01T00:00:00", "0001-01-01T00:00:00Z", "x"] {
             assert_eq!(seconds(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn moments_are_written_as_they_are_read() {
+        assert_eq!(moment(0), "1970-01-01T00:00:00Z");
+        assert_eq!(moment(951_782_400), "2000-02-29T00:00:00Z");
+        for second in (0..20_000_000_000u64).step_by(86_399 * 17) {
+            assert_eq!(seconds(&moment(second)), Some(second));
         }
     }
 

@@ -4,7 +4,7 @@
 mod config;
 mod manifest;
 
-pub use self::config::{Empty, Healthcheck, History, ImageConfig, RootFs, Runtime};
+pub use self::config::{Empty, Healthcheck, History, ImageConfig, RootFs, Runtime, moment, seconds};
 pub use self::manifest::{Descriptor, Document, Index, Manifest, Platform};
 
 /// The most bytes of a manifest or an index; registries take no more either.

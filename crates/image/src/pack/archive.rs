@@ -1,6 +1,6 @@
 //! The archive (tar with GNU's long names, attributes in pax's form, as Docker writes it).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -23,10 +23,20 @@ pub enum Form {
     Tree,
 }
 
-/// Writes all that is below `root`, in order of the names. Sockets are left out: they mean nothing elsewhere.
-pub fn pack(root: BorrowedFd<'_>, form: Form, out: &mut dyn Write) -> Result<()> {
+/// Writes all that is below `root`, in order of the names, but for the paths of `left_out`, which have nothing in them. Sockets are
+/// left out, too: they mean nothing elsewhere.
+pub fn pack(
+    root: BorrowedFd<'_>,
+    form: Form,
+    left_out: &BTreeSet<Vec<u8>>,
+    out: &mut dyn Write,
+) -> Result<()> {
     let mut archive = Archive { builder: Builder::new(out), form, links: HashMap::new() };
-    walk(root, &mut |found| archive.add(found))?;
+    // A directory that only leads to what is left out is packed with what else is in it, or for itself: nobody is hurt by it.
+    walk(root, &mut |found| match left_out.contains(found.path) {
+        true => Ok(()),
+        false => archive.add(found),
+    })?;
     archive.builder.into_inner().and_then(Write::flush).map_err(written)
 }
 

@@ -1,5 +1,6 @@
 //! What is packed and unpacked again is the same.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -106,14 +107,14 @@ fn layer_is_the_same_after_it_was_packed_and_unpacked() {
     }
     set_times(&tree);
     let mut archive = Vec::new();
-    pack(place.open("tree").as_fd(), Form::Layer, &mut archive).expect("packed");
+    pack(place.open("tree").as_fd(), Form::Layer, &BTreeSet::new(), &mut archive).expect("packed");
     unpack::layer(&archive[..], place.open("again").as_fd(), &OPTIONS).expect("unpacked");
     std::fs::remove_file(tree.join("socket")).expect("there, and not in the archive");
     let differs = difference(place.open("tree").as_fd(), place.open("again").as_fd()).expect("compared");
     assert_eq!(differs, None);
     // And whoever packs the same has the same bytes.
     let mut second = Vec::new();
-    pack(place.open("again").as_fd(), Form::Layer, &mut second).expect("packed");
+    pack(place.open("again").as_fd(), Form::Layer, &BTreeSet::new(), &mut second).expect("packed");
     assert!(archive == second);
 }
 
@@ -126,6 +127,7 @@ fn renamed_directory_of_an_overlay_is_refused() {
     let moved = place.tree().join("moved");
     std::fs::create_dir(&moved).expect("made");
     rustix::fs::setxattr(&moved, "trusted.overlay.redirect", b"/other", XattrFlags::empty()).expect("set");
-    let error = pack(place.open("tree").as_fd(), Form::Layer, &mut Vec::new()).expect_err("refused");
+    let error = pack(place.open("tree").as_fd(), Form::Layer, &BTreeSet::new(), &mut Vec::new())
+        .expect_err("refused");
     assert!(error.to_string().contains("`moved`") && error.hint.is_some(), "{error}");
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Store, entries, read_json, write_json};
 use crate::digest::Digest;
-use crate::documents::{ImageConfig, MOST_CONFIG_BYTES};
+use crate::documents::{Document, ImageConfig, MOST_CONFIG_BYTES, MOST_MANIFEST_BYTES, Manifest};
 use crate::error::{Error, Kind, Result};
 use crate::reference::{Reference, Typed};
 
@@ -161,6 +161,16 @@ impl Store {
     pub fn configuration(&self, image: &Image) -> Result<ImageConfig> {
         let text = self.read_blob(&image.id, MOST_CONFIG_BYTES)?;
         ImageConfig::parse(&text, image.layers.len(), &format!("read the image `{}`", image.id.short()))
+    }
+
+    /// The manifest of an image, and its text.
+    pub fn manifest(&self, image: &Image) -> Result<(Manifest, Vec<u8>)> {
+        let text = self.read_blob(&image.manifest, MOST_MANIFEST_BYTES)?;
+        let operation = format!("read the image `{}`", image.id.short());
+        match Document::parse(&text, None, &operation)? {
+            Document::Manifest(manifest) => Ok((*manifest, text)),
+            Document::Index(_) => Err(Error::new(Kind::Corrupt, operation, "its manifest is an index")),
+        }
     }
 
     /// Keeps an image whose blobs and layers are there. A document that says the same stays: containers claim an image by its

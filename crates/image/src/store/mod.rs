@@ -21,6 +21,7 @@ mod images;
 mod layers;
 mod pull;
 mod shifted;
+mod spool;
 mod sweep;
 mod usage;
 

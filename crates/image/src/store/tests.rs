@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::*;
-use crate::archive::Layout;
+use crate::archive::Archive;
 use crate::digest::Digest;
 use crate::documents::{Descriptor, Platform, media_type};
 use crate::reference::{DOCKER_IO, Reference};
@@ -93,7 +93,8 @@ impl Place {
     }
 
     fn pull(&self) -> Result<Pulled> {
-        let source = Layout::open(self.layout(), None)?;
+        let archive = Archive::open(&self.layout(), None, &self.store)?;
+        let source = archive.image(0)?;
         let platform = Platform::parse("linux/amd64").expect("legal");
         let options =
             PullOptions { platform: &platform, unpacker: &Here, progress: &Silent, operation: "pull" };
@@ -242,7 +243,7 @@ fn blobs_that_are_not_what_was_promised_leave_nothing() {
     let place = Place::new("missing");
     let layer = layer_of(&place);
     std::fs::remove_file(blob(&place, &layer)).expect("removed");
-    place.refuses(Kind::System, "no such file");
+    place.refuses(Kind::NotFound, "it has no file `blobs/sha256/");
 }
 
 #[test]

@@ -10,7 +10,7 @@ const CHUNK: usize = 64 << 10;
 /// The longest distance that zstd may look back, as a power of two: 128 MiB, what its own tool takes without being asked.
 const WINDOW: u32 = 27;
 /// How many bytes tell one compression from the other.
-const TELLING: u64 = 6;
+pub(crate) const TELLING: u64 = 6;
 
 /// An archive as it was before it was compressed.
 pub(super) enum Decoder<R: Read> {
@@ -64,14 +64,17 @@ impl<R: Read> Read for Decoder<R> {
     }
 }
 
-enum Compression {
+/// How it is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compression {
     None,
     Gzip,
     Zstd,
 }
 
 impl Compression {
-    fn of(begin: &[u8]) -> io::Result<Compression> {
+    /// Told by the first bytes, [`TELLING`] of them where there are so many.
+    pub(crate) fn of(begin: &[u8]) -> io::Result<Compression> {
         let refuse = |name: &str| {
             let reason = format!("it is compressed with {name}, and layers are with gzip or zstd");
             Err(io::Error::new(io::ErrorKind::Unsupported, reason))

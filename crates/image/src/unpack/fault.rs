@@ -8,7 +8,7 @@ use crate::error::{Error, Kind};
 
 /// An [`Error`] without its operation.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     kind: Kind,
     reason: String,
     hint: Option<String>,
@@ -16,21 +16,21 @@ pub(super) struct Fault {
 }
 
 /// What a step of unpacking gives.
-pub(super) type Outcome<T> = std::result::Result<T, Fault>;
+pub(crate) type Outcome<T> = std::result::Result<T, Fault>;
 
 impl Fault {
     /// A rule of the formats is broken.
-    pub(super) fn corrupt(reason: impl Into<String>) -> Fault {
+    pub(crate) fn corrupt(reason: impl Into<String>) -> Fault {
         Fault { kind: Kind::Corrupt, reason: reason.into(), hint: None, errno: None }
     }
 
     /// A bound is reached.
-    pub(super) fn too_much(reason: impl Into<String>) -> Fault {
+    pub(crate) fn too_much(reason: impl Into<String>) -> Fault {
         Fault { kind: Kind::TooMuch, ..Fault::corrupt(reason) }
     }
 
     /// The kernel refused to do something, named by a verb and its object.
-    pub(super) fn system(what: &str, errno: Errno) -> Fault {
+    pub(crate) fn system(what: &str, errno: Errno) -> Fault {
         let text = sys::errno_text(errno.raw_os_error());
         let reason = if what.is_empty() { text } else { format!("can't {what}: {text}") };
         let hint = match errno {
@@ -41,7 +41,7 @@ impl Fault {
     }
 
     /// What reading the archive failed with.
-    pub(super) fn reading(error: &io::Error) -> Fault {
+    pub(crate) fn reading(error: &io::Error) -> Fault {
         if let Some(errno) = Errno::from_io_error(error) {
             return Fault::system("read the archive", errno);
         }
@@ -55,12 +55,12 @@ impl Fault {
     }
 
     /// Adds what one can do.
-    pub(super) fn with_hint(self, hint: String) -> Fault {
+    pub(crate) fn with_hint(self, hint: String) -> Fault {
         Fault { hint: Some(hint), ..self }
     }
 
     /// Says what was being done.
-    pub(super) fn during(self, operation: impl Into<String>) -> Error {
+    pub(crate) fn during(self, operation: impl Into<String>) -> Error {
         Error {
             operation: operation.into(),
             kind: self.kind,
@@ -78,7 +78,7 @@ impl From<Errno> for Fault {
 }
 
 /// A name of the archive as it may be shown: in one line, without control characters, and not too long.
-pub(super) fn shown(name: &[u8]) -> String {
+pub(crate) fn shown(name: &[u8]) -> String {
     const MOST: usize = 300;
     let mut text = String::new();
     for chunk in name.utf8_chunks() {

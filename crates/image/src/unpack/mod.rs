@@ -2,13 +2,13 @@
 //! descriptors, what is there is replaced and never followed, and everything is bounded. [`serve()`] does it in a process that can
 //! do nothing else. Must not know stores and registries.
 
-mod archive;
-mod compression;
-mod fault;
+pub(crate) mod archive;
+pub(crate) mod compression;
+pub(crate) mod fault;
 mod layer;
 mod name;
 mod serve;
-mod stream;
+pub(crate) mod stream;
 mod tree;
 
 use serde::{Deserialize, Serialize};

@@ -11,10 +11,10 @@ use crate::digest::{Algorithm, Digest, Digester};
 /// How much is decompressed, digested and written at a time.
 const CHUNK: usize = 128 << 10;
 /// The unit of tar archives.
-pub(super) const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 
 /// An archive that is being read.
-pub(super) struct Stream<R: Read> {
+pub(crate) struct Stream<R: Read> {
     decoder: Decoder<Counted<R>>,
     digester: Digester,
     buffer: Box<[u8]>,
@@ -27,7 +27,7 @@ pub(super) struct Stream<R: Read> {
 }
 
 impl<R: Read> Stream<R> {
-    pub(super) fn new(archive: R, limits: Limits) -> Outcome<Stream<R>> {
+    pub(crate) fn new(archive: R, limits: Limits) -> Outcome<Stream<R>> {
         let counted = Counted { inner: archive, count: 0 };
         Ok(Stream {
             decoder: Decoder::new(counted).map_err(|error| Fault::reading(&error))?,
@@ -41,7 +41,7 @@ impl<R: Read> Stream<R> {
     }
 
     /// The next bytes, as many as are at hand and at most `most`; none at the end.
-    pub(super) fn some(&mut self, most: u64) -> Outcome<&[u8]> {
+    pub(crate) fn some(&mut self, most: u64) -> Outcome<&[u8]> {
         if self.start == self.end {
             self.fill()?;
         }
@@ -80,7 +80,7 @@ impl<R: Read> Stream<R> {
     }
 
     /// Reads what is left, at most `most` bytes: it belongs to the digest, whatever it is.
-    pub(super) fn finish(mut self, most: u64) -> Outcome<(Digest, u64)> {
+    pub(crate) fn finish(mut self, most: u64) -> Outcome<(Digest, u64)> {
         let mut left = most;
         loop {
             let length = self.some(u64::MAX)?.len() as u64;

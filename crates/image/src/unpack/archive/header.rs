@@ -6,16 +6,16 @@ use super::Time;
 
 /// What a header says.
 #[derive(Debug)]
-pub(super) struct Header {
+pub(crate) struct Header {
     /// What kind of entry follows.
-    pub(super) flag: u8,
-    pub(super) name: Vec<u8>,
-    pub(super) link: Vec<u8>,
+    pub(crate) flag: u8,
+    pub(crate) name: Vec<u8>,
+    pub(crate) link: Vec<u8>,
     pub(super) mode: u32,
     pub(super) uid: i64,
     pub(super) gid: i64,
     /// Bytes that follow, before they are padded to whole blocks.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     pub(super) time: Time,
     pub(super) device: (u32, u32),
 }
@@ -31,7 +31,7 @@ enum Form {
 
 impl Header {
     /// Reads a block that is not all zeros.
-    pub(super) fn parse(block: &[u8; BLOCK]) -> Outcome<Header> {
+    pub(crate) fn parse(block: &[u8; BLOCK]) -> Outcome<Header> {
         if !checksum_holds(block) {
             return Err(Fault::corrupt("a header's checksum is wrong"));
         }

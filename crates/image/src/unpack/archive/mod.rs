@@ -3,8 +3,8 @@
 //!
 //! Read here and not by a crate: those keep extended headers of any size in memory, and know no holes in pax's form.
 
-mod header;
-mod pax;
+pub(crate) mod header;
+pub(crate) mod pax;
 mod sparse;
 
 use std::io::Read;
@@ -18,7 +18,7 @@ use super::stream::{BLOCK, Stream};
 use crate::digest::Digest;
 
 /// The most bytes of one extended header or long name.
-const MOST_HEADER_BYTES: u64 = 1 << 20;
+pub(crate) const MOST_HEADER_BYTES: u64 = 1 << 20;
 /// The most bytes after the end of the archive; tools pad to some kilobytes.
 const MOST_TRAILING_BYTES: u64 = 64 << 20;
 

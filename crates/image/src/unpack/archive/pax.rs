@@ -7,21 +7,21 @@ use super::sparse::{self, Piece};
 
 /// What the records before one entry say.
 #[derive(Debug, Default)]
-pub(super) struct Records {
-    pub(super) path: Option<Vec<u8>>,
-    pub(super) link: Option<Vec<u8>>,
-    pub(super) size: Option<u64>,
+pub(crate) struct Records {
+    pub(crate) path: Option<Vec<u8>>,
+    pub(crate) link: Option<Vec<u8>>,
+    pub(crate) size: Option<u64>,
     pub(super) uid: Option<i64>,
     pub(super) gid: Option<i64>,
     pub(super) time: Option<Time>,
     /// Extended attributes of the file, each name once.
     pub(super) attributes: Vec<(Vec<u8>, Vec<u8>)>,
-    pub(super) sparse: Sparse,
+    pub(crate) sparse: Sparse,
 }
 
 /// What GNU tar says of a file with holes.
 #[derive(Debug, Default)]
-pub(super) struct Sparse {
+pub(crate) struct Sparse {
     pub(super) version: (Option<u64>, Option<u64>),
     pub(super) name: Option<Vec<u8>>,
     pub(super) real_size: Option<u64>,
@@ -33,7 +33,7 @@ pub(super) struct Sparse {
 
 impl Records {
     /// Reads the content of an extended header. Later records of a key overrule earlier ones.
-    pub(super) fn parse(content: &[u8]) -> Outcome<Records> {
+    pub(crate) fn parse(content: &[u8]) -> Outcome<Records> {
         let mut records = Records::default();
         let mut rest = content;
         while !rest.is_empty() {
@@ -71,6 +71,11 @@ impl Records {
 }
 
 impl Sparse {
+    /// Whether the file has holes, in whatever form.
+    pub(crate) fn is_said(&self) -> bool {
+        self.version != (None, None) || self.real_size.is_some() || !self.pieces.is_empty()
+    }
+
     fn take(&mut self, key: &[u8], value: &[u8]) -> Outcome<()> {
         match key {
             b"major" => self.version.0 = optional(key, value)?,

@@ -1,0 +1,83 @@
+//! `rabbitc import`: an image of an archive of a root file system.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::Parser;
+use engine::{Error, ImageChange, ImageStore, ImportRequest, Result};
+
+use super::load::standard_input;
+use super::print;
+use super::progress::{Quiet, Shown};
+
+/// Makes an image of a tar archive of a root file system, compressed with gzip or zstd or not.
+#[derive(Debug, Parser)]
+#[command(name = "rabbitc import", max_term_width = 100)]
+pub(crate) struct ImportArguments {
+    /// The archive; `-` is standard input
+    #[arg(value_name = "FILE")]
+    file: String,
+    /// What the image is to be called
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// What its containers are to be like, as in a Dockerfile: `CMD ["/bin/app"]`, `ENV NAME=VALUE`, `EXPOSE 80`
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    change: Vec<String>,
+    /// A note for `rabbitc history`
+    #[arg(short, long, value_name = "TEXT")]
+    message: Option<String>,
+    /// Don't show how far it is
+    #[arg(short, long)]
+    quiet: bool,
+    /// For which machine it is [default: this one]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<String>,
+    /// For which processor
+    #[arg(long, value_name = "ARCH", conflicts_with = "platform")]
+    arch: Option<String>,
+    /// For which variant of it
+    #[arg(long, value_name = "VARIANT", requires = "arch")]
+    variant: Option<String>,
+    /// For which system
+    #[arg(long, value_name = "OS", requires = "arch")]
+    os: Option<String>,
+    /// Directory that the images are kept below [default: /var/lib/rabbitc]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+pub(super) fn import(arguments: &ImportArguments) -> Result<()> {
+    let file = arguments.file.as_str();
+    if file.starts_with("http://") || file.starts_with("https://") {
+        let error = Error::invalid("rabbitc import", "it fetches nothing from other hosts yet".to_owned());
+        return Err(error.with_hint(format!("`curl -L {file} | rabbitc import -`")));
+    }
+    let changes: Vec<ImageChange> =
+        arguments.change.iter().map(|change| change.parse()).collect::<Result<_>>()?;
+    let name = arguments.name.as_deref().map(str::parse).transpose()?;
+    let (path, input) = match file {
+        "-" => (None, Some(standard_input("rabbitc import")?)),
+        file => (Some(PathBuf::from(file)), None),
+    };
+    let request = ImportRequest {
+        path,
+        input,
+        name,
+        changes,
+        message: arguments.message.clone(),
+        platform: platform(arguments),
+    };
+    let images = ImageStore::open(arguments.root.as_deref())?;
+    let id = match !arguments.quiet && std::io::stderr().is_terminal() {
+        true => images.import(request, &Shown::new(file)),
+        false => images.import(request, &Quiet),
+    };
+    print(&format!("{}\n", id?))
+}
+
+fn platform(arguments: &ImportArguments) -> Option<String> {
+    let Some(arch) = &arguments.arch else { return arguments.platform.clone() };
+    let os = arguments.os.as_deref().unwrap_or("linux");
+    let variant = arguments.variant.as_ref().map_or_else(String::new, |variant| format!("/{variant}"));
+    Some(format!("{os}/{arch}{variant}"))
+}

@@ -1,0 +1,126 @@
+//! `rabbitc images`: what images are here.
+
+use std::time::SystemTime;
+
+use engine::{ImageFilter, ImageFilters, ImageStore, Listed, Result, rfc3339};
+
+use super::arguments::Order;
+use super::table::{short, since, size};
+use super::{ListArguments, print};
+use crate::template::{Field, Heading, Listing, Value};
+
+const COLUMNS: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
+const COLUMNS_WITH_DIGESTS: &str =
+    "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
+const TITLES: [(&str, &str); 11] = [
+    ("Containers", "CONTAINERS"),
+    ("CreatedAt", "CREATED AT"),
+    ("CreatedSince", "CREATED"),
+    ("Digest", "DIGEST"),
+    ("ID", "IMAGE ID"),
+    ("Repository", "REPOSITORY"),
+    ("SharedSize", "SHARED SIZE"),
+    ("Size", "SIZE"),
+    ("Tag", "TAG"),
+    ("UniqueSize", "UNIQUE SIZE"),
+    ("VirtualSize", "VIRTUAL SIZE"),
+];
+/// What docker shows where a name has no such part.
+const NONE: &str = "<none>";
+
+pub(super) fn list(arguments: &ListArguments) -> Result<()> {
+    let mut filters: Vec<ImageFilter> =
+        arguments.filter.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
+    filters.extend(arguments.name.clone().map(ImageFilter::Reference));
+    let mut listed = ImageStore::open_to_read(arguments.root.as_deref())?.list(&ImageFilters(filters))?;
+    match arguments.sort {
+        None | Some(Order::Created) => {}
+        Some(Order::Id) => listed.sort_by(|one, other| one.id.cmp(&other.id)),
+        Some(Order::Repository) => listed.sort_by(|one, other| one.repository.cmp(&other.repository)),
+        Some(Order::Size) => listed.sort_by_key(|one| one.size),
+        Some(Order::Tag) => listed.sort_by(|one, other| one.tag.cmp(&other.tag)),
+    }
+    print(&render(&listed, arguments)?)
+}
+
+/// The listing as it was asked for.
+fn render(listed: &[Listed], arguments: &ListArguments) -> Result<String> {
+    if arguments.quiet {
+        let mut seen = std::collections::BTreeSet::new();
+        let ids = listed.iter().map(|image| &image.id).filter(|id| seen.insert(*id));
+        return Ok(ids
+            .map(|id| format!("{}\n", if arguments.no_trunc { id.clone() } else { short(id) }))
+            .collect());
+    }
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let rows: Vec<Value> = listed.iter().map(|image| row(image, arguments.no_trunc, now)).collect();
+    let listing = Listing {
+        format: arguments.format.as_deref(),
+        columns: if arguments.digests { COLUMNS_WITH_DIGESTS } else { COLUMNS },
+        titles: &TITLES,
+        heading: if arguments.noheading { Heading::LeftOut } else { Heading::Shown },
+    };
+    listing.render(&rows)
+}
+
+/// Docker's fields, in its order.
+fn row(image: &Listed, whole: bool, now: u64) -> Value {
+    let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| NONE.to_owned());
+    let known = |shown: fn(u64, u64) -> String| {
+        image.created.map_or_else(|| "N/A".to_owned(), |moment| shown(moment, now))
+    };
+    vec![
+        Field::new("Containers", "N/A"),
+        Field::new("CreatedAt", known(|moment, _| at(moment))),
+        Field::new("CreatedSince", known(|moment, now| since(now.saturating_sub(moment)))),
+        Field::new("Digest", or_none(&image.digest)),
+        Field::new("ID", if whole { image.id.clone() } else { short(&image.id) }),
+        Field::new("Repository", or_none(&image.repository)),
+        Field::new("SharedSize", "N/A"),
+        Field::new("Size", size(image.size)),
+        Field::new("Tag", or_none(&image.tag)),
+        Field::new("UniqueSize", "N/A"),
+        Field::new("VirtualSize", size(image.size)),
+    ]
+    .into()
+}
+
+/// A moment as docker shows it, in UTC.
+fn at(moment: u64) -> String {
+    format!("{} +0000 UTC", rfc3339(moment).replace('T', " ").trim_end_matches('Z'))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn listing_is_a_table_or_what_the_template_says() {
+        let image = Listed {
+            repository: Some("alpine".to_owned()),
+            tag: Some("3".to_owned()),
+            digest: None,
+            id: format!("sha256:{}", "0123456789abcdef".repeat(4)),
+            created: None,
+            size: 7_840_000,
+        };
+        let render = |image: &Listed, flags: &[&str]| {
+            let arguments = ListArguments::parse_from([&["rabbitc images"], flags].concat());
+            render(std::slice::from_ref(image), &arguments)
+        };
+        assert_eq!(
+            render(&image, &[]).expect("legal"),
+            "REPOSITORY   TAG   IMAGE ID       CREATED   SIZE\nalpine       3     0123456789ab   N/A       7.84MB\n"
+        );
+        let lines = render(&image, &["--format={{.Repository}}:{{ .Tag }}\\t{{.Size}}"]);
+        assert_eq!(lines.expect("legal"), "alpine:3\t7.84MB\n");
+        assert!(render(&image, &["--format={{.Nope}}"]).is_err());
+        let dated = Listed { created: Some(951_782_400), ..image };
+        let lines = render(&dated, &["--format=table {{.CreatedAt}}\\t{{.ID}}", "--no-trunc"]);
+        let id = format!("sha256:{}", "0123456789abcdef".repeat(4));
+        let titles = "CREATED AT                      IMAGE ID";
+        assert_eq!(lines.expect("legal"), format!("{titles}\n2000-02-29 00:00:00 +0000 UTC   {id}\n"));
+    }
+}

@@ -1,0 +1,69 @@
+//! `rabbitc image prune`: removes the images that nobody needs.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::Parser;
+use engine::{Error, ImageFilter, ImageFilters, ImageStore, Result, Unneeded};
+
+use super::print;
+use super::remove::lines;
+use super::table::size;
+
+/// Removes images without a name, and with `--all` those that no running container is of.
+#[derive(Debug, Parser)]
+#[command(name = "rabbitc image prune", max_term_width = 100)]
+pub(crate) struct PruneArguments {
+    /// All that no running container is of, and not only those without a name
+    #[arg(short, long)]
+    all: bool,
+    /// Don't ask
+    #[arg(short, long)]
+    force: bool,
+    /// Only those of which this holds: `until=24h`, `label=NAME[=VALUE]`, `label!=NAME`
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
+    /// Directory that the images are kept below [default: /var/lib/rabbitc]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+pub(super) fn prune(arguments: &PruneArguments) -> Result<()> {
+    let filters: Vec<ImageFilter> =
+        arguments.filter.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
+    let images = ImageStore::open_to_change(arguments.root.as_deref())?;
+    let (which, what) = match arguments.all {
+        true => (Unneeded::Unused, "all images that no running container is of"),
+        false => (Unneeded::Unnamed, "all images without a name"),
+    };
+    if !arguments.force && !is_wanted(what)? {
+        return Ok(());
+    }
+    let pruned = images.prune(which, &ImageFilters(filters))?;
+    let mut text = String::new();
+    if !pruned.removed.is_empty() {
+        text.push_str(&format!("Deleted Images:\n{}\n", lines(&pruned.removed)));
+    }
+    print(&format!("{text}Total reclaimed space: {}\n", size(pruned.bytes)))
+}
+
+/// Asks whoever sits there, and else whoever writes to standard input.
+fn is_wanted(what: &str) -> Result<bool> {
+    let input = std::io::stdin();
+    if input.is_terminal() {
+        let question =
+            format!("WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] ");
+        // Who can't be asked can't answer either.
+        let _ = std::io::stderr().write_all(question.as_bytes());
+    }
+    let mut answer = String::new();
+    let read = input.lock().read_line(&mut answer);
+    match read.map_err(|error| Error::system("read the answer", error))? {
+        0 if !input.is_terminal() => {
+            let error =
+                Error::invalid("rabbitc image prune", format!("{what} would go, and nobody said yes"));
+            Err(error.with_hint("write `--force` where nobody can be asked"))
+        }
+        _ => Ok(matches!(answer.trim(), "y" | "Y" | "yes")),
+    }
+}

@@ -1,0 +1,44 @@
+//! `rabbitc rmi`: names go, and with its last name the image.
+
+use std::process::ExitCode;
+
+use engine::{ErrorKind, ImageStore, Removed};
+
+use super::{RemoveArguments, failed, parse_names, print};
+use crate::render;
+
+/// Each name is tried, whatever became of the others.
+pub(super) fn remove(arguments: &RemoveArguments) -> ExitCode {
+    let opened = parse_names(&arguments.names)
+        .and_then(|names| Ok((names, ImageStore::open_to_change(arguments.root.as_deref())?)));
+    let (names, images) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return failed(&error),
+    };
+    let mut code = ExitCode::SUCCESS;
+    for name in &names {
+        match images.remove(name, arguments.force) {
+            Ok(removed) => {
+                if let Err(error) = print(&lines(&removed)) {
+                    return failed(&error);
+                }
+            }
+            Err(error) if arguments.force && error.kind == ErrorKind::NotFound => {}
+            Err(error) => {
+                render::error(&error);
+                // As docker's.
+                code = ExitCode::from(1);
+            }
+        }
+    }
+    code
+}
+
+/// A line for each name and image that is gone.
+pub(super) fn lines(removed: &[Removed]) -> String {
+    let line = |one: &Removed| match one {
+        Removed::Name(name) => format!("Untagged: {name}\n"),
+        Removed::Image(id) => format!("Deleted: {id}\n"),
+    };
+    removed.iter().map(line).collect()
+}

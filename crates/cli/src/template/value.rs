@@ -1,0 +1,194 @@
+//! What templates look at, and what is printed as JSON.
+
+use std::collections::BTreeMap;
+
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Serialize, Serializer};
+
+/// A value.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value {
+    /// Nothing.
+    Null,
+    Bool(bool),
+    Number(i64),
+    Float(f64),
+    Text(String),
+    List(Vec<Value>),
+    /// Of any keys: one that is not there is nothing.
+    Map(BTreeMap<String, Value>),
+    /// Of known fields, in their order: another one is a mistake.
+    Record(Vec<Field>),
+}
+
+/// A field of a record.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Field {
+    pub(super) name: &'static str,
+    pub(super) value: Value,
+    /// Whether JSON has it also where it is empty.
+    always: bool,
+}
+
+impl Field {
+    /// One that JSON always has.
+    pub(crate) fn new(name: &'static str, value: impl Into<Value>) -> Field {
+        Field { name, value: value.into(), always: true }
+    }
+
+    /// One that JSON has where it is not empty.
+    pub(crate) fn if_set(name: &'static str, value: impl Into<Value>) -> Field {
+        Field { always: false, ..Field::new(name, value) }
+    }
+}
+
+impl Value {
+    /// As one line of JSON.
+    pub(crate) fn json(&self) -> String {
+        serde_json::to_string(self).expect("keys are text")
+    }
+
+    /// As JSON for people: four spaces a level, as docker and podman write it.
+    pub(crate) fn pretty_json(&self) -> String {
+        let mut text = Vec::new();
+        let form = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+        let mut serializer = serde_json::Serializer::with_formatter(&mut text, form);
+        self.serialize(&mut serializer).expect("keys are text");
+        String::from_utf8(text).expect("JSON is UTF-8")
+    }
+
+    /// Whether `if` takes it for true.
+    pub(super) fn is_true(&self) -> bool {
+        match self {
+            Value::Record(_) => true,
+            other => !other.is_empty(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Value::Null => true,
+            Value::Bool(is) => !is,
+            Value::Number(number) => *number == 0,
+            Value::Float(number) => *number == 0.0,
+            Value::Text(text) => text.is_empty(),
+            Value::List(list) => list.is_empty(),
+            Value::Map(map) => map.is_empty(),
+            Value::Record(fields) => fields.iter().all(|field| field.value.is_empty()),
+        }
+    }
+
+    /// What it is, in words.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Value::Null => "nothing",
+            Value::Bool(_) => "a truth value",
+            Value::Number(_) | Value::Float(_) => "a number",
+            Value::Text(_) => "a text",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a map",
+            Value::Record(_) => "a record",
+        }
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Value::Null => serializer.serialize_unit(),
+            Value::Bool(is) => serializer.serialize_bool(*is),
+            Value::Number(number) => serializer.serialize_i64(*number),
+            Value::Float(number) => serializer.serialize_f64(*number),
+            Value::Text(text) => serializer.serialize_str(text),
+            Value::List(list) => {
+                let mut all = serializer.serialize_seq(Some(list.len()))?;
+                list.iter().try_for_each(|one| all.serialize_element(one))?;
+                all.end()
+            }
+            Value::Map(map) => {
+                let mut all = serializer.serialize_map(Some(map.len()))?;
+                map.iter().try_for_each(|(key, one)| all.serialize_entry(key, one))?;
+                all.end()
+            }
+            Value::Record(fields) => {
+                let mut all = serializer.serialize_map(None)?;
+                let shown = fields.iter().filter(|field| field.always || !field.value.is_empty());
+                shown.into_iter().try_for_each(|field| all.serialize_entry(field.name, &field.value))?;
+                all.end()
+            }
+        }
+    }
+}
+
+impl From<bool> for Value {
+    fn from(is: bool) -> Value {
+        Value::Bool(is)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Value {
+        Value::Number(number)
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Value {
+        // No size is that large.
+        Value::Number(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Value {
+        Value::Text(text)
+    }
+}
+
+impl<T: Into<Value>> From<Vec<T>> for Value {
+    fn from(list: Vec<T>) -> Value {
+        Value::List(list.into_iter().map(Into::into).collect())
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Value {
+        value.map_or(Value::Null, Into::into)
+    }
+}
+
+impl<T: Into<Value>> From<BTreeMap<String, T>> for Value {
+    fn from(map: BTreeMap<String, T>) -> Value {
+        Value::Map(map.into_iter().map(|(key, value)| (key, value.into())).collect())
+    }
+}
+
+impl From<Vec<Field>> for Value {
+    fn from(fields: Vec<Field>) -> Value {
+        Value::Record(fields)
+    }
+}
+
+impl From<serde_json::Value> for Value {
+    fn from(value: serde_json::Value) -> Value {
+        match value {
+            serde_json::Value::Null => Value::Null,
+            serde_json::Value::Bool(is) => Value::Bool(is),
+            serde_json::Value::Number(number) => match number.as_i64() {
+                Some(number) => Value::Number(number),
+                None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            serde_json::Value::String(text) => Value::Text(text),
+            serde_json::Value::Array(list) => list.into(),
+            serde_json::Value::Object(map) => {
+                Value::Map(map.into_iter().map(|(key, value)| (key, value.into())).collect())
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What the containers of a new image are to be like: `--change`, in the words of a Dockerfile.
+
+use std::str::FromStr;
+
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Result};
+
+/// One instruction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageChange {
+    /// `CMD`
+    Command(Vec<String>),
+    /// `ENTRYPOINT`
+    Entrypoint(Vec<String>),
+    /// `ENV`
+    Environment(Vec<(String, String)>),
+    /// `EXPOSE`
+    Expose(Vec<String>),
+    /// `LABEL`
+    Labels(Vec<(String, String)>),
+    /// `ONBUILD`
+    OnBuild(String),
+    /// `STOPSIGNAL`
+    StopSignal(String),
+    /// `USER`
+    User(String),
+    /// `VOLUME`
+    Volumes(Vec<String>),
+    /// `WORKDIR`
+    Directory(String),
+}
+
+impl FromStr for ImageChange {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<ImageChange> {
+        let refuse = |reason: String| {
+            let error = Error::invalid("--change", format!("`{}` {reason}", text.escape_debug()));
+            error.with_hint(
+                "write it as in a Dockerfile: `CMD [\"/bin/app\", \"-v\"]`, `ENV NAME=VALUE`, `EXPOSE 80/tcp`; there are CMD, \
+                 ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and WORKDIR",
+            )
+        };
+        let trimmed = text.trim();
+        // Podman takes `CMD=/bin/sh`, too.
+        let (word, rest) = trimmed
+            .split_once(char::is_whitespace)
+            .filter(|(word, _)| !word.contains('='))
+            .or_else(|| trimmed.split_once('='))
+            .ok_or_else(|| refuse("has nothing behind its first word".to_owned()))?;
+        let rest = rest.trim();
+        if rest.is_empty() {
+            return Err(refuse("has nothing behind its first word".to_owned()));
+        }
+        let words = || {
+            let words = list(rest).or_else(|| shlex::split(rest));
+            words.ok_or_else(|| refuse("has a quote that does not end".to_owned()))
+        };
+        let program =
+            || list(rest).unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned(), rest.to_owned()]);
+        let pairs = || -> Result<Vec<(String, String)>> {
+            let words =
+                shlex::split(rest).ok_or_else(|| refuse("has a quote that does not end".to_owned()))?;
+            // `ENV NAME VALUE`, of which all is the value.
+            if let Some((name, value)) = rest.split_once(char::is_whitespace)
+                && !name.contains('=')
+            {
+                return Ok(vec![(name.to_owned(), value.trim().to_owned())]);
+            }
+            let pair = |word: &String| {
+                let (name, value) = word.split_once('=').filter(|(name, _)| !name.is_empty())?;
+                Some((name.to_owned(), value.to_owned()))
+            };
+            words
+                .iter()
+                .map(pair)
+                .collect::<Option<_>>()
+                .ok_or_else(|| refuse("has a word without a `=`".to_owned()))
+        };
+        Ok(match word.to_ascii_uppercase().as_str() {
+            "CMD" => ImageChange::Command(program()),
+            "ENTRYPOINT" => ImageChange::Entrypoint(program()),
+            "ENV" => ImageChange::Environment(pairs()?),
+            "LABEL" => ImageChange::Labels(pairs()?),
+            "EXPOSE" => {
+                let ports = words()?.iter().map(|word| port(word)).collect::<Option<_>>();
+                ImageChange::Expose(
+                    ports.ok_or_else(|| refuse("names something else than ports".to_owned()))?,
+                )
+            }
+            "ONBUILD" => ImageChange::OnBuild(rest.to_owned()),
+            "STOPSIGNAL" => ImageChange::StopSignal(rest.to_owned()),
+            "USER" => ImageChange::User(rest.to_owned()),
+            "VOLUME" => ImageChange::Volumes(words()?),
+            "WORKDIR" if rest.starts_with('/') => ImageChange::Directory(rest.to_owned()),
+            "WORKDIR" => return Err(refuse("does not begin at the root, with `/`".to_owned())),
+            _ => return Err(refuse("is no instruction that is known here".to_owned())),
+        })
+    }
+}
+
+/// A list as JSON writes it.
+fn list(text: &str) -> Option<Vec<String>> {
+    text.starts_with('[').then(|| serde_json::from_str(text).ok()).flatten()
+}
+
+/// A port or a range of them, with its protocol.
+fn port(text: &str) -> Option<String> {
+    let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let is_known = matches!(protocol, "tcp" | "udp" | "sctp");
+    let (from, to) = ports.split_once('-').unwrap_or((ports, ports));
+    let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+    (is_known && number(from)? <= number(to)?).then(|| format!("{ports}/{protocol}"))
+}
+
+impl ImageChange {
+    /// Writes it into the configuration of an image.
+    pub(crate) fn apply(&self, config: &mut Map<String, Value>) {
+        let mut set = |name: &str, value: Value| drop(config.insert(name.to_owned(), value));
+        match self {
+            ImageChange::Command(words) => set("Cmd", json!(words)),
+            ImageChange::Entrypoint(words) => set("Entrypoint", json!(words)),
+            ImageChange::StopSignal(signal) => set("StopSignal", json!(signal)),
+            ImageChange::User(user) => set("User", json!(user)),
+            ImageChange::Directory(path) => set("WorkingDir", json!(path)),
+            ImageChange::Environment(pairs) => {
+                let list = config.entry("Env").or_insert_with(|| json!([]));
+                let list = list.as_array_mut().expect("only a list is written there");
+                for (name, value) in pairs {
+                    let begin = format!("{name}=");
+                    list.retain(|known| !known.as_str().unwrap_or_default().starts_with(&begin));
+                    list.push(json!(format!("{begin}{value}")));
+                }
+            }
+            ImageChange::OnBuild(text) => {
+                let list = config.entry("OnBuild").or_insert_with(|| json!([]));
+                list.as_array_mut().expect("only a list is written there").push(json!(text));
+            }
+            ImageChange::Labels(pairs) => {
+                let map = config.entry("Labels").or_insert_with(|| json!({}));
+                for (name, value) in pairs {
+                    map[name] = json!(value);
+                }
+            }
+            ImageChange::Expose(names) => names.iter().for_each(|name| add(config, "ExposedPorts", name)),
+            ImageChange::Volumes(names) => names.iter().for_each(|name| add(config, "Volumes", name)),
+        }
+    }
+}
+
+/// Adds to a set, as Go writes sets.
+fn add(config: &mut Map<String, Value>, set: &str, name: &str) {
+    config.entry(set).or_insert_with(|| json!({}))[name] = json!({});
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_are_those_of_a_dockerfile() {
+        let mut config = Map::new();
+        for text in [
+            "CMD [\"/bin/app\", \"-v\"]",
+            "entrypoint exec /bin/x \"$@\"",
+            "ENV A=b C=\"d e\"",
+            "ENV A new value",
+            "LABEL a.b/c=1",
+            "EXPOSE 80 53/udp 100-102",
+            "VOLUME [\"/data\"]",
+            "USER 12:34",
+            "WORKDIR /etc",
+            "STOPSIGNAL SIGKILL",
+            "ONBUILD RUN true",
+        ] {
+            text.parse::<ImageChange>().expect(text).apply(&mut config);
+        }
+        assert_eq!(
+            Value::Object(config),
+            json!({"Cmd": ["/bin/app", "-v"], "Entrypoint": ["/bin/sh", "-c", "exec /bin/x \"$@\""],
+                "Env": ["C=d e", "A=new value"], "Labels": {"a.b/c": "1"},
+                "ExposedPorts": {"80/tcp": {}, "53/udp": {}, "100-102/tcp": {}}, "Volumes": {"/data": {}},
+                "User": "12:34", "WorkingDir": "/etc", "StopSignal": "SIGKILL", "OnBuild": ["RUN true"]})
+        );
+        assert_eq!("CMD=/bin/sh".parse::<ImageChange>().ok(), "CMD /bin/sh".parse().ok());
+        for wrong in [
+            "",
+            "CMD",
+            "RUN true",
+            "EXPOSE x",
+            "EXPOSE 0",
+            "EXPOSE 2-1",
+            "WORKDIR etc",
+            "ENV A=\"b",
+            "ENV =b",
+            "LABEL a=1 b",
+        ] {
+            let error = wrong.parse::<ImageChange>().expect_err(wrong);
+            assert!(error.to_string().starts_with("--change: "), "{error}");
+        }
+    }
+}

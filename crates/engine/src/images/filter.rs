@@ -1,0 +1,324 @@
+//! Which images a listing or a removal is about: `--filter`.
+
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use image::documents::seconds;
+use image::store::{Image, Name};
+
+use super::list::familiar;
+use super::{ImageName, ImageStore};
+use crate::error::{Error, Result, from_image};
+
+/// One condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageFilter {
+    /// Whether it has no name.
+    Dangling(bool),
+    /// A name, with `*`, `?` and `[…]`.
+    Reference(String),
+    /// A label, and its value where that counts.
+    Label(String, Option<String>),
+    /// That it has no such label.
+    NoLabel(String, Option<String>),
+    /// Made before another image.
+    Before(ImageName),
+    /// Made after another image.
+    Since(ImageName),
+    /// Made before a moment, in seconds since 1970.
+    Until(u64),
+    /// The beginning of its id.
+    Id(String),
+    /// The beginning of its manifest's digest.
+    Digest(String),
+}
+
+/// All conditions of one command: of several of one kind one must hold, but for labels, of which each must.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ImageFilters(pub Vec<ImageFilter>);
+
+impl FromStr for ImageFilter {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<ImageFilter> {
+        let refuse = |reason: String, hint: &str| Err(Error::invalid("--filter", reason).with_hint(hint));
+        const HINT: &str = "there are dangling=true, reference=PATTERN, label=NAME[=VALUE], label!=NAME[=VALUE], before=IMAGE, \
+             since=IMAGE, until=TIME, id=ID and digest=DIGEST";
+        let Some((key, value)) = text.split_once('=') else {
+            return refuse(format!("`{}` has no `=`", text.escape_debug()), HINT);
+        };
+        let label = || match value.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (value.to_owned(), None),
+        };
+        Ok(match key {
+            "dangling" => match value {
+                "true" | "1" | "t" | "T" | "TRUE" | "True" => ImageFilter::Dangling(true),
+                "false" | "0" | "f" | "F" | "FALSE" | "False" => ImageFilter::Dangling(false),
+                _ => return refuse(format!("`{}` is neither true nor false", value.escape_debug()), HINT),
+            },
+            "reference" => ImageFilter::Reference(value.to_owned()),
+            "label" => {
+                let (name, value) = label();
+                ImageFilter::Label(name, value)
+            }
+            "label!" => {
+                let (name, value) = label();
+                ImageFilter::NoLabel(name, value)
+            }
+            "before" => ImageFilter::Before(value.parse()?),
+            "since" | "after" => ImageFilter::Since(value.parse()?),
+            "until" => match moment(value) {
+                Some(moment) => ImageFilter::Until(moment),
+                None => {
+                    let reason = format!("`{}` is no time", value.escape_debug());
+                    return refuse(
+                        reason,
+                        "write `until=24h`, `until=2030-01-31` or `until=2030-01-31T12:00:00Z`",
+                    );
+                }
+            },
+            "id" => ImageFilter::Id(value.trim_start_matches("sha256:").to_owned()),
+            "digest" => ImageFilter::Digest(value.to_owned()),
+            _ => return refuse(format!("`{}` is not known", key.escape_debug()), HINT),
+        })
+    }
+}
+
+/// A moment as docker takes it, in seconds since 1970: how long ago, a date, or the seconds themselves.
+fn moment(text: &str) -> Option<u64> {
+    if let Ok(moment) = text.parse() {
+        return Some(moment);
+    }
+    let whole = match text.len() {
+        10 => format!("{text}T00:00:00Z"),
+        16 => format!("{text}:00Z"),
+        19 => format!("{text}Z"),
+        _ => text.to_owned(),
+    };
+    seconds(&whole).or_else(|| Some(now().saturating_sub(duration(text)?)))
+}
+
+/// A duration as Go writes it, in seconds: `1h30m`.
+fn duration(text: &str) -> Option<u64> {
+    let (mut rest, mut sum) = (text, 0u64);
+    while !rest.is_empty() {
+        let (number, behind) = rest.split_at(rest.find(|letter: char| !letter.is_ascii_digit())?);
+        let number: u64 = number.parse().ok()?;
+        let (unit, behind) =
+            behind.split_at(behind.find(|letter: char| letter.is_ascii_digit()).unwrap_or(behind.len()));
+        sum = sum.checked_add(match unit {
+            "h" => number.checked_mul(3600)?,
+            "m" => number.checked_mul(60)?,
+            "s" => number,
+            "ms" => number / 1000,
+            _ => return None,
+        })?;
+        rest = behind;
+    }
+    (!text.is_empty()).then_some(sum)
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// A condition whose images have been looked up.
+#[derive(Debug)]
+pub(super) enum Condition {
+    Plain(ImageFilter),
+    Before(u64),
+    Since(u64),
+}
+
+impl Condition {
+    /// Those of the same kind are alternatives.
+    fn kind(&self) -> u32 {
+        match self {
+            Condition::Plain(ImageFilter::Dangling(_)) => 0,
+            Condition::Plain(ImageFilter::Reference(_)) => 1,
+            Condition::Plain(ImageFilter::Id(_)) => 2,
+            Condition::Plain(ImageFilter::Digest(_)) => 3,
+            _ => u32::MAX,
+        }
+    }
+}
+
+impl ImageStore {
+    /// Looks up the images that conditions name.
+    pub(super) fn resolve(&self, filters: &ImageFilters) -> Result<Vec<Condition>> {
+        let created = |name: &ImageName| {
+            let image =
+                self.wanted(name, &format!("--filter: compare with the image `{}`", name.as_str()))?;
+            Ok(image.created.unwrap_or(0))
+        };
+        filters
+            .0
+            .iter()
+            .map(|filter| match filter {
+                ImageFilter::Before(name) => created(name).map(Condition::Before),
+                ImageFilter::Since(name) => created(name).map(Condition::Since),
+                plain => Ok(Condition::Plain(plain.clone())),
+            })
+            .collect()
+    }
+
+    /// Whether an image with one of its names, or without one, is among those that are meant.
+    pub(super) fn passes(
+        &self,
+        conditions: &[Condition],
+        image: &Image,
+        name: Option<&Name>,
+    ) -> Result<bool> {
+        let mut labels = None;
+        for condition in conditions {
+            let alternatives = conditions.iter().filter(|other| other.kind() == condition.kind());
+            let holds = match condition.kind() {
+                u32::MAX => {
+                    if labels.is_none() {
+                        labels = Some(self.store.configuration(image).map_err(from_image)?.config.labels);
+                    }
+                    holds(condition, image, name, labels.as_ref().expect("just read"))
+                }
+                _ => alternatives.into_iter().any(|one| holds(one, image, name, &Default::default())),
+            };
+            if !holds {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn holds(
+    condition: &Condition,
+    image: &Image,
+    name: Option<&Name>,
+    labels: &std::collections::BTreeMap<String, String>,
+) -> bool {
+    let has = |label: &str, value: &Option<String>| {
+        labels.get(label).is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
+    };
+    let filter = match condition {
+        Condition::Before(moment) => return image.created.unwrap_or(0) < *moment,
+        Condition::Since(moment) => return image.created.unwrap_or(0) > *moment,
+        Condition::Plain(filter) => filter,
+    };
+    match filter {
+        ImageFilter::Dangling(wanted) => name.is_none() == *wanted,
+        ImageFilter::Reference(pattern) => name.is_some_and(|name| {
+            let reference = &name.reference;
+            let whole = reference.to_string();
+            [familiar(reference), reference.familiar_name(), whole, reference.name()]
+                .iter()
+                .any(|shown| is_match(pattern.as_bytes(), shown.as_bytes()))
+        }),
+        ImageFilter::Label(label, value) => has(label, value),
+        ImageFilter::NoLabel(label, value) => !has(label, value),
+        ImageFilter::Until(moment) => image.created.unwrap_or(0) < *moment,
+        ImageFilter::Id(digits) => image.id.digits().starts_with(digits),
+        ImageFilter::Digest(digest) => image.manifest.to_string().starts_with(digest),
+        ImageFilter::Before(_) | ImageFilter::Since(_) => unreachable!("they have been resolved"),
+    }
+}
+
+/// Whether a text is as a pattern says: `*` is anything but a slash, `?` one letter but a slash, `[a-z]` one of those, `\` takes
+/// the next letter as it is (Go's path.Match).
+fn is_match(pattern: &[u8], text: &[u8]) -> bool {
+    // Where the last star stands in the pattern, and what of the text it has taken: at a mismatch it takes one more.
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    loop {
+        let step = match pattern.get(p) {
+            None if t == text.len() => return true,
+            None => None,
+            Some(b'*') => {
+                star = Some((p + 1, t));
+                p += 1;
+                continue;
+            }
+            Some(_) => one(&pattern[p..], text.get(t).copied()),
+        };
+        match (step, star) {
+            (Some(length), _) => (p, t) = (p + length, t + 1),
+            (None, Some((after, taken))) if text.get(taken).is_some_and(|letter| *letter != b'/') => {
+                star = Some((after, taken + 1));
+                (p, t) = (after, taken + 1);
+            }
+            _ => return false,
+        }
+    }
+}
+
+/// How much of the pattern takes the letter; none where it does not.
+fn one(pattern: &[u8], letter: Option<u8>) -> Option<usize> {
+    let letter = letter?;
+    match pattern {
+        [b'?', ..] => (letter != b'/').then_some(1),
+        [b'\\', same, ..] => (*same == letter).then_some(2),
+        [b'[', rest @ ..] => {
+            let (negated, set) = match rest {
+                [b'^' | b'!', set @ ..] => (true, set),
+                set => (false, set),
+            };
+            let end = set.iter().skip(1).position(|byte| *byte == b']')? + 1;
+            let (mut within, mut inside) = (false, &set[..end]);
+            while let Some((from, rest)) = inside.split_first() {
+                match rest {
+                    [b'-', to, rest @ ..] => {
+                        within |= (*from..=*to).contains(&letter);
+                        inside = rest;
+                    }
+                    rest => {
+                        within |= *from == letter;
+                        inside = rest;
+                    }
+                }
+            }
+            (within != negated && letter != b'/').then_some(pattern.len() - set.len() + end + 1)
+        }
+        [same, ..] => (*same == letter).then_some(1),
+        [] => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_those_of_path_match() {
+        for (pattern, text, expected) in [
+            ("alpine", "alpine", true),
+            ("alp*", "alpine", true),
+            ("*", "a/b", false),
+            ("*/b", "a/b", true),
+            ("a*/b*c", "axx/bxxc", true),
+            ("*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaac", false),
+            ("?lpine:3.[0-9]", "alpine:3.2", true),
+            ("[^a]x", "ax", false),
+            ("[!a]x", "bx", true),
+            ("\\*", "*", true),
+            ("[a", "a", false),
+            ("", "", true),
+            ("", "a", false),
+        ] {
+            assert_eq!(is_match(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn filters_are_read_or_refused() {
+        let read = |text: &str| text.parse::<ImageFilter>().map_err(|error| error.to_string());
+        assert_eq!(read("dangling=true"), Ok(ImageFilter::Dangling(true)));
+        assert_eq!(read("label=a=b=c"), Ok(ImageFilter::Label("a".into(), Some("b=c".into()))));
+        assert_eq!(read("label!=a"), Ok(ImageFilter::NoLabel("a".into(), None)));
+        assert_eq!(read("until=1970-01-02"), Ok(ImageFilter::Until(86_400)));
+        assert_eq!(read("until=7"), Ok(ImageFilter::Until(7)));
+        let Ok(ImageFilter::Until(moment)) = read("until=1h30m") else { panic!("it is a duration") };
+        assert!(moment.abs_diff(now() - 5400) < 60);
+        for wrong in ["", "x", "dangling=perhaps", "until=soon", "nope=1", "before="] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+}

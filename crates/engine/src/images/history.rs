@@ -1,0 +1,48 @@
+//! How an image was made, layer by layer.
+
+use image::store::Layer;
+
+use super::{ImageName, ImageStore};
+use crate::error::{Result, from_image};
+
+/// One step that made an image.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HistoryEntry {
+    /// The image's id; only the last step has one.
+    pub id: Option<String>,
+    /// Seconds since 1970.
+    pub created: Option<u64>,
+    /// By what command.
+    pub created_by: String,
+    /// Bytes of its layer before compression.
+    pub size: u64,
+    /// A note.
+    pub comment: String,
+}
+
+impl ImageStore {
+    /// The steps that made an image, the last first.
+    pub fn history(&self, name: &ImageName) -> Result<Vec<HistoryEntry>> {
+        let image = self.wanted(name, &format!("show how the image `{}` was made", name.as_str()))?;
+        let config = self.store.configuration(&image).map_err(from_image)?;
+        let mut layers = image.layers.iter();
+        let size = |layer: Option<&Layer>| layer.map_or(0, |layer| layer.size);
+        let mut steps = Vec::with_capacity(config.history.len());
+        for entry in config.history {
+            steps.push(HistoryEntry {
+                id: None,
+                created: entry.created.as_deref().and_then(image::documents::seconds),
+                created_by: entry.created_by.unwrap_or_default(),
+                size: if entry.empty_layer { 0 } else { size(layers.next()) },
+                comment: entry.comment.unwrap_or_default(),
+            });
+        }
+        // Builders may leave the history out, or parts of it.
+        steps.extend(layers.map(|layer| HistoryEntry { size: layer.size, ..HistoryEntry::default() }));
+        if let Some(last) = steps.last_mut() {
+            last.id = Some(image.id.to_string());
+        }
+        steps.reverse();
+        Ok(steps)
+    }
+}

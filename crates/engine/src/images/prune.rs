@@ -1,0 +1,83 @@
+//! Removing the images that nobody needs.
+
+use std::collections::BTreeSet;
+
+use image::store::Image;
+
+use super::{ImageFilters, ImageStore, Removed};
+use crate::error::{Result, from_image};
+
+/// Which images are not needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unneeded {
+    /// Those without a name.
+    Unnamed,
+    /// Those that no running container is of.
+    Unused,
+}
+
+/// What was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pruned {
+    /// Names and images.
+    pub removed: Vec<Removed>,
+    /// Bytes of their layers, as they came and unpacked, that no other image needs.
+    pub bytes: u64,
+}
+
+impl ImageStore {
+    /// Removes images that are not needed, if they are among those that `filters` let pass.
+    pub fn prune(&self, which: Unneeded, filters: &ImageFilters) -> Result<Pruned> {
+        let filters = self.resolve(filters)?;
+        let names = self.store.names().map_err(from_image)?;
+        let mut pruned = Pruned::default();
+        let mut gone = Vec::new();
+        for image in self.store.images().map_err(from_image)?.into_values() {
+            let own: Vec<_> = names.iter().filter(|name| name.manifest == image.manifest).collect();
+            if which == Unneeded::Unnamed && !own.is_empty() {
+                continue;
+            }
+            let mut passes = own.is_empty() && self.passes(&filters, &image, None)?;
+            for name in &own {
+                passes |= self.passes(&filters, &image, Some(name))?;
+            }
+            if !passes {
+                continue;
+            }
+            if self.container_of(&image)?.is_some() {
+                continue;
+            }
+            match self.store.forget(&image) {
+                Ok(()) => {}
+                // A container is of it.
+                Err(error) if error.kind == image::Kind::InUse => continue,
+                Err(error) => return Err(from_image(error)),
+            }
+            pruned.removed.extend(own.iter().map(|name| Removed::Name(name.reference.to_string())));
+            pruned.removed.push(Removed::Image(image.id.to_string()));
+            gone.push(image);
+        }
+        pruned.bytes = self.freed(&gone)?;
+        self.store.sweep().map_err(from_image)?;
+        Ok(pruned)
+    }
+
+    /// Bytes of what only these images had.
+    fn freed(&self, gone: &[Image]) -> Result<u64> {
+        let left = self.store.images().map_err(from_image)?;
+        let mut blobs: BTreeSet<_> =
+            left.values().flat_map(|image| &image.layers).map(|layer| &layer.blob).collect();
+        let mut layers: BTreeSet<_> =
+            left.values().flat_map(|image| &image.layers).map(|layer| &layer.diff_id).collect();
+        let mut bytes = 0;
+        for layer in gone.iter().flat_map(|image| &image.layers) {
+            if blobs.insert(&layer.blob) {
+                bytes += layer.compressed;
+            }
+            if layers.insert(&layer.diff_id) {
+                bytes += layer.size;
+            }
+        }
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,136 @@
+//! Images to archives and directories.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use image::archive::{Saved, save_archive, save_directory};
+use image::reference::DOCKER_IO;
+
+use super::{ImageName, ImageStore, SaveLayout, Transport};
+use crate::error::{Error, Result, from_image};
+
+/// Where images are to be saved, and how.
+#[derive(Debug)]
+pub enum SaveTo {
+    /// As an archive to a descriptor.
+    Output(File, SaveLayout),
+    /// To a file or a directory.
+    Path(PathBuf, SaveLayout),
+}
+
+impl From<Transport> for SaveTo {
+    fn from(place: Transport) -> SaveTo {
+        let layout = place.layout();
+        SaveTo::Path(place.path, layout)
+    }
+}
+
+impl ImageStore {
+    /// Saves images. An image that was named goes with that name, and one of which the id was said without a name.
+    pub fn save(&self, names: &[ImageName], to: SaveTo) -> Result<()> {
+        let images = self.chosen(names)?;
+        match to {
+            SaveTo::Output(_, layout) if layout.is_directory() => {
+                let error = Error::invalid(
+                    "save images",
+                    "a directory can't be written to standard output".to_owned(),
+                );
+                Err(error.with_hint("name one with `--output`"))
+            }
+            SaveTo::Output(mut output, layout) => {
+                save_archive(&self.store, &images, layout.form(), &mut output).map_err(from_image)
+            }
+            SaveTo::Path(path, layout) if layout.is_directory() => {
+                self.save_directory(&images, &path, layout)
+            }
+            SaveTo::Path(path, layout) => self.save_file(&images, &path, layout),
+        }
+    }
+
+    fn chosen(&self, names: &[ImageName]) -> Result<Vec<Saved>> {
+        let mut chosen: Vec<Saved> = Vec::new();
+        for name in names {
+            let image = self.wanted(name, &format!("save the image `{}`", name.as_str()))?;
+            let own = self.references(&image)?;
+            let meant = name.name.clone().map(|typed| typed.in_registry(DOCKER_IO));
+            let meant = meant.filter(|meant| meant.digest.is_none() && own.contains(meant));
+            match chosen.iter_mut().find(|saved| saved.image.manifest == image.manifest) {
+                Some(saved) => saved.names.extend(meant.filter(|meant| !saved.names.contains(meant))),
+                None => chosen.push(Saved { image, names: meant.into_iter().collect() }),
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// A directory of its own: what is in one already might be taken for a part of it.
+    fn save_directory(&self, images: &[Saved], path: &Path, layout: SaveLayout) -> Result<()> {
+        let made = match DirBuilder::new().mode(0o755).create(path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                let mut inside =
+                    std::fs::read_dir(path).map_err(|error| Error::at_path("list", path, error))?;
+                if inside.next().is_some() {
+                    let error =
+                        Error::invalid(format!("save to `{}`", path.display()), "it is not empty".to_owned());
+                    return Err(error.with_hint("name a directory that does not exist yet"));
+                }
+                false
+            }
+            Err(error) => return Err(Error::at_path("make", path, error)),
+        };
+        save_directory(&self.store, images, layout.form(), path).map_err(|error| {
+            // Half of an image is none.
+            if made {
+                let _ = std::fs::remove_dir_all(path);
+            }
+            from_image(error)
+        })
+    }
+
+    /// Under its own name once it is whole; what is there already and is no file, such as a pipe, is written to.
+    fn save_file(&self, images: &[Saved], path: &Path, layout: SaveLayout) -> Result<()> {
+        let is_other = std::fs::metadata(path).is_ok_and(|found| !found.is_file());
+        if is_other {
+            let output = OpenOptions::new().write(true).open(path);
+            let mut output = output.map_err(|error| Error::at_path("open", path, error))?;
+            return save_archive(&self.store, images, layout.form(), &mut output).map_err(from_image);
+        }
+        let draft = Draft::beside(path)?;
+        let mut output = std::io::BufWriter::with_capacity(128 << 10, &draft.file);
+        save_archive(&self.store, images, layout.form(), &mut output).map_err(from_image)?;
+        output.flush().map_err(|error| Error::at_path("write", path, error))?;
+        drop(output);
+        draft.publish(path)
+    }
+}
+
+/// A file that is gone with its value, unless it was published.
+struct Draft {
+    path: PathBuf,
+    file: File,
+}
+
+impl Draft {
+    fn beside(path: &Path) -> Result<Draft> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let moment = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let draft = path.with_file_name(format!(".{name}-{}-{moment}", std::process::id()));
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
+        let file = file.map_err(|error| Error::at_path("make", path, error))?;
+        Ok(Draft { path: draft, file })
+    }
+
+    fn publish(self, path: &Path) -> Result<()> {
+        std::fs::rename(&self.path, path).map_err(|error| Error::at_path("make", path, error))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Where it was published, it is elsewhere.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

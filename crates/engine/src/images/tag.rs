@@ -1,0 +1,86 @@
+//! Giving names and taking them away.
+
+use image::Digest;
+use image::Reference;
+use image::reference::DOCKER_IO;
+use image::store::Image;
+
+use super::{ImageName, ImageStore};
+use crate::error::{Error, Result, from_image};
+
+impl ImageStore {
+    /// Has each of `targets` stand for the image.
+    pub fn tag(&self, source: &ImageName, targets: &[ImageName]) -> Result<()> {
+        let operation = format!("name the image `{}`", source.as_str());
+        let references: Vec<Reference> =
+            targets.iter().map(|target| as_name(target, &operation)).collect::<Result<_>>()?;
+        let image = self.wanted(source, &operation)?;
+        for reference in &references {
+            self.name_as(reference, &image)?;
+        }
+        Ok(())
+    }
+
+    /// Has a name stand for an image that is here, by the digests that it is known by.
+    pub(super) fn name_as(&self, reference: &Reference, image: &Image) -> Result<()> {
+        let names = self.store.names().map_err(from_image)?;
+        let known = names.into_iter().find(|name| name.manifest == image.manifest);
+        let digests: Vec<Digest> = known.map_or_else(|| vec![image.manifest.clone()], |name| name.digests);
+        self.store.name(reference, image, digests).map_err(from_image)
+    }
+
+    /// Takes names of an image away, without `names` all of them; the image stays. What was taken away.
+    pub fn untag(&self, image: &ImageName, names: &[ImageName]) -> Result<Vec<String>> {
+        let operation = format!("take names of the image `{}` away", image.as_str());
+        let found = self.wanted(image, &operation)?;
+        let own = self.references(&found)?;
+        let doomed: Vec<Reference> = match names {
+            [] => own,
+            names => names.iter().map(|name| own_name(name, &own, &operation)).collect::<Result<_>>()?,
+        };
+        for reference in &doomed {
+            self.store.unname(reference).map_err(from_image)?;
+        }
+        Ok(doomed.iter().map(Reference::to_string).collect())
+    }
+
+    /// The names of an image.
+    pub(super) fn references(&self, image: &Image) -> Result<Vec<Reference>> {
+        let names = self.store.names().map_err(from_image)?;
+        Ok(names
+            .into_iter()
+            .filter(|name| name.manifest == image.manifest)
+            .map(|name| name.reference)
+            .collect())
+    }
+}
+
+/// A name that an image may be given.
+pub(crate) fn as_name(name: &ImageName, operation: &str) -> Result<Reference> {
+    let refuse = |reason: &str| {
+        let error = Error::invalid(operation, format!("`{}` {reason}", name.as_str()));
+        Err(error.with_hint("write it as `app:v1`, or `registry.example/team/app:v1`"))
+    };
+    match &name.name {
+        None => refuse("is an id, and no name"),
+        Some(typed) if typed.digest.is_some() => {
+            refuse("has a digest, which says what it stands for already")
+        }
+        Some(typed) => Ok(typed.clone().in_registry(DOCKER_IO)),
+    }
+}
+
+fn own_name(name: &ImageName, own: &[Reference], operation: &str) -> Result<Reference> {
+    let reference = as_name(name, operation)?;
+    match own.contains(&reference) {
+        true => Ok(reference),
+        false => {
+            let shown: Vec<String> = own.iter().map(Reference::to_string).collect();
+            let error = Error::invalid(operation, format!("`{reference}` is no name of it"));
+            Err(match shown.is_empty() {
+                true => error.with_hint("it has none"),
+                false => error.with_hint(format!("it has {}", shown.join(", "))),
+            })
+        }
+    }
+}
