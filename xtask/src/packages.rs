@@ -53,6 +53,7 @@ pub const TEST: &[Package] = &[
     package("curl", "curl", "carries the messages of the CRI"),
     package("docker-registry", "docker-registry", "a real registry, on the loopback of a test"),
     package("skopeo", "skopeo", "fills that registry, with other code than ours"),
+    package("openssl", "openssl", "makes the authority and the certificates of a test's registry"),
     package("buildah", "buildah", "a caller of the runtime, in image builds"),
     package("python3", "python3", "reads the picture of a start with an XML parser that is not ours"),
     package(

@@ -48,6 +48,11 @@ pub(crate) fn information(text: &str) {
     stderr(&format!("{text}\n"));
 }
 
+/// Prints what is no failure, and should not be overlooked.
+pub(crate) fn warning(text: &str) {
+    stderr(&format!("warning: {text}\n"));
+}
+
 /// Prints a notice.
 pub(crate) fn notice(notice: &Notice) {
     let mut text = format!("warning: {}\n", notice.what);

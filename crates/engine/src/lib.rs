@@ -20,15 +20,19 @@ mod security_modules;
 mod user_namespace;
 mod volumes;
 
-pub use ::image::documents::moment as rfc3339;
+pub use ::image::documents::{Form as ManifestForm, moment as rfc3339};
+pub use ::image::registry::TlsVerify;
+pub use ::image::registry::credentials::Kept as KeptPassword;
 pub use ::network::{HostPorts, PortRange, PortRequest, Protocol};
 pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepare};
 pub use error::{Error, Result};
 pub use images::{
-    CheckDepth, Damaged, HistoryEntry, ImageChange, ImageDefaults, ImageFilter, ImageFilters, ImageName,
-    ImageStore, ImageUsage, ImportRequest, Inspected, Listed, LoadFrom, Loaded, Outcome, Progress, Pruned,
-    PullRequest, ReadyImage, RegistryAccess, Removed, Repair, SaveLayout, SaveTo, StoreUsage, Transport,
-    Tree, TreeLayer, Unneeded, is_shift_verb, is_unpack_verb, unpack_image_again, unpack_layer,
+    CheckDepth, Damaged, FoundRepository, HistoryEntry, ImageChange, ImageDefaults, ImageFilter,
+    ImageFilters, ImageName, ImageStore, ImageUsage, ImportRequest, Inspected, Listed, LoadFrom, Loaded,
+    LoggedOut, Logins, Outcome, Progress, Pruned, PullRequest, PulledImage, Push, PushRequest, PushedImage,
+    ReadyImage, RegistryAccess, Removed, Repair, SaveLayout, SaveTo, SearchOutcome, SearchRequest,
+    StoreUsage, Transport, Tree, TreeLayer, Unneeded, is_shift_verb, is_unpack_verb, list_tags, search,
+    unpack_image_again, unpack_layer,
 };
 pub use kept::{Change, ChangeKind, CommitRequest, Kept, KeptContainers, KeptRoot, KeptState, Stay};
 pub use monitor::{Input, Signals};

@@ -71,6 +71,14 @@ impl Error {
         Error::system(format!("{verb} `{}`", path.display()), error)
     }
 
+    /// What a reader or writer reports: an error of this crate as it was, any other as the kernel's.
+    pub fn from_io(operation: impl Into<String>, error: std::io::Error) -> Error {
+        match error.downcast::<Error>() {
+            Ok(error) => error,
+            Err(error) => Error::system(operation, error),
+        }
+    }
+
     /// Adds what one can do.
     pub fn with_hint(mut self, hint: impl Into<String>) -> Error {
         self.hint = Some(hint.into());
@@ -85,3 +93,10 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// For readers and writers; [`Error::from_io`] gets it back.
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> std::io::Error {
+        std::io::Error::other(error)
+    }
+}

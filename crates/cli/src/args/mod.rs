@@ -49,6 +49,9 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc run [OPTIONS] IMAGE [ARGS]  run a container of an image\n  \
                      rabbitc plan [OPTIONS] [-- ARGS]    print every step of the start, and touch nothing\n  \
                      rabbitc pull IMAGE...               fetch images from registries\n  \
+                     rabbitc push IMAGE [DESTINATION]    send an image to a registry\n  \
+                     rabbitc login|logout [REGISTRY]     keep, or forget, name and password for a registry\n  \
+                     rabbitc search TERM                 look for images in registries\n  \
                      rabbitc images                      list the images that are here\n  \
                      rabbitc rmi IMAGE...                remove images\n  \
                      rabbitc ps -a, rm, diff, commit, export  containers that are kept, and what they have changed\n  \
@@ -250,6 +253,10 @@ fn read_images(words: Vec<OsString>) -> std::result::Result<Command, Refusal> {
     let rest = words.iter().skip(behind).cloned();
     let read = match verb {
         "pull" => read_plain(rest).map(ImageCommand::Pull),
+        "push" => read_plain(rest).map(ImageCommand::Push),
+        "login" => read_plain(rest).map(ImageCommand::Login),
+        "logout" => read_plain(rest).map(ImageCommand::Logout),
+        "search" => read_plain(rest).map(ImageCommand::Search),
         "images" => read_plain(rest).map(ImageCommand::List),
         "rmi" => read_plain(rest).map(ImageCommand::Remove),
         "tag" => read_plain(rest).map(ImageCommand::Tag),

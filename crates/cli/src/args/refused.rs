@@ -30,8 +30,10 @@ enum Reason {
     Health,
     /// Output goes to the caller alone.
     Logs,
-    /// There are no images.
+    /// Nothing of images has it.
     Images,
+    /// It is about the fetching of an image.
+    Pulls,
     /// There are no pods.
     Pods,
     /// systemd inside a container wants more than rabbitc gives.
@@ -79,9 +81,11 @@ impl Reason {
                 "the container writes to the caller's own streams, and nothing is logged yet",
                 "leave it out; redirect with `>` or pipe into a logger",
             ),
-            Reason::Images => {
-                ("there are no images yet", "leave it out, and give a root file system with `--rootfs=DIR`")
-            }
+            Reason::Pulls => (
+                "an image is fetched here as any other",
+                "leave it out; `rabbitc pull` has it, and what that has fetched is not fetched again",
+            ),
+            Reason::Images => ("rabbitc does not have it for images yet", "leave it out"),
             Reason::Pods => ("there are no pods yet", "leave it out"),
             Reason::Systemd => (
                 "systemd as the container's program is not supported yet",
@@ -146,13 +150,13 @@ const ROWS: &[Row] = &[
     row("no-healthcheck", false, Reason::Health),
     row("log-driver", true, Reason::Logs),
     row("log-opt", true, Reason::Logs),
-    row("platform", true, Reason::Images),
+    row("platform", true, Reason::Pulls),
     row("arch", true, Reason::Images),
     row("os", true, Reason::Images),
     row("variant", true, Reason::Images),
-    row("authfile", true, Reason::Images),
-    row("cert-dir", true, Reason::Images),
-    row("creds", true, Reason::Images),
+    row("authfile", true, Reason::Pulls),
+    row("cert-dir", true, Reason::Pulls),
+    row("creds", true, Reason::Pulls),
     row("decryption-key", true, Reason::Images),
     row("disable-content-trust", false, Reason::Images),
     row("env-merge", true, Reason::Images),
@@ -163,7 +167,7 @@ const ROWS: &[Row] = &[
     row("rmi", false, Reason::Images),
     row("seccomp-policy", true, Reason::Images),
     row("storage-opt", true, Reason::Images),
-    row("tls-verify", false, Reason::Images),
+    row("tls-verify", false, Reason::Pulls),
     row("pod", true, Reason::Pods),
     row("pod-id-file", true, Reason::Pods),
     row("init-ctr", true, Reason::Pods),
@@ -223,8 +227,6 @@ const COMMANDS: &[&str] = &[
     "init",
     "kill",
     "kube",
-    "login",
-    "logout",
     "logs",
     "machine",
     "manifest",
@@ -235,12 +237,10 @@ const COMMANDS: &[&str] = &[
     "plugin",
     "pod",
     "port",
-    "push",
     "quadlet",
     "rename",
     "restart",
     "restore",
-    "search",
     "secret",
     "service",
     "stack",

@@ -2,16 +2,19 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{Parser, ValueEnum};
 
 use super::{
-    ExistsArguments, HistoryArguments, ImportArguments, InspectArguments, LoadArguments, PruneArguments,
-    SaveArguments, TagArguments, TreeArguments, UntagArguments,
+    ExistsArguments, HistoryArguments, ImportArguments, InspectArguments, LoadArguments, LoginArguments,
+    LogoutArguments, PruneArguments, PullArguments, PushArguments, SaveArguments, SearchArguments,
+    TagArguments, TreeArguments, UntagArguments,
 };
 
-/// The verbs that stand by themselves; and `image`, behind which all of them stand.
-pub(crate) const VERBS: [&str; 11] =
-    ["pull", "images", "rmi", "tag", "untag", "history", "inspect", "save", "load", "import", "image"];
+/// The verbs that stand by themselves; and `image`, behind which all but logins stand.
+pub(crate) const VERBS: [&str; 15] = [
+    "pull", "push", "login", "logout", "search", "images", "rmi", "tag", "untag", "history", "inspect",
+    "save", "load", "import", "image",
+];
 
 const GROUP: &str = "Commands:
   exists IMAGE                      exit with 0 if it is here, with 1 if not
@@ -22,8 +25,10 @@ const GROUP: &str = "Commands:
   ls [REPOSITORY[:TAG]]             list the images that are here
   prune                             remove those without a name, or with --all those not in use
   pull IMAGE...                     fetch images from registries
+  push IMAGE [DESTINATION]          send it to a registry
   rm IMAGE...                       remove images
   save IMAGE...                     save images as an archive
+  search TERM                       look for images in registries
   tag IMAGE NAME...                 give it further names
   tree IMAGE                        show of which layers it is
   untag IMAGE [NAME...]             take names of it away
@@ -38,7 +43,7 @@ pub(crate) fn behind_image(word: &str) -> &str {
         "exists" => "image exists",
         "prune" => "image prune",
         "tree" => "image tree",
-        "image" | "images" | "rmi" => "",
+        "image" | "images" | "rmi" | "login" | "logout" => "",
         word => VERBS.into_iter().find(|verb| *verb == word).unwrap_or_default(),
     }
 }
@@ -51,6 +56,10 @@ pub(crate) struct GroupArguments {}
 /// One of the verbs.
 pub(crate) enum ImageCommand {
     Pull(PullArguments),
+    Push(PushArguments),
+    Login(LoginArguments),
+    Logout(LogoutArguments),
+    Search(SearchArguments),
     List(ListArguments),
     Remove(RemoveArguments),
     Tag(TagArguments),
@@ -63,35 +72,6 @@ pub(crate) enum ImageCommand {
     Save(SaveArguments),
     Load(LoadArguments),
     Import(ImportArguments),
-}
-
-/// Fetches images from registries.
-#[derive(Debug, Parser)]
-#[command(name = "rabbitc pull", max_term_width = 100)]
-pub(crate) struct PullArguments {
-    /// Names of images: `alpine`, `registry.example/team/app:v1`, `alpine@sha256:…`; also `oci:DIR[:NAME]`,
-    /// `oci-archive:FILE[:NAME]`, `docker-archive:FILE[:NAME]`, `dir:DIR`
-    #[arg(required = true, value_name = "IMAGE")]
-    pub(crate) names: Vec<String>,
-    /// Say nothing but the digest
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// For which machine: `linux/amd64`, `linux/arm/v7` [default: this one]
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
-    pub(crate) platform: Option<String>,
-    /// Name and password for the registry, in the place of what `docker login` or `podman login` wrote
-    #[arg(long, value_name = "USER:PASSWORD")]
-    pub(crate) creds: Option<String>,
-    /// A file with credentials, as those two write it
-    #[arg(long, value_name = "FILE")]
-    pub(crate) authfile: Option<PathBuf>,
-    /// Whether the registry must speak TLS, with a certificate that this host trusts [default: true]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          action = ArgAction::Set)]
-    pub(crate) tls_verify: Option<bool>,
-    /// Directory that the images are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) root: Option<PathBuf>,
 }
 
 /// Lists the images that are here.

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::{ArgAction, Parser};
-use engine::{HistoryEntry, ImageName, ImageStore, Result, rfc3339};
+use engine::{HistoryEntry, ImageName, Result, rfc3339};
 
 use super::print;
+use super::registries::open_to_read;
 use super::table::{plain, short, since, size};
 use crate::template::{Field, Heading, Listing, Value};
 
@@ -50,7 +51,7 @@ pub(crate) struct HistoryArguments {
 
 pub(super) fn history(arguments: &HistoryArguments) -> Result<()> {
     let name: ImageName = arguments.image.parse()?;
-    let steps = ImageStore::open_to_read(arguments.root.as_deref())?.history(&name)?;
+    let steps = open_to_read(arguments.root.as_deref())?.history(&name)?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     if arguments.quiet {
         return print(&steps.iter().map(|step| format!("{}\n", id(step, arguments))).collect::<String>());

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use engine::{Error, ErrorKind, ImageName, ImageStore, Inspected, Result, rfc3339};
 
+use super::registries::open_to_read;
 use super::{failed, parse_names, print};
 use crate::render;
 use crate::template::{Field, Template, Value};
@@ -49,7 +50,7 @@ fn show(arguments: &InspectArguments) -> Result<ExitCode> {
         Some(format) => Some(Template::parse(format)?),
     };
     let names = parse_names(&arguments.names)?;
-    let images = ImageStore::open_to_read(arguments.root.as_deref())?;
+    let images = open_to_read(arguments.root.as_deref())?;
     let (mut found, mut lines, mut errors) = (Vec::new(), String::new(), Vec::new());
     for name in &names {
         let shown = look(&images, name).and_then(|value| {

@@ -4,9 +4,10 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Parser;
-use engine::{Error, ImageFilter, ImageFilters, ImageStore, Result, Unneeded};
+use engine::{Error, ImageFilter, ImageFilters, Result, Unneeded};
 
 use super::print;
+use super::registries::open_to_change;
 use super::remove::lines;
 use super::table::size;
 
@@ -31,7 +32,7 @@ pub(crate) struct PruneArguments {
 pub(super) fn prune(arguments: &PruneArguments) -> Result<()> {
     let filters: Vec<ImageFilter> =
         arguments.filter.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
-    let images = ImageStore::open_to_change(arguments.root.as_deref())?;
+    let images = open_to_change(arguments.root.as_deref())?;
     let (which, what) = match arguments.all {
         true => (Unneeded::Unused, "all images that no running container is of"),
         false => (Unneeded::Unnamed, "all images without a name"),

@@ -2,15 +2,16 @@
 
 use std::process::ExitCode;
 
-use engine::{ErrorKind, ImageStore, Removed};
+use engine::{ErrorKind, Removed};
 
+use super::registries::open_to_change;
 use super::{RemoveArguments, failed, parse_names, print};
 use crate::render;
 
 /// Each name is tried, whatever became of the others.
 pub(super) fn remove(arguments: &RemoveArguments) -> ExitCode {
     let opened = parse_names(&arguments.names)
-        .and_then(|names| Ok((names, ImageStore::open_to_change(arguments.root.as_deref())?)));
+        .and_then(|names| Ok((names, open_to_change(arguments.root.as_deref())?)));
     let (names, images) = match opened {
         Ok(opened) => opened,
         Err(error) => return failed(&error),

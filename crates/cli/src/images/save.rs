@@ -6,9 +6,10 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use engine::{Error, ImageStore, Result, SaveLayout, SaveTo, Transport};
+use engine::{Error, Result, SaveLayout, SaveTo, Transport};
 
 use super::parse_names;
+use super::registries::open_to_read;
 
 /// Saves images as one archive, or in a directory.
 #[derive(Debug, Parser)]
@@ -65,7 +66,7 @@ pub(super) fn save(arguments: &SaveArguments) -> Result<()> {
             None => SaveTo::Path(text.into(), layout),
         },
     };
-    ImageStore::open_to_read(arguments.root.as_deref())?.save(&names, to)
+    open_to_read(arguments.root.as_deref())?.save(&names, to)
 }
 
 fn standard_output() -> Result<File> {

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use engine::{ImageName, ImageStore, Result};
+use engine::{ImageName, Result};
 
+use super::registries::{open_to_change, open_to_read};
 use super::{failed, parse_names};
 
 /// Gives an image further names.
@@ -53,20 +54,20 @@ pub(crate) struct ExistsArguments {
 pub(super) fn tag(arguments: &TagArguments) -> Result<()> {
     let source: ImageName = arguments.source.parse()?;
     let targets = parse_names(&arguments.targets)?;
-    ImageStore::open_to_change(arguments.root.as_deref())?.tag(&source, &targets)
+    open_to_change(arguments.root.as_deref())?.tag(&source, &targets)
 }
 
 pub(super) fn untag(arguments: &UntagArguments) -> Result<()> {
     let image: ImageName = arguments.image.parse()?;
     let names = parse_names(&arguments.names)?;
-    ImageStore::open_to_change(arguments.root.as_deref())?.untag(&image, &names).map(drop)
+    open_to_change(arguments.root.as_deref())?.untag(&image, &names).map(drop)
 }
 
 pub(super) fn exists(arguments: &ExistsArguments) -> ExitCode {
     let found = arguments
         .image
         .parse()
-        .and_then(|name: ImageName| ImageStore::open_to_read(arguments.root.as_deref())?.exists(&name));
+        .and_then(|name: ImageName| open_to_read(arguments.root.as_deref())?.exists(&name));
     match found {
         Ok(is_here) => ExitCode::from(u8::from(!is_here)),
         Err(error) => failed(&error),

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use engine::{ImageName, ImageStore, Result, Tree, TreeLayer};
+use engine::{ImageName, Result, Tree, TreeLayer};
 
 use super::print;
+use super::registries::open_to_read;
 use super::table::{short, size};
 
 /// Shows of which layers an image is.
@@ -25,7 +26,7 @@ pub(crate) struct TreeArguments {
 
 pub(super) fn tree(arguments: &TreeArguments) -> Result<()> {
     let name: ImageName = arguments.image.parse()?;
-    let tree = ImageStore::open_to_read(arguments.root.as_deref())?.tree(&name)?;
+    let tree = open_to_read(arguments.root.as_deref())?.tree(&name)?;
     let head = format!(
         "Image ID: {}\nTags:     [{}]\nSize:     {}\nImage Layers\n",
         short(&tree.id),

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use engine::{CheckDepth, ImageStore, Outcome, RegistryAccess, Repair, Result, StoreUsage};
+use engine::{CheckDepth, ImageStore, Outcome, Repair, Result, StoreUsage};
 use serde_json::json;
 
 use crate::images::table::{columns, size};
-use crate::images::{credential_files, failed, print};
+use crate::images::{access, failed, open_to_change, print};
 use crate::render;
 
 /// What concerns all that rabbitc keeps.
@@ -131,13 +131,10 @@ fn as_table(usage: &StoreUsage, verbose: bool) -> String {
 }
 
 fn check(arguments: &CheckArguments) -> Result<ExitCode> {
-    let images = ImageStore::open_to_change(arguments.root.as_deref())?;
+    let images = open_to_change(arguments.root.as_deref())?;
     let depth = if arguments.quick { CheckDepth::Sizes } else { CheckDepth::Bytes };
     let repair = if arguments.repair { Repair::Yes } else { Repair::No };
-    let access = RegistryAccess {
-        credential_files: credential_files(arguments.authfile.as_ref()),
-        ..RegistryAccess::default()
-    };
+    let access = access(arguments.authfile.as_deref());
     let is_shown = std::io::stderr().is_terminal();
     let told = |done: usize, all: usize| {
         if is_shown {

@@ -17,6 +17,7 @@ mod namespaces;
 mod network;
 mod ports;
 mod process;
+mod registries;
 mod remains;
 mod rootless;
 mod security;

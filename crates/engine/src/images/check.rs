@@ -8,8 +8,9 @@ use image::registry::Remote;
 use image::store::{Damage, Depth, Image, Part, PullOptions, Silent, Source, Store};
 use image::{Digest, Reference};
 
+use super::ImageStore;
+use super::registries::{Registries, RegistryAccess};
 use super::unpack::Apart;
-use super::{ImageStore, RegistryAccess};
 use crate::error::{Error, Result, from_image};
 
 /// How closely images are looked at.
@@ -143,7 +144,7 @@ impl Again<'_> {
         };
         let digest = Some(self.image.manifest.clone());
         let reference = Reference { tag: None, digest, ..name.clone() };
-        let remote = super::pull::remote(&reference, self.access, self.operation)?;
+        let remote = Registries::new(self.access)?.remote(&reference)?;
         Ok(self.remote.get_or_init(|| remote))
     }
 }

@@ -8,11 +8,15 @@ mod import;
 mod inspect;
 mod list;
 mod load;
+mod logins;
 mod prune;
 mod pull;
+mod push;
 mod ready;
+mod registries;
 mod remove;
 mod save;
+mod search;
 pub(crate) mod shifted;
 mod tag;
 mod transport;
@@ -20,10 +24,14 @@ mod tree;
 mod unpack;
 mod usage;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use image::Reference;
 use image::reference::{DOCKER_IO, Typed};
+use image::registry::Configuration;
+use image::registry::configuration::Files;
 use image::store::{Image, Store};
 use runtime::ErrorKind;
 use runtime::caller::{self, Caller};
@@ -36,11 +44,15 @@ pub use self::import::ImportRequest;
 pub use self::inspect::Inspected;
 pub use self::list::Listed;
 pub use self::load::{LoadFrom, Loaded};
+pub use self::logins::{LoggedOut, Logins};
 pub use self::prune::{Pruned, Unneeded};
-pub use self::pull::{Progress, PullRequest, RegistryAccess};
+pub use self::pull::{Progress, PullRequest, PulledImage};
+pub use self::push::{Push, PushRequest, PushedImage};
 pub use self::ready::{ImageDefaults, ReadyImage};
+pub use self::registries::RegistryAccess;
 pub use self::remove::Removed;
 pub use self::save::SaveTo;
+pub use self::search::{FoundRepository, SearchOutcome, SearchRequest, list_tags, search};
 pub use self::shifted::{is_shift_verb, unpack_image_again};
 pub(crate) use self::tag::as_name;
 pub use self::transport::{SaveLayout, Transport};
@@ -120,6 +132,8 @@ pub struct ImageStore {
     store: Store,
     /// What a person should know before an image comes: that its files have one owner alone.
     pub single: Option<Notice>,
+    /// The caller's variables: they say where it is said what short names mean.
+    environment: Vec<(OsString, OsString)>,
 }
 
 impl ImageStore {
@@ -128,19 +142,26 @@ impl ImageStore {
     pub fn open(root: Option<&Path>) -> Result<ImageStore> {
         let path = place(root)?;
         let single = enter_own_users()?;
-        Ok(ImageStore { store: Store::open(path).map_err(from_image)?, single })
+        Ok(ImageStore { store: Store::open(path).map_err(from_image)?, single, environment: Vec::new() })
     }
 
     /// As [`ImageStore::open`], for somebody who removes or repairs: where there are none, nothing is made.
     pub fn open_to_change(root: Option<&Path>) -> Result<ImageStore> {
         let path = place(root)?;
         let single = enter_own_users()?;
-        Ok(ImageStore { store: Store::open_to_read(path).map_err(from_image)?, single })
+        let store = Store::open_to_read(path).map_err(from_image)?;
+        Ok(ImageStore { store, single, environment: Vec::new() })
     }
 
     /// Opens them for somebody who only looks at them: where there are none, nothing is made.
     pub fn open_to_read(root: Option<&Path>) -> Result<ImageStore> {
-        Ok(ImageStore { store: Store::open_to_read(place(root)?).map_err(from_image)?, single: None })
+        let store = Store::open_to_read(place(root)?).map_err(from_image)?;
+        Ok(ImageStore { store, single: None, environment: Vec::new() })
+    }
+
+    /// With the caller's variables, by which registries.conf and with it the meaning of short names is found.
+    pub fn with_environment(self, environment: Vec<(OsString, OsString)>) -> ImageStore {
+        ImageStore { environment, ..self }
     }
 
     /// Whether to bring or remove images takes a user namespace that this process is not in.
@@ -169,7 +190,34 @@ impl ImageStore {
 
     /// The image that is meant.
     fn find(&self, name: &ImageName) -> Result<Option<Image>> {
-        self.store.find(&name.text, &[DOCKER_IO.to_owned()]).map_err(from_image)
+        Ok(self.find_with_name(name)?.map(|(_, image)| image))
+    }
+
+    /// The image that is meant, and the name by which it was found, if it was not by an id.
+    fn find_with_name(&self, name: &ImageName) -> Result<Option<(Option<Reference>, Image)>> {
+        for reference in self.candidates(name)? {
+            let found =
+                self.store.find(&reference.to_string(), &[DOCKER_IO.to_owned()]).map_err(from_image)?;
+            if let Some(image) = found {
+                return Ok(Some((Some(reference), image)));
+            }
+        }
+        let by_id = self.store.find(&name.text, &[]).map_err(from_image)?;
+        Ok(by_id.map(|image| (None, image)))
+    }
+
+    /// The whole names that a typed one can stand for here.
+    fn candidates(&self, name: &ImageName) -> Result<Vec<Reference>> {
+        match &name.name {
+            None => Ok(Vec::new()),
+            // Nothing is to be looked up for it.
+            Some(typed) if typed.registry.is_some() => Ok(vec![typed.clone().in_registry(DOCKER_IO)]),
+            Some(typed) => Ok(self.short_names()?.candidates(typed)),
+        }
+    }
+
+    fn short_names(&self) -> Result<Configuration> {
+        Configuration::read(&Files::find(&self.environment)).map_err(from_image)
     }
 }
 

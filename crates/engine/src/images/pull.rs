@@ -1,14 +1,13 @@
 //! Pulling an image from a registry.
 
-use std::path::PathBuf;
 use std::sync::Mutex;
 
 use image::Reference;
 use image::documents::{Descriptor, Platform};
-use image::reference::DOCKER_IO;
-use image::registry::{Client, Credentials, Options, Remote};
+use image::reference::Typed;
 use image::store::{LayerState, PullOptions};
 
+use super::registries::{Registries, RegistryAccess};
 use super::unpack::Apart;
 use super::{ImageName, ImageStore};
 use crate::error::{Error, Result, from_image};
@@ -20,26 +19,24 @@ pub struct PullRequest {
     pub name: ImageName,
     /// For what machine, where that is not this one.
     pub platform: Option<String>,
-    /// How its registry is spoken to.
+    /// How registries are asked.
     pub access: RegistryAccess,
 }
 
-/// How registries are spoken to.
-#[derive(Debug, Clone, Default)]
-pub struct RegistryAccess {
-    /// `USER:PASSWORD`, in the place of what the files have.
-    pub credentials: Option<String>,
-    /// Files with credentials, of docker or podman, the first of which that has some counts.
-    pub credential_files: Vec<PathBuf>,
-    /// Whether certificates that nobody trusts, and plain HTTP, will do.
-    pub insecure: bool,
+/// What was pulled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PulledImage {
+    /// By which digest its registry has it.
+    pub digest: String,
+    /// Whether anything came.
+    pub is_new: bool,
 }
 
-/// Who is told how far a pull is. Told by several threads.
+/// Who is told how far a pull or a push is. Told by several threads.
 pub trait Progress: Sync {
-    /// So many bytes will come, at most.
+    /// So many bytes will come or go, at most.
     fn begins(&self, bytes: u64);
-    /// So many have come, or are not needed.
+    /// So many have, or need not.
     fn is_at(&self, bytes: u64);
 }
 
@@ -75,61 +72,103 @@ impl image::store::Progress for Sum<'_> {
 }
 
 impl ImageStore {
-    /// Pulls an image by its name; the digest of what the name stands for, and whether anything came.
-    pub fn pull(&self, request: &PullRequest, progress: &dyn Progress) -> Result<(String, bool)> {
-        let Some(typed) = &request.name.name else {
-            let operation = format!("pull `{}`", request.name.as_str());
-            return Err(
-                Error::invalid(operation, "an id has no registry".to_owned()).with_hint("pull it by a name")
-            );
-        };
-        let reference = typed.clone().in_registry(DOCKER_IO);
-        let operation = format!("pull `{reference}`");
+    /// Pulls an image by its name. One without a registry is looked for in each that registries.conf names.
+    pub fn pull(&self, request: &PullRequest, progress: &dyn Progress) -> Result<PulledImage> {
+        let typed = request.typed()?;
         let platform = match &request.platform {
             Some(text) => Platform::parse(text).map_err(from_image)?,
             None => Platform::of_this_machine(),
         };
-        let source = remote(&reference, &request.access, &operation).map_err(from_image)?;
+        let registries = Registries::new(&request.access).map_err(from_image)?;
+        first_of(&registries, typed, "pull", |reference| {
+            self.pull_from(&registries, reference, &platform, progress)
+        })
+    }
+
+    /// All tags of the repository that a name without a tag names, as names to be pulled.
+    pub fn tags_to_pull(&self, request: &PullRequest) -> Result<Vec<ImageName>> {
+        let typed = request.typed()?;
+        if typed.tag.is_some() || typed.digest.is_some() {
+            let operation = format!("pull `{}`", request.name.as_str());
+            let error = Error::invalid(operation, "with `--all-tags`, a name has no tag".to_owned());
+            return Err(error.with_hint("leave the tag or the flag out"));
+        }
+        let registries = Registries::new(&request.access).map_err(from_image)?;
+        // A mirror has those alone that somebody asked it for.
+        let tags = |reference: &Reference| {
+            let client = registries.at_home(reference).map_err(from_image)?;
+            Ok(client.tags().map(|tags| (reference.name(), tags)))
+        };
+        let (name, tags) = first_of(&registries, typed, "list the tags of", tags)?;
+        tags.iter().map(|tag| format!("{name}:{tag}").parse()).collect()
+    }
+
+    /// The errors that another registry may not have are the inner ones.
+    fn pull_from(
+        &self,
+        registries: &Registries,
+        reference: &Reference,
+        platform: &Platform,
+        progress: &dyn Progress,
+    ) -> Result<image::Result<PulledImage>> {
+        let operation = format!("pull `{reference}`");
+        let source = registries.remote(reference).map_err(from_image)?;
         let sum = Sum::new(progress);
-        let options =
-            PullOptions { platform: &platform, unpacker: &Apart, progress: &sum, operation: &operation };
-        let pulled = self.store.pull(&source, options);
-        let pulled = match pulled {
+        let options = PullOptions { platform, unpacker: &Apart, progress: &sum, operation: &operation };
+        let pulled = match self.store.pull(&source, options) {
             Ok(pulled) => pulled,
             Err(error) => {
                 // What has come of it is of no use; that it stays until the next time is no second failure.
                 let _ = self.store.sweep();
                 let is_broken = error.kind == image::Kind::Corrupt && error.hint.is_none();
-                let error = from_image(error);
-                return Err(match is_broken {
+                return Ok(Err(match is_broken {
                     true => error.with_hint(
                         "pull it again; if that stays so, its registry has it damaged: have it pushed anew",
                     ),
                     false => error,
-                });
+                }));
             }
         };
         let digest = pulled.digests[0].to_string();
-        self.store.name(&reference, &pulled.image, pulled.digests).map_err(from_image)?;
+        self.store.name(reference, &pulled.image, pulled.digests).map_err(from_image)?;
         self.store.sweep_if_asked().map_err(from_image)?;
-        Ok((digest, !pulled.was_there))
+        Ok(Ok(PulledImage { digest, is_new: !pulled.was_there }))
     }
 }
 
-/// The image `reference` where its registry has it.
-pub(super) fn remote(
-    reference: &Reference,
-    access: &RegistryAccess,
-    operation: &str,
-) -> image::Result<Remote> {
-    let credentials = match &access.credentials {
-        Some(text) => Some(Credentials::parse(text).ok_or_else(|| {
-            let error = image::Error::new(image::Kind::Invalid, "--creds", "it has no `:`");
-            error.with_hint("write `USER:PASSWORD`")
-        })?),
-        None => Credentials::find(&access.credential_files, reference)?,
-    };
-    let options = Options { insecure: access.insecure, ..Options::default() };
-    let client = Client::new(reference, credentials, options)?;
-    Ok(Remote::new(client, reference.clone(), operation.to_owned()))
+impl PullRequest {
+    fn typed(&self) -> Result<&Typed> {
+        self.name.name.as_ref().ok_or_else(|| {
+            let operation = format!("pull `{}`", self.name.as_str());
+            Error::invalid(operation, "an id has no registry".to_owned()).with_hint("pull it by a name")
+        })
+    }
+}
+
+/// Does `what` to the first of the whole names of `typed` that it can be done to. A registry that does not have it, that gives
+/// it to others alone or that can't be reached leaves it to the next; any other failure ends it.
+fn first_of<T>(
+    registries: &Registries,
+    typed: &Typed,
+    verb: &str,
+    what: impl Fn(&Reference) -> Result<image::Result<T>>,
+) -> Result<T> {
+    use image::Kind::{NotFound, Remote, Unauthorized};
+    let names = registries.configuration.complete(typed).map_err(from_image)?;
+    let mut reasons = Vec::new();
+    for reference in &names {
+        match what(reference)? {
+            Ok(done) => return Ok(done),
+            Err(error) if names.len() > 1 && matches!(error.kind, NotFound | Remote | Unauthorized) => {
+                reasons.push(format!("`{reference}`: {}", error.reason));
+            }
+            Err(error) => return Err(from_image(error)),
+        }
+    }
+    let operation = format!("{verb} `{}`", typed.repository);
+    let error = Error::new(runtime::ErrorKind::NotFound, operation, reasons.join("; "));
+    Err(error.with_hint(
+        "write the whole name; where names without a registry are looked for, `unqualified-search-registries` in \
+         /etc/containers/registries.conf says",
+    ))
 }

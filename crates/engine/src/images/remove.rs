@@ -1,6 +1,5 @@
 //! Removing images and their names.
 
-use image::Reference;
 use image::store::Image;
 use runtime::ErrorKind;
 
@@ -24,7 +23,7 @@ impl ImageStore {
         let operation = || format!("remove the image `{}`", name.as_str());
         let image = self.wanted(name, &operation())?;
         let names = self.references(&image)?;
-        let meant = name.as_str().parse::<Reference>().ok().filter(|reference| names.contains(reference));
+        let meant = self.candidates(name)?.into_iter().find(|reference| names.contains(reference));
         match meant {
             Some(reference) if names.len() > 1 => {
                 self.store.unname(&reference).map_err(from_image)?;

@@ -6,8 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use image::Reference;
 use image::archive::{Saved, save_archive, save_directory};
-use image::reference::DOCKER_IO;
 
 use super::{ImageName, ImageStore, SaveLayout, Transport};
 use crate::error::{Error, Result, from_image};
@@ -55,8 +55,8 @@ impl ImageStore {
         for name in names {
             let image = self.wanted(name, &format!("save the image `{}`", name.as_str()))?;
             let own = self.references(&image)?;
-            let meant = name.name.clone().map(|typed| typed.in_registry(DOCKER_IO));
-            let meant = meant.filter(|meant| meant.digest.is_none() && own.contains(meant));
+            let is_meant = |meant: &Reference| meant.digest.is_none() && own.contains(meant);
+            let meant = self.candidates(name)?.into_iter().find(is_meant);
             match chosen.iter_mut().find(|saved| saved.image.manifest == image.manifest) {
                 Some(saved) => saved.names.extend(meant.filter(|meant| !saved.names.contains(meant))),
                 None => chosen.push(Saved { image, names: meant.into_iter().collect() }),

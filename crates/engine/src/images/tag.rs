@@ -36,12 +36,26 @@ impl ImageStore {
         let own = self.references(&found)?;
         let doomed: Vec<Reference> = match names {
             [] => own,
-            names => names.iter().map(|name| own_name(name, &own, &operation)).collect::<Result<_>>()?,
+            names => names.iter().map(|name| self.own_name(name, &own, &operation)).collect::<Result<_>>()?,
         };
         for reference in &doomed {
             self.store.unname(reference).map_err(from_image)?;
         }
         Ok(doomed.iter().map(Reference::to_string).collect())
+    }
+
+    /// The one of an image's names that is meant.
+    fn own_name(&self, name: &ImageName, own: &[Reference], operation: &str) -> Result<Reference> {
+        let reference = as_name(name, operation)?;
+        if let Some(meant) = self.candidates(name)?.into_iter().find(|meant| own.contains(meant)) {
+            return Ok(meant);
+        }
+        let shown: Vec<String> = own.iter().map(Reference::to_string).collect();
+        let error = Error::invalid(operation, format!("`{reference}` is no name of it"));
+        Err(match shown.is_empty() {
+            true => error.with_hint("it has none"),
+            false => error.with_hint(format!("it has {}", shown.join(", "))),
+        })
     }
 
     /// The names of an image.
@@ -67,20 +81,5 @@ pub(crate) fn as_name(name: &ImageName, operation: &str) -> Result<Reference> {
             refuse("has a digest, which says what it stands for already")
         }
         Some(typed) => Ok(typed.clone().in_registry(DOCKER_IO)),
-    }
-}
-
-fn own_name(name: &ImageName, own: &[Reference], operation: &str) -> Result<Reference> {
-    let reference = as_name(name, operation)?;
-    match own.contains(&reference) {
-        true => Ok(reference),
-        false => {
-            let shown: Vec<String> = own.iter().map(Reference::to_string).collect();
-            let error = Error::invalid(operation, format!("`{reference}` is no name of it"));
-            Err(match shown.is_empty() {
-                true => error.with_hint("it has none"),
-                false => error.with_hint(format!("it has {}", shown.join(", "))),
-            })
-        }
     }
 }

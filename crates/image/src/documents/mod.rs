@@ -2,9 +2,11 @@
 //! as two readers who understand one text differently are a way in.
 
 mod config;
+mod form;
 mod manifest;
 
 pub use self::config::{Empty, Healthcheck, History, ImageConfig, RootFs, Runtime, moment, seconds};
+pub use self::form::Form;
 pub use self::manifest::{Descriptor, Document, Index, Manifest, Platform};
 
 /// The most bytes of a manifest or an index; registries take no more either.
@@ -32,6 +34,8 @@ pub mod media_type {
     pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
     /// What OCI's configuration is called by Docker.
     pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+    /// What OCI's layer that is not compressed is called by Docker.
+    pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
     /// What OCI's layer with gzip is called by Docker.
     pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
     /// All that can be asked of a registry for a name, the best first.

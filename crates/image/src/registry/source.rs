@@ -1,141 +1,82 @@
-//! A registry as a source of an image.
+//! A registry as a source of an image: its mirrors first, and itself at the end.
 
-use std::io::{self, Read};
+use std::io::Read;
+use std::sync::OnceLock;
 
-use ureq::http::{StatusCode, header};
-
-use super::{Client, bounded};
-use crate::digest;
-use crate::documents::{Descriptor, MOST_CONFIG_BYTES, MOST_MANIFEST_BYTES, media_type};
+use super::{Client, Fetched};
+use crate::documents::{Descriptor, MOST_CONFIG_BYTES, media_type};
 use crate::error::{Error, Kind, Result};
 use crate::reference::Reference;
 use crate::store::Source;
 
-/// How often a blob whose connection broke is taken up again.
-const MOST_RESUMES: u32 = 5;
-
 /// An image in a registry.
 #[derive(Debug)]
 pub struct Remote {
-    client: Client,
     reference: Reference,
-    operation: String,
+    /// Where it may be, in the order in which they are asked.
+    places: Vec<Client>,
+    /// The first of them that had the image.
+    found: OnceLock<usize>,
 }
 
 impl Remote {
-    /// The image that `reference` names; errors begin with `operation`.
-    pub fn new(client: Client, reference: Reference, operation: impl Into<String>) -> Remote {
-        Remote { client, reference, operation: operation.into() }
+    /// The image that `reference` names, at any of `places`: the last is the registry itself, those before it its mirrors.
+    pub fn new(reference: Reference, places: Vec<Client>) -> Remote {
+        Remote { reference, places, found: OnceLock::new() }
     }
 
-    fn manifest(&self, wanted: &str) -> Result<(Vec<u8>, Option<String>)> {
-        let accept = media_type::MANIFESTS.join(", ");
-        let answer = self.client.get(&format!("manifests/{wanted}"), &accept, 0, &self.operation)?;
-        let kind = answer
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
-        Ok((bounded(answer, MOST_MANIFEST_BYTES as u64, &self.operation)?, kind))
+    /// Asks one place after the other, from that on which had the image. The error is the registry's own, as that is whom
+    /// people know, with what each mirror said.
+    fn ask<T>(&self, question: impl Fn(&Client) -> Result<T>) -> Result<(usize, T)> {
+        let mut of_mirrors = String::new();
+        let first = self.found.get().copied().unwrap_or(0);
+        for (number, place) in self.places.iter().enumerate().skip(first) {
+            match question(place) {
+                Ok(found) => return Ok((number, found)),
+                Err(mut error) if number + 1 == self.places.len() => {
+                    error.reason.push_str(&of_mirrors);
+                    return Err(error);
+                }
+                Err(error) => {
+                    of_mirrors.push_str(&format!(
+                        "; its mirror `{}`: {}",
+                        place.endpoint().name(),
+                        error.reason
+                    ));
+                }
+            }
+        }
+        let operation = format!("look for `{}`", self.reference);
+        Err(Error::new(Kind::Invalid, operation, "there is nobody to ask"))
     }
 }
 
 impl Source for Remote {
     fn named(&self) -> Result<(Vec<u8>, Option<String>)> {
-        let (text, kind) = self.manifest(&self.reference.wanted())?;
-        if let Some(digest) = &self.reference.digest {
-            digest::check(&text, digest, &self.operation)?;
-        }
-        Ok((text, kind))
+        let wanted = self.reference.wanted();
+        let (number, Fetched { bytes, media_type, .. }) = self.ask(|place| place.manifest(&wanted))?;
+        self.found.get_or_init(|| number);
+        Ok((bytes, media_type))
     }
 
     fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
-        let digest = descriptor.digest.to_string();
-        if media_type::MANIFESTS.contains(&descriptor.media_type.as_str()) {
-            return self.manifest(&digest).map(|(text, _)| text);
-        }
-        let answer = self.client.get(&format!("blobs/{digest}"), "*/*", 0, &self.operation)?;
-        bounded(answer, MOST_CONFIG_BYTES as u64, &self.operation)
+        let (_, bytes) = self.ask(|place| {
+            if media_type::MANIFESTS.contains(&descriptor.media_type.as_str()) {
+                return place.manifest(&descriptor.digest.to_string()).map(|fetched| fetched.bytes);
+            }
+            let mut bytes = Vec::new();
+            let blob = place.blob(descriptor)?;
+            // It is as long as its descriptor says, which the caller has looked at.
+            blob.take(MOST_CONFIG_BYTES as u64 + 1)
+                .read_to_end(&mut bytes)
+                .map_err(|error| Error::from_io(format!("fetch `{}`", descriptor.digest), error))?;
+            Ok(bytes)
+        })?;
+        Ok(bytes)
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
-        let mut blob = Blob {
-            remote: self,
-            path: format!("blobs/{}", descriptor.digest),
-            size: descriptor.size,
-            read: 0,
-            body: Box::new(io::empty()),
-            end: None,
-            resumes: 0,
-        };
-        blob.open()?;
+        let (_, blob) = self.ask(|place| place.blob(descriptor))?;
         Ok(Box::new(blob))
-    }
-}
-
-/// The bytes of a blob, over as many connections as it takes.
-struct Blob<'a> {
-    remote: &'a Remote,
-    path: String,
-    size: u64,
-    read: u64,
-    body: Box<dyn Read + Send>,
-    /// Where what this connection brings ends, by the registry's word.
-    end: Option<u64>,
-    resumes: u32,
-}
-
-impl Blob<'_> {
-    /// Opens a connection that goes on where the last one ended.
-    fn open(&mut self) -> Result<()> {
-        let Remote { client, operation, .. } = self.remote;
-        let answer = client.get(&self.path, "*/*", self.read, operation)?;
-        let goes_on =
-            self.read == 0 || answer.status() == StatusCode::PARTIAL_CONTENT && self.is_from(&answer);
-        match goes_on {
-            true => {
-                self.end = answer.body().content_length().map(|length| self.read + length);
-                self.body = Box::new(answer.into_body().into_reader());
-                Ok(())
-            }
-            false => {
-                let reason = format!(
-                    "`{}` broke off after {} bytes, and the registry only begins anew",
-                    self.path, self.read
-                );
-                Err(Error::new(Kind::Remote, operation, reason))
-            }
-        }
-    }
-
-    fn is_from(&self, answer: &ureq::http::Response<ureq::Body>) -> bool {
-        let range = answer.headers().get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok());
-        range.is_none_or(|range| range.starts_with(&format!("bytes {}-", self.read)))
-    }
-}
-
-impl Read for Blob<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let cause = match self.body.read(buffer) {
-                // Where it is longer than it should be, whoever reads sees to that.
-                Ok(0) if self.read >= self.size => return Ok(0),
-                // It broke nothing off: the registry has no more.
-                Ok(0) if self.end == Some(self.read) => return Ok(0),
-                Ok(0) => None,
-                Ok(count) => {
-                    self.read += count as u64;
-                    return Ok(count);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => Some(error),
-            };
-            if self.resumes == MOST_RESUMES {
-                // Its end, where it said nothing else: it is too short then.
-                return cause.map_or(Ok(0), Err);
-            }
-            self.resumes += 1;
-            self.open().map_err(io::Error::other)?;
-        }
     }
 }

@@ -153,7 +153,9 @@ fn users_container_fetches_its_image_and_tells_once_why_it_can_not() {
     let ran = place.run(&[APP, LOOK]);
     assert_eq!((ran.text(), ran.stderr.as_str()), (SEEN, ""), "{ran:?}");
     let missing = APP.replace("v1", "none");
-    place.run(&[&missing, "true"]).refuses(125, &["pull `127.0.0.1:5000/team/app:none`", "404"]);
+    place
+        .run(&[&missing, "true"])
+        .refuses(125, &["fetch the manifest of `127.0.0.1:5000/team/app:none`", "404"]);
     place.run(&["--pull=never", &missing, "true"]).refuses(125, &["find the image", "rabbitc pull"]);
     assert_eq!(place.rabbitc("rmi", &[APP]).code(), 0);
     assert_eq!(place.kept(), [""; 0]);

@@ -1,0 +1,62 @@
+//! What all verbs that speak to registries are told of them.
+
+use std::path::{Path, PathBuf};
+
+use clap::{ArgAction, Args};
+use engine::{ImageStore, RegistryAccess, Result, TlsVerify};
+
+/// Flags of all of them.
+#[derive(Debug, Args)]
+pub(crate) struct RegistryArguments {
+    /// The file with credentials, in the place of those of docker and podman [default: $REGISTRY_AUTH_FILE]
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+    /// A directory with certificates: `*.crt` of authorities, `*.cert` and `*.key` for those that want to see one
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
+    /// Whether registries must speak TLS, with a certificate that this host trusts [default: as registries.conf says; on
+    /// this host's own loopback they need not]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          action = ArgAction::Set)]
+    tls_verify: Option<bool>,
+}
+
+impl RegistryArguments {
+    /// What they mean, with `USER:PASSWORD` where somebody gave that.
+    pub(super) fn access(&self, credentials: Option<&String>) -> RegistryAccess {
+        RegistryAccess {
+            credentials: credentials.cloned(),
+            certificates: self.cert_dir.clone(),
+            verify: match self.tls_verify {
+                None => TlsVerify::AsConfigured,
+                Some(true) => TlsVerify::Always,
+                Some(false) => TlsVerify::Never,
+            },
+            ..access(self.authfile.as_deref())
+        }
+    }
+}
+
+/// Registries as they are asked where nobody says anything of them but, perhaps, which file has the credentials.
+pub(crate) fn access(authfile: Option<&Path>) -> RegistryAccess {
+    RegistryAccess {
+        authfile: authfile.map(Path::to_owned),
+        environment: std::env::vars_os().collect(),
+        ..RegistryAccess::default()
+    }
+}
+
+/// The images below `root`, or where they are without a word, by the names that they have for the caller.
+pub(crate) fn open(root: Option<&Path>) -> Result<ImageStore> {
+    Ok(ImageStore::open(root)?.with_environment(std::env::vars_os().collect()))
+}
+
+/// The same for somebody who removes or repairs.
+pub(crate) fn open_to_change(root: Option<&Path>) -> Result<ImageStore> {
+    Ok(ImageStore::open_to_change(root)?.with_environment(std::env::vars_os().collect()))
+}
+
+/// The same for somebody who only looks at them.
+pub(crate) fn open_to_read(root: Option<&Path>) -> Result<ImageStore> {
+    Ok(ImageStore::open_to_read(root)?.with_environment(std::env::vars_os().collect()))
+}
