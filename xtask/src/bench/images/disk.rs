@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Once;
 
 use crate::process::{self, Naming, Result};
 
@@ -28,7 +29,9 @@ impl Disk {
         let mut mount = Command::new("mount");
         mount.args(["-o", "loop,noinit_itable"]).arg(&file).arg(&disk.path);
         if let Err(failure) = made.and_then(|_| process::read(&mut mount)) {
-            eprintln!("{failure}");
+            // It fails for every store.
+            static SAID: Once = Once::new();
+            SAID.call_once(|| eprintln!("{failure}"));
             disk.file = None;
             std::fs::remove_file(&file).naming(format_args!("remove `{}`", file.display()))?;
             process::run(Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&disk.path))?;
