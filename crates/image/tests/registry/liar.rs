@@ -110,6 +110,10 @@ impl Liar {
     pub fn sipping(pause: Duration, answer: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Liar {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
         let address = listener.local_addr().expect("bound");
+        if !pause.is_zero() {
+            // Else the kernel drinks for it, as much as tens of megabytes.
+            rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 64 << 10).expect("set");
+        }
         let (seen, stopped) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let (all, stop, answer): (_, _, Arc<Answer>) = (seen.clone(), stopped.clone(), Arc::new(answer));
         thread::spawn(move || {

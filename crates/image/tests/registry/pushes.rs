@@ -81,14 +81,14 @@ fn upload_that_breaks_begins_anew_and_not_for_ever() {
 #[test]
 fn registry_that_takes_next_to_nothing_is_given_up() {
     let blob = content(24 << 20);
-    let liar = Liar::sipping(Duration::from_millis(20), |seen, number| match seen.method.as_str() {
+    let liar = Liar::sipping(Duration::from_millis(2), |seen, number| match seen.method.as_str() {
         "HEAD" => Reply::new(404, ""),
         "POST" => Reply::new(202, "").with("Location", "/upload"),
         _ => taken(seen, number),
     });
     let mut options = options();
     // What it sips is a tenth of that.
-    (options.waits.slow, options.waits.least) = (Duration::from_millis(300), 600 << 10);
+    (options.waits.slow, options.waits.least) = (Duration::from_millis(300), 6 << 20);
     let client = Client::new(endpoint(&liar.host()), None, options);
     let error = client.push_blob(&descriptor(&blob), None, || Ok(&blob[..])).expect_err("sips");
     assert_eq!(error.kind, Kind::Remote);

@@ -60,7 +60,9 @@ impl Pace {
         if self.waited < waits.slow {
             return false;
         }
-        std::mem::take(self).bytes < waits.least
+        // The kernel takes, or hands over, much at once: a long wait stands for as many spans.
+        let Pace { waited, bytes } = std::mem::take(self);
+        (bytes as f64) < waits.least as f64 * waited.div_duration_f64(waits.slow)
     }
 }
 
