@@ -37,6 +37,7 @@ pub fn demo() -> Result<()> {
     let remains = before.remains(Duration::from_secs(10));
     if remains.is_empty() {
         println!("no link, mount, cgroup, rule, process or state file more than before");
+        println!("(net.ipv4.ip_forward stays on, as others may rely on it by now: docs/networking.md)");
         return Ok(());
     }
     Err(Failure::new(format!("left on the host:\n  {}", remains.join("\n  "))))
