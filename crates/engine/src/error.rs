@@ -38,6 +38,7 @@ pub(crate) fn from_network(error: network::Error) -> Error {
         | network::Kind::PortTaken(_)
         | network::Kind::NoFreePort
         | network::Kind::AddressNotHere
+        | network::Kind::AddressOfMany
         | network::Kind::NoIpv6
         | network::Kind::NoIpv6Loopback
         | network::Kind::TooManyPorts => ErrorKind::Invalid,

@@ -270,6 +270,17 @@ impl Connection {
             found.push(Obstacle { what, remedy: lacking.remedy.to_string() });
         }
         let ways = if self.ports.is_some() { Ways::OutAndIn } else { Ways::Out };
+        for publication in self.ports.iter().flat_map(HeldPorts::without_ipv6_loopback) {
+            found.push(Obstacle {
+                what: format!(
+                    "`{publication}` is not reached at `::1`: this host filters bridged IPv6 (br_netfilter), which loses \
+                     the answers"
+                ),
+                remedy: "use another address of the host, or turn it off with \
+                         `sysctl net.bridge.bridge-nf-call-ip6tables=0`"
+                    .to_owned(),
+            });
+        }
         // A look that fails is no reason to stop a container that runs.
         for finding in network::foreign_firewall(bridge, ways).unwrap_or_default() {
             let Finding { table, chain, reason, command, .. } = finding;

@@ -43,6 +43,8 @@ pub const RT_SCOPE_UNIVERSE: u8 = 0;
 pub const RT_SCOPE_LINK: u8 = 253;
 pub const RTN_UNICAST: u8 = 1;
 pub const RTN_LOCAL: u8 = 2;
+pub const RTN_BROADCAST: u8 = 3;
+pub const RTN_MULTICAST: u8 = 5;
 pub const RTM_F_FIB_MATCH: u32 = 0x2000;
 pub const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 

@@ -57,6 +57,8 @@ pub enum Kind {
     NoFreePort,
     /// No interface of this host has the address.
     AddressNotHere,
+    /// The address is that of a group or of all of a subnet.
+    AddressOfMany,
     /// The address is of a family that the network does not have.
     NoIpv6,
     /// `::1` can't be redirected here: see [`crate::HeldPorts::take`].
@@ -115,7 +117,7 @@ impl Error {
                 "choose another port of the host, leave it out to get a free one, or stop its holder".into()
             }
             Kind::NoFreePort => "choose other ports of the host, from 1 to 65535".into(),
-            Kind::AddressNotHere => {
+            Kind::AddressNotHere | Kind::AddressOfMany => {
                 "give an address that an interface of this host has, or none to publish on all".into()
             }
             Kind::NoIpv6 => "give an IPv4 address: this host has IPv6 turned off".into(),
@@ -162,6 +164,9 @@ impl fmt::Display for Error {
             Kind::PortTaken(holder) => write!(f, "the port is taken by {holder}"),
             Kind::NoFreePort => f.write_str("no free port"),
             Kind::AddressNotHere => f.write_str("no interface of this host has the address"),
+            Kind::AddressOfMany => {
+                f.write_str("it is a multicast or broadcast address, which no interface has for itself")
+            }
             Kind::NoIpv6 => f.write_str("the network has no IPv6"),
             Kind::NoIpv6Loopback => {
                 f.write_str("this host filters bridged IPv6 (br_netfilter), which loses answers to `::1`")

@@ -17,10 +17,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::error::{Error, Kind, Result};
 use crate::forwarding;
+use crate::kernel::*;
 use crate::port_holder::{self, PortHolder};
 use crate::ports::{HostPorts, PortRange, PortRequest, Protocol, Publication, place};
 use crate::publish;
 use crate::state::NetworkStateDirectory;
+use netlink::{Batch, Socket};
 
 /// With more sockets than this, they stand above the limit of open files, so that they don't use it up.
 const FEW: usize = 128;
@@ -36,11 +38,12 @@ impl HeldPorts {
     /// Takes the ports of the host that `requests` ask for, in the calling thread's network namespace.
     ///
     /// Without an address a port is taken for IPv4, and for IPv6 as well with `ipv6`. A taken port is refused with
-    /// its holder's name, for which `state` is asked, and so is an address that can't be redirected: one of IPv6
-    /// without `ipv6`, or `::1` where `br_netfilter` would lose the answers. Ports of SCTP are held where the kernel has that protocol in
+    /// its holder's name, for which `state` is asked, and so is an address that can't be redirected: one that no single
+    /// interface has, one of IPv6 without `ipv6`, or `::1` where `br_netfilter` would lose the answers. Ports of SCTP are held where the kernel has that protocol in
     /// use; elsewhere no program of the host can take them.
     pub fn take(requests: &[PortRequest], ipv6: bool, state: &NetworkStateDirectory) -> Result<Self> {
-        requests.iter().try_for_each(|request| check(request, ipv6))?;
+        let loopback = if forwarding::bridges_filter_ipv6() { Answers::Lost } else { Answers::Kept };
+        requests.iter().try_for_each(|request| check(request, ipv6, loopback))?;
         let mut shelf = Shelf::for_sockets(requests.iter().map(|request| request.container.count()).sum());
         let mut publications: Vec<Publication> = Vec::new();
         for request in requests {
@@ -56,6 +59,13 @@ impl HeldPorts {
     pub fn publications(&self) -> &[Publication] {
         &self.publications
     }
+
+    /// Those of every address of IPv6 to which `::1` does not lead, as `br_netfilter` would lose the answers.
+    pub fn without_ipv6_loopback(&self) -> Vec<&Publication> {
+        let every = |one: &&Publication| one.address == Some(Ipv6Addr::UNSPECIFIED.into());
+        let found: Vec<_> = self.publications.iter().filter(every).collect();
+        if found.is_empty() || !forwarding::bridges_filter_ipv6() { Vec::new() } else { found }
+    }
 }
 
 /// Looks whether somebody else has a port of the host that `request` names, or this process may not bind it; holds none.
@@ -65,6 +75,7 @@ pub fn try_ports(
     state: &NetworkStateDirectory,
 ) -> std::result::Result<(), (u16, Error)> {
     let HostPorts::From(first) = request.host else { return Ok(()) };
+    check(request, true, Answers::Kept).map_err(|error| (first, error))?;
     let last = usize::from(first) + request.container.count() - 1;
     let taker = Taker { request, ipv6: true, state };
     for port in first..=u16::try_from(last).unwrap_or(u16::MAX) {
@@ -77,13 +88,53 @@ pub fn try_ports(
     Ok(())
 }
 
-fn check(request: &PortRequest, ipv6: bool) -> Result<()> {
-    let kind = match request.address {
-        Some(IpAddr::V6(_)) if !ipv6 => Kind::NoIpv6,
-        Some(IpAddr::V6(Ipv6Addr::LOCALHOST)) if forwarding::bridges_filter_ipv6() => Kind::NoIpv6Loopback,
+/// What becomes of answers to `::1`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    Kept,
+    Lost,
+}
+
+fn check(request: &PortRequest, ipv6: bool, loopback: Answers) -> Result<()> {
+    let Some(address) = request.address else { return Ok(()) };
+    let kind = match address {
+        IpAddr::V6(_) if !ipv6 => Kind::NoIpv6,
+        IpAddr::V6(Ipv6Addr::LOCALHOST) if loopback == Answers::Lost => Kind::NoIpv6Loopback,
+        // The kernel lets a socket be bound to it.
+        address if is_of_many(address) => Kind::AddressOfMany,
         _ => return Ok(()),
     };
-    Err(Error::new("publish port at", request.address.map_or_else(String::new, |it| it.to_string()), kind))
+    Err(Error::new("publish port at", address.to_string(), kind))
+}
+
+/// Whether this is the address of a group or of a whole subnet: nothing that is sent there is for this host alone, and
+/// nothing of it is redirected.
+fn is_of_many(address: IpAddr) -> bool {
+    let IpAddr::V4(address) = address else { return address.is_multicast() };
+    if address.is_unspecified() {
+        return false;
+    }
+    // 0.0.0.0/8 is for the kernel a broadcast.
+    address.is_multicast() || address.is_broadcast() || address.octets()[0] == 0 || {
+        // One that can't be looked up is as good as one of nobody: the kernel refuses it when it is bound.
+        matches!(route_type(address), Ok(Some(RTN_BROADCAST | RTN_MULTICAST)))
+    }
+}
+
+/// How the kernel would send to an address.
+fn route_type(address: Ipv4Addr) -> std::result::Result<Option<u8>, Errno> {
+    let mut rtmsg = [0; 12];
+    rtmsg[0] = AF_INET;
+    rtmsg[1] = 32;
+    let mut batch = Batch::new();
+    batch.message(RTM_GETROUTE, 0, &rtmsg, |m| m.put(RTA_DST, &address.octets()));
+    let mut found = None;
+    Socket::route()?.query(&batch, |message| {
+        if message.kind == RTM_NEWROUTE {
+            found = message.split(12).map(|(fixed, _)| fixed[7]);
+        }
+    })?;
+    Ok(found)
 }
 
 struct Taker<'a> {

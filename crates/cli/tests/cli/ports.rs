@@ -367,6 +367,15 @@ fn contradictions_of_network_flags_are_refused() {
     refused(&["-P"], &["--publish-all"]);
     refused(&["-p", "80:80", "-p", "80:81"], &["80/tcp", "another publication"]);
     refused(&["-p", "192.0.2.7:80:80"], &["192.0.2.7:80", "no interface"]);
+    // The kernel binds a socket to each of these, and nothing would ever come there.
+    host.set_up("ip link add lan0 type bridge; ip addr add 192.0.2.1/24 brd + dev lan0; ip link set lan0 up");
+    for address in ["255.255.255.255", "224.0.0.1", "192.0.2.255", "0.1.2.3", "[ff02::1]"] {
+        for protocol in ["tcp", "udp"] {
+            let flag = format!("--publish={address}:80:80/{protocol}");
+            refused(&[&flag], &[address.trim_matches(['[', ']']), "multicast or broadcast address"]);
+        }
+    }
+    host.set_up("ip link del lan0");
     refused(&["-p", "70000:80"], &["--publish", "70000"]);
     refused(&["-p", "localhost:80:80"], &["--publish", "localhost"]);
     refused(&["--dns=localhost"], &["--dns", "localhost"]);
@@ -423,5 +432,31 @@ fn publishing_is_a_step_of_plan_and_timeline() {
     let line = ran.stderr.lines().find(|line| line.contains("publish ports")).expect("it ran").to_owned();
     assert!(line.contains("`9000 -> 90/tcp`"), "{line}");
     assert!(!Path::new("/proc/sys/net/ipv4/conf/rabbitc0/route_localnet").exists());
+    host.assert_nothing_left();
+}
+
+#[test]
+fn every_address_of_ipv6_without_its_loopback_is_said() {
+    let Some(host) = Host::new() else { return };
+    if !has_program("sysctl") {
+        return;
+    }
+    let rootfs = host.rootfs_flag();
+    let published = |flag: &str| host.run(&[&rootfs, "-p", flag, "--cmd=/bin/true"]);
+    if !filter_bridged_packets(&host, 1) {
+        return crate::support::skip("this kernel has no br_netfilter");
+    }
+    let ran = published("[::]:8080:80");
+    assert_eq!(ran.code(), 0, "{ran:?}");
+    for part in
+        ["`[::]:8080 -> 80/tcp` is not reached at `::1`", "br_netfilter", "bridge-nf-call-ip6tables=0"]
+    {
+        assert!(ran.stderr.contains(part), "{part} in {ran:?}");
+    }
+    published("[::1]:8080:80").refuses(125, &["br_netfilter"]);
+    // `localhost` is 127.0.0.1 as well.
+    assert_eq!(published("8080:80").stderr, "");
+    filter_bridged_packets(&host, 0);
+    assert_eq!(published("[::]:8080:80").stderr, "");
     host.assert_nothing_left();
 }
