@@ -46,7 +46,7 @@ pub(crate) struct NetworkArguments {
     /// Option of the resolver, in place of the host's
     #[arg(long, visible_alias = "dns-opt", value_name = "OPTION")]
     pub(crate) dns_option: Vec<String>,
-    /// A name in /etc/hosts; `host-gateway` as address is the host
+    /// A name in /etc/hosts; `host-gateway` as address is the host, where there is a bridge
     #[arg(long, value_name = "NAME:IP")]
     pub(crate) add_host: Vec<String>,
 }

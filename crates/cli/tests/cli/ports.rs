@@ -363,7 +363,8 @@ fn contradictions_of_network_flags_are_refused() {
     refused(&["--network=none", "--dns=192.0.2.53"], &["--dns: "]);
     refused(&["--network=none", "--dns-search=example"], &["--dns-search: "]);
     refused(&["--network=none", "--dns-option=ndots:2"], &["--dns-option: "]);
-    refused(&["--network=none", "--add-host=host:host-gateway"], &["--add-host"]);
+    let gateway = "--add-host: `host-gateway` means nothing with `--network=none`";
+    refused(&["--network=none", "--add-host=host:host-gateway"], &[gateway]);
     refused(&["-P"], &["--publish-all"]);
     refused(&["-p", "80:80", "-p", "80:81"], &["80/tcp", "another publication"]);
     refused(&["-p", "192.0.2.7:80:80"], &["192.0.2.7:80", "no interface"]);

@@ -126,6 +126,8 @@ pub(crate) struct Lack {
 /// What a flag has to do with a way of connection that it contradicts.
 struct Contradiction {
     flag: &'static str,
+    /// Which of its values, where others mean something.
+    value: Option<&'static str>,
     reason: &'static str,
     /// Whether it would mean something with pasta.
     goes_with_pasta: bool,
@@ -144,7 +146,7 @@ impl NetworkOptions {
 
     /// Refuses what contradicts the way of connection; `unnamed` says why it is that one where nobody named it.
     pub(crate) fn check(&self, unnamed: Option<&Unnamed>) -> Result<()> {
-        let Some(Contradiction { flag, reason, goes_with_pasta }) = self.contradiction() else {
+        let Some(Contradiction { flag, value, reason, goes_with_pasta }) = self.contradiction() else {
             return Ok(());
         };
         let mode = self.mode.name();
@@ -154,7 +156,15 @@ impl NetworkOptions {
             (Some(_), None) => ", the default without root".to_owned(),
             (Some(_), Some(lack)) => format!(", the default here as {}", lack.what),
         };
-        let error = Error::invalid(flag, format!("means nothing with `--network={mode}`{chosen}: {reason}"));
+        let subject = value.map_or_else(String::new, |value| format!("`{value}` "));
+        let reason = format!("{subject}means nothing with `--network={mode}`{chosen}: {reason}");
+        let error = Error::invalid(flag, reason);
+        if value.is_some() && self.mode == NetworkMode::Pasta {
+            return Err(error.with_hint(
+                "name an address of the host, `NAME:IP`, other than that of its default route, which is the container's own \
+                 inside",
+            ));
+        }
         Err(error.with_hint(match (unnamed, lack) {
             (None, _)
                 if goes_with_pasta
@@ -196,12 +206,13 @@ impl NetworkOptions {
         };
         let names = &self.names;
         let to_host = names.hosts.iter().any(|(_, address)| *address == HostAddress::Host);
-        let hosts = match &self.mode {
+        let (host, hosts) = match &self.mode {
             Container(_) | Joined { files: Some(_), .. } if !names.hosts.is_empty() => {
-                Some("/etc/hosts is the other container's")
+                (None, Some("/etc/hosts is the other container's"))
             }
-            Nothing | Pasta | Joined { .. } if to_host => Some("there is no way to the host"),
-            _ => None,
+            Pasta if to_host => (Some("host-gateway"), Some("there is no address that is always the host's")),
+            Nothing | Joined { .. } if to_host => (Some("host-gateway"), Some("there is no way to the host")),
+            _ => (None, None),
         };
         let bridge = "there is no bridge";
         let rows = [
@@ -216,7 +227,8 @@ impl NetworkOptions {
             ("--add-host", hosts, false),
         ];
         rows.into_iter().find_map(|(flag, reason, goes_with_pasta)| {
-            Some(Contradiction { flag, reason: reason?, goes_with_pasta })
+            let value = host.filter(|_| flag == "--add-host");
+            Some(Contradiction { flag, value, reason: reason?, goes_with_pasta })
         })
     }
 }

@@ -285,3 +285,15 @@ fn container_in_the_user_namespace_of_another_is_told_how_to_have_a_network() {
     neighbour.leave(&user.host);
     user.host.assert_nothing_left();
 }
+
+#[test]
+fn name_of_the_host_itself_is_refused_with_what_would_do() {
+    let Some(mut user) = User::new() else { return };
+    let Some(neighbour) = user.connect() else { return };
+    let refused = user.inside_as_is(&["--add-host=x:host-gateway"], "true");
+    refused.refuses(125, &["--add-host: `host-gateway` means nothing with `--network=pasta`", "`NAME:IP`"]);
+    let ran = user.inside_as_is(&["--add-host=x:192.0.2.2"], "grep 192 /etc/hosts; wget -qO- http://x:8080/");
+    assert_eq!(ran.text(), "192.0.2.2\tx\nhello from outside");
+    neighbour.leave(&user.host);
+    user.host.assert_nothing_left();
+}
