@@ -30,7 +30,7 @@ fn end(host: &Host, name: &str, server: Background) {
 }
 
 /// Runs `job` on a thread in the network namespace of this process.
-fn in_network_of<T: Send + 'static>(pid: u32, job: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) fn in_network_of<T: Send + 'static>(pid: u32, job: impl FnOnce() -> T + Send + 'static) -> T {
     let network = File::open(format!("/proc/{pid}/ns/net")).expect("the process lives");
     let thread = std::thread::spawn(move || {
         sys::namespace::join(network.as_fd(), sys::clone::flags::NEWNET).expect("a network namespace");

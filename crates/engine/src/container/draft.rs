@@ -70,6 +70,7 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
             let request = network::pasta_request(&options.network.publish)?;
             if effects == Effects::Allowed {
                 network::try_ports(paths, options)?;
+                user.iter().try_for_each(|user| user.check_ports(&options.network.publish))?;
             }
             request
         }

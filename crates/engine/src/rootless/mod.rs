@@ -353,6 +353,11 @@ impl Unprivileged {
         Err(Error::invalid(flag, reason).with_hint(hint))
     }
 
+    /// Refuses ports that this host's pasta would not serve.
+    pub(crate) fn check_ports(&self, publish: &[PortRequest]) -> Result<()> {
+        self.program.iter().try_for_each(|program| program.check_ports(publish))
+    }
+
     /// How pasta will be started, if it will.
     pub(crate) fn pasta(self, request: pasta::Request, publish: &[PortRequest]) -> Option<PastaPlan> {
         let (program, may_lack) = (self.program?, self.may_lack);

@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ::network::{HostPorts, PortRequest, Protocol};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -94,6 +95,37 @@ impl Program {
                     .to_owned(),
             }),
         }
+    }
+
+    /// Refuses ports of UDP for which this pasta does harm: one before July 2024 writes the way back, where the host's port
+    /// has the higher number, beyond the end of its table. Callers on the host's loopback get no answer, and ports of that
+    /// loopback show inside.
+    pub(crate) fn check_ports(&self, publish: &[PortRequest]) -> Result<()> {
+        let is_higher = |port: &&PortRequest| {
+            port.protocol == Protocol::Udp
+                && matches!(port.host, HostPorts::From(first) if first > port.container.first())
+        };
+        let Some(port) = publish.iter().find(is_higher) else { return Ok(()) };
+        if self.knows("--map-host-loopback") {
+            return Ok(());
+        }
+        let reason = format!(
+            "this `pasta` loses answers over UDP where the host's port has a higher number than the container's: `{port}`"
+        );
+        let HostPorts::From(first) = port.host else { return Ok(()) };
+        Err(Error::invalid("--publish", reason).with_hint(format!(
+            "let the program listen on port {first} or a higher one inside, or install a `passt` of September 2024 or later"
+        )))
+    }
+
+    /// Whether its help names this flag: a version is not what each build can tell.
+    fn knows(&self, flag: &str) -> bool {
+        let mut command = std::process::Command::new(&self.path);
+        command.arg("--help").env_clear().current_dir("/").stdin(std::process::Stdio::null());
+        // It fails after that, and some write to the one, some to the other.
+        command.output().is_ok_and(|output| {
+            [output.stdout, output.stderr].iter().any(|said| String::from_utf8_lossy(said).contains(flag))
+        })
     }
 
     fn arguments(&self, request: &Request, ready: &Path) -> Vec<String> {
@@ -193,6 +225,12 @@ fn mind(
         return ENDED_BY_ITSELF;
     }
     let request = CloneRequest { flags: 0, cgroup: None };
+    // Best effort: without it, the first connections by IPv6 wait some seconds.
+    let setting =
+        sys::clone::clone(&request, &mut |_| forgo_duplicate_detection(namespaces).map_or(1, |()| 0));
+    if let Ok(child) = setting {
+        let _ = reap(&child);
+    }
     let pasta = sys::clone::clone(&request, &mut |_| {
         if sys::fd::close_on_exec_from(3).is_err() {
             return 127;
@@ -221,6 +259,22 @@ fn mind(
             return ENDED_BY_ITSELF;
         }
     }
+}
+
+/// Lets the addresses of interfaces that are made from now on be used at once: behind this one is nobody else who could
+/// have them. Meant for a process of its own, which stays in the namespaces.
+///
+/// pasta answers from the first moment on, and what the container asks by its link-local address alone is lost as long
+/// as the kernel looks for duplicates of that.
+fn forgo_duplicate_detection(namespaces: &Namespaces) -> std::io::Result<()> {
+    sys::namespace::join(namespaces.users.as_fd(), sys::clone::flags::NEWUSER)?;
+    sys::namespace::join(namespaces.network.as_fd(), sys::clone::flags::NEWNET)?;
+    // Both count (accept_dad in the kernel's ip-sysctl.rst). The kernel shows whoever looks those of its own namespace.
+    for path in [c"/proc/sys/net/ipv6/conf/all/accept_dad", c"/proc/sys/net/ipv6/conf/default/accept_dad"] {
+        let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::io::write(&file, b"0")?;
+    }
+    Ok(())
 }
 
 fn reap(child: &Child) -> Option<i32> {

@@ -1,9 +1,12 @@
 //! The networks of a user's container: the host's, or one that pasta connects to a neighbour made here.
 
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::user::{User, credentials};
+use crate::ports::in_network_of;
 use crate::support::{Background, Host, eventually, finish, has_program, skip};
 
 impl User {
@@ -282,6 +285,80 @@ fn container_in_the_user_namespace_of_another_is_told_how_to_have_a_network() {
     let ran = user.inside_as_is(&[&joined, &network], "wget -qO- http://192.0.2.2:8080/");
     assert_eq!((ran.text(), ran.stderr.as_str()), ("hello from outside", ""), "{ran:?}");
     assert_eq!(first.release().code(), 0);
+    neighbour.leave(&user.host);
+    user.host.assert_nothing_left();
+}
+
+#[test]
+fn port_of_ipv6_answers_as_soon_as_it_is_published() {
+    let Some(mut user) = User::new() else { return };
+    let Some(neighbour) = user.connect() else { return };
+    if !Path::new("/proc/sys/net/ipv6").exists() {
+        return skip("no IPv6 on this machine");
+    }
+    user.host
+        .set_up("ip -6 addr add 2001:db8::1/64 dev a0 nodad; ip -6 route add default via 2001:db8::2 dev a0");
+    user.host.set_up(&format!("mkdir {0}/w; echo published >{0}/w/index.html", user.host.rootfs().display()));
+    for round in 0..3 {
+        let script = "ip -6 addr show dev eth0; httpd -p 80 -h /w; echo up >/up; read end; exit 0";
+        let rootfs = user.host.rootfs_flag();
+        let mut command = user.rabbitc(&user.arguments(&["--publish=8081:80"], &rootfs, script));
+        let container = Background::of(command.stdin(Stdio::piped()).spawn().expect("nsenter runs"));
+        let sign = user.host.rootfs().join("up");
+        eventually("the container runs", || std::fs::metadata(&sign).is_ok_and(|sign| sign.len() > 0));
+        let mut call = user.host.command("busybox");
+        call.args(["wget", "-qO-", "http://[2001:db8::1]:8081/"]);
+        let answer = finish(call.spawn().expect("nsenter runs"), None);
+        assert_eq!(answer.stdout, "published\n", "round {round}: {answer:?}");
+        std::fs::remove_file(sign).expect("the sign is there");
+        let ran = container.release();
+        // As long as it is tentative, it asks nobody for the way back.
+        assert!(ran.text().contains("inet6 fe80::") && !ran.stdout.contains("tentative"), "{ran:?}");
+    }
+    neighbour.leave(&user.host);
+    user.host.set_up(&format!("rm -r {}/w", user.host.rootfs().display()));
+    user.host.assert_nothing_left();
+}
+
+#[test]
+fn port_of_udp_answers_or_is_refused() {
+    let Some(mut user) = User::new() else { return };
+    let Some(neighbour) = user.connect() else { return };
+    let remapping = Command::new("pasta").arg("--help").output().is_ok_and(|help| {
+        let said = [help.stdout, help.stderr].concat();
+        String::from_utf8_lossy(&said).contains("--map-host-loopback")
+    });
+    let echo = |publish: &str, inside: u16| {
+        let container = user.background(&[publish]);
+        let [id] = user.host.containers().try_into().expect("one container");
+        let record = std::fs::read(user.host.state().join("containers").join(id).join("state.json"));
+        let record: serde_json::Value = serde_json::from_slice(&record.expect("there")).expect("JSON");
+        let pid = u32::try_from(record["pid"].as_u64().expect("a number")).expect("a pid");
+        // Dropped with this: an open socket would keep the container's network.
+        let server = in_network_of(pid, move || UdpSocket::bind(("0.0.0.0", inside)).expect("a server"));
+        let client = in_network_of(user.host.pid(), || UdpSocket::bind("127.0.0.1:0").expect("a client"));
+        for socket in [&server, &client] {
+            socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+        }
+        client.send_to(b"hello", "127.0.0.1:5353").expect("sent");
+        let mut buffer = [0; 16];
+        let (length, caller) = server.recv_from(&mut buffer).expect("it comes in");
+        server.send_to(&buffer[..length], caller).expect("sent");
+        let length = client.recv(&mut buffer).expect("it is answered");
+        assert_eq!(&buffer[..length], b"hello");
+        drop(server);
+        assert_eq!(container.release().code(), 0);
+    };
+    echo("--publish=5353:5353/udp", 5353);
+    echo("--publish=5353:6353/udp", 6353);
+    if remapping {
+        echo("--publish=5353:53/udp", 53);
+    } else {
+        let parts =
+            ["--publish: ", "`5353 -> 53/udp`", "loses answers over UDP", "port 5353 or a higher one"];
+        user.inside_as_is(&["--publish=5353:53/udp"], "true").refuses(125, &parts);
+    }
+    user.inside_as_is(&["--publish=224.0.0.1:5353:5353/udp"], "true").refuses(125, &["multicast"]);
     neighbour.leave(&user.host);
     user.host.assert_nothing_left();
 }
