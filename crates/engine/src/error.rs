@@ -37,6 +37,7 @@ pub(crate) fn from_network(error: network::Error) -> Error {
         | network::Kind::SubnetOverlaps { .. }
         | network::Kind::PortTaken(_)
         | network::Kind::NoFreePort
+        | network::Kind::NoFreeSubnet
         | network::Kind::AddressNotHere
         | network::Kind::AddressOfMany
         | network::Kind::NoIpv6

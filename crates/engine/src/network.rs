@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use network::{
     AddressRequest, Bridge, BridgeNetwork, ContainerInterface, Finding, Hairpin, HeldPorts, HostPorts,
-    InterfaceName, Ipv6Choice, Lease, Lingering, NamespaceConfiguration, NetnsTarget, NetworkOptions,
-    NetworkStateDirectory, Outbound, PortHolder, PortRange, PortRequest, Protocol, Publication, Published,
-    Removal, Ways,
+    InterfaceName, Ipv4Network, Ipv6Choice, Lease, Lingering, NamespaceConfiguration, NamespaceState,
+    NetnsTarget, NetworkOptions, NetworkStateDirectory, NewSubnet, Outbound, PortHolder, PortRange,
+    PortRequest, Protocol, Publication, Published, Removal, TidyTurn, Ways,
 };
 use runtime::plan::NetworkProgram;
 use rustix::fs::{FlockOperation, flock};
@@ -41,18 +41,42 @@ pub(crate) struct Obstacle {
     pub(crate) remedy: String,
 }
 
+/// The network that is meant.
+pub(crate) enum Wanted {
+    /// With a subnet that somebody named, or that of `rabbitc0`.
+    Named(BridgeNetwork),
+    /// With the subnet that it has, or gets when it is made.
+    Own { name: InterfaceName, new: NewSubnet },
+}
+
+const IPV6: Ipv6Choice = Ipv6Choice::WhereTheHostHasIt;
+
 /// Checks names and addresses; nothing is touched.
-pub(crate) fn check(options: &RunOptions) -> Result<BridgeNetwork> {
-    let checked = NetworkOptions {
-        name: options.network.bridge().to_owned(),
-        ipv4: options.network.subnet().to_owned(),
-        ipv6: Ipv6Choice::WhereTheHostHasIt,
+pub(crate) fn check(options: &RunOptions) -> Result<Wanted> {
+    let bridge = options.network.bridge();
+    let named = |ipv4: &str| {
+        let checked = NetworkOptions { name: bridge.to_owned(), ipv4: ipv4.to_owned(), ipv6: IPV6 };
+        checked.check().map_err(from_network)
     };
-    let network = checked.check().map_err(from_network)?;
-    if let Some(address) = &options.network.container_ip {
-        network.ipv4().parse_container_address(address).map_err(from_network)?;
+    if let Some(ipv4) = options.network.subnet() {
+        let network = named(ipv4)?;
+        wanted_address(options, &network.ipv4()).map_err(from_network)?;
+        return Ok(Wanted::Named(network));
     }
-    Ok(network)
+    let name = InterfaceName::parse(bridge).map_err(from_network)?;
+    let new = match &options.network.container_ip {
+        None => NewSubnet::Free,
+        // Whoever chooses an address without a subnet means that of the default.
+        Some(_) => NewSubnet::This(named(NetworkOptions::default().ipv4.as_str())?.ipv4()),
+    };
+    Ok(Wanted::Own { name, new })
+}
+
+fn wanted_address(options: &RunOptions, subnet: &Ipv4Network) -> network::Result<AddressRequest> {
+    match &options.network.container_ip {
+        Some(text) => subnet.parse_container_address(text).map(AddressRequest::Exactly),
+        None => Ok(AddressRequest::LowestFree),
+    }
 }
 
 /// An address and how init takes it.
@@ -61,6 +85,8 @@ pub(crate) struct Wiring {
     /// Where the host is.
     pub(crate) gateway: std::net::Ipv4Addr,
     pub(crate) program: NetworkProgram,
+    /// The network, in words.
+    pub(crate) network: String,
     /// Which ports are published, in words.
     pub(crate) publication: Option<String>,
 }
@@ -71,6 +97,7 @@ fn wiring(network: &BridgeNetwork, interface: &ContainerInterface, ports: &[impl
         address: interface.ipv4(),
         gateway: network.ipv4().gateway(),
         program: program(NamespaceConfiguration::plan(interface)),
+        network: format!("`{}`, {}", network.name(), network.ipv4()),
         publication: (!ports.is_empty()).then(|| ports.join(", ")),
     }
 }
@@ -95,13 +122,20 @@ fn program(plan: NamespaceConfiguration) -> NetworkProgram {
 }
 
 /// What a start would configure; without a requested address, as if the first one were free.
-pub(crate) fn planned_wiring(network: &BridgeNetwork, options: &RunOptions) -> Result<Wiring> {
-    let address = match &options.network.container_ip {
-        Some(text) => network.ipv4().parse_container_address(text).map_err(from_network)?,
-        None => std::net::Ipv4Addr::from(u32::from(network.ipv4().gateway()) + 1),
+pub(crate) fn planned_wiring(paths: &EnginePaths, wanted: Wanted, options: &RunOptions) -> Result<Wiring> {
+    let network = match wanted {
+        Wanted::Named(network) => network,
+        Wanted::Own { name, new } => {
+            let state = namespace(paths)?.map(|namespace| namespace.network(&name));
+            network::foresee(&name, state.as_ref(), IPV6, new).map_err(from_network)?
+        }
+    };
+    let address = match wanted_address(options, &network.ipv4()).map_err(from_network)? {
+        AddressRequest::Exactly(address) => address,
+        AddressRequest::LowestFree => std::net::Ipv4Addr::from(u32::from(network.ipv4().gateway()) + 1),
     };
     let own = interface(options, network.container_interface(address).map_err(from_network)?);
-    Ok(wiring(network, &own, &options.network.publish))
+    Ok(wiring(&network, &own, &options.network.publish))
 }
 
 /// Refuses ports that pasta could not bind, with their holder's name or the privilege that is missing.
@@ -172,25 +206,30 @@ impl Connection {
     /// Leases an address.
     pub(crate) fn lease(
         paths: &EnginePaths,
-        network: BridgeNetwork,
+        wanted: Wanted,
         options: &RunOptions,
         id: &str,
     ) -> Result<Connection> {
-        let request = match &options.network.container_ip {
-            Some(text) => {
-                AddressRequest::Exactly(network.ipv4().parse_container_address(text).map_err(from_network)?)
-            }
-            None => AddressRequest::LowestFree,
+        let (name, has_ipv6) = match &wanted {
+            Wanted::Named(network) => (network.name(), network.ipv6().is_some()),
+            Wanted::Own { name, .. } => (name, IPV6.is_given_here()),
         };
         let parent = open_parent(&paths.networks(), Missing::Make)?.expect("it was made");
-        let state = NetworkStateDirectory::new(parent.as_fd(), network.name()).map_err(from_network)?;
+        let state = NetworkStateDirectory::new(parent.as_fd(), name).map_err(from_network)?;
         let requests = options.network.publish.clone();
         let ports = match &requests[..] {
             [] => None,
             // Before anything is made: a port that is taken ends it.
-            wanted => Some(HeldPorts::take(wanted, network.ipv6().is_some(), &state).map_err(from_network)?),
+            requests => Some(HeldPorts::take(requests, has_ipv6, &state).map_err(from_network)?),
         };
-        let lease = state.lease(&network, request, id).map_err(from_network)?;
+        let request = |subnet: &Ipv4Network| wanted_address(options, subnet);
+        let joined = match wanted {
+            Wanted::Named(network) => request(&network.ipv4())
+                .and_then(|request| state.lease(&network, request, id))
+                .map(|lease| (network, lease)),
+            Wanted::Own { new, .. } => network::join(&state, IPV6, new, request, id),
+        };
+        let (network, lease) = joined.map_err(from_network)?;
         let interface = interface(options, *lease.interface());
         Ok(Connection { network, state, interface, bridge: None, requests, published: None, ports, lease })
     }
@@ -313,17 +352,6 @@ fn open_parent(path: &Path, missing: Missing) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// Opens a file that is only there to be locked; none where the engine never ran.
-fn lock_file(paths: &EnginePaths, name: &str) -> Result<Option<std::fs::File>> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let path = paths.base().join(name);
-    match std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::at_path("open", &path, error)),
-    }
-}
-
 /// How patient a tidying is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Patience {
@@ -336,28 +364,41 @@ pub(crate) enum Patience {
 /// How long a network without users stays, as the next container often comes at once.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// Removes bridges and rules of networks that nobody uses any more.
+/// Removes bridges and rules of networks of this network namespace that nobody uses any more, and what is recorded of
+/// namespaces that are gone.
 ///
 /// Waits a moment first, and then, up to `limit`, while the kernel still takes the last container's namespace
-/// apart. Of many callers at once, one works, one waits for its turn, and the others have nothing to add.
+/// apart. Of many callers at once in a namespace, one works, one waits for its turn, and the others have nothing to add.
 pub fn tidy_networks(paths: &EnginePaths, limit: Duration) -> Result<()> {
-    let (Some(next), Some(turn)) = (lock_file(paths, "tidy-next")?, lock_file(paths, "tidy")?) else {
-        return Ok(());
+    let Some(namespace) = namespace(paths)? else { return Ok(()) };
+    let turn = |turn| namespace.turn(turn).map_err(from_network);
+    let (Some(next), Some(turn)) = (turn(TidyTurn::Next)?, turn(TidyTurn::Now)?) else {
+        return namespace.sweep_gone().map_err(from_network);
     };
     if flock(&next, FlockOperation::NonBlockingLockExclusive).is_err() {
         return Ok(());
     }
     flock(&turn, FlockOperation::LockExclusive)
-        .map_err(|error| Error::at_path("lock", paths.base(), error))?;
+        .map_err(|error| Error::at_path("lock", &paths.networks(), error))?;
     // From here on, what becomes idle is the next one's to see.
     drop(next);
     std::thread::sleep(GRACE);
-    tidy(paths, Patience::Until(Instant::now() + limit))
+    remove_idle(&namespace, Patience::Until(Instant::now() + limit))?;
+    namespace.sweep_gone().map_err(from_network)
 }
 
 pub(crate) fn tidy(paths: &EnginePaths, patience: Patience) -> Result<()> {
-    let Some(parent) = open_parent(&paths.networks(), Missing::Ignore)? else { return Ok(()) };
-    for state in NetworkStateDirectory::all(parent.as_fd()).map_err(from_network)? {
+    namespace(paths)?.map_or(Ok(()), |namespace| remove_idle(&namespace, patience))
+}
+
+/// The state of this network namespace; none where the engine never ran.
+fn namespace(paths: &EnginePaths) -> Result<Option<NamespaceState>> {
+    let Some(parent) = open_parent(&paths.networks(), Missing::Ignore)? else { return Ok(None) };
+    NamespaceState::of_this_thread(parent.as_fd()).map(Some).map_err(from_network)
+}
+
+fn remove_idle(namespace: &NamespaceState, patience: Patience) -> Result<()> {
+    for state in namespace.networks().map_err(from_network)? {
         loop {
             match network::remove_if_unused(&state).map_err(from_network)? {
                 Removal::PortsLeft(_) if matches!(patience, Patience::Until(end) if Instant::now() < end) => {
@@ -367,5 +408,5 @@ pub(crate) fn tidy(paths: &EnginePaths, patience: Patience) -> Result<()> {
             }
         }
     }
-    Ok(())
+    namespace.remove_if_empty().map_err(from_network)
 }

@@ -44,7 +44,7 @@ impl EnginePaths {
         self.base.join("containers")
     }
 
-    /// One directory for each network: leases and its lock.
+    /// One directory for each network namespace, and in it one for each network: leases and its lock.
     pub fn networks(&self) -> PathBuf {
         self.base.join("network")
     }

@@ -2,19 +2,19 @@
 //! side is not its business.
 //!
 //! Order that everything rests on: a start takes its lease, then looks at the bridge under the shared lock; a
-//! removal looks at the leases under the exclusive lock. So whoever comes second sees the other.
-
-use std::net::Ipv4Addr;
+//! removal looks at the leases under the exclusive lock. So whoever comes second sees the other. Whoever makes a
+//! bridge has the lock on making before that: so no two networks get the same subnet, and of all who have it only one
+//! may take the lock of another network beside its own.
 
 use rustix::io::Errno;
 
-use crate::error::{Error, Kind, Result, cidr};
+use crate::error::{Error, Kind, Result};
 use crate::kernel::*;
 use crate::link::{self, Link};
 use crate::masquerade::{self, Outbound};
 use crate::options::{BridgeNetwork, InterfaceName, Ipv6Network, bridge_mac};
 use crate::state::{Lease, NetworkStateDirectory, Sharing};
-use crate::{forwarding, options};
+use crate::{forwarding, options, subnets};
 use netlink::{Batch, Socket, u32_at};
 
 /// A network's bridge, up and complete.
@@ -45,8 +45,8 @@ impl Bridge {
 /// Makes the network's bridge, addresses, forwarding and rules complete; cheap when they are.
 ///
 /// Wants a lease of this network: it is what keeps a concurrent removal away from the bridge. Refuses a name
-/// that belongs to something else, and a subnet that overlaps with another interface's. On failure, a bridge
-/// made here is gone again.
+/// that belongs to something else, and a subnet that overlaps with another interface's, unless that is of a network of
+/// ours without users, which is removed then. On failure, a bridge made here is gone again.
 pub fn ensure(network: &BridgeNetwork, state: &NetworkStateDirectory, lease: &Lease) -> Result<Bridge> {
     let name = network.name();
     debug_assert_eq!(name, state.name(), "the state directory is the network's");
@@ -61,6 +61,8 @@ pub fn ensure(network: &BridgeNetwork, state: &NetworkStateDirectory, lease: &Le
             return Ok(Bridge { network: network.clone(), index, outbound: Outbound::Masqueraded });
         }
     }
+    // What is found free when the subnet is looked at stays so until the bridge has it.
+    let _making = state.namespace().lock_making()?;
     let _lock = state.lock(Sharing::Exclusive)?;
     let observed = observe(&mut socket, network)?;
     let mut created = None;
@@ -72,11 +74,11 @@ pub fn ensure(network: &BridgeNetwork, state: &NetworkStateDirectory, lease: &Le
         Some(link) => match options::alias_subnet(link.alias.as_deref()) {
             Some(subnet) if subnet != network.ipv4().to_string() => {
                 replace_unused(&mut socket, network, state, lease, link, subnet)?;
-                *created.insert(create(&mut socket, network)?)
+                *created.insert(create(&mut socket, network, state)?)
             }
             _ => link.index,
         },
-        None => *created.insert(create(&mut socket, network)?),
+        None => *created.insert(create(&mut socket, network, state)?),
     };
     match complete(&mut socket, network, index, &observed) {
         Ok(outbound) => Ok(Bridge { network: network.clone(), index, outbound }),
@@ -193,8 +195,12 @@ fn replace_unused(
 }
 
 /// Creates the bridge, bare; returns its index.
-fn create(socket: &mut Socket, network: &BridgeNetwork) -> Result<u32> {
-    refuse_overlap(socket, network)?;
+fn create(socket: &mut Socket, network: &BridgeNetwork, state: &NetworkStateDirectory) -> Result<u32> {
+    subnets::refuse_overlap(socket, network, state)?;
+    // Of a start that failed, or of one that comes after us and is refused.
+    if state.chosen_subnet().is_some_and(|chosen| chosen != network.ipv4()) {
+        state.note_subnet(&network.ipv4())?;
+    }
     let name = network.name();
     let mut batch = Batch::new();
     batch.message(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &ifinfomsg(0, 0, 0), |m| {
@@ -254,63 +260,6 @@ fn complete(
         forwarding::enable_ipv6(socket)?;
     }
     masquerade::ensure(network)
-}
-
-/// Refuses a subnet that an address or a route of the host covers, wholly or in part.
-fn refuse_overlap(socket: &mut Socket, network: &BridgeNetwork) -> Result<()> {
-    let error = |errno| Error::from_errno("look for overlaps of subnet", network.ipv4().subnet(), errno);
-    let mut found: Vec<(u32, Ipv4Addr, u8)> = Vec::new();
-    let mut batch = Batch::new();
-    batch.message(RTM_GETADDR, NLM_F_DUMP, &ifaddrmsg(AF_INET, 0, 0, 0), |_| ());
-    socket
-        .dump(&batch, |message| {
-            if let Some((fixed, attributes)) = message.split(8)
-                && message.kind == RTM_NEWADDR
-                && let Some(index) = u32_at(fixed, 4)
-                && let Some(address) = attributes.find(IFA_ADDRESS).and_then(ipv4_address)
-            {
-                found.push((index, address, fixed[1]));
-            }
-        })
-        .map_err(error)?;
-    let mut batch = Batch::new();
-    let mut rtmsg = [0; 12];
-    rtmsg[0] = AF_INET;
-    batch.message(RTM_GETROUTE, NLM_F_DUMP, &rtmsg, |_| ());
-    socket
-        .dump(&batch, |message| {
-            if let Some((fixed, attributes)) = message.split(12)
-                && message.kind == RTM_NEWROUTE
-                && fixed[7] == RTN_UNICAST
-                && attributes.find_u32(RTA_TABLE).unwrap_or(u32::from(fixed[4])) == u32::from(RT_TABLE_MAIN)
-                && let Some(destination) = attributes.find(RTA_DST).and_then(ipv4_address)
-                && let Some(index) = attributes.find_u32(RTA_OIF)
-            {
-                found.push((index, destination, fixed[1]));
-            }
-        })
-        .map_err(error)?;
-    let own = network.ipv4();
-    let overlap = found.into_iter().find(|&(_, address, prefix)| {
-        // Shorter prefixes are default routes in pieces (0.0.0.0/1 and 128.0.0.0/1), not somebody's subnet.
-        let shorter = prefix.min(own.prefix());
-        prefix >= 4 && {
-            let mask = u32::MAX.checked_shl(32 - u32::from(shorter)).unwrap_or(0);
-            address.to_bits() & mask == own.gateway().to_bits() & mask
-        }
-    });
-    let Some((index, address, prefix)) = overlap else { return Ok(()) };
-    let links = link::all(socket, None).map_err(error)?;
-    let interface =
-        links.into_iter().find(|link| link.index == index).map_or_else(String::new, |link| link.name);
-    let first =
-        Ipv4Addr::from_bits(address.to_bits() & u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0));
-    let kind = Kind::SubnetOverlaps { subnet: cidr(first, prefix), interface };
-    Err(Error::new("use subnet", own.subnet(), kind))
-}
-
-fn ipv4_address(value: &[u8]) -> Option<Ipv4Addr> {
-    Some(Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?))
 }
 
 /// How a removal ended.

@@ -51,6 +51,8 @@ pub enum Kind {
         /// The interface it belongs to.
         interface: String,
     },
+    /// Every subnet that a network may get without being told is somebody's.
+    NoFreeSubnet,
     /// Somebody has the port; the text says who.
     PortTaken(PortHolder),
     /// None of the ports that would do is free, or there are none.
@@ -111,7 +113,12 @@ impl Error {
                     "use `{present}`, choose another network name, or stop the network's containers first"
                 )
             }
-            Kind::SubnetOverlaps { .. } => "choose another subnet for the network".into(),
+            Kind::SubnetOverlaps { .. } => {
+                "choose another subnet with `--network-ip`, or name another network with `--network-name`, which gets \
+                 a free one"
+                    .into()
+            }
+            Kind::NoFreeSubnet => "name one with `--network-ip`, such as `--network-ip=10.5.0.1/24`".into(),
             Kind::PortTaken(PortHolder::Itself) => "publish each port of the host once".into(),
             Kind::PortTaken(_) => {
                 "choose another port of the host, leave it out to get a free one, or stop its holder".into()
@@ -161,6 +168,7 @@ impl fmt::Display for Error {
             Kind::SubnetOverlaps { subnet, interface } => {
                 write!(f, "the subnet overlaps with `{subnet}` on interface `{interface}`")
             }
+            Kind::NoFreeSubnet => f.write_str("no subnet of those that rabbitc chooses from is free"),
             Kind::PortTaken(holder) => write!(f, "the port is taken by {holder}"),
             Kind::NoFreePort => f.write_str("no free port"),
             Kind::AddressNotHere => f.write_str("no interface of this host has the address"),

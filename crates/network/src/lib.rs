@@ -3,7 +3,8 @@
 //! A start takes these steps, and each is cheap when the one before it on this network did its work:
 //!
 //! 1. [`NetworkOptions::check`] turns what the user typed into a [`BridgeNetwork`], before any side effect.
-//! 2. [`NetworkStateDirectory::lease`] gives the container its address; the lease dies with its holder.
+//! 2. [`NetworkStateDirectory::lease`] gives the container its address; the lease dies with its holder. Where nobody
+//!    named a subnet, [`join`] finds one before.
 //! 3. [`ensure`] makes the bridge, forwarding and masquerading complete.
 //! 4. [`attach`] makes the veth pair, one end in the container's network namespace.
 //! 5. Ports, if any are to be published: [`HeldPorts::take`] before all else, [`publish()`] at the end.
@@ -25,6 +26,7 @@ mod legacy_iptables;
 mod link;
 mod masquerade;
 mod namespace_configuration;
+mod namespace_state;
 mod nft_maps;
 mod nftables;
 mod options;
@@ -35,6 +37,7 @@ mod ports;
 mod publish;
 mod resolv;
 mod state;
+mod subnets;
 
 pub use attachment::{Attachment, Hairpin, NetnsTarget, attach};
 pub use bridge::{Bridge, Removal, ensure, remove_if_unused};
@@ -42,6 +45,7 @@ pub use error::{Error, Kind, Result};
 pub use foreign_firewall::{Certainty, Finding, Firewall, Ways, foreign_firewall};
 pub use masquerade::{Lacking, Outbound};
 pub use namespace_configuration::{ConfigurationStep, NamespaceConfiguration};
+pub use namespace_state::{NamespaceState, TidyTurn};
 pub use options::{
     BridgeNetwork, ContainerInterface, InterfaceName, Ipv4Network, Ipv6Choice, Ipv6Network, NetworkOptions,
 };
@@ -51,3 +55,4 @@ pub use ports::{HostPorts, PortRange, PortRequest, Protocol, Publication};
 pub use publish::{Lingering, Published, publish};
 pub use resolv::{ResolvChanges, ResolvConf, container_resolv_conf};
 pub use state::{AddressRequest, HeldLease, Lease, NetworkStateDirectory};
+pub use subnets::{NewSubnet, foresee, join};

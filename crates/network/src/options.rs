@@ -79,6 +79,11 @@ impl Ipv4Network {
         Ok(network)
     }
 
+    /// That of a gateway inside it, not the first nor the last address.
+    pub(crate) fn of_gateway(gateway: Ipv4Addr, prefix: u8) -> Self {
+        Self { gateway, prefix }
+    }
+
     /// The bridge's own address, the containers' default gateway.
     pub fn gateway(&self) -> Ipv4Addr {
         self.gateway
@@ -207,6 +212,16 @@ pub enum Ipv6Choice {
     Off,
 }
 
+impl Ipv6Choice {
+    /// Whether a network of this network namespace gets it; reads two files of `/proc/sys/net/ipv6`.
+    pub fn is_given_here(self) -> bool {
+        match self {
+            Ipv6Choice::WhereTheHostHasIt => crate::forwarding::host_has_ipv6(),
+            Ipv6Choice::Off => false,
+        }
+    }
+}
+
 /// A network as the user means it, not yet checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkOptions {
@@ -230,11 +245,7 @@ impl NetworkOptions {
     pub fn check(&self) -> Result<BridgeNetwork> {
         let name = InterfaceName::parse(&self.name)?;
         let ipv4 = Ipv4Network::parse(&self.ipv4)?;
-        let with_ipv6 = match self.ipv6 {
-            Ipv6Choice::WhereTheHostHasIt => crate::forwarding::host_has_ipv6(),
-            Ipv6Choice::Off => false,
-        };
-        let ipv6 = with_ipv6.then(|| Ipv6Network::derive(&name, &ipv4));
+        let ipv6 = self.ipv6.is_given_here().then(|| Ipv6Network::derive(&name, &ipv4));
         Ok(BridgeNetwork { name, ipv4, ipv6 })
     }
 }

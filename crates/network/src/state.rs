@@ -1,9 +1,12 @@
 //! Owns a network's state directory: its lock and its address leases. Touches no interface and no rule.
 //!
 //! ```text
-//! <parent>/<network>/lock                  flock: shared to use the bridge, exclusive to make or remove it
-//! <parent>/<network>/leases/172.19.0.2     the holder's id; flock held by the holder's descriptor
+//! <namespace>/<network>/lock                  flock: shared to use the bridge, exclusive to make or remove it
+//! <namespace>/<network>/subnet                the subnet that was chosen for it, before there is a bridge
+//! <namespace>/<network>/leases/172.19.0.2     the holder's id; flock held by the holder's descriptor
 //! ```
+//!
+//! All below the directory of the network namespace ([`crate::namespace_state`]).
 //!
 //! A holder with published ports adds a line for each. What leads to a dead holder's address is taken out of the
 //! rules before its file is removed or becomes somebody else's.
@@ -16,10 +19,11 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RawDir, flock, fstat, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Kind, Result};
+use crate::namespace_state::{NamespaceState, entries};
 use crate::options::{BridgeNetwork, ContainerInterface, InterfaceName, Ipv4Network};
 use crate::ports::Publication;
 use crate::publish;
@@ -28,13 +32,14 @@ use crate::publish;
 /// keeps a start's cost the same with 2 and with 500 containers. The rest is swept by the janitor.
 const STALE_PROBES: usize = 16;
 
-/// The state of one network, below a directory that the caller owns (`/run/rabbitc/network`).
+/// The state of one network of this network namespace, below a directory that the caller owns
+/// (`/run/rabbitc/network`).
 ///
 /// The directories are made when they are needed and removed with the network, at any moment: so nothing
 /// holds a descriptor of them, and every use starts from the parent.
 #[derive(Debug, Clone)]
 pub struct NetworkStateDirectory {
-    parent: Arc<OwnedFd>,
+    namespace: NamespaceState,
     name: InterfaceName,
 }
 
@@ -56,13 +61,20 @@ pub(crate) enum Sharing {
     Exclusive,
 }
 
-/// The network's lock; dropping it unlocks.
+/// A lock on a network or on all of a namespace; dropping it unlocks.
 #[derive(Debug)]
-pub(crate) struct NetworkLock {
+pub(crate) struct StateLock {
     descriptor: OwnedFd,
 }
 
-impl Drop for NetworkLock {
+impl StateLock {
+    /// Takes over a locked descriptor.
+    pub(crate) fn of(descriptor: OwnedFd) -> Self {
+        Self { descriptor }
+    }
+}
+
+impl Drop for StateLock {
     fn drop(&mut self) {
         // For every copy: a child that another thread has just forked holds one until it executes its program.
         let _ = flock(&self.descriptor, FlockOperation::Unlock);
@@ -93,20 +105,28 @@ enum Attempt {
 }
 
 impl NetworkStateDirectory {
-    /// Names the state of the network `name` below `parent`, which must exist; creates nothing yet.
+    /// Names the state of the network `name` of the calling thread's network namespace, below `parent`, which must
+    /// exist; creates nothing yet.
     pub fn new(parent: BorrowedFd<'_>, name: &InterfaceName) -> Result<Self> {
-        let parent = parent
-            .try_clone_to_owned()
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::MFILE))
-            .map_err(|errno| Error::from_errno("open state of network", name.as_str(), errno))?;
-        Ok(Self { parent: Arc::new(parent), name: name.clone() })
+        NamespaceState::of_this_thread(parent).map(|namespace| namespace.network(name))
     }
 
-    /// Every network that has state below `parent`, for a sweep after a crash.
-    pub fn all(parent: BorrowedFd<'_>) -> Result<Vec<Self>> {
-        let parent_error = |errno| Error::from_errno("read directory", "network state", errno);
-        let names = entries(parent, ".", |name| InterfaceName::parse(name).ok()).map_err(parent_error)?;
-        names.iter().map(|name| Self::new(parent, name)).collect()
+    pub(crate) fn in_namespace(namespace: &NamespaceState, name: &InterfaceName) -> Self {
+        Self { namespace: namespace.clone(), name: name.clone() }
+    }
+
+    /// That of all networks of the same namespace.
+    pub(crate) fn namespace(&self) -> &NamespaceState {
+        &self.namespace
+    }
+
+    fn parent(&self) -> &Arc<OwnedFd> {
+        &self.namespace.parent
+    }
+
+    /// The network's directory, from the parent.
+    fn path(&self) -> String {
+        format!("{}/{}", self.namespace.path(), self.name)
     }
 
     /// The network's name.
@@ -122,7 +142,7 @@ impl NetworkStateDirectory {
             AddressRequest::LowestFree => self.take_lowest(&network.ipv4())?,
         };
         let lease = Lease {
-            parent: Arc::clone(&self.parent),
+            parent: Arc::clone(self.parent()),
             path: self.lease_path(address),
             interface: network.container_interface(address)?,
             descriptor: Some(descriptor),
@@ -208,7 +228,7 @@ impl NetworkStateDirectory {
     fn attempt(&self, address: Ipv4Addr) -> rustix::io::Result<Attempt> {
         let path = self.lease_path(address);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        match openat(&self.parent, &path, flags, Mode::RUSR | Mode::WUSR) {
+        match openat(self.parent(), &path, flags, Mode::RUSR | Mode::WUSR) {
             Ok(descriptor) => lock_now(descriptor),
             Err(Errno::NOENT) => self.make_directories().map(|()| Attempt::Again),
             Err(errno) => Err(errno),
@@ -216,8 +236,8 @@ impl NetworkStateDirectory {
     }
 
     fn make_directories(&self) -> rustix::io::Result<()> {
-        for path in [self.name.to_string(), format!("{}/leases", self.name)] {
-            match mkdirat(&self.parent, &path, Mode::RWXU) {
+        for path in [self.namespace.path(), self.path(), format!("{}/leases", self.path())] {
+            match mkdirat(self.parent(), &path, Mode::RWXU) {
                 // ENOENT: the network was removed between the two; the caller's loop comes back.
                 Ok(()) | Err(Errno::EXIST | Errno::NOENT) => {}
                 Err(errno) => return Err(errno),
@@ -228,6 +248,11 @@ impl NetworkStateDirectory {
 
     /// The leases that are held now, in order of address. Removes the files of dead holders.
     pub fn held_leases(&self) -> Result<Vec<HeldLease>> {
+        self.sweep_leases(|dead, address| self.withdraw_ports_of_dead(dead, address))
+    }
+
+    /// The leases that are held; `on_dead` sees each other one, locked, before its file goes.
+    fn sweep_leases(&self, on_dead: impl Fn(&OwnedFd, Ipv4Addr) -> Result<()>) -> Result<Vec<HeldLease>> {
         let mut held = Vec::new();
         let mut files = self.lease_files()?;
         files.sort_unstable();
@@ -235,7 +260,7 @@ impl NetworkStateDirectory {
             let path = self.lease_path(address);
             let error = |errno| self.error("look at lease", address.to_string(), errno);
             let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-            let descriptor = match openat(&self.parent, &path, flags, Mode::empty()) {
+            let descriptor = match openat(self.parent(), &path, flags, Mode::empty()) {
                 Ok(descriptor) => descriptor,
                 Err(Errno::NOENT) => continue,
                 Err(errno) => return Err(error(errno)),
@@ -245,8 +270,8 @@ impl NetworkStateDirectory {
                 Attempt::Again => {}
                 // Still locked by us while it is unlinked.
                 Attempt::Taken(dead, _) => {
-                    self.withdraw_ports_of_dead(&dead, address)?;
-                    ignore_absence(unlinkat(&self.parent, &path, AtFlags::empty())).map_err(error)?
+                    on_dead(&dead, address)?;
+                    ignore_absence(unlinkat(self.parent(), &path, AtFlags::empty())).map_err(error)?
                 }
             }
         }
@@ -256,9 +281,9 @@ impl NetworkStateDirectory {
     /// Whether `holder` lives and has the lease of `address` in the network `name`, which may be another one.
     pub(crate) fn holds(&self, name: &str, address: Ipv4Addr, holder: &str) -> rustix::io::Result<bool> {
         let Ok(name) = InterfaceName::parse(name) else { return Ok(false) };
-        let other = Self { parent: Arc::clone(&self.parent), name };
+        let other = self.namespace.network(&name);
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let descriptor = match openat(&self.parent, other.lease_path(address), flags, Mode::empty()) {
+        let descriptor = match openat(self.parent(), other.lease_path(address), flags, Mode::empty()) {
             Ok(descriptor) => descriptor,
             Err(Errno::NOENT) => return Ok(false),
             Err(errno) => return Err(errno),
@@ -267,26 +292,26 @@ impl NetworkStateDirectory {
         Ok(held && other.read_holder(address).as_deref() == Some(holder))
     }
 
-    /// Waits for the lock on the published ports of all networks. It is on the parent directory itself: nothing is
-    /// left of it.
+    /// Waits for the lock on the published ports of all networks, of other namespaces too. It is on the parent
+    /// directory itself: nothing is left of it.
     pub(crate) fn lock_publications(&self) -> rustix::io::Result<PublicationLock> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let descriptor = openat(&self.parent, ".", flags, Mode::empty())?;
+        let descriptor = openat(self.parent(), ".", flags, Mode::empty())?;
         rustix::io::retry_on_intr(|| flock(&descriptor, FlockOperation::LockExclusive))?;
         Ok(PublicationLock { _descriptor: descriptor })
     }
 
     /// Waits for the network's lock.
-    pub(crate) fn lock(&self, sharing: Sharing) -> Result<NetworkLock> {
+    pub(crate) fn lock(&self, sharing: Sharing) -> Result<StateLock> {
         let error = |errno| self.error("lock network", self.name.to_string(), errno);
-        let path = format!("{}/lock", self.name);
+        let path = format!("{}/lock", self.path());
         let operation = match sharing {
             Sharing::Shared => FlockOperation::LockShared,
             Sharing::Exclusive => FlockOperation::LockExclusive,
         };
         loop {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-            let descriptor = match openat(&self.parent, &path, flags, Mode::RUSR | Mode::WUSR) {
+            let descriptor = match openat(self.parent(), &path, flags, Mode::RUSR | Mode::WUSR) {
                 Ok(descriptor) => descriptor,
                 Err(Errno::NOENT) => {
                     self.make_directories().map_err(error)?;
@@ -297,34 +322,60 @@ impl NetworkStateDirectory {
             rustix::io::retry_on_intr(|| flock(&descriptor, operation)).map_err(error)?;
             // Whoever removes the network unlinks the lock while holding it.
             if fstat(&descriptor).map_err(error)?.st_nlink > 0 {
-                return Ok(NetworkLock { descriptor });
+                return Ok(StateLock { descriptor });
             }
         }
     }
 
     /// Removes the network's directory with its lock, held exclusively. A lease that came up meanwhile keeps
     /// its directory, and the lock is made anew when it is next needed.
-    pub(crate) fn remove(&self, lock: NetworkLock) -> Result<()> {
+    pub(crate) fn remove(&self, lock: StateLock) -> Result<()> {
         let error = |errno| self.error("remove state of network", self.name.to_string(), errno);
         let steps = [
-            (format!("{}/leases", self.name), AtFlags::REMOVEDIR),
-            (format!("{}/lock", self.name), AtFlags::empty()),
-            (self.name.to_string(), AtFlags::REMOVEDIR),
+            (format!("{}/leases", self.path()), AtFlags::REMOVEDIR),
+            (self.subnet_path(), AtFlags::empty()),
+            (format!("{}/lock", self.path()), AtFlags::empty()),
+            (self.path(), AtFlags::REMOVEDIR),
         ];
         for (path, flags) in steps {
-            match unlinkat(&self.parent, &path, flags) {
+            match unlinkat(self.parent(), &path, flags) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(Errno::NOTEMPTY) => break,
                 Err(errno) => return Err(error(errno)),
             }
         }
         drop(lock);
-        Ok(())
+        self.namespace.remove_if_empty()
+    }
+
+    /// Removes the records of a network whose namespace is gone, unless somebody holds a lease all the same. What they
+    /// say of rules is of that namespace, and not looked at.
+    pub(crate) fn forget(&self) -> Result<()> {
+        let lock = self.lock(Sharing::Exclusive)?;
+        if self.sweep_leases(|_, _| Ok(()))?.is_empty() { self.remove(lock) } else { Ok(()) }
+    }
+
+    /// The subnet that was chosen for the network; nobody else gets it as long as there is this record.
+    pub(crate) fn chosen_subnet(&self) -> Option<Ipv4Network> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = openat(self.parent(), self.subnet_path(), flags, Mode::empty()).ok()?;
+        let mut buffer = [0; 64];
+        let length = rustix::io::read(&file, &mut buffer).ok()?;
+        Ipv4Network::parse(std::str::from_utf8(&buffer[..length]).ok()?.trim_end()).ok()
+    }
+
+    /// Writes down which subnet was chosen. Wants the lock on making.
+    pub(crate) fn note_subnet(&self, subnet: &Ipv4Network) -> Result<()> {
+        let error = |errno| self.error("write subnet of network", self.name.to_string(), errno);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file =
+            openat(self.parent(), self.subnet_path(), flags, Mode::RUSR | Mode::WUSR).map_err(error)?;
+        rustix::io::write(&file, format!("{subnet}\n").as_bytes()).map(drop).map_err(error)
     }
 
     fn lease_files(&self) -> Result<Vec<Ipv4Addr>> {
-        let path = format!("{}/leases", self.name);
-        match entries(self.parent.as_fd(), &path, |name| name.parse().ok()) {
+        let path = format!("{}/leases", self.path());
+        match entries(self.parent().as_fd(), &path, |name| name.parse().ok()) {
             Ok(addresses) => Ok(addresses),
             Err(Errno::NOENT) => Ok(Vec::new()),
             Err(errno) => Err(self.error("read leases of network", self.name.to_string(), errno)),
@@ -333,7 +384,7 @@ impl NetworkStateDirectory {
 
     fn read_holder(&self, address: Ipv4Addr) -> Option<String> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let descriptor = openat(&self.parent, self.lease_path(address), flags, Mode::empty()).ok()?;
+        let descriptor = openat(self.parent(), self.lease_path(address), flags, Mode::empty()).ok()?;
         let mut buffer = [0; 256];
         let length = rustix::io::read(&descriptor, &mut buffer).ok()?;
         let holder = std::str::from_utf8(&buffer[..length]).ok()?.lines().next()?.trim_end();
@@ -341,9 +392,13 @@ impl NetworkStateDirectory {
     }
 
     fn lease_path(&self, address: Ipv4Addr) -> String {
-        let mut path = String::with_capacity(40);
-        write!(path, "{}/leases/{address}", self.name).expect("writing to a string does not fail");
+        let mut path = String::with_capacity(56);
+        write!(path, "{}/leases/{address}", self.path()).expect("writing to a string does not fail");
         path
+    }
+
+    fn subnet_path(&self) -> String {
+        format!("{}/subnet", self.path())
     }
 
     fn error(&self, operation: &'static str, object: String, errno: Errno) -> Error {
@@ -437,23 +492,6 @@ fn candidates(network: &Ipv4Network) -> impl Iterator<Item = Ipv4Addr> + use<> {
     let above = gateway + 1..network.broadcast().to_bits();
     let below = network.first().to_bits() + 1..gateway;
     above.chain(below).map(Ipv4Addr::from_bits)
-}
-
-/// The names in a directory that `read` makes something of. One large buffer: 500 leases are one call.
-fn entries<T>(
-    parent: BorrowedFd<'_>,
-    path: &str,
-    read: impl Fn(&str) -> Option<T>,
-) -> rustix::io::Result<Vec<T>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let directory = openat(parent, path, flags, Mode::empty())?;
-    let mut buffer = Vec::with_capacity(32 * 1024);
-    let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
-    let mut found = Vec::new();
-    while let Some(entry) = entries.next() {
-        found.extend(entry?.file_name().to_str().ok().and_then(&read));
-    }
-    Ok(found)
 }
 
 fn ignore_absence(result: rustix::io::Result<()>) -> rustix::io::Result<()> {

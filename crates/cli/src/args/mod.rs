@@ -417,7 +417,7 @@ mod tests {
         assert_eq!(options.process.command, ["/bin/x"]);
         assert_eq!(options.namespaces.hostname(), "name");
         assert_eq!(options.network.bridge(), "br9");
-        assert_eq!(options.network.subnet(), "10.0.0.1/24");
+        assert_eq!(options.network.subnet(), Some("10.0.0.1/24"));
         assert_eq!(options.network.container_ip.as_deref(), Some("10.0.0.9/24"));
     }
 

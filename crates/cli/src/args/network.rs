@@ -19,10 +19,11 @@ pub(crate) struct NetworkArguments {
     /// Bridge on the host [default: rabbitc0]
     #[arg(short = 'n', long, value_name = "NAME")]
     pub(crate) network_name: Option<String>,
-    /// Address of the bridge and size of its network [default: 172.19.0.1/16]
+    /// Address of the bridge and size of its network [default: 172.19.0.1/16; of another bridge than rabbitc0 the one
+    /// that it has, or a free one]
     #[arg(short = 'i', long, value_name = "CIDR")]
     pub(crate) network_ip: Option<String>,
-    /// Address of the container [default: the lowest that is free, from 172.19.0.2/16 on]
+    /// Address of the container [default: the lowest that is free in its network, from 172.19.0.2/16 on]
     #[arg(short = 't', long, visible_alias = "ip", value_name = "IP[/SIZE]")]
     pub(crate) container_ip: Option<String>,
     /// Hardware address of the container

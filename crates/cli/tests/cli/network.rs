@@ -223,7 +223,7 @@ fn network_names_and_subnets_that_can_not_be_are_refused() {
     host.set_up(
         "ip link add theirs1 type bridge; ip addr add 172.19.200.1/24 dev theirs1; ip link set theirs1 up",
     );
-    refused(&[], &["172.19.0.0/16", "172.19.200.0/24", "theirs1"]);
+    refused(&[], &["172.19.0.0/16", "172.19.200.0/24", "theirs1", "--network-ip"]);
     host.set_up("ip link del theirs1");
     host.assert_nothing_left();
 }
@@ -240,5 +240,149 @@ fn two_networks_live_side_by_side() {
     for directory in ["www-one", "www-two"] {
         std::fs::remove_dir_all(host.rootfs().join(directory)).expect("the servers' pages");
     }
+    host.assert_nothing_left();
+}
+
+/// What `ip` says of the container's address, and that of its network.
+const ADDRESS: &str = "ip -o -4 addr show dev eth0 | while read a b c address rest; do echo $address; done";
+
+#[test]
+fn network_without_a_subnet_gets_a_free_one_and_keeps_it() {
+    let Some(host) = Host::new() else { return };
+    // Somebody else has the first of them.
+    host.set_up(
+        "ip link add theirs type bridge; ip addr add 172.20.7.1/24 dev theirs; ip link set theirs up",
+    );
+    let rootfs = host.rootfs_flag();
+    let plan = host.run(&["plan", &rootfs, "-n", "lab0", "--cmd=/bin/true"]);
+    assert!(plan.text().contains("`lab0`, 172.21.0.1/16"), "{plan:?}");
+    assert!(!host.state().exists(), "a plan chooses nothing");
+    let default = host.background(&[], "default", "read end");
+    let lab = host.background(&["-n", "lab0"], "lab", &format!("{ADDRESS}; read end; exit 0"));
+    assert_eq!(host.inside(&["-n", "lab1"], ADDRESS).text(), "172.22.0.2/16");
+    assert_eq!(host.inside(&["-n", "lab0"], ADDRESS).text(), "172.21.0.3/16", "it has one");
+    assert_eq!(host.inside(&["-n", "lab0", "-t", "172.21.9.9/16"], ADDRESS).text(), "172.21.9.9/16");
+    host.run(&[&rootfs, "-n", "lab0", "-t", "172.19.0.9", "--cmd=/bin/true"]).refuses(125, &["outside"]);
+    host.run(&[&rootfs, "-n", "lab0", "-i", "10.5.0.1/24", "--cmd=/bin/true"])
+        .refuses(125, &["in use with another subnet", "172.21.0.1/16"]);
+    let plan = host.run(&["plan", &rootfs, "-n", "lab0", "--cmd=/bin/true"]);
+    assert!(plan.text().contains("`lab0`, 172.21.0.1/16"), "{plan:?}");
+    assert_eq!(lab.release().text(), "172.21.0.2/16");
+    // One that was named is kept as well.
+    let lab = host.background(&["-n", "lab2", "-i", "10.5.0.1/24"], "lab", "read end");
+    assert_eq!(host.inside(&["-n", "lab2"], ADDRESS).text(), "10.5.0.3/24");
+    assert_eq!(lab.release().code(), 0);
+    assert_eq!(default.release().code(), 0);
+    host.set_up("ip link del theirs");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn address_without_a_subnet_is_one_of_the_default_where_the_network_is_new() {
+    let Some(host) = Host::new() else { return };
+    assert_eq!(host.inside(&["-n", "lab0", "-t", "172.19.0.77/16"], ADDRESS).text(), "172.19.0.77/16");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn networks_that_start_at_once_never_have_the_same_subnet() {
+    let Some(host) = Host::new() else { return };
+    // Each runs with a sign of its own, until its input ends, or is refused.
+    let start = |sign: &str, flags: &[&str]| {
+        let mut command = host.script(flags, &format!("echo up > /{sign}; {ADDRESS}; read end; exit 0"));
+        crate::support::Background::of(command.stdin(Stdio::piped()).spawn().expect("nsenter runs"))
+    };
+    let settle = |sign: &str, one: &mut crate::support::Background| {
+        let sign = host.rootfs().join(sign);
+        eventually("it runs or is refused", || sign.exists() || one.has_ended());
+        let _ = std::fs::remove_file(sign);
+    };
+    for round in 0..8 {
+        // Of two that want the same, one gets it.
+        let (mut one, mut two) = (start("one", &["-n", "lab0", "-i", "172.19.0.1/16"]), start("two", &[]));
+        settle("one", &mut one);
+        settle("two", &mut two);
+        let ran = [one, two].map(crate::support::Background::release);
+        let codes = ran.each_ref().map(crate::support::Ran::code);
+        assert!(matches!(codes, [0, 125] | [125, 0]), "round {round}: {ran:?}");
+        assert!(ran.iter().any(|ran| ran.stderr.contains("overlaps with `172.19.0.0/16`")), "{ran:?}");
+    }
+    // Of those who want any, each gets one.
+    let names = ["lab1", "lab2", "lab3", "lab4"];
+    let mut all = names.map(|name| start(name, &["-n", name]));
+    names.iter().zip(&mut all).for_each(|(name, one)| settle(name, one));
+    let mut subnets = all.map(|one| one.release().text().to_owned());
+    subnets.sort();
+    assert_eq!(subnets, ["172.20.0.2/16", "172.21.0.2/16", "172.22.0.2/16", "172.23.0.2/16"]);
+    host.assert_nothing_left();
+}
+
+#[test]
+fn network_that_nobody_uses_any_more_is_in_nobodys_way() {
+    let Some(host) = Host::new() else { return };
+    for round in 0..6 {
+        let ran = host.inside(&["-n", "lab0", "-i", "172.19.0.1/16"], ADDRESS);
+        assert_eq!(ran.text(), "172.19.0.2/16", "round {round}");
+        let ran = host.inside(&[], ADDRESS);
+        assert_eq!((ran.text(), ran.stderr.as_str()), ("172.19.0.2/16", ""), "round {round}");
+    }
+    // One that is in use is.
+    let lab = host.background(&["-n", "lab0", "-i", "172.19.0.1/16"], "lab", "read end");
+    let rootfs = host.rootfs_flag();
+    host.run(&[&rootfs, "--cmd=/bin/true"]).refuses(125, &["`lab0`", "--network-ip", "--network-name"]);
+    assert_eq!(lab.release().code(), 0);
+    host.assert_nothing_left();
+}
+
+/// `rabbitc` of `host` in a network namespace of its own, with the same state.
+fn elsewhere(host: &Host, script: &str) -> std::process::Command {
+    let mut command = host.command("unshare");
+    command.arg("--net").arg(crate::support::binary());
+    command.arg(format!("--state-dir={}", host.state().display())).arg(host.rootfs_flag());
+    command.args(["--", "/bin/sh", "-c", script]);
+    command
+}
+
+#[test]
+fn networks_of_another_namespace_are_left_to_those_who_are_in_it() {
+    let Some(host) = Host::new() else { return };
+    let run_elsewhere = || {
+        let ran = finish(elsewhere(&host, ADDRESS).spawn().expect("nsenter runs"), None);
+        assert_eq!(ran.text(), "172.19.0.2/16", "addresses are of each namespace for itself");
+    };
+    let staying = host.background(&[], "staying", "read end");
+    run_elsewhere();
+    // What a killed one left is not found from there, and not lost.
+    let mut killed = host.background(&["-n", "lab1", "-i", "10.5.0.1/24"], "killed", "sleep 1000");
+    killed.signal("KILL");
+    assert_eq!(killed.finish().code(), 137);
+    run_elsewhere();
+    std::thread::sleep(Duration::from_millis(700));
+    assert!(host.shell("ip -o link show lab1").contains("lab1"), "there it can't be removed");
+    assert_eq!(staying.release().code(), 0);
+    host.assert_nothing_left();
+    // Nor does somebody else's turn to tidy up take the place of one's own.
+    for delay in [0, 100, 200, 300, 400] {
+        assert_eq!(host.inside(&["-n", "lab1", "-i", "10.5.0.1/24"], "true").code(), 0);
+        let mut other = elsewhere(&host, ADDRESS).spawn().expect("nsenter runs");
+        std::thread::sleep(Duration::from_millis(delay));
+        assert_eq!(host.inside(&["-n", "lab2"], "true").code(), 0);
+        assert!(other.wait().expect("a child").success());
+        host.assert_nothing_left();
+    }
+}
+
+#[test]
+fn records_of_a_namespace_that_is_gone_go_with_the_next_command() {
+    let Some(host) = Host::new() else { return };
+    let mut command = elsewhere(&host, "echo up > /up; sleep 1000");
+    let mut killed = crate::support::Background::of(command.spawn().expect("nsenter runs"));
+    let sign = host.rootfs().join("up");
+    eventually("the container runs", || sign.exists());
+    killed.signal("KILL");
+    assert_eq!(killed.finish().code(), 137);
+    std::fs::remove_file(sign).expect("the sign is there");
+    assert_eq!(crate::support::names(&host.state().join("network")).len(), 1, "it could not tidy up");
+    assert_eq!(host.inside(&[], "true").code(), 0);
     host.assert_nothing_left();
 }

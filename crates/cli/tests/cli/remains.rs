@@ -236,7 +236,13 @@ fn state_directory_of_another_boot_or_person_is_no_obstacle() {
     let state = host.state();
     std::fs::create_dir_all(state.join("containers/,new-4194305-0")).expect("made");
     std::fs::create_dir_all(state.join("roots/1-2")).expect("made");
-    std::fs::create_dir_all(state.join("network/rabbitc0/leases")).expect("made");
+    let namespace = host.shell("readlink /proc/self/ns/net | tr -cd 0-9");
+    for namespace in ["1", namespace.as_str()] {
+        let network = state.join("network").join(namespace).join("lab0");
+        std::fs::create_dir_all(network.join("leases")).expect("made");
+        std::fs::write(network.join("subnet"), "172.20.0.1/16\n").expect("written");
+    }
+    assert_eq!(host.inside(&["-n", "lab0"], "ip -o -4 addr show dev eth0").code(), 0);
     assert_eq!(host.inside(&[], "ip -o -4 addr show dev eth0").code(), 0);
     host.assert_nothing_left();
 }

@@ -415,7 +415,8 @@ impl Background {
         assert!(status.expect("kill runs").success());
     }
 
-    fn has_ended(&mut self) -> bool {
+    /// Whether it is over.
+    pub fn has_ended(&mut self) -> bool {
         self.child().try_wait().expect("a child can be waited for").is_some()
     }
 

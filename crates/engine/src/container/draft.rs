@@ -3,7 +3,6 @@
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use ::network::BridgeNetwork;
 use monitor::Policy;
 use runtime::caller::Caller;
 use runtime::layers::Layers;
@@ -281,7 +280,7 @@ fn label(
 
 /// Leases the container's place in its network, or shows what it would be; dead containers are swept first.
 fn connect(
-    bridge: Option<BridgeNetwork>,
+    bridge: Option<network::Wanted>,
     options: &RunOptions,
     paths: &EnginePaths,
     id: &ContainerId,
@@ -297,7 +296,7 @@ fn connect(
             let wiring = connection.wiring();
             (Some(connection), Some(wiring))
         }
-        (Some(bridge), Effects::None) => (None, Some(network::planned_wiring(&bridge, options)?)),
+        (Some(bridge), Effects::None) => (None, Some(network::planned_wiring(paths, bridge, options)?)),
         (None, _) => (None, None),
     })
 }
@@ -343,7 +342,8 @@ fn lay_out(
         RootOptions::Host if ordinary_user => RootSource::Pieces(host_root::pieces()?),
         RootOptions::Host => overlay(Vec::new(), host_root::submounts()?),
     };
-    plan_options.preparations = preparations(&options.files.root, drawn.root, wiring.is_some(), options);
+    plan_options.preparations =
+        preparations(&options.files.root, drawn.root, wiring.as_ref().map(|wiring| wiring.network.clone()));
     if drawn.points.iter().any(|point| point.mount.is_some()) {
         plan_options.preparations.push(points_in_volumes(drawn.points, drawn.spec));
     }
@@ -443,7 +443,8 @@ pub(super) const POINTS_PREPARATION: &str = "make missing mount points";
 pub(super) const SOURCE_POINTS_PREPARATION: &str = "make missing mount points in volumes";
 pub(super) const SCRATCH_PREPARATION: &str = "make a place for the overlay";
 
-fn preparations(root: &RootOptions, path: &Path, connected: bool, options: &RunOptions) -> Vec<Preparation> {
+/// `network` is the one that the container is connected to, in words.
+fn preparations(root: &RootOptions, path: &Path, network: Option<String>) -> Vec<Preparation> {
     let mut list = Vec::new();
     list.push(match root {
         RootOptions::Directory(_) => Preparation {
@@ -459,10 +460,10 @@ fn preparations(root: &RootOptions, path: &Path, connected: bool, options: &RunO
             asked_by: Some("root.path".to_owned()),
         },
     });
-    if connected {
+    if let Some(object) = network {
         list.push(Preparation {
             name: NETWORK_PREPARATION,
-            object: format!("`{}`, {}", options.network.bridge(), options.network.subnet()),
+            object,
             why: "a switch in the kernel to which all containers of the network are plugged",
             asked_by: Some("network".to_owned()),
         });

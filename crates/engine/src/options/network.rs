@@ -75,7 +75,8 @@ pub struct NetworkOptions {
     pub mode: NetworkMode,
     /// The bridge; without one, `rabbitc0`.
     pub name: Option<String>,
-    /// Address of the bridge and its subnet; without one, `172.19.0.1/16`.
+    /// Address of the bridge and its subnet; without one, `172.19.0.1/16` for `rabbitc0`, and for another the one that it
+    /// has, or a free one.
     pub ip: Option<String>,
     /// The container's own address; without one, the lowest that is free.
     pub container_ip: Option<String>,
@@ -139,9 +140,10 @@ impl NetworkOptions {
         self.name.as_deref().unwrap_or("rabbitc0")
     }
 
-    /// Address of the bridge and its subnet.
-    pub fn subnet(&self) -> &str {
-        self.ip.as_deref().unwrap_or("172.19.0.1/16")
+    /// Address of the bridge and its subnet; none where the network's own is meant, or a free one.
+    pub fn subnet(&self) -> Option<&str> {
+        let default = (self.bridge() == "rabbitc0").then_some("172.19.0.1/16");
+        self.ip.as_deref().or(default)
     }
 
     /// Refuses what contradicts the way of connection; `unnamed` says why it is that one where nobody named it.

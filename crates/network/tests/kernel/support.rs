@@ -180,6 +180,8 @@ pub fn fetch(address: &str) -> std::io::Result<String> {
     Ok(text)
 }
 
+/// Where the leases of a network of the calling thread's namespace are.
 pub fn state_path(path: &Path, network: &str) -> PathBuf {
-    path.join(network).join("leases")
+    let namespace = rustix::fs::stat("/proc/thread-self/ns/net").expect("the namespace's file").st_ino;
+    path.join(namespace.to_string()).join(network).join("leases")
 }
