@@ -11,6 +11,8 @@ pub mod exec;
 pub mod fd;
 pub mod iptables;
 pub mod keyring;
+#[cfg(all(target_arch = "x86_64", any(test, target_env = "musl")))]
+mod memory;
 pub mod mount;
 pub mod mount_table;
 pub mod namespace;
