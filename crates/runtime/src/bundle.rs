@@ -23,7 +23,7 @@ impl Bundle {
 
     /// The same with another configuration, relative to the bundle.
     pub fn open_with(directory: &Path, config: &Path) -> Result<Bundle> {
-        let path = std::fs::canonicalize(directory)
+        let path = sys::path::resolve(directory)
             .map_err(|error| Error::at_path("open the bundle", directory, error))?;
         let spec = read_json::<Spec>(&path.join(config))
             .map_err(|error| error.with_hint("`rabbitc-runtime spec` writes a config.json to start from"))?;

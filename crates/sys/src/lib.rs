@@ -17,6 +17,7 @@ pub mod mount;
 pub mod mount_table;
 pub mod namespace;
 pub mod netlink;
+pub mod path;
 pub mod pidfd;
 pub mod process;
 pub mod scheduling;

@@ -28,7 +28,7 @@ pub(super) fn root_directory(spec: &Spec, bundle: &Path) -> Result<PathBuf> {
         return Err(Error::invalid("root.path", "is empty".to_owned()));
     }
     let path = bundle.join(&root.path);
-    let path = std::fs::canonicalize(&path)
+    let path = sys::path::resolve(&path)
         .map_err(|error| Error::at_path("open the root file system", &path, error).from_field("root.path"))?;
     let metadata = std::fs::metadata(&path)
         .map_err(|error| Error::at_path("examine", &path, error).from_field("root.path"))?;
