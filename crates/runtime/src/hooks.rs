@@ -42,14 +42,19 @@ pub(crate) struct Unpivoted<'a> {
     pub(crate) own_mounts: bool,
 }
 
-/// Runs `hooks` in order with `state` on their stdin; the first that fails ends it.
-pub(crate) fn run(hooks: &[Hook], list: &str, state: &[u8], world: World<'_>) -> Result<()> {
-    hooks.iter().enumerate().try_for_each(|(index, hook)| run_numbered(hook, index, list, state, world))
+/// Runs `hooks` in order with `state` on their stdin, which is put together where there is one; the first that fails ends it.
+pub(crate) fn run(hooks: &[Hook], list: &str, state: impl Fn() -> Vec<u8>, world: World<'_>) -> Result<()> {
+    hooks.iter().enumerate().try_for_each(|(index, hook)| run_numbered(hook, index, list, &state(), world))
 }
 
 /// The same, but all of them run; returns what failed.
-pub(crate) fn run_all(hooks: &[Hook], list: &str, state: &[u8], world: World<'_>) -> Vec<Error> {
-    let run = |(index, hook)| run_numbered(hook, index, list, state, world).err();
+pub(crate) fn run_all(
+    hooks: &[Hook],
+    list: &str,
+    state: impl Fn() -> Vec<u8>,
+    world: World<'_>,
+) -> Vec<Error> {
+    let run = |(index, hook)| run_numbered(hook, index, list, &state(), world).err();
     hooks.iter().enumerate().filter_map(run).collect()
 }
 

@@ -83,8 +83,8 @@ fn foreground(globals: &Globals, arguments: &Arguments) -> Result<u8> {
         messenger.carry_beside(copy);
     }
     let exit = supervising::stand_behind(globals, &signals, pid, &pidfd, console)?;
-    let killed = cgroup.as_ref().map_or(0, |group| group.out_of_memory_kills());
-    if killed > 0 && matches!(exit, Exit::Signal { number: 9, .. }) {
+    let killed = |group: &cgroup::Cgroup| group.out_of_memory_kills() > 0;
+    if matches!(exit, Exit::Signal { number: 9, .. }) && cgroup.as_ref().is_some_and(killed) {
         render::warn(globals, &format!("container `{}` was killed for want of memory", arguments.id));
     }
     if !arguments.keep {

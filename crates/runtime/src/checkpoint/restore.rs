@@ -163,9 +163,9 @@ impl Made {
                 // The namespaces are there, and nothing is in them yet.
                 "setup-namespaces" => {
                     record.pid = pid;
-                    let state = lifecycle::state_document(record, "creating");
-                    hooks::run(&plan.hooks.prestart, "prestart", &state, World::Host)?;
-                    hooks::run(&plan.hooks.create_runtime, "createRuntime", &state, World::Host)
+                    let state = || lifecycle::state_document(record, "creating");
+                    hooks::run(&plan.hooks.prestart, "prestart", state, World::Host)?;
+                    hooks::run(&plan.hooks.create_runtime, "createRuntime", state, World::Host)
                 }
                 "orphan-pts-master" => {
                     let reason = "criu sent no terminal along";

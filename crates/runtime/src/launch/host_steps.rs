@@ -299,12 +299,12 @@ impl Launch<'_> {
         self.step(
             |action| matches!(action, HostAction::RunHooks { kind: planned, .. } if *planned == kind),
             |launch| {
-                let state = crate::lifecycle::state_document(&launch.record, status);
+                let state = || crate::lifecycle::state_document(&launch.record, status);
                 let child = launch.child.as_ref().expect("hooks run after the clone");
                 match kind {
                     HookKind::CreateRuntime => {
-                        hooks::run(&launch.plan.hooks.prestart, "prestart", &state, World::Host)?;
-                        hooks::run(&launch.plan.hooks.create_runtime, list, &state, World::Host)
+                        hooks::run(&launch.plan.hooks.prestart, "prestart", state, World::Host)?;
+                        hooks::run(&launch.plan.hooks.create_runtime, list, state, World::Host)
                     }
                     HookKind::CreateContainer => {
                         let container = hooks::Unpivoted {
@@ -314,12 +314,12 @@ impl Launch<'_> {
                             own_mounts: launch.plan.owns_mounts(),
                         };
                         let hooks = &launch.plan.hooks.create_container;
-                        hooks::run(hooks, list, &state, World::Container(&container))
+                        hooks::run(hooks, list, state, World::Container(&container))
                     }
                     HookKind::StartContainer => hooks::run(
                         &launch.plan.hooks.start_container,
                         list,
-                        &state,
+                        state,
                         World::Program(
                             &launch.record,
                             launch.plan.hooked.as_deref().unwrap_or(&Spec::default()),

@@ -56,11 +56,11 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<()> {
         match message {
             Some(Message::Reached { step }) => {
                 // The only barrier beyond the gate.
-                let document = state_document(&record, "created");
+                let document = || state_document(&record, "created");
                 let spec: Spec = crate::bundle::read_json(&config_path(&record))?;
                 let list = &record.hooks.start_container;
                 if let Err(error) =
-                    hooks::run(list, "startContainer", &document, World::Program(&record, &spec))
+                    hooks::run(list, "startContainer", document, World::Program(&record, &spec))
                 {
                     return Err(end(state, &record, error));
                 }
@@ -84,9 +84,7 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<()> {
         }
     }
     state.remove_gate()?;
-    let document = state_document(&record, "running");
-    hooks::run(&record.hooks.poststart, "poststart", &document, World::Host)
-        .map_err(|error| end(state, &record, error))
+    run_poststart(&record).map_err(|error| end(state, &record, error))
 }
 
 /// A hook that fails stops the container, and its life goes on with the removal (runtime.md, "Lifecycle").
@@ -147,7 +145,8 @@ fn explain_late(root: &StateRoot, id: &ContainerId, record: &Record, step: usize
     error.in_container(id.as_str())
 }
 
-/// Runs the poststart hooks of a container that was launched at once.
+/// Runs the poststart hooks of a container whose program runs.
 pub fn run_poststart(record: &Record) -> Result<()> {
-    hooks::run(&record.hooks.poststart, "poststart", &state_document(record, "running"), World::Host)
+    let document = || state_document(record, "running");
+    hooks::run(&record.hooks.poststart, "poststart", document, World::Host)
 }

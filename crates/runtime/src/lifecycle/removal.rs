@@ -109,9 +109,9 @@ fn remove_rest(
         crate::rdt::remove(membership)?;
     }
     shared_root::unmount(record, root)?;
-    let document = state_document(record, "stopped");
     state.remove()?;
-    Ok(hooks::run_all(&record.hooks.poststop, "poststop", &document, World::Host))
+    let document = || state_document(record, "stopped");
+    Ok(hooks::run_all(&record.hooks.poststop, "poststop", document, World::Host))
 }
 
 /// Finishes what died half way: containers that should have gone with their launcher, and starts that were never
