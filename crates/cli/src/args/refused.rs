@@ -316,6 +316,8 @@ impl Row {
             "restart" => matches!(value, Some("no" | "")),
             "detach-keys" | "log-driver" => value == Some(""),
             "systemd" => off,
+            // What is without it, is as with `true`.
+            "tls-verify" => !off,
             "quiet" => true,
             _ => !self.takes_value && off,
         }
