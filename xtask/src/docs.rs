@@ -1,14 +1,9 @@
 //! Writes the generated pages below docs/, or says which are stale.
 
-use std::path::Path;
-use std::process::Command;
+mod start_sequence;
 
 use crate::build;
 use crate::process::{self, Failure, Naming, Result};
-
-/// Page, and the arguments with which `rabbitc` prints it.
-const PAGES: &[(&str, &[&str])] =
-    &[("docs/start-sequence.md", &["plan", "--rootfs=.", "--format", "markdown"])];
 
 /// Writes every page.
 pub fn write() -> Result<()> {
@@ -37,9 +32,5 @@ pub fn check() -> Result<()> {
 
 fn generate() -> Result<Vec<(&'static str, String)>> {
     let built = build::build()?;
-    PAGES.iter().map(|(page, arguments)| Ok((*page, print(&built.rabbitc, arguments)?))).collect()
-}
-
-fn print(program: &Path, arguments: &[&str]) -> Result<String> {
-    process::read(Command::new(program).args(arguments))
+    Ok(vec![(start_sequence::PAGE, start_sequence::page(&built.rabbitc)?)])
 }

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use engine::StepDescription;
+
 /// The flags that were given, in the form `--name=value`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Given(Vec<String>);
@@ -14,20 +16,26 @@ impl Given {
         Given(said.map(str::to_owned).collect())
     }
 
-    /// What asked for a step: its flags, as far as they were given, or `default`. `asked_by` is the step's field of the
-    /// config, or a flag already.
-    pub(crate) fn origin(&self, asked_by: Option<&str>) -> String {
-        let asked = match asked_by {
-            None => return DEFAULT.to_owned(),
-            Some("the command line") => return "the words of the command line".to_owned(),
-            Some(asked) => asked,
-        };
-        if asked.starts_with("--") && flags_of(asked).next().is_none() {
-            return asked.to_owned();
+    /// Puts into the description of a step what asked for it in the words of the command line, in the place of a field of
+    /// the config; nothing, where nothing was given that did.
+    pub(crate) fn name(&self, step: &mut StepDescription) {
+        step.asked_by = step.asked_by.as_deref().and_then(|asked| self.origin(asked));
+    }
+
+    /// What asked for a step, as far as it was given. `asked_by` is the step's field of the config, or a flag already, or
+    /// something else that is said so.
+    pub(crate) fn origin(&self, asked_by: &str) -> Option<String> {
+        match asked_by {
+            "the command line" => return Some("the words of the command line".to_owned()),
+            "the image" => return Some("the image".to_owned()),
+            flag if flag.starts_with("--") && flags_of(flag).next().is_none() => {
+                return Some(flag.to_owned());
+            }
+            _ => {}
         }
         let given: Vec<String> =
-            flags_of(asked).filter(|flag| self.has(flag)).map(|flag| flag.replacen('=', " ", 1)).collect();
-        if given.is_empty() { DEFAULT.to_owned() } else { given.join(", ") }
+            flags_of(asked_by).filter(|flag| self.has(flag)).map(|flag| flag.replacen('=', " ", 1)).collect();
+        (!given.is_empty()).then(|| given.join(", "))
     }
 
     /// Whether a flag was given; `--name=word` is one whose value begins with this word.
@@ -37,7 +45,10 @@ impl Given {
     }
 }
 
-const DEFAULT: &str = "default";
+/// What asked for a step whose origin is named already, in words.
+pub(crate) fn asked_by(step: &StepDescription) -> &str {
+    step.asked_by.as_deref().unwrap_or("default")
+}
 
 /// Fields of the config, and every flag that can ask for one of them.
 const TABLE: &[(&[&str], &[&[&str]])] = &[
@@ -135,37 +146,96 @@ mod tests {
             "--rootfs=/r",
         ]);
         for (field, origin) in [
-            ("linux.resources", "--memory, --pids-limit"),
-            ("linux.seccomp", "--security-opt seccomp"),
-            ("linux.maskedPaths", "--security-opt unmask"),
-            ("network", "--network-ip"),
-            ("root.path", "--rootfs"),
-            ("--rootfs", "--rootfs"),
-            ("hostname", "default"),
-            ("process.noNewPrivileges", "default"),
-            ("linux.namespaces", "default"),
-            ("mounts[3]", "default"),
+            ("linux.resources", Some("--memory, --pids-limit")),
+            ("linux.seccomp", Some("--security-opt seccomp")),
+            ("linux.maskedPaths", Some("--security-opt unmask")),
+            ("network", Some("--network-ip")),
+            ("root.path", Some("--rootfs")),
+            ("--rootfs", Some("--rootfs")),
+            ("hostname", None),
+            ("process.noNewPrivileges", None),
+            ("linux.namespaces", None),
+            ("mounts[3]", None),
+            ("default", None),
         ] {
-            assert_eq!(some.origin(Some(field)), origin, "{field}");
-            assert_eq!(none.origin(Some(field)), "default", "{field}");
+            assert_eq!(some.origin(field).as_deref(), origin, "{field}");
+            assert_eq!(none.origin(field), None, "{field}");
         }
-        assert_eq!(none.origin(Some("--volume /a:/b:ro")), "--volume /a:/b:ro");
-        assert_eq!(none.origin(Some("the command line")), "the words of the command line");
-        assert_eq!(none.origin(None), "default");
+        let same = "--volume /a:/b:ro";
+        assert_eq!(none.origin(same).as_deref(), Some(same));
+        assert_eq!(none.origin("the image").as_deref(), Some("the image"));
+        assert_eq!(none.origin("the command line").as_deref(), Some("the words of the command line"));
     }
 
+    /// Flags that the engine itself gives as the origin of a mount, a device or the program, with their values.
+    const NAMED_BY_THE_ENGINE: &[&str] =
+        &["--volume", "--mount", "--tmpfs", "--device", "--shm-size", "--entrypoint"];
+
+    /// Flags for which no step of the start is there that would not be without them.
+    const WITHOUT_A_STEP: &[&str] = &[
+        // What the command does before and after the start, and around the program.
+        "--interactive",
+        "--rm",
+        "--sig-proxy",
+        "--stop-signal",
+        "--stop-timeout",
+        "--timeout",
+        "--cidfile",
+        "--pidfile",
+        "--pull",
+        "--root",
+        "--explain",
+        "--state-dir",
+        "--help",
+        "--version",
+        // What the program is given at its exec.
+        "--env",
+        "--env-file",
+        "--env-host",
+        "--http-proxy",
+        "--unsetenv",
+        "--unsetenv-all",
+        "--preserve-fds",
+        "--init",
+        // Notes.
+        "--label",
+        "--label-file",
+        "--annotation",
+        // Lines of files that every container has.
+        "--dns",
+        "--dns-search",
+        "--dns-option",
+        "--add-host",
+        // About what other flags ask for.
+        "--expose",
+        "--read-only-tmpfs",
+        // Without effect.
+        "--kernel-memory",
+    ];
+
     #[test]
-    fn every_flag_of_the_table_is_one_of_the_command_line() {
+    fn every_flag_of_the_command_line_is_known_here_and_no_other() {
         let command = RunArguments::command();
-        let known: BTreeSet<String> = command
+        let flags: Vec<Vec<String>> = command
             .get_arguments()
             .filter_map(|flag| flag.get_long_and_visible_aliases())
-            .flatten()
-            .map(|name| format!("--{name}"))
+            .map(|names| names.iter().map(|name| format!("--{name}")).collect())
+            .chain([vec!["--version".to_owned()]])
             .collect();
-        for flag in TABLE.iter().flat_map(|(_, flags)| flags.iter().copied().flatten()) {
-            let name = flag.split('=').next().expect("a name");
-            assert!(known.contains(name), "{flag}");
-        }
+        let of_the_table = TABLE.iter().flat_map(|(_, flags)| flags.iter().copied().flatten());
+        let of_the_table = of_the_table.map(|flag| flag.split('=').next().expect("a name"));
+        let known: BTreeSet<&str> =
+            of_the_table.chain(NAMED_BY_THE_ENGINE.iter().chain(WITHOUT_A_STEP).copied()).collect();
+        let is_there = |name: &str| flags.iter().flatten().any(|one| one == name);
+        let dead: Vec<&&str> = known.iter().filter(|name| !is_there(name)).collect();
+        assert!(dead.is_empty(), "no flags: {dead:?}");
+        let is_known = |names: &&Vec<String>| names.iter().any(|name| known.contains(name.as_str()));
+        let unknown: Vec<&Vec<String>> = flags.iter().filter(|names| !is_known(names)).collect();
+        assert!(unknown.is_empty(), "which step do they ask for? {unknown:?}");
+        let twice: Vec<&&str> = WITHOUT_A_STEP
+            .iter()
+            .filter(|flag| TABLE.iter().any(|(_, row)| row.iter().any(|group| group.contains(*flag))))
+            .collect();
+        assert!(twice.is_empty(), "{twice:?}");
     }
 }

@@ -24,7 +24,8 @@ pub(crate) fn error(error: &Error) {
 /// Prints why a start failed: what, at which of its steps, and the remedy.
 pub(crate) fn failed_start(error: &Error, given: &Given) {
     let step = error.step.as_ref().map_or(String::new(), |step| {
-        let origin = given.origin(step.asked_by.as_deref());
+        let origin = step.asked_by.as_deref().and_then(|asked| given.origin(asked));
+        let origin = origin.as_deref().unwrap_or("default");
         format!("  step {} of {}, asked for by: {origin}\n", step.number, step.total)
     });
     told(error, &step);

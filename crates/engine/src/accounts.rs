@@ -11,7 +11,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::options::{Identity, ProcessOptions, UserOption};
+use crate::options::{Identity, ProcessOptions, Source, UserOption};
 
 /// Who the program is, in numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +33,8 @@ impl Account {
 /// No honest file of accounts is longer.
 const LONGEST: u64 = 1 << 20;
 
-/// Looks up who `options` mean, in the files of a root directory, or of several shown as one, the topmost first; none is opened where numbers alone were given and nothing
-/// else is to be found out.
+/// Looks up who `options` mean, in the files of a root directory, or of several shown as one, the topmost first; none is
+/// opened where numbers alone were given and nothing else is to be found out.
 pub(crate) fn look_up(root: &[&Path], options: &ProcessOptions) -> Result<Account> {
     let mut files = Files { root, opened: None };
     let home_is_given = options.environment.iter().any(|entry| entry.starts_with("HOME="));
@@ -43,7 +43,13 @@ pub(crate) fn look_up(root: &[&Path], options: &ProcessOptions) -> Result<Accoun
         Some(UserOption { user: Identity::Id(uid), group: Some(Identity::Id(gid)) }) if home_is_given => {
             Account { uid: *uid, gid: *gid, groups: Vec::new(), home: String::new() }
         }
-        Some(asked) => files.user(asked)?,
+        Some(asked) => {
+            files.user(asked, options.user_origin()).map_err(|error| match options.user_source {
+                Source::Flag => error,
+                // Nobody can add a line to its files.
+                Source::Image => error.with_hint("say who it is by numbers, with `--user UID:GID`"),
+            })?
+        }
     };
     // A program that changes its group must not lose the old one by that: a file may shut its own group out
     // (CVE-2022-36109, CVE-2022-2989).
@@ -66,8 +72,8 @@ struct Files<'a> {
 
 impl Files<'_> {
     /// As docker does: the group of a user is the one in passwd unless one is given, and then the user is in no others.
-    fn user(&mut self, asked: &UserOption) -> Result<Account> {
-        let passwd = self.read("--user", "/etc/passwd")?;
+    fn user(&mut self, asked: &UserOption, origin: &str) -> Result<Account> {
+        let passwd = self.read(origin, "/etc/passwd")?;
         let mut users =
             passwd.iter().flat_map(|text| text.split(|byte| *byte == b'\n')).filter_map(User::parse);
         let found = match &asked.user {
@@ -79,14 +85,14 @@ impl Files<'_> {
             (Identity::Id(uid), _) => *uid,
             (Identity::Name(_), Some(user)) => user.uid,
             (Identity::Name(name), None) => {
-                return Err(unknown("--user", "user", name, "/etc/passwd", passwd.is_some()));
+                return Err(unknown(origin, "user", name, "/etc/passwd", passwd.is_some()));
             }
         };
         let mut groups = Vec::new();
         let gid = match (&asked.group, &found) {
-            (Some(group), _) => self.group("--user", group)?,
+            (Some(group), _) => self.group(origin, group)?,
             (None, Some(user)) => {
-                for group in self.groups("--user")?.split(|byte| *byte == b'\n').filter_map(Group::parse) {
+                for group in self.groups(origin)?.split(|byte| *byte == b'\n').filter_map(Group::parse) {
                     if group.members.split(',').any(|member| member == user.name)
                         && !groups.contains(&group.gid)
                     {
@@ -282,6 +288,16 @@ mod tests {
             let error = root.find(user).expect_err("refused");
             assert!(error.to_string().contains("there is no") && error.hint.is_some(), "{error}");
         }
+    }
+
+    #[test]
+    fn user_of_an_image_that_is_not_there_is_named_as_the_images() {
+        let root = Root::new("image", PASSWD, GROUP);
+        let user = Some(parse_user("the image's user", "nobody-here").expect("legal"));
+        let options = ProcessOptions { user, user_source: Source::Image, ..ProcessOptions::default() };
+        let error = look_up(&[&root.0], &options).expect_err("unknown");
+        assert!(error.to_string().starts_with("the image's user: there is no user `nobody-here`"), "{error}");
+        assert!(error.hint.is_some_and(|hint| hint.contains("--user UID:GID")));
     }
 
     #[test]

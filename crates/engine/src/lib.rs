@@ -51,8 +51,8 @@ pub use options::{
 };
 pub use options::{AutoUsers, KeptIds, MappedUsers, UserFlags, UserNamespace};
 pub use options::{
-    Identity, UserOption, Value, parse_entrypoint, parse_group, parse_labels, parse_pair, parse_seconds,
-    parse_signal, parse_umask, parse_user, parse_variable, parse_variables,
+    Identity, Source, UserOption, Value, parse_entrypoint, parse_group, parse_labels, parse_pair,
+    parse_seconds, parse_signal, parse_time_limit, parse_umask, parse_user, parse_variable, parse_variables,
 };
 pub use paths::EnginePaths;
 pub use runtime::launch::{LaunchOptions, StepTiming};

@@ -4,16 +4,16 @@
 //! Removing one earlier would silently detach a neighbour's mount, so everybody on a root holds a shared lock, and
 //! only who gets it exclusively removes.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use runtime::plan::{MountPoint, TargetKind};
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, ResolveFlags, flock};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, flock};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
@@ -52,6 +52,17 @@ pub(crate) struct Directory<'a> {
     pub(crate) path: &'a Path,
     pub(crate) descriptor: BorrowedFd<'a>,
     pub(crate) ground: Ground,
+}
+
+impl Directory<'_> {
+    /// Why a mount point can't be made in it.
+    fn refusal(&self, path: &Path, errno: Errno) -> Error {
+        let error = Error::at_path("make the mount point", &self.path.join(path), errno);
+        error.with_hint(match errno {
+            Errno::NOTDIR => "a file lies where a directory must be: take it out of the way",
+            _ => self.ground.hint(),
+        })
+    }
 }
 
 /// A container's stake in such a directory: while it lives, no mount point goes.
@@ -100,41 +111,69 @@ impl MountPoints {
         root: &Directory<'_>,
         points: impl Iterator<Item = &'a MountPoint>,
     ) -> Result<()> {
-        let open = |path: &str| open_inside(root.descriptor, path, root.ground);
         for point in points {
-            let parts: Vec<&str> = point.path.split('/').collect();
-            for count in 1..=parts.len() {
-                let path = parts[..count].join("/");
-                let file = count == parts.len() && point.kind == TargetKind::File;
-                match open(&path) {
-                    Ok(_) => continue,
-                    // A link in a source: init makes the rest where it leads inside.
-                    Err(Errno::LOOP) if root.ground == Ground::Source => break,
-                    Err(_) => {}
-                }
-                self.record(root, &path)?;
-                let parent = if count == 1 { ".".to_owned() } else { parts[..count - 1].join("/") };
-                let made = open(&parent).and_then(|parent| make(&parent, parts[count - 1], file));
-                made.map_err(|errno| {
-                    let error = Error::at_path("make the mount point", &root.path.join(&path), errno);
-                    error.with_hint(match errno {
-                        Errno::NOTDIR => "a file lies where a directory must be: take it out of the way",
-                        _ => root.ground.hint(),
-                    })
-                })?;
+            match open_inside(root.descriptor, point.path.as_str(), root.ground) {
+                Ok(_) => {}
+                // A link in a source, or a circle of them: init makes the rest where it leads inside, or says what is wrong.
+                Err(Errno::LOOP) => {}
+                Err(_) => self.make_way(root, point)?,
             }
         }
         Ok(())
     }
 
+    /// Makes what is missing of the way to a point. The kernel's own resolving ends at a link that leads nowhere, so links of a
+    /// root are followed here, name by name, as init follows them: what it made behind one would stay.
+    fn make_way(&self, root: &Directory<'_>, point: &MountPoint) -> Result<()> {
+        let mut known = PathBuf::new();
+        let mut left: Vec<OsString> = names(Path::new(&point.path)).collect();
+        left.reverse();
+        let mut links = 0;
+        while let Some(name) = left.pop() {
+            if name == ".." {
+                known.pop();
+                continue;
+            }
+            let path = known.join(&name);
+            let failed = |errno| root.refusal(&path, errno);
+            let parent: &Path = if known.as_os_str().is_empty() { Path::new(".") } else { &known };
+            let parent = open_inside(root.descriptor, parent, root.ground).map_err(failed)?;
+            match rustix::fs::statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(found) if FileType::from_raw_mode(found.st_mode).is_symlink() => {
+                    links += 1;
+                    let is_end = left.is_empty() && point.covers_link;
+                    if is_end || links > MOST_LINKS || root.ground == Ground::Source {
+                        return Ok(());
+                    }
+                    let text = rustix::fs::readlinkat(&parent, &name, Vec::new()).map_err(failed)?;
+                    let text = PathBuf::from(OsString::from_vec(text.into_bytes()));
+                    if text.is_absolute() {
+                        known.clear();
+                    }
+                    left.extend(names(&text).collect::<Vec<_>>().into_iter().rev());
+                    continue;
+                }
+                Ok(_) => {}
+                Err(Errno::NOENT) => {
+                    let kind = if left.is_empty() { point.kind } else { TargetKind::Directory };
+                    self.record(root, &path)?;
+                    make(&parent, &name, kind).map_err(failed)?;
+                }
+                Err(errno) => return Err(failed(errno)),
+            }
+            known = path;
+        }
+        Ok(())
+    }
+
     /// Appends the kind of directory, its path, and the point's path, each ended by NUL, which no path has in it.
-    fn record(&self, root: &Directory<'_>, path: &str) -> Result<()> {
+    fn record(&self, root: &Directory<'_>, path: &Path) -> Result<()> {
         let file = self.directory.join("made");
         let ground: &[u8] = match root.ground {
             Ground::Root => b"root",
             Ground::Source => b"source",
         };
-        let entry = [ground, root.path.as_os_str().as_bytes(), path.as_bytes(), b""].join(&0u8);
+        let entry = [ground, root.path.as_os_str().as_bytes(), path.as_os_str().as_bytes(), b""].join(&0u8);
         let append = || -> std::io::Result<()> {
             std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&file)?.write_all(&entry)
         };
@@ -268,9 +307,10 @@ fn remove_empty(root: &Path, point: &Path, ground: Ground, name: Option<&OsStr>)
         return;
     };
     let Ok(found) = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) else { return };
-    if rustix::fs::FileType::from_raw_mode(found.st_mode).is_dir() {
+    let kind = FileType::from_raw_mode(found.st_mode);
+    if kind.is_dir() {
         let _ = rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR);
-    } else if found.st_size == 0 && rustix::fs::FileType::from_raw_mode(found.st_mode).is_file() {
+    } else if found.st_size == 0 && kind.is_file() {
         let _ = rustix::fs::unlinkat(&parent, name, AtFlags::empty());
     }
 }
@@ -297,9 +337,18 @@ fn open_inside(
     Err(Errno::AGAIN)
 }
 
-fn make(parent: &OwnedFd, name: &str, file: bool) -> rustix::io::Result<()> {
+/// As many links as the kernel follows (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+/// The names of a path, `..` among them.
+fn names(path: &Path) -> impl Iterator<Item = OsString> {
+    let parts = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
+    parts.map(|part| part.as_os_str().to_owned())
+}
+
+fn make(parent: &OwnedFd, name: &OsStr, kind: TargetKind) -> rustix::io::Result<()> {
     let new = OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let made = if file {
+    let made = if kind == TargetKind::File {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | new;
         rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600)).map(|made| (made, 0o644))
     } else {
@@ -360,7 +409,12 @@ mod tests {
             rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("opened");
         let points: Vec<MountPoint> = points
             .iter()
-            .map(|&(path, kind)| MountPoint { mount: None, path: path.to_owned(), kind })
+            .map(|&(path, kind)| MountPoint {
+                mount: None,
+                path: path.to_owned(),
+                kind,
+                covers_link: path == "etc/resolv.conf",
+            })
             .collect();
         let directory = Directory { path: root, descriptor: descriptor.as_fd(), ground };
         MountPoints::make(roots, &directory, points.iter())
@@ -379,6 +433,41 @@ mod tests {
         second.release().expect("released");
         assert!(!root.join("proc").exists() && !root.join("etc").exists());
         assert!(std::fs::read_dir(&roots).expect("there").next().is_none());
+        std::fs::remove_dir_all(root.parent().expect("has one")).expect("removed");
+    }
+
+    #[test]
+    fn what_is_made_behind_a_link_that_leads_nowhere_goes_as_well() {
+        let (roots, root) = scratch("dangling");
+        std::fs::create_dir_all(root.join("etc/deep")).expect("made");
+        for (text, at) in [
+            ("/nowhere", "absolute"),
+            ("gone/deep", "etc/relative"),
+            ("../../../../up", "etc/deep/up"),
+            ("/absolute/more", "two"),
+            ("/covered", "etc/resolv.conf"),
+            ("circle", "circle"),
+        ] {
+            std::os::unix::fs::symlink(text, root.join(at)).expect("linked");
+        }
+        let points = [
+            ("absolute", TargetKind::Directory),
+            ("etc/relative/in/file", TargetKind::File),
+            ("etc/deep/up", TargetKind::File),
+            ("two", TargetKind::Directory),
+            ("etc/resolv.conf", TargetKind::File),
+            ("circle/in", TargetKind::Directory),
+        ];
+        let mut stake = make(&roots, &root, Ground::Root, &points).expect("made");
+        assert!(root.join("nowhere/more").is_dir() && root.join("up").is_file());
+        assert!(root.join("etc/gone/deep/in/file").is_file());
+        assert!(!root.join("covered").exists(), "a file of ours is mounted on the link itself");
+        stake.release().expect("released");
+        let mut left: Vec<OsString> =
+            std::fs::read_dir(&root).expect("there").map(|entry| entry.expect("read").file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["absolute", "circle", "etc", "two"]);
+        assert!(!root.join("etc/gone").exists());
         std::fs::remove_dir_all(root.parent().expect("has one")).expect("removed");
     }
 

@@ -175,6 +175,7 @@ impl Error {
 pub(crate) mod libc_errno {
     pub(crate) const EPERM: i32 = 1;
     pub(crate) const ENOENT: i32 = 2;
+    pub(crate) const E2BIG: i32 = 7;
     pub(crate) const ENOEXEC: i32 = 8;
     pub(crate) const EACCES: i32 = 13;
     pub(crate) const ENOTDIR: i32 = 20;

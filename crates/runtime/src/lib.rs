@@ -21,6 +21,7 @@ pub mod launch;
 pub mod layers;
 pub mod lifecycle;
 pub mod limits;
+mod made_directory;
 mod mounted;
 pub mod named_file;
 mod obstacle;

@@ -18,23 +18,46 @@ pub(super) fn in_our_words(refusal: &clap::Error, command: &Command) -> Option<E
         ContextValue::Strings(list) => list.first().cloned(),
         _ => None,
     };
+    if refusal.kind() == ErrorKind::InvalidSubcommand {
+        let (program, typed) = (command.get_name(), context(ContextKind::InvalidSubcommand)?);
+        let error = Error::invalid(program, format!("`{}` is none of its commands", typed.escape_debug()));
+        return Some(error.with_hint(lists(command)));
+    }
     let typed = context(ContextKind::InvalidArg)?;
     let name = typed.split([' ', '=', '[']).next().unwrap_or_default();
     let flag = find(command, name);
     let value = context(ContextKind::InvalidValue).unwrap_or_default();
     let shown = value.escape_debug();
+    if refusal.kind() == ErrorKind::UnknownArgument && !name.starts_with('-') {
+        let program = command.get_name();
+        let error = Error::invalid(program, format!("`{}` is one word too many", typed.escape_debug()));
+        return Some(error.with_hint(format!("`{program} --help` shows what it takes")));
+    }
     let (reason, hint) = match refusal.kind() {
-        ErrorKind::UnknownArgument if find(&PlanArguments::command(), name).is_some() => (
-            "belongs to `rabbitc plan`, which prints the steps of a start".to_owned(),
-            format!("leave it out, or write `rabbitc plan {name}=…`; a run shows its steps with `--explain`"),
-        ),
+        ErrorKind::UnknownArgument
+            if takes_a_program(command) && find(&PlanArguments::command(), name).is_some() =>
+        {
+            (
+                "belongs to `rabbitc plan`, which prints the steps of a start".to_owned(),
+                format!(
+                    "leave it out, or write `rabbitc plan {name}=…`; a run shows its steps with `--explain`"
+                ),
+            )
+        }
         ErrorKind::UnknownArgument => (
             "rabbitc has no such flag".to_owned(),
-            match context(ContextKind::SuggestedArg) {
-                Some(near) => format!("did you mean `{near}`? `rabbitc --help` lists what there is"),
-                None => "`rabbitc --help` lists what there is; flags of the program stand behind its name"
-                    .to_owned(),
+            match context(ContextKind::SuggestedArg).filter(|near| begin_alike(near, name)) {
+                Some(near) => format!("did you mean `{near}`? {}", lists(command)),
+                None if takes_a_program(command) => {
+                    format!("{}; flags of the program stand behind its name", lists(command))
+                }
+                None => lists(command),
             },
+        ),
+        // Elsewhere `-h` is the help.
+        ErrorKind::InvalidValue | ErrorKind::TooFewValues if value.is_empty() && name == "--hostname" => (
+            "needs a value, and has none".to_owned(),
+            format!("{}; help is `{} --help`", form(name, flag), command.get_name()),
         ),
         ErrorKind::InvalidValue | ErrorKind::TooFewValues if value.is_empty() => (
             "needs a value, and has none".to_owned(),
@@ -58,6 +81,22 @@ pub(super) fn in_our_words(refusal: &clap::Error, command: &Command) -> Option<E
         _ => return None,
     };
     Some(Error::invalid(name, reason).with_hint(hint))
+}
+
+fn lists(command: &Command) -> String {
+    format!("`{} --help` lists what there is", command.get_name())
+}
+
+/// Whether words of a program may follow, with flags of its own.
+fn takes_a_program(command: &Command) -> bool {
+    command.get_arguments().any(|argument| argument.get_id() == "arguments")
+}
+
+/// Whoever mistypes a name begins it rightly: what begins otherwise is another one.
+fn begin_alike(one: &str, other: &str) -> bool {
+    let first =
+        |flag: &str| flag.trim_start_matches('-').chars().next().map(|letter| letter.to_ascii_lowercase());
+    first(one) == first(other)
 }
 
 /// The refusal of a flag, in its one form, whose value must be text and is not.

@@ -285,7 +285,8 @@ fn read_images(words: Vec<OsString>) -> std::result::Result<Command, Refusal> {
 fn read_plain<T: CommandFactory + FromArgMatches>(
     words: impl IntoIterator<Item = OsString>,
 ) -> std::result::Result<T, Refusal> {
-    let mut command = T::command();
+    // As everywhere, the last of two counts.
+    let mut command = T::command().args_override_self(true);
     let name = command.get_name().to_owned();
     let line = std::iter::once(OsString::from(&name)).chain(words);
     command
@@ -355,6 +356,12 @@ impl RunArguments {
         let mut files = self.files.options()?;
         if let Some(image) = image {
             files.root = RootOptions::Image(image.root.clone());
+        } else if self.files.pull == Policy::Always {
+            let error = Error::invalid("--pull", "there is no image to fetch".to_owned());
+            return Err(error.with_hint(match self.files.rootfs {
+                Some(_) => "leave it out, or name an image in the place of `--rootfs`",
+                None => "leave it out, or name an image: `rabbitc run IMAGE`",
+            }));
         }
         Ok(RunOptions {
             process: self.process.options(terminal, arguments, image.map(|image| &image.defaults))?,

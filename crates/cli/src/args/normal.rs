@@ -153,6 +153,9 @@ impl<'a> Walk<'a> {
                 }
             };
         }
+        if name == "explain" && value.is_some_and(|value| boolean("", Some(value)).is_ok()) {
+            return self.set(name, value);
+        }
         if value.is_some() || flag.is_require_equals_set() {
             self.push(name, value);
             return Ok(());
@@ -172,7 +175,10 @@ impl<'a> Walk<'a> {
     /// A flag that is on or off; as with docker, the last one counts.
     fn set(&mut self, name: &str, value: Option<&OsStr>) -> Result<()> {
         let word = OsString::from(format!("--{name}"));
-        self.normal.flags.retain(|earlier| *earlier != word);
+        let with_value = format!("--{name}=");
+        let is_it =
+            |earlier: &OsString| *earlier == word || earlier.as_bytes().starts_with(with_value.as_bytes());
+        self.normal.flags.retain(|earlier| !is_it(earlier));
         let on = boolean(&format!("--{name}"), value)?;
         if on {
             self.normal.flags.push(word);
@@ -337,6 +343,9 @@ mod tests {
             ("--cpus -1", "--cpus=-1"),
             ("-e -t", "--env --tty"),
             ("--rm --read-only=true --read-only=false", "--rm"),
+            ("--explain=svg:x --rm --explain=false", "--rm"),
+            ("--explain=0 --explain=json", "--explain=json"),
+            ("--explain=json --explain=true", "--explain"),
         ] {
             assert_eq!(written(typed), meant, "{typed}");
         }

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 use engine::{
-    Error, ImageDefaults, Input, ProcessOptions, ProgramSource, Result, Signals, TerminalMode, Value,
+    Error, ImageDefaults, Input, ProcessOptions, ProgramSource, Result, Signals, Source, TerminalMode, Value,
     limit_syntax, named_file, parse_entrypoint, parse_group, parse_labels, parse_pair, parse_seconds,
-    parse_signal, parse_umask, parse_user, parse_variable, parse_variables,
+    parse_signal, parse_time_limit, parse_umask, parse_user, parse_variable, parse_variables,
 };
 
 use super::said;
@@ -131,10 +131,6 @@ impl ProcessArguments {
             environment: [image.environment.clone(), self.environment()?].concat(),
             without_defaults: self.unsetenv_all,
             unset: self.unsetenv.clone(),
-            user: match said(&self.user) {
-                Some(text) => Some(parse_user("--user", text)?),
-                None => image.user.as_deref().map(|text| parse_user("the image's user", text)).transpose()?,
-            },
             umask: self.umask.as_deref().map(|text| parse_umask("--umask", text)).transpose()?,
             annotations: self.annotations(image)?,
             init: self.init,
@@ -142,14 +138,23 @@ impl ProcessArguments {
             signals: if self.sig_proxy { Signals::Forwarded } else { Signals::Kept },
             ..ProcessOptions::default()
         };
+        if let Some(text) = said(&self.user) {
+            options.user = Some(parse_user("--user", text)?);
+        } else if let Some(text) = &image.user {
+            options.user = Some(parse_user("the image's user", text)?);
+            options.user_source = Source::Image;
+        }
         for text in &self.group_add {
             match text.as_str() {
                 "keep-groups" => options.keep_groups = true,
                 name => options.groups.push(parse_group("--group-add", name)?),
             }
         }
-        if let Some(directory) = said(&self.workdir).or(image.directory.as_deref()) {
+        if let Some(directory) = said(&self.workdir) {
             options.directory = directory.to_owned();
+        } else if let Some(directory) = &image.directory {
+            options.directory.clone_from(directory);
+            options.directory_source = Source::Image;
         }
         if let Some(text) = said(&self.stop_signal) {
             options.stop_signal = parse_signal("--stop-signal", text)?;
@@ -160,7 +165,7 @@ impl ProcessArguments {
             options.stop_patience = parse_seconds("--stop-timeout", text)?;
         }
         if let Some(text) = &self.timeout {
-            options.time_limit = parse_seconds("--timeout", text)?.filter(|limit| !limit.is_zero());
+            options.time_limit = parse_time_limit("--timeout", text)?;
         }
         let typed = self.interactive || std::io::IsTerminal::is_terminal(&std::io::stdin());
         options.input = if typed { Input::Copied } else { Input::Unread };

@@ -8,7 +8,7 @@ use std::io::{IsTerminal, Write};
 use engine::{Error, Result, StepTiming};
 
 use crate::args::{Explain, Format};
-use crate::given::Given;
+use crate::given::{Given, asked_by};
 use crate::render::{self, colours};
 
 /// What was asked for, with the file it goes to.
@@ -33,10 +33,12 @@ impl Explanation {
     /// Shows it; steps that are none are not shown.
     pub(crate) fn show(self, timeline: &[StepTiming], given: &Given) {
         let Some((format, file)) = self.wanted.filter(|_| !timeline.is_empty()) else { return };
+        let mut timeline = timeline.to_vec();
+        timeline.iter_mut().for_each(|timing| given.name(&mut timing.step));
         let document = match format {
-            Format::Text => text(timeline, given, file.is_none() && colours(std::io::stderr().is_terminal())),
-            Format::Json => json(timeline),
-            Format::Svg => svg::svg(timeline, given),
+            Format::Text => text(&timeline, file.is_none() && colours(std::io::stderr().is_terminal())),
+            Format::Json => json(&timeline),
+            Format::Svg => svg::svg(&timeline),
         };
         match file {
             // Nobody may be reading.
@@ -74,12 +76,8 @@ fn summary(timeline: &[StepTiming]) -> String {
     format!("{} steps, {milliseconds:.2} ms; host and container work at the same time", timeline.len())
 }
 
-fn asked_by(timing: &StepTiming, given: &Given) -> String {
-    given.origin(timing.step.asked_by.as_deref())
-}
-
 /// For people.
-fn text(timeline: &[StepTiming], given: &Given, fancy: bool) -> String {
+fn text(timeline: &[StepTiming], fancy: bool) -> String {
     let (bold, dim, red, off) =
         if fancy { ("\x1b[1m", "\x1b[2m", "\x1b[1;31m", "\x1b[0m") } else { ("", "", "", "") };
     let total = total(timeline);
@@ -104,7 +102,7 @@ fn text(timeline: &[StepTiming], given: &Given, fancy: bool) -> String {
             timing.step.name,
             "",
             timing.step.why,
-            asked_by(timing, given),
+            asked_by(&timing.step),
         ));
     }
     lines

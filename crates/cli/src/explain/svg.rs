@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use engine::{StepKind, StepTiming};
 
-use super::{asked_by, heading, summary, took, total};
-use crate::given::Given;
+use super::{heading, summary, took, total};
+use crate::given::asked_by;
 
 const WIDTH: f64 = 1180.0;
 /// Where the bars begin and end.
@@ -48,14 +48,14 @@ text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Aria
 .process{fill:#b3c24a}.rights{fill:#f08bb8}.programs{fill:#ff8f40}.failed{fill:#ff6a69}}";
 
 /// The whole document.
-pub(super) fn svg(timeline: &[StepTiming], given: &Given) -> String {
+pub(super) fn svg(timeline: &[StepTiming]) -> String {
     // In the order in which things happened; the numbers are the plan's.
     let mut steps: Vec<&StepTiming> = timeline.iter().collect();
     steps.sort_by_key(|timing| (timing.start_nanoseconds, timing.step.number));
     let scale = Scale { total: total(timeline).max(1) };
     let height = ROWS_TOP + ROW * steps.len() as f64 + MARGIN;
     let (title, summary) = (escape(&heading(timeline)), escape(&summary(timeline)));
-    let mut picture = Picture { text: String::new(), given };
+    let mut picture = Picture { text: String::new() };
     picture.add(format_args!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
          role=\"img\" aria-label=\"{title}: {summary}\">\n<title>{title}</title>\n<style>{STYLE}</style>\n\
@@ -105,12 +105,11 @@ impl Scale {
     }
 }
 
-struct Picture<'a> {
+struct Picture {
     text: String,
-    given: &'a Given,
 }
 
-impl Picture<'_> {
+impl Picture {
     fn add(&mut self, what: std::fmt::Arguments<'_>) {
         self.text.write_fmt(what).expect("a string takes all");
     }
@@ -185,7 +184,7 @@ impl Picture<'_> {
                 self.add(format_args!(
                     "<rect class=\"{}\" x=\"{x:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"{LANE}\">{}</rect>\n",
                     class(timing),
-                    tooltip(timing, self.given)
+                    tooltip(timing)
                 ));
             }
         }
@@ -206,7 +205,7 @@ impl Picture<'_> {
              <rect class=\"{}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"12\" rx=\"1.5\"/>\
              <text class=\"took\" x=\"{}\" y=\"{baseline}\">{:.1}</text></g>\n",
             step.number,
-            tooltip(timing, self.given),
+            tooltip(timing),
             y,
             WIDTH - 2.0 * MARGIN,
             ROW,
@@ -233,7 +232,7 @@ fn class(timing: &StepTiming) -> &'static str {
 }
 
 /// All that there is to say of a step, shown when it is pointed at.
-fn tooltip(timing: &StepTiming, given: &Given) -> String {
+fn tooltip(timing: &StepTiming) -> String {
     let step = &timing.step;
     let object = if step.object.is_empty() { String::new() } else { format!(" {}", step.object) };
     let text = format!(
@@ -242,7 +241,7 @@ fn tooltip(timing: &StepTiming, given: &Given) -> String {
         step.number,
         step.name,
         step.why,
-        asked_by(timing, given),
+        asked_by(step),
         step.side,
         timing.start_nanoseconds as f64 / 1e6,
         took(timing) as f64 / 1e3

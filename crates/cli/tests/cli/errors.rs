@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::support::{Host, finish, has_program};
+use crate::support::{Host, Ran, finish, has_program};
 
 fn file(path: &Path, content: &[u8], mode: u32) {
     std::fs::write(path, content).expect("written");
@@ -54,7 +54,9 @@ fn wrong_program_is_named_with_what_is_wrong_with_it() {
     run("/bin/sh/x").refuses(127, &["`/bin/sh/x`"]);
     run("'/bin/sh").refuses(125, &["--cmd", "quote"]);
     host.run(&[&rootfs, "--cmd="]).refuses(125, &["--cmd", "empty"]);
-    host.run(&[&rootfs, "--", ""]).refuses(125, &["--cmd", "empty"]);
+    host.run(&[&rootfs, "--", ""])
+        .refuses(125, &["the words of the command line: the program's name is empty"]);
+    host.run(&[&rootfs, r#"--entrypoint=[""]"#]).refuses(125, &["--entrypoint: ", "empty"]);
     host.assert_nothing_left();
 }
 
@@ -234,11 +236,21 @@ fn flags_that_can_not_be_read_are_told_like_all_other_errors() {
         ("--explain=xml", &["--explain: `xml` is not known", "`json`"]),
         ("--sig-proxy=x", &["--sig-proxy: `x` is not known", "`--sig-proxy=true|false`"]),
         ("--hostname", &["--hostname: needs a value"]),
+        ("-h", &["--hostname: needs a value", "help is `rabbitc --help`"]),
+        ("--mount=", &["--mount: is empty", "type=bind"]),
+        ("--tmpfs=", &["--tmpfs: is empty", "DESTINATION"]),
+        ("--mount=type=tmpfs,,target=/x", &["a field is empty"]),
+        ("--uidmap=0:0:0", &["--uidmap: `0:0:0` maps no ids, as its size is 0", "how many"]),
+        ("--device-cgroup-rule=x", &["--device-cgroup-rule: `x` is no rule", "`c 189:* rwm`"]),
+        ("--timeout=-1", &["--timeout: `-1` is not a number of seconds", "0 for no limit"]),
+        ("--stop-timeout=x", &["--stop-timeout: `x` is not a number of seconds", "-1 for ever"]),
+        ("--pull=always", &["--pull: there is no image to fetch", "in the place of `--rootfs`"]),
         ("--rootfs=", &["--rootfs: needs a value", "`--rootfs=DIR`", "variable"]),
         ("--network=mybridge", &["--network: `mybridge` is not known", "--network-name"]),
         ("--userns=foo", &["--userns: `foo` is not known", "as root use auto"]),
         ("--volume=~/x:/x", &["`~/x`", "\"$HOME\"/x"]),
         ("--volume=", &["--volume: is empty", "SOURCE:DESTINATION"]),
+        ("--volume=/bin:/b:idmap", &["--volume /bin:/b:idmap: `idmap` shows owners", "--userns=auto"]),
         ("--volume=.", &["--volume .: it has no destination", "`.:/PATH`"]),
         ("--volume=data", &["--volume data: it has no destination", "`./data:/PATH`"]),
         ("--volume=/bin:/b:readonly", &["`readonly` is no option", "did you mean `ro`?"]),
@@ -251,23 +263,74 @@ fn flags_that_can_not_be_read_are_told_like_all_other_errors() {
         ran.refuses(125, parts);
         assert!(!ran.stderr.contains("Usage") && !ran.stderr.contains("tip:"), "{ran:?}");
     }
+    host.run(&["plan", &rootfs, "--bogus"])
+        .refuses(125, &["--bogus: rabbitc has no such flag", "plan --help"]);
     host.run(&["plan", &rootfs, "--format=xml"]).refuses(125, &["--format: `xml`", "text|json|markdown"]);
+    host.assert_nothing_left();
+}
+
+/// `rabbitc` with these arguments and no others, on the host of the tests themselves.
+fn bare(arguments: &[&str]) -> Ran {
+    let mut command = std::process::Command::new(crate::support::binary());
+    command.args(arguments).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    finish(command.spawn().expect("it runs"), None)
+}
+
+#[test]
+fn verbs_of_images_are_read_like_all_others() {
+    for (arguments, parts) in [
+        (
+            &["images", "extra", "arg"][..],
+            &["rabbitc images: `arg` is one word too many", "`rabbitc images --help`"][..],
+        ),
+        (&["system", "dff"], &["rabbitc system: `dff` is none of its commands", "`rabbitc system --help`"]),
+        (&["system", "df", "x"], &["`x` is one word too many"]),
+        (
+            &["images", "--foo"],
+            &["--foo: rabbitc has no such flag", "`rabbitc images --help` lists what there is\n"],
+        ),
+        (&["pull", "--memory=1g", "x"], &["--memory: rabbitc has no such flag", "`rabbitc pull --help`"]),
+        (&["images", "--digest"], &["--digest: ", "did you mean `--digests`?"]),
+        (&["pull"], &["rabbitc pull: an image is to be named"]),
+        (&["run", "-h"], &["--hostname: needs a value", "help is `rabbitc --help`"]),
+    ] {
+        bare(arguments).refuses(125, parts);
+    }
+    let Some(host) = Host::new() else { return };
+    let store = format!("--root={}/store", host.directory().display());
+    for verb in [&["images"][..], &["system", "df"], &["system", "check"]] {
+        let ran = bare(&[verb, &["--root=/proc/nothing", &store]].concat());
+        assert_eq!((ran.code(), ran.stderr.as_str()), (0, ""), "the last of two counts: {ran:?}");
+    }
+    host.assert_nothing_left();
+}
+
+#[test]
+fn what_is_too_long_for_an_exec_is_told_with_a_remedy() {
+    let Some(host) = Host::new() else { return };
+    let variables = host.directory().join("variables");
+    std::fs::write(&variables, format!("LONG={}\n", "x".repeat(200_000))).expect("written");
+    let flag = format!("--env-file={}", variables.display());
+    host.run(&[&host.rootfs_flag(), "--network=none", &flag, "/bin/true"])
+        .refuses(126, &["execute `/bin/true`", "argument list too long", "128 KiB", "in a file"]);
+    host.assert_nothing_left();
+}
+
+#[test]
+fn flag_with_false_is_taken_back() {
+    let Some(host) = Host::new() else { return };
+    let ran = host.run(&[&host.rootfs_flag(), "--network=none", "--explain", "--explain=false", "/bin/true"]);
+    assert_eq!((ran.code(), ran.stderr.as_str()), (0, ""), "{ran:?}");
     host.assert_nothing_left();
 }
 
 #[test]
 fn commands_of_docker_and_podman_are_no_images() {
-    let run = |arguments: &[&str]| {
-        let mut command = std::process::Command::new(crate::support::binary());
-        command.args(arguments).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-        finish(command.spawn().expect("it runs"), None)
-    };
-    for arguments in [&["exec", "-it", "x", "sh"][..], &["logs", "x"], &["build", "."], &["stop", "-t", "1"]]
-    {
+    for arguments in [&["exec", "-it", "x", "sh"][..], &["logs", "x"], &["build", "."], &["stop", "-t", "1"]] {
         let shown = format!("`{}`: rabbitc does not have this command yet", arguments[0]);
-        run(arguments).refuses(125, &[&shown, "rabbitc --help"]);
+        bare(arguments).refuses(125, &[&shown, "rabbitc --help"]);
     }
-    assert_eq!(run(&["version"]).text(), run(&["--version"]).text());
+    assert_eq!(bare(&["version"]).text(), bare(&["--version"]).text());
 }
 
 #[test]
@@ -322,22 +385,17 @@ fn program_that_fails_is_told_with_what_named_it() {
 
 #[test]
 fn help_and_version_are_no_errors() {
-    let run = |arguments: &[&str]| {
-        let mut command = std::process::Command::new(crate::support::binary());
-        command.args(arguments).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-        finish(command.spawn().expect("it runs"), None)
-    };
     for arguments in [&["--help"][..], &["help"], &["run", "--help"], &["plan", "--help"]] {
-        let ran = run(arguments);
+        let ran = bare(arguments);
         assert!(ran.text().contains("--rootfs"), "{ran:?}");
     }
     for (arguments, usage) in [
         (&["--help"][..], "Usage: rabbitc [OPTIONS] "),
         (&["plan", "--help"], "Usage: rabbitc plan [OPTIONS] "),
     ] {
-        assert!(run(arguments).text().contains(usage), "{arguments:?}");
+        assert!(bare(arguments).text().contains(usage), "{arguments:?}");
     }
-    assert!(run(&["--version"]).text().starts_with("rabbitc "));
+    assert!(bare(&["--version"]).text().starts_with("rabbitc "));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::images::{APP, Registry};
 use crate::support::{Host, finish, names};
 
 #[test]
@@ -64,6 +65,69 @@ fn steps_name_the_flags_that_were_given_and_no_others() {
     }));
     assert_eq!(plan.text().matches("(--shm-size)").count(), 1, "{plan:?}");
     host.assert_nothing_left();
+}
+
+#[test]
+fn machines_and_pages_are_told_the_flags_and_objects_as_well() {
+    let Some(host) = Host::new() else { return };
+    let (rootfs, volume) = (host.rootfs_flag(), format!("--volume={}:/more:ro", host.directory().display()));
+    let limits = ["--memory=64m", "--pids-limit=50", "--hostname=a", "--network=none", "--workdir=/bin"];
+    let flags = [&[rootfs.as_str(), &volume][..], &limits].concat();
+    let program = ["--", "/bin/true"];
+    let asked = |steps: &Value| -> std::collections::BTreeMap<String, Value> {
+        let steps = steps.as_array().expect("a list").iter();
+        steps
+            .map(|step| (step["name"].as_str().expect("a name").to_owned(), step["askedBy"].clone()))
+            .collect()
+    };
+    let plan = host.run(&[&["plan", "--format=json"], &flags[..], &program].concat());
+    let ran = host.run(&[&["--explain=json"], &flags[..], &program].concat());
+    let plan: Value = serde_json::from_str(plan.text()).expect("JSON");
+    let timeline: Value = serde_json::from_str(&ran.stderr).expect("JSON");
+    for steps in [&plan, &timeline["steps"]] {
+        let asked = asked(steps);
+        assert_eq!(asked["write limits into the cgroup"], "--memory, --pids-limit");
+        assert_eq!(asked["set the host name"], "--hostname");
+        assert_eq!(asked["chdir to the working directory"], "--workdir");
+        assert_eq!(asked["find the program"], "the words of the command line");
+        assert_eq!(asked["make all mounts private"], Value::Null, "nobody asked for it");
+        for origin in asked.values().filter_map(Value::as_str) {
+            let is_flag = origin.starts_with("--") || origin == "the words of the command line";
+            assert!(is_flag, "{origin} is a field of the config");
+        }
+    }
+    let page = host.run(&[&["plan", "--format=markdown"], &flags[..], &program].concat());
+    let source = format!("| bind `{}` | `/more` | {} |", host.directory().display(), &volume[2..]);
+    let source = source.replacen(" volume=", " --volume ", 1);
+    for part in ["# The start of this container", &source, "| memory 64 MiB", "| --memory, --pids-limit |"] {
+        assert!(page.text().contains(part), "no {part:?} in {page:?}");
+    }
+    assert!(!page.text().contains("xtask") && !page.text().contains("DIRECTORY"), "{page:?}");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn what_an_image_says_is_asked_for_by_the_image() {
+    let Some(registry) = Registry::new() else { return };
+    let asked = |flags: &[&str]| -> std::collections::BTreeMap<String, String> {
+        let ran = registry.run(&[flags, &["--explain=json", APP]].concat());
+        let line = ran.stderr.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{ran:?}"));
+        let document: Value = serde_json::from_str(line).expect("JSON");
+        let steps = document["steps"].as_array().expect("a list").iter();
+        let text = |step: &Value, key: &str| step[key].as_str().unwrap_or_default().to_owned();
+        steps.map(|step| (text(step, "name"), text(step, "askedBy"))).collect()
+    };
+    let steps = [
+        "mount an overlay as root",
+        "chdir to the working directory",
+        "find the program",
+        "change user and group",
+    ];
+    let all = asked(&[]);
+    assert_eq!(steps.map(|step| all[step].as_str()), ["the image"; 4]);
+    let all = asked(&["--user=7", "--workdir=/", "--entrypoint=/bin/true"]);
+    assert_eq!(steps.map(|step| all[step].as_str()), ["the image", "--workdir", "--entrypoint", "--user"]);
+    registry.end();
 }
 
 #[test]

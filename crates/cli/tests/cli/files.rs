@@ -99,6 +99,61 @@ fn read_only_root_refuses_writes_and_leaves_tmp() {
 }
 
 #[test]
+fn working_directory_is_not_made_in_a_root_that_is_read_only() {
+    let Some(host) = Host::new() else { return };
+    let volume = host.directory().join("volume");
+    std::fs::create_dir(&volume).expect("made");
+    std::os::unix::fs::symlink("/gone", host.rootfs().join("bin/dangling")).expect("a link");
+    let volume = format!("--volume={}:/v", volume.display());
+    for (directory, missing) in [
+        ("/made/sub", "`/made/sub`"),
+        ("/bin/sub", "`/bin/sub`"),
+        ("/bin/dangling", "`/gone`"),
+        ("/bin/dangling/sub", "`/gone/sub`"),
+    ] {
+        let parts = ["--workdir: ", missing, "read-only", "--overlay"];
+        for command in [&[][..], &["plan"]] {
+            let flags = [&host.rootfs_flag(), "--read-only", &volume, "-w", directory, "/bin/true"];
+            host.run(&[command, &flags].concat()).refuses(125, &parts);
+        }
+    }
+    // What is made elsewhere leaves nothing in the root, and is made.
+    for flags in
+        [&["--overlay", "-w", "/made/sub"][..], &["-w", "/tmp/sub"], &["-w", "/v/sub"], &["-w", "/bin"]]
+    {
+        let flags = [&["--read-only", &volume], flags].concat();
+        assert_eq!(host.inside(&flags, "pwd").text(), *flags.last().expect("a directory"));
+    }
+    std::fs::remove_file(host.rootfs().join("bin/dangling")).expect("removed");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn mount_points_behind_links_that_lead_nowhere_go_with_the_last_container() {
+    let Some(host) = Host::new() else { return };
+    let (rootfs, volume) = (host.rootfs(), host.directory().join("volume"));
+    std::fs::create_dir(&volume).expect("made");
+    std::fs::write(volume.join("file"), "seen\n").expect("written");
+    std::fs::create_dir(rootfs.join("kept")).expect("made");
+    for (text, at) in [("/nowhere", "kept/absolute"), ("gone/deep", "kept/relative"), ("/kept/x", "kept/two")]
+    {
+        std::os::unix::fs::symlink(text, rootfs.join(at)).expect("a link");
+    }
+    let flag = |at: &str| format!("--volume={}:{at}", volume.display());
+    let flags = [flag("/kept/absolute"), flag("/kept/relative"), flag("/kept/two/in")];
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let one = host.background(&flags, "one", "read end");
+    let two = host.background(&flags, "two", "read end; cat /kept/absolute/file /kept/x/in/file");
+    assert!(rootfs.join("nowhere").is_dir() && rootfs.join("kept/gone/deep").is_dir());
+    assert_eq!(one.release().code(), 0);
+    assert!(rootfs.join("nowhere").is_dir(), "it is still mounted on");
+    assert_eq!(two.release().text(), "seen\nseen");
+    assert_eq!(names(&rootfs.join("kept")), ["absolute", "relative", "two"], "the links stay");
+    std::fs::remove_dir_all(rootfs.join("kept")).expect("removed");
+    host.assert_nothing_left();
+}
+
+#[test]
 fn mount_points_go_with_the_last_container_and_not_before() {
     let Some(host) = Host::new() else { return };
     std::fs::create_dir(host.rootfs().join("proc")).expect("one mount point was there before");

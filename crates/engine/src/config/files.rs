@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use runtime::spec::{Mount, Spec};
 
+use super::WhoseUsers;
+use crate::error::{Error, Result};
 use crate::options::{
     Access, BindRequest, FileOptions, MountKind, MountRequest, Propagation, Reach, ReadOnlyTmpfs,
     RootOptions, TmpfsRequest, Toggle,
@@ -49,6 +51,21 @@ pub(super) fn mounts(options: &FileOptions, shm_size: Option<u64>) -> Vec<Mount>
     mounts.retain(|mount| !options.mounts.iter().any(|asked| replaces(asked, &mount.destination)));
     mounts.extend(options.mounts.iter().map(requested));
     mounts
+}
+
+/// Refuses owners that are to be shown through the map of a user namespace, where the container has none of its own.
+pub(super) fn check(options: &FileOptions, users: WhoseUsers) -> Result<()> {
+    let is_mapped = |request: &&MountRequest| matches!(&request.kind, MountKind::Bind(bind) if bind.idmap);
+    match (users, options.mounts.iter().find(is_mapped)) {
+        (WhoseUsers::Callers, Some(request)) => {
+            let reason =
+                "`idmap` shows owners through the map of the container's user namespace, and it has none";
+            let error = Error::invalid(request.flag.as_str(), reason.to_owned());
+            Err(error
+                .with_hint("leave it out, or give the container users of its own, as with `--userns=auto`"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether a mount that somebody asks for stands in the place of one of ours. Another `/dev` comes without ours in it.

@@ -21,7 +21,7 @@ use runtime::spec::{Linux, Root, Spec, VERSION};
 use crate::accounts::Account;
 use crate::container::Notice;
 use crate::error::{Error, Result};
-use crate::options::{RootOptions, RunOptions, UserNamespace};
+use crate::options::{RootOptions, RunOptions, Source, UserNamespace};
 use crate::rootless::Unprivileged;
 
 /// The config.json that a person's options amount to. `hidden` are paths of our own on the host's root, and `account` is
@@ -33,6 +33,7 @@ pub(crate) fn spec(
     hidden: &[String],
     account: &Account,
 ) -> Result<Spec> {
+    files::check(&options.files, whose_users(options))?;
     let mut linux = Linux { namespaces: namespaces::namespaces(options), ..Linux::default() };
     let mut process = process::process(options, account);
     limits::limit(&options.limits, id, &mut process, &mut linux)?;
@@ -60,16 +61,23 @@ pub(crate) fn give_devices(options: &RunOptions, spec: &mut Spec) -> Result<()> 
     Ok(())
 }
 
+/// What asks for what an image says.
+const IMAGE: &str = "the image";
+
 /// The flags behind fields of `spec` that can be refused only when the start is planned.
 pub(crate) fn origins(options: &RunOptions, spec: &Spec) -> BTreeMap<String, String> {
     let mut origins = files::origins(&options.files, spec);
     let source = process::source(&options.process);
     let root = match &options.files.root {
-        RootOptions::Image(_) => "the image",
+        RootOptions::Image(_) => IMAGE,
         _ => "--rootfs",
     };
     let fixed = [("process.args[0]", source), ("process.args", source), ("root.path", root)];
     origins.extend(fixed.map(|(field, flag)| (field.to_owned(), flag.to_owned())));
+    let sources =
+        [("process.user", options.process.user_source), ("process.cwd", options.process.directory_source)];
+    let of_image = sources.into_iter().filter(|(_, source)| *source == Source::Image);
+    origins.extend(of_image.map(|(field, _)| (field.to_owned(), IMAGE.to_owned())));
     if options.limits.shm_size.is_some()
         && let Some(index) = spec.mounts.iter().position(|mount| mount.destination == "/dev/shm")
     {

@@ -63,7 +63,7 @@ pub(super) fn source(options: &ProcessOptions) -> &'static str {
         ProgramSource::Cmd => "--cmd",
         ProgramSource::Entrypoint => "--entrypoint",
         ProgramSource::Words => "the command line",
-        ProgramSource::Image => "the image",
+        ProgramSource::Image => super::IMAGE,
     }
 }
 
@@ -117,7 +117,7 @@ pub(super) fn warning(warning: &Warning, options: &ProcessOptions) -> Option<Str
 fn flag(field: &str, options: &ProcessOptions) -> Option<&'static str> {
     match field {
         "additionalGids" if !options.groups.is_empty() => Some("--group-add"),
-        _ => options.user.as_ref().map(|_| "--user"),
+        _ => options.user.as_ref().map(|_| options.user_origin()),
     }
 }
 

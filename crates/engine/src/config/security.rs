@@ -53,6 +53,7 @@ pub(super) fn restrict(
     hidden: &[String],
 ) -> Result<()> {
     mounts(options, spec);
+    super::sysctl::check_domain(&options.sysctls, spec.domainname.as_deref())?;
     let Spec { process: Some(process), linux: Some(linux), .. } = spec else { return Ok(()) };
     let granted = grant(options, users, process)?;
     process.no_new_privileges = options.no_new_privileges.unwrap_or(!options.privileged);

@@ -1,16 +1,37 @@
 //! Kernel parameters that a person sets: only those of the container's own namespaces.
 
-use runtime::plan::sysctl_namespace;
+use std::collections::BTreeMap;
+
+use runtime::plan::{FixedSysctl, sysctl_namespace};
 use runtime::spec::{Linux, NamespaceKind};
 
 use super::WhoseUsers;
 use crate::error::{Error, Result};
 
+const FLAG: &str = "--sysctl";
+
+/// Refuses a domain that is not the one of `--domainname`, as only one can be.
+pub(super) fn check_domain(sysctls: &BTreeMap<String, String>, domain: Option<&str>) -> Result<()> {
+    let Some(domain) = domain.filter(|domain| !domain.is_empty()) else { return Ok(()) };
+    let names = ["kernel.domainname", "kernel/domainname"];
+    match names.into_iter().filter_map(|name| sysctls.get(name)).find(|value| *value != domain) {
+        Some(value) => {
+            let (value, domain) = (value.escape_debug(), domain.escape_debug());
+            let reason = format!("the domain name is `{value}`, and by `--domainname` it is `{domain}`");
+            Err(Error::invalid(FLAG, reason).with_hint("only one can be: leave one of the two out"))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Refuses a parameter that would change the host or another container.
 pub(super) fn check(name: &str, users: WhoseUsers, linux: &Linux) -> Result<()> {
-    const FLAG: &str = "--sysctl";
     let kind = match sysctl_namespace(name) {
         Ok(kind) => kind,
+        Err(FixedSysctl::Hostname) => {
+            let error = Error::invalid(FLAG, format!("`{name}` is set by `--hostname`"));
+            return Err(error.with_hint("write `--hostname=NAME`"));
+        }
         Err(reason) => {
             let error = Error::invalid(FLAG, format!("`{}` {reason}", name.escape_debug()));
             return Err(error.with_hint(

@@ -7,8 +7,8 @@ use monitor::Policy;
 use runtime::caller::Caller;
 use runtime::layers::Layers;
 use runtime::plan::{
-    ContainerPlan, Lifetime, MissingHome, MountPoint, OwnFile, PlanOptions, Preparation, RootOwners,
-    RootSource, mount_point, mount_points,
+    ContainerPlan, Lifetime, MissingHome, MountPoint, OwnFile, PlanOptions, RootOwners, RootSource, mount_point,
+    mount_points,
 };
 use runtime::spec::Spec;
 use runtime::state_dir::StateRoot;
@@ -16,7 +16,7 @@ use runtime::{ContainerId, lifecycle};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Effects, Notice, Prepared};
+use super::{Effects, Notice, Prepared, preparations};
 use crate::accounts;
 use crate::config;
 use crate::error::{Error, Result};
@@ -117,6 +117,7 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
     user.iter().try_for_each(|user| user.check_reach(options, &spec))?;
     volumes::check(&options.files, &spec, &plan)?;
     volumes::destinations::check(&options.files, &spec, &plan)?;
+    check_directory(options, &plan)?;
     settled.iter().try_for_each(peers::Settled::verify)?;
     notices.extend(plan.warnings.iter().map(|warning| config::notice(warning, options)));
     let pasta = user.and_then(|user| user.pasta(pasta_request, &options.network.publish));
@@ -189,6 +190,22 @@ fn keep(
         Record { submounts, points, ..Record::new(id.as_str(), root, &options.process.command) }
     };
     containers.begin(id.as_str(), (*stay == Stay::Kept).then(record)).map(Some)
+}
+
+/// Refuses a working directory that would be made in a root directory that is to be read-only. Above an overlay it is made
+/// in the layer that is thrown away.
+fn check_directory(options: &RunOptions, plan: &ContainerPlan) -> Result<()> {
+    if !options.files.read_only || !matches!(options.files.root, RootOptions::Directory(_)) {
+        return Ok(());
+    }
+    match plan.directory_made_in_root() {
+        Some(missing) => {
+            let reason = format!("`{missing}` is not there, and nothing is made in a root that is read-only");
+            let hint = "make it in the root directory first, or let `--overlay` take it in memory";
+            Err(Error::invalid("--workdir", reason).with_hint(hint))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The options with the image's files as they are for the container's ids, where those are not the usual ones.
@@ -312,7 +329,7 @@ struct Drawn<'a> {
     kept: Option<&'a Path>,
 }
 
-/// What config.json can't say: the root's layers, what the host prepares, how the network is plugged in.
+/// What config.json can't say: the root's layers, what the host prepares, what asked for it.
 fn lay_out(
     options: &RunOptions,
     paths: &EnginePaths,
@@ -342,13 +359,19 @@ fn lay_out(
         RootOptions::Host if ordinary_user => RootSource::Pieces(host_root::pieces()?),
         RootOptions::Host => overlay(Vec::new(), host_root::submounts()?),
     };
-    plan_options.preparations =
-        preparations(&options.files.root, drawn.root, wiring.as_ref().map(|wiring| wiring.network.clone()));
+    plan_options.preparations = vec![preparations::of_root(&options.files.root, drawn.root)];
+    plan_options.preparations.extend(wiring.iter().map(|wiring| preparations::of_network(&wiring.network)));
     if drawn.points.iter().any(|point| point.mount.is_some()) {
-        plan_options.preparations.push(points_in_volumes(drawn.points, drawn.spec));
+        plan_options.preparations.push(preparations::of_volumes(drawn.points, drawn.spec));
     }
     plan_options.preparations.extend(drawn.volumes.preparations(drawn.spec));
     plan_options.origins = config::origins(options, drawn.spec);
+    plug_in(options, wiring, plan_options);
+    Ok(())
+}
+
+/// How the network is plugged in.
+fn plug_in(options: &RunOptions, wiring: Option<Wiring>, plan_options: &mut PlanOptions) {
     match wiring {
         Some(wiring) => {
             plan_options.attachment = Some(format!("`eth0` to `{}`", options.network.bridge()));
@@ -364,7 +387,6 @@ fn lay_out(
     if options.network.mode == NetworkMode::Pasta {
         plan_options.attachment = Some("`eth0` to `pasta`".to_owned());
     }
-    Ok(())
 }
 
 fn policy(options: &ProcessOptions) -> Policy {
@@ -435,55 +457,6 @@ fn hidden(options: &RunOptions, paths: &EnginePaths) -> Vec<String> {
             hidden
         }
         _ => Vec::new(),
-    }
-}
-
-pub(super) const NETWORK_PREPARATION: &str = "make the bridge and its rules";
-pub(super) const POINTS_PREPARATION: &str = "make missing mount points";
-pub(super) const SOURCE_POINTS_PREPARATION: &str = "make missing mount points in volumes";
-pub(super) const SCRATCH_PREPARATION: &str = "make a place for the overlay";
-
-/// `network` is the one that the container is connected to, in words.
-fn preparations(root: &RootOptions, path: &Path, network: Option<String>) -> Vec<Preparation> {
-    let mut list = Vec::new();
-    list.push(match root {
-        RootOptions::Directory(_) => Preparation {
-            name: POINTS_PREPARATION,
-            object: format!("in `{}`", path.display()),
-            why: "a mount needs something to be mounted on; the last container removes what the first one made",
-            asked_by: Some("root.path".to_owned()),
-        },
-        RootOptions::Host | RootOptions::Overlay(_) | RootOptions::Image(_) => Preparation {
-            name: SCRATCH_PREPARATION,
-            object: String::new(),
-            why: "the layer that takes the container's writes is mounted there, seen by the container alone",
-            asked_by: Some("root.path".to_owned()),
-        },
-    });
-    if let Some(object) = network {
-        list.push(Preparation {
-            name: NETWORK_PREPARATION,
-            object,
-            why: "a switch in the kernel to which all containers of the network are plugged",
-            asked_by: Some("network".to_owned()),
-        });
-    }
-    list
-}
-
-fn points_in_volumes(points: &[MountPoint], spec: &Spec) -> Preparation {
-    let source = |number: usize| spec.mounts[number].source.as_deref().unwrap_or_default().to_owned();
-    let mut places: Vec<String> = Vec::new();
-    for point in points {
-        if let Some(number) = point.mount {
-            places.push(format!("`{}` in `{}`", point.path, source(number)));
-        }
-    }
-    Preparation {
-        name: SOURCE_POINTS_PREPARATION,
-        object: places.join(", "),
-        why: "what is mounted inside a volume needs something to be mounted on there; it goes with the container",
-        asked_by: points.iter().find_map(|point| point.mount).map(|number| format!("mounts[{number}]")),
     }
 }
 

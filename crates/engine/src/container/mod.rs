@@ -1,6 +1,7 @@
 //! One container in the foreground: everything from what a person asked for to nothing left.
 
 mod draft;
+mod preparations;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -171,16 +172,18 @@ impl EngineHost<'_> {
 impl Host for EngineHost<'_> {
     fn prepare(&mut self, index: usize) -> Result<()> {
         match self.plan.preparation(index) {
-            Some(draft::POINTS_PREPARATION) => self.make_points_in_root(),
-            Some(draft::SOURCE_POINTS_PREPARATION) => self.make_points_in_volumes(),
+            Some(preparations::POINTS_PREPARATION) => self.make_points_in_root(),
+            Some(preparations::SOURCE_POINTS_PREPARATION) => self.make_points_in_volumes(),
             Some(volumes::CHOWN) => self.volumes.change_owners(self.plan),
             Some(volumes::RELABEL) => self.volumes.relabel(self.plan),
-            Some(draft::SCRATCH_PREPARATION) => {
+            Some(preparations::SCRATCH_PREPARATION) => {
                 let path = self.paths.scratch();
                 let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
                 made.map_err(|error| Error::at_path("make", &path, error))
             }
-            Some(draft::NETWORK_PREPARATION) => self.connection.as_mut().map_or(Ok(()), Connection::ensure),
+            Some(preparations::NETWORK_PREPARATION) => {
+                self.connection.as_mut().map_or(Ok(()), Connection::ensure)
+            }
             _ => Ok(()),
         }
     }

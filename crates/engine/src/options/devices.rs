@@ -84,11 +84,11 @@ pub struct DeviceRuleRequest {
 }
 
 impl DeviceRuleRequest {
-    /// Reads `TYPE MAJOR:MINOR ACCESS`, such as `c 189:* rmw`.
+    /// Reads `TYPE MAJOR:MINOR ACCESS`, such as `c 189:* rwm`.
     pub fn parse(text: &str) -> Result<DeviceRuleRequest> {
         let wrong = || {
             let error = Error::invalid("--device-cgroup-rule", format!("`{text}` is no rule"));
-            error.with_hint("write a type (a, b, c), numbers, and access, such as `c 189:* rmw`")
+            error.with_hint("write a type (a, b, c), numbers, and access, such as `c 189:* rwm`")
         };
         let words: Vec<&str> = text.split(' ').filter(|word| !word.is_empty()).collect();
         let [kind @ ("a" | "b" | "c"), numbers, access] = words.as_slice() else { return Err(wrong()) };
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn rules_have_type_numbers_and_access() {
-        let rule = DeviceRuleRequest::parse("c 189:* rmw").expect("legal");
+        let rule = DeviceRuleRequest::parse("c 189:* rwm").expect("legal");
         assert_eq!((rule.kind, rule.major, rule.minor), ('c', Some(189), None));
         for text in ["", "c 1:3", "x 1:3 r", "c 1 r", "c 1:3 q", "c -1:3 r", "c 1:3 r w"] {
             assert!(DeviceRuleRequest::parse(text).is_err(), "{text}");

@@ -31,8 +31,8 @@ pub use self::network::{
 pub(crate) use self::network::{Lack, Unnamed};
 pub use self::ports::{parse_exposed, parse_publish, publish_exposed};
 pub use self::process::{
-    Identity, ProcessOptions, ProgramSource, TerminalMode, UserOption, parse_entrypoint, parse_group,
-    parse_seconds, parse_signal, parse_umask, parse_user,
+    Identity, ProcessOptions, ProgramSource, Source, TerminalMode, UserOption, parse_entrypoint, parse_group,
+    parse_seconds, parse_signal, parse_time_limit, parse_umask, parse_user,
 };
 pub use self::security::{
     AppArmorChoice, CapabilityList, LabelOptions, SeccompChoice, SecurityOptions, Unmask,

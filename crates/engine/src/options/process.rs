@@ -52,6 +52,16 @@ pub enum ProgramSource {
     Image,
 }
 
+/// Who said something of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Source {
+    /// A flag.
+    #[default]
+    Flag,
+    /// The image.
+    Image,
+}
+
 /// The program and what it is given.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProcessOptions {
@@ -71,6 +81,8 @@ pub struct ProcessOptions {
     pub unset: Vec<String>,
     /// Who runs it; without, root.
     pub user: Option<UserOption>,
+    /// Who said so.
+    pub user_source: Source,
     /// Further groups.
     pub groups: Vec<Identity>,
     /// Whether the caller's own further groups stay.
@@ -79,6 +91,8 @@ pub struct ProcessOptions {
     pub umask: Option<u32>,
     /// The directory that it starts in, absolute.
     pub directory: String,
+    /// Who said so.
+    pub directory_source: Source,
     /// Annotations of the config.
     pub annotations: BTreeMap<String, String>,
     /// Whether a small init runs as pid 1, and the program as its child.
@@ -106,10 +120,12 @@ impl Default for ProcessOptions {
             without_defaults: false,
             unset: Vec::new(),
             user: None,
+            user_source: Source::Flag,
             groups: Vec::new(),
             keep_groups: false,
             umask: None,
             directory: "/".to_owned(),
+            directory_source: Source::Flag,
             annotations: BTreeMap::new(),
             init: false,
             kept_descriptors: 0,
@@ -127,16 +143,40 @@ impl ProcessOptions {
         self.without_defaults || self.unset.iter().any(|unset| unset == name)
     }
 
+    /// What names the program, in an error about it.
+    fn program_origin(&self) -> &'static str {
+        match self.source {
+            ProgramSource::Default | ProgramSource::Cmd => "--cmd",
+            ProgramSource::Entrypoint => "--entrypoint",
+            ProgramSource::Words => "the words of the command line",
+            ProgramSource::Image => "the image's program",
+        }
+    }
+
+    /// What says who the user is, in an error about it.
+    pub(crate) fn user_origin(&self) -> &'static str {
+        match self.user_source {
+            Source::Flag => "--user",
+            Source::Image => "the image's user",
+        }
+    }
+
     /// Refuses what can't be executed anywhere.
     pub(crate) fn check(&self) -> Result<()> {
         if self.command.first().is_none_or(String::is_empty) {
-            let error = Error::invalid("--cmd", "is empty".to_owned());
-            return Err(error.with_hint("name a program, or leave it out to get `/bin/sh`"));
+            let error = Error::invalid(self.program_origin(), "the program's name is empty".to_owned());
+            return Err(error.with_hint(match self.source {
+                ProgramSource::Image => "name a program behind the image, or with `--entrypoint`",
+                _ => "name a program, or leave it out to get `/bin/sh`",
+            }));
         }
         if !self.directory.starts_with('/') {
             let reason = format!("`{}` is not an absolute path", self.directory.escape_debug());
-            let error = Error::invalid("--workdir", reason);
-            return Err(error.with_hint("begin it with `/`, the container's root"));
+            let (origin, hint) = match self.directory_source {
+                Source::Flag => ("--workdir", "begin it with `/`, the container's root"),
+                Source::Image => ("the image's working directory", "choose another one with `--workdir`"),
+            };
+            return Err(Error::invalid(origin, reason).with_hint(hint));
         }
         if self.keep_groups && !self.groups.is_empty() {
             let reason = "`keep-groups` and other groups exclude each other".to_owned();
@@ -242,11 +282,27 @@ pub fn parse_seconds(flag: &str, text: &str) -> Result<Option<Duration>> {
         Ok(seconds @ 0..) => Ok(Some(Duration::from_secs(seconds as u64))),
         Err(IntErrorKind::PosOverflow) => {
             let error = Error::invalid(flag, format!("`{text}` is too large"));
-            Err(error.with_hint(format!("give at most {} seconds, or -1 for no limit", i32::MAX)))
+            Err(error.with_hint(format!("give at most {} seconds, or -1 for ever", i32::MAX)))
         }
         _ => {
             let error = Error::invalid(flag, format!("`{}` is not a number of seconds", text.escape_debug()));
-            Err(error.with_hint("write whole seconds, or -1 for no limit"))
+            Err(error.with_hint("write whole seconds, or -1 for ever"))
+        }
+    }
+}
+
+/// Reads after how many seconds something is ended; 0 is never, which is `None`.
+pub fn parse_time_limit(flag: &str, text: &str) -> Result<Option<Duration>> {
+    match text.parse::<u32>().map_err(|error| *error.kind()) {
+        Ok(0) => Ok(None),
+        Ok(seconds) => Ok(Some(Duration::from_secs(seconds.into()))),
+        Err(IntErrorKind::PosOverflow) => {
+            let error = Error::invalid(flag, format!("`{text}` is too large"));
+            Err(error.with_hint(format!("give at most {} seconds, or 0 for no limit", u32::MAX)))
+        }
+        Err(_) => {
+            let error = Error::invalid(flag, format!("`{}` is not a number of seconds", text.escape_debug()));
+            Err(error.with_hint("write whole seconds, or 0 for no limit"))
         }
     }
 }
@@ -322,14 +378,20 @@ mod tests {
     }
 
     #[test]
-    fn seconds_are_whole_and_minus_one_is_for_ever() {
-        assert_eq!(parse_seconds("--timeout", "-1").expect("legal"), None);
-        assert_eq!(parse_seconds("--timeout", "5").expect("legal"), Some(Duration::from_secs(5)));
-        for text in ["", "-2", "1.5", "5s", "99999999999"] {
-            assert!(parse_seconds("--timeout", text).is_err(), "{text:?}");
-        }
-        let error = parse_seconds("--timeout", "99999999999").expect_err("no such number");
-        assert_eq!(error.to_string(), "--timeout: `99999999999` is too large");
-        assert!(error.hint.is_some_and(|hint| hint.contains("2147483647")));
+    fn seconds_are_whole_and_without_a_limit_as_their_flag_says_it() {
+        let seconds = Duration::from_secs;
+        assert_eq!(parse_seconds("--stop-timeout", "-1").expect("legal"), None);
+        assert_eq!(parse_seconds("--stop-timeout", "0").expect("legal"), Some(seconds(0)));
+        assert_eq!(parse_time_limit("--timeout", "0").expect("legal"), None);
+        assert_eq!(parse_time_limit("--timeout", "5").expect("legal"), Some(seconds(5)));
+        let refused = |text: &str| {
+            let stop = parse_seconds("--stop-timeout", text).expect_err(text);
+            let limit = parse_time_limit("--timeout", text).expect_err(text);
+            assert!(limit.hint.is_some_and(|hint| hint.contains("0 for no limit")), "{text}");
+            assert!(stop.hint.is_some_and(|hint| hint.contains("-1 for ever")), "{text}");
+            assert!(limit.reason.contains(text) && stop.reason.contains(text), "{text}");
+        };
+        ["", "-2", "1.5", "5s", "99999999999"].into_iter().for_each(refused);
+        assert!(parse_time_limit("--timeout", "-1").is_err());
     }
 }

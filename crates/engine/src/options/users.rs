@@ -252,9 +252,12 @@ pub fn parse_map(flag: &str, text: &str) -> Result<IdMapping> {
         host_id: number(host)?,
         size: size.map_or(Ok(1), number)?,
     };
+    if map.size == 0 {
+        return Err(wrong("maps no ids, as its size is 0"));
+    }
     // The last number is no id: it stands for none.
     let fits = |first: u32| first.checked_add(map.size).is_some();
-    if map.size == 0 || !fits(map.container_id) || !fits(map.host_id) {
+    if !fits(map.container_id) || !fits(map.host_id) {
         return Err(wrong("does not fit into ids of 32 bits"));
     }
     Ok(map)

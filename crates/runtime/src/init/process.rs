@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 use super::Context;
 use super::failure::{Call, During, Failure, Outcome};
 use super::procfs::is_procfs;
-use super::step::{Execution, InitProgram, JoinedNamespace, MissingDirectory, ProgramUser, Sysctl, Target};
+use super::step::{Execution, InitProgram, JoinedNamespace, ProgramUser, Sysctl, Target};
 use crate::sync;
 
 /// Moves itself into the cgroup, hierarchy by hierarchy.
@@ -191,14 +191,10 @@ fn find_executable(context: &mut Context<'_>, candidates: &[CString]) -> Outcome
 }
 
 /// Enters the directory, makes it where it is missing, and makes sure that it lies inside the root (CVE-2024-21626).
-pub(super) fn working_directory(
-    context: &Context<'_>,
-    path: &CStr,
-    missing: Option<&MissingDirectory>,
-) -> Outcome {
-    match (rustix::process::chdir(path), missing) {
-        (Err(Errno::NOENT), Some(missing)) => {
-            super::way::make_working_directory(context, missing)?;
+pub(super) fn working_directory(context: &Context<'_>, path: &CStr, made: Option<&Target>) -> Outcome {
+    match (rustix::process::chdir(path), made) {
+        (Err(Errno::NOENT), Some(target)) => {
+            super::way::make_working_directory(context, target)?;
             rustix::process::chdir(path).during(Call::Chdir)?;
         }
         (entered, _) => entered.during(Call::Chdir)?,

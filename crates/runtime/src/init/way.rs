@@ -4,12 +4,12 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::Context;
 use super::failure::{Call, During, Failure, Outcome};
-use super::step::{MissingDirectory, Target, TargetKind};
+use super::step::{Target, TargetKind};
 
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 
@@ -346,19 +346,14 @@ impl Text {
     }
 }
 
-/// Makes a directory and what is missing of the way to it; what is new belongs to the owner.
-pub(super) fn make_working_directory(context: &Context<'_>, missing: &MissingDirectory) -> Outcome {
+/// Makes a directory and what is missing of the way to it. They are root's, whoever the program's user is.
+pub(super) fn make_working_directory(context: &Context<'_>, target: &Target) -> Outcome {
     let root = context.root()?;
-    let (uid, gid) = (rustix::fs::Uid::from_raw(missing.uid), rustix::fs::Gid::from_raw(missing.gid));
-    let mut levels = Levels::of(&missing.target.path);
+    let mut levels = Levels::of(&target.path);
     while let Some(Level { parent, name, .. }) = levels.descend().during(Call::Open)? {
         let parent = open_inside(root, parent, OFlags::PATH | OFlags::DIRECTORY).during(Call::Open)?;
         match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) => {
-                let flags = AtFlags::SYMLINK_NOFOLLOW;
-                rustix::fs::chownat(&parent, name, Some(uid), Some(gid), flags).during(Call::Chown)?;
-            }
-            Err(Errno::EXIST) => {}
+            Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).during(Call::Mkdir),
         }
     }

@@ -7,6 +7,7 @@ mod check;
 mod closed;
 pub(crate) mod container_cgroup;
 pub(crate) mod devices;
+mod ending;
 mod id_maps;
 mod joined_mounts;
 pub(crate) mod limits;
@@ -34,11 +35,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use sys::clone::flags;
-use sys::mount::attribute;
 
 pub use self::container_cgroup::no_limits;
 pub(crate) use self::container_cgroup::usual_cgroup;
 use self::container_cgroup::{CgroupPlan, delegate_to, plan_cgroup, without_group};
+use self::ending::Recorder;
 pub(crate) use self::id_maps::IdMaps;
 pub use self::machine::{memory_policy_flags, memory_policy_modes};
 pub use self::mount_points::{MountPoint, mount_point, mount_points};
@@ -51,7 +52,7 @@ pub use self::options::{
 use self::owners::{Detached, Users};
 pub use self::process::own_hard_limit;
 use self::steps::{Steps, detaches_files, hosts_propagation};
-pub use self::sysctl::sysctl_namespace;
+pub use self::sysctl::{FixedSysctl, sysctl_namespace};
 pub use self::warning::Warning;
 use crate::caller::{self, Caller};
 use crate::error::{Error, Result};
@@ -163,19 +164,7 @@ impl ContainerPlan {
         let mut namespaces = namespaces::plan_namespaces(&linux.namespaces, clocks)?;
         let mounts_to_join = namespaces.mounts.take();
         let caller = Caller::find();
-        let mut cgroup = match options.cgroup_manager {
-            CgroupManager::Disabled => {
-                warnings.extend(without_group(&linux, caller, &namespaces)?);
-                None
-            }
-            _ => plan_cgroup(spec, &linux, options, caller)?,
-        };
-        if let (Some(plan), Caller::Root) = (&mut cgroup, caller) {
-            plan.delegate_to = delegate_to(spec, &linux, &plan.layout);
-        }
-        if options.attachment.is_none() && cgroup.as_ref().is_some_and(CgroupPlan::is_made_meanwhile) {
-            namespaces.make_network_meanwhile();
-        }
+        let cgroup = group(spec, &linux, options, caller, &mut namespaces, &mut warnings)?;
         let own_mounts = namespaces.makes(flags::NEWNS);
         if !own_mounts {
             check::shared_mounts(&linux)?;
@@ -225,46 +214,9 @@ impl ContainerPlan {
                 None
             }
         };
-        if let Some(name) = &linux.rootfs_propagation {
-            plan.root_propagation(name)?;
-        }
-        plan.list.push(init_step(
-            InitAction::WorkingDirectory {
-                path: c_string(&process.cwd, "process.cwd")?,
-                missing: process::missing_directory(process),
-            },
-            "process.cwd",
-        ));
-        // The working directory may have had to be made.
-        if spec.root.as_ref().is_some_and(|root| root.readonly) {
-            let action = InitAction::RootAttributes { set: attribute::RDONLY, layers: plan.layers()? };
-            plan.list.push(init_step(action, "root.readonly"));
-        }
-        if program.home == process::Home::Sought {
-            plan.list.push(init_step(InitAction::FindHome { uid: process.user.uid }, "process.env"));
-        }
-        plan.list.push(init_step(
-            InitAction::FindProgram {
-                candidates: program.candidates.clone(),
-                user: process::seeker(process, &user),
-            },
-            "process.args[0]",
-        ));
-        // Before the limit of open files may fall: without close_range it bounds the search for them.
-        plan.list.push(always(InitAction::CloseDescriptors { keep: options.kept_descriptors }));
-        program.open_files = process::plan_limits(process, &mut plan.list)?;
-        machine::plan_machine(&linux, &mut plan.list)?;
-        if let Some(object) = &options.attachment {
-            plan.list.push(host(HostAction::AttachNetwork { object: object.clone() }, Some("network")));
-            if let Some(object) = &options.publication {
-                let publish = HostAction::PublishPorts { object: object.clone() };
-                plan.list.push(host(publish, Some("network.ports")));
-            }
-            plan.list.push(init_step(InitAction::Wait(Barrier::Network), "network"));
-        }
-        if let Some(network) = &options.network {
-            plan.list.push(init_step(InitAction::ConfigureNetwork(network.clone()), "network"));
-        }
+        plan.enter(spec, process, &linux)?;
+        plan.look_for_program(process, &mut program, &user, &linux, options.kept_descriptors)?;
+        plan.network(options);
         let filter = seccomp_step(&linux, &mut warnings)?;
         // Of the process that the clone returns, with the network and the mounts that it has then.
         let drafts_record = !namespaces.needs_intermediate
@@ -282,22 +234,12 @@ impl ContainerPlan {
             && rdt.is_none()
             && !process.terminal
             && !namespaces.changes_users();
-        if !init_records {
-            plan.list.push(host(HostAction::Commit, None));
-        }
-        let mut recorded = None;
-        if init_records {
-            plan.list.push(always(InitAction::PublishRecord));
-        } else if options.start == Start::AtGate {
-            plan.list.push(always(InitAction::Wait(Barrier::Ready)));
-            plan.list.push(always(InitAction::Wait(Barrier::Gate)));
-        } else if hooks.start_container.is_empty() {
-            // The parent writes while init goes on: two changes of who runs less.
-            plan.list.push(always(InitAction::Announce(Barrier::Ready)));
-            recorded = Some(always(InitAction::Wait(Barrier::Recorded)));
-        } else {
-            plan.list.push(always(InitAction::Wait(Barrier::Ready)));
-        }
+        let recorded = plan.record(match (options.start, hooks.start_container.is_empty()) {
+            _ if init_records => Recorder::Init,
+            (Start::AtGate, _) => Recorder::ParentBeforeGate,
+            (Start::Immediately, true) => Recorder::ParentMeanwhile,
+            (Start::Immediately, false) => Recorder::ParentBeforeHooks,
+        });
         plan.hooks(HookKind::StartContainer, hooks.start_container.iter());
         if id_maps.as_ref().is_some_and(|maps| !id_map_files::allow_groups(maps))
             && process.user.additional_gids.iter().any(|gid| *gid != process.user.gid)
@@ -427,6 +369,31 @@ impl ContainerPlan {
     pub fn cgroup_path(&self) -> Option<&str> {
         self.cgroup.as_ref().map(|plan| plan.path.as_str())
     }
+}
+
+/// The container's group, if it gets one; where it is made meanwhile, so is the network namespace.
+fn group(
+    spec: &Spec,
+    linux: &Linux,
+    options: &PlanOptions,
+    caller: Caller,
+    namespaces: &mut NamespacePlan,
+    warnings: &mut Vec<Warning>,
+) -> Result<Option<CgroupPlan>> {
+    let mut cgroup = match options.cgroup_manager {
+        CgroupManager::Disabled => {
+            warnings.extend(without_group(linux, caller, namespaces)?);
+            None
+        }
+        _ => plan_cgroup(spec, linux, options, caller)?,
+    };
+    if let (Some(plan), Caller::Root) = (&mut cgroup, caller) {
+        plan.delegate_to = delegate_to(spec, linux, &plan.layout);
+    }
+    if options.attachment.is_none() && cgroup.as_ref().is_some_and(CgroupPlan::is_made_meanwhile) {
+        namespaces.make_network_meanwhile();
+    }
+    Ok(cgroup)
 }
 
 /// The annotation by which crun keeps the caller's groups: they may be the only way to a device or a directory.

@@ -12,6 +12,8 @@ pub struct MountPoint {
     pub path: String,
     /// What it must be.
     pub kind: TargetKind,
+    /// Whether a link at its end that leads nowhere is covered, and not followed.
+    pub covers_link: bool,
 }
 
 /// The mount points of `spec`, and of `files` that are bound after its mounts. Those in file systems that the kernel makes
@@ -20,19 +22,19 @@ pub fn mount_points<'a>(spec: &Spec, files: impl Iterator<Item = &'a str>) -> Ve
     let mut points: Vec<MountPoint> = Vec::new();
     let mut mounted: Vec<(Vec<&str>, usize)> = Vec::new();
     let asked = spec.mounts.iter().map(|mount| (mount.destination.as_str(), target_kind(mount)));
-    let asked = asked.map(|(path, kind)| (path, kind, true));
+    let asked = asked.map(|(path, kind)| (path, kind, false));
     let files: Vec<&str> = files.collect();
-    for (index, (path, kind, covers)) in
-        asked.chain(files.into_iter().map(|file| (file, TargetKind::File, false))).enumerate()
+    for (index, (path, kind, covers_link)) in
+        asked.chain(files.into_iter().map(|file| (file, TargetKind::File, true))).enumerate()
     {
         let parts = parts(path);
         if let Some((mount, path)) = place(spec, &mounted, &parts) {
-            let point = MountPoint { mount, path, kind };
+            let point = MountPoint { mount, path, kind, covers_link };
             if !points.contains(&point) {
                 points.push(point);
             }
         }
-        if covers {
+        if index < spec.mounts.len() {
             mounted.push((parts, index));
         }
     }
@@ -45,7 +47,7 @@ pub fn mount_point(spec: &Spec, number: usize) -> Option<MountPoint> {
     let earlier = spec.mounts[..number].iter().enumerate();
     let mounted: Vec<_> = earlier.map(|(index, mount)| (parts(&mount.destination), index)).collect();
     let (inside, path) = place(spec, &mounted, &parts(&mount.destination))?;
-    Some(MountPoint { mount: inside, path, kind: target_kind(mount) })
+    Some(MountPoint { mount: inside, path, kind: target_kind(mount), covers_link: false })
 }
 
 fn parts(path: &str) -> Vec<&str> {

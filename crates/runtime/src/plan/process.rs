@@ -7,9 +7,7 @@ use sys::exec::CStringArray;
 
 use crate::capability;
 use crate::error::{Error, Result};
-use crate::init::step::{
-    Action, Execution, InitAction, InitProgram, MissingDirectory, ProgramUser, Step, Target, TargetKind,
-};
+use crate::init::step::{Action, Execution, InitAction, InitProgram, ProgramUser, Step, Target, TargetKind};
 use crate::plan::{MissingHome, Warning, always, c_string, init_step, number_list, scheduling};
 use crate::spec::{Process, User};
 
@@ -59,11 +57,11 @@ pub(crate) fn seeker(process: &Process, user: &ProgramUser) -> ProgramUser {
     }
 }
 
-/// A working directory to be made where it is missing, as runc does; one whose path has `..` must be there.
-pub(crate) fn missing_directory(process: &Process) -> Option<MissingDirectory> {
+/// A working directory, to be made where it is missing: root's, as runc, crun and docker make it. One whose path has `..`
+/// must be there.
+pub(crate) fn directory_to_make(process: &Process) -> Option<Target> {
     let target = Target::parse(&process.cwd, TargetKind::Directory, "process.cwd").ok()?;
-    let User { uid, gid, .. } = &process.user;
-    (target.path.as_c_str() != c".").then_some(MissingDirectory { target, uid: *uid, gid: *gid })
+    (target.path.as_c_str() != c".").then_some(target)
 }
 
 /// The steps from root's credentials to the program's, in the order the kernel demands.

@@ -22,12 +22,31 @@ const IPC: [&str; 11] = [
     "kernel/shm_next_id",
 ];
 
-/// The namespace that parameter `name` belongs to, or why a container can't set it.
-pub fn sysctl_namespace(name: &str) -> std::result::Result<NamespaceKind, &'static str> {
-    namespace_of(&path_of(name).ok_or(NO_NAME)?)
+/// Why a container can't set a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FixedSysctl {
+    /// There is none of that name.
+    NoName,
+    /// The config's `hostname` sets it.
+    Hostname,
+    /// It is the host's.
+    Global,
 }
 
-const NO_NAME: &str = "is not the name of a kernel parameter";
+impl std::fmt::Display for FixedSysctl {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            FixedSysctl::NoName => "is not the name of a kernel parameter",
+            FixedSysctl::Hostname => "is set by `hostname`",
+            FixedSysctl::Global => "is not namespaced: it would change the host",
+        })
+    }
+}
+
+/// The namespace that parameter `name` belongs to, or why a container can't set it.
+pub fn sysctl_namespace(name: &str) -> std::result::Result<NamespaceKind, FixedSysctl> {
+    namespace_of(&path_of(name).ok_or(FixedSysctl::NoName)?)
+}
 
 /// Both forms of sysctl(8): the first separator decides, and the other then stands for a dot in a name.
 fn path_of(name: &str) -> Option<String> {
@@ -47,31 +66,32 @@ fn path_of(name: &str) -> Option<String> {
     (!path.starts_with('/') && path.split('/').all(legal)).then_some(path)
 }
 
-fn namespace_of(path: &str) -> std::result::Result<NamespaceKind, &'static str> {
+fn namespace_of(path: &str) -> std::result::Result<NamespaceKind, FixedSysctl> {
     if path.starts_with("net/") {
         Ok(NamespaceKind::Network)
     } else if path.starts_with("fs/mqueue/") || IPC.contains(&path) {
         Ok(NamespaceKind::Ipc)
     } else if path == "kernel/hostname" {
-        Err("is set by `hostname`")
+        Err(FixedSysctl::Hostname)
     } else if path == "kernel/domainname" {
         Ok(NamespaceKind::Uts)
     } else if path.starts_with("user/") {
         Ok(NamespaceKind::User)
     } else {
-        Err("is not namespaced: it would change the host")
+        Err(FixedSysctl::Global)
     }
 }
 
 /// Only parameters that belong to a namespace of the container's own may be set.
 pub(super) fn sysctl(name: &str, value: &str, spec: &Spec) -> Result<Sysctl> {
     let field = format!("linux.sysctl[{name}]");
-    let wrong = |reason: &str| Error::invalid(&field, reason.to_owned());
-    let path = path_of(name).filter(|_| !value.contains('\0')).ok_or_else(|| wrong(NO_NAME))?;
-    let kind = namespace_of(&path).map_err(wrong)?;
+    let wrong = |reason: String| Error::invalid(&field, reason);
+    let fixed = |reason: FixedSysctl| wrong(reason.to_string());
+    let path = path_of(name).filter(|_| !value.contains('\0')).ok_or_else(|| fixed(FixedSysctl::NoName))?;
+    let kind = namespace_of(&path).map_err(fixed)?;
     let domain = spec.domainname.as_deref().filter(|domain| !domain.is_empty());
     if let Some(domain) = domain.filter(|domain| path == "kernel/domainname" && *domain != value) {
-        return Err(wrong(&format!("is `{value}`, and `domainname` is `{domain}`: only one can be")));
+        return Err(wrong(format!("is `{value}`, and `domainname` is `{domain}`: only one can be")));
     }
     let own = spec.linux.iter().flat_map(|linux| &linux.namespaces).any(|namespace| {
         let host = namespace.path.as_deref().is_some_and(is_own_namespace);

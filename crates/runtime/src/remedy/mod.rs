@@ -9,8 +9,8 @@ use sys::clone::flags;
 
 use crate::culprit::{Place, Seeker};
 use crate::error::libc_errno::{
-    EACCES, EINVAL, ELOOP, EMFILE, ENAMETOOLONG, ENOENT, ENOSPC, ENOSYS, ENOTDIR, EOVERFLOW, EPERM, EROFS,
-    ESTALE,
+    E2BIG, EACCES, EINVAL, ELOOP, EMFILE, ENAMETOOLONG, ENOENT, ENOSPC, ENOSYS, ENOTDIR, EOVERFLOW, EPERM,
+    EROFS, ESTALE,
 };
 use crate::error::{Error, ErrorKind};
 use crate::init::OWN_INIT;
@@ -178,7 +178,6 @@ fn item(action: &InitAction, failure: Failure) -> Option<String> {
 
 /// What one can do: each row a cause that people meet.
 fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
-    const E2BIG: i32 = 7;
     const ERANGE: i32 = 34;
     let text = match (action, failure.call, failure.errno) {
         (InitAction::Mount(mount), Call::Fsopen, 19) => {

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::io::Read;
 
 use crate::culprit::{Place, Refusal, Verdict};
-use crate::error::libc_errno::{EACCES, EISDIR, ENOENT, ENOEXEC, ENOTDIR};
+use crate::error::libc_errno::{E2BIG, EACCES, EISDIR, ENOENT, ENOEXEC, ENOTDIR};
 use crate::error::{Error, ErrorKind};
 use crate::init::failure::{Call, Failure};
 use crate::init::step::{Action, Execution, InitAction, Step};
@@ -126,6 +126,11 @@ pub(super) fn explain_program(path: &CStr, candidates: usize, failure: Failure, 
                 "it is neither a program nor a script that begins with `#!`",
             ),
         },
+        E2BIG => with(
+            sys::errno_text(E2BIG),
+            "a word or a variable may have 128 KiB, and all of them together a quarter of the stack's limit: hand over what \
+             is long in a file, or by a pipe",
+        ),
         errno => {
             let mut error = Error::new(kind, operation, sys::errno_text(errno));
             error.errno = Some(errno);

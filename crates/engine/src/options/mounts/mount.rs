@@ -42,6 +42,12 @@ enum Recursion {
 impl MountRequest {
     /// Reads the value of `--mount`; `directory` is where relative sources begin.
     pub fn parse_mount(text: &str, directory: &Path) -> Result<MountRequest> {
+        if text.is_empty() {
+            let error = Error::invalid("--mount", "is empty".to_owned());
+            return Err(error.with_hint(
+                "write `type=bind,source=PATH,target=PATH`; a variable that it comes from may not be set",
+            ));
+        }
         let flag = format!("--mount {text}");
         let Some(list) = csv::fields(text) else {
             let error = Error::invalid(flag.as_str(), "a quote is in the wrong place".to_owned());
@@ -54,6 +60,11 @@ impl MountRequest {
         fields.finish(flag, directory)
     }
 }
+
+/// The fields, without synonyms.
+const KNOWN: &str = "type, source, target, readonly, bind-propagation, bind-recursive, bind-nonrecursive, idmap, relabel, \
+                     chown, tmpfs-size, tmpfs-mode, tmpcopyup, uid, gid, nr_inodes, nr_blocks, exec, suid, dev, noexec, \
+                     nosuid, nodev";
 
 fn boolean(flag: &str, key: &str, value: Option<&str>) -> Result<bool> {
     match value.unwrap_or("true").to_ascii_lowercase().as_str() {
@@ -109,12 +120,13 @@ impl Fields {
                 let error = Error::unsupported(flag, format!("`{key}`"), "");
                 return Err(error.with_hint("it is for volumes with names and for images, which are to come"));
             }
+            ("", None) => {
+                let error = Error::invalid(flag, "a field is empty".to_owned());
+                return Err(error.with_hint("one comma stands between two fields, and none at the ends"));
+            }
             _ => {
                 let error = Error::invalid(flag, format!("`{field}` is no field of a mount"));
-                return Err(error.with_hint(
-                    "known are type, source, target, readonly, bind-propagation, bind-recursive, tmpfs-size, tmpfs-mode, \
-                     relabel, chown, exec, suid, dev, noexec, nosuid, nodev; and, without effect, consistency",
-                ));
+                return Err(error.with_hint(format!("known are {KNOWN}; and, without effect, consistency")));
             }
         }
         Ok(())
@@ -309,6 +321,38 @@ mod tests {
     }
 
     #[test]
+    fn fields_that_a_refusal_lists_are_those_that_are_taken() {
+        let error = parse("type=bind,sauce=x").expect_err("no field");
+        let hint = error.hint.expect("there is one");
+        let listed = hint.strip_prefix("known are ").and_then(|list| list.split(';').next()).expect("a list");
+        let listed: Vec<&str> = listed.split(", ").collect();
+        let with_values = [
+            ("type", "bind"),
+            ("source", "/a"),
+            ("target", "/b"),
+            ("bind-propagation", "rslave"),
+            ("bind-recursive", "enabled"),
+            ("relabel", "shared"),
+            ("tmpfs-size", "1m"),
+            ("tmpfs-mode", "700"),
+            ("uid", "1"),
+            ("gid", "1"),
+            ("nr_inodes", "9"),
+            ("nr_blocks", "9"),
+        ];
+        for field in &listed {
+            let value = with_values.iter().find(|(key, _)| key == field);
+            let text = value.map_or_else(|| (*field).to_owned(), |(key, value)| format!("{key}={value}"));
+            Fields::default().take(&text, "--mount").expect(field);
+        }
+        for field in ["bind-nonrecursive", "idmap", "uid", "tmpcopyup"] {
+            assert!(listed.contains(&field), "{field}");
+        }
+        let empty = parse("").expect_err("nothing");
+        assert_eq!(empty.to_string(), "--mount: is empty");
+    }
+
+    #[test]
     fn what_is_wrong_or_to_come_is_refused_with_the_flag() {
         for text in [
             "source=/a,target=/b",
@@ -328,7 +372,7 @@ mod tests {
             "type=tmpfs,target=/b,bind-propagation=rslave",
             "type=tmpfs,target=/b,tmpfs-mode=999",
             "type=bind,\"source=/a,target=/b",
-            "",
+            "type=tmpfs,,target=/b",
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.to_string().starts_with(&format!("--mount {text}: ")), "{error}");

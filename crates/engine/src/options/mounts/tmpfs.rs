@@ -7,6 +7,11 @@ use crate::options::{MOST_BYTES, SizeMistake, read_size};
 impl MountRequest {
     /// Reads `DESTINATION[:OPTIONS]`, with options of tmpfs(5) and mount(8).
     pub fn parse_tmpfs(text: &str) -> Result<MountRequest> {
+        if text.is_empty() {
+            let error = Error::invalid("--tmpfs", "is empty".to_owned());
+            return Err(error
+                .with_hint("write `DESTINATION[:OPTIONS]`; a variable that it comes from may not be set"));
+        }
         let flag = format!("--tmpfs {text}");
         let (target, options) = text.split_once(':').unwrap_or((text, ""));
         let mut words = Words::default();

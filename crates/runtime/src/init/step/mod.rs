@@ -277,7 +277,8 @@ pub(crate) enum InitAction {
     },
     WorkingDirectory {
         path: CString,
-        missing: Option<MissingDirectory>,
+        /// It, where it is to be made if there is none.
+        made: Option<Target>,
     },
     BoundingSet {
         drop: Vec<u32>,
@@ -348,15 +349,6 @@ pub(crate) struct ProgramUser {
     pub(crate) gid: u32,
     /// Further groups; `None` leaves those there are.
     pub(crate) groups: Option<Vec<u32>>,
-}
-
-/// A working directory to be made where there is none.
-#[derive(Debug)]
-pub(crate) struct MissingDirectory {
-    pub(crate) target: Target,
-    /// Whose it is then.
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
 }
 
 /// A namespace that exists already.
