@@ -47,7 +47,7 @@ pub(crate) struct NetworkArguments {
     /// Option of the resolver, in place of the host's
     #[arg(long, visible_alias = "dns-opt", value_name = "OPTION")]
     pub(crate) dns_option: Vec<String>,
-    /// A name in /etc/hosts; `host-gateway` as address is the host, where there is a bridge
+    /// A name in /etc/hosts; `host-gateway` as address is the host, with a bridge or the network of the host
     #[arg(long, value_name = "NAME:IP")]
     pub(crate) add_host: Vec<String>,
 }
