@@ -326,7 +326,8 @@ fn flag_with_false_is_taken_back() {
 
 #[test]
 fn commands_of_docker_and_podman_are_no_images() {
-    for arguments in [&["exec", "-it", "x", "sh"][..], &["logs", "x"], &["build", "."], &["stop", "-t", "1"]] {
+    for arguments in [&["exec", "-it", "x", "sh"][..], &["logs", "x"], &["build", "."], &["stop", "-t", "1"]]
+    {
         let shown = format!("`{}`: rabbitc does not have this command yet", arguments[0]);
         bare(arguments).refuses(125, &[&shown, "rabbitc --help"]);
     }

@@ -99,7 +99,8 @@ fn machines_and_pages_are_told_the_flags_and_objects_as_well() {
     let page = host.run(&[&["plan", "--format=markdown"], &flags[..], &program].concat());
     let source = format!("| bind `{}` | `/more` | {} |", host.directory().display(), &volume[2..]);
     let source = source.replacen(" volume=", " --volume ", 1);
-    for part in ["# The start of this container", &source, "| memory 64 MiB", "| --memory, --pids-limit |"] {
+    for part in ["# The start of this container", &source, "| memory 67108864", "| --memory, --pids-limit |"]
+    {
         assert!(page.text().contains(part), "no {part:?} in {page:?}");
     }
     assert!(!page.text().contains("xtask") && !page.text().contains("DIRECTORY"), "{page:?}");

@@ -7,8 +7,8 @@ use monitor::Policy;
 use runtime::caller::Caller;
 use runtime::layers::Layers;
 use runtime::plan::{
-    ContainerPlan, Lifetime, MissingHome, MountPoint, OwnFile, PlanOptions, RootOwners, RootSource, mount_point,
-    mount_points,
+    ContainerPlan, Lifetime, MissingHome, MountPoint, OwnFile, PlanOptions, RootOwners, RootSource,
+    mount_point, mount_points,
 };
 use runtime::spec::Spec;
 use runtime::state_dir::StateRoot;
