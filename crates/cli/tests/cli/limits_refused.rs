@@ -40,7 +40,7 @@ fn limits_that_no_host_could_keep_are_refused_by_their_flag() {
         (&["--oom-score-adj=99999999999"], &["--oom-score-adj", "`99999999999` is not within -1000 and"]),
         (&["--ulimit=nofile=99999999999999999999"], &["--ulimit", "is too large", "2^64 - 1"]),
         (&["--device-read-iops=/dev/null:99999999999"], &["--device-read-iops", "too large", "4294967295"]),
-        (&["--timeout=99999999999"], &["--timeout", "is too large", "2147483647"]),
+        (&["--timeout=99999999999"], &["--timeout", "is too large", "4294967295"]),
         (&["--pids-limit=-2"], &["--pids-limit"]),
         (&["--pids-limit=4194305"], &["--pids-limit", "4194304", "-1 is no limit"]),
         (&["--blkio-weight=5"], &["--blkio-weight", "`5`"]),

@@ -374,7 +374,7 @@ fn volumes_have_the_owners_that_they_have_on_the_host() {
     let ran = host.inside(&device, "head -c 2 /nothing | wc -c; echo x 2>/dev/null > /dev/full || echo full");
     assert_eq!(ran.text(), "2\nfull");
     let ran = host.inside(&["--network=none", &flag(":idmap")], "true");
-    ran.refuses(125, &["--volume", "`idmap` has no map to go by"]);
+    ran.refuses(125, &["--volume", "map of the container's user namespace, and it has none"]);
     host.set_up(&format!("umount {}/below", volume.display()));
     std::fs::remove_dir_all(&volume).expect("removed");
     host.assert_nothing_left();
