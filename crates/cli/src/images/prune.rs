@@ -11,11 +11,11 @@ use super::registries::open_to_change;
 use super::remove::lines;
 use super::table::size;
 
-/// Removes images without a name, and with `--all` those that no running container is of.
+/// Removes images without a name, and with `--all` those that no container is of.
 #[derive(Debug, Parser)]
 #[command(name = "rabbitc image prune", max_term_width = 100)]
 pub(crate) struct PruneArguments {
-    /// All that no running container is of, and not only those without a name
+    /// All that no container is of, and not only those without a name
     #[arg(short, long)]
     all: bool,
     /// Don't ask
@@ -34,7 +34,7 @@ pub(super) fn prune(arguments: &PruneArguments) -> Result<()> {
         arguments.filter.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
     let images = open_to_change(arguments.root.as_deref())?;
     let (which, what) = match arguments.all {
-        true => (Unneeded::Unused, "all images that no running container is of"),
+        true => (Unneeded::Unused, "all images that no container is of"),
         false => (Unneeded::Unnamed, "all images without a name"),
     };
     if !arguments.force && !is_wanted(what)? {

@@ -14,7 +14,7 @@ pub struct Registry {
 pub const APP: &str = "127.0.0.1:5000/team/app:v1";
 
 /// Makes an image in OCI's layout: the first layer has busybox, the second hides and replaces files of it.
-const LAYOUT: &str = r#"set -e; cd "$0"; mkdir -p layout/blobs/sha256 one/etc one/data two/etc two/data
+pub const LAYOUT: &str = r#"set -e; cd "$0"; mkdir -p layout/blobs/sha256 one/etc one/data two/etc two/data
 cp -r rootfs/bin one/; echo one >one/etc/name; echo gone >one/data/gone; echo hidden >one/etc/hidden; chmod 4755 one/bin/busybox
 echo two >two/etc/name; : >two/etc/.wh.hidden; : >two/data/.wh..wh..opq
 blob() { size=$(wc -c <"$1"); digest=sha256:$(sha256sum <"$1" | cut -d' ' -f1); mv "$1" layout/blobs/sha256/${digest#sha256:}; }

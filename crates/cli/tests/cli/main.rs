@@ -7,6 +7,7 @@ mod explain;
 mod files;
 mod hardening;
 mod host_root;
+mod image_archives;
 mod image_store;
 mod images;
 mod init;

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use image::archive::RootArchive;
 use image::documents::{Platform, moment};
+use runtime::ErrorKind;
 use serde_json::{Map, Value, json};
 
 use super::pull::Sum;
@@ -64,7 +65,11 @@ impl ImageStore {
         let pulled = self.store.pull(&archive, options).map_err(|error| {
             // What has come of it is of no use; that it stays until the next time is no second failure.
             drop(self.store.sweep());
-            from_image(error)
+            match error.kind {
+                image::Kind::Corrupt => Error::new(ErrorKind::System, operation.clone(), error.to_string())
+                    .with_hint("it is to be a tar archive, plain or compressed with gzip or zstd"),
+                _ => from_image(error),
+            }
         })?;
         if let Some(reference) = name {
             self.store.name(&reference, &pulled.image, pulled.digests).map_err(from_image)?;

@@ -67,7 +67,9 @@ impl ImageStore {
         let word = |name: &str| raw.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let config = self.store.configuration(&image).map_err(from_image)?;
         let mut names = self.store.names().map_err(from_image)?;
-        names.retain(|name| name.manifest == image.manifest);
+        let images = self.store.images().map_err(from_image)?;
+        // The same image may have come with another manifest, too.
+        names.retain(|name| images.get(&name.manifest).is_some_and(|found| found.id == image.id));
         let mut digests: Vec<String> = names
             .iter()
             .flat_map(|name| {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use image::archive::{Archive, Archived};
 use image::documents::Platform;
+use image::store::Image;
 
 use super::pull::Sum;
 use super::unpack::Apart;
@@ -83,6 +84,13 @@ impl ImageStore {
             Some(name) => format!("load `{name}`"),
             None => "load an image".to_owned(),
         };
+        let names = image.names.iter().map(ToString::to_string).collect();
+        if let Some(known) = self.same(image)? {
+            for name in &image.names {
+                self.store.name(name, &known, self.digests(&known)?)?;
+            }
+            return Ok(Loaded { id: known.id.to_string(), names });
+        }
         let sum = Sum::new(progress);
         let options =
             image::store::PullOptions { platform, unpacker: &Apart, progress: &sum, operation: &operation };
@@ -90,7 +98,13 @@ impl ImageStore {
         for name in &image.names {
             self.store.name(name, &pulled.image, pulled.digests.clone())?;
         }
-        let names = image.names.iter().map(ToString::to_string).collect();
         Ok(Loaded { id: pulled.image.id.to_string(), names })
+    }
+
+    /// The image that an archive without manifests has, if it is here: with the manifest of its registry, which it keeps.
+    fn same(&self, image: &Archived<'_>) -> image::Result<Option<Image>> {
+        let Some(id) = &image.id else { return Ok(None) };
+        let mut images = self.store.images()?.into_values();
+        Ok(images.find(|known| known.id == *id && self.store.is_whole(known)))
     }
 }

@@ -12,7 +12,7 @@ use crate::error::{Result, from_image};
 pub enum Unneeded {
     /// Those without a name.
     Unnamed,
-    /// Those that no running container is of.
+    /// Those that no container is of.
     Unused,
 }
 
@@ -44,14 +44,8 @@ impl ImageStore {
             if !passes {
                 continue;
             }
-            if self.container_of(&image)?.is_some() {
+            if !self.forget_unless_used(&image)? {
                 continue;
-            }
-            match self.store.forget(&image) {
-                Ok(()) => {}
-                // A container is of it.
-                Err(error) if error.kind == image::Kind::InUse => continue,
-                Err(error) => return Err(from_image(error)),
             }
             pruned.removed.extend(own.iter().map(|name| Removed::Name(name.reference.to_string())));
             pruned.removed.push(Removed::Image(image.id.to_string()));

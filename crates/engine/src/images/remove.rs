@@ -27,6 +27,12 @@ impl ImageStore {
         match meant {
             Some(reference) if names.len() > 1 => {
                 self.store.unname(&reference).map_err(from_image)?;
+                // Another manifest may be the same image, and keeps its names; this one is of no use then.
+                if !self.store.names().map_err(from_image)?.iter().any(|name| name.manifest == image.manifest)
+                {
+                    self.forget_unless_used(&image)?;
+                    self.store.sweep().map_err(from_image)?;
+                }
                 return Ok(vec![Removed::Name(reference.to_string())]);
             }
             None if names.len() > 1 && !force => {
@@ -39,26 +45,44 @@ impl ImageStore {
             }
             _ => {}
         }
-        if let Some(kept) = self.container_of(&image)? {
-            let id = kept.id.get(..12).unwrap_or(&kept.id);
-            let error =
-                Error::new(ErrorKind::WrongStatus, operation(), format!("the container `{id}` is of it"));
-            return Err(error.with_hint(match kept.state {
-                KeptState::Running => "end the container first".to_owned(),
-                _ => format!("`rabbitc rm {id}` removes the container"),
-            }));
+        let images = self.store.images().map_err(from_image)?;
+        let same: Vec<&Image> = images.values().filter(|same| same.id == image.id).collect();
+        for one in &same {
+            if let Some(kept) = self.container_of(one)? {
+                let id = kept.id.get(..12).unwrap_or(&kept.id);
+                let error =
+                    Error::new(ErrorKind::WrongStatus, operation(), format!("the container `{id}` is of it"));
+                return Err(error.with_hint(match kept.state {
+                    KeptState::Running => "end the container first".to_owned(),
+                    _ => format!("`rabbitc rm {id}` removes the container"),
+                }));
+            }
         }
-        self.store.forget(&image).map_err(from_image)?;
+        for one in same {
+            self.store.forget(one).map_err(from_image)?;
+        }
         self.store.sweep().map_err(from_image)?;
         let names = names.iter().map(|name| Removed::Name(name.to_string()));
         Ok(names.chain([Removed::Image(image.id.to_string())]).collect())
     }
 
     /// A container that is kept, and is of this image.
-    pub(super) fn container_of(&self, image: &Image) -> Result<Option<Kept>> {
+    fn container_of(&self, image: &Image) -> Result<Option<Kept>> {
         let digest = image.manifest.to_string();
         let is_of_it =
             |kept: &Kept| matches!(&kept.root, KeptRoot::Image { manifest, .. } if *manifest == digest);
         Ok(KeptContainers::beside(self.store.path()).list()?.into_iter().find(is_of_it))
+    }
+
+    /// Forgets an image that no container is of; whether it did.
+    pub(super) fn forget_unless_used(&self, image: &Image) -> Result<bool> {
+        if self.container_of(image)?.is_some() {
+            return Ok(false);
+        }
+        match self.store.forget(image) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind == image::Kind::InUse => Ok(false),
+            Err(error) => Err(from_image(error)),
+        }
     }
 }

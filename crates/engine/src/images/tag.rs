@@ -3,7 +3,7 @@
 use image::Digest;
 use image::Reference;
 use image::reference::DOCKER_IO;
-use image::store::Image;
+use image::store::{Image, Name};
 
 use super::{ImageName, ImageStore};
 use crate::error::{Error, Result, from_image};
@@ -16,17 +16,16 @@ impl ImageStore {
             targets.iter().map(|target| as_name(target, &operation)).collect::<Result<_>>()?;
         let image = self.wanted(source, &operation)?;
         for reference in &references {
-            self.name_as(reference, &image)?;
+            let digests = self.digests(&image).map_err(from_image)?;
+            self.store.name(reference, &image, digests).map_err(from_image)?;
         }
         Ok(())
     }
 
-    /// Has a name stand for an image that is here, by the digests that it is known by.
-    pub(super) fn name_as(&self, reference: &Reference, image: &Image) -> Result<()> {
-        let names = self.store.names().map_err(from_image)?;
-        let known = names.into_iter().find(|name| name.manifest == image.manifest);
-        let digests: Vec<Digest> = known.map_or_else(|| vec![image.manifest.clone()], |name| name.digests);
-        self.store.name(reference, image, digests).map_err(from_image)
+    /// The digests that an image is known by.
+    pub(super) fn digests(&self, image: &Image) -> image::Result<Vec<Digest>> {
+        let known = self.store.names()?.into_iter().find(|name| name.manifest == image.manifest);
+        Ok(known.map_or_else(|| vec![image.manifest.clone()], |name| name.digests))
     }
 
     /// Takes names of an image away, without `names` all of them; the image stays. What was taken away.
@@ -58,14 +57,12 @@ impl ImageStore {
         })
     }
 
-    /// The names of an image.
+    /// The names of an image, also of one that came with another manifest and is the same.
     pub(super) fn references(&self, image: &Image) -> Result<Vec<Reference>> {
+        let images = self.store.images().map_err(from_image)?;
+        let is_of_it = |name: &Name| images.get(&name.manifest).is_some_and(|found| found.id == image.id);
         let names = self.store.names().map_err(from_image)?;
-        Ok(names
-            .into_iter()
-            .filter(|name| name.manifest == image.manifest)
-            .map(|name| name.reference)
-            .collect())
+        Ok(names.into_iter().filter(is_of_it).map(|name| name.reference).collect())
     }
 }
 

@@ -162,7 +162,7 @@ impl Archive {
         match &listed.what {
             What::Document(descriptor) => {
                 let kind = descriptor.media_type.clone();
-                let archived = Archived { files, names, text: Vec::new(), kind, blobs };
+                let archived = Archived { files, names, id: None, text: Vec::new(), kind, blobs };
                 let text = archived.document(descriptor)?;
                 crate::digest::check(&text, &descriptor.digest, files.operation())?;
                 Ok(Archived { text, ..archived })
@@ -170,12 +170,12 @@ impl Archive {
             What::Text(text) => {
                 let kind = serde_json::from_slice::<Typed>(text).ok().and_then(|typed| typed.media_type);
                 let kind = kind.unwrap_or_else(|| media_type::MANIFEST.to_owned());
-                Ok(Archived { files, names, text: text.clone(), kind, blobs })
+                Ok(Archived { files, names, id: None, text: text.clone(), kind, blobs })
             }
             What::Entry(entry) => {
-                let (text, known) = written_anew(files, entry)?;
+                let (id, text, known) = written_anew(files, entry)?;
                 let kind = media_type::MANIFEST.to_owned();
-                Ok(Archived { files, names, text, kind, blobs: Blobs::Known(known) })
+                Ok(Archived { files, names, id: Some(id), text, kind, blobs: Blobs::Known(known) })
             }
         }
     }
@@ -272,8 +272,8 @@ fn whole_name(name: &str, form: Form) -> Option<Reference> {
     name.parse::<Reference>().ok().filter(|reference| is_whole && reference.digest.is_none())
 }
 
-/// A manifest for one of Docker's entries, which have none, and the files of its blobs: the same one for the same entry.
-fn written_anew(files: &Files, entry: &Entry) -> Result<(Vec<u8>, BTreeMap<Digest, String>)> {
+/// The id of one of Docker's entries, a manifest for it, which has none, and the files of its blobs: the same one for the same entry.
+fn written_anew(files: &Files, entry: &Entry) -> Result<(Digest, Vec<u8>, BTreeMap<Digest, String>)> {
     let operation = files.operation();
     let missing = |name: &str| {
         Error::new(
@@ -289,7 +289,7 @@ fn written_anew(files: &Files, entry: &Entry) -> Result<(Vec<u8>, BTreeMap<Diges
     let described =
         |kind: &str, digest: &Digest, size: u64| json!({"mediaType": kind, "digest": digest, "size": size});
     let own = described(media_type::CONFIG, &digest, text.len() as u64);
-    let mut known = BTreeMap::from([(digest, entry.config.clone())]);
+    let mut known = BTreeMap::from([(digest.clone(), entry.config.clone())]);
     let mut descriptors = Vec::new();
     // Links can make many layers of one large file, which is read once.
     let mut seen: BTreeMap<(u64, u64), (&'static str, Digest)> = BTreeMap::new();
@@ -312,7 +312,7 @@ fn written_anew(files: &Files, entry: &Entry) -> Result<(Vec<u8>, BTreeMap<Diges
     }
     let manifest =
         json!({"schemaVersion": 2, "mediaType": media_type::MANIFEST, "config": own, "layers": descriptors});
-    Ok((manifest.to_string().into_bytes(), known))
+    Ok((digest, manifest.to_string().into_bytes(), known))
 }
 
 /// The type and the digest of a layer's file, if it is compressed.
@@ -341,6 +341,8 @@ pub struct Archived<'a> {
     files: &'a Files,
     /// What the archive calls it.
     pub names: Vec<Reference>,
+    /// Its id, where the archive has no manifest of it: one that is here already has a better one.
+    pub id: Option<Digest>,
     text: Vec<u8>,
     kind: String,
     blobs: Blobs,

@@ -186,7 +186,8 @@ impl Writer<'_> {
         let mut plain = Plain { stream, error: None, operation: &self.operation };
         let written = self.target.file(name, layer.size, &mut plain);
         if let Some(error) = plain.error {
-            return Err(error);
+            // It was whole when it came.
+            return Err(if error.kind == Kind::Corrupt { self.damaged(&layer.blob) } else { error });
         }
         let whole = plain.stream.finish(0).ok().is_some_and(|(digest, _)| digest == layer.diff_id);
         match written {
