@@ -155,6 +155,8 @@ fn first_of<T>(
 ) -> Result<T> {
     use image::Kind::{NotFound, Remote, Unauthorized};
     let names = registries.configuration.complete(typed).map_err(from_image)?;
+    let operation = format!("{verb} `{}`", typed.repository);
+    registries.check_given(names.len(), &operation).map_err(from_image)?;
     let mut reasons = Vec::new();
     for reference in &names {
         match what(reference)? {
@@ -165,7 +167,6 @@ fn first_of<T>(
             Err(error) => return Err(from_image(error)),
         }
     }
-    let operation = format!("{verb} `{}`", typed.repository);
     let error = Error::new(runtime::ErrorKind::NotFound, operation, reasons.join("; "));
     Err(error.with_hint(
         "write the whole name; where names without a registry are looked for, `unqualified-search-registries` in \

@@ -169,6 +169,13 @@ impl Push<'_> {
 
 /// Where to: a name, or one with podman's `docker://` before it.
 fn parse_destination(text: &str) -> Result<Reference> {
+    // Else they would be taken for repositories of these names, with a tag.
+    const OTHERS: [&str; 3] = ["docker-daemon:", "containers-storage:", "ostree:"];
+    if let Some(transport) = OTHERS.iter().find(|transport| text.starts_with(**transport)) {
+        let operation = format!("push to `{}`", text.escape_debug());
+        let error = Error::new(ErrorKind::Unsupported, operation, format!("rabbitc has no `{transport}`"));
+        return Err(error.with_hint("push to a registry, or save to `oci:DIR` or an archive"));
+    }
     let name = text.strip_prefix("docker://").unwrap_or(text);
     let typed: image::Result<Typed> = name.parse();
     typed.map(|typed| typed.in_registry(DOCKER_IO)).map_err(from_image)

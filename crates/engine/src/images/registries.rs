@@ -68,10 +68,30 @@ impl Registries {
         Ok(clients.pop().expect("the registry itself is always among them"))
     }
 
+    /// Refuses to give a password to several registries, of which one at most is meant.
+    pub(super) fn check_given(&self, asked: usize, operation: &str) -> Result<()> {
+        match &self.given {
+            Some(_) if asked > 1 => {
+                let reason =
+                    format!("it names no registry, and the password of `--creds` is not for all {asked}");
+                Err(Error::new(Kind::Invalid, operation, reason)
+                    .with_hint("write the registry before the name"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whom to ask for `reference`, in order: its mirrors, where it is to be read, and its registry at the end.
     fn clients(&self, reference: &Reference, purpose: Purpose) -> Result<Vec<Client>> {
         let endpoints = self.configuration.endpoints(reference, purpose, self.verify)?;
-        endpoints.into_iter().map(|endpoint| self.client(endpoint, &reference.registry)).collect()
+        let mirrors = endpoints.len() - 1;
+        let asked = endpoints.into_iter().enumerate();
+        asked
+            .map(|(number, endpoint)| match number < mirrors {
+                true => self.mirror(endpoint),
+                false => self.client(endpoint),
+            })
+            .collect()
     }
 
     /// The registry itself, whatever repository.
@@ -84,13 +104,17 @@ impl Registries {
         Ok(Client::new(self.endpoint(name)?, Some(credentials), self.options.clone()))
     }
 
-    /// `meant` is the registry that the caller named: what he gave for it is for no mirror.
-    pub(super) fn client(&self, endpoint: Endpoint, meant: &str) -> Result<Client> {
-        let given = self.given.clone().filter(|_| endpoint.registry == meant);
-        let credentials = match given {
-            Some(given) => Some(given),
-            None => self.logins.look_up(&endpoint.registry, &endpoint.repository)?,
-        };
+    /// The registry that the caller means: what he gave is for it.
+    pub(super) fn client(&self, endpoint: Endpoint) -> Result<Client> {
+        match &self.given {
+            Some(given) => Ok(Client::new(endpoint, Some(given.clone()), self.options.clone())),
+            None => self.mirror(endpoint),
+        }
+    }
+
+    /// One that the caller does not know of: what he gave is not for it.
+    fn mirror(&self, endpoint: Endpoint) -> Result<Client> {
+        let credentials = self.logins.look_up(&endpoint.registry, &endpoint.repository)?;
         Ok(Client::new(endpoint, credentials, self.options.clone()))
     }
 }

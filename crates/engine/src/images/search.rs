@@ -49,6 +49,7 @@ pub struct SearchOutcome {
 pub fn search(request: &SearchRequest) -> Result<SearchOutcome> {
     let registries = Registries::new(&request.access).map_err(from_image)?;
     let (names, term) = split(&request.term, &registries);
+    registries.check_given(names.len(), &format!("search for `{term}`")).map_err(from_image)?;
     let mut outcome = SearchOutcome { found: Vec::new(), failed: Vec::new() };
     for name in &names {
         match search_in(&registries, name, term, request.limit) {
@@ -96,12 +97,10 @@ fn search_in(
 ) -> image::Result<Vec<FoundRepository>> {
     let endpoint = registries.endpoint(name)?;
     let registry = endpoint.registry.clone();
-    let client = match registry == DOCKER_IO {
-        true => {
-            registries.client(Endpoint { registry: DOCKER_SEARCH.to_owned(), ..endpoint }, DOCKER_SEARCH)?
-        }
-        false => registries.client(endpoint, &registry)?,
-    };
+    let client = registries.client(match registry == DOCKER_IO {
+        true => Endpoint { registry: DOCKER_SEARCH.to_owned(), ..endpoint },
+        false => endpoint,
+    })?;
     let found = client.search(term, limit)?;
     Ok(found
         .into_iter()

@@ -221,9 +221,10 @@ fn images_of_either_form_come_and_go_under_all_their_tags() {
     let index = std::fs::read_to_string(written.join("index.json")).expect("a layout");
     assert!(index.contains(&of_docker), "{index}");
     host.shell(&format!("rm -r {}", written.display()));
-    let cases: [(&str, &[&str], &[&str]); 9] = [
+    let cases: [(&str, &[&str], &[&str]); 10] = [
         ("push", &["nothing"], &["push `nothing`: there is no such image here", "rabbitc images"]),
         ("push", &[name, "a//b"], &["part of a repository"]),
+        ("push", &[name, "docker-daemon:app"], &["rabbitc has no `docker-daemon:`"]),
         ("push", &[name, "127.0.0.1:5001/app"], &["`127.0.0.1:5001` can't be reached: connection refused"]),
         ("push", &["--all-tags", name], &["push all tags of `127.0.0.1:5000/team/docker:one`", "no tag"]),
         ("push", &["-a", "127.0.0.1:5000/none"], &["there is no image of this name here"]),
@@ -383,6 +384,10 @@ fn short_names_mirrors_and_blocks_are_those_of_registries_conf() {
         125,
         &["`127.0.0.1:5001/team/app:v9`: ", "connection refused; `127.0.0.1:5000/team/app:v9`: ", "404"],
     );
+    for verb in ["pull", "search"] {
+        run(verb, &["--creds=rabbit:carrot", "team/app"])
+            .refuses(125, &["is not for all 2", "the registry before"]);
+    }
     assert!(run("push", &["app:v1"]).text().contains("repository [127.0.0.1:5000/team/app]"));
     let found = run("search", &["app"]);
     assert!(found.text().contains("127.0.0.1:5000/team/app "), "{found:?}");
@@ -404,6 +409,32 @@ fn short_names_mirrors_and_blocks_are_those_of_registries_conf() {
     configure("unqualified-search-registries = [\n");
     run("pull", &["team/app:v1"]).refuses(125, &["read `", "registries.conf`"]);
     registry.host.shell(&format!("rm -rf {}", home(&registry).display()));
+    registry.end();
+}
+
+#[test]
+fn credentials_that_are_given_are_for_the_registry_and_for_no_mirror() {
+    let Some(registry) = Registry::new() else { return };
+    let guarded = Guarded::start(&registry, "", PASSWORDS);
+    const GIVEN: &str = "--creds=rabbit:carrot";
+    guarded.rabbitc("pull", &[APP]).text();
+    guarded.rabbitc("push", &[GIVEN, APP, "127.0.0.1:5443/team/app:v1"]).text();
+    std::fs::create_dir_all(home(&registry)).expect("made");
+    let text = r#"
+        [[registry]]
+        location = "mirrored.invalid"
+        [[registry.mirror]]
+        location = "127.0.0.1:5443"
+        [[registry]]
+        prefix = "moved.invalid"
+        location = "127.0.0.1:5443"
+        "#;
+    std::fs::write(home(&registry).join("registries.conf"), text).expect("written");
+    let refused = guarded.rabbitc("pull", &[GIVEN, "mirrored.invalid/team/app:v1"]);
+    refused.refuses(125, &["its mirror `127.0.0.1:5443/team/app`", "401"]);
+    // Where the host's administrator has it elsewhere, that is the registry.
+    guarded.rabbitc("pull", &[GIVEN, "moved.invalid/team/app:v1"]).text();
+    guarded.end();
     registry.end();
 }
 
