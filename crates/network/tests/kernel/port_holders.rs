@@ -117,12 +117,7 @@ fn a_port_with_nothing_but_closed_connections_is_free() {
         let refused = std::net::TcpStream::connect("127.0.0.1:8080").expect_err("nobody listens");
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
         drop(held);
-        // A program that another test starts holds copies of all descriptors until its exec.
-        let deadline = std::time::Instant::now() + Duration::from_secs(5);
-        while let Err(error) = TcpListener::bind("127.0.0.1:8080") {
-            assert!(std::time::Instant::now() < deadline, "free: {error}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_for("the port is free", || TcpListener::bind("127.0.0.1:8080").ok());
     });
 }
 
@@ -147,17 +142,23 @@ fn ports_of_a_dead_container_go_before_its_address_gets_another_holder() {
         let living = start_publisher(&network, &state, "living", &[tcp(7070, 70)]).expect("published");
         die(start_publisher(&network, &state, "dead", &[tcp(8080, 80)]).expect("published"));
         let left = elements();
-        assert_eq!(state.held_leases().expect("readable").len(), 1);
+        wait_for("the dead one holds nothing", || {
+            (state.held_leases().expect("readable").len() == 1).then_some(())
+        });
         assert!(elements() < left, "whoever removes the lease removes the elements");
         die(start_publisher(&network, &state, "dead", &[tcp(8080, 80)]).expect("published"));
-        let lease = state.lease(&network, AddressRequest::LowestFree, "next").expect("a lease");
-        assert_eq!(lease.address().to_string(), "172.19.0.3");
+        let lease = wait_for("its address is free", || {
+            let lease = state.lease(&network, AddressRequest::LowestFree, "next").expect("a lease");
+            (lease.address().to_string() == "172.19.0.3").then_some(lease)
+        });
         assert!(!sh("nft list table inet rabbitc").contains("dead"), "whoever takes it over, too");
         drop(lease);
         // Its port goes to one with another address, which nobody swept before.
         die(start_publisher(&network, &state, "dead", &[tcp(8080, 80)]).expect("published"));
         let address = "172.19.0.9".parse().expect("an address");
-        let ports = HeldPorts::take(&[tcp(8080, 81)], network.ipv6().is_some(), &state).expect("free");
+        let ports = wait_for("its port is free", || {
+            HeldPorts::take(&[tcp(8080, 81)], network.ipv6().is_some(), &state).ok()
+        });
         let lease = state.lease(&network, AddressRequest::Exactly(address), "heir").expect("a lease");
         let bridge = ensure(&network, &state, &lease).expect("a bridge");
         let published = publish(&bridge, &state, &lease, &ports).expect("published");
