@@ -210,9 +210,9 @@ impl Connection {
         options: &RunOptions,
         id: &str,
     ) -> Result<Connection> {
-        let (name, has_ipv6) = match &wanted {
-            Wanted::Named(network) => (network.name(), network.ipv6().is_some()),
-            Wanted::Own { name, .. } => (name, IPV6.is_given_here()),
+        let (name, families) = match &wanted {
+            Wanted::Named(network) => (network.name(), network.families()),
+            Wanted::Own { name, .. } => (name, IPV6.families()),
         };
         let parent = open_parent(&paths.networks(), Missing::Make)?.expect("it was made");
         let state = NetworkStateDirectory::new(parent.as_fd(), name).map_err(from_network)?;
@@ -220,7 +220,7 @@ impl Connection {
         let ports = match &requests[..] {
             [] => None,
             // Before anything is made: a port that is taken ends it.
-            requests => Some(HeldPorts::take(requests, has_ipv6, &state).map_err(from_network)?),
+            requests => Some(HeldPorts::take(requests, families, &state).map_err(from_network)?),
         };
         let request = |subnet: &Ipv4Network| wanted_address(options, subnet);
         let joined = match wanted {
@@ -283,7 +283,11 @@ impl Connection {
         let all = self.ports.as_ref().map(HeldPorts::publications).unwrap_or_default();
         let named = |one: &&Publication| {
             let mut asked = self.requests.iter();
-            asked.any(|request| matches!(request.host, HostPorts::From(first) if first == one.host.first()))
+            asked.any(|request| {
+                matches!(request.host, HostPorts::From(first) if first == one.host.first())
+                    && request.protocol == one.protocol
+                    && request.container.contains(one.container)
+            })
         };
         all.iter().filter(|one| !named(one)).map(ToString::to_string).collect()
     }

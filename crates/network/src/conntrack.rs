@@ -14,7 +14,8 @@ use netlink::{AttributeIter, Batch, Socket};
 /// A tracked flow, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Flow {
-    /// The port to which the client sends.
+    /// To which of whose ports the client sends.
+    pub destination: IpAddr,
     pub port: u16,
     /// Who answers.
     pub server: IpAddr,
@@ -22,18 +23,18 @@ pub(crate) struct Flow {
 
 /// Forgets the flows of UDP that `is_wanted` picks. The kernel goes through its whole table for it, which takes some
 /// milliseconds, unless it tracks nothing at all.
-pub(crate) fn forget_udp(is_wanted: impl Fn(Flow) -> bool) {
+pub(crate) fn forget_udp(mut is_wanted: impl FnMut(Flow) -> bool) {
     let count = std::fs::read("/proc/sys/net/netfilter/nf_conntrack_count");
     if count.is_ok_and(|count| count.trim_ascii() == b"0") {
         return;
     }
     // With a filter the kernel wants a family.
     for family in [AF_INET, AF_INET6] {
-        forget_udp_of(family, &is_wanted);
+        forget_udp_of(family, &mut is_wanted);
     }
 }
 
-fn forget_udp_of(family: u8, is_wanted: impl Fn(Flow) -> bool) {
+fn forget_udp_of(family: u8, mut is_wanted: impl FnMut(Flow) -> bool) {
     let Ok(mut socket) = Socket::netfilter() else { return };
     let mut found = Vec::new();
     let dumped = socket.dump(&request(family), |message| {
@@ -87,11 +88,15 @@ fn read(attributes: AttributeIter<'_>) -> Option<Flow> {
         return None;
     }
     let port = u16::from_be_bytes(*original.find(CTA_PROTO_DST_PORT)?.first_chunk()?);
-    let reply = attributes.find_nest(CTA_TUPLE_REPLY).find_nest(CTA_TUPLE_IP);
-    let server = match (reply.find(CTA_IP_V4_SRC), reply.find(CTA_IP_V6_SRC)) {
-        (Some(address), _) => Ipv4Addr::from(*address.first_chunk::<4>()?).into(),
-        (_, Some(address)) => Ipv6Addr::from(*address.first_chunk::<16>()?).into(),
-        _ => return None,
+    let addresses = |tuple, ipv4, ipv6| {
+        let addresses = attributes.find_nest(tuple).find_nest(CTA_TUPLE_IP);
+        match (addresses.find(ipv4), addresses.find(ipv6)) {
+            (Some(address), _) => Some(IpAddr::V4(Ipv4Addr::from(*address.first_chunk::<4>()?))),
+            (_, Some(address)) => Some(IpAddr::V6(Ipv6Addr::from(*address.first_chunk::<16>()?))),
+            _ => None,
+        }
     };
-    Some(Flow { port, server })
+    let destination = addresses(CTA_TUPLE_ORIG, CTA_IP_V4_DST, CTA_IP_V6_DST)?;
+    let server = addresses(CTA_TUPLE_REPLY, CTA_IP_V4_SRC, CTA_IP_V6_SRC)?;
+    Some(Flow { destination, port, server })
 }

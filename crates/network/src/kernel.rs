@@ -151,7 +151,9 @@ pub const CTA_FILTER_F_CTA_PROTO_NUM: u32 = 1 << 3;
 pub const CTA_TUPLE_IP: u16 = 1;
 pub const CTA_TUPLE_PROTO: u16 = 2;
 pub const CTA_IP_V4_SRC: u16 = 1;
+pub const CTA_IP_V4_DST: u16 = 2;
 pub const CTA_IP_V6_SRC: u16 = 3;
+pub const CTA_IP_V6_DST: u16 = 4;
 pub const CTA_PROTO_NUM: u16 = 1;
 pub const CTA_PROTO_DST_PORT: u16 = 3;
 

@@ -36,6 +36,7 @@ mod port_sockets;
 mod ports;
 mod publish;
 mod resolv;
+mod routes;
 mod state;
 mod subnets;
 
@@ -47,7 +48,8 @@ pub use masquerade::{Lacking, Outbound};
 pub use namespace_configuration::{ConfigurationStep, NamespaceConfiguration};
 pub use namespace_state::{NamespaceState, TidyTurn};
 pub use options::{
-    BridgeNetwork, ContainerInterface, InterfaceName, Ipv4Network, Ipv6Choice, Ipv6Network, NetworkOptions,
+    BridgeNetwork, ContainerInterface, Families, InterfaceName, Ipv4Network, Ipv6Choice, Ipv6Network,
+    NetworkOptions,
 };
 pub use port_holder::PortHolder;
 pub use port_sockets::{HeldPorts, try_ports};

@@ -296,7 +296,6 @@ pub(crate) fn for_published_ports(network: &BridgeNetwork) -> Vec<Wanted> {
             Subnet::Ipv6(_) => Family::Ipv6,
         };
         let forged = |direction| Packets::Forged { family, direction };
-        // In this order: nothing may come from a container's loopback before the host's is let out.
         wanted.push(rule.make(FORGED, &text, " forged source", forged(Direction::Source)));
         wanted.push(rule.make(FORGED, &text, " forged destination", forged(Direction::Destination)));
         wanted.push(rule.make(POSTROUTING, &text, " hairpin", Packets::Hairpin(subnet)));

@@ -212,12 +212,21 @@ pub enum Ipv6Choice {
     Off,
 }
 
+/// Of which families the addresses of a network are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Families {
+    /// IPv4 alone.
+    Ipv4,
+    /// IPv4 and IPv6.
+    Both,
+}
+
 impl Ipv6Choice {
-    /// Whether a network of this network namespace gets it; reads two files of `/proc/sys/net/ipv6`.
-    pub fn is_given_here(self) -> bool {
+    /// What a network of this network namespace gets; reads two files of `/proc/sys/net/ipv6`.
+    pub fn families(self) -> Families {
         match self {
-            Ipv6Choice::WhereTheHostHasIt => crate::forwarding::host_has_ipv6(),
-            Ipv6Choice::Off => false,
+            Ipv6Choice::WhereTheHostHasIt if crate::forwarding::host_has_ipv6() => Families::Both,
+            Ipv6Choice::WhereTheHostHasIt | Ipv6Choice::Off => Families::Ipv4,
         }
     }
 }
@@ -245,7 +254,10 @@ impl NetworkOptions {
     pub fn check(&self) -> Result<BridgeNetwork> {
         let name = InterfaceName::parse(&self.name)?;
         let ipv4 = Ipv4Network::parse(&self.ipv4)?;
-        let ipv6 = self.ipv6.is_given_here().then(|| Ipv6Network::derive(&name, &ipv4));
+        let ipv6 = match self.ipv6.families() {
+            Families::Both => Some(Ipv6Network::derive(&name, &ipv4)),
+            Families::Ipv4 => None,
+        };
         Ok(BridgeNetwork { name, ipv4, ipv6 })
     }
 }
@@ -267,6 +279,11 @@ impl BridgeNetwork {
     /// The IPv4 subnet with the gateway's address.
     pub fn ipv4(&self) -> Ipv4Network {
         self.ipv4
+    }
+
+    /// Of which families its addresses are.
+    pub fn families(&self) -> Families {
+        if self.ipv6.is_some() { Families::Both } else { Families::Ipv4 }
     }
 
     /// The IPv6 subnet, where the host has IPv6.

@@ -18,11 +18,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::error::{Error, Kind, Result};
 use crate::forwarding;
 use crate::kernel::*;
+use crate::options::Families;
 use crate::port_holder::{self, PortHolder};
 use crate::ports::{HostPorts, PortRange, PortRequest, Protocol, Publication, place};
 use crate::publish;
+use crate::routes::route_type;
 use crate::state::NetworkStateDirectory;
-use netlink::{Batch, Socket};
 
 /// With more sockets than this, they stand above the limit of open files, so that they don't use it up.
 const FEW: usize = 128;
@@ -37,17 +38,17 @@ pub struct HeldPorts {
 impl HeldPorts {
     /// Takes the ports of the host that `requests` ask for, in the calling thread's network namespace.
     ///
-    /// Without an address a port is taken for IPv4, and for IPv6 as well with `ipv6`. A taken port is refused with
+    /// Without an address a port is taken for IPv4, and for IPv6 as well with both families. A taken port is refused with
     /// its holder's name, for which `state` is asked, and so is an address that can't be redirected: one that no single
-    /// interface has, one of IPv6 without `ipv6`, or `::1` where `br_netfilter` would lose the answers. Ports of SCTP are held where the kernel has that protocol in
+    /// interface has, one of IPv6 without that, or `::1` where `br_netfilter` would lose the answers. Ports of SCTP are held where the kernel has that protocol in
     /// use; elsewhere no program of the host can take them.
-    pub fn take(requests: &[PortRequest], ipv6: bool, state: &NetworkStateDirectory) -> Result<Self> {
+    pub fn take(requests: &[PortRequest], families: Families, state: &NetworkStateDirectory) -> Result<Self> {
         let loopback = if forwarding::bridges_filter_ipv6() { Answers::Lost } else { Answers::Kept };
-        requests.iter().try_for_each(|request| check(request, ipv6, loopback))?;
+        requests.iter().try_for_each(|request| check(request, families, loopback))?;
         let mut shelf = Shelf::for_sockets(requests.iter().map(|request| request.container.count()).sum());
         let mut publications: Vec<Publication> = Vec::new();
         for request in requests {
-            let taker = Taker { request, ipv6, state };
+            let taker = Taker { request, families, state };
             for publication in taker.take(&mut shelf, &publications)? {
                 publications.push(publication);
             }
@@ -75,9 +76,9 @@ pub fn try_ports(
     state: &NetworkStateDirectory,
 ) -> std::result::Result<(), (u16, Error)> {
     let HostPorts::From(first) = request.host else { return Ok(()) };
-    check(request, true, Answers::Kept).map_err(|error| (first, error))?;
+    check(request, Families::Both, Answers::Kept).map_err(|error| (first, error))?;
     let last = usize::from(first) + request.container.count() - 1;
-    let taker = Taker { request, ipv6: true, state };
+    let taker = Taker { request, families: Families::Both, state };
     for port in first..=u16::try_from(last).unwrap_or(u16::MAX) {
         match taker.hold_this(port) {
             // Without IPv6 there is no socket of both families.
@@ -95,10 +96,10 @@ enum Answers {
     Lost,
 }
 
-fn check(request: &PortRequest, ipv6: bool, loopback: Answers) -> Result<()> {
+fn check(request: &PortRequest, families: Families, loopback: Answers) -> Result<()> {
     let Some(address) = request.address else { return Ok(()) };
     let kind = match address {
-        IpAddr::V6(_) if !ipv6 => Kind::NoIpv6,
+        IpAddr::V6(_) if families == Families::Ipv4 => Kind::NoIpv6,
         IpAddr::V6(Ipv6Addr::LOCALHOST) if loopback == Answers::Lost => Kind::NoIpv6Loopback,
         // The kernel lets a socket be bound to it.
         address if is_of_many(address) => Kind::AddressOfMany,
@@ -117,29 +118,13 @@ fn is_of_many(address: IpAddr) -> bool {
     // 0.0.0.0/8 is for the kernel a broadcast.
     address.is_multicast() || address.is_broadcast() || address.octets()[0] == 0 || {
         // One that can't be looked up is as good as one of nobody: the kernel refuses it when it is bound.
-        matches!(route_type(address), Ok(Some(RTN_BROADCAST | RTN_MULTICAST)))
+        matches!(route_type(address.into()), Ok(Some(RTN_BROADCAST | RTN_MULTICAST)))
     }
-}
-
-/// How the kernel would send to an address.
-fn route_type(address: Ipv4Addr) -> std::result::Result<Option<u8>, Errno> {
-    let mut rtmsg = [0; 12];
-    rtmsg[0] = AF_INET;
-    rtmsg[1] = 32;
-    let mut batch = Batch::new();
-    batch.message(RTM_GETROUTE, 0, &rtmsg, |m| m.put(RTA_DST, &address.octets()));
-    let mut found = None;
-    Socket::route()?.query(&batch, |message| {
-        if message.kind == RTM_NEWROUTE {
-            found = message.split(12).map(|(fixed, _)| fixed[7]);
-        }
-    })?;
-    Ok(found)
 }
 
 struct Taker<'a> {
     request: &'a PortRequest,
-    ipv6: bool,
+    families: Families,
     state: &'a NetworkStateDirectory,
 }
 
@@ -258,14 +243,17 @@ impl Taker<'_> {
         let address = match self.request.address {
             Some(address) => address,
             // One socket of both families.
-            None if self.ipv6 => Ipv6Addr::UNSPECIFIED.into(),
+            None if self.families == Families::Both => Ipv6Addr::UNSPECIFIED.into(),
             None => Ipv4Addr::UNSPECIFIED.into(),
         };
         let protocol = self.request.protocol;
         if protocol == Protocol::Sctp && !sctp_is_in_use() {
             return Ok((None, port));
         }
-        let socket = open(protocol, address, self.request.address.is_none())?;
+        let socket = open(protocol, address)?;
+        if address.is_ipv6() {
+            sockopt::set_ipv6_v6only(&socket, self.request.address.is_some())?;
+        }
         let wanted = SocketAddr::new(address, port);
         match bind(&socket, &wanted) {
             Err(Errno::ADDRINUSE) if protocol == Protocol::Tcp && port != 0 => {
@@ -309,18 +297,14 @@ impl Taker<'_> {
     }
 }
 
-fn open(protocol: Protocol, address: IpAddr, both: bool) -> std::result::Result<OwnedFd, Errno> {
+fn open(protocol: Protocol, address: IpAddr) -> std::result::Result<OwnedFd, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let (kind, protocol) = match protocol {
         Protocol::Tcp => (SocketType::STREAM, None),
         Protocol::Udp => (SocketType::DGRAM, None),
         Protocol::Sctp => (SocketType::STREAM, Some(ipproto::SCTP)),
     };
-    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?;
-    if address.is_ipv6() {
-        sockopt::set_ipv6_v6only(&socket, !both)?;
-    }
-    Ok(socket)
+    socket_with(family, kind, SocketFlags::CLOEXEC, protocol)
 }
 
 /// Whether a program of the host could have the port: asking for a socket would load the kernel's module.

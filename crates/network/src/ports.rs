@@ -74,6 +74,11 @@ impl PortRange {
     }
 
     /// Each of them.
+    /// Whether `port` is one of them.
+    pub fn contains(self, port: u16) -> bool {
+        self.ports().contains(&port)
+    }
+
     pub(crate) fn ports(self) -> std::ops::RangeInclusive<u16> {
         self.first..=self.last
     }

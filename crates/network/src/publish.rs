@@ -18,6 +18,7 @@
 //! Elements live as their lease does. Before the first one is made, the lease's file says that there will be some;
 //! and whoever removes the file of a dead holder, or takes it over, removes them first ([`withdraw_dead`]).
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -38,7 +39,8 @@ use crate::port_maps::{
     Elements, MAPS, all_elements, change, elements_of, overlap, owner, protocol, read_owner, server,
 };
 use crate::port_sockets::HeldPorts;
-use crate::ports::{PortRange, Protocol, Publication};
+use crate::ports::{Protocol, Publication};
+use crate::routes::route_type;
 use crate::state::{Lease, NetworkStateDirectory};
 use netlink::Socket;
 
@@ -54,11 +56,15 @@ const LOOPBACK_LEFT_OUT: &str = "answers would be lost: br_netfilter is on";
 /// The most that one container's publications may need: they are one transaction.
 const MOST_ELEMENTS: usize = 16 * 1024;
 
+/// How often a change of the ruleset is begun anew where somebody else was quicker: a ruleset that is never at rest must
+/// not hold up a start, or an end.
+const MOST_TRIES: u32 = 8;
+
 /// Published ports; dropping this withdraws them.
 #[derive(Debug)]
 pub struct Published {
     elements: Elements,
-    udp: Vec<PortRange>,
+    udp: Vec<Publication>,
     interface: ContainerInterface,
 }
 
@@ -105,21 +111,21 @@ pub fn publish(
         match outcome {
             Ok(Outcome::Done) => break,
             // Perhaps a sweep that holds the lock of a dead one's lease, and waits for this one.
-            Ok(Outcome::Taken(_)) if tries < 8 => std::thread::sleep(Duration::from_millis(1)),
+            Ok(Outcome::Taken(_)) if tries < MOST_TRIES => std::thread::sleep(Duration::from_millis(1)),
             Ok(Outcome::Taken(id)) => {
                 let kind = Kind::PortTaken(PortHolder::Container(id));
                 return Err(Error::new("publish", object(), kind));
             }
             // Somebody else changed or flushed the ruleset between our look and our change.
-            Err(Errno::NOENT | Errno::EXIST | Errno::BUSY | Errno::NOTEMPTY) if tries < 8 => {}
+            Err(Errno::NOENT | Errno::EXIST | Errno::BUSY | Errno::NOTEMPTY) if tries < MOST_TRIES => {}
             Err(errno) => return Err(error(errno)),
         }
         tries += 1;
     }
-    let udp = ports.publications().iter().filter(|one| one.protocol == Protocol::Udp);
-    let udp = udp.map(|one| one.host).collect();
+    let udp = ports.publications().iter().filter(|one| one.protocol == Protocol::Udp).cloned().collect();
     let published = Published { elements, udp, interface };
     // From here on, dropping it takes back what was made.
+    // After the rules: nothing may come from a container's loopback once the host's is let out (CVE-2020-8558).
     let_loopback_through(bridge, loopback)?;
     Ok(published)
 }
@@ -295,13 +301,27 @@ impl Published {
     /// Forgets flows of UDP that began before, and would go on past the container: a client that keeps sending
     /// keeps its flow. A look through all that the kernel tracks, so not on the way to a start.
     pub fn forget_earlier_flows(&self) {
-        let own = [Some(IpAddr::V4(self.interface.ipv4())), self.interface.ipv6().map(IpAddr::V6)];
-        if !self.udp.is_empty() {
-            conntrack::forget_udp(|flow| {
-                let mut ranges = self.udp.iter();
-                ranges.any(|ports| ports.ports().contains(&flow.port)) && !own.contains(&Some(flow.server))
-            });
+        if self.udp.is_empty() {
+            return;
         }
+        let own = [Some(IpAddr::V4(self.interface.ipv4())), self.interface.ipv6().map(IpAddr::V6)];
+        let mut of_this_host = BTreeMap::new();
+        conntrack::forget_udp(|flow| {
+            // Of a port for all addresses, those to other hosts are none of ours: they only pass by here.
+            let mut is_of_this_host = || {
+                let looked_up = of_this_host.entry(flow.destination);
+                *looked_up.or_insert_with(|| matches!(route_type(flow.destination), Ok(Some(RTN_LOCAL))))
+            };
+            let is_covered = self.udp.iter().any(|publication| {
+                publication.host.contains(flow.port)
+                    && match publication.address {
+                        Some(address) if !address.is_unspecified() => address == flow.destination,
+                        Some(every) => every.is_ipv4() == flow.destination.is_ipv4() && is_of_this_host(),
+                        None => is_of_this_host(),
+                    }
+            });
+            is_covered && !own.contains(&Some(flow.server))
+        });
     }
 
     /// Takes the redirections out. What somebody else has taken out already is no error.
@@ -338,11 +358,13 @@ impl Drop for Published {
 fn delete(elements: &Elements) -> std::result::Result<Socket, Errno> {
     let mut socket = Socket::netfilter()?;
     let mut left = elements.clone();
+    let mut tries = 0;
     loop {
         let mut transaction = Transaction::new(NFPROTO_INET, None);
         change(&mut transaction, &left, Transaction::delete_elements);
         match transaction.commit(&mut socket) {
-            Err(Errno::NOENT) => {
+            Err(Errno::NOENT) if tries < MOST_TRIES => {
+                tries += 1;
                 // Some of it, or all, was flushed.
                 let present = all_elements(&mut socket)?.unwrap_or_default();
                 left.retain(|element| present.contains(element));

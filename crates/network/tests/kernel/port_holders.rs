@@ -17,7 +17,7 @@ fn a_taken_port_names_its_holder_before_anything_is_made() {
         let parent = StateParent::new("taken");
         let network = network("rabbitc0", "172.19.0.1/16");
         let state = parent.network(&network);
-        let take = |wish: PortRequest| HeldPorts::take(&[wish], network.ipv6().is_some(), &state).map(drop);
+        let take = |wish: PortRequest| HeldPorts::take(&[wish], network.families(), &state).map(drop);
         let mine = std::process::id();
         let is_mine = |error: Error| match error.kind {
             Kind::PortTaken(PortHolder::Process { pid, ref name }) => pid == mine && !name.is_empty(),
@@ -57,15 +57,16 @@ fn a_taken_port_names_its_holder_before_anything_is_made() {
         assert!(is_mine(take(tcp(9999, 80)).expect_err("taken")));
         // Of a choice, the next one.
         let wish = request(None, HostPorts::OneOf(range(8080, 8090)), range(80, 80), Protocol::Tcp);
-        let ports = HeldPorts::take(&[wish], network.ipv6().is_some(), &state).expect("some are free");
+        let ports = HeldPorts::take(&[wish], network.families(), &state).expect("some are free");
         assert_eq!(ports.publications()[0].host, range(8081, 8081));
         // Without a choice, one of the kernel's.
         let wish = request(None, HostPorts::Any, range(80, 81), Protocol::Tcp);
-        let ports = HeldPorts::take(&[wish], network.ipv6().is_some(), &state).expect("some are free");
+        let ports = HeldPorts::take(&[wish], network.families(), &state).expect("some are free");
         let [a, b] = ports.publications() else { panic!("{ports:?}") };
         assert!(a.host != b.host && (a.container, b.container) == (80, 81), "{ports:?}");
         // Twice in one command.
-        let error = HeldPorts::take(&[tcp(9000, 80), tcp(9000, 81)], true, &state).expect_err("twice");
+        let error =
+            HeldPorts::take(&[tcp(9000, 80), tcp(9000, 81)], Families::Both, &state).expect_err("twice");
         assert_eq!(error.kind, Kind::PortTaken(PortHolder::Itself));
     });
 }
@@ -85,6 +86,15 @@ fn a_port_that_no_socket_can_hold_still_has_one_container() {
             panic!("published twice");
         };
         assert_eq!(error.kind, Kind::PortTaken(PortHolder::Container("one".into())));
+        // On another network as well; and what is refused has not let the host's loopback out there.
+        let second = crate::support::network("rabbitc1", "172.20.0.1/16");
+        let Err(error) =
+            start_publisher(&second, &parent.network(&second), "two", std::slice::from_ref(&wish))
+        else {
+            panic!("published twice");
+        };
+        assert_eq!(error.kind, Kind::PortTaken(PortHolder::Container("one".into())));
+        assert_eq!(sh("cat /proc/sys/net/ipv4/conf/rabbitc1/route_localnet").trim(), "0");
         drop(one);
         start_publisher(&network, &state, "two", &[wish]).expect("free again");
         let any = request(None, HostPorts::Any, PortRange::new(9, 11).expect("ports"), Protocol::Sctp);
@@ -109,9 +119,9 @@ fn a_port_with_nothing_but_closed_connections_is_free() {
         drop(listener.accept().expect("accepted"));
         drop(client);
         drop(listener);
-        let held = HeldPorts::take(&[tcp(8080, 80)], network.ipv6().is_some(), &state).expect("free");
+        let held = HeldPorts::take(&[tcp(8080, 80)], network.families(), &state).expect("free");
         // Nobody can do the same beside us, and a server of the host that may share does not get it either.
-        let error = HeldPorts::take(&[tcp(8080, 80)], network.ipv6().is_some(), &state).expect_err("held");
+        let error = HeldPorts::take(&[tcp(8080, 80)], network.families(), &state).expect_err("held");
         assert!(matches!(error.kind, Kind::PortTaken(_)), "{error}");
         TcpListener::bind("127.0.0.1:8080").expect_err("held");
         let refused = std::net::TcpStream::connect("127.0.0.1:8080").expect_err("nobody listens");
@@ -157,7 +167,7 @@ fn ports_of_a_dead_container_go_before_its_address_gets_another_holder() {
         die(start_publisher(&network, &state, "dead", &[tcp(8080, 80)]).expect("published"));
         let address = "172.19.0.9".parse().expect("an address");
         let ports = wait_for("its port is free", || {
-            HeldPorts::take(&[tcp(8080, 81)], network.ipv6().is_some(), &state).ok()
+            HeldPorts::take(&[tcp(8080, 81)], network.families(), &state).ok()
         });
         let lease = state.lease(&network, AddressRequest::Exactly(address), "heir").expect("a lease");
         let bridge = ensure(&network, &state, &lease).expect("a bridge");

@@ -73,7 +73,7 @@ fn reached_from_everywhere(filtered: bool) {
             let error = fetch("[::1]:8080").expect_err("answers would be lost");
             assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
             let wish = request(Some("::1"), HostPorts::From(9000), range(80, 80), Protocol::Tcp);
-            let error = HeldPorts::take(&[wish], true, &state).expect_err("asked for by name");
+            let error = HeldPorts::take(&[wish], Families::Both, &state).expect_err("asked for by name");
             assert_eq!(error.kind, Kind::NoIpv6Loopback);
         } else {
             fetch("[::1]:8080").expect("by the host's loopback");
@@ -140,7 +140,7 @@ fn a_port_published_at_one_address_answers_there_alone() {
                 ("[2001:db8::1]:8082", false),
             ]);
         } else {
-            let error = HeldPorts::take(&[at("::", 8085)], false, &state).expect_err("no IPv6");
+            let error = HeldPorts::take(&[at("::", 8085)], Families::Ipv4, &state).expect_err("no IPv6");
             assert_eq!(error.kind, Kind::NoIpv6);
         }
         let server = start_publisher(&network, &state, "server", &wishes).expect("published");
@@ -227,6 +227,36 @@ fn udp_is_redirected_and_a_flow_from_before_is_not_lost_on_the_host() {
             let _ = client.send_to(b"stray", "192.0.2.1:53");
         }
         socket.recv(&mut [0; 64]).expect_err("nothing comes by the old port");
+    });
+}
+
+#[test]
+fn publishing_a_port_of_udp_leaves_flows_to_other_hosts_alone() {
+    if !may_run("publishing_a_port_of_udp") {
+        return;
+    }
+    Namespace::new().run(|| {
+        sh("ip link set lo up");
+        let parent = StateParent::new("passing");
+        let outside = Namespace::new();
+        connect(&outside, &["192.0.2.1/24"], &["192.0.2.9/24"]);
+        let network = network("rabbitc0", "172.19.0.1/16");
+        let state = parent.network(&network);
+        // A neighbour asks a server outside on the same port; its flow is masqueraded.
+        let (namespace, far) =
+            (Namespace::new(), outside.run(|| UdpSocket::bind("192.0.2.9:53")).expect("a server"));
+        let _neighbour = start(&network, &state, &namespace);
+        let client = namespace.run(|| UdpSocket::bind("0.0.0.0:4000")).expect("a client");
+        for socket in [&far, &client] {
+            socket.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout");
+        }
+        client.send_to(b"question", "192.0.2.9:53").expect("sent");
+        let (_, asker) = far.recv_from(&mut [0; 64]).expect("it came");
+        assert_eq!(plain(asker).to_string(), "192.0.2.1");
+        let wish = request(None, HostPorts::From(53), range(53, 53), Protocol::Udp);
+        let _server = start_publisher(&network, &state, "server", &[wish]).expect("published");
+        far.send_to(b"answer", asker).expect("sent");
+        client.recv(&mut [0; 64]).expect("the flow is still known");
     });
 }
 

@@ -22,7 +22,7 @@ pub fn start_publisher(
     id: &str,
     requests: &[PortRequest],
 ) -> Result<Publisher> {
-    let ports = HeldPorts::take(requests, network.ipv6().is_some(), state)?;
+    let ports = HeldPorts::take(requests, network.families(), state)?;
     let namespace = Namespace::new();
     let lease = state.lease(network, AddressRequest::LowestFree, id)?;
     let bridge = ensure(network, state, &lease)?;
