@@ -47,9 +47,7 @@ pub(crate) fn from_network(error: network::Error) -> Error {
         network::Kind::KernelLacks(_) => ErrorKind::Unsupported,
         _ => ErrorKind::System,
     };
-    let text = error.to_string();
-    let (operation, reason) = text.split_once(": ").unwrap_or((&text, "failed"));
-    let mut result = Error::new(kind, operation, reason);
+    let mut result = Error::new(kind, error.what(), error.reason());
     result.errno = error.cause.map(|errno| errno.raw_os_error());
     result.hint = error.hint();
     result

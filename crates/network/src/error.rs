@@ -93,6 +93,16 @@ impl Error {
         Self { operation, object: object.into(), kind, cause: Some(errno) }
     }
 
+    /// What was being done, and to what.
+    pub fn what(&self) -> String {
+        format!("{} `{}`", self.operation, self.object)
+    }
+
+    /// Why it failed, in words.
+    pub fn reason(&self) -> String {
+        Reason(self).to_string()
+    }
+
     /// What the user can do about it, where something is known; lower case, no final period.
     pub fn hint(&self) -> Option<String> {
         Some(match &self.kind {
@@ -155,8 +165,17 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} `{}`: ", self.operation, self.object)?;
-        match &self.kind {
+        write!(f, "{}: {}", self.what(), Reason(self))
+    }
+}
+
+/// Why, in words.
+struct Reason<'a>(&'a Error);
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let error = self.0;
+        match &error.kind {
             Kind::InvalidName(why) | Kind::InvalidSubnet(why) | Kind::InvalidAddress(why) => f.write_str(why),
             Kind::AddressTaken { holder: Some(holder) } => write!(f, "address taken by container `{holder}`"),
             Kind::AddressTaken { holder: None } => f.write_str("address taken by another container"),
@@ -183,7 +202,7 @@ impl fmt::Display for Error {
             Kind::BridgeFull => f.write_str("the bridge has its maximum of 1023 ports"),
             Kind::KernelLacks(what) => write!(f, "the kernel lacks {what}"),
             Kind::Malformed => f.write_str("the kernel's answer is malformed"),
-            Kind::NotPermitted | Kind::Refused => match self.cause {
+            Kind::NotPermitted | Kind::Refused => match error.cause {
                 Some(errno) => f.write_str(&sys::errno_text(errno.raw_os_error())),
                 None => f.write_str("refused"),
             },

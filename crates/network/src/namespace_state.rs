@@ -203,12 +203,14 @@ fn living_namespaces() -> Option<BTreeSet<u64>> {
             }
         }
     }
-    // A line of mountinfo has the root of the mount as its fourth word: `net:[4026532281]`.
-    for line in std::fs::read_to_string("/proc/thread-self/mountinfo").ok()?.lines() {
-        let root = line.split(' ').nth(3).and_then(|root| root.strip_prefix("net:[")?.strip_suffix(']'));
-        living.extend(root.and_then(|inode| inode.parse::<u64>().ok()));
-    }
+    living.extend(mounted_namespaces(&std::fs::read("/proc/thread-self/mountinfo").ok()?));
     Some(living)
+}
+
+/// Those whose file is mounted, for which a table has the root `net:[4026532281]`.
+fn mounted_namespaces(table: &[u8]) -> impl Iterator<Item = u64> {
+    sys::mount_table::entries(table)
+        .filter_map(|mount| mount.root.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok())
 }
 
 fn numbers_in(directory: &Path) -> Option<Vec<u32>> {
@@ -233,4 +235,18 @@ pub(crate) fn entries<T>(
         );
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounted_namespaces_are_found_beside_mount_points_that_are_no_text() {
+        let table = b"30 23 0:4 net:[4026532281] /run/netns/a rw - nsfs nsfs rw\n\
+                      31 23 8:1 / /srv/\xff rw - ext4 /dev/vda rw\n\
+                      32 23 0:4 net:[4026532290] /run/\xe9 rw shared:3 - nsfs nsfs rw\n\
+                      33 23 0:4 mnt:[4026532291] /run/mnt rw - nsfs nsfs rw\n";
+        assert_eq!(mounted_namespaces(table).collect::<Vec<_>>(), [4_026_532_281, 4_026_532_290]);
+    }
 }

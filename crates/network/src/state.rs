@@ -61,7 +61,7 @@ pub(crate) enum Sharing {
     Exclusive,
 }
 
-/// A lock on a network or on all of a namespace; dropping it unlocks.
+/// A lock on a network, on all of a namespace, or on all published ports; dropping it unlocks.
 #[derive(Debug)]
 pub(crate) struct StateLock {
     descriptor: OwnedFd,
@@ -88,12 +88,6 @@ pub struct HeldLease {
     pub address: Ipv4Addr,
     /// The holder's id, as given when the lease was taken.
     pub holder: Option<String>,
-}
-
-/// The lock on all published ports; dropping it unlocks.
-#[derive(Debug)]
-pub(crate) struct PublicationLock {
-    _descriptor: OwnedFd,
 }
 
 enum Attempt {
@@ -294,11 +288,11 @@ impl NetworkStateDirectory {
 
     /// Waits for the lock on the published ports of all networks, of other namespaces too. It is on the parent
     /// directory itself: nothing is left of it.
-    pub(crate) fn lock_publications(&self) -> rustix::io::Result<PublicationLock> {
+    pub(crate) fn lock_publications(&self) -> rustix::io::Result<StateLock> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptor = openat(self.parent(), ".", flags, Mode::empty())?;
         rustix::io::retry_on_intr(|| flock(&descriptor, FlockOperation::LockExclusive))?;
-        Ok(PublicationLock { _descriptor: descriptor })
+        Ok(StateLock::of(descriptor))
     }
 
     /// Waits for the network's lock.

@@ -91,7 +91,10 @@ fn subnet_in_use(socket: &mut Socket, state: &NetworkStateDirectory) -> Result<O
         return Ok(Some(subnet));
     }
     // Without a lease it is what a start left that failed.
-    Ok(state.chosen_subnet().filter(|_| state.held_leases().is_ok_and(|held| !held.is_empty())))
+    match state.chosen_subnet() {
+        Some(chosen) if !state.held_leases()?.is_empty() => Ok(Some(chosen)),
+        _ => Ok(None),
+    }
 }
 
 fn subnet_of_bridge(socket: &mut Socket, name: &InterfaceName) -> Result<Option<Ipv4Network>> {
