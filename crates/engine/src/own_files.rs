@@ -1,11 +1,13 @@
 //! Owns what stands in a container's /etc/hosts, /etc/hostname and /etc/resolv.conf. Writes nothing: the launch does.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use ::network::{ResolvChanges, ResolvConf, container_resolv_conf};
 use runtime::plan::OwnFile;
 
 use crate::container::Notice;
+use crate::error::io_text;
 use crate::network::Wiring;
 use crate::options::{HostAddress, NamespaceOptions, NetworkMode, RunOptions};
 use crate::rootless::pasta;
@@ -19,7 +21,7 @@ pub(crate) fn own_files(
 ) -> Vec<OwnFile> {
     let hostname = format!("{}\n", options.namespaces.hostname());
     vec![
-        OwnFile { name: "hosts", destination: "/etc/hosts", content: hosts(options, wiring) },
+        OwnFile { name: "hosts", destination: "/etc/hosts", content: hosts(options, wiring, notices) },
         OwnFile { name: "hostname", destination: "/etc/hostname", content: hostname },
         OwnFile {
             name: "resolv.conf",
@@ -30,8 +32,8 @@ pub(crate) fn own_files(
 }
 
 /// hosts(5).
-fn hosts(options: &RunOptions, wiring: Option<&Wiring>) -> String {
-    let mut hosts = match of_the_owner(options, "hosts") {
+fn hosts(options: &RunOptions, wiring: Option<&Wiring>, notices: &mut Vec<Notice>) -> String {
+    let mut hosts = match of_the_owner(options, "hosts", notices) {
         Some(hosts) => hosts,
         None => LOCAL.to_owned(),
     };
@@ -67,12 +69,27 @@ fn own_names(options: &NamespaceOptions) -> String {
 }
 
 /// A file of the container whose network this one joins; of a network that is only a file nothing is known.
-fn of_the_owner(options: &RunOptions, name: &str) -> Option<String> {
+fn of_the_owner(options: &RunOptions, name: &str, notices: &mut Vec<Notice>) -> Option<String> {
     match &options.network.mode {
-        NetworkMode::Joined { files: Some(directory), .. } => {
-            std::fs::read_to_string(directory.join(name)).ok()
-        }
+        NetworkMode::Joined { files: Some(directory), .. } => text(&directory.join(name), notices),
         _ => None,
+    }
+}
+
+/// What a file says, where it is there. One that can't be read is told of: the container goes without.
+fn text(path: &Path, notices: &mut Vec<Notice>) -> Option<String> {
+    match std::fs::read(path) {
+        Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => {
+            let what = format!(
+                "`{}` can't be read, so the container goes without: {}",
+                path.display(),
+                io_text(&error)
+            );
+            notices.push(Notice { what, remedy: None });
+            None
+        }
     }
 }
 
@@ -80,15 +97,16 @@ fn of_the_owner(options: &RunOptions, name: &str) -> Option<String> {
 fn resolvers(options: &RunOptions, pasta: &mut pasta::Request, notices: &mut Vec<Notice>) -> String {
     let names = &options.network.names;
     let changes = ResolvChanges { servers: &names.servers, search: &names.search, options: &names.options };
-    let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let host = text(Path::new("/etc/resolv.conf"), notices).unwrap_or_default();
     let conf = match &options.network.mode {
         NetworkMode::Host => ResolvConf { text: host, name_servers: 1 },
         NetworkMode::None => ResolvConf { text: String::new(), name_servers: 1 },
-        NetworkMode::Joined { .. } | NetworkMode::Container(_) => {
-            ResolvConf { text: of_the_owner(options, "resolv.conf").unwrap_or(host), name_servers: 1 }
-        }
+        NetworkMode::Joined { .. } | NetworkMode::Container(_) => ResolvConf {
+            text: of_the_owner(options, "resolv.conf", notices).unwrap_or(host),
+            name_servers: 1,
+        },
         NetworkMode::Bridge | NetworkMode::Pasta | NetworkMode::Default => {
-            let upstream = std::fs::read_to_string("/run/systemd/resolve/resolv.conf").ok();
+            let upstream = text(Path::new("/run/systemd/resolve/resolv.conf"), notices);
             let mut found = container_resolv_conf(&host, upstream.as_deref());
             if found.name_servers == 0
                 && names.servers.is_empty()

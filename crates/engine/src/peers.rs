@@ -171,13 +171,16 @@ pub(crate) fn process_of(namespace: &Path) -> Option<&str> {
 }
 
 /// Looks for the `/dev/shm` of the process behind `/proc/PID/ns/ipc`.
-pub(crate) fn shared_memory_of(namespace: &Path) -> SharedMemory {
-    let Some(process) = process_of(namespace) else { return SharedMemory::Unknown };
-    let Ok(table) = std::fs::read(format!("{process}/mountinfo")) else {
-        return SharedMemory::Unknown;
-    };
-    match sys::mount_table::entries(&table).any(|mount| *mount.mount_point == *"/dev/shm") {
+pub(crate) fn shared_memory_of(namespace: &Path) -> Result<SharedMemory> {
+    let Some(process) = process_of(namespace) else { return Ok(SharedMemory::Unknown) };
+    let path = format!("{process}/mountinfo");
+    // A memory of its own in the place of what was asked for would be found out late.
+    let table = std::fs::read(&path).map_err(|error| {
+        Error::at_path("look for /dev/shm in", Path::new(&path), error)
+            .with_hint("the process may have ended: name a container that runs")
+    })?;
+    Ok(match sys::mount_table::entries(&table).any(|mount| *mount.mount_point == *"/dev/shm") {
         true => SharedMemory::At(format!("{process}/root/dev/shm")),
         false => SharedMemory::Absent,
-    }
+    })
 }

@@ -68,11 +68,17 @@ impl Owner {
 ///
 /// Users that only a directory service knows have none here; their ranges must stand in the files by number.
 pub fn user_name(uid: u32) -> Option<String> {
-    let text = std::fs::read_to_string("/etc/passwd").ok()?;
+    named(&std::fs::read("/etc/passwd").ok()?, uid)
+}
+
+/// Names need not be UTF-8; one that is not is nobody's here, and hides no other.
+fn named(accounts: &[u8], uid: u32) -> Option<String> {
+    let text = String::from_utf8_lossy(accounts);
     let mut lines = text.lines().map(|line| line.split(':'));
     lines.find_map(|mut fields| {
         let name = fields.next()?;
-        (fields.nth(1)?.parse::<u32>().ok()? == uid).then(|| name.to_owned())
+        let is_text = !name.contains(char::REPLACEMENT_CHARACTER);
+        (is_text && fields.nth(1)?.parse::<u32>().ok()? == uid).then(|| name.to_owned())
     })
 }
 
@@ -154,6 +160,13 @@ mod tests {
     fn parsed(text: &str) -> Result<Vec<Range>> {
         let owner = Owner { name: Some("ann".to_owned()), uid: Some(1000) };
         parse(text, Path::new("/etc/subuid"), &owner)
+    }
+
+    #[test]
+    fn account_whose_name_is_no_text_hides_no_other() {
+        let accounts = b"root:x:0:0::/root:/bin/sh\nren\xe9:x:1000:1000::/:\nann:x:1001:1001::/:\n";
+        assert_eq!(named(accounts, 1001).as_deref(), Some("ann"));
+        assert_eq!(named(accounts, 1000), None);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(crate) struct ProcessArguments {
     /// Open a terminal, whatever the caller's streams are [also: -t, where no address follows]
     #[arg(long)]
     pub(crate) tty: bool,
-    /// Remove the container at its end, as happens without it
+    /// Remove the container at its end; without it, one of an image stays
     #[arg(long, hide = true)]
     pub(crate) rm: bool,
     /// Run as this user, by the root's own /etc/passwd and /etc/group, or by numbers

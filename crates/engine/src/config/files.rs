@@ -1,6 +1,7 @@
 //! Mounts that every container gets, and those that were asked for.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use runtime::spec::{Mount, Spec};
 
@@ -89,10 +90,17 @@ fn requested(request: &MountRequest) -> Mount {
     }
 }
 
+/// Whether a source is in one of the kernel's own `trees`, by what its path leads to and not by its text alone:
+/// `/dev/../srv` is none.
+pub(crate) fn is_of_the_kernel(source: &Path, trees: &[&str]) -> bool {
+    let is_in = |path: &Path| trees.iter().any(|tree| path.starts_with(tree));
+    is_in(source) && std::fs::canonicalize(source).is_ok_and(|found| is_in(&found))
+}
+
 /// Restrictions hold for the whole tree. What the host's mount refuses stays refused: nothing is ever loosened.
 fn bind_options(request: &MountRequest, bind: &BindRequest) -> Vec<String> {
     // A device node, or a directory of nothing else, is asked for to be used.
-    let devices = bind.source.starts_with("/dev");
+    let devices = is_of_the_kernel(&bind.source, &["/dev"]);
     let options = [
         Some(if bind.reach == Reach::Tree { "rbind" } else { "bind" }),
         match bind.access {

@@ -46,11 +46,12 @@ pub(crate) fn spec(
         linux: Some(linux),
         ..Spec::default()
     };
-    namespaces::settle(options, whose_users(options), &mut spec);
+    namespaces::settle(options, whose_users(options), &mut spec)?;
     security::restrict(&options.security, whose_users(options), &mut spec, hidden)?;
     Ok(spec)
 }
 
+pub(crate) use files::is_of_the_kernel;
 pub(crate) use labels::{label, wants_label};
 pub(crate) use limits::notices as limit_notices;
 

@@ -3,7 +3,7 @@
 use runtime::spec::{Mount, Namespace, NamespaceKind, Spec, TimeOffset};
 
 use super::{WhoseUsers, files};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::options::{CgroupMode, IpcMode, NamespaceMode, NetworkMode, RunOptions};
 use crate::peers::{self, SharedMemory};
 
@@ -57,13 +57,13 @@ pub(super) fn name_flags(mut error: Error, spec: &Spec) -> Error {
 }
 
 /// Makes the rest of the config agree with the namespaces.
-pub(super) fn settle(options: &RunOptions, users: WhoseUsers, spec: &mut Spec) {
+pub(super) fn settle(options: &RunOptions, users: WhoseUsers, spec: &mut Spec) -> Result<()> {
     let asked = &options.namespaces;
     if asked.uts == NamespaceMode::Private {
         spec.hostname = Some(asked.hostname().to_owned());
         spec.domainname = asked.domainname.clone();
     }
-    let Spec { linux: Some(linux), mounts, .. } = spec else { return };
+    let Spec { linux: Some(linux), mounts, .. } = spec else { return Ok(()) };
     for (clock, seconds) in &asked.time_offsets {
         let offset = TimeOffset { secs: *seconds, nanosecs: 0 };
         linux.time_offsets.insert(clock.name().to_owned(), offset);
@@ -75,7 +75,7 @@ pub(super) fn settle(options: &RunOptions, users: WhoseUsers, spec: &mut Spec) {
         _ if is_taken => {}
         IpcMode::None => drop_mount(mounts, "/dev/shm"),
         IpcMode::Shared(NamespaceMode::Host) => bind(mounts, "/dev/shm", "/dev/shm"),
-        IpcMode::Shared(NamespaceMode::Path(path)) => match peers::shared_memory_of(path) {
+        IpcMode::Shared(NamespaceMode::Path(path)) => match peers::shared_memory_of(path)? {
             SharedMemory::At(place) => bind(mounts, "/dev/shm", &place),
             SharedMemory::Absent => drop_mount(mounts, "/dev/shm"),
             SharedMemory::Unknown => {}
@@ -87,6 +87,7 @@ pub(super) fn settle(options: &RunOptions, users: WhoseUsers, spec: &mut Spec) {
         // Other users can't mount it, and the host has none that could be bound.
         drop_mount(mounts, "/dev/mqueue");
     }
+    Ok(())
 }
 
 fn drop_mount(mounts: &mut Vec<Mount>, destination: &str) {

@@ -11,6 +11,7 @@ use runtime::plan::RootOwners;
 use runtime::spec::{IdMapping, Linux, Mount, Namespace, NamespaceKind, Spec};
 
 use self::leases::RangeLease;
+use crate::config::is_of_the_kernel;
 use crate::container::Effects;
 use crate::error::{Error, Result};
 use crate::options::{AutoUsers, MappedUsers, UserNamespace};
@@ -195,7 +196,7 @@ fn bind_hosts(mount: &mut Mount, source: &str, read_only: bool) {
 /// systems can't: a device is used by its mode, and nobody's inside.
 fn map_volume(mount: &mut Mount) {
     let source = Path::new(mount.source.as_deref().unwrap_or_default());
-    if ["/dev", "/proc", "/sys"].iter().any(|kernels| source.starts_with(kernels)) {
+    if is_of_the_kernel(source, &["/dev", "/proc", "/sys"]) {
         return;
     }
     let Some(recursive) = mount.bind_recursion() else { return };

@@ -198,7 +198,7 @@ fn keep_locked(opened: &OwnedFd, options: &Options, field: &str) -> Result<()> {
     if asked.peek().is_none() {
         return Ok(());
     }
-    let options = options_of(opened);
+    let options = options_of(opened).map_err(|error| error.from_field(format!("{field}.options")))?;
     match asked.find(|(name, _)| options.split(',').any(|option| option == *name)) {
         None => Ok(()),
         Some((name, _)) => {
@@ -212,13 +212,17 @@ fn keep_locked(opened: &OwnedFd, options: &Options, field: &str) -> Result<()> {
     }
 }
 
-/// The options of the mount that a descriptor lies on; nothing where the mount table does not tell.
-fn options_of(opened: &OwnedFd) -> String {
-    let found = rustix::fs::statx(opened, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
-    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let Ok(found) = found else { return String::new() };
+/// The options of the mount that a descriptor lies on. Whoever asks guards by them: what can't be known is an error.
+fn options_of(opened: &OwnedFd) -> Result<String> {
+    const TABLE: &str = "/proc/self/mountinfo";
+    let found = rustix::fs::statx(opened, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
+        .map_err(|errno| Error::system("look up the source's mount", errno))?;
+    let table = std::fs::read(TABLE).map_err(|error| Error::at_path("read", Path::new(TABLE), error))?;
     let mount = sys::mount_table::entries(&table).find(|mount| mount.id == found.stx_mnt_id);
-    mount.map_or(String::new(), |mount| mount.options.to_owned())
+    mount.map(|mount| mount.options.to_owned()).ok_or_else(|| {
+        let reason = "the mount of the source is not in it, so that its locked options are not known";
+        Error::new(ErrorKind::System, format!("read `{TABLE}`"), reason)
+    })
 }
 
 /// A bind of what is ours or the kernel's, by its path.
