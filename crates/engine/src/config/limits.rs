@@ -135,22 +135,38 @@ pub(crate) fn notices(options: &LimitOptions) -> Vec<Notice> {
 
 /// Memory and swap together. Without a word about swap, none beside the memory: a limit that swaps instead is a slow
 /// surprise. A kernel that does not count swap limits memory alone.
-fn swap_limit(options: &LimitOptions, host_has_swap: bool, counted: bool) -> Option<i64> {
+fn swap_limit(options: &LimitOptions, swap: HostSwap) -> Option<i64> {
     let memory = options.memory?;
-    match options.memory_swap {
-        Some(-1) => Some(-1),
-        Some(both) => counted.then_some(both),
-        None => (host_has_swap && counted).then_some(memory),
+    match (options.memory_swap, swap) {
+        (Some(-1), _) => Some(-1),
+        (_, HostSwap::NotCounted) => None,
+        (Some(both), _) => Some(both),
+        (None, HostSwap::Counted) => Some(memory),
+        (None, HostSwap::CountedAndAbsent) => None,
+    }
+}
+
+/// What the host has of swap, and whether its kernel counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HostSwap {
+    Counted,
+    CountedAndAbsent,
+    NotCounted,
+}
+
+impl HostSwap {
+    /// That of a kernel that counts.
+    fn of_this_host() -> HostSwap {
+        match rustix::system::sysinfo().totalswap {
+            0 => HostSwap::CountedAndAbsent,
+            _ => HostSwap::Counted,
+        }
     }
 }
 
 /// Whether a limit of swap is asked for, by its flag or by that of memory.
 fn wants_swap_limit(options: &LimitOptions) -> bool {
-    swap_limit(options, host_has_swap(), true).is_some_and(|limit| limit != -1)
-}
-
-fn host_has_swap() -> bool {
-    rustix::system::sysinfo().totalswap > 0
+    swap_limit(options, HostSwap::of_this_host()).is_some_and(|limit| limit != -1)
 }
 
 fn resources(options: &LimitOptions, host: &HostCgroups) -> Result<Resources> {
@@ -167,8 +183,8 @@ fn resources(options: &LimitOptions, host: &HostCgroups) -> Result<Resources> {
 
 fn memory(options: &LimitOptions, host: &HostCgroups) -> Option<Memory> {
     let v1 = host.is_v1("memory");
-    let counted = options.memory.is_some() && host.limits_swap();
-    let swap = swap_limit(options, host_has_swap(), counted);
+    let counts = options.memory.is_some() && host.limits_swap();
+    let swap = swap_limit(options, if counts { HostSwap::of_this_host() } else { HostSwap::NotCounted });
     let memory = Memory {
         limit: options.memory,
         reservation: options.memory_reservation,
@@ -370,18 +386,22 @@ mod tests {
 
     #[test]
     fn swap_is_none_beside_the_memory_unless_it_is_asked_for_or_not_counted() {
-        let limit = |memory, memory_swap, host_has_swap, counted| {
+        let limit = |memory, memory_swap, swap| {
             let options = LimitOptions { memory, memory_swap, ..LimitOptions::default() };
-            swap_limit(&options, host_has_swap, counted)
+            swap_limit(&options, swap)
         };
-        assert_eq!(limit(Some(5), None, true, true), Some(5));
-        assert_eq!(limit(Some(5), None, false, true), None);
-        assert_eq!(limit(Some(5), None, true, false), None, "memory is limited all the same");
-        assert_eq!(limit(Some(5), Some(8), true, true), Some(8));
-        assert_eq!(limit(Some(5), Some(8), false, true), Some(8), "swap may be turned on later");
-        assert_eq!(limit(Some(5), Some(8), true, false), None);
-        assert_eq!(limit(Some(5), Some(-1), true, false), Some(-1));
-        assert_eq!(limit(None, Some(-1), true, true), None);
+        assert_eq!(limit(Some(5), None, HostSwap::Counted), Some(5));
+        assert_eq!(limit(Some(5), None, HostSwap::CountedAndAbsent), None);
+        assert_eq!(limit(Some(5), None, HostSwap::NotCounted), None, "memory is limited all the same");
+        assert_eq!(limit(Some(5), Some(8), HostSwap::Counted), Some(8));
+        assert_eq!(
+            limit(Some(5), Some(8), HostSwap::CountedAndAbsent),
+            Some(8),
+            "swap may be turned on later"
+        );
+        assert_eq!(limit(Some(5), Some(8), HostSwap::NotCounted), None);
+        assert_eq!(limit(Some(5), Some(-1), HostSwap::NotCounted), Some(-1));
+        assert_eq!(limit(None, Some(-1), HostSwap::Counted), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::io::{Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::network::{HostPorts, PortRequest, Protocol};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -246,10 +246,12 @@ fn mind(
             PollFd::from_borrowed_fd(end, PollFlags::IN),
             PollFd::from_borrowed_fd(pasta.pidfd.as_fd(), PollFlags::IN),
         ];
-        if poll(&mut watched, None).is_err() {
-            continue;
-        }
-        if !watched[0].revents().is_empty() {
+        // What can't be watched must not outlive the container unseen.
+        let is_lost = match poll(&mut watched, None) {
+            Err(Errno::INTR) => continue,
+            result => result.is_err(),
+        };
+        if is_lost || !watched[0].revents().is_empty() {
             let _ = pidfd_send_signal(&pasta.pidfd, Signal::KILL);
             reap(&pasta);
             return 0;
@@ -296,7 +298,7 @@ pub(crate) struct Pasta {
 
 impl Pasta {
     fn wait_until_ready(&self, ready: BorrowedFd<'_>) -> std::result::Result<(), String> {
-        let limit = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+        let deadline = Instant::now() + PATIENCE;
         let mut wanted = PollFlags::IN;
         loop {
             let mut watched = [
@@ -304,6 +306,8 @@ impl Pasta {
                 PollFd::from_borrowed_fd(ready, wanted),
             ];
             let count = if wanted.is_empty() { 1 } else { 2 };
+            let left = deadline.saturating_duration_since(Instant::now());
+            let limit = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
             match poll(&mut watched[..count], Some(&limit)) {
                 Ok(0) => return Err(format!("it was not ready within {} s", PATIENCE.as_secs())),
                 Ok(_) | Err(Errno::INTR) => {}
