@@ -3,16 +3,13 @@
 mod draft;
 mod preparations;
 
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-
 use monitor::{Console, Exit, Policy, Supervision};
 use runtime::launch::{Container, Host, LaunchOptions, StepTiming};
 use runtime::plan::{ContainerPlan, MountPoint};
 use runtime::state_dir::StateRoot;
 use runtime::{ErrorKind, StepDescription};
-use rustix::fs::{Mode, OFlags};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::DirBuilderExt;
 use sys::signal::SignalDescriptor;
 
 use crate::error::{Error, Result};
@@ -40,7 +37,6 @@ pub struct Notice {
 pub struct Prepared {
     paths: EnginePaths,
     plan: ContainerPlan,
-    root: PathBuf,
     points: Vec<MountPoint>,
     volumes: Volumes,
     connection: Option<Connection>,
@@ -82,7 +78,6 @@ impl Prepared {
         let Prepared {
             paths,
             plan,
-            root,
             points,
             volumes,
             connection,
@@ -97,7 +92,6 @@ impl Prepared {
         let mut host = EngineHost {
             paths: &paths,
             plan: &plan,
-            root: &root,
             points: &points,
             volumes: &volumes,
             connection,
@@ -131,7 +125,6 @@ impl Prepared {
 struct EngineHost<'a> {
     paths: &'a EnginePaths,
     plan: &'a ContainerPlan,
-    root: &'a Path,
     points: &'a [MountPoint],
     volumes: &'a Volumes,
     connection: Option<Connection>,
@@ -145,10 +138,8 @@ struct EngineHost<'a> {
 
 impl EngineHost<'_> {
     fn make_points_in_root(&mut self) -> Result<()> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let descriptor = rustix::fs::open(self.root, flags, Mode::empty())
-            .map_err(|error| Error::at_path("open", self.root, error))?;
-        let root = Directory { path: self.root, descriptor: descriptor.as_fd(), ground: Ground::Root };
+        let root = self.plan.root_directory();
+        let root = Directory { path: root.path(), descriptor: root.as_fd(), ground: Ground::Root };
         let points = self.points.iter().filter(|point| point.mount.is_none());
         self.stakes.push(MountPoints::make(&self.paths.roots(), &root, points)?);
         Ok(())
