@@ -489,8 +489,8 @@ fn sweep(paths: &EnginePaths, notices: &mut Vec<Notice>) -> Result<()> {
     let swept = lifecycle::sweep(&StateRoot::new(paths.containers()), &mut |_| {}, &mut failed)?;
     mount_points::sweep(&paths.roots(), &mut failed);
     if !swept.is_empty() {
-        leases::sweep(&paths.user_ids())?;
-        leases::sweep(&paths.labels())?;
+        leases::sweep(&paths.user_ids(), &mut failed);
+        leases::sweep(&paths.labels(), &mut failed);
         network::tidy(paths, Patience::None)?;
     }
     Ok(())
