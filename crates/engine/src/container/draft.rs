@@ -57,7 +57,7 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
     };
     let root = root(options, &mut notices)?;
     let account = accounts::look_up(&|| layers(options, &root), &options.process)?;
-    let id = new_id();
+    let id = new_id()?;
     // What this host can't do is refused before anything is swept, leased or made.
     let mut spec = config::spec(options, root.path(), &id, &hidden(options, paths), &account)?;
     notices.extend(config::limit_notices(&options.limits));
@@ -454,12 +454,10 @@ fn open_root(path: &Path) -> Result<RootDirectory> {
 }
 
 /// Twelve random hexadecimal digits, as docker shortens its ids to.
-fn new_id() -> ContainerId {
-    let mut bytes = [0u8; 6];
-    // A kernel that can't is before its first entropy; nothing runs containers then.
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+fn new_id() -> Result<ContainerId> {
+    let bytes = sys::random::bytes::<6>().map_err(|error| Error::system("choose an id", error))?;
     let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    ContainerId::parse(&text).expect("hexadecimal digits are legal")
+    Ok(ContainerId::parse(&text).expect("hexadecimal digits are legal"))
 }
 
 /// Our own directories, where the container could see them.
