@@ -138,6 +138,32 @@ fn killed_neighbour_is_swept_while_others_go_on() {
 }
 
 #[test]
+fn what_cannot_be_swept_is_said_and_keeps_nobody_from_starting() {
+    let Some(host) = Host::new() else { return };
+    // Each a file that can't be opened, as nothing of it can be with too many open files.
+    let broken = ["roots/0-0/lock", "user-ids/1000-10", "labels/7-1"].map(|name| host.state().join(name));
+    for file in &broken {
+        std::fs::create_dir_all(file.parent().expect("it has one")).expect("made");
+        std::os::unix::fs::symlink(file.file_name().expect("it has one"), file).expect("a link to itself");
+    }
+    let mut dying = host.background(&[], "dying", "sleep 1000");
+    dying.signal("KILL");
+    dying.finish();
+    let ran = host.inside(&[], "echo runs");
+    assert_eq!((ran.code(), ran.stdout.trim()), (0, "runs"), "{ran:?}");
+    for file in &broken {
+        let said = ran.stderr.lines().any(|line| {
+            line.contains("remains of a dead container") && line.contains(&*file.to_string_lossy())
+        });
+        assert!(said, "{}: {ran:?}", file.display());
+        std::fs::remove_file(file).expect("removed");
+    }
+    std::fs::remove_dir(host.state().join("roots/0-0")).expect("nothing is in it");
+    assert!(!host.rootfs().join("proc").exists(), "the other root was swept all the same");
+    host.assert_nothing_left();
+}
+
+#[test]
 fn ten_killed_at_once_leave_nothing_after_the_next_command() {
     let Some(host) = Host::new() else { return };
     let mut children: Vec<_> = (0..10)
