@@ -98,11 +98,17 @@ impl MountPoints {
             }
             let users = open(&directory.join("users"))?;
             lock_file(&users, FlockOperation::LockShared, &directory)?;
-            let stake = MountPoints { directory: directory.clone(), users: Some(users) };
+            let mut stake = MountPoints { directory: directory.clone(), users: Some(users) };
             let made = stake.make_missing(root, points.clone());
             // A stake that is given up takes the lock itself: while we hold it, that would wait for us for ever.
             unlock(lock);
-            return made.map(|()| stake);
+            return match made {
+                Ok(()) => Ok(stake),
+                Err(mut error) => {
+                    error.rollback.extend(stake.release().err());
+                    Err(error)
+                }
+            };
         }
     }
 

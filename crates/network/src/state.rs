@@ -17,6 +17,7 @@
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat, unlinkat};
@@ -146,6 +147,7 @@ impl NetworkStateDirectory {
             path: self.lease_path(address),
             interface: network.container_interface(address)?,
             descriptor: Some(descriptor),
+            is_led_to: Arc::default(),
             holder: holder.lines().next().unwrap_or_default().to_owned(),
         };
         lease.write_holder().map_err(|errno| self.error("write lease", address.to_string(), errno))?;
@@ -406,7 +408,8 @@ impl NetworkStateDirectory {
     }
 }
 
-/// One leased address, locked by this value's descriptor. Dropping it releases the address.
+/// One leased address, locked by this value's descriptor. Dropping it releases the address; where published ports may still
+/// lead there, the file stays, and whoever comes next takes them out first.
 #[derive(Debug)]
 pub struct Lease {
     parent: Arc<OwnedFd>,
@@ -414,6 +417,8 @@ pub struct Lease {
     interface: ContainerInterface,
     /// Present until the lease is handed over.
     descriptor: Option<OwnedFd>,
+    /// Whether published ports may lead to the address.
+    is_led_to: Arc<AtomicBool>,
     holder: String,
 }
 
@@ -443,13 +448,19 @@ impl Lease {
         self.descriptor.take().expect("only this function takes it, and it consumes the lease")
     }
 
-    /// Writes down which ports will lead to the address, for whoever finds this lease without its holder.
-    pub(crate) fn note_publications(&self, publications: &[Publication]) -> rustix::io::Result<()> {
+    /// Writes down which ports will lead to the address, for whoever finds this lease without its holder. From now on some
+    /// may, until that is said to be over in what comes back.
+    pub(crate) fn note_publications(
+        &self,
+        publications: &[Publication],
+    ) -> rustix::io::Result<Arc<AtomicBool>> {
         let mut text = format!("{}\n", self.holder);
         for publication in publications {
             writeln!(text, "{publication}").expect("writing to a string does not fail");
         }
-        rustix::io::pwrite(self.descriptor(), text.as_bytes(), 0).map(drop)
+        rustix::io::pwrite(self.descriptor(), text.as_bytes(), 0)?;
+        self.is_led_to.store(true, Ordering::Relaxed);
+        Ok(Arc::clone(&self.is_led_to))
     }
 
     fn write_holder(&self) -> rustix::io::Result<()> {
@@ -465,7 +476,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.descriptor.is_some() {
+        if self.descriptor.is_some() && !self.is_led_to.load(Ordering::Relaxed) {
             // Best effort: a file left behind is nobody's once the descriptor is closed.
             let _ = unlinkat(&self.parent, &self.path, AtFlags::empty());
         }

@@ -1,6 +1,7 @@
 //! SIGKILL of `rabbitc` at any moment: the next command works, and nothing of the dead one remains.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Stdio;
 
 use crate::support::{Host, eventually, finish, has_program};
@@ -160,6 +161,49 @@ fn what_cannot_be_swept_is_said_and_keeps_nobody_from_starting() {
     }
     std::fs::remove_dir(host.state().join("roots/0-0")).expect("nothing is in it");
     assert!(!host.rootfs().join("proc").exists(), "the other root was swept all the same");
+    host.assert_nothing_left();
+}
+
+/// How many sockets `rabbitc` with these arguments makes, the last of them to take its redirections back.
+fn count_sockets(host: &Host, flags: &[&str], command: &str) -> usize {
+    let log = host.directory().join("calls");
+    let ran = with_sockets(host, &log, "trace=socket", flags, command);
+    assert!(!ran.stderr.contains("not taken back"), "{ran:?}");
+    let calls = std::fs::read_to_string(&log).expect("strace wrote it");
+    calls.lines().filter(|line| line.starts_with("socket(")).count()
+}
+
+fn with_sockets(host: &Host, log: &Path, rule: &str, flags: &[&str], command: &str) -> crate::support::Ran {
+    let mut traced = host.command("strace");
+    traced.arg("-o").arg(log).args(["-e", "trace=socket", "-e", rule]).arg(crate::support::binary());
+    traced.arg(format!("--state-dir={}", host.state().display())).args(flags).args(["--", command]);
+    finish(traced.spawn().expect("strace runs"), None)
+}
+
+/// What of the container's is in the rules.
+fn redirections(host: &Host) -> String {
+    let table = host.shell("nft list ruleset");
+    table.lines().filter(|line| line.contains("8080")).collect()
+}
+
+#[test]
+fn redirections_that_a_failed_start_could_not_take_back_are_told_and_found() {
+    let Some(host) = Host::new() else { return };
+    if !has_program("strace") || !has_program("nft") {
+        return;
+    }
+    // Where the table goes as a whole, nothing would be seen.
+    let staying = host.background(&[], "staying", "read end");
+    let rootfs = host.rootfs_flag();
+    let flags = ["--publish=8080:80", rootfs.as_str()];
+    let count = count_sockets(&host, &flags, "/none");
+    let log = host.directory().join("calls");
+    let rule = format!("inject=socket:error=EMFILE:when={count}");
+    let failed = with_sockets(&host, &log, &rule, &flags, "/none");
+    assert_eq!(failed.code(), 127, "{failed:?}");
+    assert!(failed.stderr.contains("not taken back: withdraw published ports"), "{failed:?}");
+    eventually("whoever tidies finds it", || redirections(&host).is_empty());
+    assert_eq!(staying.release().code(), 0);
     host.assert_nothing_left();
 }
 

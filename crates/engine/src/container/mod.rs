@@ -4,7 +4,7 @@ mod draft;
 mod preparations;
 
 use monitor::{Console, Exit, Policy, Supervision};
-use runtime::launch::{Container, Host, LaunchOptions, StepTiming};
+use runtime::launch::{Container, Host, LaunchOptions, Processes, StepTiming};
 use runtime::plan::{ContainerPlan, MountPoint};
 use runtime::state_dir::StateRoot;
 use runtime::{ErrorKind, StepDescription};
@@ -82,8 +82,8 @@ impl Prepared {
             volumes,
             connection,
             pasta,
-            users,
-            categories,
+            mut users,
+            mut categories,
             mut notices,
             policy,
             mut kept,
@@ -101,7 +101,15 @@ impl Prepared {
             notices: Vec::new(),
             stakes: Vec::new(),
         };
-        let container = runtime::launch::launch(&plan, &state, &mut host, options)?;
+        let container = runtime::launch::launch(&plan, &state, &mut host, options);
+        let container = container.map_err(|mut error| {
+            // By now without a record, which would keep them.
+            for lease in [users.take(), categories.take()].into_iter().flatten() {
+                error.rollback.extend(lease.release().err());
+            }
+            error.rollback.extend(kept.take().and_then(|kept| kept.give_up().err()));
+            error
+        })?;
         let EngineHost { connection, stakes, attached: pasta, notices: more, .. } = host;
         notices.extend(more);
         connection.iter().for_each(Connection::settle);
@@ -199,6 +207,14 @@ impl Host for EngineHost<'_> {
 
     fn publish_ports(&mut self) -> Result<()> {
         self.connection.as_mut().map_or(Ok(()), Connection::publish)
+    }
+
+    fn undo(&mut self, _: Processes) -> Vec<Error> {
+        self.attached = None;
+        let ended = self.connection.take().map(Connection::end);
+        let mut failures: Vec<Error> = ended.and_then(Result::err).into_iter().collect();
+        failures.extend(self.stakes.drain(..).rev().filter_map(|mut stake| stake.release().err()));
+        failures
     }
 
     fn record(&mut self) -> serde_json::Value {

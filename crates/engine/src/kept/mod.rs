@@ -233,6 +233,12 @@ impl Lease {
         self.has_started = true;
     }
 
+    /// Removes it, as dropping it before the start does; and says so where that fails.
+    pub(crate) fn give_up(mut self) -> Result<()> {
+        self.has_started = true;
+        remove_tree(&self.directory)
+    }
+
     /// Notes how it ended, or removes it.
     pub(crate) fn end(mut self, code: i32) -> Result<()> {
         let Some(record) = &mut self.record else { return remove_tree(&self.directory) };
