@@ -187,6 +187,27 @@ fn redirections(host: &Host) -> String {
 }
 
 #[test]
+fn kill_before_redirections_are_taken_back_is_found_by_a_container_without_a_network() {
+    let Some(host) = Host::new() else { return };
+    if !has_program("strace") || !has_program("nft") {
+        return;
+    }
+    let staying = host.background(&[], "staying", "read end");
+    let rootfs = host.rootfs_flag();
+    let flags = ["--publish=8080:80", rootfs.as_str()];
+    let count = count_sockets(&host, &flags, "/bin/true");
+    let log = host.directory().join("calls");
+    let rule = format!("inject=socket:signal=KILL:when={count}");
+    let killed = with_sockets(&host, &log, &rule, &flags, "/bin/true");
+    assert_eq!(killed.code(), 137, "{killed:?}");
+    assert!(!redirections(&host).is_empty(), "it was killed before");
+    assert_eq!(host.inside(&["--network=none"], "true").code(), 0);
+    assert_eq!(redirections(&host), "");
+    assert_eq!(staying.release().code(), 0);
+    host.assert_nothing_left();
+}
+
+#[test]
 fn redirections_that_a_failed_start_could_not_take_back_are_told_and_found() {
     let Some(host) = Host::new() else { return };
     if !has_program("strace") || !has_program("nft") {

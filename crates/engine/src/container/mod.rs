@@ -364,21 +364,10 @@ impl Running {
             let kills = table.oom_kills.filter(|kills| *kills > 0)?;
             Some(MemoryKill { kills, limit: table.limit, peak: table.peak })
         });
-        let mut gone = true;
         if let Some(group) = &container.cgroup
             && let Err(error) = group.clear()
         {
-            gone = false;
             remains.push(Error::from(error));
-        }
-        // As long as the group is there, its record is what the next command finds it by.
-        if gone && let Err(error) = container.state.remove() {
-            remains.push(error);
-        }
-        for mut stake in stakes {
-            if let Err(error) = stake.release() {
-                remains.push(error);
-            }
         }
         let network_idle = connection.is_some();
         let mut lingering = None;
@@ -387,8 +376,15 @@ impl Running {
             Some(Err(error)) => remains.push(error),
             None => {}
         }
+        remains.extend(stakes.into_iter().filter_map(|mut stake| stake.release().err()));
+        // After all of that: where something is left, or this is killed before, it is by the record that the next command
+        // looks for it.
+        if remains.is_empty() {
+            remains.extend(container.state.remove().err());
+        }
         // Where the group is left, so is the record, and that keeps them from others.
-        drop((users, categories));
+        let leases = [users, categories].into_iter().flatten();
+        remains.extend(leases.filter_map(|lease| lease.release().err()));
         Finished { exit: Exit::Code(0), memory, notices, remains, network_idle, lingering }
     }
 }

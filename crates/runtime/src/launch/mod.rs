@@ -366,8 +366,10 @@ impl<'a> Launch<'a> {
             gone &= failed.is_empty();
             failures.extend(failed);
         }
-        failures.extend(host.undo(if gone { Processes::Gone } else { Processes::MayRemain }));
-        // As long as the group is there, its record is what a later command finds it by.
+        let failed = host.undo(if gone { Processes::Gone } else { Processes::MayRemain });
+        gone &= failed.is_empty();
+        failures.extend(failed);
+        // As long as something is there, its record is what a later command finds it by.
         if let Some(state) = self.state.take()
             && gone
             && let Err(error) = state.remove()
