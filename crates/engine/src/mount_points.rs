@@ -6,7 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -189,17 +189,35 @@ impl MountPoints {
     /// Gives the stake up; the last one removes what was made.
     pub(crate) fn release(&mut self) -> Result<()> {
         let Some(users) = self.users.take() else { return Ok(()) };
-        let path = self.directory.join("lock");
-        let lock = match File::open(&path) {
-            Ok(lock) => lock,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(Error::at_path("open", &path, error)),
-        };
-        lock_file(&lock, FlockOperation::LockExclusive, &self.directory)?;
+        let Some(lock) = self.lock()? else { return Ok(()) };
         unlock(users);
         let removed = remove_if_last(&self.directory);
         unlock(lock);
         removed
+    }
+
+    /// Leaves the stake to processes that could not be ended: nobody removes anything as long as there is something at
+    /// `record`, an absolute path.
+    pub(crate) fn leave(mut self, record: &Path) -> Result<()> {
+        let Some(mut users) = self.users.take() else { return Ok(()) };
+        let lock = self.lock()?;
+        let entry = [record.as_os_str().as_bytes(), b""].join(&0u8);
+        let written = users.seek(SeekFrom::End(0)).and_then(|_| users.write_all(&entry));
+        unlock(users);
+        lock.into_iter().for_each(unlock);
+        written.map_err(|error| Error::at_path("write", &self.directory.join("users"), error))
+    }
+
+    /// Waits for the directory's lock; none where the directory is gone.
+    fn lock(&self) -> Result<Option<File>> {
+        let path = self.directory.join("lock");
+        let lock = match File::open(&path) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::at_path("open", &path, error)),
+        };
+        lock_file(&lock, FlockOperation::LockExclusive, &self.directory)?;
+        Ok(Some(lock))
     }
 }
 
@@ -311,6 +329,7 @@ fn remove_if_last(directory: &Path) -> Result<()> {
     let path = directory.join("users");
     match File::open(&path) {
         Ok(users) => match flock(&users, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) if is_left(&users, &path)? => return Ok(()),
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Ok(()),
             Err(error) => return Err(Error::at_path("lock", &path, error)),
@@ -329,6 +348,23 @@ fn remove_if_last(directory: &Path) -> Result<()> {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::at_path("remove", directory, error)),
         _ => Ok(()),
     }
+}
+
+/// Whether something is left of one of those who had a stake and could not be ended ([`MountPoints::leave`]).
+fn is_left(mut users: &File, path: &Path) -> Result<bool> {
+    let failed = |error| Error::at_path("read", path, error);
+    if users.metadata().map_err(failed)?.len() == 0 {
+        return Ok(false);
+    }
+    let mut records = Vec::new();
+    users.read_to_end(&mut records).map_err(failed)?;
+    for record in records.split(|byte| *byte == 0).filter(|record| !record.is_empty()) {
+        let record = Path::new(OsStr::from_bytes(record));
+        if record.try_exists().map_err(|error| Error::at_path("look for", record, error))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Best effort by intent: what has content by now, or is gone, is not ours to remove; nor is anything in a directory that
@@ -592,6 +628,25 @@ mod tests {
         std::fs::rename(&aside, &made).expect("renamed");
         assert_eq!(failures(&roots), 0);
         assert!(!root.join("proc").exists() && !record.exists());
+        std::fs::remove_dir_all(root.parent().expect("has one")).expect("removed");
+    }
+
+    #[test]
+    fn mount_points_stay_as_long_as_something_is_left_of_a_container_that_could_not_be_ended() {
+        let (roots, root) = scratch("left");
+        let records = [1, 2].map(|number| root.with_file_name(format!("record{number}")));
+        for record in &records {
+            std::fs::create_dir(record).expect("made");
+            make(&roots, &root, Ground::Root, &POINTS).expect("made").leave(record).expect("left");
+        }
+        for record in &records {
+            assert_eq!(failures(&roots), 0);
+            make(&roots, &root, Ground::Root, &POINTS).expect("made").release().expect("released");
+            assert!(root.join("proc").is_dir(), "{}", record.display());
+            std::fs::remove_dir(record).expect("removed");
+        }
+        assert_eq!(failures(&roots), 0);
+        assert!(!root.join("proc").exists());
         std::fs::remove_dir_all(root.parent().expect("has one")).expect("removed");
     }
 

@@ -1,10 +1,9 @@
 //! SIGKILL of `rabbitc` at any moment: the next command works, and nothing of the dead one remains.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::process::Stdio;
 
-use crate::support::{Host, eventually, finish, has_program};
+use crate::support::{Host, Ran, eventually, finish, has_program};
 
 /// Every how many system calls the default sweep kills; with `RABBITC_FULL_SWEEP` set, at every single one.
 const STRIDE: usize = 17;
@@ -164,20 +163,22 @@ fn what_cannot_be_swept_is_said_and_keeps_nobody_from_starting() {
     host.assert_nothing_left();
 }
 
-/// How many sockets `rabbitc` with these arguments makes, the last of them to take its redirections back.
-fn count_sockets(host: &Host, flags: &[&str], command: &str) -> usize {
+/// `rabbitc` with these arguments, and what strace is to do with its calls of one name; which those were.
+fn with_calls(host: &Host, call: &str, rule: &str, flags: &[&str], command: &str) -> (Ran, Vec<String>) {
     let log = host.directory().join("calls");
-    let ran = with_sockets(host, &log, "trace=socket", flags, command);
-    assert!(!ran.stderr.contains("not taken back"), "{ran:?}");
-    let calls = std::fs::read_to_string(&log).expect("strace wrote it");
-    calls.lines().filter(|line| line.starts_with("socket(")).count()
+    let mut traced = host.command("strace");
+    traced.arg("-o").arg(&log).args(["-e", &format!("trace={call}"), "-e", rule]);
+    traced.arg(crate::support::binary()).arg(format!("--state-dir={}", host.state().display()));
+    traced.args(flags).args(["--", command]);
+    let ran = finish(traced.spawn().expect("strace runs"), None);
+    let lines = std::fs::read_to_string(&log).expect("strace wrote it");
+    let calls = lines.lines().filter(|line| line.starts_with(&format!("{call}(")));
+    (ran, calls.map(str::to_owned).collect())
 }
 
-fn with_sockets(host: &Host, log: &Path, rule: &str, flags: &[&str], command: &str) -> crate::support::Ran {
-    let mut traced = host.command("strace");
-    traced.arg("-o").arg(log).args(["-e", "trace=socket", "-e", rule]).arg(crate::support::binary());
-    traced.arg(format!("--state-dir={}", host.state().display())).args(flags).args(["--", command]);
-    finish(traced.spawn().expect("strace runs"), None)
+/// How many sockets `rabbitc` with these arguments makes, the last of them to take its redirections back.
+fn count_sockets(host: &Host, flags: &[&str], command: &str) -> usize {
+    with_calls(host, "socket", "trace=socket", flags, command).1.len()
 }
 
 /// What of the container's is in the rules.
@@ -196,9 +197,8 @@ fn kill_before_redirections_are_taken_back_is_found_by_a_container_without_a_net
     let rootfs = host.rootfs_flag();
     let flags = ["--publish=8080:80", rootfs.as_str()];
     let count = count_sockets(&host, &flags, "/bin/true");
-    let log = host.directory().join("calls");
     let rule = format!("inject=socket:signal=KILL:when={count}");
-    let killed = with_sockets(&host, &log, &rule, &flags, "/bin/true");
+    let (killed, _) = with_calls(&host, "socket", &rule, &flags, "/bin/true");
     assert_eq!(killed.code(), 137, "{killed:?}");
     assert!(!redirections(&host).is_empty(), "it was killed before");
     assert_eq!(host.inside(&["--network=none"], "true").code(), 0);
@@ -218,13 +218,39 @@ fn redirections_that_a_failed_start_could_not_take_back_are_told_and_found() {
     let rootfs = host.rootfs_flag();
     let flags = ["--publish=8080:80", rootfs.as_str()];
     let count = count_sockets(&host, &flags, "/none");
-    let log = host.directory().join("calls");
     let rule = format!("inject=socket:error=EMFILE:when={count}");
-    let failed = with_sockets(&host, &log, &rule, &flags, "/none");
+    let (failed, _) = with_calls(&host, "socket", &rule, &flags, "/none");
     assert_eq!(failed.code(), 127, "{failed:?}");
     assert!(failed.stderr.contains("not taken back: withdraw published ports"), "{failed:?}");
     eventually("whoever tidies finds it", || redirections(&host).is_empty());
     assert_eq!(staying.release().code(), 0);
+    host.assert_nothing_left();
+}
+
+#[test]
+fn address_and_mount_points_stay_those_of_processes_that_could_not_be_ended() {
+    let Some(host) = Host::new() else { return };
+    if !has_program("strace") {
+        return;
+    }
+    let rootfs = host.rootfs_flag();
+    let start = |rule: &str| with_calls(&host, "unlinkat", rule, &[&rootfs], "/bin/true");
+    let (_, calls) = start("trace=unlinkat");
+    let is_group = |line: &String| line.contains("rabbitc-") && line.contains("AT_REMOVEDIR");
+    let first = 1 + calls.iter().position(is_group).expect("it removes its group");
+    // As the kernel does as long as somebody is in it: at the first try, and after all were killed.
+    let (left, _) = start(&format!("inject=unlinkat:error=EPERM:when={first}..{}", first + 1));
+    assert!(left.code() == 0 && left.stderr.contains("cgroup"), "{left:?}");
+    let [id] = host.containers().try_into().expect("its record");
+    // Nobody else sweeps it meanwhile.
+    let record = std::fs::File::open(host.state().join("containers").join(id)).expect("it is there");
+    let lock = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+    rustix::fs::flock(&record, lock).expect("nobody has it");
+    let address = || host.inside(&[], "ip -o -4 addr show dev eth0").text().to_owned();
+    assert!(address().contains("172.19.0.3"), "the other has 172.19.0.2");
+    assert!(host.rootfs().join("proc").is_dir(), "something of the other's is mounted there");
+    drop(record);
+    assert!(address().contains("172.19.0.2"));
     host.assert_nothing_left();
 }
 

@@ -3,6 +3,8 @@
 mod draft;
 mod preparations;
 
+use std::path::Path;
+
 use monitor::{Console, Exit, Policy, Supervision};
 use runtime::launch::{Container, Host, LaunchOptions, Processes, StepTiming};
 use runtime::plan::{ContainerPlan, MountPoint};
@@ -209,8 +211,12 @@ impl Host for EngineHost<'_> {
         self.connection.as_mut().map_or(Ok(()), Connection::publish)
     }
 
-    fn undo(&mut self, _: Processes) -> Vec<Error> {
+    fn undo(&mut self, processes: Processes) -> Vec<Error> {
         self.attached = None;
+        if processes == Processes::MayRemain {
+            let record = StateRoot::new(self.paths.containers()).directory(self.plan.id());
+            return leave_to_processes(&record, self.connection.take(), std::mem::take(&mut self.stakes));
+        }
         let ended = self.connection.take().map(Connection::end);
         let mut failures: Vec<Error> = ended.and_then(Result::err).into_iter().collect();
         failures.extend(self.stakes.drain(..).rev().filter_map(|mut stake| stake.release().err()));
@@ -220,6 +226,14 @@ impl Host for EngineHost<'_> {
     fn record(&mut self) -> serde_json::Value {
         self.pasta.map_or(serde_json::Value::Null, PastaPlan::record)
     }
+}
+
+/// What processes that could not be ended still use stays theirs, as long as there is a record of their container; nothing leads
+/// to them any more.
+fn leave_to_processes(record: &Path, connection: Option<Connection>, stakes: Vec<MountPoints>) -> Vec<Error> {
+    let mut failures = connection.map_or_else(Vec::new, |connection| connection.leave(record));
+    failures.extend(stakes.into_iter().filter_map(|stake| stake.leave(record).err()));
+    failures
 }
 
 /// A container that runs.
@@ -371,12 +385,16 @@ impl Running {
         }
         let network_idle = connection.is_some();
         let mut lingering = None;
-        match connection.map(Connection::end) {
-            Some(Ok(descriptor)) => lingering = descriptor.map(::network::Lingering::into_descriptor),
-            Some(Err(error)) => remains.push(error),
-            None => {}
+        if remains.is_empty() {
+            match connection.map(Connection::end) {
+                Some(Ok(descriptor)) => lingering = descriptor.map(::network::Lingering::into_descriptor),
+                Some(Err(error)) => remains.push(error),
+                None => {}
+            }
+            remains.extend(stakes.into_iter().filter_map(|mut stake| stake.release().err()));
+        } else {
+            remains.extend(leave_to_processes(container.state.path(), connection, stakes));
         }
-        remains.extend(stakes.into_iter().filter_map(|mut stake| stake.release().err()));
         // After all of that: where something is left, or this is killed before, it is by the record that the next command
         // looks for it.
         if remains.is_empty() {
