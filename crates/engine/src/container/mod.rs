@@ -6,15 +6,15 @@ mod preparations;
 use std::path::Path;
 
 use monitor::{Console, Exit, Policy, Supervision};
+use runtime::StepDescription;
 use runtime::launch::{Container, Host, LaunchOptions, Processes, StepTiming};
 use runtime::plan::{ContainerPlan, MountPoint};
 use runtime::state_dir::StateRoot;
-use runtime::{ErrorKind, StepDescription};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use sys::signal::SignalDescriptor;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, from_monitor};
 use crate::kept::Lease;
 use crate::mount_points::{Directory, Ground, MountPoints};
 use crate::network::Connection;
@@ -356,9 +356,9 @@ impl Running {
                 Ok(finished)
             }
             Err(error) => {
-                let text = error.to_string();
-                let mut failure = Error::new(ErrorKind::System, "supervise the container", text);
+                let mut failure = from_monitor(&error);
                 failure.rollback = finished.remains;
+                failure.rollback.extend(kept.and_then(|kept| kept.end_unknown().err()));
                 Err(failure)
             }
         }
