@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsRawFd;
-use std::path::Path;
 
 use runtime::layers::Layers;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
@@ -33,9 +32,9 @@ impl Account {
 /// No honest file of accounts is longer.
 const LONGEST: u64 = 1 << 20;
 
-/// Looks up who `options` mean, in the files of a root directory, or of several shown as one, the topmost first; none is
-/// opened where numbers alone were given and nothing else is to be found out.
-pub(crate) fn look_up(root: &[&Path], options: &ProcessOptions) -> Result<Account> {
+/// Looks up who `options` mean, in the files of a root directory, or of several shown as one; `root` is not asked for where
+/// numbers alone were given and nothing else is to be found out.
+pub(crate) fn look_up(root: &dyn Fn() -> Result<Layers>, options: &ProcessOptions) -> Result<Account> {
     let mut files = Files { root, opened: None };
     let home_is_given = options.environment.iter().any(|entry| entry.starts_with("HOME="));
     let mut account = match &options.user {
@@ -65,7 +64,7 @@ pub(crate) fn look_up(root: &[&Path], options: &ProcessOptions) -> Result<Accoun
 }
 
 struct Files<'a> {
-    root: &'a [&'a Path],
+    root: &'a dyn Fn() -> Result<Layers>,
     /// The root directory, and the text of /etc/group where it was read.
     opened: Option<(Layers, Option<Vec<u8>>)>,
 }
@@ -134,7 +133,7 @@ impl Files<'_> {
     fn read(&mut self, flag: &str, path: &str) -> Result<Option<Vec<u8>>> {
         let (root, _) = match &mut self.opened {
             Some(opened) => opened,
-            none => none.insert((Layers::open(self.root.iter().copied())?, None)),
+            none => none.insert(((self.root)()?, None)),
         };
         read_inside(root, flag, path)
     }
@@ -245,9 +244,13 @@ mod tests {
             Root(directory)
         }
 
+        fn layers(&self) -> Result<Layers> {
+            Layers::open([self.0.as_path()])
+        }
+
         fn find(&self, user: &str) -> Result<Account> {
             let user = Some(parse_user("--user", user)?);
-            look_up(&[&self.0], &ProcessOptions { user, ..ProcessOptions::default() })
+            look_up(&|| self.layers(), &ProcessOptions { user, ..ProcessOptions::default() })
         }
     }
 
@@ -295,7 +298,7 @@ mod tests {
         let root = Root::new("image", PASSWD, GROUP);
         let user = Some(parse_user("the image's user", "nobody-here").expect("legal"));
         let options = ProcessOptions { user, user_source: Source::Image, ..ProcessOptions::default() };
-        let error = look_up(&[&root.0], &options).expect_err("unknown");
+        let error = look_up(&|| root.layers(), &options).expect_err("unknown");
         assert!(error.to_string().starts_with("the image's user: there is no user `nobody-here`"), "{error}");
         assert!(error.hint.is_some_and(|hint| hint.contains("--user UID:GID")));
     }

@@ -25,6 +25,16 @@ pub(crate) fn from_image(error: image::Error) -> Error {
     result
 }
 
+/// Words of the monitor crate, in that shape.
+pub(crate) fn from_monitor(error: &monitor::Error) -> Error {
+    let operation = format!("supervise the container: {} {}", error.operation, error.object);
+    let result = Error::system(operation, error.cause);
+    match error.hint() {
+        Some(hint) => result.with_hint(hint),
+        None => result,
+    }
+}
+
 /// Words of the network crate, in that shape.
 pub(crate) fn from_network(error: network::Error) -> Error {
     let kind = match &error.kind {
@@ -51,4 +61,19 @@ pub(crate) fn from_network(error: network::Error) -> Error {
     result.errno = error.cause.map(|errno| errno.raw_os_error());
     result.hint = error.hint();
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_supervision_keeps_its_cause_and_its_hint() {
+        let (operation, cause) = (monitor::Operation::Reap, rustix::io::Errno::CHILD);
+        let error = from_monitor(&monitor::Error { operation, object: "process 7".to_owned(), cause });
+        let text = "supervise the container: read the exit status of process 7: no child process";
+        assert!(error.to_string().starts_with(text), "{error}");
+        assert_eq!(error.errno, Some(cause.raw_os_error()));
+        assert!(error.hint.is_some_and(|hint| hint.contains("SIGCHLD")));
+    }
 }

@@ -6,7 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -98,11 +98,17 @@ impl MountPoints {
             }
             let users = open(&directory.join("users"))?;
             lock_file(&users, FlockOperation::LockShared, &directory)?;
-            let stake = MountPoints { directory: directory.clone(), users: Some(users) };
+            let mut stake = MountPoints { directory: directory.clone(), users: Some(users) };
             let made = stake.make_missing(root, points.clone());
             // A stake that is given up takes the lock itself: while we hold it, that would wait for us for ever.
             unlock(lock);
-            return made.map(|()| stake);
+            return match made {
+                Ok(()) => Ok(stake),
+                Err(mut error) => {
+                    error.rollback.extend(stake.release().err());
+                    Err(error)
+                }
+            };
         }
     }
 
@@ -183,17 +189,35 @@ impl MountPoints {
     /// Gives the stake up; the last one removes what was made.
     pub(crate) fn release(&mut self) -> Result<()> {
         let Some(users) = self.users.take() else { return Ok(()) };
-        let path = self.directory.join("lock");
-        let lock = match File::open(&path) {
-            Ok(lock) => lock,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(Error::at_path("open", &path, error)),
-        };
-        lock_file(&lock, FlockOperation::LockExclusive, &self.directory)?;
+        let Some(lock) = self.lock()? else { return Ok(()) };
         unlock(users);
         let removed = remove_if_last(&self.directory);
         unlock(lock);
         removed
+    }
+
+    /// Leaves the stake to processes that could not be ended: nobody removes anything as long as there is something at
+    /// `record`, an absolute path.
+    pub(crate) fn leave(mut self, record: &Path) -> Result<()> {
+        let Some(mut users) = self.users.take() else { return Ok(()) };
+        let lock = self.lock()?;
+        let entry = [record.as_os_str().as_bytes(), b""].join(&0u8);
+        let written = users.seek(SeekFrom::End(0)).and_then(|_| users.write_all(&entry));
+        unlock(users);
+        lock.into_iter().for_each(unlock);
+        written.map_err(|error| Error::at_path("write", &self.directory.join("users"), error))
+    }
+
+    /// Waits for the directory's lock; none where the directory is gone.
+    fn lock(&self) -> Result<Option<File>> {
+        let path = self.directory.join("lock");
+        let lock = match File::open(&path) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::at_path("open", &path, error)),
+        };
+        lock_file(&lock, FlockOperation::LockExclusive, &self.directory)?;
+        Ok(Some(lock))
     }
 }
 
@@ -204,23 +228,42 @@ impl Drop for MountPoints {
     }
 }
 
-/// Removes the mount points of every root that nobody uses any more: what a killed command left.
-pub(crate) fn sweep(roots: &Path) -> Result<()> {
-    let Ok(entries) = std::fs::read_dir(roots) else { return Ok(()) };
-    for entry in entries.flatten() {
-        let directory = entry.path();
-        let Ok(lock) = File::open(directory.join("lock")) else {
-            // Whoever made it was killed before its lock; one who has not come to it yet makes it again.
-            let _ = std::fs::remove_dir(&directory);
-            continue;
+/// Removes the mount points of every root that nobody uses any more: what a killed command left. `failed` hears what went
+/// wrong with one of them; the others are swept all the same.
+pub(crate) fn sweep(roots: &Path, failed: &mut dyn FnMut(Error)) {
+    let entries = match std::fs::read_dir(roots) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return,
+        Err(error) => return failed(Error::at_path("list", roots, error)),
+        Ok(entries) => entries,
+    };
+    for entry in entries {
+        let swept = match entry {
+            Ok(entry) => sweep_one(&entry.path()),
+            Err(error) => return failed(Error::at_path("list", roots, error)),
         };
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() && is_linked(&lock) {
-            let removed = remove_if_last(&directory);
-            unlock(lock);
-            removed?;
+        if let Err(error) = swept {
+            failed(error);
         }
     }
-    Ok(())
+}
+
+fn sweep_one(directory: &Path) -> Result<()> {
+    let path = directory.join("lock");
+    let lock = match File::open(&path) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            // Best effort: whoever made it was killed before its lock; one who has not come to it yet makes it again.
+            let _ = std::fs::remove_dir(directory);
+            return Ok(());
+        }
+        Err(error) => return Err(Error::at_path("open", &path, error)),
+    };
+    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() || !is_linked(&lock) {
+        return Ok(());
+    }
+    let removed = remove_if_last(directory);
+    unlock(lock);
+    removed
 }
 
 /// Whether there was nothing at `path` in a directory, until containers made a mount point there.
@@ -229,7 +272,7 @@ pub(crate) fn is_missing(roots: &Path, root: &Directory<'_>, path: &str) -> Resu
     let directory = roots.join(name);
     // Held while both are looked at. Where there is none, nothing is made there now.
     let lock = match File::open(directory.join("lock")) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
         opened => Some(opened.map_err(|error| Error::at_path("open", &directory.join("lock"), error))?),
     };
     if let Some(lock) = &lock {
@@ -241,7 +284,7 @@ pub(crate) fn is_missing(roots: &Path, root: &Directory<'_>, path: &str) -> Resu
     };
     let missing = match identity(OsStr::new(path)) {
         Ok(found) => {
-            let made = recorded(&directory);
+            let made = recorded(&directory)?;
             let is_it =
                 |point: &Path| identity(point.as_os_str()) == Ok(found) && !is_in_use(root, point, &made);
             made.iter().any(|(.., point)| is_it(point))
@@ -263,8 +306,13 @@ fn is_in_use(root: &Directory<'_>, point: &Path, made: &[(Ground, PathBuf, PathB
 }
 
 /// What was made: in which kind of directory, its path, the point's path.
-fn recorded(directory: &Path) -> Vec<(Ground, PathBuf, PathBuf)> {
-    let made = std::fs::read(directory.join("made")).unwrap_or_default();
+fn recorded(directory: &Path) -> Result<Vec<(Ground, PathBuf, PathBuf)>> {
+    let path = directory.join("made");
+    let made = match std::fs::read(&path) {
+        // Nothing was missing.
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        made => made.map_err(|error| Error::at_path("read", &path, error))?,
+    };
     // What a kill cut short was not made yet.
     let complete = made.iter().rposition(|byte| *byte == 0).map_or(&[][..], |end| &made[..end]);
     let parts: Vec<&[u8]> = complete.split(|byte| *byte == 0).collect();
@@ -273,45 +321,78 @@ fn recorded(directory: &Path) -> Vec<(Ground, PathBuf, PathBuf)> {
         let ground = if entry[0] == b"root" { Ground::Root } else { Ground::Source };
         (ground, path(entry[1]), path(entry[2]))
     };
-    parts.chunks_exact(3).map(entry).collect()
+    Ok(parts.chunks_exact(3).map(entry).collect())
 }
 
 /// With the directory's lock held.
 fn remove_if_last(directory: &Path) -> Result<()> {
-    match File::open(directory.join("users")) {
-        Ok(users) if flock(&users, FlockOperation::NonBlockingLockExclusive).is_err() => return Ok(()),
-        // No such file: whoever began here was killed before it had a stake.
-        _ => {}
+    let path = directory.join("users");
+    match File::open(&path) {
+        Ok(users) => match flock(&users, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) if is_left(&users, &path)? => return Ok(()),
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(()),
+            Err(error) => return Err(Error::at_path("lock", &path, error)),
+        },
+        // Whoever began here was killed before it had a stake.
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        // Somebody may use them, whatever keeps us from asking.
+        Err(error) => return Err(Error::at_path("open", &path, error)),
     }
-    for (ground, root, point) in recorded(directory).iter().rev() {
-        remove_empty(root, point, *ground, directory.file_name());
+    for (ground, root, point) in recorded(directory)?.iter().rev() {
+        // Of those that stay for want of something, the record does too.
+        remove_empty(root, point, *ground, directory.file_name())
+            .map_err(|error| Error::at_path("remove the mount point", &root.join(point), error))?;
     }
     match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::at_path("remove", directory, error))
-        }
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::at_path("remove", directory, error)),
         _ => Ok(()),
     }
 }
 
-/// Best effort by intent: what has content by now, or is gone, is not ours to remove; nor is anything in a directory that
-/// has taken the place of the one that we knew by `name`.
-fn remove_empty(root: &Path, point: &Path, ground: Ground, name: Option<&OsStr>) {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(root) = rustix::fs::open(root, flags, Mode::empty()) else { return };
-    if name_of(root.as_fd()).ok().as_deref().map(OsStr::new) != name {
-        return;
+/// Whether something is left of one of those who had a stake and could not be ended ([`MountPoints::leave`]).
+fn is_left(mut users: &File, path: &Path) -> Result<bool> {
+    let failed = |error| Error::at_path("read", path, error);
+    if users.metadata().map_err(failed)?.len() == 0 {
+        return Ok(false);
     }
-    let parent = point.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let (Ok(parent), Some(name)) = (open_inside(root.as_fd(), parent, ground), point.file_name()) else {
-        return;
+    let mut records = Vec::new();
+    users.read_to_end(&mut records).map_err(failed)?;
+    for record in records.split(|byte| *byte == 0).filter(|record| !record.is_empty()) {
+        let record = Path::new(OsStr::from_bytes(record));
+        if record.try_exists().map_err(|error| Error::at_path("look for", record, error))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Best effort by intent: what has content by now, or is gone, is not ours to remove; nor is anything in a directory that
+/// has taken the place of the one that we knew by `name`. Only where this process or the host lacks what it takes to find
+/// that out is it an error.
+fn remove_empty(root: &Path, point: &Path, ground: Ground, name: Option<&OsStr>) -> rustix::io::Result<()> {
+    let remove = || {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(root, flags, Mode::empty())?;
+        if name_of(root.as_fd()).ok().as_deref().map(OsStr::new) != name {
+            return Ok(());
+        }
+        let parent = point.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = open_inside(root.as_fd(), parent, ground)?;
+        let Some(name) = point.file_name() else { return Ok(()) };
+        let found = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let kind = FileType::from_raw_mode(found.st_mode);
+        if kind.is_dir() {
+            rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR)
+        } else if found.st_size == 0 && kind.is_file() {
+            rustix::fs::unlinkat(&parent, name, AtFlags::empty())
+        } else {
+            Ok(())
+        }
     };
-    let Ok(found) = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) else { return };
-    let kind = FileType::from_raw_mode(found.st_mode);
-    if kind.is_dir() {
-        let _ = rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR);
-    } else if found.st_size == 0 && kind.is_file() {
-        let _ = rustix::fs::unlinkat(&parent, name, AtFlags::empty());
+    match remove() {
+        Err(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::IO)) => Err(errno),
+        _ => Ok(()),
     }
 }
 
@@ -513,8 +594,75 @@ mod tests {
         let mut stake = make(&roots, &root, Ground::Root, &POINTS).expect("made");
         // The kernel drops a killed process's locks; its code runs no more.
         stake.users = None;
-        sweep(&roots).expect("swept");
+        sweep(&roots, &mut |error| panic!("{error}"));
         assert!(!root.join("proc").exists());
+        std::fs::remove_dir_all(root.parent().expect("has one")).expect("removed");
+    }
+
+    /// Sweeps, and counts what went wrong.
+    fn failures(roots: &Path) -> usize {
+        let mut count = 0;
+        sweep(roots, &mut |_| count += 1);
+        count
+    }
+
+    #[test]
+    fn mount_points_stay_where_their_users_or_their_record_cannot_be_read() {
+        let (roots, root) = scratch("unread");
+        let mut stake = make(&roots, &root, Ground::Root, &POINTS).expect("made");
+        let record = stake.directory.clone();
+        let (users, made) = (record.join("users"), record.join("made"));
+        let aside = root.with_file_name("aside");
+        // As with too many open files: that it can't be opened says nothing of who has it locked.
+        std::fs::rename(&users, &aside).expect("renamed");
+        std::os::unix::fs::symlink("users", &users).expect("a link to itself");
+        assert_eq!(failures(&roots), 1);
+        assert!(root.join("proc").is_dir() && made.is_file());
+        std::fs::rename(&aside, &users).expect("renamed");
+        std::fs::rename(&made, &aside).expect("renamed");
+        std::fs::create_dir(&made).expect("made");
+        assert_eq!(failures(&roots), 0, "one who lives has them");
+        stake.release().expect_err("nobody knows what was made");
+        assert_eq!(failures(&roots), 1);
+        std::fs::remove_dir(&made).expect("removed");
+        std::fs::rename(&aside, &made).expect("renamed");
+        assert_eq!(failures(&roots), 0);
+        assert!(!root.join("proc").exists() && !record.exists());
+        std::fs::remove_dir_all(root.parent().expect("has one")).expect("removed");
+    }
+
+    #[test]
+    fn mount_points_stay_as_long_as_something_is_left_of_a_container_that_could_not_be_ended() {
+        let (roots, root) = scratch("left");
+        let records = [1, 2].map(|number| root.with_file_name(format!("record{number}")));
+        for record in &records {
+            std::fs::create_dir(record).expect("made");
+            make(&roots, &root, Ground::Root, &POINTS).expect("made").leave(record).expect("left");
+        }
+        for record in &records {
+            assert_eq!(failures(&roots), 0);
+            make(&roots, &root, Ground::Root, &POINTS).expect("made").release().expect("released");
+            assert!(root.join("proc").is_dir(), "{}", record.display());
+            std::fs::remove_dir(record).expect("removed");
+        }
+        assert_eq!(failures(&roots), 0);
+        assert!(!root.join("proc").exists());
+        std::fs::remove_dir_all(root.parent().expect("has one")).expect("removed");
+    }
+
+    #[test]
+    fn sweep_goes_on_past_a_root_whose_record_is_broken() {
+        let (roots, root) = scratch("past");
+        let second = root.with_file_name("second");
+        std::fs::create_dir(&second).expect("made");
+        for root in [&root, &second] {
+            make(&roots, root, Ground::Root, &POINTS).expect("made").users = None;
+        }
+        let broken = roots.join("0-0");
+        std::fs::create_dir(&broken).expect("made");
+        std::os::unix::fs::symlink("lock", broken.join("lock")).expect("a link to itself");
+        assert_eq!(failures(&roots), 1);
+        assert!(!root.join("proc").exists() && !second.join("proc").exists());
         std::fs::remove_dir_all(root.parent().expect("has one")).expect("removed");
     }
 

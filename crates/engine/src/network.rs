@@ -304,6 +304,14 @@ impl Connection {
         })
     }
 
+    /// Takes the redirections back, and leaves the address to processes that could not be ended: nobody gets it as long as
+    /// there is something at `record`.
+    pub(crate) fn leave(mut self, record: &Path) -> Vec<Error> {
+        let withdrawn = self.published.as_mut().map_or(Ok(None), Published::withdraw);
+        let left = self.lease.leave(record);
+        [withdrawn.map(drop).err(), left.err()].into_iter().flatten().map(from_network).collect()
+    }
+
     /// What keeps the container from reaching what the host reaches.
     pub(crate) fn obstacles(&self) -> Vec<Obstacle> {
         let Some(bridge) = &self.bridge else { return Vec::new() };

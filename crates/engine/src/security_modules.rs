@@ -135,9 +135,7 @@ pub(crate) fn lease_categories(
     paths: &EnginePaths,
     holder: &str,
 ) -> Result<Option<(Categories, RangeLease)>> {
-    let mut bytes = [0u8; 4];
-    // A kernel that can't is before its first entropy; nothing runs containers then.
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    let bytes = sys::random::bytes().map_err(|error| Error::system("choose SELinux categories", error))?;
     let first = u32::from_ne_bytes(bytes) % PAIRS;
     let pool = [Range { first, count: PAIRS - first }, Range { first: 0, count: first.max(1) }];
     let lease = RangeLease::take(&paths.labels(), &pool, 1, holder)?;

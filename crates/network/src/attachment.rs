@@ -158,8 +158,7 @@ fn one_queue(m: &mut netlink::Attributes<'_>) {
 /// The kernel keeps the peer's index only if the host's end has one given as well (veth_newlink). Random: a
 /// dead container's end may linger, so nothing of the container can name it.
 fn random_index() -> rustix::io::Result<u32> {
-    let mut bytes = [0; 4];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    let bytes = sys::random::bytes()?;
     // Positive as an int, and far above what the kernel counts up to by itself.
     Ok(u32::from_ne_bytes(bytes) & 0x3fff_ffff | 0x4000_0000)
 }

@@ -179,9 +179,7 @@ impl Taker<'_> {
     /// range for that (ip_local_port_range in ip(7)).
     fn unpublished(&self, inside: u16, others: &[&Publication]) -> Result<u16> {
         const RANGE: std::ops::Range<u16> = 32_768..61_000;
-        let mut bytes = [0u8; 2];
-        // A kernel that can't is before its first entropy; any place will do.
-        let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+        let bytes = sys::random::bytes().map_err(|errno| self.refused(0, errno))?;
         let count = RANGE.end - RANGE.start;
         let first = u16::from_ne_bytes(bytes) % count;
         for step in 0..count {

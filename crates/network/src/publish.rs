@@ -20,6 +20,8 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::fd::OwnedFd;
@@ -66,6 +68,8 @@ pub struct Published {
     elements: Elements,
     udp: Vec<Publication>,
     interface: ContainerInterface,
+    /// Of the lease: whether something may lead to its address.
+    is_led_to: Arc<AtomicBool>,
 }
 
 /// Redirects the held ports to the container that has the lease, in one transaction.
@@ -101,15 +105,15 @@ pub fn publish(
     if elements.len() > MOST_ELEMENTS {
         return Err(Error::new("publish", object(), Kind::TooManyPorts));
     }
-    lease.note_publications(ports.publications()).map_err(error)?;
     let mut socket = Socket::netfilter().map_err(error)?;
+    let is_led_to = lease.note_publications(ports.publications()).map_err(error)?;
     let mut tries = 0;
-    loop {
+    let mut redirect = || loop {
         let lock = state.lock_publications().map_err(error)?;
         let outcome = try_publish(&mut socket, bridge, state, &elements, loopback);
         drop(lock);
         match outcome {
-            Ok(Outcome::Done) => break,
+            Ok(Outcome::Done) => return Ok(()),
             // Perhaps a sweep that holds the lock of a dead one's lease, and waits for this one.
             Ok(Outcome::Taken(_)) if tries < MOST_TRIES => std::thread::sleep(Duration::from_millis(1)),
             Ok(Outcome::Taken(id)) => {
@@ -121,9 +125,16 @@ pub fn publish(
             Err(errno) => return Err(error(errno)),
         }
         tries += 1;
+    };
+    if let Err(error) = redirect() {
+        // The kernel takes all of a transaction or nothing, but its answer may have been lost.
+        if withdraw_dead(state, name, lease.address()).is_ok() {
+            is_led_to.store(false, Ordering::Relaxed);
+        }
+        return Err(error);
     }
     let udp = ports.publications().iter().filter(|one| one.protocol == Protocol::Udp).cloned().collect();
-    let published = Published { elements, udp, interface };
+    let published = Published { elements, udp, interface, is_led_to };
     // From here on, dropping it takes back what was made.
     // After the rules: nothing may come from a container's loopback once the host's is let out (CVE-2020-8558).
     let_loopback_through(bridge, loopback)?;
@@ -338,6 +349,7 @@ impl Published {
                 errno,
             )
         })?;
+        self.is_led_to.store(false, Ordering::Relaxed);
         if !self.udp.is_empty() {
             // They would go on to whoever gets the address next.
             let own = [Some(IpAddr::V4(self.interface.ipv4())), self.interface.ipv6().map(IpAddr::V6)];
@@ -349,7 +361,7 @@ impl Published {
 
 impl Drop for Published {
     fn drop(&mut self) {
-        // Best effort: what stays is swept with the lease.
+        // Best effort on the way out of an error: what stays goes with the lease, whose file stays for it.
         let _ = self.withdraw();
     }
 }
@@ -377,7 +389,7 @@ fn delete(elements: &Elements) -> std::result::Result<Socket, Errno> {
     }
 }
 
-/// Takes out what leads to a container whose holder is dead. The caller holds the lock of its lease, so nobody
+/// Takes out what leads to a container whose holder is dead, or to none. The caller holds the lock of its lease, so nobody
 /// publishes for that address meanwhile; the lock on publications is taken here.
 pub(crate) fn withdraw_dead(
     state: &NetworkStateDirectory,

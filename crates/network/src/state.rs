@@ -11,12 +11,16 @@
 //! A holder with published ports adds a line for each. What leads to a dead holder's address is taken out of the
 //! rules before its file is removed or becomes somebody else's.
 //!
-//! Only kernel locks count: a lease whose file nobody locks is free, so a killed holder frees it by dying.
+//! Only kernel locks count: a lease whose file nobody locks is free, so a killed holder frees it by dying. One whose
+//! processes could not be ended says by what record of theirs it is held until they are gone ([`Lease::leave`]).
 //! Files are unlinked only while locked, and whoever gets a lock looks whether the file is still linked.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat, unlinkat};
@@ -140,6 +144,7 @@ impl NetworkStateDirectory {
             path: self.lease_path(address),
             interface: network.container_interface(address)?,
             descriptor: Some(descriptor),
+            is_led_to: Arc::default(),
             holder: holder.lines().next().unwrap_or_default().to_owned(),
         };
         lease.write_holder().map_err(|errno| self.error("write lease", address.to_string(), errno))?;
@@ -195,7 +200,11 @@ impl NetworkStateDirectory {
             {
                 Attempt::Taken(descriptor, length) => {
                     if length > 0 {
-                        self.withdraw_ports_of_dead(&descriptor, address)?;
+                        let said = self.read_dead(&descriptor, address)?;
+                        if is_left(&said) {
+                            return Ok(None);
+                        }
+                        self.withdraw_ports_of_dead(&said, address)?;
                     }
                     return Ok(Some(descriptor));
                 }
@@ -205,16 +214,22 @@ impl NetworkStateDirectory {
         }
     }
 
-    /// What leads to the address of a dead holder goes before its file does. Its lock is ours.
-    fn withdraw_ports_of_dead(&self, lease: &OwnedFd, address: Ipv4Addr) -> Result<()> {
-        let error =
-            |errno| self.error("withdraw published ports of dead container at", address.to_string(), errno);
-        let mut buffer = [0; 256];
-        let length = rustix::io::pread(lease, &mut buffer, 0).map_err(error)?;
-        let lines = buffer[..length].split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).count();
+    /// What a dead holder wrote, or its beginning.
+    fn read_dead(&self, lease: &OwnedFd, address: Ipv4Addr) -> Result<Vec<u8>> {
+        let mut said = vec![0; MOST_SAID];
+        let length = rustix::io::pread(lease, &mut said, 0)
+            .map_err(|errno| self.error("read lease", address.to_string(), errno))?;
+        said.truncate(length);
+        Ok(said)
+    }
+
+    /// What leads to the address of a dead holder, who wrote this, goes before its file does. Its lock is ours.
+    fn withdraw_ports_of_dead(&self, said: &[u8], address: Ipv4Addr) -> Result<()> {
         // An id has no end within so many bytes only where something else wrote it.
-        if lines > 1 || length == buffer.len() {
-            publish::withdraw_dead(self, &self.name, address).map_err(error)?;
+        if lines_of(said).count() > 1 || said.len() == MOST_SAID {
+            publish::withdraw_dead(self, &self.name, address).map_err(|errno| {
+                self.error("withdraw published ports of dead container at", address.to_string(), errno)
+            })?;
         }
         Ok(())
     }
@@ -245,8 +260,8 @@ impl NetworkStateDirectory {
         self.sweep_leases(|dead, address| self.withdraw_ports_of_dead(dead, address))
     }
 
-    /// The leases that are held; `on_dead` sees each other one, locked, before its file goes.
-    fn sweep_leases(&self, on_dead: impl Fn(&OwnedFd, Ipv4Addr) -> Result<()>) -> Result<Vec<HeldLease>> {
+    /// The leases that are held; `on_dead` sees what is in each other one, locked, before its file goes.
+    fn sweep_leases(&self, on_dead: impl Fn(&[u8], Ipv4Addr) -> Result<()>) -> Result<Vec<HeldLease>> {
         let mut held = Vec::new();
         let mut files = self.lease_files()?;
         files.sort_unstable();
@@ -259,12 +274,18 @@ impl NetworkStateDirectory {
                 Err(Errno::NOENT) => continue,
                 Err(errno) => return Err(error(errno)),
             };
+            let mut hold = || held.push(HeldLease { address, holder: self.read_holder(address) });
             match lock_now(descriptor).map_err(error)? {
-                Attempt::Held => held.push(HeldLease { address, holder: self.read_holder(address) }),
+                Attempt::Held => hold(),
                 Attempt::Again => {}
                 // Still locked by us while it is unlinked.
                 Attempt::Taken(dead, _) => {
-                    on_dead(&dead, address)?;
+                    let said = self.read_dead(&dead, address)?;
+                    if is_left(&said) {
+                        hold();
+                        continue;
+                    }
+                    on_dead(&said, address)?;
                     ignore_absence(unlinkat(self.parent(), &path, AtFlags::empty())).map_err(error)?
                 }
             }
@@ -400,7 +421,8 @@ impl NetworkStateDirectory {
     }
 }
 
-/// One leased address, locked by this value's descriptor. Dropping it releases the address.
+/// One leased address, locked by this value's descriptor. Dropping it releases the address; where published ports may still
+/// lead there, the file stays, and whoever comes next takes them out first.
 #[derive(Debug)]
 pub struct Lease {
     parent: Arc<OwnedFd>,
@@ -408,6 +430,8 @@ pub struct Lease {
     interface: ContainerInterface,
     /// Present until the lease is handed over.
     descriptor: Option<OwnedFd>,
+    /// Whether published ports may lead to the address.
+    is_led_to: Arc<AtomicBool>,
     holder: String,
 }
 
@@ -437,13 +461,29 @@ impl Lease {
         self.descriptor.take().expect("only this function takes it, and it consumes the lease")
     }
 
-    /// Writes down which ports will lead to the address, for whoever finds this lease without its holder.
-    pub(crate) fn note_publications(&self, publications: &[Publication]) -> rustix::io::Result<()> {
+    /// Leaves the address to processes of the container that could not be ended: nobody gets it as long as there is
+    /// something at `record`, an absolute path.
+    pub fn leave(mut self, record: &Path) -> Result<()> {
+        let descriptor = self.descriptor.take().expect("only who consumes the lease takes it");
+        let text = [self.holder.as_bytes(), b"\n", UNTIL_GONE, record.as_os_str().as_bytes(), b"\n"].concat();
+        let written = rustix::io::pwrite(&descriptor, &text, 0);
+        let cut = written.and_then(|length| rustix::fs::ftruncate(&descriptor, length as u64));
+        cut.map_err(|errno| Error::from_errno("write lease", self.address().to_string(), errno))
+    }
+
+    /// Writes down which ports will lead to the address, for whoever finds this lease without its holder. From now on some
+    /// may, until that is said to be over in what comes back.
+    pub(crate) fn note_publications(
+        &self,
+        publications: &[Publication],
+    ) -> rustix::io::Result<Arc<AtomicBool>> {
         let mut text = format!("{}\n", self.holder);
         for publication in publications {
             writeln!(text, "{publication}").expect("writing to a string does not fail");
         }
-        rustix::io::pwrite(self.descriptor(), text.as_bytes(), 0).map(drop)
+        rustix::io::pwrite(self.descriptor(), text.as_bytes(), 0)?;
+        self.is_led_to.store(true, Ordering::Relaxed);
+        Ok(Arc::clone(&self.is_led_to))
     }
 
     fn write_holder(&self) -> rustix::io::Result<()> {
@@ -459,11 +499,28 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.descriptor.is_some() {
+        if self.descriptor.is_some() && !self.is_led_to.load(Ordering::Relaxed) {
             // Best effort: a file left behind is nobody's once the descriptor is closed.
             let _ = unlinkat(&self.parent, &self.path, AtFlags::empty());
         }
     }
+}
+
+/// How the line begins that names the record by which a lease is held without its holder.
+const UNTIL_GONE: &[u8] = b"until gone: ";
+
+/// The most that is read of a dead holder's file: an id and a path.
+const MOST_SAID: usize = 4096 + 256;
+
+fn lines_of(said: &[u8]) -> impl Iterator<Item = &[u8]> {
+    said.split(|&byte| byte == b'\n').filter(|line| !line.is_empty())
+}
+
+/// Whether a lease is held, though nobody locks it: something of the container that had it is left.
+fn is_left(said: &[u8]) -> bool {
+    let mut records = lines_of(said).filter_map(|line| line.strip_prefix(UNTIL_GONE));
+    // Where that can't be found out, it may be.
+    records.any(|record| !matches!(rustix::fs::stat(record), Err(Errno::NOENT | Errno::NOTDIR)))
 }
 
 fn lock_now(descriptor: OwnedFd) -> rustix::io::Result<Attempt> {

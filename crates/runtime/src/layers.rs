@@ -12,6 +12,7 @@ use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::root_directory::RootDirectory;
 
 /// Links that are followed before they count as a circle, as in the kernel.
 const MOST_LINKS: usize = 40;
@@ -42,6 +43,13 @@ impl Layers {
         };
         let roots: Result<Vec<OwnedFd>> = paths.into_iter().map(open).collect();
         Ok(Layers { roots: roots? })
+    }
+
+    /// A root directory that is open.
+    pub fn of_root(root: &RootDirectory) -> Result<Layers> {
+        let copy = rustix::io::fcntl_dupfd_cloexec(root, 3);
+        let copy = copy.map_err(|error| Error::at_path("open", root.path(), error))?;
+        Ok(Layers { roots: vec![copy] })
     }
 
     /// One that is open; it may be a file.

@@ -12,7 +12,7 @@ impl ContainerPlan {
             Action::Init(InitAction::WorkingDirectory { made, .. }) => made.as_ref(),
             _ => None,
         })?;
-        let mounted = Mounted::of(&self.steps, &self.rootfs);
+        let mounted = Mounted::of(&self.steps, self.root.path());
         match mounted.walk::<()>(target.path.to_bytes(), |_, _| None) {
             End::Missing(way) if mounted.is_root(&way) => Some(shown(&way)),
             _ => None,

@@ -20,6 +20,7 @@ pub mod netlink;
 pub mod path;
 pub mod pidfd;
 pub mod process;
+pub mod random;
 pub mod scheduling;
 pub mod seccomp;
 pub mod shared;

@@ -69,6 +69,43 @@ fn run_in_library(options: &RunOptions, paths: &EnginePaths) -> i32 {
     finished.exit.code()
 }
 
+/// Whoever may write to the directory that a root lies in must not have another one written to, such as the host's.
+#[test]
+fn root_that_is_replaced_after_the_check_is_noticed_and_nothing_is_made_in_the_other() {
+    let Some(host) = Host::new() else { return };
+    let paths = EnginePaths::below(host.state());
+    let (rootfs, moved) = (host.directory().join("mine"), host.directory().join("moved"));
+    let other = host.directory().join("other");
+    std::fs::rename(host.rootfs(), &rootfs).expect("renamed");
+    std::fs::create_dir_all(other.join("bin")).expect("made");
+    std::fs::copy("/bin/busybox", other.join("bin/true")).expect("copied");
+    for overlay in [false, true] {
+        let root = match overlay {
+            true => RootOptions::Overlay(rootfs.clone()),
+            false => RootOptions::Directory(rootfs.clone()),
+        };
+        let files = FileOptions { root, ..FileOptions::default() };
+        let asked = RunOptions { files, ..options(&host) };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                enter(&host);
+                let prepared = engine::prepare(&asked, &paths).expect("legal");
+                std::fs::rename(&rootfs, &moved).expect("renamed");
+                std::os::unix::fs::symlink(&other, &rootfs).expect("a link in its place");
+                // A mount point that is made here would be missed now.
+                let error = prepared.start(Default::default()).expect_err("another directory");
+                assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("replaced")), "{error:?}");
+                assert!(error.rollback.is_empty(), "{error:?}");
+            });
+        });
+        assert_eq!(std::fs::read_dir(&other).expect("there").count(), 1);
+        std::fs::remove_file(&rootfs).expect("removed");
+        std::fs::rename(&moved, &rootfs).expect("renamed");
+    }
+    std::fs::rename(&rootfs, host.rootfs()).expect("renamed");
+    host.assert_nothing_left();
+}
+
 #[test]
 fn library_starts_fifty_containers_from_a_process_with_sixteen_busy_threads() {
     let Some(host) = Host::new() else { return };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 
-use crate::support::{Host, eventually, finish, has_program};
+use crate::support::{Host, Ran, eventually, finish, has_program};
 
 /// Every how many system calls the default sweep kills; with `RABBITC_FULL_SWEEP` set, at every single one.
 const STRIDE: usize = 17;
@@ -134,6 +134,123 @@ fn killed_neighbour_is_swept_while_others_go_on() {
     assert!(host.rootfs().join("proc").exists(), "its mount points are in use");
     let ran = staying.release();
     assert!(ran.text().contains("172.19.0.2") && ran.stdout.contains("rabbitc"), "{ran:?}");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn what_cannot_be_swept_is_said_and_keeps_nobody_from_starting() {
+    let Some(host) = Host::new() else { return };
+    // Each a file that can't be opened, as nothing of it can be with too many open files.
+    let broken = ["roots/0-0/lock", "user-ids/1000-10", "labels/7-1"].map(|name| host.state().join(name));
+    for file in &broken {
+        std::fs::create_dir_all(file.parent().expect("it has one")).expect("made");
+        std::os::unix::fs::symlink(file.file_name().expect("it has one"), file).expect("a link to itself");
+    }
+    let mut dying = host.background(&[], "dying", "sleep 1000");
+    dying.signal("KILL");
+    dying.finish();
+    let ran = host.inside(&[], "echo runs");
+    assert_eq!((ran.code(), ran.stdout.trim()), (0, "runs"), "{ran:?}");
+    for file in &broken {
+        let said = ran.stderr.lines().any(|line| {
+            line.contains("remains of a dead container") && line.contains(&*file.to_string_lossy())
+        });
+        assert!(said, "{}: {ran:?}", file.display());
+        std::fs::remove_file(file).expect("removed");
+    }
+    std::fs::remove_dir(host.state().join("roots/0-0")).expect("nothing is in it");
+    assert!(!host.rootfs().join("proc").exists(), "the other root was swept all the same");
+    host.assert_nothing_left();
+}
+
+/// `rabbitc` with these arguments, and what strace is to do with its calls of one name; which those were.
+fn with_calls(host: &Host, call: &str, rule: &str, flags: &[&str], command: &str) -> (Ran, Vec<String>) {
+    let log = host.directory().join("calls");
+    let mut traced = host.command("strace");
+    traced.arg("-o").arg(&log).args(["-e", &format!("trace={call}"), "-e", rule]);
+    traced.arg(crate::support::binary()).arg(format!("--state-dir={}", host.state().display()));
+    traced.args(flags).args(["--", command]);
+    let ran = finish(traced.spawn().expect("strace runs"), None);
+    let lines = std::fs::read_to_string(&log).expect("strace wrote it");
+    let calls = lines.lines().filter(|line| line.starts_with(&format!("{call}(")));
+    (ran, calls.map(str::to_owned).collect())
+}
+
+/// How many sockets `rabbitc` with these arguments makes, the last of them to take its redirections back.
+fn count_sockets(host: &Host, flags: &[&str], command: &str) -> usize {
+    with_calls(host, "socket", "trace=socket", flags, command).1.len()
+}
+
+/// What of the container's is in the rules.
+fn redirections(host: &Host) -> String {
+    let table = host.shell("nft list ruleset");
+    table.lines().filter(|line| line.contains("8080")).collect()
+}
+
+#[test]
+fn kill_before_redirections_are_taken_back_is_found_by_a_container_without_a_network() {
+    let Some(host) = Host::new() else { return };
+    if !has_program("strace") || !has_program("nft") {
+        return;
+    }
+    let staying = host.background(&[], "staying", "read end");
+    let rootfs = host.rootfs_flag();
+    let flags = ["--publish=8080:80", rootfs.as_str()];
+    let count = count_sockets(&host, &flags, "/bin/true");
+    let rule = format!("inject=socket:signal=KILL:when={count}");
+    let (killed, _) = with_calls(&host, "socket", &rule, &flags, "/bin/true");
+    assert_eq!(killed.code(), 137, "{killed:?}");
+    assert!(!redirections(&host).is_empty(), "it was killed before");
+    assert_eq!(host.inside(&["--network=none"], "true").code(), 0);
+    assert_eq!(redirections(&host), "");
+    assert_eq!(staying.release().code(), 0);
+    host.assert_nothing_left();
+}
+
+#[test]
+fn redirections_that_a_failed_start_could_not_take_back_are_told_and_found() {
+    let Some(host) = Host::new() else { return };
+    if !has_program("strace") || !has_program("nft") {
+        return;
+    }
+    // Where the table goes as a whole, nothing would be seen.
+    let staying = host.background(&[], "staying", "read end");
+    let rootfs = host.rootfs_flag();
+    let flags = ["--publish=8080:80", rootfs.as_str()];
+    let count = count_sockets(&host, &flags, "/none");
+    let rule = format!("inject=socket:error=EMFILE:when={count}");
+    let (failed, _) = with_calls(&host, "socket", &rule, &flags, "/none");
+    assert_eq!(failed.code(), 127, "{failed:?}");
+    assert!(failed.stderr.contains("not taken back: withdraw published ports"), "{failed:?}");
+    eventually("whoever tidies finds it", || redirections(&host).is_empty());
+    assert_eq!(staying.release().code(), 0);
+    host.assert_nothing_left();
+}
+
+#[test]
+fn address_and_mount_points_stay_those_of_processes_that_could_not_be_ended() {
+    let Some(host) = Host::new() else { return };
+    if !has_program("strace") {
+        return;
+    }
+    let rootfs = host.rootfs_flag();
+    let start = |rule: &str| with_calls(&host, "unlinkat", rule, &[&rootfs], "/bin/true");
+    let (_, calls) = start("trace=unlinkat");
+    let is_group = |line: &String| line.contains("rabbitc-") && line.contains("AT_REMOVEDIR");
+    let first = 1 + calls.iter().position(is_group).expect("it removes its group");
+    // As the kernel does as long as somebody is in it: at the first try, and after all were killed.
+    let (left, _) = start(&format!("inject=unlinkat:error=EPERM:when={first}..{}", first + 1));
+    assert!(left.code() == 0 && left.stderr.contains("cgroup"), "{left:?}");
+    let [id] = host.containers().try_into().expect("its record");
+    // Nobody else sweeps it meanwhile.
+    let record = std::fs::File::open(host.state().join("containers").join(id)).expect("it is there");
+    let lock = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+    rustix::fs::flock(&record, lock).expect("nobody has it");
+    let address = || host.inside(&[], "ip -o -4 addr show dev eth0").text().to_owned();
+    assert!(address().contains("172.19.0.3"), "the other has 172.19.0.2");
+    assert!(host.rootfs().join("proc").is_dir(), "something of the other's is mounted there");
+    drop(record);
+    assert!(address().contains("172.19.0.2"));
     host.assert_nothing_left();
 }
 

@@ -12,7 +12,7 @@ use runtime::plan::{
 };
 use runtime::spec::Spec;
 use runtime::state_dir::StateRoot;
-use runtime::{ContainerId, lifecycle};
+use runtime::{ContainerId, RootDirectory, lifecycle};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -56,10 +56,10 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
         _ => None,
     };
     let root = root(options, &mut notices)?;
-    let account = accounts::look_up(&options.files.root.directories(), &options.process)?;
-    let id = new_id();
+    let account = accounts::look_up(&|| layers(options, &root), &options.process)?;
+    let id = new_id()?;
     // What this host can't do is refused before anything is swept, leased or made.
-    let mut spec = config::spec(options, &root, &id, &hidden(options, paths), &account)?;
+    let mut spec = config::spec(options, root.path(), &id, &hidden(options, paths), &account)?;
     notices.extend(config::limit_notices(&options.limits));
     let categories = label(options, paths, &id, effects, &mut spec, &mut notices)?;
     let (connection, wiring) = connect(bridge, options, paths, &id, effects, &mut notices)?;
@@ -87,7 +87,10 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
     }
     let fitted = image_for(options, user.as_ref(), effects, &mut spec, &mut notices)?;
     let options = fitted.as_ref().unwrap_or(options);
-    let root = fitted.as_ref().map_or(root, |options| options.files.root.directories()[0].to_owned());
+    let root = match &fitted {
+        Some(options) => open_root(options.files.root.directories()[0])?,
+        None => root,
+    };
     config::give_devices(options, &mut spec)?;
     // A person's own stand in their place.
     files.retain(|file| options.files.mounts.iter().all(|mount| mount.target != file.destination));
@@ -110,6 +113,7 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
     let cgroup_name = format!("rabbitc-{id}");
     let mut plan_options = PlanOptions::new(id, PathBuf::from("/"), state_directory);
     plan_options.cgroup_name = Some(cgroup_name);
+    plan_options.root_directory = Some(root.clone());
     plan_options.files = files;
     lay_out(options, paths, user.is_some(), &drawn, wiring, &mut plan_options)?;
     let plan = ContainerPlan::new(&spec, &plan_options)
@@ -126,7 +130,6 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
     Ok(Prepared {
         paths: paths.clone(),
         plan,
-        root,
         points,
         volumes,
         connection,
@@ -233,7 +236,12 @@ fn image_for(
 
 /// Gives each tmpfs that has none the mode that it would have without a mount point of ours below it: runtimes give one the
 /// mode of the directory that it covers, and ours is there before the runtime looks.
-fn give_modes(options: &RunOptions, root: &Path, paths: &EnginePaths, spec: &mut Spec) -> Result<()> {
+fn give_modes(
+    options: &RunOptions,
+    root: &RootDirectory,
+    paths: &EnginePaths,
+    spec: &mut Spec,
+) -> Result<()> {
     for number in 0..spec.mounts.len() {
         let mount = &spec.mounts[number];
         let has_mode = mount.options.iter().flatten().any(|option| option.starts_with("mode="));
@@ -244,8 +252,7 @@ fn give_modes(options: &RunOptions, root: &Path, paths: &EnginePaths, spec: &mut
         let is_missing = match (&options.files.root, point.mount) {
             // Nobody ever makes one there.
             (RootOptions::Image(_), None) => {
-                let layers = Layers::open(options.files.root.directories())?;
-                matches!(layers.find(&point.path), Err(Errno::NOENT | Errno::NOTDIR))
+                matches!(layers(options, root)?.find(&point.path), Err(Errno::NOENT | Errno::NOTDIR))
             }
             _ => is_missing(root, spec, paths, &point)?,
         };
@@ -261,19 +268,25 @@ fn give_modes(options: &RunOptions, root: &Path, paths: &EnginePaths, spec: &mut
 }
 
 /// Whether a mount point is missing in the root directory or in the volume that it lies in.
-fn is_missing(root: &Path, spec: &Spec, paths: &EnginePaths, point: &MountPoint) -> Result<bool> {
-    let (place, ground) = match point.mount {
-        None => (root, Ground::Root),
-        Some(volume) => {
-            let source = spec.mounts[volume].source.as_deref().unwrap_or_default();
-            (Path::new(source), Ground::Source)
-        }
+fn is_missing(root: &RootDirectory, spec: &Spec, paths: &EnginePaths, point: &MountPoint) -> Result<bool> {
+    let Some(volume) = point.mount else {
+        let directory = Directory { path: root.path(), descriptor: root.as_fd(), ground: Ground::Root };
+        return mount_points::is_missing(&paths.roots(), &directory, &point.path);
     };
+    let source = Path::new(spec.mounts[volume].source.as_deref().unwrap_or_default());
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     // A volume that is not there is refused by the plan.
-    let Ok(descriptor) = rustix::fs::open(place, flags, Mode::empty()) else { return Ok(false) };
-    let directory = Directory { path: place, descriptor: descriptor.as_fd(), ground };
+    let Ok(descriptor) = rustix::fs::open(source, flags, Mode::empty()) else { return Ok(false) };
+    let directory = Directory { path: source, descriptor: descriptor.as_fd(), ground: Ground::Source };
     mount_points::is_missing(&paths.roots(), &directory, &point.path)
+}
+
+/// The directories that are shown as the root.
+fn layers(options: &RunOptions, root: &RootDirectory) -> Result<Layers> {
+    match &options.files.root {
+        RootOptions::Image(_) => Layers::open(options.files.root.directories()),
+        RootOptions::Host | RootOptions::Directory(_) | RootOptions::Overlay(_) => Layers::of_root(root),
+    }
 }
 
 /// Labels for the security modules that are on; with SELinux, categories that no other container has.
@@ -321,7 +334,7 @@ fn connect(
 /// What a draft knows of the container's files when the plan is laid out.
 struct Drawn<'a> {
     spec: &'a Spec,
-    root: &'a Path,
+    root: &'a RootDirectory,
     points: &'a [MountPoint],
     volumes: &'a Volumes,
     owners: RootOwners,
@@ -359,7 +372,7 @@ fn lay_out(
         RootOptions::Host if ordinary_user => RootSource::Pieces(host_root::pieces()?),
         RootOptions::Host => overlay(Vec::new(), host_root::submounts()?),
     };
-    plan_options.preparations = vec![preparations::of_root(&options.files.root, drawn.root)];
+    plan_options.preparations = vec![preparations::of_root(&options.files.root, drawn.root.path())];
     plan_options.preparations.extend(wiring.iter().map(|wiring| preparations::of_network(&wiring.network)));
     if drawn.points.iter().any(|point| point.mount.is_some()) {
         plan_options.preparations.push(preparations::of_volumes(drawn.points, drawn.spec));
@@ -400,8 +413,8 @@ fn policy(options: &ProcessOptions) -> Policy {
     }
 }
 
-/// The root directory, absolute, and what is to be said of it.
-fn root(options: &RunOptions, notices: &mut Vec<Notice>) -> Result<PathBuf> {
+/// Opens the root directory, once for all of the start, and notes what is to be said of it.
+fn root(options: &RunOptions, notices: &mut Vec<Notice>) -> Result<RootDirectory> {
     let path = match &options.files.root {
         RootOptions::Host => {
             notices.push(Notice {
@@ -410,25 +423,25 @@ fn root(options: &RunOptions, notices: &mut Vec<Notice>) -> Result<PathBuf> {
                     .to_owned(),
                 remedy: Some("give it a root of its own with `--rootfs=DIRECTORY`".to_owned()),
             });
-            return Ok(PathBuf::from("/"));
+            return open_root(Path::new("/"));
         }
         RootOptions::Directory(path) | RootOptions::Overlay(path) => path,
-        RootOptions::Image(image) => return Ok(image.layers[0].clone()),
+        RootOptions::Image(image) => return open_root(&image.layers[0]),
     };
-    let found = std::fs::canonicalize(path).map_err(|error| {
+    let found = RootDirectory::open(path).map_err(|error| {
         let hint = match error.kind() {
             std::io::ErrorKind::NotFound => {
                 "check the path; a root file system is a directory with `bin`, `lib` and so on"
+            }
+            std::io::ErrorKind::NotADirectory if path.exists() => {
+                let error = Error::invalid("--rootfs", format!("`{}` is not a directory", path.display()));
+                return error.with_hint("unpack an archive, or mount an image, and name the directory");
             }
             _ => "every directory on the path must be searchable",
         };
         Error::at_path("open the root file system", path, error).from_field("--rootfs").with_hint(hint)
     })?;
-    if !found.is_dir() {
-        let error = Error::invalid("--rootfs", format!("`{}` is not a directory", path.display()));
-        return Err(error.with_hint("unpack an archive, or mount an image, and name the directory"));
-    }
-    if found == Path::new("/") && matches!(options.files.root, RootOptions::Directory(_)) {
+    if found.path() == Path::new("/") && matches!(options.files.root, RootOptions::Directory(_)) {
         let error =
             Error::invalid("--rootfs", "`/` is the host's own root, and would be written to".to_owned());
         return Err(error.with_hint("leave `--rootfs` out to run on a throw-away copy of it"));
@@ -436,13 +449,15 @@ fn root(options: &RunOptions, notices: &mut Vec<Notice>) -> Result<PathBuf> {
     Ok(found)
 }
 
+fn open_root(path: &Path) -> Result<RootDirectory> {
+    RootDirectory::open(path).map_err(|error| Error::at_path("open the root file system", path, error))
+}
+
 /// Twelve random hexadecimal digits, as docker shortens its ids to.
-fn new_id() -> ContainerId {
-    let mut bytes = [0u8; 6];
-    // A kernel that can't is before its first entropy; nothing runs containers then.
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+fn new_id() -> Result<ContainerId> {
+    let bytes = sys::random::bytes::<6>().map_err(|error| Error::system("choose an id", error))?;
     let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    ContainerId::parse(&text).expect("hexadecimal digits are legal")
+    Ok(ContainerId::parse(&text).expect("hexadecimal digits are legal"))
 }
 
 /// Our own directories, where the container could see them.
@@ -470,11 +485,11 @@ fn sweep(paths: &EnginePaths, notices: &mut Vec<Notice>) -> Result<()> {
         });
     };
     let swept = lifecycle::sweep(&StateRoot::new(paths.containers()), &mut |_| {}, &mut failed)?;
-    mount_points::sweep(&paths.roots())?;
+    mount_points::sweep(&paths.roots(), &mut failed);
     if !swept.is_empty() {
-        leases::sweep(&paths.user_ids())?;
-        leases::sweep(&paths.labels())?;
-        network::tidy(paths, Patience::None)?;
+        leases::sweep(&paths.user_ids(), &mut failed);
+        leases::sweep(&paths.labels(), &mut failed);
+        network::tidy(paths, Patience::None).unwrap_or_else(failed);
     }
     Ok(())
 }

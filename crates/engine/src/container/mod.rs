@@ -3,19 +3,18 @@
 mod draft;
 mod preparations;
 
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use monitor::{Console, Exit, Policy, Supervision};
-use runtime::launch::{Container, Host, LaunchOptions, StepTiming};
+use runtime::StepDescription;
+use runtime::launch::{Container, Host, LaunchOptions, Processes, StepTiming};
 use runtime::plan::{ContainerPlan, MountPoint};
 use runtime::state_dir::StateRoot;
-use runtime::{ErrorKind, StepDescription};
-use rustix::fs::{Mode, OFlags};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::DirBuilderExt;
 use sys::signal::SignalDescriptor;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, from_monitor};
 use crate::kept::Lease;
 use crate::mount_points::{Directory, Ground, MountPoints};
 use crate::network::Connection;
@@ -40,7 +39,6 @@ pub struct Notice {
 pub struct Prepared {
     paths: EnginePaths,
     plan: ContainerPlan,
-    root: PathBuf,
     points: Vec<MountPoint>,
     volumes: Volumes,
     connection: Option<Connection>,
@@ -82,13 +80,12 @@ impl Prepared {
         let Prepared {
             paths,
             plan,
-            root,
             points,
             volumes,
             connection,
             pasta,
-            users,
-            categories,
+            mut users,
+            mut categories,
             mut notices,
             policy,
             mut kept,
@@ -97,7 +94,6 @@ impl Prepared {
         let mut host = EngineHost {
             paths: &paths,
             plan: &plan,
-            root: &root,
             points: &points,
             volumes: &volumes,
             connection,
@@ -107,7 +103,15 @@ impl Prepared {
             notices: Vec::new(),
             stakes: Vec::new(),
         };
-        let container = runtime::launch::launch(&plan, &state, &mut host, options)?;
+        let container = runtime::launch::launch(&plan, &state, &mut host, options);
+        let container = container.map_err(|mut error| {
+            // By now without a record, which would keep them.
+            for lease in [users.take(), categories.take()].into_iter().flatten() {
+                error.rollback.extend(lease.release().err());
+            }
+            error.rollback.extend(kept.take().and_then(|kept| kept.give_up().err()));
+            error
+        })?;
         let EngineHost { connection, stakes, attached: pasta, notices: more, .. } = host;
         notices.extend(more);
         connection.iter().for_each(Connection::settle);
@@ -131,7 +135,6 @@ impl Prepared {
 struct EngineHost<'a> {
     paths: &'a EnginePaths,
     plan: &'a ContainerPlan,
-    root: &'a Path,
     points: &'a [MountPoint],
     volumes: &'a Volumes,
     connection: Option<Connection>,
@@ -145,10 +148,8 @@ struct EngineHost<'a> {
 
 impl EngineHost<'_> {
     fn make_points_in_root(&mut self) -> Result<()> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let descriptor = rustix::fs::open(self.root, flags, Mode::empty())
-            .map_err(|error| Error::at_path("open", self.root, error))?;
-        let root = Directory { path: self.root, descriptor: descriptor.as_fd(), ground: Ground::Root };
+        let root = self.plan.root_directory();
+        let root = Directory { path: root.path(), descriptor: root.as_fd(), ground: Ground::Root };
         let points = self.points.iter().filter(|point| point.mount.is_none());
         self.stakes.push(MountPoints::make(&self.paths.roots(), &root, points)?);
         Ok(())
@@ -210,9 +211,29 @@ impl Host for EngineHost<'_> {
         self.connection.as_mut().map_or(Ok(()), Connection::publish)
     }
 
+    fn undo(&mut self, processes: Processes) -> Vec<Error> {
+        self.attached = None;
+        if processes == Processes::MayRemain {
+            let record = StateRoot::new(self.paths.containers()).directory(self.plan.id());
+            return leave_to_processes(&record, self.connection.take(), std::mem::take(&mut self.stakes));
+        }
+        let ended = self.connection.take().map(Connection::end);
+        let mut failures: Vec<Error> = ended.and_then(Result::err).into_iter().collect();
+        failures.extend(self.stakes.drain(..).rev().filter_map(|mut stake| stake.release().err()));
+        failures
+    }
+
     fn record(&mut self) -> serde_json::Value {
         self.pasta.map_or(serde_json::Value::Null, PastaPlan::record)
     }
+}
+
+/// What processes that could not be ended still use stays theirs, as long as there is a record of their container; nothing leads
+/// to them any more.
+fn leave_to_processes(record: &Path, connection: Option<Connection>, stakes: Vec<MountPoints>) -> Vec<Error> {
+    let mut failures = connection.map_or_else(Vec::new, |connection| connection.leave(record));
+    failures.extend(stakes.into_iter().filter_map(|stake| stake.leave(record).err()));
+    failures
 }
 
 /// A container that runs.
@@ -335,9 +356,9 @@ impl Running {
                 Ok(finished)
             }
             Err(error) => {
-                let text = error.to_string();
-                let mut failure = Error::new(ErrorKind::System, "supervise the container", text);
+                let mut failure = from_monitor(&error);
                 failure.rollback = finished.remains;
+                failure.rollback.extend(kept.and_then(|kept| kept.end_unknown().err()));
                 Err(failure)
             }
         }
@@ -357,31 +378,31 @@ impl Running {
             let kills = table.oom_kills.filter(|kills| *kills > 0)?;
             Some(MemoryKill { kills, limit: table.limit, peak: table.peak })
         });
-        let mut gone = true;
         if let Some(group) = &container.cgroup
             && let Err(error) = group.clear()
         {
-            gone = false;
             remains.push(Error::from(error));
-        }
-        // As long as the group is there, its record is what the next command finds it by.
-        if gone && let Err(error) = container.state.remove() {
-            remains.push(error);
-        }
-        for mut stake in stakes {
-            if let Err(error) = stake.release() {
-                remains.push(error);
-            }
         }
         let network_idle = connection.is_some();
         let mut lingering = None;
-        match connection.map(Connection::end) {
-            Some(Ok(descriptor)) => lingering = descriptor.map(::network::Lingering::into_descriptor),
-            Some(Err(error)) => remains.push(error),
-            None => {}
+        if remains.is_empty() {
+            match connection.map(Connection::end) {
+                Some(Ok(descriptor)) => lingering = descriptor.map(::network::Lingering::into_descriptor),
+                Some(Err(error)) => remains.push(error),
+                None => {}
+            }
+            remains.extend(stakes.into_iter().filter_map(|mut stake| stake.release().err()));
+        } else {
+            remains.extend(leave_to_processes(container.state.path(), connection, stakes));
+        }
+        // After all of that: where something is left, or this is killed before, it is by the record that the next command
+        // looks for it.
+        if remains.is_empty() {
+            remains.extend(container.state.remove().err());
         }
         // Where the group is left, so is the record, and that keeps them from others.
-        drop((users, categories));
+        let leases = [users, categories].into_iter().flatten();
+        remains.extend(leases.filter_map(|lease| lease.release().err()));
         Finished { exit: Exit::Code(0), memory, notices, remains, network_idle, lingering }
     }
 }

@@ -75,7 +75,7 @@ pub enum KeptState {
         /// When.
         ended: u64,
     },
-    /// It has ended, and whoever stood behind it was killed before that was noted.
+    /// It has ended, and whoever stood behind it was killed before that was noted, or did not learn how.
     Unknown,
 }
 
@@ -233,10 +233,23 @@ impl Lease {
         self.has_started = true;
     }
 
+    /// Removes it, as dropping it before the start does; and says so where that fails.
+    pub(crate) fn give_up(mut self) -> Result<()> {
+        self.has_started = true;
+        remove_tree(&self.directory)
+    }
+
     /// Notes how it ended, or removes it.
     pub(crate) fn end(mut self, code: i32) -> Result<()> {
-        let Some(record) = &mut self.record else { return remove_tree(&self.directory) };
-        record.ended(code);
+        if let Some(record) = &mut self.record {
+            record.ended(code);
+        }
+        self.end_unknown()
+    }
+
+    /// The same where nobody learned how it ended.
+    pub(crate) fn end_unknown(self) -> Result<()> {
+        let Some(record) = &self.record else { return remove_tree(&self.directory) };
         for number in 0..=record.submounts.len() {
             // Nothing is in it any more; one of other ids goes with the container.
             let work = self.directory.join(format!("w{number}"));
@@ -286,5 +299,29 @@ fn remove_tree(path: &Path) -> Result<()> {
             Err(Error::at_path("remove", path, error))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn container_of_which_nobody_learned_how_it_ended_is_listed_so_or_goes() {
+        let path = std::env::temp_dir().join(format!("rabbitc-kept-unknown-{}", std::process::id()));
+        let containers = KeptContainers { path: path.clone() };
+        let begin = |id: &str, record: Option<Record>| {
+            let mut lease = containers.begin(id, record).expect("begun");
+            std::fs::create_dir_all(lease.directory().join("w0/work")).expect("made");
+            lease.started();
+            lease
+        };
+        begin("removed", None).end_unknown().expect("ended");
+        begin("kept", Some(Record::new("kept", KeptRoot::Host, &[]))).end_unknown().expect("ended");
+        let listed = containers.list().expect("listed");
+        let listed: Vec<_> = listed.iter().map(|kept| (kept.id.as_str(), kept.state)).collect();
+        assert_eq!(listed, [("kept", KeptState::Unknown)]);
+        assert!(!path.join("removed").exists() && !path.join("kept/w0").exists());
+        std::fs::remove_dir_all(&path).expect("removed");
     }
 }

@@ -9,13 +9,14 @@
 //! may still run, such as processes that could not be killed.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use runtime::ContainerId;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use runtime::subordinate_ids::Range;
@@ -33,19 +34,16 @@ pub(crate) struct Leases {
 #[derive(Debug)]
 pub(crate) struct RangeLease {
     path: PathBuf,
-    /// Locked shared. Copies in children that other threads have just made go when those execute their programs.
-    file: File,
+    /// Locked shared, until it is given up. Copies in children that other threads have just made go when those execute their programs.
+    file: Option<File>,
     records: PathBuf,
     pub(crate) range: Range,
 }
 
 impl Drop for RangeLease {
     fn drop(&mut self) {
-        // Best effort: a file that stays is nobody's once it is not locked. Ours may be the last lock, or not.
-        let last = flock(&self.file, FlockOperation::NonBlockingLockExclusive).is_ok();
-        if last && !has_record(&self.path, &self.records) {
-            let _ = std::fs::remove_file(&self.path);
-        }
+        // Best effort on the way out of an error: a file that stays is nobody's once it is not locked.
+        let _ = self.give_up();
     }
 }
 
@@ -66,12 +64,38 @@ impl RangeLease {
         let mut found = lowest_free(pool, count, &held);
         if found.is_none() {
             // What the dead held counted so far: to ask for every lock costs more than to read names.
-            held.retain(|range| !remove_if_dead(leases, *range));
+            let mut unknown = None;
+            held.retain(|range| match remove_if_dead(leases, *range) {
+                Ok(State::Free) => false,
+                Ok(State::Held) => true,
+                Err(error) => {
+                    unknown.get_or_insert(error);
+                    true
+                }
+            });
             found = lowest_free(pool, count, &held);
+            if let (None, Some(error)) = (&found, unknown) {
+                return Err(error);
+            }
         }
         let lease = found.map(|range| make(leases, range, holder)).transpose();
         drop(turn);
         lease
+    }
+
+    /// Gives the range back, and says so where that fails, which dropping it does not.
+    pub(crate) fn release(mut self) -> Result<()> {
+        self.give_up()
+    }
+
+    fn give_up(&mut self) -> Result<()> {
+        // Once: afterwards, somebody else may have a file of that name.
+        let Some(file) = self.file.take() else { return Ok(()) };
+        // Ours may be the last lock, or not.
+        match lock_alone(&file, &self.path)? {
+            State::Free if !has_record(&self.path, &self.records)? => remove(&self.path),
+            _ => Ok(()),
+        }
     }
 
     /// Holds the range that `id` is in with whoever has it, also when those end; nothing where nobody has it.
@@ -86,30 +110,38 @@ impl RangeLease {
         let path = leases.directory.join(name(range));
         let mut file = match std::fs::OpenOptions::new().append(true).open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::at_path("open", &path, error)),
         };
         // Who gives it up locks it for itself alone, and removes it.
-        let locked = flock(&file, FlockOperation::NonBlockingLockShared).is_ok();
+        let locked = match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Err(Errno::WOULDBLOCK) => false,
+            locked => locked.map(|()| true).map_err(|error| Error::at_path("lock", &path, error))?,
+        };
         if !locked || !file.metadata().is_ok_and(|found| found.nlink() > 0) {
             return Ok(None);
         }
         writeln!(file, "{holder}").map_err(|error| Error::at_path("write", &path, error))?;
-        Ok(Some(RangeLease { path, file, records: leases.records.clone(), range }))
+        Ok(Some(RangeLease { path, file: Some(file), records: leases.records.clone(), range }))
     }
 }
 
-/// Removes the files of dead holders.
-pub(crate) fn sweep(leases: &Leases) -> Result<()> {
+/// Removes the files of dead holders. `failed` hears what went wrong with one of them; the others go all the same.
+pub(crate) fn sweep(leases: &Leases, failed: &mut dyn FnMut(Error)) {
     let directory = &leases.directory;
     if !directory.exists() {
-        return Ok(());
+        return;
     }
-    let _turn = Turn::wait(directory)?;
-    for range in held(directory)? {
-        remove_if_dead(leases, range);
+    match Turn::wait(directory).and_then(|turn| Ok((turn, held(directory)?))) {
+        Ok((_turn, ranges)) => {
+            for range in ranges {
+                if let Err(error) = remove_if_dead(leases, range) {
+                    failed(error);
+                }
+            }
+        }
+        Err(error) => failed(error),
     }
-    Ok(())
 }
 
 /// The directory's lock.
@@ -147,8 +179,11 @@ fn parse(name: &str) -> Option<Range> {
 
 fn held(directory: &Path) -> Result<Vec<Range>> {
     let entries = std::fs::read_dir(directory).map_err(|error| Error::at_path("read", directory, error))?;
-    let mut held: Vec<Range> =
-        entries.flatten().filter_map(|entry| parse(entry.file_name().to_str()?)).collect();
+    let mut held = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| Error::at_path("read", directory, error))?;
+        held.extend(entry.file_name().to_str().and_then(parse));
+    }
     held.sort_by_key(|range| range.first);
     Ok(held)
 }
@@ -171,31 +206,67 @@ fn lowest_free(pool: &[Range], count: u32, held: &[Range]) -> Option<Range> {
 fn make(leases: &Leases, range: Range, holder: &str) -> Result<RangeLease> {
     let path = leases.directory.join(name(range));
     let mut options = std::fs::OpenOptions::new();
-    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
+    // Never one that is there: somebody may hold it, and his name in it may be all that says so.
+    let opened = options.write(true).create_new(true).mode(0o600).open(&path);
     let mut file = opened.map_err(|error| Error::at_path("make", &path, error))?;
     flock(&file, FlockOperation::NonBlockingLockShared)
         .map_err(|error| Error::at_path("lock", &path, error))?;
     let written = writeln!(file, "{holder}").map_err(|error| Error::at_path("write", &path, error));
-    let lease = RangeLease { path, file, records: leases.records.clone(), range };
+    let lease = RangeLease { path, file: Some(file), records: leases.records.clone(), range };
     written.map(|()| lease)
 }
 
-/// Whether one of those named in the file has a record.
-fn has_record(file: &Path, records: &Path) -> bool {
-    let holders = std::fs::read_to_string(file).unwrap_or_default();
-    holders.lines().filter_map(|id| ContainerId::parse(id).ok()).any(|id| records.join(id.as_str()).exists())
+/// Whether somebody has a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Held,
+    Free,
 }
 
-/// With the directory's lock held. Whether the range is free now.
-fn remove_if_dead(leases: &Leases, range: Range) -> bool {
-    let path = leases.directory.join(name(range));
-    let Ok(file) = File::open(&path) else {
-        // Its holder has just removed it.
-        return true;
+/// Locks a range's file for us alone, or finds out that others hold it.
+fn lock_alone(file: &File, path: &Path) -> Result<State> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(State::Free),
+        Err(Errno::WOULDBLOCK) => Ok(State::Held),
+        Err(error) => Err(Error::at_path("lock", path, error)),
+    }
+}
+
+/// Whether one of those named in the file has a record.
+fn has_record(file: &Path, records: &Path) -> Result<bool> {
+    let holders = match std::fs::read(file) {
+        // The last of them has just removed it.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        holders => holders.map_err(|error| Error::at_path("read", file, error))?,
     };
-    flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
-        && !has_record(&path, &leases.records)
-        && std::fs::remove_file(&path).is_ok()
+    for id in String::from_utf8_lossy(&holders).lines().filter_map(|id| ContainerId::parse(id).ok()) {
+        let record = records.join(id.as_str());
+        if record.try_exists().map_err(|error| Error::at_path("look for", &record, error))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// With the directory's lock held. Only what is known to be nobody's is free, and its file is gone then.
+fn remove_if_dead(leases: &Leases, range: Range) -> Result<State> {
+    let path = leases.directory.join(name(range));
+    let file = match File::open(&path) {
+        // Its holder has just removed it.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(State::Free),
+        file => file.map_err(|error| Error::at_path("open", &path, error))?,
+    };
+    match lock_alone(&file, &path)? {
+        State::Free if !has_record(&path, &leases.records)? => remove(&path).map(|()| State::Free),
+        _ => Ok(State::Held),
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::at_path("remove", path, error)),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -211,7 +282,7 @@ mod tests {
         Leases { directory: base.join("ids"), records: base.join("records") }
     }
 
-    fn remove(leases: &Leases) {
+    fn clean_up(leases: &Leases) {
         std::fs::remove_dir_all(leases.directory.parent().expect("has one")).expect("removed");
     }
 
@@ -243,7 +314,7 @@ mod tests {
         assert_eq!(take(1000).expect("free").range.first, 165_536);
         drop((first, third));
         assert_eq!(std::fs::read_dir(&leases.directory).expect("there").count(), 0);
-        remove(&leases);
+        clean_up(&leases);
     }
 
     #[test]
@@ -257,9 +328,9 @@ mod tests {
         drop(lease);
         std::fs::write(directory.join("1000-10"), "dead\n").expect("written");
         std::fs::write(directory.join("no range"), "").expect("written");
-        sweep(&leases).expect("swept");
+        sweep(&leases, &mut |error| panic!("{error}"));
         assert!(!directory.join("1000-10").exists() && directory.join("no range").exists());
-        remove(&leases);
+        clean_up(&leases);
     }
 
     #[test]
@@ -271,11 +342,49 @@ mod tests {
         let second = RangeLease::share(&leases, 1009, "two").expect("shared").expect("held");
         drop(first);
         assert!(take().is_none(), "the second is in it");
-        sweep(&leases).expect("swept");
+        sweep(&leases, &mut |error| panic!("{error}"));
         assert!(take().is_none(), "and no sweep takes it away");
         drop(second);
         drop(take().expect("free"));
-        remove(&leases);
+        clean_up(&leases);
+    }
+
+    #[test]
+    fn range_whose_file_cannot_be_looked_at_is_held() {
+        let leases = scratch("unread");
+        let directory = &leases.directory;
+        std::fs::create_dir_all(directory).expect("made");
+        let take = || RangeLease::take(&leases, &[range(1000, 10)], 10, "one");
+        let file = directory.join("1000-10");
+        // As with too many open files: that it can't be opened says nothing of who has it locked.
+        std::os::unix::fs::symlink("1000-10", &file).expect("a link to itself");
+        take().expect_err("nobody knows whose it is");
+        let mut failures = 0;
+        sweep(&leases, &mut |_| failures += 1);
+        assert!(failures == 1 && file.is_symlink());
+        std::fs::remove_file(&file).expect("removed");
+        // Locked by nobody, with holders that can't be read.
+        std::fs::create_dir(&file).expect("made");
+        take().expect_err("nobody knows of whom something is left");
+        sweep(&leases, &mut |_| failures += 1);
+        assert!(failures == 2 && file.is_dir());
+        // A free range beside it is still to be had.
+        let beside = RangeLease::take(&leases, &[range(1000, 20)], 10, "one").expect("taken").expect("free");
+        assert_eq!(beside.range, range(1010, 10));
+        beside.release().expect("released");
+        std::fs::remove_dir(&file).expect("removed");
+        take().expect("taken").expect("free").release().expect("released");
+        clean_up(&leases);
+    }
+
+    #[test]
+    fn file_of_a_living_holder_is_never_taken_over_nor_emptied() {
+        let leases = scratch("over");
+        let first = RangeLease::take(&leases, &[range(1000, 10)], 10, "one").expect("taken").expect("free");
+        make(&leases, range(1000, 10), "two").expect_err("it is there");
+        assert_eq!(std::fs::read_to_string(&first.path).expect("there"), "one\n");
+        first.release().expect("released");
+        clean_up(&leases);
     }
 
     #[test]
@@ -284,10 +393,10 @@ mod tests {
         let take = || RangeLease::take(&leases, &[range(1000, 10)], 10, "one").expect("taken");
         std::fs::create_dir_all(leases.records.join("one")).expect("made");
         drop(take().expect("free"));
-        sweep(&leases).expect("swept");
+        sweep(&leases, &mut |error| panic!("{error}"));
         assert!(take().is_none(), "its record is there");
         std::fs::remove_dir(leases.records.join("one")).expect("removed");
         drop(take().expect("free"));
-        remove(&leases);
+        clean_up(&leases);
     }
 }

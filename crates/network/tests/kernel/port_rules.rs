@@ -73,6 +73,65 @@ fn a_flushed_ruleset_is_no_obstacle_to_publishing_and_withdrawing() {
     });
 }
 
+/// Runs the closure while this thread may change no network, as one with too many open files can't.
+fn without_rights<T>(run: impl FnOnce() -> T) -> T {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    let own = capabilities(None).expect("they can be read");
+    let mut fewer = own;
+    fewer.effective.remove(CapabilitySet::NET_ADMIN);
+    set_capabilities(None, fewer).expect("they can be given up");
+    let done = run();
+    set_capabilities(None, own).expect("they are still permitted");
+    done
+}
+
+#[test]
+fn lease_whose_ports_cannot_be_withdrawn_is_found_by_its_file() {
+    if !may_run("lease_whose_ports") || !has_program("lease_whose_ports", "nft") {
+        return;
+    }
+    Namespace::new().run(|| {
+        sh("ip link set lo up");
+        let parent = StateParent::new("unwithdrawn");
+        let network = network("rabbitc0", "172.19.0.1/16");
+        let state = parent.network(&network);
+        let one = start_publisher(&network, &state, "one", &[tcp(8080, 80)]).expect("published");
+        let address = one.lease.address();
+        let file = state_path(&parent.path, "rabbitc0").join(address.to_string());
+        without_rights(move || drop(one));
+        assert!(sh("nft list table inet rabbitc").contains("8080"), "it could not be withdrawn");
+        assert!(file.exists(), "nobody else would look for it");
+        let lease = || state.lease(&network, AddressRequest::Exactly(address), "two").ok();
+        let next = wait_for("the address is free", lease);
+        assert!(!sh("nft list table inet rabbitc").contains("8080"), "it would lead to `two`");
+        drop(next);
+        assert!(!file.exists());
+    });
+}
+
+#[test]
+fn ports_that_could_not_be_published_leave_no_file_behind() {
+    if !may_run("ports_that_could_not_be_published") {
+        return;
+    }
+    Namespace::new().run(|| {
+        let parent = StateParent::new("unpublished");
+        let network = network("rabbitc0", "172.19.0.1/16");
+        let state = parent.network(&network);
+        let lease = state.lease(&network, AddressRequest::LowestFree, "one").expect("a lease");
+        let bridge = ensure(&network, &state, &lease).expect("a bridge");
+        let ports = HeldPorts::take(&[tcp(8080, 80)], false, &state).expect("free");
+        let file = state_path(&parent.path, "rabbitc0").join(lease.address().to_string());
+        let refused = without_rights(|| publish(&bridge, &state, &lease, &ports).map(drop));
+        refused.expect_err("it has no right to");
+        drop((ports, lease));
+        // Whether anything leads there could not be found out either.
+        assert!(file.exists());
+        assert_eq!(state.held_leases().expect("listed"), []);
+        assert!(!file.exists());
+    });
+}
+
 #[test]
 fn twenty_at_once_publish_each_its_port_and_none_loses_the_others() {
     if !may_run("twenty_at_once") || !has_program("twenty_at_once", "nft") {

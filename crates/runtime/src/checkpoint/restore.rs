@@ -90,14 +90,14 @@ impl Made {
         let linux = spec.linux.clone().unwrap_or_default();
         let common = &options.common;
         let work = common.work.as_deref().map(open_or_make).transpose()?;
-        let inside = external::Root::open(&plan.rootfs)?;
+        let inside = external::Root::open(plan.root.path())?;
         make_mount_points(spec, plan, &inside)?;
         self.make_cgroup(plan)?;
         self.rdt = plan.rdt.as_ref().map(crate::rdt::Group::make).transpose()?;
         let place = self.directory().join("criu-root");
         std::fs::create_dir(&place).map_err(|error| Error::at_path("make", &place, error))?;
         let bound =
-            BoundRoot { source: c_path(&plan.rootfs, "root.path")?, place: c_path(&place, "restore")? };
+            BoundRoot { source: c_path(plan.root.path(), "root.path")?, place: c_path(&place, "restore")? };
         let namespaces = external::kept_namespaces(&linux)
             .map(|(namespace, _, key)| {
                 let path = namespace.path.as_deref().expect("only those with a path are kept");

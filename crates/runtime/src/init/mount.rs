@@ -39,15 +39,30 @@ pub(super) fn clone_tree(
 /// Binds the root directory onto itself, as `pivot_root` wants a mount; one that the parent made goes onto the old
 /// root, as the way to the directory may be closed to this process.
 pub(super) fn bind_root(context: &mut Context<'_>, root: &BoundRoot) -> Outcome {
-    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let (tree, place) = match root.detached {
-        Some(number) => (duplicate(context.detached(number)?)?, c"/"),
-        None => (clone_tree(CWD, &root.path, true).during(Call::OpenTree)?, root.path.as_c_str()),
+    let (tree, target) = match root.detached {
+        Some(number) => (duplicate(context.detached(number)?)?, open_host_directory(c"/", None)?),
+        None => {
+            let found = open_host_directory(&root.path, Some(root.planned))?;
+            (clone_tree(found.as_fd(), c"", true).during(Call::OpenTree)?, found)
+        }
     };
-    let target = rustix::fs::openat(CWD, place, directory, Mode::empty()).during(Call::Open)?;
     attach(tree.as_fd(), target.as_fd())?;
     context.root = Some(tree);
     Ok(())
+}
+
+/// Opens a directory by a path of the host's: the one that was `planned`, or any. One that has taken its place may be the
+/// host's own root, by a link.
+pub(super) fn open_host_directory(path: &CStr, planned: Option<(u64, u64)>) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let found = rustix::fs::openat(CWD, path, flags, Mode::empty()).during(Call::Open)?;
+    if let Some(planned) = planned {
+        let status = rustix::fs::fstat(&found).during(Call::Stat)?;
+        if (status.st_dev, status.st_ino) != planned {
+            return Err(Errno::STALE).during(Call::Stat);
+        }
+    }
+    Ok(found)
 }
 
 /// Another descriptor of the same mount, which stays close-on-exec.

@@ -3,14 +3,14 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsOpenFlags, MountFlags, fsconfig_set_flag, fsconfig_set_string, fsopen};
 use sys::mount::Attributes;
 
 use super::Context;
 use super::failure::{Call, During, Failure, Outcome};
-use super::mount::{Digits, attach, create, duplicate};
+use super::mount::{Digits, attach, create, duplicate, open_host_directory};
 use super::step::{Lower, MOST_LAYERS, OverlayRoot};
 use super::way::{Levels, Way, open_target};
 
@@ -42,13 +42,9 @@ impl<'a> Ground<'a> {
 
 /// Mounts an overlay and makes it the root.
 pub(super) fn overlay_root(context: &mut Context<'_>, overlay: &OverlayRoot) -> Outcome {
-    let open = |path: &CStr| {
-        rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .during(Call::Open)
-    };
     let open_lower = |context: &Context<'_>, lower: &Lower| match lower.detached {
         Some(number) => duplicate(context.detached(number)?),
-        None => open(&lower.path),
+        None => open_host_directory(&lower.path, lower.planned),
     };
     // Before anything is attached, so that no lower path can lead into what is made here.
     let mut lowers = [const { None::<OwnedFd> }; MOST_LAYERS];
@@ -61,7 +57,7 @@ pub(super) fn overlay_root(context: &mut Context<'_>, overlay: &OverlayRoot) -> 
         fsconfig_set_string(opened.as_fd(), c"mode", c"0700").during(Call::Fsconfig)?;
         create(opened.as_fd(), Attributes::default())?
     };
-    let place = open(&overlay.scratch)?;
+    let place = open_host_directory(&overlay.scratch, None)?;
     attach(scratch.as_fd(), place.as_fd())?;
     // An overlay takes no layer that is attached nowhere (before 6.15).
     let place = |lower: &Lower, opened: BorrowedFd<'_>, letter: u8, number: usize| match lower.detached {

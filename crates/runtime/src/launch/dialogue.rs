@@ -202,7 +202,7 @@ impl Launch<'_> {
     pub(super) fn explain(&self, index: usize, failure: Failure) -> Error {
         let mut step = self.failed_step(index, Some(failure.call.name()));
         step.program = crate::remedy::refused_program(&self.plan.steps[index], failure);
-        let error = crate::remedy::explain_step(&self.plan.steps, index, failure, &self.plan.rootfs);
+        let error = crate::remedy::explain_step(&self.plan.steps, index, failure, self.plan.root.path());
         Error { step: Some(step), ..error }.in_container(self.plan.id.as_str())
     }
 

@@ -72,7 +72,7 @@ impl Launch<'_> {
         let is_mount = |action: &HostAction| matches!(action, HostAction::DetachMount(_));
         self.each_step(is_mount, |launch, _, action| match action {
             HostAction::DetachMount(mount) => {
-                let opened = mount.opened.and_then(|number| launch.plan.bind_source(number));
+                let opened = mount.opened.and_then(|opened| launch.plan.opened(opened));
                 launch.detached.make(mount, opened)
             }
             _ => Ok(()),

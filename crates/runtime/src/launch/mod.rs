@@ -40,10 +40,24 @@ pub trait Host {
     fn publish_ports(&mut self) -> Result<()> {
         Ok(())
     }
+    /// Takes back what it has made, where the start fails; what can't be is told beside the cause. There still is a record,
+    /// by which a later command finds the rest if this one is killed meanwhile.
+    fn undo(&mut self, _processes: Processes) -> Vec<Error> {
+        Vec::new()
+    }
     /// What is kept in the record for the caller, asked for when everything is made.
     fn record(&mut self) -> serde_json::Value {
         serde_json::Value::Null
     }
+}
+
+/// What has become of a container's processes when its start is taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Processes {
+    /// There are none.
+    Gone,
+    /// Some may be left; then the record stays as well.
+    MayRemain,
 }
 
 /// A host side without preparations and network.
@@ -131,7 +145,7 @@ pub fn launch(
                 launch.ended = monotonic_nanoseconds();
                 step.timeline = launch.timeline(Some(step.number - 1));
             }
-            error.rollback = launch.undo();
+            error.rollback.extend(launch.undo(host));
             Err(error)
         }
     }
@@ -317,7 +331,7 @@ impl<'a> Launch<'a> {
     }
 
     /// Takes back whatever was made, last first, and returns what could not be.
-    fn undo(&mut self) -> Vec<Error> {
+    fn undo(&mut self, host: &mut dyn Host) -> Vec<Error> {
         let mut failures = Vec::new();
         self.detached = DetachedMounts::default();
         // As long as the namespace is there: with it, the kernel removes virtual devices.
@@ -352,7 +366,10 @@ impl<'a> Launch<'a> {
             gone &= failed.is_empty();
             failures.extend(failed);
         }
-        // As long as the group is there, its record is what a later command finds it by.
+        let failed = host.undo(if gone { Processes::Gone } else { Processes::MayRemain });
+        gone &= failed.is_empty();
+        failures.extend(failed);
+        // As long as something is there, its record is what a later command finds it by.
         if let Some(state) = self.state.take()
             && gone
             && let Err(error) = state.remove()
@@ -378,7 +395,7 @@ impl Launch<'_> {
 impl Drop for Launch<'_> {
     fn drop(&mut self) {
         // After `commit` or `undo` nothing is left to take back; this serves a panic in the caller's part.
-        let _ = self.undo();
+        let _ = self.undo(&mut BareHost);
     }
 }
 
@@ -390,14 +407,14 @@ pub(crate) fn record_of(plan: &ContainerPlan) -> Record {
         id: plan.id.to_string(),
         bundle: plan.bundle.clone(),
         config: plan.config.clone(),
-        rootfs: plan.rootfs.clone(),
+        rootfs: plan.root.path().to_owned(),
         cgroup_path: plan.cgroup_path().map(str::to_owned),
         cgroup_manager: plan.cgroup_manager(),
         created,
         rdt: plan.rdt.as_ref().map(|wanted| wanted.membership.clone()),
         dies_with_launcher: plan.lifetime == Lifetime::Launcher,
         joined_mounts: plan.joined_mounts.clone(),
-        shared_root: (!plan.owns_mounts()).then(|| crate::shared_root::mount_id(&plan.rootfs)),
+        shared_root: (!plan.owns_mounts()).then(|| crate::shared_root::mount_id(plan.root.path())),
         shares_pids: !plan.namespaces.makes(sys::clone::flags::NEWPID),
         gate: plan.gate().map(|index| (plan.steps.len(), index + 1)),
         annotations: plan.annotations.clone(),

@@ -15,7 +15,7 @@ use crate::caller::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::foreign;
 use crate::init::step::{
-    Bind, DetachedMount, InitAction, Inside, MountPlan, Owners, Step, Target, TargetKind, Writes,
+    Bind, DetachedMount, InitAction, Inside, MountPlan, Opened, Owners, Step, Target, TargetKind, Writes,
 };
 use crate::plan::{c_path, c_string, init_step};
 use crate::spec::Mount;
@@ -120,7 +120,14 @@ pub(super) fn plan_bind(
     let of_parent = if among_its_own { 0 } else { options.propagation };
     let detached = by_parent.then(|| {
         let (propagation, source) = (of_parent, source.clone());
-        let mount = DetachedMount { source, opened: Some(number), recursive, propagation, owners, foreign };
+        let mount = DetachedMount {
+            source,
+            opened: Some(Opened::Source(number)),
+            recursive,
+            propagation,
+            owners,
+            foreign,
+        };
         detached.add_opened(mount, field)
     });
     let plan = MountPlan {

@@ -1,8 +1,9 @@
 //! Checks of config.json as a whole, before anything is planned: what is wrong, and what this version can't do.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::root_directory::RootDirectory;
 use crate::spec::{Linux, NamespaceKind, Spec};
 
 pub(super) fn version(version: &str) -> Result<()> {
@@ -20,7 +21,8 @@ pub(super) fn version(version: &str) -> Result<()> {
     }
 }
 
-pub(super) fn root_directory(spec: &Spec, bundle: &Path) -> Result<PathBuf> {
+/// Opens the root directory that config.json names.
+pub(super) fn root_directory(spec: &Spec, bundle: &Path) -> Result<RootDirectory> {
     let Some(root) = &spec.root else {
         return Err(Error::invalid("root", "is missing".to_owned()));
     };
@@ -28,17 +30,14 @@ pub(super) fn root_directory(spec: &Spec, bundle: &Path) -> Result<PathBuf> {
         return Err(Error::invalid("root.path", "is empty".to_owned()));
     }
     let path = bundle.join(&root.path);
-    let path = sys::path::resolve(&path)
-        .map_err(|error| Error::at_path("open the root file system", &path, error).from_field("root.path"))?;
-    let metadata = std::fs::metadata(&path)
-        .map_err(|error| Error::at_path("examine", &path, error).from_field("root.path"))?;
-    if !metadata.is_dir() {
-        let hint = "a root file system is a directory tree; unpack an archive or mount an image first";
-        return Err(
-            Error::invalid("root.path", format!("`{}` is not a directory", path.display())).with_hint(hint)
-        );
-    }
-    Ok(path)
+    RootDirectory::open(&path).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotADirectory && path.exists() {
+            let hint = "a root file system is a directory tree; unpack an archive or mount an image first";
+            let reason = format!("`{}` is not a directory", path.display());
+            return Error::invalid("root.path", reason).with_hint(hint);
+        }
+        Error::at_path("open the root file system", &path, error).from_field("root.path")
+    })
 }
 
 /// A container's record and state are JSON (runtime.md, "State"), which can only name what is text.

@@ -14,6 +14,7 @@ use super::owners::Users;
 use crate::error::{Error, ErrorKind, Result};
 use crate::foreign;
 use crate::init::step::{InitAction, JoinedNamespace};
+use crate::root_directory::RootDirectory;
 use crate::shared_root::{self, JoinedMounts};
 use crate::spec::{Linux, Spec};
 
@@ -68,7 +69,12 @@ pub(super) fn check_propagation(spec: &Spec, linux: &Linux) -> Result<()> {
 }
 
 /// Looks into the namespace. Its mounts are changed once the container is laid out.
-pub(super) fn look<'a>(namespace: JoinedNamespace, rootfs: &'a Path, users: Users<'_>) -> Result<Place<'a>> {
+pub(super) fn look<'a>(
+    namespace: JoinedNamespace,
+    root: &'a RootDirectory,
+    users: Users<'_>,
+) -> Result<Place<'a>> {
+    let rootfs = root.path();
     const FIELD: &str = "linux.namespaces";
     if users.are_own() {
         let reason = "a mount namespace can't be joined from a user namespace of the container's own";
@@ -121,6 +127,6 @@ pub(super) fn look<'a>(namespace: JoinedNamespace, rootfs: &'a Path, users: User
         return Err(refused(ErrorKind::Unsupported, reason, hint));
     }
     let identity = identity(&namespace.descriptor).map_err(at)?;
-    let shows = shared_root::identity_of(rootfs).map_err(|error| Error::at_path("examine", rootfs, error))?;
+    let shows = root.identity().map_err(|error| Error::at_path("examine", rootfs, error))?;
     Ok(Place { namespace, rootfs, directory, identity, mount, shows })
 }

@@ -59,8 +59,11 @@ use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::id_map_files;
 pub use crate::init::step::TargetKind;
-use crate::init::step::{Action, Barrier, Handover, HookKind, HostAction, InitAction, Step, StepDescription};
+use crate::init::step::{
+    Action, Barrier, Handover, HookKind, HostAction, InitAction, Opened, Step, StepDescription,
+};
 use crate::rdt::Wanted;
+use crate::root_directory::RootDirectory;
 use crate::seccomp_agent::Agent;
 use crate::shared_root::JoinedMounts;
 use crate::spec::{Linux, Process, Spec};
@@ -81,7 +84,8 @@ pub struct ContainerPlan {
     pub(crate) annotations: std::collections::BTreeMap<String, String>,
     pub(crate) bundle: PathBuf,
     pub(crate) config: Option<PathBuf>,
-    pub(crate) rootfs: PathBuf,
+    /// Its root directory on the host.
+    pub(crate) root: RootDirectory,
     pub(crate) oci_version: String,
     pub(crate) lifetime: Lifetime,
     pub(crate) start: Start,
@@ -152,7 +156,11 @@ impl ContainerPlan {
             return Err(Error::invalid("process", "is missing, so there is nothing to start".to_owned()));
         };
         let mut program = process::plan_program(process, options.missing_home)?;
-        let rootfs = check::root_directory(spec, &options.bundle)?;
+        let root = match &options.root_directory {
+            Some(opened) => opened.clone(),
+            None => check::root_directory(spec, &options.bundle)?,
+        };
+        let rootfs = root.path().to_owned();
         check::path_is_text(&options.bundle, "bundle")?;
         check::path_is_text(options.config.as_deref().unwrap_or(&options.bundle), "config")?;
         check::path_is_text(&rootfs, "root.path")?;
@@ -178,7 +186,7 @@ impl ContainerPlan {
         let place = match mounts_to_join {
             Some(namespace) => {
                 joined_mounts::check_propagation(spec, &linux)?;
-                Some(joined_mounts::look(namespace, &rootfs, users)?)
+                Some(joined_mounts::look(namespace, &root, users)?)
             }
             None => None,
         };
@@ -200,7 +208,7 @@ impl ContainerPlan {
         plan.loopback(options, &namespaces);
         plan.net_devices(&net_devices);
         plan.hooks(HookKind::CreateRuntime, hooks.prestart.iter().chain(&hooks.create_runtime));
-        plan.file_systems(spec, options, &namespaces, cgroup.as_ref(), &rootfs, users)?;
+        plan.file_systems(spec, options, &namespaces, cgroup.as_ref(), &root, users)?;
         plan.hooks(HookKind::CreateContainer, hooks.create_container.iter());
         plan.identity(spec, options, &linux)?;
         let label = label_step(process)?.map(|(open, label)| {
@@ -278,7 +286,7 @@ impl ContainerPlan {
             annotations: spec.annotations.clone(),
             bundle: options.bundle.clone(),
             config: options.config.clone(),
-            rootfs,
+            root,
             oci_version: spec.oci_version.clone(),
             lifetime: options.lifetime,
             start: options.start,
@@ -295,9 +303,22 @@ impl ContainerPlan {
         })
     }
 
+    /// The root directory on the host.
+    pub fn root_directory(&self) -> &RootDirectory {
+        &self.root
+    }
+
     /// What was opened as the source of `mounts[number]`, where that is a bind mount: an `O_PATH` descriptor.
     pub fn bind_source(&self, number: usize) -> Option<BorrowedFd<'_>> {
         self.sources.get(&number).map(OwnedFd::as_fd)
+    }
+
+    /// What a detached mount is made of.
+    pub(crate) fn opened(&self, opened: Opened) -> Option<BorrowedFd<'_>> {
+        match opened {
+            Opened::Root => Some(self.root.as_fd()),
+            Opened::Source(number) => self.bind_source(number),
+        }
     }
 
     /// Every step in words, in order.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::error::Error;
 use crate::id::ContainerId;
+use crate::root_directory::RootDirectory;
 
 /// Requests that init sends from within the container's network namespace.
 #[derive(Debug, Clone, Default)]
@@ -180,6 +181,8 @@ pub struct PlanOptions {
     pub lifetime: Lifetime,
     /// What stands at the root.
     pub root: RootSource,
+    /// The directory that config.json names as the root, where the caller has opened it; else that is done here.
+    pub root_directory: Option<RootDirectory>,
     /// How it becomes `/`.
     pub root_change: RootChange,
     /// Whose its files look.
@@ -226,6 +229,7 @@ impl PlanOptions {
             start: Start::Immediately,
             lifetime: Lifetime::Own,
             root: RootSource::Directory,
+            root_directory: None,
             root_change: RootChange::Pivot,
             root_owners: RootOwners::AsOnDisk,
             bind_rules: BindRules::Strict,

@@ -15,7 +15,7 @@ use sys::mount::Reach;
 use super::id_maps::{self, IdMaps};
 use super::namespaces::NamespacePlan;
 use crate::error::{Error, Result};
-use crate::init::step::{Action, DetachedMount, HostAction, OwnerMap, Owners, Step};
+use crate::init::step::{Action, DetachedMount, HostAction, Opened, OwnerMap, Owners, Step};
 use crate::spec::Mount;
 
 /// The container's user namespace.
@@ -73,20 +73,18 @@ impl Detached {
         Detached { steps: Vec::new(), sources: BTreeMap::new(), propagation }
     }
 
-    /// Adds one of `source`; returns its number.
+    /// Adds one of `source`, which may be open already; returns its number.
     pub(crate) fn add(
         &mut self,
         source: &CStr,
+        opened: Option<Opened>,
         recursive: bool,
         owners: Option<Owners>,
         asked_by: &str,
     ) -> usize {
         let propagation = self.propagation;
         let source = source.to_owned();
-        self.push(
-            DetachedMount { source, opened: None, recursive, propagation, owners, foreign: None },
-            asked_by,
-        )
+        self.push(DetachedMount { source, opened, recursive, propagation, owners, foreign: None }, asked_by)
     }
 
     /// Adds one of a source that is open; `propagation` is what is asked for, 0 where nothing is.

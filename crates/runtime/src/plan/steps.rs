@@ -23,10 +23,11 @@ use super::{
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::init::step::{
-    Action, Barrier, BoundRoot, HookKind, HostAction, InitAction, Lower, MOST_LAYERS, OverlayRoot, Owners,
-    Piece, PieceKind, PiecedRoot, Step, Target, TargetKind,
+    Action, Barrier, BoundRoot, HookKind, HostAction, InitAction, Lower, MOST_LAYERS, Opened, OverlayRoot,
+    Owners, Piece, PieceKind, PiecedRoot, Step, Target, TargetKind,
 };
 use crate::rdt::Wanted;
+use crate::root_directory::RootDirectory;
 use crate::shared_root::JoinedMounts;
 use crate::spec::{Hook, Linux, NamespaceKind, Process, Spec};
 
@@ -240,7 +241,7 @@ impl Steps {
         options: &PlanOptions,
         namespaces: &NamespacePlan,
         cgroup: Option<&CgroupPlan>,
-        rootfs: &Path,
+        root: &RootDirectory,
         users: Users<'_>,
     ) -> Result<()> {
         let (flags, name) = hosts_propagation(spec.linux.as_ref());
@@ -248,7 +249,7 @@ impl Steps {
             self.list.push(always(InitAction::Propagation { flags, name }));
         }
         let label = spec.linux.as_ref().and_then(|linux| mounts::label_in_force(linux, mounts::has_selinux));
-        self.root(spec, options, rootfs, users, label)?;
+        self.root(spec, options, root, users, label)?;
         let context = MountContext {
             bundle: &options.bundle,
             cgroup_layout: cgroup.map(|plan| &plan.layout),
@@ -259,7 +260,7 @@ impl Steps {
             caller: self.caller,
             propagation: flags,
             bind_rules: options.bind_rules,
-            rootfs: (options.root == RootSource::Directory).then_some(rootfs),
+            rootfs: (options.root == RootSource::Directory).then(|| root.path()),
         };
         let mounts = mounts::plan_mounts(spec, &context, &mut self.detached)?;
         self.list.extend(mounts);
@@ -311,31 +312,34 @@ impl Steps {
         &mut self,
         spec: &Spec,
         options: &PlanOptions,
-        rootfs: &Path,
+        root: &RootDirectory,
         users: Users<'_>,
         label: Option<&str>,
     ) -> Result<()> {
+        let rootfs = root.path();
         let root_path = c_path(rootfs, "root.path")?;
+        let planned = root.identity().map_err(|error| Error::at_path("examine", rootfs, error))?;
         let shifted = options.root_owners == RootOwners::Shifted;
-        let mut detach = |source: &CString, recursive: bool| -> Result<Option<usize>> {
-            let owners = match users.map()? {
-                Some(map) if shifted => Some(Owners { map, reach: Reach::Tree }),
-                _ => None,
+        let mut detach =
+            |source: &CString, opened: Option<Opened>, recursive: bool| -> Result<Option<usize>> {
+                let owners = match users.map()? {
+                    Some(map) if shifted => Some(Owners { map, reach: Reach::Tree }),
+                    _ => None,
+                };
+                if owners.is_none() && !owners::needs_parent(source, users) {
+                    return Ok(None);
+                }
+                let asked_by = match (&owners, users) {
+                    (None, _) | (_, Users::Callers) => "root.path",
+                    (Some(_), Users::New(_)) => "linux.uidMappings",
+                    (Some(_), Users::Joined(_)) => "linux.namespaces",
+                };
+                Ok(Some(self.detached.add(source, opened, recursive, owners, asked_by)))
             };
-            if owners.is_none() && !owners::needs_parent(source, users) {
-                return Ok(None);
-            }
-            let asked_by = match (&owners, users) {
-                (None, _) | (_, Users::Callers) => "root.path",
-                (Some(_), Users::New(_)) => "linux.uidMappings",
-                (Some(_), Users::Joined(_)) => "linux.namespaces",
-            };
-            Ok(Some(self.detached.add(source, recursive, owners, asked_by)))
-        };
         let action = match &options.root {
             RootSource::Directory => {
-                let detached = detach(&root_path, true)?;
-                InitAction::BindRoot(BoundRoot { path: root_path, detached })
+                let detached = detach(&root_path, Some(Opened::Root), true)?;
+                InitAction::BindRoot(BoundRoot { path: root_path, planned, detached })
             }
             RootSource::Pieces(pieces) => pieced_root(pieces)?,
             RootSource::Overlay { below, scratch, kept, submounts } => {
@@ -346,20 +350,20 @@ impl Steps {
                     );
                     return Err(Error::invalid("root.path", reason));
                 }
-                let detached = detach(&root_path, false)?;
-                let mut lowers = vec![Lower { path: root_path, detached }];
+                let detached = detach(&root_path, Some(Opened::Root), false)?;
+                let mut lowers = vec![Lower { path: root_path, planned: Some(planned), detached }];
                 for path in below {
                     check::path_is_text(path, "root.path")?;
                     let path = c_path(path, "root.path")?;
-                    let detached = detach(&path, false)?;
-                    lowers.push(Lower { path, detached });
+                    let detached = detach(&path, None, false)?;
+                    lowers.push(Lower { path, planned: None, detached });
                 }
                 let mut uppers = None;
                 if let Some(path) = kept {
                     check::path_is_text(path, "root.path")?;
                     let path = c_path(path, "root.path")?;
-                    let detached = detach(&path, false)?;
-                    uppers = Some(Lower { path, detached });
+                    let detached = detach(&path, None, false)?;
+                    uppers = Some(Lower { path, planned: None, detached });
                 }
                 let mut plans = Vec::new();
                 for path in submounts {
@@ -367,9 +371,9 @@ impl Steps {
                     let inside =
                         text.strip_prefix(rootfs.to_string_lossy().trim_end_matches('/')).unwrap_or(&text);
                     let path = c_string(&text, "root.path")?;
-                    let detached = detach(&path, false)?;
+                    let detached = detach(&path, None, false)?;
                     let target = Target::parse(inside, TargetKind::Directory, "root.path")?;
-                    plans.push((Lower { path, detached }, target));
+                    plans.push((Lower { path, planned: None, detached }, target));
                 }
                 let user_namespace = self.is_restricted(users);
                 let points = if user_namespace { overlay_points(spec, options) } else { Vec::new() };

@@ -240,6 +240,9 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
         (InitAction::Bind(_), Call::Stat, ESTALE) => {
             "what lies at the source's path was replaced during the start; start it again"
         }
+        (InitAction::BindRoot(_) | InitAction::OverlayRoot(_), Call::Stat, ESTALE) => {
+            "what lies at the root directory's path was replaced during the start; start it again"
+        }
         (InitAction::Bind(_), Call::MoveMount, EINVAL | ENOTDIR) => {
             "one of source and mount point is a directory and the other is not; a file goes onto a file"
         }

@@ -75,6 +75,8 @@ pub(crate) enum Writes {
 #[derive(Debug)]
 pub(crate) struct BoundRoot {
     pub(crate) path: CString,
+    /// Device and inode of the directory that was planned: init must find no other.
+    pub(crate) planned: (u64, u64),
     /// As for [`Bind`].
     pub(crate) detached: Option<usize>,
 }
@@ -83,8 +85,8 @@ pub(crate) struct BoundRoot {
 #[derive(Debug)]
 pub(crate) struct DetachedMount {
     pub(crate) source: CString,
-    /// The mount of the config whose source the plan has opened, if it is one of those.
-    pub(crate) opened: Option<usize>,
+    /// What the plan has opened of it, if it has.
+    pub(crate) opened: Option<Opened>,
     pub(crate) recursive: bool,
     /// What init makes of all the host's mounts, which this one would otherwise not be among.
     pub(crate) propagation: u64,
@@ -92,6 +94,15 @@ pub(crate) struct DetachedMount {
     pub(crate) owners: Option<Owners>,
     /// The mount namespace that it lies in, if another one; then it has been opened.
     pub(crate) foreign: Option<OwnedFd>,
+}
+
+/// What a plan has open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opened {
+    /// The root directory.
+    Root,
+    /// The source of this mount of the config.
+    Source(usize),
 }
 
 /// A map of owners (`MOUNT_ATTR_IDMAP`) and whether it reaches the mounts below.
@@ -136,6 +147,8 @@ pub(crate) const MOST_LAYERS: usize = 500;
 #[derive(Debug)]
 pub(crate) struct Lower {
     pub(crate) path: CString,
+    /// As for [`BoundRoot`]; nothing where nobody but us may change what is there.
+    pub(crate) planned: Option<(u64, u64)>,
     /// As for [`Bind`].
     pub(crate) detached: Option<usize>,
 }
