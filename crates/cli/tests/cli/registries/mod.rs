@@ -493,7 +493,7 @@ fn terminal_shows_how_far_it_is_and_no_password() {
     guarded.rabbitc("pull", &[APP]).text();
     let store = registry.store().display().to_string();
     let (code, seen) = screen(&format!("push --root={store} {APP} 127.0.0.1:5443/team/app:v1"), &[]);
-    assert!(code == 0 && seen.contains("\u{1b}[K127.0.0.1:5443/team/app:v1: "), "{seen:?}");
+    assert!(code == 0 && seen.contains("\u{1b}[J127.0.0.1:5443/team/app:v1: "), "{seen:?}");
     assert!(seen.contains(" of 1.") && seen.contains("v1: digest: sha256:"), "{seen:?}");
     guarded.end();
     registry.end();
