@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         return ExitCode::from(engine::unpack_image_again() as u8);
     }
     sys::signal::keep_children();
-    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let arguments = args::verb_first(std::env::args_os().collect());
     // Before the command line is read, as it would be read a second time after.
     let protected = match args::may_start(&arguments) {
         true => engine::host_binary::protect(c"rabbitc", arguments.iter().cloned(), std::env::vars_os()),

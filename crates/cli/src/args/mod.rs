@@ -1,5 +1,6 @@
 //! Arguments as typed, and what they mean: one module a topic, as in the engine's options.
 
+mod before_verb;
 mod files;
 mod limits;
 mod mistakes;
@@ -19,6 +20,7 @@ use engine::{
     EnginePaths, Error, KeptContainers, ReadyImage, Result, RootOptions, RunOptions, Stay, TerminalMode,
 };
 
+pub(crate) use self::before_verb::verb_first;
 use self::files::FileArguments;
 pub(crate) use self::files::Policy;
 use self::limits::LimitArguments;
@@ -55,7 +57,7 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc images                      list the images that are here\n  \
                      rabbitc rmi IMAGE...                remove images\n  \
                      rabbitc ps -a, rm, diff, commit, export  containers that are kept, and what they have changed\n  \
-                     rabbitc system df|check             how much room images take, and whether they are whole\n  \
+                     rabbitc system df|check|prune       room that images take, whether they are whole; remove the rest\n  \
                      rabbitc image --help                what else there is for images\n\n\
                      Examples:\n  sudo rabbitc --rootfs=./root\n  sudo rabbitc --rootfs=./root /bin/server -f\n  \
                      sudo rabbitc --explain -- /bin/true";
@@ -110,7 +112,7 @@ pub(crate) struct LookArguments {
           default_missing_value = "text", value_parser = Explain::parse)]
     pub(crate) explain: Option<Explain>,
     /// Directory for what concerns running containers
-    #[arg(long, value_name = "DIR", hide = true)]
+    #[arg(long, alias = "runroot", value_name = "DIR", hide = true)]
     pub(crate) state_dir: Option<PathBuf>,
     /// Print this help
     #[arg(long, action = ArgAction::Help)]
@@ -286,7 +288,7 @@ fn read_plain<T: CommandFactory + FromArgMatches>(
     words: impl IntoIterator<Item = OsString>,
 ) -> std::result::Result<T, Refusal> {
     // As everywhere, the last of two counts.
-    let mut command = T::command().args_override_self(true);
+    let mut command = with_podmans_directories(T::command().args_override_self(true));
     let name = command.get_name().to_owned();
     let line = std::iter::once(OsString::from(&name)).chain(words);
     command
@@ -300,6 +302,19 @@ fn read_plain<T: CommandFactory + FromArgMatches>(
             }
             None => Refusal::Parser(error.format(&mut command)),
         })
+}
+
+/// Podman's verbs all take the directories of what is kept and of what runs, where these mean nothing, too.
+fn with_podmans_directories(mut command: clap::Command) -> clap::Command {
+    for name in ["root", "runroot"] {
+        let is_own =
+            |command: &clap::Command| command.get_arguments().any(|own| own.get_long() == Some(name));
+        if !is_own(&command) && !command.get_subcommands().any(is_own) {
+            let flag = clap::Arg::new(name).long(name).value_name("DIR").hide(true).global(true);
+            command = command.arg(flag.value_parser(clap::value_parser!(PathBuf)));
+        }
+    }
+    command
 }
 
 /// A command line, read.

@@ -9,7 +9,7 @@ mod list;
 mod load;
 mod login;
 mod progress;
-mod prune;
+pub(crate) mod prune;
 mod pull;
 mod push;
 mod registries;

@@ -1,64 +1,136 @@
-//! How far a pull is: one line on a terminal that is written again and again.
+//! How far a pull or a push is: a line for all of it and one for each layer that is under way, on a terminal, written again and
+//! again. In a pipe there is nothing but the end.
 
 use std::io::Write;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use engine::Progress;
+use engine::{MovingLayer, Progress};
 
 use super::table::size;
 
-/// How often the line is written at most.
+/// How often they are written at most.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The width of a terminal that does not say how wide it is.
+const WIDTH: usize = 80;
 
 /// Nobody looks.
 pub(super) struct Quiet;
 
 impl Progress for Quiet {
-    fn begins(&self, _: u64) {}
-    fn is_at(&self, _: u64) {}
+    fn begins(&self, _: &[MovingLayer]) {}
+    fn layer_is_at(&self, _: usize, _: u64) {}
+    fn layer_is_there(&self, _: usize) {}
 }
 
-/// On a terminal. Dropped, the line is gone.
+/// On a terminal. Dropped, the lines are gone.
 pub(super) struct Shown {
-    name: String,
     state: Mutex<State>,
 }
 
 struct State {
-    all: u64,
+    name: String,
     begun: Instant,
+    layers: Vec<Layer>,
     written: Option<Instant>,
+    /// Lines on the terminal.
+    lines: usize,
+}
+
+/// How far a layer is.
+struct Layer {
+    name: String,
+    size: u64,
+    come: u64,
+    /// None before the first of its bytes, and after the last.
+    begun: Option<Instant>,
 }
 
 impl Shown {
     pub(super) fn new(name: &str) -> Shown {
-        let state = State { all: 0, begun: Instant::now(), written: None };
-        Shown { name: name.escape_debug().to_string(), state: Mutex::new(state) }
+        let name = name.escape_debug().to_string();
+        let state = State { name, begun: Instant::now(), layers: Vec::new(), written: None, lines: 0 };
+        Shown { state: Mutex::new(state) }
     }
 }
 
 impl Progress for Shown {
-    fn begins(&self, bytes: u64) {
+    fn begins(&self, layers: &[MovingLayer]) {
         let mut state = self.state.lock().expect("nobody panics while they hold it");
-        (state.all, state.begun) = (bytes, Instant::now());
+        let short = |digest: &str| digest.split(':').nth(1).unwrap_or(digest).chars().take(12).collect();
+        let layer = |layer: &MovingLayer| Layer {
+            name: short(&layer.digest),
+            size: layer.size,
+            come: 0,
+            begun: None,
+        };
+        (state.layers, state.begun) = (layers.iter().map(layer).collect(), Instant::now());
     }
 
-    fn is_at(&self, bytes: u64) {
+    fn layer_is_at(&self, number: usize, bytes: u64) {
         let mut state = self.state.lock().expect("nobody panics while they hold it");
-        if state.written.is_some_and(|written| written.elapsed() < PAUSE) {
+        let Some(layer) = state.layers.get_mut(number) else { return };
+        layer.come = bytes;
+        layer.begun.get_or_insert_with(Instant::now);
+        state.write();
+    }
+
+    fn layer_is_there(&self, number: usize) {
+        let mut state = self.state.lock().expect("nobody panics while they hold it");
+        let Some(layer) = state.layers.get_mut(number) else { return };
+        (layer.come, layer.begun) = (layer.size, None);
+        state.write();
+    }
+}
+
+impl State {
+    fn write(&mut self) {
+        if self.written.is_some_and(|written| written.elapsed() < PAUSE) {
             return;
         }
-        state.written = Some(Instant::now());
-        let text = line(&self.name, bytes, state.all, state.begun.elapsed());
+        self.written = Some(Instant::now());
+        let width = rustix::termios::tcgetwinsize(std::io::stderr())
+            .ok()
+            .map(|size| usize::from(size.ws_col))
+            .filter(|width| *width > 0)
+            .unwrap_or(WIDTH);
+        // A line that the terminal breaks would be two.
+        let cut = |line: &String| line.chars().take(width - 1).collect::<String>();
+        let lines: Vec<String> = self.shown().iter().map(cut).collect();
+        let text = format!("{}{}", self.back(), lines.join("\r\n"));
+        self.lines = lines.len();
         // Whoever can't be told how far it is, is told the end.
-        let _ = std::io::stderr().write_all(format!("\r\x1b[K{text}").as_bytes());
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+
+    /// To the beginning of what is there, which is taken away.
+    fn back(&self) -> String {
+        match self.lines {
+            0 | 1 => "\r\x1b[J".to_owned(),
+            lines => format!("\r\x1b[{}A\x1b[J", lines - 1),
+        }
+    }
+
+    fn shown(&self) -> Vec<String> {
+        let (come, all) =
+            self.layers.iter().fold((0, 0), |(come, all), layer| (come + layer.come, all + layer.size));
+        let mut lines = vec![line(&self.name, come, all, self.begun.elapsed())];
+        // The same layer twice is brought once, and one is no news.
+        if self.layers.len() > 1 {
+            let under_way = self.layers.iter().filter_map(|layer| Some((layer, layer.begun?)));
+            lines.extend(under_way.map(|(layer, begun)| {
+                format!("  {}", line(&layer.name, layer.come, layer.size, begun.elapsed()))
+            }));
+        }
+        lines
     }
 }
 
 impl Drop for Shown {
     fn drop(&mut self) {
-        let _ = std::io::stderr().write_all(b"\r\x1b[K");
+        if let Ok(state) = self.state.lock() {
+            let _ = std::io::stderr().write_all(state.back().as_bytes());
+        }
     }
 }
 
@@ -84,5 +156,24 @@ mod tests {
             line("a", 1_000_000, 4_000_000, Duration::from_secs(2)),
             "a: 1MB of 4MB, 500kB/s, 6 s left"
         );
+    }
+
+    #[test]
+    fn layers_that_are_under_way_have_a_line_each() {
+        let shown = Shown::new("app");
+        let layers = ["sha256:0123456789abcdef", "sha256:fedcba9876543210", "sha256:00"];
+        let moving = layers.map(|digest| MovingLayer { digest: digest.to_owned(), size: 2_000_000 });
+        shown.begins(&moving);
+        let lines = || shown.state.lock().expect("no panic").shown();
+        assert_eq!(lines(), ["app: 0B of 6MB"]);
+        shown.layer_is_at(1, 500_000);
+        shown.layer_is_at(0, 1_000_000);
+        assert_eq!(
+            lines(),
+            ["app: 1.5MB of 6MB", "  0123456789ab: 1MB of 2MB", "  fedcba987654: 500kB of 2MB"]
+        );
+        shown.layer_is_there(0);
+        shown.layer_is_there(2);
+        assert_eq!(lines(), ["app: 4.5MB of 6MB", "  fedcba987654: 500kB of 2MB"]);
     }
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Parser;
-use engine::{Error, ImageFilter, ImageFilters, Result, Unneeded};
+use engine::{Error, ImageFilter, ImageFilters, Pruned, Result, Unneeded};
 
 use super::print;
 use super::registries::open_to_change;
@@ -33,23 +33,33 @@ pub(super) fn prune(arguments: &PruneArguments) -> Result<()> {
     let filters: Vec<ImageFilter> =
         arguments.filter.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
     let images = open_to_change(arguments.root.as_deref())?;
-    let (which, what) = match arguments.all {
-        true => (Unneeded::Unused, "all images that no container is of"),
-        false => (Unneeded::Unnamed, "all images without a name"),
-    };
-    if !arguments.force && !is_wanted(what)? {
+    let (which, what) = unneeded(arguments.all);
+    if !arguments.force && !is_wanted("rabbitc image prune", what)? {
         return Ok(());
     }
     let pruned = images.prune(which, &ImageFilters(filters))?;
-    let mut text = String::new();
-    if !pruned.removed.is_empty() {
-        text.push_str(&format!("Deleted Images:\n{}\n", lines(&pruned.removed)));
-    }
+    let text = deleted(&pruned);
     print(&format!("{text}Total reclaimed space: {}\n", size(pruned.bytes)))
 }
 
+/// Which images are meant by `--all`, or without it, and in words.
+pub(crate) fn unneeded(all: bool) -> (Unneeded, &'static str) {
+    match all {
+        true => (Unneeded::Unused, "all images that no container is of"),
+        false => (Unneeded::Unnamed, "all images without a name"),
+    }
+}
+
+/// A line for each that is gone.
+pub(crate) fn deleted(pruned: &Pruned) -> String {
+    match pruned.removed.is_empty() {
+        true => String::new(),
+        false => format!("Deleted Images:\n{}\n", lines(&pruned.removed)),
+    }
+}
+
 /// Asks whoever sits there, and else whoever writes to standard input.
-fn is_wanted(what: &str) -> Result<bool> {
+pub(crate) fn is_wanted(verb: &str, what: &str) -> Result<bool> {
     let input = std::io::stdin();
     if input.is_terminal() {
         let question =
@@ -61,8 +71,7 @@ fn is_wanted(what: &str) -> Result<bool> {
     let read = input.lock().read_line(&mut answer);
     match read.map_err(|error| Error::system("read the answer", error))? {
         0 if !input.is_terminal() => {
-            let error =
-                Error::invalid("rabbitc image prune", format!("{what} would go, and nobody said yes"));
+            let error = Error::invalid(verb, format!("{what} would go, and nobody said yes"));
             Err(error.with_hint("write `--force` where nobody can be asked"))
         }
         _ => Ok(matches!(answer.trim(), "y" | "Y" | "yes")),

@@ -1,15 +1,16 @@
-//! `rabbitc system df` and `check`: how much room images take, and whether they are what they were.
+//! `rabbitc system df`, `check` and `prune`: how much room images take, whether they are what they were, and no more of either
+//! than is needed.
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use engine::{CheckDepth, ImageStore, Outcome, Repair, Result, StoreUsage};
+use engine::{CheckDepth, ImageFilters, ImageStore, KeptContainers, Outcome, Repair, Result, StoreUsage};
 use serde_json::json;
 
 use crate::images::table::{columns, size};
-use crate::images::{access, failed, open_to_change, print};
+use crate::images::{access, failed, open_to_change, print, prune};
 use crate::render;
 
 /// What concerns all that rabbitc keeps.
@@ -27,6 +28,8 @@ pub(crate) enum SystemCommand {
     Df(UsageArguments),
     /// Looks whether all that images consist of is there and what it was; exits with 1 if not
     Check(CheckArguments),
+    /// Removes containers that have ended, and images that nobody needs
+    Prune(PruneArguments),
 }
 
 /// How much room images take.
@@ -67,11 +70,26 @@ pub(crate) struct CheckArguments {
     root: Option<PathBuf>,
 }
 
+/// Removes containers that have ended, and then images without a name; with `--all` those that no container is of.
+#[derive(Debug, Args)]
+pub(crate) struct PruneArguments {
+    /// All images that no container is of, and not only those without a name
+    #[arg(short, long)]
+    all: bool,
+    /// Don't ask
+    #[arg(short, long)]
+    force: bool,
+    /// Directory that images and containers are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
 /// Does it, and says what became of it.
 pub(crate) fn run(command: &SystemCommand) -> ExitCode {
     let outcome = match command {
         SystemCommand::Df(arguments) => usage(arguments).map(|()| ExitCode::SUCCESS),
         SystemCommand::Check(arguments) => check(arguments),
+        SystemCommand::Prune(arguments) => prune(arguments).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| failed(&error))
 }
@@ -82,6 +100,24 @@ fn usage(arguments: &UsageArguments) -> Result<()> {
         UsageFormat::Json => print(&as_json(&usage)),
         UsageFormat::Table => print(&as_table(&usage, arguments.verbose)),
     }
+}
+
+fn prune(arguments: &PruneArguments) -> Result<()> {
+    let containers = KeptContainers::open(arguments.root.as_deref())?;
+    let images = open_to_change(arguments.root.as_deref())?;
+    let (which, what) = prune::unneeded(arguments.all);
+    let what = format!("all containers that have ended, and {what}");
+    if !arguments.force && !prune::is_wanted("rabbitc system prune", &what)? {
+        return Ok(());
+    }
+    let gone = containers.prune()?;
+    let pruned = images.prune(which, &ImageFilters(Vec::new()))?;
+    let mut text = String::new();
+    if !gone.ids.is_empty() {
+        text.push_str(&format!("Deleted Containers:\n{}\n\n", gone.ids.join("\n")));
+    }
+    text.push_str(&prune::deleted(&pruned));
+    print(&format!("{text}Total reclaimed space: {}\n", size(gone.bytes + pruned.bytes)))
 }
 
 fn as_json(usage: &StoreUsage) -> String {

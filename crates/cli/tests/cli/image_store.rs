@@ -1,12 +1,13 @@
 //! The store of images under damage, kills, a full disk and many commands at once.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::images::{APP, Registry};
-use crate::support::{Background, binary, finish};
+use crate::support::{Background, Ran, binary, finish, has_program};
 
 /// The layers of the store, the one with busybox first.
 fn layers(registry: &Registry) -> [PathBuf; 2] {
@@ -22,18 +23,46 @@ fn blob(registry: &Registry, is_meant: impl Fn(&[u8]) -> bool) -> PathBuf {
     paths.find(|path| is_meant(&std::fs::read(path).expect("read"))).expect("there")
 }
 
-fn begin(registry: &Registry, verb: &str, arguments: &[&str]) -> Child {
+/// A verb, which may be of two words, with the test's store.
+fn command(registry: &Registry, verb: &str, arguments: &[&str]) -> Command {
     let mut command = registry.host.command(binary());
-    command.arg(verb).arg(format!("--root={}", registry.store().display())).args(arguments);
+    command.args(verb.split(' ')).arg(format!("--root={}", registry.store().display())).args(arguments);
+    command
+}
+
+fn begin(registry: &Registry, verb: &str, arguments: &[&str]) -> Child {
+    let mut command = command(registry, verb, arguments);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("nsenter runs")
 }
 
-fn system(registry: &Registry, verb: &str, arguments: &[&str]) -> crate::support::Ran {
-    let root = format!("--root={}", registry.store().display());
-    let mut command = registry.host.command(binary());
-    command.args(["system", verb, &root]).args(arguments);
-    finish(command.spawn().expect("nsenter runs"), None)
+fn does(registry: &Registry, verb: &str, arguments: &[&str]) -> Ran {
+    finish(command(registry, verb, arguments).spawn().expect("nsenter runs"), None)
+}
+
+fn system(registry: &Registry, verb: &str, arguments: &[&str]) -> Ran {
+    does(registry, &format!("system {verb}"), arguments)
+}
+
+fn random(most: u64) -> u64 {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).expect("random");
+    u64::from_ne_bytes(bytes) % most
+}
+
+/// Kills some of them at random moments, and waits for the others.
+fn kill_some(mut running: Vec<Child>, kills: usize, longest: u64) {
+    for _ in 0..kills {
+        std::thread::sleep(Duration::from_millis(random(longest)));
+        let chosen = random(running.len() as u64) as usize;
+        let mut child = running.swap_remove(chosen);
+        // It may have ended.
+        let _ = child.kill();
+        child.wait().expect("waited for");
+    }
+    for mut child in running {
+        child.wait().expect("waited for");
+    }
 }
 
 fn is_clean(registry: &Registry) {
@@ -160,30 +189,15 @@ fn kills_at_any_moment_leave_a_store_that_is_clean_and_works() {
     let Some(registry) = Registry::new() else { return };
     registry.push("v2");
     let second = APP.replace("v1", "v2");
-    let random = |most: u64| {
-        let mut bytes = [0; 8];
-        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).expect("random");
-        u64::from_ne_bytes(bytes) % most
-    };
     for round in 0..25 {
-        let mut running = vec![
+        let running = vec![
             begin(&registry, "pull", &[APP]),
             begin(&registry, "pull", &[&second]),
             begin(&registry, "rmi", &["--force", APP]),
             begin(&registry, "pull", &[APP]),
             begin(&registry, "rmi", &["--force", &second]),
         ];
-        for _ in 0..3 {
-            std::thread::sleep(Duration::from_millis(random(25)));
-            let chosen = random(running.len() as u64) as usize;
-            let mut child = running.swap_remove(chosen);
-            // It may have ended.
-            let _ = child.kill();
-            child.wait().expect("waited for");
-        }
-        for mut child in running {
-            child.wait().expect("waited for");
-        }
+        kill_some(running, 3, 25);
         let ran = system(&registry, "check", &[]);
         assert_eq!((ran.code(), ran.stdout.as_str()), (0, ""), "round {round}: {ran:?}");
         assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0, "round {round}");
@@ -193,6 +207,167 @@ fn kills_at_any_moment_leave_a_store_that_is_clean_and_works() {
         assert_eq!(registry.kept(), [""; 0], "round {round}");
     }
     registry.end();
+}
+
+/// A container of the image that is kept, and has a file of its own; its id.
+fn keep_a_container(registry: &Registry, script: &str) -> String {
+    let root = format!("--root={}", registry.store().display());
+    let ran = registry.host.run(&["run", &root, "--network=none", "-u0", APP, "-c", script]);
+    assert_eq!(ran.code(), 0, "{ran:?}");
+    does(registry, "ps", &["-aq", "--no-trunc"]).text().to_owned()
+}
+
+#[test]
+fn kills_of_load_import_commit_and_prune_leave_a_store_that_is_clean_and_works() {
+    let Some(registry) = Registry::new() else { return };
+    let path = |name: &str| registry.host.directory().join(name).display().to_string();
+    let (archive, compressed, tree) = (path("app.tar"), path("app.tar.gz"), path("tree.tar"));
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    assert_eq!(registry.rabbitc("tag", &[APP, "loaded:v1"]).code(), 0);
+    assert_eq!(registry.rabbitc("save", &["--format=oci-archive", "-o", &archive, "loaded:v1"]).code(), 0);
+    registry
+        .host
+        .shell(&format!("gzip -k {archive}; tar -C {} -cf {tree} .", registry.host.rootfs().display()));
+    let id =
+        keep_a_container(&registry, "echo x >/new; dd if=/dev/urandom of=/more bs=1k count=300 2>/dev/null");
+    let verbs: [(&str, &[&str]); 8] = [
+        ("load", &["-q", "-i", &archive]),
+        ("commit", &[&id, "made:v1"]),
+        ("image prune", &["--all", "--force"]),
+        ("load", &["-q", "-i", &compressed]),
+        ("import", &["-q", &tree, "imported:v1"]),
+        ("commit", &[&id, "made:v2"]),
+        ("image prune", &["--force"]),
+        ("pull", &["-q", APP]),
+    ];
+    for round in 0..15 {
+        let running = verbs.iter().map(|(verb, arguments)| begin(&registry, verb, arguments)).collect();
+        kill_some(running, 5, 30);
+        let ran = system(&registry, "check", &[]);
+        assert_eq!((ran.code(), ran.stdout.as_str()), (0, ""), "round {round}: {ran:?}");
+        for (verb, arguments) in verbs {
+            let ran = does(&registry, verb, arguments);
+            assert_eq!(ran.code(), 0, "round {round}: {verb} {arguments:?}: {ran:?}");
+        }
+        assert_eq!(does(&registry, "rmi", &["--force", "made:v1", "made:v2", "imported:v1"]).code(), 0);
+        is_clean(&registry);
+    }
+    assert_eq!(does(&registry, "rm", &[&id]).code(), 0);
+    assert_eq!(does(&registry, "image prune", &["--all", "--force"]).code(), 0);
+    assert_eq!(registry.kept(), [""; 0]);
+    registry.host.shell(&format!("rm {archive} {compressed} {tree}"));
+    registry.end();
+}
+
+/// A store on a disk of its own, which is as large as a test says.
+struct Disk {
+    registry: Registry,
+}
+
+impl Disk {
+    fn new() -> Option<Disk> {
+        let mut registry = Registry::new()?;
+        let place = registry.store().display().to_string();
+        registry.host.set_up(&format!("mkdir {place}; mount -t tmpfs -o size=100m none {place}"));
+        registry.host.accept_mounts();
+        Some(Disk { registry })
+    }
+
+    /// `size=` or `nr_inodes=`.
+    fn limit(&self, option: &str) {
+        self.registry.host.set_up(&format!("mount -o remount,{option} {}", self.registry.store().display()));
+    }
+
+    /// Kilobytes, or files.
+    fn used(&self, of: &str) -> u64 {
+        let place = self.registry.store().display().to_string();
+        let said = self.registry.host.shell(&format!("df --output={of} {place} | tail -1"));
+        said.trim().parse().expect("a number")
+    }
+
+    /// What the store has of its own accord: names of all blobs, layers, images and names, and nothing that is under way.
+    fn kept(&self) -> Vec<String> {
+        self.registry.kept()
+    }
+
+    fn end(mut self) {
+        let place = self.registry.store().display().to_string();
+        self.registry.host.set_up(&format!("umount {place}"));
+        self.registry.host.accept_mounts();
+        self.registry.end();
+    }
+
+    /// A verb on a disk that is full sooner and later: whenever that is, the store is as it was, and so is the room on it. Once there
+    /// is enough, the verb does it.
+    fn fills(&self, verb: &str, arguments: &[&str], sizes: &[u64]) {
+        let before = self.kept();
+        for (option, field, amounts) in [("size", "used", sizes), ("nr_inodes", "iused", &[2, 8, 15, 25, 40])]
+        {
+            let used = self.used(field);
+            let mut refusals = 0;
+            for more in amounts {
+                self.limit(&format!("{option}={}{}", used + more, if option == "size" { "k" } else { "" }));
+                let ran = does(&self.registry, verb, arguments);
+                self.limit("size=100m,nr_inodes=100000");
+                if ran.code() == 0 {
+                    break;
+                }
+                refusals += 1;
+                assert_eq!(ran.code(), 125, "{verb}, {option} {more}: {ran:?}");
+                assert!(ran.stderr.contains("no space left"), "{verb}, {option} {more}: {ran:?}");
+                assert_eq!(self.kept(), before, "{verb}, {option} {more}");
+                let now = self.used(field);
+                assert!(now <= used + 16, "{verb}, {option} {more}: {used} were used, and now {now}");
+                is_clean(&self.registry);
+            }
+            assert!(refusals > 0, "{verb}: {option} was never too small");
+            let ran = does(&self.registry, verb, arguments);
+            assert_eq!(ran.code(), 0, "{verb}: {ran:?}");
+            is_clean(&self.registry);
+            does(&self.registry, "rmi", &["--force", "loaded:v1", "made:v1", "imported:v1"]).text();
+            if verb == "pull" {
+                does(&self.registry, "rmi", &["--force", APP]).text();
+            }
+            assert_eq!(self.kept(), before, "{verb}");
+        }
+    }
+}
+
+#[test]
+fn disk_that_is_full_at_any_moment_is_said_and_the_store_is_as_it_was() {
+    let Some(disk) = Disk::new() else { return };
+    let registry = &disk.registry;
+    let path = |name: &str| registry.host.directory().join(name).display().to_string();
+    let (archive, compressed, tree) = (path("app.tar"), path("app.tar.gz"), path("tree.tar"));
+    // The store is made before the disk is full.
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    assert_eq!(registry.rabbitc("tag", &[APP, "loaded:v1"]).code(), 0);
+    assert_eq!(registry.rabbitc("save", &["-o", &archive, "loaded:v1"]).code(), 0);
+    registry
+        .host
+        .shell(&format!("gzip -k {archive}; tar -C {} -cf {tree} .", registry.host.rootfs().display()));
+    assert_eq!(registry.rabbitc("rmi", &["--force", APP, "loaded:v1"]).code(), 0);
+    let sizes = [4, 40, 400, 1100, 1500, 2500, 3500];
+    disk.fills("pull", &["-q", APP], &sizes);
+    disk.fills("load", &["-q", "-i", &archive], &sizes);
+    disk.fills("load", &["-q", "-i", &compressed], &sizes);
+    disk.fills("import", &["-q", &tree, "imported:v1"], &sizes);
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    let id = keep_a_container(registry, "dd if=/dev/urandom of=/more bs=1k count=600 2>/dev/null");
+    disk.fills("commit", &[&id, "made:v1"], &[4, 40, 400, 700, 1000, 1500, 1900]);
+
+    // On a disk that has not a byte left, what is there still runs without a word, and can be removed.
+    let used = disk.used("used");
+    disk.limit(&format!("size={used}k"));
+    assert_eq!(does(registry, "rm", &[&id]).text(), id);
+    registry
+        .host
+        .shell(&format!("dd if=/dev/zero of={}/fill bs=1k 2>/dev/null || true", registry.store().display()));
+    assert_eq!(does(registry, "rmi", &[APP]).code(), 0);
+    assert_eq!(disk.kept(), [""; 0]);
+    disk.limit("size=100m");
+    registry.host.shell(&format!("rm {archive} {compressed} {tree}"));
+    disk.end();
 }
 
 #[test]
@@ -218,13 +393,42 @@ fn full_disk_is_said_and_gives_its_room_back() {
     registry.end();
 }
 
+/// Ten images, each of the layer with busybox and three of ten small ones, so that each of these is in three images.
+const OVERLAPPING: &str = r#"set -e; cd "$0"; mkdir -p many/blobs/sha256 base; cp -r rootfs/bin base
+blob() { size=$(wc -c <"$1"); digest=sha256:$(sha256sum <"$1" | cut -d' ' -f1); mv "$1" many/blobs/sha256/${digest#sha256:}; }
+described() { echo "{\"mediaType\": \"application/vnd.oci.image.$1\", \"digest\": \"$digest\", \"size\": $size"; }
+layer() { tar -C $1 --owner=0 --group=0 -cf layer.tar .; sha256sum <layer.tar | cut -d' ' -f1 >$2.id; gzip -n layer.tar
+    blob layer.tar.gz; echo "$(described layer.v1.tar+gzip)}" >$2.layer; rm -r $1; }
+layer base base
+for n in 0 1 2 3 4 5 6 7 8 9; do mkdir own; head -c 200000 /dev/urandom >own/file$n; layer own $n; done
+machine=$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
+for n in 0 1 2 3 4 5 6 7 8 9; do
+    ids= layers=
+    for part in base $n $(((n + 1) % 10)) $(((n + 2) % 10)); do
+        ids="$ids,\"sha256:$(cat $part.id)\"" layers="$layers,$(cat $part.layer)"
+    done
+    echo "{\"architecture\": \"$machine\", \"os\": \"linux\", \"config\": {\"Env\": [\"PATH=/bin\", \"N=$n\"], \"Cmd\": [\"ls\", \"/\"]},
+        \"rootfs\": {\"type\": \"layers\", \"diff_ids\": [${ids#,}]}}" >config; blob config; config="$(described config.v1+json)}"
+    echo "{\"schemaVersion\": 2, \"mediaType\": \"application/vnd.oci.image.manifest.v1+json\", \"config\": $config,
+        \"layers\": [${layers#,}]}" >manifest; blob manifest
+    manifests="$manifests,$(described manifest.v1+json), \"annotations\": {\"org.opencontainers.image.ref.name\": \"image$n\"}}"
+done
+echo "{\"schemaVersion\": 2, \"manifests\": [${manifests#,}]}" >many/index.json
+echo '{"imageLayoutVersion": "1.0.0"}' >many/oci-layout; rm *.id *.layer
+for n in 0 1 2 3 4 5 6 7 8 9; do
+    skopeo --insecure-policy copy --quiet --dest-tls-verify=false oci:many:image$n docker://127.0.0.1:5000/many/image$n:v1
+done; rm -r many"#;
+
 #[test]
-fn ten_pulls_at_once_fetch_each_blob_once() {
+fn ten_pulls_of_overlapping_images_at_once_fetch_each_blob_once() {
     let Some(registry) = Registry::new() else { return };
-    let names: Vec<String> = (0..10).map(|number| APP.replace("v1", &format!("t{number}"))).collect();
-    for number in 0..10 {
-        registry.push(&format!("t{number}"));
-    }
+    let mut script = registry.host.command("sh");
+    let ran = finish(
+        script.args(["-c", OVERLAPPING]).arg(registry.host.directory()).spawn().expect("nsenter runs"),
+        None,
+    );
+    assert_eq!(ran.code(), 0, "{ran:?}");
+    let names: Vec<String> = (0..10).map(|number| format!("127.0.0.1:5000/many/image{number}:v1")).collect();
     let log = || std::fs::read_to_string(registry.host.directory().join("registry.log")).expect("read");
     let before = log().len();
     let pulls: Vec<Child> = names.iter().map(|name| begin(&registry, "pull", &[name])).collect();
@@ -232,16 +436,106 @@ fn ten_pulls_at_once_fetch_each_blob_once() {
         assert!(pull.wait().expect("waited for").success());
     }
     let text = log();
-    let mut fetched: Vec<&str> = text[before..]
-        .lines()
-        .filter_map(|line| line.split_once("\"GET /v2/team/app/blobs/").map(|(_, rest)| &rest[..71]))
-        .collect();
+    let blob = |line: &str| -> Option<String> {
+        let (_, rest) = line.split_once("\"GET /v2/many/")?;
+        Some(rest.split_once("/blobs/")?.1[..71].to_owned())
+    };
+    let mut fetched: Vec<String> = text[before..].lines().filter_map(blob).collect();
+    assert_eq!(fetched.len(), 21, "eleven layers and ten configurations: {fetched:?}");
     fetched.sort_unstable();
-    assert_eq!(fetched.len(), 3, "two layers and a configuration: {fetched:?}");
     fetched.dedup();
-    assert_eq!(fetched.len(), 3);
+    assert_eq!(fetched.len(), 21, "none of them twice");
     assert_eq!(registry.rabbitc("images", &["--format={{.Tag}}"]).text().lines().count(), 10);
     is_clean(&registry);
+    assert_eq!(registry.run(&[&names[9]]).stdout.matches("file").count(), 3);
+    registry.end();
+}
+
+/// What a power cut leaves is what was on the disk by then: so nothing has its name before it was written there, and what says that
+/// an image is there comes last.
+#[test]
+fn nothing_has_its_name_before_it_is_on_the_disk_and_one_sync_does_for_many_layers() {
+    let Some(registry) = Registry::new() else { return };
+    if !has_program("strace") {
+        return;
+    }
+    let mut script = registry.host.command("sh");
+    let ran = finish(
+        script.args(["-c", OVERLAPPING]).arg(registry.host.directory()).spawn().expect("nsenter runs"),
+        None,
+    );
+    assert_eq!(ran.code(), 0, "{ran:?}");
+    let trace = registry.host.directory().join("trace");
+    let mut strace = registry.host.command("strace");
+    strace.args([
+        "-f",
+        "-y",
+        "-qq",
+        "-e",
+        "trace=open,openat,rename,syncfs,fsync,fdatasync",
+        "-e",
+        "signal=none",
+        "-o",
+    ]);
+    strace.arg(&trace).arg(binary()).arg("pull").arg(format!("--root={}", registry.store().display()));
+    let ran = finish(strace.arg("127.0.0.1:5000/many/image3:v1").spawn().expect("nsenter runs"), None);
+    assert_eq!(ran.code(), 0, "{ran:?}");
+    let text = std::fs::read_to_string(&trace).expect("written");
+    std::fs::remove_file(&trace).expect("there");
+
+    // Which syncs have ended, and when each thing was begun.
+    let mut begun: BTreeMap<String, usize> = BTreeMap::new();
+    let (mut syncs, mut file_syncs, mut named) = (0, BTreeMap::<String, usize>::new(), Vec::new());
+    let mut synced = BTreeMap::new();
+    for line in text.lines() {
+        let call = line.split_once(' ').map_or("", |(_, call)| call.trim_start());
+        let quoted: Vec<&str> = call.split('"').skip(1).step_by(2).collect();
+        // As it is called below `partial`.
+        let draft = |path: &str| {
+            path.split_once("/partial/")
+                .map(|(_, rest)| rest.split('/').next().unwrap_or_default().to_owned())
+        };
+        if call.starts_with("open") && (call.contains("O_CREAT") || call.contains("O_WRONLY")) {
+            if let Some(draft) = quoted.first().and_then(|path| draft(path)) {
+                begun.insert(draft, syncs);
+            }
+        } else if call.starts_with("syncfs(") && call.ends_with("= 0") || call.contains("syncfs resumed") {
+            syncs += 1;
+        } else if call.starts_with("fsync(") || call.starts_with("fdatasync(") {
+            let path = call.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
+            if let Some(draft) = draft(&path) {
+                synced.insert(draft, syncs);
+            }
+            *file_syncs.entry(path).or_default() += 1;
+        } else if call.starts_with("rename(") {
+            let [from, to] = quoted[..] else { panic!("{line}") };
+            named.push(to.to_owned());
+            let Some(draft) = draft(from) else { continue };
+            if to.contains("/layers/") {
+                assert!(
+                    begun[&draft] < syncs,
+                    "a layer has its name before it is on the disk: {line}\n{text}"
+                );
+            } else if to.contains("/blobs/") {
+                let is_synced = begun[&draft] < syncs || synced.contains_key(&draft);
+                assert!(is_synced, "a blob has its name before it is on the disk: {line}\n{text}");
+            }
+        }
+        if call.starts_with("rename(") && quoted.last().is_some_and(|to| to.contains("/images/images/")) {
+            for directory in ["layers", "blobs/sha256"] {
+                let path = registry.store().join("images").join(directory).display().to_string();
+                assert!(
+                    file_syncs.contains_key(&path),
+                    "the names in `{directory}` are not on the disk\n{text}"
+                );
+            }
+        }
+    }
+    let of = |part: &str| named.iter().filter(|path| path.contains(part)).count();
+    assert_eq!((of("/layers/"), of("/blobs/"), of("/images/images/")), (4, 6, 1), "{named:?}");
+    assert!((1..=2).contains(&syncs), "{syncs} for four layers");
+    let last = named.iter().position(|path| path.contains("/images/images/"));
+    assert!(named.iter().rposition(|path| path.contains("/layers/")) < last, "{named:?}");
     registry.end();
 }
 

@@ -245,6 +245,38 @@ fn container_of_an_image_is_as_the_image_says() {
 }
 
 #[test]
+fn directories_are_named_before_the_verb_or_behind_it_as_with_podman() {
+    let Some(registry) = Registry::new() else { return };
+    let (root, runs) = (registry.store().display().to_string(), registry.host.state().display().to_string());
+    let ran = |words: &[&str]| {
+        let mut command = registry.host.command(binary());
+        finish(command.args(words).spawn().expect("nsenter runs"), None)
+    };
+    let id = ran(&["--root", &root, "--runroot", &runs, "pull", "-q", APP]).text().to_owned();
+    assert!(id.starts_with("sha256:"));
+    let listed = ran(&["--root", &root, "images", "-q"]).text().to_owned();
+    let runroot = format!("--runroot={runs}");
+    assert_eq!(ran(&[&runroot, "image", "ls", "--root", &root, "-q"]).text(), listed);
+    assert_eq!(ran(&["images", "-q", &runroot, &format!("--root={root}")]).text(), listed);
+    assert!(ran(&["--root", &root, &runroot, "system", "df"]).text().contains("Images   1"));
+    // What concerns a running container is where that says.
+    let both = ["--root", &root, &runroot, "run", "--rm", "--network=none"];
+    let mut command = registry.host.command(binary());
+    command.args(both).args(["-u0", APP, "-c", "echo up; read end"]).stdin(Stdio::piped());
+    let mut running = Background::of(command.spawn().expect("nsenter runs"));
+    let mut sign = [0u8; 3];
+    running.read_exact(&mut sign);
+    assert_eq!(registry.host.containers().len(), 1);
+    running.release();
+    assert_eq!(registry.host.containers(), [""; 0]);
+    let behind = ["run", "--rm", "--network=none", "--root", &root, "--runroot", &runs, APP];
+    assert_eq!(ran(&behind).stdout, "two\nhello\n/etc\n12\n34\n");
+    assert_eq!(ran(&["--root", &root, &runroot, "ps", "-aq"]).text(), "");
+    ran(&["--root", &root, "images", "--runroot"]).refuses(125, &["--runroot"]);
+    registry.end();
+}
+
+#[test]
 fn store_at_a_mistyped_path_is_not_made() {
     let Some(host) = Host::new() else { return };
     let root = format!("--root={}", host.directory().join("typo").display());

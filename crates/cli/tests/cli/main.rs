@@ -8,6 +8,8 @@ mod files;
 mod hardening;
 mod host_root;
 mod image_archives;
+mod image_attacks;
+mod image_programs;
 mod image_store;
 mod images;
 mod init;

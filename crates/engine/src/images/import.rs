@@ -9,7 +9,7 @@ use image::documents::{Platform, moment};
 use runtime::ErrorKind;
 use serde_json::{Map, Value, json};
 
-use super::pull::Sum;
+use super::pull::Told;
 use super::tag::as_name;
 use super::unpack::Apart;
 use super::{ImageChange, ImageName, ImageStore, Progress};
@@ -55,11 +55,10 @@ impl ImageStore {
         let message = request.message.unwrap_or_else(|| format!("Imported from {from}"));
         let document = document(&platform, config, archive.diff_id().to_string(), message);
         let archive = archive.into_image(&[], &document);
-        let sum = Sum::new(progress);
         let options = image::store::PullOptions {
             platform: &platform,
             unpacker: &Apart,
-            progress: &sum,
+            progress: &Told(progress),
             operation: &operation,
         };
         let pulled = self.store.pull(&archive, options).map_err(|error| {

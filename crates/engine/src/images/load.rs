@@ -7,7 +7,7 @@ use image::archive::{Archive, Archived};
 use image::documents::Platform;
 use image::store::Image;
 
-use super::pull::Sum;
+use super::pull::Told;
 use super::unpack::Apart;
 use super::{ImageStore, Progress, Transport};
 use crate::error::{Result, from_image};
@@ -91,9 +91,13 @@ impl ImageStore {
             }
             return Ok(Loaded { id: known.id.to_string(), names });
         }
-        let sum = Sum::new(progress);
-        let options =
-            image::store::PullOptions { platform, unpacker: &Apart, progress: &sum, operation: &operation };
+        let progress = Told(progress);
+        let options = image::store::PullOptions {
+            platform,
+            unpacker: &Apart,
+            progress: &progress,
+            operation: &operation,
+        };
         let pulled = self.store.pull(image, options)?;
         for name in &image.names {
             self.store.name(name, &pulled.image, pulled.digests.clone())?;

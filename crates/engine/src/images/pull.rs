@@ -1,7 +1,5 @@
 //! Pulling an image from a registry.
 
-use std::sync::Mutex;
-
 use image::Reference;
 use image::documents::{Descriptor, Platform};
 use image::reference::Typed;
@@ -34,40 +32,37 @@ pub struct PulledImage {
 
 /// Who is told how far a pull or a push is. Told by several threads.
 pub trait Progress: Sync {
-    /// So many bytes will come or go, at most.
-    fn begins(&self, bytes: u64);
-    /// So many have, or need not.
-    fn is_at(&self, bytes: u64);
+    /// These layers will come or go, if they are not there.
+    fn begins(&self, layers: &[MovingLayer]);
+    /// So many bytes of a layer have, by its number.
+    fn layer_is_at(&self, number: usize, bytes: u64);
+    /// A layer is where it should be, or was there before.
+    fn layer_is_there(&self, number: usize);
 }
 
-/// How far all layers together are.
-pub(super) struct Sum<'a> {
-    told: &'a dyn Progress,
-    /// Bytes of each layer, and how many of them have come.
-    layers: Mutex<Vec<(u64, u64)>>,
+/// A layer that comes or goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MovingLayer {
+    /// Its digest.
+    pub digest: String,
+    /// Bytes of it, compressed.
+    pub size: u64,
 }
 
-impl<'a> Sum<'a> {
-    pub(super) fn new(told: &'a dyn Progress) -> Sum<'a> {
-        Sum { told, layers: Mutex::default() }
-    }
-}
+/// Tells the caller what the store tells.
+pub(super) struct Told<'a>(pub(super) &'a dyn Progress);
 
-impl image::store::Progress for Sum<'_> {
+impl image::store::Progress for Told<'_> {
     fn begins(&self, layers: &[Descriptor]) {
-        let mut own = self.layers.lock().expect("nobody panics while they hold it");
-        *own = layers.iter().map(|layer| (layer.size, 0)).collect();
-        self.told.begins(layers.iter().map(|layer| layer.size).sum());
+        let moving = |layer: &Descriptor| MovingLayer { digest: layer.digest.to_string(), size: layer.size };
+        self.0.begins(&layers.iter().map(moving).collect::<Vec<_>>());
     }
 
     fn layer(&self, number: usize, state: LayerState) {
-        let mut layers = self.layers.lock().expect("nobody panics while they hold it");
-        let Some((size, come)) = layers.get_mut(number) else { return };
-        *come = match state {
-            LayerState::Fetched(bytes) => bytes,
-            LayerState::There | LayerState::Done => *size,
-        };
-        self.told.is_at(layers.iter().map(|(_, come)| come).sum());
+        match state {
+            LayerState::Fetched(bytes) => self.0.layer_is_at(number, bytes),
+            LayerState::There | LayerState::Done => self.0.layer_is_there(number),
+        }
     }
 }
 
@@ -113,8 +108,8 @@ impl ImageStore {
     ) -> Result<image::Result<PulledImage>> {
         let operation = format!("pull `{reference}`");
         let source = registries.remote(reference).map_err(from_image)?;
-        let sum = Sum::new(progress);
-        let options = PullOptions { platform, unpacker: &Apart, progress: &sum, operation: &operation };
+        let options =
+            PullOptions { platform, unpacker: &Apart, progress: &Told(progress), operation: &operation };
         let pulled = match self.store.pull(&source, options) {
             Ok(pulled) => pulled,
             Err(error) => {

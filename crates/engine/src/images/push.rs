@@ -9,7 +9,7 @@ use image::store::Image;
 use image::{Digest, Reference};
 use runtime::ErrorKind;
 
-use super::pull::{Progress, Sum};
+use super::pull::{Progress, Told};
 use super::registries::{Registries, RegistryAccess};
 use super::{ImageName, ImageStore};
 use crate::error::{Error, Result, from_image};
@@ -126,7 +126,7 @@ impl Push<'_> {
             wanted: self.tag(),
             form: *form,
             elsewhere: &|blob| others.get(blob).cloned(),
-            progress: &Sum::new(progress),
+            progress: &Told(progress),
             operation: &operation,
         };
         let manifest = image::registry::push(store, image, &client, options).map_err(from_image)?;

@@ -10,6 +10,7 @@
 mod changes;
 mod commit;
 mod export;
+mod prune;
 mod record;
 
 use std::fs::File;
@@ -22,6 +23,7 @@ use rustix::io::Errno;
 
 pub use self::changes::{Change, ChangeKind};
 pub use self::commit::CommitRequest;
+pub use self::prune::PrunedContainers;
 pub use self::record::KeptRoot;
 pub(crate) use self::record::Record;
 use crate::error::{Error, Result};

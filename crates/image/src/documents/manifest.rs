@@ -275,14 +275,15 @@ impl std::fmt::Display for Platform {
 impl Index {
     /// The manifest for `platform`: the first with its variant, else the first for its processor.
     pub fn choose(&self, platform: &Platform, operation: &str) -> Result<&Descriptor> {
+        let is_manifest = |one: &&Descriptor| {
+            matches!(one.media_type.as_str(), media_type::MANIFEST | media_type::DOCKER_MANIFEST)
+        };
         let of = |exact: bool| {
             self.manifests.iter().find(|one| {
-                let is_manifest =
-                    matches!(one.media_type.as_str(), media_type::MANIFEST | media_type::DOCKER_MANIFEST);
                 let takes = one.platform.as_ref().is_some_and(|other| {
                     platform.takes(other) && (!exact || platform.variant == other.variant)
                 });
-                is_manifest && takes
+                is_manifest(one) && takes
             })
         };
         if let Some(found) = of(true).or_else(|| of(false)) {
@@ -294,14 +295,15 @@ impl Index {
         {
             return Ok(one);
         }
+        let manifests = self.manifests.iter().filter(is_manifest);
         let mut there: Vec<String> =
-            self.manifests.iter().filter_map(|one| one.platform.as_ref()).map(Platform::to_string).collect();
+            manifests.filter_map(|one| one.platform.as_ref()).map(Platform::to_string).collect();
         // Attestations of builders.
         there.retain(|platform| !platform.starts_with("unknown/"));
         there.dedup();
         let error = Error::new(Kind::NotFound, operation, format!("there is none for `{platform}`"));
         Err(error.with_hint(match there.is_empty() {
-            true => "it names no platform at all".to_owned(),
+            true => "it has no manifest that names a platform".to_owned(),
             false => format!("there are {}: choose one with `--platform`", there.join(", ")),
         }))
     }

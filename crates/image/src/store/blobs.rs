@@ -61,7 +61,7 @@ impl Store {
     pub(super) fn write_blob(&self, mut partial: Partial, bytes: &[u8]) -> Result<()> {
         let written = partial.file.write_all(bytes).and_then(|()| partial.file.sync_all());
         written.map_err(|error| partial.abandon(Error::at_path("write", &partial.path, error)))?;
-        self.publish_blob(partial)
+        self.publish_blob(&partial).map_err(|error| partial.abandon(error))
     }
 
     /// Waits for whoever brings the blob; if it is not there then, it is this process that brings it. What a dead one left of it
@@ -89,10 +89,9 @@ impl Store {
     }
 
     /// From here on it is there for everybody; its bytes are durable already.
-    pub(super) fn publish_blob(&self, partial: Partial) -> Result<()> {
+    pub(super) fn publish_blob(&self, partial: &Partial) -> Result<()> {
         let path = self.blob_path(&partial.digest);
-        let renamed = std::fs::rename(&partial.path, &path);
-        renamed.map_err(|error| partial.abandon(Error::at_path("publish", &path, error)))
+        std::fs::rename(&partial.path, &path).map_err(|error| Error::at_path("publish", &path, error))
     }
 }
 

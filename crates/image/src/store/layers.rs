@@ -1,7 +1,9 @@
 //! Layers, unpacked: each a directory that overlays take as a lower one.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -69,12 +71,9 @@ impl Store {
         Ok(Draft { path, tree: opened })
     }
 
-    /// Publishes what was unpacked of `blob`, once it is durable. One that is there already is the same.
+    /// Publishes what was unpacked of `blob`, and is durable. One that is there already is the same.
     pub(super) fn publish_layer(&self, draft: &Draft, unpacked: &Unpacked, blob: &Digest) -> Result<()> {
-        let facts = Facts { unpacked: unpacked.clone(), blobs: vec![blob.clone()] };
-        write_json(&draft.path, FACTS, &facts)?;
         let diff_id = &unpacked.diff_id;
-        self.sync(&draft.tree)?;
         let path = self.layer_directory(diff_id);
         match std::fs::rename(&draft.path, &path) {
             Err(_) if self.has_layer(diff_id) => {
@@ -108,6 +107,19 @@ impl Store {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Draft {
+    /// Puts what is known of the layer beside it; durable is that with the tree.
+    pub(super) fn describe(&self, unpacked: &Unpacked, blob: &Digest) -> Result<()> {
+        let facts = Facts { unpacked: unpacked.clone(), blobs: vec![blob.clone()] };
+        let path = self.path.join(FACTS);
+        let text = serde_json::to_vec(&facts).expect("only string keys");
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(&path);
+        let written = file.and_then(|mut file| file.write_all(&text));
+        written.map_err(|error| Error::at_path("write", &path, error))
     }
 }
 

@@ -19,12 +19,14 @@ mod blobs;
 mod check;
 mod images;
 mod layers;
+mod publish;
 mod pull;
 mod shifted;
 mod spool;
 mod sweep;
 mod usage;
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -98,6 +100,19 @@ impl Store {
     fn share(&self) -> Result<()> {
         let Some(lock) = &self.lock else { return Ok(()) };
         flock(lock, FlockOperation::LockShared).map_err(|error| Error::at_path("lock", &self.path, error))
+    }
+
+    /// Makes the names durable that parts of an image have got: not every file system keeps renames in their order, and what says
+    /// that an image is there must not be there before its parts.
+    fn sync_names(&self, image: &Image) -> Result<()> {
+        let blobs = image.layers.iter().map(|layer| &layer.blob).chain([&image.id, &image.manifest]);
+        let mut directories: BTreeSet<PathBuf> =
+            blobs.map(|digest| self.path.join("blobs").join(digest.algorithm().name())).collect();
+        directories.insert(self.path.join("layers"));
+        directories.iter().try_for_each(|directory| {
+            let synced = File::open(directory).and_then(|opened| opened.sync_all());
+            synced.map_err(|error| Error::at_path("write to disk", directory, error))
+        })
     }
 
     /// Makes what was written before it durable.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -14,6 +14,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::blobs::Claim;
 use super::images::now;
 use super::layers::Draft;
+use super::publish::{Brought, MOST_WAITING};
 use super::{Image, Layer, Store, Unpacker};
 use crate::digest::{self, Digest, Digester};
 use crate::documents::{
@@ -130,6 +131,7 @@ impl Store {
             created: config.created(),
             stored: now(),
         };
+        self.sync_names(&image)?;
         self.keep(&image)?;
         Ok(Pulled { image, digests, was_there: false })
     }
@@ -178,26 +180,44 @@ impl Store {
             (0..wanted.len()).filter(|&number| seen.insert(&wanted[number].0.digest)).collect();
         let next = AtomicUsize::new(0);
         let outcome = Mutex::new(Outcome { layers: vec![None; wanted.len()], error: None });
-        let work = || {
+        let told = |number: usize, layer: Result<Layer>| {
+            let mut outcome = outcome.lock().expect("no thread panics while it holds it");
+            match layer {
+                Ok(layer) => outcome.layers[number] = Some(layer),
+                Err(error) => {
+                    outcome.error.get_or_insert(error);
+                    // Nobody begins another.
+                    next.store(first.len(), Ordering::Relaxed);
+                }
+            }
+        };
+        let root = self.begin_to_publish()?;
+        let (bringing, brought) = mpsc::sync_channel(MOST_WAITING);
+        let work = |bringing: mpsc::SyncSender<Brought>| {
             while let Some(&number) = first.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let (descriptor, diff_id) = wanted[number];
-                let brought = self.bring_layer(source, descriptor, diff_id, number, options);
-                let mut outcome = outcome.lock().expect("no thread panics while it holds it");
-                match brought {
-                    Ok(layer) => outcome.layers[number] = Some(layer),
-                    Err(error) => {
-                        outcome.error.get_or_insert(error);
-                        // Nobody begins another.
-                        next.store(first.len(), Ordering::Relaxed);
+                match self.bring_layer(source, descriptor, diff_id, number, options) {
+                    Ok(Bringing::There(layer)) => told(number, Ok(layer)),
+                    Ok(Bringing::Brought(layer)) => {
+                        bringing.send(layer).expect("it is read until all have ended")
                     }
+                    Err(error) => told(number, Err(error)),
                 }
             }
         };
         std::thread::scope(|scope| {
-            for _ in 1..first.len().min(AT_ONCE) {
-                scope.spawn(work);
+            let work = &work;
+            for _ in 0..first.len().min(AT_ONCE) {
+                let bringing = bringing.clone();
+                scope.spawn(move || work(bringing));
             }
-            work();
+            drop(bringing);
+            self.publish_brought(&root, &brought, &|number, layer| {
+                if layer.is_ok() {
+                    options.progress.layer(number, LayerState::Done);
+                }
+                told(number, layer);
+            });
         });
         let Outcome { layers, error } = outcome.into_inner().expect("no thread panicked");
         if let Some(error) = error {
@@ -221,7 +241,7 @@ impl Store {
         diff_id: &Digest,
         number: usize,
         options: PullOptions<'_>,
-    ) -> Result<Layer> {
+    ) -> Result<Bringing> {
         let blob = &descriptor.digest;
         let layer = |unpacked: &Unpacked| Layer {
             diff_id: diff_id.clone(),
@@ -233,58 +253,39 @@ impl Store {
             && self.has_blob(blob)
         {
             options.progress.layer(number, LayerState::There);
-            return Ok(layer(&found));
+            return Ok(Bringing::There(layer(&found)));
         }
         let claim = self.claim_blob(blob)?;
         // Whoever had it may have brought both meanwhile.
-        let unpacked = match (self.layer_of(diff_id, blob)?, claim) {
-            (Some(found), Claim::There) => found,
+        let found = self.layer_of(diff_id, blob)?;
+        let (tree, partial) = match (&found, claim) {
+            (Some(found), Claim::There) => {
+                options.progress.layer(number, LayerState::Done);
+                return Ok(Bringing::There(layer(found)));
+            }
             (None, Claim::There) => {
                 let path = self.blob_path(blob);
                 let mut file = File::open(&path).map_err(|error| Error::at_path("open", &path, error))?;
-                self.bring(&mut file, None, descriptor, diff_id, number, options)?
+                (Some(self.unpack(&mut file, None, descriptor, diff_id, number, options)?), None)
             }
             (found, Claim::Ours(partial)) => {
-                let fetch = || -> Result<Unpacked> {
+                let file = Some(&partial.file);
+                let fetch = || -> Result<Option<(Draft, Unpacked)>> {
                     let mut bytes = source.blob(descriptor)?;
-                    let unpacked = match found {
+                    match found {
                         // The blob was swept, and its layer is another image's as well.
-                        Some(found) => {
-                            copy(&mut bytes, Some(&partial.file), None, descriptor, number, options)?;
-                            found
-                        }
-                        None => {
-                            self.bring(&mut bytes, Some(&partial.file), descriptor, diff_id, number, options)?
-                        }
-                    };
-                    partial
-                        .file
-                        .sync_data()
-                        .map_err(|error| Error::at_path("write", &partial.path, error))?;
-                    Ok(unpacked)
+                        Some(_) => copy(&mut bytes, file, None, descriptor, number, options).map(|()| None),
+                        None => self.unpack(&mut bytes, file, descriptor, diff_id, number, options).map(Some),
+                    }
                 };
-                let unpacked = fetch().map_err(|error| partial.abandon(error))?;
-                self.publish_blob(partial)?;
-                unpacked
+                (fetch().map_err(|error| partial.abandon(error))?, Some(partial))
             }
         };
-        options.progress.layer(number, LayerState::Done);
-        Ok(layer(&unpacked))
-    }
-
-    /// Unpacks a layer while it is copied to `blob`, and publishes it.
-    fn bring(
-        &self,
-        bytes: &mut dyn Read,
-        blob: Option<&File>,
-        descriptor: &Descriptor,
-        diff_id: &Digest,
-        number: usize,
-        options: PullOptions<'_>,
-    ) -> Result<Unpacked> {
-        let (draft, unpacked) = self.unpack(bytes, blob, descriptor, diff_id, number, options)?;
-        self.publish_layer(&draft, &unpacked, &descriptor.digest)?;
-        Ok(unpacked)
+        let unpacked = match (&tree, &found) {
+            (Some((_, unpacked)), _) | (None, Some(unpacked)) => unpacked,
+            (None, None) => unreachable!("it was found or unpacked"),
+        };
+        Ok(Bringing::Brought(Brought { number, layer: layer(unpacked), tree, blob: partial }))
     }
 
     /// Unpacks a layer while it is copied to `blob`.
@@ -312,8 +313,17 @@ impl Store {
         if unpacked.diff_id != *diff_id {
             return Err(mismatched(&descriptor.digest, options.operation));
         }
+        draft.describe(&unpacked, &descriptor.digest)?;
         Ok((draft, unpacked))
     }
+}
+
+/// What has become of a layer so far.
+enum Bringing {
+    /// It is here.
+    There(Layer),
+    /// It has come.
+    Brought(Brought),
 }
 
 struct Outcome {

@@ -31,15 +31,16 @@ impl Store {
     pub fn sweep(&self) -> Result<Option<Swept>> {
         let Some(own) = &self.lock else { return Ok(Some(Swept::default())) };
         let asked = self.path.join(ASKED);
-        // Before the lock is tried: whoever has it looks for this when it ends.
-        std::fs::write(&asked, "").map_err(|error| Error::at_path("write", &asked, error))?;
+        // Before the lock is tried: whoever has it looks for this when it ends. A disk that is full may have no room for it, and is
+        // what a sweep is for.
+        let noted = std::fs::write(&asked, "").map_err(|error| Error::at_path("write", &asked, error));
         let lock = |operation| flock(own, operation);
         match lock(FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 // To ask for more has cost what it had.
                 self.share()?;
-                return Ok(None);
+                return noted.map(|()| None);
             }
             Err(error) => return Err(Error::at_path("lock", &self.path, error)),
         }

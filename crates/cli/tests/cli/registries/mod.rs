@@ -1,6 +1,8 @@
 //! The way to registries and back: Debian's docker-registry, plain, by TLS with passwords, and with tokens of a server of the
 //! test's own; skopeo reads what was pushed, and writes what is pulled.
 
+mod credentials;
+mod forms;
 mod tokens;
 
 use std::path::PathBuf;
@@ -124,6 +126,20 @@ fn digest_by_skopeo(host: &Host, flags: &[&str], name: &str) -> String {
     let name = format!("docker://{name}");
     let last = ["--tls-verify=false", "--no-tags", "--format={{.Digest}}", &name];
     skopeo(host, &[&["inspect"], flags, &last].concat())
+}
+
+/// An image of the second registry that is here has its digest for a name, too; and once it is gone, comes by that.
+fn pulls_by_digest(guarded: &Guarded<'_>, flags: &[&str], digest: &str) {
+    let pinned = format!("127.0.0.1:5443/team/app@{digest}");
+    let pull = |how: &str| {
+        let ran = guarded.rabbitc("pull", &[flags, &[&pinned]].concat());
+        assert_eq!(ran.text(), format!("{pinned}: {how}\n{digest}"));
+    };
+    pull("here already");
+    let id = guarded.rabbitc("inspect", &["--format={{.Id}}", &pinned]).text().to_owned();
+    guarded.rabbitc("rmi", &["--force", &id]).text();
+    assert_eq!(guarded.registry.kept(), [""; 0]);
+    pull("pulled");
 }
 
 fn digest_in(text: &str) -> &str {
@@ -280,6 +296,7 @@ fn registry_with_tls_and_passwords_serves_who_trusts_it_and_is_logged_in() {
     assert!(found.text().contains("127.0.0.1:5443/team/app "), "{found:?}");
     guarded.rabbitc("rmi", &[APP]).text();
     assert_eq!(guarded.rabbitc("pull", &["-q", "--tls-verify", NAME]).text(), pushed);
+    pulls_by_digest(&guarded, &["--tls-verify"], &pushed);
     // Podman and skopeo read the same file.
     let authfile = format!("--authfile={}", file.display());
     assert_eq!(digest_by_skopeo(&registry.host, &[&authfile], NAME), pushed);
@@ -335,6 +352,7 @@ fn tokens_are_fetched_for_what_is_to_be_done() {
     server.forget();
     assert_eq!(guarded.rabbitc("pull", &["-q", NAME]).text(), pulled);
     assert_eq!(server.asked(), ["repository:team/app:pull"]);
+    pulls_by_digest(&guarded, &[], &pulled);
     let listed = guarded.rabbitc("search", &["127.0.0.1:5443/"]);
     assert!(listed.text().contains("127.0.0.1:5443/other/app "), "{listed:?}");
     assert_eq!(server.asked().last().map(String::as_str), Some("registry:catalog:*"));
@@ -475,7 +493,7 @@ fn terminal_shows_how_far_it_is_and_no_password() {
     guarded.rabbitc("pull", &[APP]).text();
     let store = registry.store().display().to_string();
     let (code, seen) = screen(&format!("push --root={store} {APP} 127.0.0.1:5443/team/app:v1"), &[]);
-    assert!(code == 0 && seen.contains("\u{1b}[K127.0.0.1:5443/team/app:v1: "), "{seen:?}");
+    assert!(code == 0 && seen.contains("\u{1b}[J127.0.0.1:5443/team/app:v1: "), "{seen:?}");
     assert!(seen.contains(" of 1.") && seen.contains("v1: digest: sha256:"), "{seen:?}");
     guarded.end();
     registry.end();
