@@ -48,7 +48,7 @@ pub use self::logins::{LoggedOut, Logins};
 pub use self::prune::{Pruned, Unneeded};
 pub use self::pull::{Progress, PullRequest, PulledImage};
 pub use self::push::{Push, PushRequest, PushedImage};
-pub use self::ready::{ImageDefaults, ReadyImage};
+pub use self::ready::{ImageDefaults, PlatformParts, ReadyImage};
 pub use self::registries::RegistryAccess;
 pub use self::remove::Removed;
 pub use self::save::SaveTo;
