@@ -9,7 +9,7 @@ mod inspect;
 mod list;
 mod load;
 mod login;
-mod progress;
+pub(crate) mod progress;
 mod prune;
 mod pull;
 mod push;

@@ -12,7 +12,7 @@ use super::table::size;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Nobody looks.
-pub(super) struct Quiet;
+pub(crate) struct Quiet;
 
 impl Progress for Quiet {
     fn begins(&self, _: u64) {}
@@ -20,7 +20,7 @@ impl Progress for Quiet {
 }
 
 /// On a terminal. Dropped, the line is gone.
-pub(super) struct Shown {
+pub(crate) struct Shown {
     name: String,
     state: Mutex<State>,
 }
@@ -32,7 +32,7 @@ struct State {
 }
 
 impl Shown {
-    pub(super) fn new(name: &str) -> Shown {
+    pub(crate) fn new(name: &str) -> Shown {
         let state = State { all: 0, begun: Instant::now(), written: None };
         Shown { name: name.escape_debug().to_string(), state: Mutex::new(state) }
     }
@@ -63,6 +63,9 @@ impl Drop for Shown {
 }
 
 fn line(name: &str, come: u64, all: u64, after: Duration) -> String {
+    if all == 0 {
+        return format!("{name}: {}", size(come));
+    }
     let mut text = format!("{name}: {} of {}", size(come), size(all));
     let seconds = after.as_secs_f64();
     if seconds > 0.5 && come > 0 {
@@ -84,5 +87,6 @@ mod tests {
             line("a", 1_000_000, 4_000_000, Duration::from_secs(2)),
             "a: 1MB of 4MB, 500kB/s, 6 s left"
         );
+        assert_eq!(line("a", 1_000_000, 0, Duration::from_secs(2)), "a: 1MB", "of nobody knows how many");
     }
 }

@@ -46,6 +46,7 @@ pub use self::list::Listed;
 pub use self::load::{LoadFrom, Loaded};
 pub use self::logins::{LoggedOut, Logins};
 pub use self::prune::{Pruned, Unneeded};
+pub(crate) use self::pull::Sum;
 pub use self::pull::{Progress, PullRequest, PulledImage};
 pub use self::push::{Push, PushRequest, PushedImage};
 pub use self::ready::{ImageDefaults, PlatformParts, ReadyImage};

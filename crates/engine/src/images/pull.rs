@@ -34,21 +34,21 @@ pub struct PulledImage {
 
 /// Who is told how far a pull or a push is. Told by several threads.
 pub trait Progress: Sync {
-    /// So many bytes will come or go, at most.
+    /// So many bytes will come or go, at most; 0 where nobody knows.
     fn begins(&self, bytes: u64);
     /// So many have, or need not.
     fn is_at(&self, bytes: u64);
 }
 
 /// How far all layers together are.
-pub(super) struct Sum<'a> {
+pub(crate) struct Sum<'a> {
     told: &'a dyn Progress,
     /// Bytes of each layer, and how many of them have come.
     layers: Mutex<Vec<(u64, u64)>>,
 }
 
 impl<'a> Sum<'a> {
-    pub(super) fn new(told: &'a dyn Progress) -> Sum<'a> {
+    pub(crate) fn new(told: &'a dyn Progress) -> Sum<'a> {
         Sum { told, layers: Mutex::default() }
     }
 }

@@ -123,6 +123,7 @@ impl ImageStore {
                 name: name.as_str().to_owned(),
                 store: self.store.path().to_owned(),
                 manifest: image.manifest.to_string(),
+                volumes: of_image.volumes.keys().filter_map(|path| volume(path)).collect(),
             },
             defaults,
             platform: machine.to_string(),
@@ -131,4 +132,11 @@ impl ImageStore {
             _claim: claim,
         }))
     }
+}
+
+/// A directory for data as an absolute path without detours; none where it is no place for one.
+fn volume(path: &str) -> Option<String> {
+    let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty() && *name != ".").collect();
+    let is_one = path.starts_with('/') && !names.is_empty() && !names.contains(&"..");
+    is_one.then(|| format!("/{}", names.join("/")))
 }

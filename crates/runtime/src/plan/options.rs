@@ -180,6 +180,8 @@ pub struct PlanOptions {
     pub lifetime: Lifetime,
     /// What stands at the root.
     pub root: RootSource,
+    /// Directories of an overlay as root that become mounts of their own, as absolute paths: an image's for data.
+    pub own_mounts: Vec<String>,
     /// How it becomes `/`.
     pub root_change: RootChange,
     /// Whose its files look.
@@ -226,6 +228,7 @@ impl PlanOptions {
             start: Start::Immediately,
             lifetime: Lifetime::Own,
             root: RootSource::Directory,
+            own_mounts: Vec::new(),
             root_change: RootChange::Pivot,
             root_owners: RootOwners::AsOnDisk,
             bind_rules: BindRules::Strict,
