@@ -1,9 +1,10 @@
-//! What `run` says of the fetching of its image: for which machine, and whether there is a newer one.
+//! What `run` says of the fetching of its image: for which machine, and whether there is a newer one. And in which forms layers
+//! come.
 
 use std::process::Command;
 
 use crate::images::{APP, Registry};
-use crate::support::finish;
+use crate::support::{finish, has_program};
 
 const BOTH: &str = "127.0.0.1:5000/team/both:v1";
 
@@ -111,5 +112,43 @@ fn newer_image_is_fetched_where_its_registry_has_one_and_can_be_asked() {
     }
     registry.run(&["--pull=always", APP]).refuses(125, &["can't be reached"]);
     registry.run(&["--pull=newer", &other]).refuses(125, &["can't be reached"]);
+    registry.end();
+}
+
+#[test]
+fn layers_come_as_skopeo_compresses_them_and_none_that_is_encrypted() {
+    let Some(registry) = Registry::new() else { return };
+    let host = &registry.host;
+    let here = host.directory().display();
+    let copy = |flags: &str, tag: &str| {
+        // By way of a directory: the registry has the first form already, and is not sent another.
+        host.shell(&format!(
+            "cd {here}; copy='skopeo --insecure-policy copy --quiet --dest-tls-verify=false'; \
+             $copy {flags} oci:layout oci:form && $copy oci:form docker://127.0.0.1:5000/team/form:{tag}; rm -r form"
+        ));
+        format!("127.0.0.1:5000/team/form:{tag}")
+    };
+    // Of many frames, with frames behind them that decoders pass over: the table of what is in it (zstd:chunked).
+    let chunked = copy("--dest-compress-format=zstd:chunked", "chunked");
+    let raw = host.shell(&format!("skopeo inspect --raw --tls-verify=false docker://{chunked}"));
+    assert!(raw.contains("v1.tar+zstd") && raw.contains("zstd-chunked.manifest-position"), "{raw}");
+    for name in
+        [chunked, copy("--dest-compress-format=zstd", "zstd"), copy("--dest-compress-format=gzip", "gzip")]
+    {
+        registry.rabbitc("rmi", &["-f", &name]).text();
+        assert_eq!(registry.run(&[&name]).stdout, "two\nhello\n/etc\n12\n34\n", "{name}");
+        registry.rabbitc("rmi", &[&name]).text();
+    }
+    if has_program("openssl") {
+        host.shell(&format!(
+            "cd {here}; exec 2>key.log; openssl genrsa -out key 2048; openssl rsa -in key -pubout -out key.pub"
+        ));
+        let encrypted = copy(&format!("--encryption-key=jwe:{here}/key.pub"), "encrypted");
+        let parts =
+            ["pull `127.0.0.1:5000/team/form:encrypted`", "is encrypted", "skopeo copy --decryption-key"];
+        registry.rabbitc("pull", &[&encrypted]).refuses(125, &parts);
+        host.shell(&format!("cd {here}; rm key key.pub key.log"));
+    }
+    assert_eq!(registry.kept(), [""; 0]);
     registry.end();
 }
