@@ -34,7 +34,7 @@ pub(crate) fn plan(arguments: PlanArguments) -> ExitCode {
 /// Of an image that is here: nothing is fetched for it.
 fn steps(arguments: &PlanArguments) -> Result<Vec<StepDescription>> {
     let run = &arguments.run;
-    let image = run.image().map(|name| images::here(name, run.files.root.as_deref())).transpose()?;
+    let image = run.image().map(|name| images::here(name, &run.of_image)).transpose()?;
     let mut steps = engine::plan(&run.options(TerminalMode::Inherit, image.as_ref())?, &run.paths())?;
     steps.iter_mut().for_each(|step| run.given.name(step));
     Ok(steps)

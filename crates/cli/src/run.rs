@@ -27,8 +27,8 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
             return ExitCode::from(error.kind.exit_code() as u8);
         }
     };
-    let (root, policy) = (arguments.files.root.as_deref(), arguments.files.pull);
-    let image = match arguments.image().map(|name| images::ready(name, root, policy)).transpose() {
+    let image = arguments.image().map(|name| images::ready(name, &arguments.of_image));
+    let image = match image.transpose() {
         Ok(image) => Ok(image),
         Err(NotReady::Failed(error)) => Err(error),
         Err(NotReady::Told(code)) => return code,

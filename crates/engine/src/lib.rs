@@ -29,7 +29,7 @@ pub use error::{Error, Result};
 pub use images::{
     CheckDepth, Damaged, FoundRepository, HistoryEntry, ImageChange, ImageDefaults, ImageFilter,
     ImageFilters, ImageName, ImageStore, ImageUsage, ImportRequest, Inspected, Listed, LoadFrom, Loaded,
-    LoggedOut, Logins, MovingLayer, Outcome, Progress, Pruned, PullRequest, PulledImage, Push, PushRequest,
+    LoggedOut, Logins, MovingLayer, Outcome, PlatformParts, Progress, Pruned, PullRequest, PulledImage, Push, PushRequest,
     PushedImage, ReadyImage, RegistryAccess, Removed, Repair, SaveLayout, SaveTo, SearchOutcome,
     SearchRequest, StoreUsage, Transport, Tree, TreeLayer, Unneeded, is_shift_verb, is_unpack_verb,
     list_tags, search, unpack_image_again, unpack_layer,

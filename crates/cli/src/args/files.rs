@@ -27,12 +27,6 @@ pub(crate) struct FileArguments {
     /// Show a directory or file of the host inside; options are ro, z, Z, U, O, rslave and others
     #[arg(short = 'v', long, value_name = "SOURCE:DESTINATION[:OPTIONS]")]
     pub(crate) volume: Vec<String>,
-    /// When to fetch the image: where it is missing, always, or never
-    #[arg(long, value_name = "WHEN", default_value = "missing", hide_default_value = true)]
-    pub(crate) pull: Policy,
-    /// Directory that images are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
-    #[arg(long, value_name = "DIR", hide = true)]
-    pub(crate) root: Option<PathBuf>,
     /// Mount in docker's long form: type=bind or tmpfs, source=, target=, readonly, and others
     #[arg(long, value_name = "KEY=VALUE,…")]
     pub(crate) mount: Vec<String>,
@@ -45,14 +39,6 @@ pub(crate) struct FileArguments {
     /// Permit devices wherever a node of them is, such as `c 189:* rwm`
     #[arg(long, value_name = "RULE")]
     pub(crate) device_cgroup_rule: Vec<String>,
-}
-
-/// When an image is fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Policy {
-    Missing,
-    Always,
-    Never,
 }
 
 impl FileArguments {

@@ -2,6 +2,7 @@
 
 mod before_verb;
 mod files;
+mod image;
 mod limits;
 mod mistakes;
 mod namespaces;
@@ -22,7 +23,7 @@ use engine::{
 
 pub(crate) use self::before_verb::verb_first;
 use self::files::FileArguments;
-pub(crate) use self::files::Policy;
+pub(crate) use self::image::{ImageArguments, Policy};
 use self::limits::LimitArguments;
 use self::namespaces::NamespaceArguments;
 use self::network::NetworkArguments;
@@ -75,6 +76,8 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
 pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) process: ProcessArguments,
+    #[command(flatten)]
+    pub(crate) of_image: ImageArguments,
     #[command(flatten)]
     pub(crate) files: FileArguments,
     #[command(flatten)]
@@ -371,12 +374,8 @@ impl RunArguments {
         let mut files = self.files.options()?;
         if let Some(image) = image {
             files.root = RootOptions::Image(image.root.clone());
-        } else if self.files.pull == Policy::Always {
-            let error = Error::invalid("--pull", "there is no image to fetch".to_owned());
-            return Err(error.with_hint(match self.files.rootfs {
-                Some(_) => "leave it out, or name an image in the place of `--rootfs`",
-                None => "leave it out, or name an image: `rabbitc run IMAGE`",
-            }));
+        } else {
+            self.of_image.check_none(self.files.rootfs.as_ref())?;
         }
         Ok(RunOptions {
             process: self.process.options(terminal, arguments, image.map(|image| &image.defaults))?,
@@ -397,7 +396,7 @@ impl RunArguments {
             (Some(true), Some(_)) => Stay::Removed,
             (_, None) => return Ok(None),
         };
-        Ok(Some((KeptContainers::of(self.files.root.as_deref())?, stay)))
+        Ok(Some((KeptContainers::of(self.of_image.root.as_deref())?, stay)))
     }
 
     pub(crate) fn paths(&self) -> EnginePaths {

@@ -32,8 +32,6 @@ enum Reason {
     Logs,
     /// Nothing of images has it.
     Images,
-    /// It is about the fetching of an image.
-    Pulls,
     /// There are no pods.
     Pods,
     /// systemd inside a container wants more than rabbitc gives.
@@ -80,10 +78,6 @@ impl Reason {
             Reason::Logs => (
                 "the container writes to the caller's own streams, and nothing is logged yet",
                 "leave it out; redirect with `>` or pipe into a logger",
-            ),
-            Reason::Pulls => (
-                "an image is fetched here as any other",
-                "leave it out; `rabbitc pull` has it, and what that has fetched is not fetched again",
             ),
             Reason::Images => ("rabbitc does not have it for images yet", "leave it out"),
             Reason::Pods => ("there are no pods yet", "leave it out"),
@@ -150,24 +144,15 @@ const ROWS: &[Row] = &[
     row("no-healthcheck", false, Reason::Health),
     row("log-driver", true, Reason::Logs),
     row("log-opt", true, Reason::Logs),
-    row("platform", true, Reason::Pulls),
-    row("arch", true, Reason::Images),
-    row("os", true, Reason::Images),
-    row("variant", true, Reason::Images),
-    row("authfile", true, Reason::Pulls),
-    row("cert-dir", true, Reason::Pulls),
-    row("creds", true, Reason::Pulls),
     row("decryption-key", true, Reason::Images),
     row("disable-content-trust", false, Reason::Images),
     row("env-merge", true, Reason::Images),
     row("image-volume", true, Reason::Images),
-    lettered("quiet", b'q', false, Reason::Images),
     row("retry", true, Reason::Images),
     row("retry-delay", true, Reason::Images),
     row("rmi", false, Reason::Images),
     row("seccomp-policy", true, Reason::Images),
     row("storage-opt", true, Reason::Images),
-    row("tls-verify", false, Reason::Pulls),
     row("pod", true, Reason::Pods),
     row("pod-id-file", true, Reason::Pods),
     row("init-ctr", true, Reason::Pods),
@@ -316,9 +301,6 @@ impl Row {
             "restart" => matches!(value, Some("no" | "")),
             "detach-keys" | "log-driver" => value == Some(""),
             "systemd" => off,
-            // What is without it, is as with `true`.
-            "tls-verify" => !off,
-            "quiet" => true,
             _ => !self.takes_value && off,
         }
     }

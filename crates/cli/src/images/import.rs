@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use engine::{Error, ImageChange, ImageStore, ImportRequest, Result};
 
+use super::fetching::MachineArguments;
 use super::load::standard_input;
 use super::print;
 use super::progress::{Quiet, Shown};
@@ -29,18 +30,8 @@ pub(crate) struct ImportArguments {
     /// Don't show how far it is
     #[arg(short, long)]
     quiet: bool,
-    /// For which machine it is [default: this one]
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
-    platform: Option<String>,
-    /// For which processor
-    #[arg(long, value_name = "ARCH", conflicts_with = "platform")]
-    arch: Option<String>,
-    /// For which variant of it
-    #[arg(long, value_name = "VARIANT", requires = "arch")]
-    variant: Option<String>,
-    /// For which system
-    #[arg(long, value_name = "OS", requires = "arch")]
-    os: Option<String>,
+    #[command(flatten)]
+    machine: MachineArguments,
     /// Directory that the images are kept below [default: /var/lib/rabbitc]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -65,7 +56,7 @@ pub(super) fn import(arguments: &ImportArguments) -> Result<()> {
         name,
         changes,
         message: arguments.message.clone(),
-        platform: platform(arguments),
+        platform: arguments.machine.platform()?,
     };
     let images = ImageStore::open(arguments.root.as_deref())?;
     let id = match !arguments.quiet && std::io::stderr().is_terminal() {
@@ -73,11 +64,4 @@ pub(super) fn import(arguments: &ImportArguments) -> Result<()> {
         false => images.import(request, &Quiet),
     };
     print(&format!("{}\n", id?))
-}
-
-fn platform(arguments: &ImportArguments) -> Option<String> {
-    let Some(arch) = &arguments.arch else { return arguments.platform.clone() };
-    let os = arguments.os.as_deref().unwrap_or("linux");
-    let variant = arguments.variant.as_ref().map_or_else(String::new, |variant| format!("/{variant}"));
-    Some(format!("{os}/{arch}{variant}"))
 }

@@ -2,13 +2,14 @@
 //! `rabbitc image`.
 
 mod arguments;
+mod fetching;
 mod history;
 mod import;
 mod inspect;
 mod list;
 mod load;
 mod login;
-mod progress;
+pub(crate) mod progress;
 pub(crate) mod prune;
 mod pull;
 mod push;
@@ -28,6 +29,7 @@ use engine::{Error, ImageName, Result};
 pub(crate) use self::arguments::{
     GroupArguments, ImageCommand, ListArguments, RemoveArguments, VERBS, behind_image,
 };
+pub(crate) use self::fetching::FetchArguments;
 pub(crate) use self::history::HistoryArguments;
 pub(crate) use self::import::ImportArguments;
 pub(crate) use self::inspect::InspectArguments;

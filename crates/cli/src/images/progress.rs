@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const WIDTH: usize = 80;
 
 /// Nobody looks.
-pub(super) struct Quiet;
+pub(crate) struct Quiet;
 
 impl Progress for Quiet {
     fn begins(&self, _: &[MovingLayer]) {}
@@ -24,7 +24,7 @@ impl Progress for Quiet {
 }
 
 /// On a terminal. Dropped, the lines are gone.
-pub(super) struct Shown {
+pub(crate) struct Shown {
     state: Mutex<State>,
 }
 
@@ -47,7 +47,7 @@ struct Layer {
 }
 
 impl Shown {
-    pub(super) fn new(name: &str) -> Shown {
+    pub(crate) fn new(name: &str) -> Shown {
         let name = name.escape_debug().to_string();
         let state = State { name, begun: Instant::now(), layers: Vec::new(), written: None, lines: 0 };
         Shown { state: Mutex::new(state) }
@@ -135,6 +135,9 @@ impl Drop for Shown {
 }
 
 fn line(name: &str, come: u64, all: u64, after: Duration) -> String {
+    if all == 0 {
+        return format!("{name}: {}", size(come));
+    }
     let mut text = format!("{name}: {} of {}", size(come), size(all));
     let seconds = after.as_secs_f64();
     if seconds > 0.5 && come > 0 {
@@ -156,6 +159,7 @@ mod tests {
             line("a", 1_000_000, 4_000_000, Duration::from_secs(2)),
             "a: 1MB of 4MB, 500kB/s, 6 s left"
         );
+        assert_eq!(line("a", 1_000_000, 0, Duration::from_secs(2)), "a: 1MB", "of nobody knows how many");
     }
 
     #[test]

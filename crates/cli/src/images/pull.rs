@@ -1,7 +1,7 @@
 //! `rabbitc pull`, and what `rabbitc run` fetches.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::Parser;
@@ -11,9 +11,9 @@ use engine::{
 };
 
 use super::progress::{Quiet, Shown};
-use super::registries::{RegistryArguments, access, open, open_to_read};
-use super::{parse_names, print};
-use crate::args::Policy;
+use super::registries::{open, open_to_read};
+use super::{FetchArguments, parse_names, print};
+use crate::args::{ImageArguments, Policy};
 use crate::render;
 
 /// Fetches images from registries.
@@ -30,14 +30,8 @@ pub(crate) struct PullArguments {
     /// Say nothing but the digest
     #[arg(short, long)]
     quiet: bool,
-    /// For which machine: `linux/amd64`, `linux/arm/v7` [default: this one]
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
-    platform: Option<String>,
-    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote
-    #[arg(long, value_name = "USER:PASSWORD")]
-    creds: Option<String>,
     #[command(flatten)]
-    registries: RegistryArguments,
+    fetch: FetchArguments,
     /// Directory that the images are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -53,11 +47,8 @@ pub(super) fn pull(arguments: &PullArguments) -> Result<()> {
         pull_from(&images, &place, arguments)?;
     }
     for name in names {
-        let request = PullRequest {
-            name,
-            platform: arguments.platform.clone(),
-            access: arguments.registries.access(arguments.creds.as_ref()),
-        };
+        let request =
+            PullRequest { name, platform: arguments.fetch.platform()?, access: arguments.fetch.access() };
         let all = match arguments.all_tags {
             true => images.tags_to_pull(&request)?,
             false => vec![request.name.clone()],
@@ -82,7 +73,8 @@ fn pull_one(images: &ImageStore, request: &PullRequest, arguments: &PullArgument
 /// From an archive or a directory, as podman's `pull oci:DIR`; the ids of what is there.
 fn pull_from(images: &ImageStore, place: &str, arguments: &PullArguments) -> Result<()> {
     let from = LoadFrom::Transport(Transport::parse(place).expect("it was seen to be one"));
-    let platform = arguments.platform.as_deref();
+    let platform = arguments.fetch.platform()?;
+    let platform = platform.as_deref();
     let loaded = match !arguments.quiet && std::io::stderr().is_terminal() {
         true => images.load(from, platform, &Shown::new(place)),
         false => images.load(from, platform, &Quiet),
@@ -117,68 +109,148 @@ impl From<Error> for NotReady {
     }
 }
 
+/// The image that a container is to be of.
+struct Wanted<'a> {
+    name: ImageName,
+    /// For which machine, where somebody says so.
+    platform: Option<String>,
+    arguments: &'a ImageArguments,
+}
+
 /// The image of a container, which must be here.
-pub(crate) fn here(name: &str, root: Option<&Path>) -> Result<ReadyImage> {
-    let name: ImageName = name.parse()?;
-    find(&open_to_read(root)?, &name)
+pub(crate) fn here(name: &str, arguments: &ImageArguments) -> Result<ReadyImage> {
+    let wanted = Wanted::new(name, arguments)?;
+    wanted.find(&open_to_read(arguments.root.as_deref())?, Fetched::No)
 }
 
-fn find(images: &ImageStore, name: &ImageName) -> Result<ReadyImage> {
-    let shown = name.as_str();
-    images.ready(name)?.ok_or_else(|| {
-        let error = Error::new(ErrorKind::NotFound, format!("find the image `{shown}`"), "it is not here");
-        error.with_hint(format!(
-            "`rabbitc pull {shown}` fetches it; `-- {shown}` runs a program of this name on a throw-away copy of the host's root"
-        ))
-    })
-}
-
-/// The image of a container: fetched as `policy` says.
-pub(crate) fn ready(
-    name: &str,
-    root: Option<&Path>,
-    policy: Policy,
-) -> std::result::Result<ReadyImage, NotReady> {
-    let name: ImageName = name.parse()?;
-    let images = open_to_read(root)?;
-    if policy == Policy::Never {
-        return Ok(find(&images, &name)?);
-    }
-    if policy != Policy::Always
-        && let Some(image) = images.ready(&name)?
-    {
-        return Ok(image);
-    }
+/// The image of a container: fetched as the policy of `arguments` says.
+pub(crate) fn ready(name: &str, arguments: &ImageArguments) -> std::result::Result<ReadyImage, NotReady> {
+    let wanted = Wanted::new(name, arguments)?;
+    let images = open_to_read(arguments.root.as_deref())?;
+    let is_here = match arguments.pull {
+        Policy::Never => return Ok(wanted.find(&images, Fetched::No)?),
+        Policy::Always => false,
+        Policy::Missing => match wanted.suitable(&images)? {
+            Some(image) => return Ok(image),
+            None => false,
+        },
+        Policy::Newer => wanted.suitable(&images)?.is_some(),
+    };
     let takes_namespace = images.is_to_read();
     // Whoever is alone in the store sweeps what a failure leaves.
     drop(images);
-    if takes_namespace {
-        fetch_apart(&name, root)?;
-        return Ok(find(&open_to_read(root)?, &name)?);
+    let fetched = match takes_namespace {
+        true => wanted.fetch_apart(),
+        false => wanted.fetch(),
+    };
+    match fetched {
+        Ok(()) => {}
+        Err(reason) if is_here => wanted.tell_that_it_stays(&reason),
+        Err(reason) => return Err(reason),
     }
-    let images = open(root)?;
-    let request = PullRequest { name: name.clone(), platform: None, access: access(None) };
-    fetch(&images, &request, Show::OnTerminal)?;
-    Ok(find(&images, &name)?)
+    Ok(wanted.find(&open_to_read(arguments.root.as_deref())?, Fetched::Yes)?)
 }
 
-/// Fetches in a process of its own: without root that takes a user namespace, and the container gets another one.
-fn fetch_apart(name: &ImageName, root: Option<&Path>) -> std::result::Result<(), NotReady> {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg("pull");
-    if let Some(root) = root {
-        command.arg("--root").arg(root);
+/// Whether an image has just been looked for in its registry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fetched {
+    No,
+    Yes,
+}
+
+impl Wanted<'_> {
+    fn new<'a>(name: &str, arguments: &'a ImageArguments) -> Result<Wanted<'a>> {
+        Ok(Wanted { name: name.parse()?, platform: arguments.fetch.platform()?, arguments })
     }
-    // What the program prints is all that is read there.
-    command.args(["--", name.as_str()]).stdin(Stdio::null()).stdout(Stdio::null());
-    let status =
-        command.status().map_err(|error| Error::system(format!("pull `{}`", name.as_str()), error))?;
-    match status.code() {
-        Some(0) => Ok(()),
-        Some(code) => Err(NotReady::Told(ExitCode::from(code as u8))),
-        None => {
-            let operation = format!("pull `{}`", name.as_str());
-            Err(Error::new(ErrorKind::System, operation, format!("it was ended by {status}")).into())
+
+    /// The one that is here, if it is for the machine that was asked for.
+    fn suitable(&self, images: &ImageStore) -> Result<Option<ReadyImage>> {
+        let Some(image) = images.ready(&self.name)? else { return Ok(None) };
+        let is_for = match &self.platform {
+            Some(platform) => image.is_for(platform)?,
+            None => true,
+        };
+        Ok(is_for.then_some(image))
+    }
+
+    fn find(&self, images: &ImageStore, fetched: Fetched) -> Result<ReadyImage> {
+        if let Some(mut image) = self.suitable(images)? {
+            // Whoever asks for another machine's knows.
+            image.foreign = image.foreign.filter(|_| self.platform.is_none());
+            return Ok(image);
         }
+        let shown = self.name.as_str();
+        let failed =
+            |reason: String| Error::new(ErrorKind::NotFound, format!("find the image `{shown}`"), reason);
+        let (Some(other), Some(platform)) = (images.ready(&self.name)?, &self.platform) else {
+            return Err(failed("it is not here".to_owned()).with_hint(format!(
+                "`rabbitc pull {shown}` fetches it; `-- {shown}` runs a program of this name on a throw-away copy of the host's \
+                 root"
+            )));
+        };
+        let error = failed(format!("it is for `{}`, and not for `{platform}`", other.platform));
+        Err(error.with_hint(match fetched {
+            Fetched::No => format!(
+                "`rabbitc pull --platform={platform} {shown}` fetches the other one, if its registry has it"
+            ),
+            Fetched::Yes => {
+                "its registry has it for no other machine; leave `--platform` and `--arch` out to run it as it is"
+                    .to_owned()
+            }
+        }))
+    }
+
+    fn show(&self) -> Show {
+        if self.arguments.quiet { Show::Nothing } else { Show::OnTerminal }
+    }
+
+    fn fetch(&self) -> std::result::Result<(), NotReady> {
+        let images = open(self.arguments.root.as_deref())?;
+        let request = PullRequest {
+            name: self.name.clone(),
+            platform: self.platform.clone(),
+            access: self.arguments.fetch.access(),
+        };
+        fetch(&images, &request, self.show())?;
+        Ok(())
+    }
+
+    /// Fetches in a process of its own: without root that takes a user namespace, and the container gets another one.
+    fn fetch_apart(&self) -> std::result::Result<(), NotReady> {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg("pull").args(self.arguments.fetch.words());
+        if let Some(root) = &self.arguments.root {
+            command.arg("--root").arg(root);
+        }
+        if self.show() == Show::Nothing {
+            command.arg("--quiet");
+        }
+        let name = self.name.as_str();
+        // What the program prints is all that is read there.
+        command.args(["--", name]).stdin(Stdio::null()).stdout(Stdio::null());
+        let status = command.status().map_err(|error| Error::system(format!("pull `{name}`"), error))?;
+        match status.code() {
+            Some(0) => Ok(()),
+            Some(code) => Err(NotReady::Told(ExitCode::from(code as u8))),
+            None => {
+                let operation = format!("pull `{name}`");
+                Err(Error::new(ErrorKind::System, operation, format!("it was ended by {status}")).into())
+            }
+        }
+    }
+
+    /// A newer one could not be had.
+    fn tell_that_it_stays(&self, reason: &NotReady) {
+        let name = self.name.as_str();
+        let reason = match reason {
+            NotReady::Failed(error) => format!(": {error}"),
+            NotReady::Told(_) => String::new(),
+        };
+        render::notice(&engine::Notice {
+            what: format!(
+                "whether there is a newer `{name}` is not known, and the one that is here is used{reason}"
+            ),
+            remedy: None,
+        });
     }
 }

@@ -1,5 +1,6 @@
 //! What all verbs that speak to registries are told of them.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args};
@@ -34,6 +35,27 @@ impl RegistryArguments {
             },
             ..access(self.authfile.as_deref())
         }
+    }
+
+    /// The first of them that was given and that says more than what happens without it.
+    pub(super) fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            ("--authfile", self.authfile.is_some()),
+            ("--cert-dir", self.cert_dir.is_some()),
+            ("--tls-verify", self.tls_verify == Some(false)),
+        ];
+        given.into_iter().find_map(|(flag, is_given)| is_given.then_some(flag))
+    }
+
+    /// As words for another command of this program.
+    pub(super) fn words(&self) -> impl Iterator<Item = OsString> {
+        let paths = [("--authfile=", &self.authfile), ("--cert-dir=", &self.cert_dir)];
+        let paths = paths.into_iter().filter_map(|(flag, path)| {
+            let mut word = OsString::from(flag);
+            word.push(path.as_ref()?);
+            Some(word)
+        });
+        paths.chain(self.tls_verify.map(|verify| format!("--tls-verify={verify}").into()))
     }
 }
 

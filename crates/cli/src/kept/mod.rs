@@ -13,6 +13,7 @@ use engine::{
 };
 use serde_json::json;
 
+use crate::images::progress::{Quiet, Shown};
 use crate::images::table::{columns, since};
 use crate::images::{failed, print};
 use crate::render;
@@ -87,7 +88,8 @@ pub(crate) struct ChangesArguments {
     root: Option<PathBuf>,
 }
 
-/// Makes an image of what a container has changed: its image, and a layer more.
+/// Makes an image of a container: its image, and a layer more of what it has changed. Of one that ran on the host's root or
+/// on a directory, all of that is the one layer.
 #[derive(Debug, Parser)]
 #[command(name = "rabbitc commit", max_term_width = 100)]
 pub(crate) struct CommitArguments {
@@ -106,6 +108,9 @@ pub(crate) struct CommitArguments {
     /// What its containers are to be like, as in a Dockerfile: `CMD ["/bin/app"]`, `ENV NAME=VALUE`, `EXPOSE 80`
     #[arg(short, long, value_name = "INSTRUCTION")]
     change: Vec<String>,
+    /// Don't show how far it is
+    #[arg(short, long)]
+    quiet: bool,
     /// Write the image's id into this file, too
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
@@ -246,7 +251,17 @@ fn commit(arguments: &CommitArguments) -> Result<()> {
         message: arguments.message.clone(),
         changes: arguments.change.iter().map(|change| change.parse()).collect::<Result<_>>()?,
     };
-    let id = KeptContainers::open(arguments.root.as_deref())?.find(&arguments.id)?.commit(&request)?;
+    let kept = KeptContainers::open(arguments.root.as_deref())?.find(&arguments.id)?;
+    if kept.root == KeptRoot::Host {
+        render::notice(&engine::Notice {
+            what: "this image has all of the host's root in it, secrets among them".to_owned(),
+            remedy: Some("`rabbitc diff` lists what the container has changed".to_owned()),
+        });
+    }
+    let id = match !arguments.quiet && std::io::stderr().is_terminal() {
+        true => kept.commit(&request, &Shown::new(short(&kept.id)))?,
+        false => kept.commit(&request, &Quiet)?,
+    };
     if let Some(path) = &arguments.iidfile {
         std::fs::write(path, &id).map_err(|error| Error::at_path("write", path, error))?;
     }

@@ -214,7 +214,6 @@ fn container_of_an_image_is_as_the_image_says() {
     assert_eq!(ran.code(), 2, "its shell says so: {ran:?}");
     registry.run(&["--entrypoint=/missing", APP]).refuses(127, &["`/missing`", "--entrypoint"]);
     registry.run(&["--pull=always", APP]).refuses(125, &["can't be reached"]);
-    registry.run(&["--tls-verify=false", APP]).refuses(125, &["--tls-verify", "`rabbitc pull` has it"]);
     registry.run(&["--entrypoint", "", APP]).refuses(125, &["the image: it names no program"]);
     registry
         .host

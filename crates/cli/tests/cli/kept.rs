@@ -3,7 +3,17 @@
 use std::process::Stdio;
 
 use crate::images::{APP, Registry};
-use crate::support::{Background, Host, Ran, binary, finish};
+use crate::support::{Background, Host, Ran, binary, finish, has_program};
+
+/// A host of a few files, with another file system at /home, memory at /run, and the program under test by a mount of its own:
+/// what `$1` is the script of runs there.
+const SMALL_HOST: &str = r#"set -e; cd "$0"; mkdir -p small disk; echo of the disk >disk/file; echo old >disk/old
+cp -a rootfs/bin small/; cd small; mkdir -p etc proc sys dev run tmp home var/lib old; ln -s busybox bin/tar; ln -s busybox bin/tr
+echo root:x:0:0::/:/bin/sh >etc/passwd; echo gone >etc/gone; : >bin/rabbitc; chmod 755 bin/rabbitc; ln etc/gone etc/other
+mkdir var/of-another; mknod var/of-another/whiteout c 0 0
+mount --bind . .; cd ../small; for tree in proc sys dev; do mount --rbind /$tree $tree; done
+mount -t tmpfs none run; echo fact >run/fact; mount --bind ../disk home; mount --bind "$2" bin/rabbitc
+pivot_root . old; cd /; PATH=/bin; export PATH; umount -l /old; exec sh -c "$1""#;
 
 /// A host with a store of its own.
 struct Place<'a> {
@@ -207,7 +217,6 @@ fn changes_to_a_copy_of_the_hosts_root_or_of_a_directory_are_kept_where_that_is_
     assert!(!std::path::Path::new("/etc").join(&name).exists(), "the host's file is not made");
     let id = place.id();
     assert_eq!(place.verb("diff", &[&id]).text(), format!("C /etc\nA /etc/{name}"));
-    place.verb("commit", &[&id]).refuses(125, &["it is of no image", "rabbitc export", "rabbitc import"]);
     assert_eq!(place.verb("rm", &[&id]).code(), 0);
     place.is_empty();
 
@@ -216,10 +225,92 @@ fn changes_to_a_copy_of_the_hosts_root_or_of_a_directory_are_kept_where_that_is_
     assert_eq!(ran.code(), 0, "{ran:?}");
     let id = place.id();
     assert_eq!(place.verb("diff", &[&id]).text(), "A /made");
+    // A directory that was of no image becomes one of one layer.
+    let made = place.verb("commit", &["--change=ENV A=b", &id, "made"]);
+    assert_eq!((made.text().starts_with("sha256:"), made.stderr.as_str()), (true, ""), "{made:?}");
+    assert_eq!(place.run(&["--rm", "made", "/bin/sh", "-c", "cat /made; echo $A"]).text(), "x\nb");
+    assert_eq!(place.verb("rmi", &["made"]).code(), 0);
     assert_eq!(place.verb("rm", &[&id]).code(), 0);
     let refused = place.run(&[&rootfs, "--rm=false", "--", "/bin/true"]);
     refused.refuses(125, &["--rm=false", "stays there anyway", "--overlay"]);
     place.is_empty();
     std::fs::remove_dir_all(host.directory().join("store")).expect("there");
     host.assert_nothing_left();
+}
+
+#[test]
+fn copy_of_the_hosts_root_becomes_an_image_with_all_that_the_container_saw_on_disks() {
+    let Some(host) = Host::new() else { return };
+    if !has_program("pivot_root") {
+        return;
+    }
+    let script = r#"set -e
+rabbitc run --rm=false --network=none -- /bin/sh -c 'echo a >/etc/new; rm /etc/gone /home/old; echo b >/home/new; cat /home/file; exit 0'
+id=$(rabbitc ps -aq); rabbitc diff $id | tr '\n' ','; echo
+rabbitc export $id | tar -t | grep -v '^bin/' | tr '\n' ','; echo
+rabbitc commit -m note $id snap | cut -c1-7
+rabbitc inspect -f '{{json .Config.Cmd}} {{len .RootFS.Layers}}' snap
+rabbitc run --rm --network=none snap /bin/sh -c 'cat /etc/new /home/new /home/file /etc/other; ls -A /home /var /run; cat /bin/rabbitc'
+echo 'cat /etc/passwd' | rabbitc run -i --rm --network=none snap
+rabbitc rm $id >/dev/null; rabbitc rmi snap >/dev/null"#;
+    let mut command = host.command("unshare");
+    command.args(["--mount", "sh", "-c", SMALL_HOST]).arg(host.directory()).arg(script).arg(binary());
+    let ran = finish(command.spawn().expect("unshare runs"), None);
+    let expected = [
+        "of the disk",
+        "C /etc,D /etc/gone,A /etc/new,A /home/new,D /home/old,",
+        // Neither what is mounted nor what is rabbitc's, and no whiteout.
+        "dev/,etc/,etc/hostname,etc/hosts,etc/new,etc/other,etc/passwd,etc/resolv.conf,home/,home/file,home/new,old/,proc/,run/,\
+         sys/,tmp/,var/,var/lib/,var/lib/rabbitc/,var/of-another/,",
+        "sha256:",
+        "[\"/bin/sh\"] 1",
+        "a\nb\nof the disk\ngone",
+        // What lies below the mount of the program is an empty file.
+        "/home:\nfile\nnew\n\n/run:\n\n/var:\nlib\nof-another",
+        "root:x:0:0::/:/bin/sh",
+    ];
+    assert_eq!(ran.text(), expected.join("\n"), "{ran:?}");
+    assert!(ran.stderr.contains("all of the host's root in it, secrets among them"), "{ran:?}");
+    for name in ["small", "disk"] {
+        std::fs::remove_dir_all(host.directory().join(name)).expect("there");
+    }
+    host.assert_nothing_left();
+}
+
+#[test]
+fn directories_for_data_of_an_image_are_writable_and_no_part_of_the_changes() {
+    let Some(registry) = Registry::new() else { return };
+    let place = Place::of(&registry.host);
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    assert_eq!(place.run(&["-u0", APP, "-c", "echo old >/data/old; exit 0"]).code(), 0);
+    let id = place.id();
+    place.verb("commit", &["--change=VOLUME /data /srv/new/", &id, "made:v1"]).text();
+    assert_eq!(place.verb("rm", &[&id]).code(), 0);
+
+    // As docker's: with what the image has there, also where the root is read-only; one that is missing is made.
+    let script = "cat /data/old; echo x >/data/x; echo y >/srv/new/y; rm /data/old; touch /z 2>/dev/null || echo refused; \
+                  cat /data/x /srv/new/y; grep -c -e ' /data ' -e ' /srv/new ' /proc/self/mountinfo";
+    let ran = place.run(&["-u0", "--read-only", "made:v1", "-c", script]);
+    assert_eq!(ran.text(), "old\nrefused\nx\ny\n2", "{ran:?}");
+    let id = place.id();
+    assert_eq!(place.verb("diff", &[&id]).text(), "", "data is no change");
+    let archive = registry.host.directory().join("export.tar");
+    place.verb("export", &["-o", archive.to_str().expect("text"), &id]).text();
+    let listed = registry.host.shell(&format!("tar -tf {} | grep -e data -e srv; rm {0}", archive.display()));
+    assert_eq!(listed, "data/\ndata/old\nsrv/\nsrv/new/", "what the image has there");
+    place.verb("commit", &[&id, "made:v2"]).text();
+    let ran = place.run(&["--rm", "made:v2", "-c", "ls /data /srv/new"]);
+    assert_eq!(ran.text(), "/data:\nold\n\n/srv/new:");
+    assert_eq!(place.verb("rm", &[&id]).code(), 0);
+    place.is_empty();
+
+    let volume = format!("{}:/data", registry.host.rootfs().join("bin").display());
+    let ran = place.run(&["--rm", "-v", &volume, "made:v1", "-c", "test -e /data/busybox && ls -A /srv/new"]);
+    assert_eq!(ran.text(), "", "a person's own stands in its place");
+    let script = "cat /data/old; echo x >/data/x; echo y >/srv/new/y; cat /data/x /srv/new/y; exit 0";
+    let ran = place.run(&["--rm", "-u0", "--userns=auto", "--read-only", "made:v1", "-c", script]);
+    assert_eq!(ran.text(), "old\nx\ny", "{ran:?}");
+    let plan = registry.host.run(&["plan", &place.root, "--read-only", "made:v1"]);
+    assert!(plan.text().contains("make directories mounts of their own"), "{plan:?}");
+    registry.end();
 }

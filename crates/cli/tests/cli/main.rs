@@ -9,6 +9,7 @@ mod hardening;
 mod host_root;
 mod image_archives;
 mod image_attacks;
+mod image_fetching;
 mod image_programs;
 mod image_store;
 mod images;

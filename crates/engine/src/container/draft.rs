@@ -101,7 +101,8 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
         points.retain(|point| point.mount.is_some());
     }
     let volumes = volumes::needs(&options.files, &spec);
-    let kept = keep(options, user.is_some(), &id, (&spec, &files), effects)?;
+    let hidden = hidden(options, paths).into_iter().map(PathBuf::from).collect();
+    let kept = keep(options, user.is_some(), &id, (&spec, &files), hidden, effects)?;
     let drawn = Drawn {
         spec: &spec,
         root: &root,
@@ -148,6 +149,7 @@ fn keep(
     ordinary_user: bool,
     id: &ContainerId,
     (spec, files): (&Spec, &[OwnFile]),
+    hidden: Vec<PathBuf>,
     effects: Effects,
 ) -> Result<Option<Lease>> {
     let Some((containers, stay)) = &options.stay else { return Ok(None) };
@@ -187,10 +189,20 @@ fn keep(
         KeptRoot::Host => host_root::submounts()?,
         _ => Vec::new(),
     };
+    let volumes = match &options.files.root {
+        RootOptions::Image(image) => image.volumes.iter().map(PathBuf::from).collect(),
+        _ => Vec::new(),
+    };
     let record = || {
         let points = spec.mounts.iter().map(|mount| PathBuf::from(&mount.destination));
         let points = points.chain(files.iter().map(|file| PathBuf::from(file.destination))).collect();
-        Record { submounts, points, ..Record::new(id.as_str(), root, &options.process.command) }
+        Record {
+            submounts,
+            points,
+            hidden,
+            volumes,
+            ..Record::new(id.as_str(), root, &options.process.command)
+        }
     };
     containers.begin(id.as_str(), (*stay == Stay::Kept).then(record)).map(Some)
 }
@@ -372,6 +384,11 @@ fn lay_out(
         RootOptions::Host if ordinary_user => RootSource::Pieces(host_root::pieces()?),
         RootOptions::Host => overlay(Vec::new(), host_root::submounts()?),
     };
+    if let RootOptions::Image(image) = &options.files.root {
+        // A person's own stand in their place.
+        let is_left = |path: &&String| options.files.mounts.iter().all(|mount| mount.target != **path);
+        plan_options.own_mounts = image.volumes.iter().filter(is_left).cloned().collect();
+    }
     plan_options.preparations = vec![preparations::of_root(&options.files.root, drawn.root.path())];
     plan_options.preparations.extend(wiring.iter().map(|wiring| preparations::of_network(&wiring.network)));
     if drawn.points.iter().any(|point| point.mount.is_some()) {

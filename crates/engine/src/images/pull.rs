@@ -50,7 +50,7 @@ pub struct MovingLayer {
 }
 
 /// Tells the caller what the store tells.
-pub(super) struct Told<'a>(pub(super) &'a dyn Progress);
+pub(crate) struct Told<'a>(pub(crate) &'a dyn Progress);
 
 impl image::store::Progress for Told<'_> {
     fn begins(&self, layers: &[Descriptor]) {

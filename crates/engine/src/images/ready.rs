@@ -38,9 +38,47 @@ pub struct ReadyImage {
     pub root: ImageRoot,
     /// What it says of its containers.
     pub defaults: ImageDefaults,
-    /// Where it is for another machine than this one: which.
+    /// The machine that it is for, as `OS/ARCH[/VARIANT]`.
+    pub platform: String,
+    /// Where that is another than this one: which.
     pub foreign: Option<String>,
+    machine: Platform,
     _claim: image::store::InUse,
+}
+
+/// A kind of machine, of which somebody has said a part.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PlatformParts<'a> {
+    /// The system.
+    pub os: Option<&'a str>,
+    /// The processor.
+    pub architecture: Option<&'a str>,
+    /// The variant of it.
+    pub variant: Option<&'a str>,
+}
+
+impl PlatformParts<'_> {
+    /// All of it in one word: what nobody said is as on this machine.
+    pub fn completed(&self) -> String {
+        let own = Platform::of_this_machine();
+        let variant = match (self.variant, self.architecture) {
+            (None, None) => own.variant.as_deref(),
+            (variant, _) => variant,
+        };
+        let platform = Platform {
+            architecture: self.architecture.unwrap_or(&own.architecture).to_owned(),
+            os: self.os.unwrap_or(&own.os).to_owned(),
+            variant: variant.map(str::to_owned),
+        };
+        platform.to_string()
+    }
+}
+
+impl ReadyImage {
+    /// Whether it is for the machine that `platform` says.
+    pub fn is_for(&self, platform: &str) -> Result<bool> {
+        Ok(Platform::parse(platform).map_err(from_image)?.takes(&self.machine))
+    }
 }
 
 impl ImageStore {
@@ -57,9 +95,16 @@ impl ImageStore {
             let operation = format!("run the image `{}`", name.as_str());
             return Err(Error::new(ErrorKind::Unsupported, operation, "it has no layers, and so no files"));
         }
-        let machine = Platform::of_this_machine();
-        let is_native = config.os == machine.os && config.architecture == machine.architecture;
-        let foreign = (!is_native).then(|| format!("{}/{}", config.os, config.architecture));
+        let own = Platform::of_this_machine();
+        // One that does not say it is for whatever machine it came to.
+        let or = |text: String, own: &str| if text.is_empty() { own.to_owned() } else { text };
+        let machine = Platform {
+            architecture: or(config.architecture, &own.architecture),
+            os: or(config.os, &own.os),
+            variant: config.variant.filter(|variant| !variant.is_empty()),
+        };
+        let is_native = machine.os == own.os && machine.architecture == own.architecture;
+        let foreign = (!is_native).then(|| format!("{}/{}", machine.os, machine.architecture));
         let said = |text: String| Some(text).filter(|text| !text.is_empty());
         let of_image = config.config;
         let defaults = ImageDefaults {
@@ -78,10 +123,20 @@ impl ImageStore {
                 name: name.as_str().to_owned(),
                 store: self.store.path().to_owned(),
                 manifest: image.manifest.to_string(),
+                volumes: of_image.volumes.keys().filter_map(|path| volume(path)).collect(),
             },
             defaults,
+            platform: machine.to_string(),
             foreign,
+            machine,
             _claim: claim,
         }))
     }
+}
+
+/// A directory for data as an absolute path without detours; none where it is no place for one.
+fn volume(path: &str) -> Option<String> {
+    let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty() && *name != ".").collect();
+    let is_one = path.starts_with('/') && !names.is_empty() && !names.contains(&"..");
+    is_one.then(|| format!("/{}", names.join("/")))
 }

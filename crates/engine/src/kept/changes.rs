@@ -43,6 +43,7 @@ impl Kept {
     pub fn changes(&self) -> Result<Vec<Change>> {
         let (mut changes, mut on_the_way) = (BTreeSet::new(), Vec::new());
         let lowers = self.lowers()?;
+        let points: Vec<PathBuf> = self.points.iter().chain(&self.volumes).cloned().collect();
         for (upper, point) in self.uppers() {
             let below = match (&self.root, point == Path::new("/")) {
                 (_, true) => Layers::open(lowers.iter().map(PathBuf::as_path))?,
@@ -51,10 +52,11 @@ impl Kept {
             let root = File::open(&upper).map_err(|error| Error::at_path("open", &upper, error))?;
             let mut visit = |found: &Found<'_>| {
                 let path = point.join(Path::new(OsStr::from_bytes(found.path)));
-                if self.points.contains(&path) {
+                let is_data = self.volumes.iter().any(|volume| path.starts_with(volume));
+                if is_data || self.points.contains(&path) {
                     return Ok(());
                 }
-                compare(found, path, &self.points, &below, &mut changes, &mut on_the_way)
+                compare(found, path, &points, &below, &mut changes, &mut on_the_way)
                     .map_err(|error| image::Error::at_path("compare", &upper, error))
             };
             walk(root.as_fd(), &mut visit).map_err(from_image)?;

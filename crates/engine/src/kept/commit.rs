@@ -1,22 +1,23 @@
-//! An image of what a container has changed: its image, and a layer more.
+//! An image of a container: its image and a layer more, of what it has changed. Where it is of none, all of its root is the one
+//! layer (docs/decisions/0043).
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufWriter, Seek, Write};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
 use std::time::SystemTime;
 
 use image::archive::{RootArchive, compress};
 use image::documents::{Descriptor, Document, MOST_CONFIG_BYTES, MOST_MANIFEST_BYTES, Platform, moment};
 use image::pack::{Form, pack};
-use image::store::{Image, PullOptions, Silent, Store};
+use image::store::{Image, InUse, PullOptions, Store};
 use runtime::ErrorKind;
 use serde_json::{Value, json};
 
+use super::export::within;
 use super::{Kept, KeptRoot};
 use crate::error::{Error, Result, from_image};
-use crate::images::{Apart, ImageChange, ImageName};
+use crate::images::{Apart, ImageChange, ImageName, MovingLayer, Progress, Told};
 
 /// An image to be made of a container.
 #[derive(Debug, Default)]
@@ -33,29 +34,31 @@ pub struct CommitRequest {
 
 impl Kept {
     /// Makes the image; its id.
-    pub fn commit(&self, request: &CommitRequest) -> Result<String> {
+    pub fn commit(&self, request: &CommitRequest, progress: &dyn Progress) -> Result<String> {
         let operation = format!("commit the container `{}`", self.id);
         let name = match &request.name {
             Some(name) => Some(crate::images::as_name(name, &operation)?),
             None => None,
         };
-        if !matches!(self.root, KeptRoot::Image { .. }) {
-            let reason = "it is of no image that its changes could lie over";
-            let error = Error::new(ErrorKind::Unsupported, operation, reason);
-            let id = self.id.get(..12).unwrap_or(&self.id);
-            return Err(error.with_hint(format!(
-                "`rabbitc export {id} | rabbitc import - NAME` makes an image of all of its root"
-            )));
-        }
-        let (store, image) = self.image()?;
-        // The image stays as long as its layers are needed.
-        let _claim = store.claim(&image).map_err(from_image)?;
-        let archive = self.packed(&store, &operation)?;
-        let made = made_over(&store, &image, &archive, request, &self.command, &operation)?;
-        let archive = archive.into_image(&made.below, &made.config);
+        let (store, base) = match self.root {
+            KeptRoot::Image { .. } => {
+                let (store, image) = self.image()?;
+                let base = Base::of(&store, &image, &operation)?;
+                (store, base)
+            }
+            KeptRoot::Host | KeptRoot::Directory { .. } => {
+                // Beside the containers, of which this is one.
+                let data = self.directory.ancestors().nth(2).unwrap_or(&self.directory);
+                (Store::open(data.join("images")).map_err(from_image)?, Base::nothing())
+            }
+        };
+        let archive = self.packed(&store, progress, &operation)?;
+        let config = made_over(base.config, &archive, request, &self.command);
+        let archive = archive.into_image(&base.layers, &config);
         let platform = Platform::of_this_machine();
+        let told = Told(progress);
         let options =
-            PullOptions { platform: &platform, unpacker: &Apart, progress: &Silent, operation: &operation };
+            PullOptions { platform: &platform, unpacker: &Apart, progress: &told, operation: &operation };
         let pulled = store.pull(&archive, options).map_err(|error| {
             // What has come of it is of no use; that it stays until the next time is no second failure.
             drop(store.sweep());
@@ -68,51 +71,95 @@ impl Kept {
         Ok(pulled.image.id.to_string())
     }
 
-    /// What it has changed, as the archive of a layer.
-    fn packed(&self, store: &Store, operation: &str) -> Result<RootArchive> {
+    /// The archive of the new layer.
+    fn packed(&self, store: &Store, progress: &dyn Progress, operation: &str) -> Result<RootArchive> {
+        let file = store.spool().map_err(from_image)?;
+        let written = |error: std::io::Error| Error::system(operation.to_owned(), error);
+        // How much it will be, nobody knows beforehand.
+        progress.begins(&[MovingLayer { digest: "root".to_owned(), size: 0 }]);
+        let compressed = compress(BufWriter::with_capacity(256 << 10, file));
+        let mut out = Counted { out: compressed, count: 0, progress };
+        match self.root {
+            KeptRoot::Image { .. } => self.pack_changes(&mut out, operation)?,
+            KeptRoot::Host | KeptRoot::Directory { .. } => self.export(&mut out)?,
+        }
+        let rest = out.out.finish().map_err(written)?;
+        let mut file = rest.into_inner().map_err(|error| written(error.into_error()))?;
+        file.rewind().map_err(written)?;
+        RootArchive::read(file, store, operation).map_err(from_image)
+    }
+
+    fn pack_changes(&self, out: &mut dyn Write, operation: &str) -> Result<()> {
         let Some((upper, _)) = self.uppers().into_iter().next() else {
             return Err(Error::new(ErrorKind::NotFound, operation.to_owned(), "it has never run"));
         };
         let root = File::open(&upper).map_err(|error| Error::at_path("open", &upper, error))?;
-        let left_out: BTreeSet<Vec<u8>> = self
-            .points
-            .iter()
-            .map(|point| point.strip_prefix("/").unwrap_or(point).as_os_str().as_bytes().to_vec())
-            .collect();
-        let mut file = store.spool().map_err(from_image)?;
-        let written = |error: std::io::Error| Error::system(operation.to_owned(), error);
-        let mut out = compress(BufWriter::with_capacity(256 << 10, &mut file));
-        pack(root.as_fd(), Form::Layer, &left_out, &mut out).map_err(from_image)?;
-        out.finish().and_then(|mut rest| rest.flush()).map_err(written)?;
-        file.rewind().map_err(written)?;
-        RootArchive::read(file, store, operation).map_err(from_image)
+        let left_out: BTreeSet<Vec<u8>> =
+            self.points.iter().chain(&self.volumes).map(|path| within(path)).collect();
+        pack(root.as_fd(), Form::Layer, &left_out, out).map_err(from_image)
     }
 }
 
-/// What a new image has beside its layer.
-struct Made {
-    /// The layers of the one below.
-    below: Vec<Descriptor>,
-    config: Value,
+/// Tells how much has been written.
+struct Counted<'a, Out> {
+    out: Out,
+    count: u64,
+    progress: &'a dyn Progress,
 }
 
-fn made_over(
-    store: &Store,
-    image: &Image,
-    archive: &RootArchive,
-    request: &CommitRequest,
-    command: &[String],
-    operation: &str,
-) -> Result<Made> {
-    let text = store.read_blob(&image.manifest, MOST_MANIFEST_BYTES).map_err(from_image)?;
-    let Document::Manifest(manifest) = Document::parse(&text, None, operation).map_err(from_image)? else {
-        let reason = "its image has no manifest of its own";
-        return Err(Error::new(ErrorKind::System, operation.to_owned(), reason));
-    };
-    let text = store.read_blob(&image.id, MOST_CONFIG_BYTES).map_err(from_image)?;
-    let corrupt =
-        |error: serde_json::Error| Error::new(ErrorKind::System, operation.to_owned(), error.to_string());
-    let mut config: Value = serde_json::from_slice(&text).map_err(corrupt)?;
+impl<Out: Write> Write for Counted<'_, Out> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.count += written as u64;
+        self.progress.layer_is_at(0, self.count);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// What a new image is made over.
+struct Base {
+    /// The layers of the one below.
+    layers: Vec<Descriptor>,
+    config: Value,
+    /// It stays as long as its layers are needed.
+    _claim: Option<InUse>,
+}
+
+impl Base {
+    fn of(store: &Store, image: &Image, operation: &str) -> Result<Base> {
+        let claim = store.claim(image).map_err(from_image)?;
+        let text = store.read_blob(&image.manifest, MOST_MANIFEST_BYTES).map_err(from_image)?;
+        let Document::Manifest(manifest) = Document::parse(&text, None, operation).map_err(from_image)?
+        else {
+            let reason = "its image has no manifest of its own";
+            return Err(Error::new(ErrorKind::System, operation.to_owned(), reason));
+        };
+        let text = store.read_blob(&image.id, MOST_CONFIG_BYTES).map_err(from_image)?;
+        let corrupt =
+            |error: serde_json::Error| Error::new(ErrorKind::System, operation.to_owned(), error.to_string());
+        let config = serde_json::from_slice(&text).map_err(corrupt)?;
+        Ok(Base { layers: manifest.layers, config, _claim: Some(claim) })
+    }
+
+    /// None, for a root that is of no image.
+    fn nothing() -> Base {
+        let machine = Platform::of_this_machine();
+        let mut config = json!({"architecture": machine.architecture, "os": machine.os, "config": {},
+            "rootfs": {"type": "layers", "diff_ids": []}, "history": []});
+        if let Some(variant) = machine.variant {
+            config["variant"] = json!(variant);
+        }
+        Base { layers: Vec::new(), config, _claim: None }
+    }
+}
+
+/// The configuration of the image that has `archive` over what `config` is of.
+fn made_over(mut config: Value, archive: &RootArchive, request: &CommitRequest, command: &[String]) -> Value {
+    let is_first = config["rootfs"]["diff_ids"].as_array().is_none_or(Vec::is_empty);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     config["created"] = json!(moment(now));
     if let Some(author) = &request.author {
@@ -125,6 +172,10 @@ fn made_over(
     // Docker writes `null` for what is empty.
     of_containers.retain(|_, value| !value.is_null());
     request.changes.iter().for_each(|change| change.apply(of_containers));
+    if is_first && !["Cmd", "Entrypoint"].iter().any(|key| of_containers.contains_key(*key)) {
+        // What runs on such a root where nobody says another program.
+        of_containers.insert("Cmd".to_owned(), json!(["/bin/sh"]));
+    }
     push(&mut config["rootfs"]["diff_ids"], json!(archive.diff_id().to_string()));
     let mut step = json!({"created": moment(now), "created_by": command.join(" ")});
     for (key, text) in [("author", &request.author), ("comment", &request.message)] {
@@ -133,7 +184,7 @@ fn made_over(
         }
     }
     push(&mut config["history"], step);
-    Ok(Made { below: manifest.layers, config })
+    config
 }
 
 fn push(list: &mut Value, value: Value) {

@@ -63,6 +63,8 @@ pub struct Kept {
     directory: PathBuf,
     submounts: Vec<PathBuf>,
     points: Vec<PathBuf>,
+    hidden: Vec<PathBuf>,
+    volumes: Vec<PathBuf>,
 }
 
 /// How a container is.
@@ -168,8 +170,19 @@ impl KeptContainers {
                 (false, Some(end)) => KeptState::Exited { code: end.code, ended: end.at },
                 (false, None) => KeptState::Unknown,
             };
-            let Record { id, root, command, created, submounts, points, .. } = record;
-            kept.push(Kept { id, root, command, created, state, directory, submounts, points });
+            let Record { id, root, command, created, submounts, points, hidden, volumes, .. } = record;
+            kept.push(Kept {
+                id,
+                root,
+                command,
+                created,
+                state,
+                directory,
+                submounts,
+                points,
+                hidden,
+                volumes,
+            });
         }
         kept.sort_by(|one, other| other.created.cmp(&one.created).then_with(|| one.id.cmp(&other.id)));
         Ok(kept)

@@ -44,6 +44,12 @@ pub(crate) struct Record {
     /// Where something was mounted, as absolute paths of the container: the mount points there are not the container's work.
     #[serde(default)]
     pub(crate) points: Vec<PathBuf>,
+    /// Directories of the host's root that were hidden from it.
+    #[serde(default)]
+    pub(crate) hidden: Vec<PathBuf>,
+    /// Its image's directories for data: what is in them is no change of the root.
+    #[serde(default)]
+    pub(crate) volumes: Vec<PathBuf>,
     pub(crate) end: Option<End>,
 }
 
@@ -63,6 +69,8 @@ impl Record {
             created: now(),
             submounts: Vec::new(),
             points: Vec::new(),
+            hidden: Vec::new(),
+            volumes: Vec::new(),
             end: None,
         }
     }

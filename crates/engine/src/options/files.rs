@@ -31,6 +31,8 @@ pub struct ImageRoot {
     pub store: PathBuf,
     /// The digest of its manifest.
     pub manifest: String,
+    /// Its directories for data, as absolute paths.
+    pub volumes: Vec<String>,
 }
 
 impl RootOptions {

@@ -186,6 +186,13 @@ impl Manifest {
         }
         match self.layers.iter().find(|layer| !is_layer(&layer.media_type)) {
             None => Ok(()),
+            Some(layer) if layer.media_type.ends_with("+encrypted") => {
+                let error = Error::new(Kind::Unsupported, operation, "a layer of it is encrypted");
+                Err(error.with_hint(
+                    "rabbitc has no keys yet: `skopeo copy --decryption-key KEY docker://NAME oci:DIR` decrypts it, and \
+                     `rabbitc load -i DIR` takes that",
+                ))
+            }
             Some(layer) => {
                 let reason = format!("a layer of it is `{}`", layer.media_type.escape_debug());
                 let error = Error::new(Kind::Unsupported, operation, reason);

@@ -1,7 +1,7 @@
 //! The archive (tar with GNU's long names, attributes in pax's form, as Docker writes it).
 
 use std::collections::{BTreeSet, HashMap};
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
@@ -9,8 +9,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
+use super::merged::{Overlay, walk_merged};
 use super::walk::{Found, Hides, overlays, walk};
 use crate::error::{Error, Result};
 
@@ -23,8 +25,8 @@ pub enum Form {
     Tree,
 }
 
-/// Writes all that is below `root`, in order of the names, but for the paths of `left_out`, which have nothing in them. Sockets are
-/// left out, too: they mean nothing elsewhere.
+/// Writes all that is below `root`, in order of the names, but for the paths of `left_out` and what is in them. Sockets are left
+/// out, too: they mean nothing elsewhere.
 pub fn pack(
     root: BorrowedFd<'_>,
     form: Form,
@@ -33,10 +35,23 @@ pub fn pack(
 ) -> Result<()> {
     let mut archive = Archive { builder: Builder::new(out), form, links: HashMap::new() };
     // A directory that only leads to what is left out is packed with what else is in it, or for itself: nobody is hurt by it.
-    walk(root, &mut |found| match left_out.contains(found.path) {
+    walk(root, &mut |found| match is_in(left_out, found.path) {
         true => Ok(()),
         false => archive.add(found),
     })?;
+    archive.builder.into_inner().and_then(Write::flush).map_err(written)
+}
+
+/// Whether a path is one of these, or below one.
+fn is_in(paths: &BTreeSet<Vec<u8>>, path: &[u8]) -> bool {
+    let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    !paths.is_empty() && ends.chain([path.len()]).any(|end| paths.contains(&path[..end]))
+}
+
+/// Writes all that `overlays` show as one tree, as [`pack`] does; the directories `closed` have nothing in them.
+pub fn pack_merged(overlays: &[Overlay], closed: &BTreeSet<Vec<u8>>, out: &mut dyn Write) -> Result<()> {
+    let mut archive = Archive { builder: Builder::new(out), form: Form::Tree, links: HashMap::new() };
+    walk_merged(overlays, closed, &mut |found| archive.add(found))?;
     archive.builder.into_inner().and_then(Write::flush).map_err(written)
 }
 
@@ -68,13 +83,18 @@ impl Archive<'_> {
             let first = Path::new(OsStr::from_bytes(first));
             return self.builder.append_link(&mut header, path_of(found.path), first).map_err(written);
         }
+        // Before anything of it is written: what has gone since is left out.
+        let content = match Content::of(found) {
+            Err(Errno::NOENT) => return Ok(()),
+            content => content.map_err(|error| found.failed("read", error))?,
+        };
         if has_others {
             self.links.insert(file, found.path.to_owned());
         }
-        self.add_attributes(found)?;
+        self.add_attributes(&content)?;
         let plain = |kind| header(found, kind, 0);
         match kind {
-            FileType::RegularFile => self.add_file(found)?,
+            FileType::RegularFile => self.add_file(found, content)?,
             FileType::Directory => {
                 let mut name = found.path.to_owned();
                 name.push(b'/');
@@ -84,10 +104,8 @@ impl Archive<'_> {
                 }
             }
             FileType::Symlink => {
-                let target = rustix::fs::readlinkat(found.directory, found.name, Vec::new())
-                    .map_err(|error| found.failed("read the link", error))?;
                 let mut header = plain(EntryType::Symlink);
-                let target = Path::new(OsStr::from_bytes(target.to_bytes()));
+                let target = Path::new(OsStr::from_bytes(content.target.to_bytes()));
                 self.builder.append_link(&mut header, path_of(found.path), target).map_err(written)?;
             }
             FileType::Fifo => self.append(plain(EntryType::Fifo), found.path)?,
@@ -120,18 +138,36 @@ impl Archive<'_> {
         self.append(header, found.path)
     }
 
-    fn add_file(&mut self, found: &Found<'_>) -> Result<()> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let opened = rustix::fs::openat(found.directory, found.name, flags, Mode::empty())
-            .map_err(|error| found.failed("open", error))?;
+    fn add_file(&mut self, found: &Found<'_>, content: Content) -> Result<()> {
         let size = found.stat.st_size as u64;
         // Whatever is written to it meanwhile, the header holds.
-        let bytes = File::from(opened).take(size).chain(io::repeat(0)).take(size);
+        let file = content.file.expect("a regular file is opened");
+        let bytes = file.take(size).chain(io::repeat(0)).take(size);
         let mut header = header(found, EntryType::Regular, size);
         self.builder.append_data(&mut header, path_of(found.path), bytes).map_err(written)
     }
 
-    fn add_attributes(&mut self, found: &Found<'_>) -> Result<()> {
+    fn add_attributes(&mut self, content: &Content) -> Result<()> {
+        if content.attributes.is_empty() {
+            return Ok(());
+        }
+        let attributes = content.attributes.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+        self.builder.append_pax_extensions(attributes).map_err(written)
+    }
+}
+
+/// What an entry has in it.
+struct Content {
+    /// As an archive names them.
+    attributes: Vec<(String, Vec<u8>)>,
+    /// Of a regular file.
+    file: Option<File>,
+    /// Of a link.
+    target: CString,
+}
+
+impl Content {
+    fn of(found: &Found<'_>) -> std::result::Result<Content, Errno> {
         // What Docker keeps; labels of security modules are those of this host.
         let is_kept = |name: &[u8]| name == b"security.capability" || name.starts_with(b"user.");
         let attributes = found.attributes()?.into_iter().filter_map(|(name, value)| {
@@ -140,12 +176,20 @@ impl Archive<'_> {
             let name = String::from_utf8(name).ok().filter(|_| is_kept)?;
             Some((format!("SCHILY.xattr.{name}"), value))
         });
-        let attributes: Vec<(String, Vec<u8>)> = attributes.collect();
-        if attributes.is_empty() {
-            return Ok(());
-        }
-        let attributes = attributes.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-        self.builder.append_pax_extensions(attributes).map_err(written)
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let open = || rustix::fs::openat(found.directory, found.name, flags, Mode::empty());
+        let read_link = || rustix::fs::readlinkat(found.directory, found.name, Vec::new());
+        Ok(Content {
+            attributes: attributes.collect(),
+            file: match found.kind() {
+                FileType::RegularFile => Some(File::from(open()?)),
+                _ => None,
+            },
+            target: match found.kind() {
+                FileType::Symlink => read_link()?,
+                _ => CString::default(),
+            },
+        })
     }
 }
 

@@ -2,9 +2,11 @@
 //! is mounted in the tree.
 
 mod archive;
+mod merged;
 mod walk;
 
-pub use self::archive::{Form, pack};
+pub use self::archive::{Form, pack, pack_merged};
+pub use self::merged::{Overlay, walk_merged};
 pub use self::walk::{Found, Hides, walk};
 
 #[cfg(test)]

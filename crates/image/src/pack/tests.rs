@@ -131,3 +131,44 @@ fn renamed_directory_of_an_overlay_is_refused() {
         .expect_err("refused");
     assert!(error.to_string().contains("`moved`") && error.hint.is_some(), "{error}");
 }
+
+#[test]
+fn overlays_are_walked_as_the_kernel_shows_them() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let place = Place::new("merged");
+    let tree = place.tree();
+    for directory in
+        ["upper/a/new", "upper/b", "upper/c", "lower/a", "lower/b/old", "lower/closed/secret", "lower/mnt"]
+            .iter()
+            .chain(&["disk/below", "mounted"])
+    {
+        std::fs::create_dir_all(tree.join(directory)).expect("made");
+    }
+    for file in ["upper/a/one", "lower/a/two", "lower/a/gone", "lower/file", "lower/c", "disk/file"] {
+        std::fs::write(tree.join(file), file).expect("written");
+    }
+    mknod(&tree.join("upper/a/gone"), FileType::CharacterDevice, 0);
+    mknod(&tree.join("lower/a/of another overlay"), FileType::CharacterDevice, 0);
+    let set = |path: &str, name: &str, value: &[u8]| {
+        rustix::fs::setxattr(tree.join(path), name, value, XattrFlags::empty()).expect("set");
+    };
+    set("upper/b", "trusted.overlay.opaque", b"y");
+    set("lower/a", "trusted.overlay.redirect", b"/elsewhere");
+    let open = |name: &str| std::os::fd::OwnedFd::from(place.open(&format!("tree/{name}")));
+    let overlays = [
+        Overlay { point: Vec::new(), layers: vec![open("upper"), open("lower")] },
+        Overlay { point: b"mnt".to_vec(), layers: vec![open("mounted"), open("disk")] },
+    ];
+    let closed = BTreeSet::from([b"closed".to_vec()]);
+    let mut seen = Vec::new();
+    walk_merged(&overlays, &closed, &mut |found| {
+        seen.push(String::from_utf8_lossy(found.path).into_owned());
+        Ok(())
+    })
+    .expect("walked");
+    let expected =
+        ["a", "a/new", "a/one", "a/two", "b", "c", "closed", "file", "mnt", "mnt/below", "mnt/file"];
+    assert_eq!(seen, expected);
+}

@@ -47,19 +47,21 @@ impl Found<'_> {
     }
 
     /// Its extended attributes.
-    pub(super) fn attributes(&self) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
-        attributes(self.directory, self.name).map_err(|error| self.failed("read the attributes of", error))
+    pub(super) fn attributes(&self) -> std::result::Result<BTreeMap<Vec<u8>, Vec<u8>>, Errno> {
+        attributes(self.directory, self.name)
     }
 
     pub(super) fn failed(&self, verb: &str, error: Errno) -> Error {
         Error::at_path(verb, Path::new(&*String::from_utf8_lossy(self.path)), error)
     }
 
-    fn find_hidden(&mut self) -> Result<()> {
+    pub(super) fn find_hidden(&mut self) -> Result<()> {
         match self.kind() {
-            FileType::CharacterDevice if self.stat.st_rdev == 0 => self.hides = Hides::Name,
+            _ if is_whiteout(&self.stat) => self.hides = Hides::Name,
             FileType::Directory => {
-                for (name, value) in self.attributes()? {
+                let attributes =
+                    self.attributes().map_err(|error| self.failed("read the attributes of", error))?;
+                for (name, value) in attributes {
                     match overlays(&name) {
                         Some(b"redirect") => {
                             let shown = String::from_utf8_lossy(self.path);
@@ -127,11 +129,16 @@ fn below(
     Ok(())
 }
 
-fn at(path: &[u8], verb: &str, error: Errno) -> Error {
+/// Whether it only hides what has its name.
+pub(super) fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+pub(super) fn at(path: &[u8], verb: &str, error: Errno) -> Error {
     Error::at_path(verb, Path::new(&*String::from_utf8_lossy(path)), error)
 }
 
-fn names(directory: BorrowedFd<'_>, path: &[u8]) -> Result<Vec<CString>> {
+pub(super) fn names(directory: BorrowedFd<'_>, path: &[u8]) -> Result<Vec<CString>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(directory).map_err(|error| at(path, "list", error))? {
         let entry = entry.map_err(|error| at(path, "list", error))?;

@@ -250,6 +250,7 @@ impl Steps {
         }
         let label = spec.linux.as_ref().and_then(|linux| mounts::label_in_force(linux, mounts::has_selinux));
         self.root(spec, options, root, users, label)?;
+        self.own_mounts(options)?;
         let context = MountContext {
             bundle: &options.bundle,
             cgroup_layout: cgroup.map(|plan| &plan.layout),
@@ -394,6 +395,15 @@ impl Steps {
         Ok(())
     }
 
+    fn own_mounts(&mut self, options: &PlanOptions) -> Result<()> {
+        let parse = |path: &String| Target::parse(path, TargetKind::Directory, "root.path");
+        let targets: Vec<Target> = options.own_mounts.iter().map(parse).collect::<Result<_>>()?;
+        if !targets.is_empty() {
+            self.list.push(init_step(InitAction::OwnMounts { targets }, "root.path"));
+        }
+        Ok(())
+    }
+
     /// The overlays that the root has beside its own.
     pub(super) fn layers(&self) -> Result<Vec<CString>> {
         let place = |target: &Target| c_string(&format!("/{}", target.path.to_string_lossy()), "root.path");
@@ -504,5 +514,7 @@ fn overlay_points(spec: &Spec, options: &PlanOptions) -> Vec<CString> {
     let files = options.files.iter().map(|file| file.destination);
     let points = mount_points(spec, files).into_iter().filter(|point| point.mount.is_none());
     let target = |point: MountPoint| Target::parse(&point.path, point.kind, "mounts").ok();
-    points.filter_map(target).map(|target| target.path).collect()
+    let own = options.own_mounts.iter();
+    let own = own.filter_map(|path| Target::parse(path, TargetKind::Directory, "root.path").ok());
+    own.chain(points.filter_map(target)).map(|target| target.path).collect()
 }

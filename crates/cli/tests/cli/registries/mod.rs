@@ -307,11 +307,22 @@ fn registry_with_tls_and_passwords_serves_who_trusts_it_and_is_logged_in() {
     guarded.rabbitc("pull", &[NAME]).refuses(125, &["401: authentication required"]);
     let given = guarded.rabbitc("pull", &["-q", "--creds=rabbit:carrot", "--tls-verify=false", NAME]);
     assert_eq!(given.text(), pushed);
+    // A container's image is fetched by the same flags.
+    let run = |flags: &[&str]| {
+        guarded.rabbitc("rmi", &["-f", NAME]).text();
+        let state = format!("--state-dir={}", registry.host.state().display());
+        let last = [NAME, "-c", "cat /etc/name"];
+        guarded.rabbitc("run", &[&[&*state, "--rm", "--network=none"], flags, &last].concat())
+    };
+    run(&[]).refuses(125, &["401: authentication required"]);
+    assert_eq!(run(&["--creds=rabbit:carrot", "--tls-verify=false"]).text(), "two");
+    run(&["--creds=rabbit:turnip"]).refuses(125, &["401"]);
     // A file of the caller's own stands for all others, and is made where it is missing.
     let other = format!("--authfile={}", home(&registry).join("other.json").display());
     let ran = guarded.rabbitc("login", &["-urabbit", "-pcarrot", &other, "https://127.0.0.1:5443/"]);
     assert!(ran.text() == "Login Succeeded!" && ran.stderr.contains("everybody on this host"), "{ran:?}");
     guarded.rabbitc("pull", &[&other, NAME]).text();
+    assert_eq!(run(&[&other, &trusting, "--tls-verify"]).text(), "two");
     let ran = guarded.rabbitc("logout", &["--all", &other]);
     assert_eq!(ran.text(), "Removed login credentials for all registries");
     guarded.rabbitc("pull", &[&other, NAME]).refuses(125, &["401"]);

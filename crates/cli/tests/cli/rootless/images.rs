@@ -157,6 +157,10 @@ fn users_container_fetches_its_image_and_tells_once_why_it_can_not() {
         .run(&[&missing, "true"])
         .refuses(125, &["fetch the manifest of `127.0.0.1:5000/team/app:none`", "404"]);
     place.run(&["--pull=never", &missing, "true"]).refuses(125, &["find the image", "rabbitc pull"]);
+    // What is said of the fetching is handed on.
+    place.run(&["--creds=nobody", "-q", &missing, "true"]).refuses(125, &["--creds: it has no `:`"]);
+    place.run(&["--arch=s390x", APP, "true"]).refuses(125, &["and not for `linux/s390x`"]);
+    assert_eq!(place.run(&["--pull=newer", "--tls-verify=false", APP, LOOK]).text(), SEEN);
     assert_eq!(place.rabbitc("rmi", &[APP]).code(), 0);
     assert_eq!(place.kept(), [""; 0]);
     let mut command = place.command("env");

@@ -48,6 +48,7 @@ impl Action {
                 | Init::SetAttributes { .. }
                 | Init::Devices { .. }
                 | Init::Links { .. }
+                | Init::OwnMounts { .. }
                 | Init::Mask { .. }
                 | Init::ReadOnlyPaths { .. }
                 | Init::PivotRoot

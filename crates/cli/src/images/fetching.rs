@@ -1,0 +1,98 @@
+//! What `pull` and `run` are told of the fetching of an image: for which machine, as whom, and how securely. Must not know when
+//! an image is fetched.
+
+use std::ffi::OsString;
+
+use clap::Args;
+use engine::{Error, PlatformParts, RegistryAccess, Result};
+
+use super::registries::RegistryArguments;
+
+/// Flags of both.
+#[derive(Debug, Args)]
+pub(crate) struct FetchArguments {
+    #[command(flatten)]
+    machine: MachineArguments,
+    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote
+    #[arg(long, value_name = "USER:PASSWORD")]
+    creds: Option<String>,
+    #[command(flatten)]
+    registries: RegistryArguments,
+}
+
+/// For which machine an image is.
+#[derive(Debug, Args)]
+pub(crate) struct MachineArguments {
+    /// For which machine: `linux/amd64`, `linux/arm/v7` [default: this one]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<String>,
+    /// For which processor
+    #[arg(long, value_name = "ARCH")]
+    arch: Option<String>,
+    /// For which system
+    #[arg(long, value_name = "OS")]
+    os: Option<String>,
+    /// For which variant of the processor
+    #[arg(long, value_name = "VARIANT")]
+    variant: Option<String>,
+}
+
+impl FetchArguments {
+    /// For which machine, where somebody says so.
+    pub(crate) fn platform(&self) -> Result<Option<String>> {
+        self.machine.platform()
+    }
+
+    /// How registries are asked.
+    pub(super) fn access(&self) -> RegistryAccess {
+        self.registries.access(self.creds.as_ref())
+    }
+
+    /// The first of them that was given and that says more than what happens without it.
+    pub(crate) fn first_given(&self) -> Option<&'static str> {
+        let given = self.machine.given().into_iter().chain([("--creds", said(&self.creds))]);
+        let mut given = given.filter(|(_, value)| value.is_some()).map(|(flag, _)| flag);
+        given.next().or_else(|| self.registries.first_given())
+    }
+
+    /// As words for another command of this program.
+    pub(super) fn words(&self) -> Vec<OsString> {
+        let given = self.machine.given().into_iter().chain([("--creds", said(&self.creds))]);
+        let words = given.filter_map(|(flag, value)| Some(format!("{flag}={}", value?).into()));
+        words.chain(self.registries.words()).collect()
+    }
+}
+
+impl MachineArguments {
+    /// All of it in one word, where somebody says anything.
+    pub(super) fn platform(&self) -> Result<Option<String>> {
+        let [platform, parts @ ..] = self.given();
+        let part = parts.iter().find(|(_, value)| value.is_some());
+        match (platform.1, part) {
+            (Some(_), Some((flag, _))) => {
+                let error = Error::invalid("--platform", format!("it says what `{flag}` says, too"));
+                Err(error.with_hint("write it as `OS/ARCH[/VARIANT]`, or leave it out"))
+            }
+            (Some(platform), None) => Ok(Some(platform.to_owned())),
+            (None, Some(_)) => {
+                let [(_, architecture), (_, os), (_, variant)] = parts;
+                Ok(Some(PlatformParts { os, architecture, variant }.completed()))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn given(&self) -> [(&'static str, Option<&str>); 4] {
+        [
+            ("--platform", said(&self.platform)),
+            ("--arch", said(&self.arch)),
+            ("--os", said(&self.os)),
+            ("--variant", said(&self.variant)),
+        ]
+    }
+}
+
+/// Docker's empty value is as if the flag were not there.
+fn said(value: &Option<String>) -> Option<&str> {
+    value.as_deref().filter(|text| !text.is_empty())
+}
