@@ -27,7 +27,7 @@ pub use ::network::{HostPorts, PortRange, PortRequest, Protocol};
 pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepare};
 pub use error::{Error, Result};
 pub use images::{
-    CheckDepth, Damaged, FoundRepository, HistoryEntry, ImageChange, ImageDefaults, ImageFilter,
+    Came, CheckDepth, Damaged, FoundRepository, HistoryEntry, ImageChange, ImageDefaults, ImageFilter,
     ImageFilters, ImageName, ImageStore, ImageUsage, ImportRequest, Inspected, Listed, LoadFrom, Loaded,
     LoggedOut, Logins, Outcome, Progress, Pruned, PullRequest, PulledImage, Push, PushRequest, PushedImage,
     ReadyImage, RegistryAccess, Removed, Repair, SaveLayout, SaveTo, SearchOutcome, SearchRequest,

@@ -46,7 +46,7 @@ pub use self::list::Listed;
 pub use self::load::{LoadFrom, Loaded};
 pub use self::logins::{LoggedOut, Logins};
 pub use self::prune::{Pruned, Unneeded};
-pub use self::pull::{Progress, PullRequest, PulledImage};
+pub use self::pull::{Came, Progress, PullRequest, PulledImage};
 pub use self::push::{Push, PushRequest, PushedImage};
 pub use self::ready::{ImageDefaults, ReadyImage};
 pub use self::registries::RegistryAccess;
