@@ -6,14 +6,14 @@ use clap::{Parser, ValueEnum};
 
 use super::{
     ExistsArguments, HistoryArguments, ImportArguments, InspectArguments, LoadArguments, LoginArguments,
-    LogoutArguments, PruneArguments, PullArguments, PushArguments, SaveArguments, SearchArguments,
-    TagArguments, TreeArguments, UntagArguments,
+    LogoutArguments, ManifestArguments, PruneArguments, PullArguments, PushArguments, SaveArguments,
+    SearchArguments, TagArguments, TreeArguments, UntagArguments,
 };
 
-/// The verbs that stand by themselves; and `image`, behind which all but logins stand.
-pub(crate) const VERBS: [&str; 15] = [
+/// The verbs that stand by themselves; and `image`, behind which all but logins and lists stand.
+pub(crate) const VERBS: [&str; 16] = [
     "pull", "push", "login", "logout", "search", "images", "rmi", "tag", "untag", "history", "inspect",
-    "save", "load", "import", "image",
+    "save", "load", "import", "manifest", "image",
 ];
 
 const GROUP: &str = "Commands:
@@ -43,7 +43,7 @@ pub(crate) fn behind_image(word: &str) -> &str {
         "exists" => "image exists",
         "prune" => "image prune",
         "tree" => "image tree",
-        "image" | "images" | "rmi" | "login" | "logout" => "",
+        "image" | "images" | "rmi" | "login" | "logout" | "manifest" => "",
         word => VERBS.into_iter().find(|verb| *verb == word).unwrap_or_default(),
     }
 }
@@ -72,6 +72,7 @@ pub(crate) enum ImageCommand {
     Save(SaveArguments),
     Load(LoadArguments),
     Import(ImportArguments),
+    Manifest(ManifestArguments),
 }
 
 /// Lists the images that are here.

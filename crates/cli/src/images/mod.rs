@@ -8,6 +8,7 @@ mod inspect;
 mod list;
 mod load;
 mod login;
+mod manifest;
 mod progress;
 mod prune;
 mod pull;
@@ -33,6 +34,7 @@ pub(crate) use self::import::ImportArguments;
 pub(crate) use self::inspect::InspectArguments;
 pub(crate) use self::load::LoadArguments;
 pub(crate) use self::login::{LoginArguments, LogoutArguments};
+pub(crate) use self::manifest::ManifestArguments;
 pub(crate) use self::prune::PruneArguments;
 pub(crate) use self::pull::{NotReady, PullArguments, here, ready};
 pub(crate) use self::push::PushArguments;
@@ -63,6 +65,7 @@ pub(crate) fn run(command: ImageCommand) -> ExitCode {
         ImageCommand::Save(arguments) => save::save(&arguments),
         ImageCommand::Load(arguments) => load::load(&arguments),
         ImageCommand::Import(arguments) => import::import(&arguments),
+        ImageCommand::Manifest(arguments) => return manifest::manifest(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

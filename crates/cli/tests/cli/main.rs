@@ -14,6 +14,7 @@ mod init;
 mod kept;
 mod limits;
 mod limits_refused;
+mod manifests;
 mod namespaces;
 mod network;
 mod ports;

@@ -164,7 +164,7 @@ impl PullRequest {
 
 /// Does `what` to the first of the whole names of `typed` that it can be done to. A registry that does not have it, that gives
 /// it to others alone or that can't be reached leaves it to the next; any other failure ends it.
-fn first_of<T>(
+pub(super) fn first_of<T>(
     registries: &Registries,
     typed: &Typed,
     verb: &str,

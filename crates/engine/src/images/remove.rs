@@ -21,6 +21,9 @@ impl ImageStore {
     /// there are several.
     pub fn remove(&self, name: &ImageName, force: bool) -> Result<Vec<Removed>> {
         let operation = || format!("remove the image `{}`", name.as_str());
+        if self.find(name)?.is_none() && self.find_list(name)?.is_some() {
+            return self.remove_list(name);
+        }
         let image = self.wanted(name, &operation())?;
         let names = self.references(&image)?;
         let meant = self.candidates(name)?.into_iter().find(|reference| names.contains(reference));

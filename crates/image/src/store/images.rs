@@ -268,11 +268,11 @@ impl Store {
 }
 
 /// Names hold slashes and colons; their digests do not.
-fn file_of(reference: &Reference) -> String {
+pub(super) fn file_of(reference: &Reference) -> String {
     Digest::of(reference.to_string().as_bytes()).digits().to_owned()
 }
 
-fn remove(path: &std::path::Path) -> Result<bool> {
+pub(super) fn remove(path: &std::path::Path) -> Result<bool> {
     match std::fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
