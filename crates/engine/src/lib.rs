@@ -28,11 +28,12 @@ pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepa
 pub use error::{Error, Result};
 pub use images::{
     Came, CheckDepth, Damaged, ExistingList, FoundRepository, HistoryEntry, ImageChange, ImageDefaults,
-    ImageFilter, ImageFilters, ImageName, ImageStore, ImageUsage, ImportRequest, Inspected, ListImage,
-    ListNotes, ListPart, ListPush, Listed, LoadFrom, Loaded, LoggedOut, Logins, Outcome, Progress, Pruned,
-    PullRequest, PulledImage, Push, PushRequest, PushedImage, PushedImages, ReadyImage, RegistryAccess,
-    Removed, Repair, SaveLayout, SaveTo, SearchOutcome, SearchRequest, StoreUsage, Transport, Tree,
-    TreeLayer, Unneeded, is_shift_verb, is_unpack_verb, list_tags, search, unpack_image_again, unpack_layer,
+    ImageFilter, ImageFilters, ImageMount, ImageName, ImageStore, ImageUsage, ImportRequest, Inspected,
+    ListImage, ListNotes, ListPart, ListPush, Listed, LoadFrom, Loaded, LoggedOut, Logins, Outcome, Progress,
+    Pruned, PullRequest, PulledImage, Push, PushRequest, PushedImage, PushedImages, ReadyImage,
+    RegistryAccess, Removed, Repair, SaveLayout, SaveTo, SearchOutcome, SearchRequest, StoreUsage, Transport,
+    Tree, TreeLayer, Unmount, Unneeded, is_shift_verb, is_unpack_verb, list_tags, search, unpack_image_again,
+    unpack_layer,
 };
 pub use kept::{Change, ChangeKind, CommitRequest, Kept, KeptContainers, KeptRoot, KeptState, Stay};
 pub use monitor::{Input, Signals};

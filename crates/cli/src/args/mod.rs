@@ -269,6 +269,8 @@ fn read_images(words: Vec<OsString>) -> std::result::Result<Command, Refusal> {
         "import" => read_plain(rest).map(ImageCommand::Import),
         "manifest" => read_plain(rest).map(ImageCommand::Manifest),
         "image exists" => read_plain(rest).map(ImageCommand::Exists),
+        "image mount" => read_plain(rest).map(ImageCommand::Mount),
+        "image unmount" => read_plain(rest).map(ImageCommand::Unmount),
         "image prune" => read_plain(rest).map(ImageCommand::Prune),
         "image tree" => read_plain(rest).map(ImageCommand::Tree),
         _ if matches!(word(1), "" | "help" | "--help" | "-h") => {

@@ -8,6 +8,7 @@ mod files;
 mod hardening;
 mod host_root;
 mod image_archives;
+mod image_mounts;
 mod image_store;
 mod images;
 mod init;

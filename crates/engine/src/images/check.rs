@@ -65,6 +65,7 @@ impl ImageStore {
         access: &RegistryAccess,
         told: &dyn Fn(usize, usize),
     ) -> Result<Vec<Damaged>> {
+        self.heal_mounts()?;
         let depth = match depth {
             CheckDepth::Sizes => Depth::Sizes,
             CheckDepth::Bytes => Depth::Bytes,

@@ -30,6 +30,8 @@ impl ImageStore {
     /// Removes images that are not needed, if they are among those that `filters` let pass.
     pub fn prune(&self, which: Unneeded, filters: &ImageFilters) -> Result<Pruned> {
         let filters = self.resolve(filters)?;
+        // An image that is mounted is in use, and one that was is not.
+        self.heal_mounts()?;
         let names = self.store.names().map_err(from_image)?;
         let mut pruned = Pruned::default();
         let mut gone = Vec::new();

@@ -3,7 +3,7 @@
 use image::store::Image;
 use runtime::ErrorKind;
 
-use super::{ImageName, ImageStore};
+use super::{ImageName, ImageStore, Unmount};
 use crate::error::{Error, Result, from_image};
 use crate::kept::{Kept, KeptContainers, KeptRoot, KeptState};
 
@@ -61,7 +61,11 @@ impl ImageStore {
                 }));
             }
         }
+        self.heal_mounts()?;
         for one in same {
+            if force {
+                self.unmount_image(one, Unmount::Forced)?;
+            }
             self.store.forget(one).map_err(from_image)?;
         }
         self.store.sweep().map_err(from_image)?;

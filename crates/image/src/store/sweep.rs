@@ -7,7 +7,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::layers::remove_tree;
-use super::{Store, entries, lists};
+use super::{Store, entries, lists, mounts};
 use crate::error::{Error, Result};
 
 /// Says that there may be something to sweep.
@@ -91,10 +91,10 @@ impl Store {
 
     /// What the dead were fetching, and drafts of theirs: nobody else is here.
     fn sweep_remains(&self) -> Result<()> {
-        for directory in ["partial", "images", "names", lists::DIRECTORY, "."] {
+        for directory in ["partial", "images", "names", lists::DIRECTORY, mounts::DIRECTORY, "."] {
             let directory = self.path.join(directory);
             let listed = match std::fs::read_dir(&directory) {
-                // Nobody has made a list.
+                // Nobody has made a list, or mounted an image.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 listed => listed.map_err(|error| Error::at_path("list", &directory, error))?,
             };
