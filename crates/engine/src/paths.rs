@@ -64,6 +64,11 @@ impl EnginePaths {
         Leases { directory: self.base.join("labels"), records: self.containers() }
     }
 
+    /// One directory for each image that is mounted on the host.
+    pub(crate) fn image_mounts(&self) -> PathBuf {
+        self.base.join("images")
+    }
+
     /// An empty directory on which overlays are put together, each in its container's own mount namespace.
     pub fn scratch(&self) -> PathBuf {
         self.base.join("scratch")

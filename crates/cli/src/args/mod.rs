@@ -57,6 +57,7 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc search TERM                 look for images in registries\n  \
                      rabbitc images                      list the images that are here\n  \
                      rabbitc rmi IMAGE...                remove images\n  \
+                     rabbitc manifest --help             lists of images for several machines\n  \
                      rabbitc ps -a, rm, diff, commit, export  containers that are kept, and what they have changed\n  \
                      rabbitc system df|check|prune       room that images take, whether they are whole; remove the rest\n  \
                      rabbitc image --help                what else there is for images\n\n\
@@ -271,7 +272,10 @@ fn read_images(words: Vec<OsString>) -> std::result::Result<Command, Refusal> {
         "save" => read_plain(rest).map(ImageCommand::Save),
         "load" => read_plain(rest).map(ImageCommand::Load),
         "import" => read_plain(rest).map(ImageCommand::Import),
+        "manifest" => read_plain(rest).map(ImageCommand::Manifest),
         "image exists" => read_plain(rest).map(ImageCommand::Exists),
+        "image mount" => read_plain(rest).map(ImageCommand::Mount),
+        "image unmount" => read_plain(rest).map(ImageCommand::Unmount),
         "image prune" => read_plain(rest).map(ImageCommand::Prune),
         "image tree" => read_plain(rest).map(ImageCommand::Tree),
         _ if matches!(word(1), "" | "help" | "--help" | "-h") => {

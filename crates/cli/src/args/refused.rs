@@ -214,7 +214,6 @@ const COMMANDS: &[&str] = &[
     "kube",
     "logs",
     "machine",
-    "manifest",
     "mount",
     "network",
     "node",
@@ -261,9 +260,9 @@ pub(crate) fn command(word: &str) -> Error {
 }
 
 /// Commands that there are.
-const OWN: [&str; 21] = [
+const OWN: [&str; 22] = [
     "run", "plan", "pull", "images", "rmi", "tag", "untag", "history", "inspect", "save", "load", "import",
-    "image", "system", "ps", "rm", "diff", "commit", "export", "help", "version",
+    "image", "manifest", "system", "ps", "rm", "diff", "commit", "export", "help", "version",
 ];
 
 /// The refusal of a word that is none, and where a directory's program would stand behind its root: only behind `run` is it the

@@ -6,14 +6,14 @@ use clap::{Parser, ValueEnum};
 
 use super::{
     ExistsArguments, HistoryArguments, ImportArguments, InspectArguments, LoadArguments, LoginArguments,
-    LogoutArguments, PruneArguments, PullArguments, PushArguments, SaveArguments, SearchArguments,
-    TagArguments, TreeArguments, UntagArguments,
+    LogoutArguments, ManifestArguments, MountArguments, PruneArguments, PullArguments, PushArguments,
+    SaveArguments, SearchArguments, TagArguments, TreeArguments, UnmountArguments, UntagArguments,
 };
 
-/// The verbs that stand by themselves; and `image`, behind which all but logins stand.
-pub(crate) const VERBS: [&str; 15] = [
+/// The verbs that stand by themselves; and `image`, behind which all but logins and lists stand.
+pub(crate) const VERBS: [&str; 16] = [
     "pull", "push", "login", "logout", "search", "images", "rmi", "tag", "untag", "history", "inspect",
-    "save", "load", "import", "image",
+    "save", "load", "import", "manifest", "image",
 ];
 
 const GROUP: &str = "Commands:
@@ -23,6 +23,7 @@ const GROUP: &str = "Commands:
   inspect IMAGE...                  show all that is known of it
   load                              load images from an archive
   ls [REPOSITORY[:TAG]]             list the images that are here
+  mount [IMAGE...]                  mount images, read-only, or list those that are mounted
   prune                             remove those without a name, or with --all those not in use
   pull IMAGE...                     fetch images from registries
   push IMAGE [DESTINATION]          send it to a registry
@@ -31,6 +32,7 @@ const GROUP: &str = "Commands:
   search TERM                       look for images in registries
   tag IMAGE NAME...                 give it further names
   tree IMAGE                        show of which layers it is
+  unmount IMAGE...                  unmount images
   untag IMAGE [NAME...]             take names of it away
 
 `rabbitc image COMMAND --help` says more; most of them are commands without `image`, too.";
@@ -43,7 +45,9 @@ pub(crate) fn behind_image(word: &str) -> &str {
         "exists" => "image exists",
         "prune" => "image prune",
         "tree" => "image tree",
-        "image" | "images" | "rmi" | "login" | "logout" => "",
+        "mount" => "image mount",
+        "unmount" | "umount" => "image unmount",
+        "image" | "images" | "rmi" | "login" | "logout" | "manifest" => "",
         word => VERBS.into_iter().find(|verb| *verb == word).unwrap_or_default(),
     }
 }
@@ -72,6 +76,9 @@ pub(crate) enum ImageCommand {
     Save(SaveArguments),
     Load(LoadArguments),
     Import(ImportArguments),
+    Manifest(ManifestArguments),
+    Mount(MountArguments),
+    Unmount(UnmountArguments),
 }
 
 /// Lists the images that are here.

@@ -9,6 +9,8 @@ mod inspect;
 mod list;
 mod load;
 mod login;
+mod manifest;
+mod mount;
 pub(crate) mod progress;
 pub(crate) mod prune;
 mod pull;
@@ -35,6 +37,8 @@ pub(crate) use self::import::ImportArguments;
 pub(crate) use self::inspect::InspectArguments;
 pub(crate) use self::load::LoadArguments;
 pub(crate) use self::login::{LoginArguments, LogoutArguments};
+pub(crate) use self::manifest::ManifestArguments;
+pub(crate) use self::mount::{MountArguments, UnmountArguments};
 pub(crate) use self::prune::PruneArguments;
 pub(crate) use self::pull::{NotReady, PullArguments, here, ready};
 pub(crate) use self::push::PushArguments;
@@ -65,6 +69,9 @@ pub(crate) fn run(command: ImageCommand) -> ExitCode {
         ImageCommand::Save(arguments) => save::save(&arguments),
         ImageCommand::Load(arguments) => load::load(&arguments),
         ImageCommand::Import(arguments) => import::import(&arguments),
+        ImageCommand::Mount(arguments) => mount::mount(&arguments),
+        ImageCommand::Unmount(arguments) => return mount::unmount(&arguments),
+        ImageCommand::Manifest(arguments) => return manifest::manifest(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

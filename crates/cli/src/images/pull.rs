@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use clap::Parser;
 use engine::{
-    Error, ErrorKind, ImageName, ImageStore, LoadFrom, PullRequest, PulledImage, ReadyImage, Result,
+    Came, Error, ErrorKind, ImageName, ImageStore, LoadFrom, PullRequest, PulledImage, ReadyImage, Result,
     Transport,
 };
 
@@ -62,11 +62,15 @@ pub(super) fn pull(arguments: &PullArguments) -> Result<()> {
 
 fn pull_one(images: &ImageStore, request: &PullRequest, arguments: &PullArguments) -> Result<()> {
     let show = if arguments.quiet { Show::Nothing } else { Show::OnTerminal };
-    let PulledImage { digest, is_new } = fetch(images, request, show)?;
+    let PulledImage { digest, came } = fetch(images, request, show)?;
     if arguments.quiet {
         return print(&format!("{digest}\n"));
     }
-    let what = if is_new { "pulled" } else { "here already" };
+    let what = match came {
+        Came::Fetched => "pulled",
+        Came::Moved => "stands for another image now, which was here",
+        Came::Not => "here already",
+    };
     print(&format!("{}: {what}\n{digest}\n", request.name.as_str()))
 }
 

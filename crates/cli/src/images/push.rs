@@ -45,10 +45,19 @@ pub(crate) struct PushArguments {
 
 /// Forms of a manifest, by podman's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     Oci,
     #[value(alias = "docker")]
     V2s2,
+}
+
+impl From<Format> for ManifestForm {
+    fn from(format: Format) -> ManifestForm {
+        match format {
+            Format::Oci => ManifestForm::Oci,
+            Format::V2s2 => ManifestForm::Docker,
+        }
+    }
 }
 
 pub(super) fn push(arguments: &PushArguments) -> Result<()> {
@@ -79,10 +88,7 @@ fn push_one(
     let request = PushRequest {
         name,
         destination: arguments.destination.clone(),
-        form: arguments.format.map(|format| match format {
-            Format::Oci => ManifestForm::Oci,
-            Format::V2s2 => ManifestForm::Docker,
-        }),
+        form: arguments.format.map(ManifestForm::from),
         access: arguments.registries.access(arguments.creds.as_ref()),
     };
     let push = images.push(&request)?;

@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use engine::{ErrorKind, Removed};
+use engine::{ErrorKind, ImageName, Removed};
 
 use super::registries::open_to_change;
 use super::{RemoveArguments, failed, parse_names, print};
 use crate::render;
 
-/// Each name is tried, whatever became of the others.
 pub(super) fn remove(arguments: &RemoveArguments) -> ExitCode {
     let opened = parse_names(&arguments.names)
         .and_then(|names| Ok((names, open_to_change(arguments.root.as_deref())?)));
@@ -16,15 +15,25 @@ pub(super) fn remove(arguments: &RemoveArguments) -> ExitCode {
         Ok(opened) => opened,
         Err(error) => return failed(&error),
     };
+    each(&names, |name| match images.remove(name, arguments.force) {
+        Err(error) if arguments.force && error.kind == ErrorKind::NotFound => Ok(Vec::new()),
+        removed => removed,
+    })
+}
+
+/// Removes each, whatever became of the others.
+pub(super) fn each(
+    names: &[ImageName],
+    remove: impl Fn(&ImageName) -> engine::Result<Vec<Removed>>,
+) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
-    for name in &names {
-        match images.remove(name, arguments.force) {
+    for name in names {
+        match remove(name) {
             Ok(removed) => {
                 if let Err(error) = print(&lines(&removed)) {
                     return failed(&error);
                 }
             }
-            Err(error) if arguments.force && error.kind == ErrorKind::NotFound => {}
             Err(error) => {
                 render::error(&error);
                 // As docker's.

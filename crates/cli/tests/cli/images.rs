@@ -184,6 +184,30 @@ fn image_is_pulled_listed_and_removed() {
 }
 
 #[test]
+fn pull_says_that_a_tag_has_moved_to_an_image_that_is_here() {
+    let Some(registry) = Registry::new() else { return };
+    let first = digest_of(&registry.rabbitc("pull", &[APP]));
+    // Another image under the second tag; then the first tag moves to it, and back.
+    let second = APP.replace("v1", "v2");
+    registry.host.shell(&format!(
+        "cd {}; skopeo --insecure-policy copy --quiet --format=v2s2 --dest-tls-verify=false oci:layout docker://{second}",
+        registry.host.directory().display()
+    ));
+    let other = digest_of(&registry.rabbitc("pull", &[&second]));
+    assert_ne!(first, other);
+    registry.rabbitc("push", &[&second, APP]).text();
+    let moved = registry.rabbitc("pull", &[APP]);
+    assert_eq!(moved.text(), format!("{APP}: stands for another image now, which was here\n{other}"));
+    assert_eq!(registry.rabbitc("pull", &[APP]).text(), format!("{APP}: here already\n{other}"));
+    registry.end();
+}
+
+/// The digest that a pull has printed.
+fn digest_of(ran: &Ran) -> String {
+    ran.text().lines().last().expect("it prints one").to_owned()
+}
+
+#[test]
 fn container_of_an_image_is_as_the_image_says() {
     let Some(registry) = Registry::new() else { return };
     registry.run(&["--pull=never", APP]).refuses(125, &["find the image", APP, "rabbitc pull"]);

@@ -65,6 +65,7 @@ impl ImageStore {
         access: &RegistryAccess,
         told: &dyn Fn(usize, usize),
     ) -> Result<Vec<Damaged>> {
+        self.heal_mounts()?;
         let depth = match depth {
             CheckDepth::Sizes => Depth::Sizes,
             CheckDepth::Bytes => Depth::Bytes,
@@ -97,7 +98,8 @@ impl ImageStore {
             Part::Blob(digest) => format!("blob {digest}"),
             Part::Layer(digest) => format!("layer {digest}"),
         };
-        let images = damage.images.iter().map(name_of).collect();
+        let lists = damage.lists.iter().map(Reference::to_string);
+        let images = damage.images.iter().map(name_of).chain(lists).collect();
         Ok(Damaged { part, what: damage.what.clone(), images, outcome })
     }
 

@@ -1,10 +1,12 @@
 //! Which images a listing or a removal is about: `--filter`.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::SystemTime;
 
 use image::documents::seconds;
-use image::store::{Image, Name};
+use image::store::{Image, List, Name};
+use image::{Digest, Reference};
 
 use super::list::familiar;
 use super::{ImageName, ImageStore};
@@ -170,55 +172,78 @@ impl ImageStore {
         image: &Image,
         name: Option<&Name>,
     ) -> Result<bool> {
-        let mut labels = None;
-        for condition in conditions {
-            let alternatives = conditions.iter().filter(|other| other.kind() == condition.kind());
-            let holds = match condition.kind() {
-                u32::MAX => {
-                    if labels.is_none() {
-                        labels = Some(self.store.configuration(image).map_err(from_image)?.config.labels);
-                    }
-                    holds(condition, image, name, labels.as_ref().expect("just read"))
-                }
-                _ => alternatives.into_iter().any(|one| holds(one, image, name, &Default::default())),
-            };
-            if !holds {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let is_about_labels = |one: &Condition| {
+            matches!(one, Condition::Plain(ImageFilter::Label(..) | ImageFilter::NoLabel(..)))
+        };
+        let labels = match conditions.iter().any(is_about_labels) {
+            true => self.store.configuration(image).map_err(from_image)?.config.labels,
+            false => BTreeMap::new(),
+        };
+        let subject = Subject {
+            created: image.created.unwrap_or(0),
+            id: image.id.digits(),
+            digest: &image.manifest,
+            reference: name.map(|name| &name.reference),
+            labels: &labels,
+        };
+        Ok(subject.passes(conditions))
     }
 }
 
-fn holds(
-    condition: &Condition,
-    image: &Image,
-    name: Option<&Name>,
-    labels: &std::collections::BTreeMap<String, String>,
-) -> bool {
-    let has = |label: &str, value: &Option<String>| {
-        labels.get(label).is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
+/// Whether a list is among those that are meant: it has no labels.
+pub(super) fn list_passes(conditions: &[Condition], list: &List) -> bool {
+    let subject = Subject {
+        created: list.created,
+        id: &list.id,
+        digest: &list.index,
+        reference: Some(&list.reference),
+        labels: &BTreeMap::new(),
     };
-    let filter = match condition {
-        Condition::Before(moment) => return image.created.unwrap_or(0) < *moment,
-        Condition::Since(moment) => return image.created.unwrap_or(0) > *moment,
-        Condition::Plain(filter) => filter,
-    };
-    match filter {
-        ImageFilter::Dangling(wanted) => name.is_none() == *wanted,
-        ImageFilter::Reference(pattern) => name.is_some_and(|name| {
-            let reference = &name.reference;
-            let whole = reference.to_string();
-            [familiar(reference), reference.familiar_name(), whole, reference.name()]
-                .iter()
-                .any(|shown| is_match(pattern.as_bytes(), shown.as_bytes()))
-        }),
-        ImageFilter::Label(label, value) => has(label, value),
-        ImageFilter::NoLabel(label, value) => !has(label, value),
-        ImageFilter::Until(moment) => image.created.unwrap_or(0) < *moment,
-        ImageFilter::Id(digits) => image.id.digits().starts_with(digits),
-        ImageFilter::Digest(digest) => image.manifest.to_string().starts_with(digest),
-        ImageFilter::Before(_) | ImageFilter::Since(_) => unreachable!("they have been resolved"),
+    subject.passes(conditions)
+}
+
+/// What conditions are about.
+struct Subject<'a> {
+    created: u64,
+    id: &'a str,
+    digest: &'a Digest,
+    reference: Option<&'a Reference>,
+    labels: &'a BTreeMap<String, String>,
+}
+
+impl Subject<'_> {
+    fn passes(&self, conditions: &[Condition]) -> bool {
+        conditions.iter().all(|condition| match condition.kind() {
+            u32::MAX => self.meets(condition),
+            kind => conditions.iter().any(|other| other.kind() == kind && self.meets(other)),
+        })
+    }
+
+    fn meets(&self, condition: &Condition) -> bool {
+        let has = |label: &str, value: &Option<String>| {
+            let found = self.labels.get(label);
+            found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
+        };
+        let filter = match condition {
+            Condition::Before(moment) => return self.created < *moment,
+            Condition::Since(moment) => return self.created > *moment,
+            Condition::Plain(filter) => filter,
+        };
+        match filter {
+            ImageFilter::Dangling(wanted) => self.reference.is_none() == *wanted,
+            ImageFilter::Reference(pattern) => self.reference.is_some_and(|reference| {
+                let whole = reference.to_string();
+                [familiar(reference), reference.familiar_name(), whole, reference.name()]
+                    .iter()
+                    .any(|shown| is_match(pattern.as_bytes(), shown.as_bytes()))
+            }),
+            ImageFilter::Label(label, value) => has(label, value),
+            ImageFilter::NoLabel(label, value) => !has(label, value),
+            ImageFilter::Until(moment) => self.created < *moment,
+            ImageFilter::Id(digits) => self.id.starts_with(digits),
+            ImageFilter::Digest(digest) => self.digest.to_string().starts_with(digest),
+            ImageFilter::Before(_) | ImageFilter::Since(_) => unreachable!("they have been resolved"),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use image::store::Image;
 use image::{Digest, Reference};
 
+use super::filter::list_passes;
 use super::{ImageFilters, ImageStore};
 use crate::error::{Result, from_image};
 
@@ -26,7 +27,7 @@ pub struct Listed {
 }
 
 impl ImageStore {
-    /// Every name, and every image without one, that `filters` let pass; the newest first, as docker lists them.
+    /// Every name, every image without one and every list that `filters` let pass; the newest first, as docker lists them.
     pub fn list(&self, filters: &ImageFilters) -> Result<Vec<Listed>> {
         let conditions = self.resolve(filters)?;
         let images = self.store.images().map_err(from_image)?;
@@ -52,6 +53,15 @@ impl ImageStore {
                 listed.push(of_image(image));
             }
         }
+        let lists = self.store.lists().map_err(from_image)?;
+        listed.extend(lists.iter().filter(|list| list_passes(&conditions, list)).map(|list| Listed {
+            repository: Some(list.reference.familiar_name()),
+            tag: list.reference.tag.clone(),
+            digest: Some(list.index.to_string()),
+            id: format!("sha256:{}", list.id),
+            created: Some(list.created),
+            size: 0,
+        }));
         listed.sort_by(|one, other| {
             other.created.cmp(&one.created).then_with(|| one.repository.cmp(&other.repository))
         });

@@ -7,8 +7,10 @@ mod history;
 mod import;
 mod inspect;
 mod list;
+mod lists;
 mod load;
 mod logins;
+mod mounts;
 mod prune;
 mod pull;
 mod push;
@@ -43,11 +45,13 @@ pub use self::history::HistoryEntry;
 pub use self::import::ImportRequest;
 pub use self::inspect::Inspected;
 pub use self::list::Listed;
+pub use self::lists::{ExistingList, ListImage, ListNotes, ListPart, ListPush, PushedImages};
 pub use self::load::{LoadFrom, Loaded};
 pub use self::logins::{LoggedOut, Logins};
+pub use self::mounts::{ImageMount, Unmount};
 pub use self::prune::{Pruned, Unneeded};
 pub(crate) use self::pull::Told;
-pub use self::pull::{MovingLayer, Progress, PullRequest, PulledImage};
+pub use self::pull::{Came, MovingLayer, Progress, PullRequest, PulledImage};
 pub use self::push::{Push, PushRequest, PushedImage};
 pub use self::ready::{ImageDefaults, PlatformParts, ReadyImage};
 pub use self::registries::RegistryAccess;
@@ -178,15 +182,20 @@ impl ImageStore {
 
     /// Whether an image is here.
     pub fn exists(&self, name: &ImageName) -> Result<bool> {
-        self.find(name).map(|found| found.is_some())
+        Ok(self.find(name)?.is_some() || self.find_list(name)?.is_some())
     }
 
     /// The image that is meant, which must be here.
     fn wanted(&self, name: &ImageName, operation: &str) -> Result<Image> {
-        self.find(name)?.ok_or_else(|| {
-            let error = Error::new(ErrorKind::NotFound, operation, "there is none of this name or id");
-            error.with_hint("`rabbitc images` lists those that are there")
-        })
+        if let Some(image) = self.find(name)? {
+            return Ok(image);
+        }
+        if self.find_list(name)?.is_some() {
+            let error = Error::invalid(operation, "it is a list of images".to_owned());
+            return Err(error.with_hint("`rabbitc manifest --help` says what there is for lists"));
+        }
+        let error = Error::new(ErrorKind::NotFound, operation, "there is none of this name or id");
+        Err(error.with_hint("`rabbitc images` lists those that are there"))
     }
 
     /// The image that is meant.

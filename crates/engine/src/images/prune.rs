@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use image::store::Image;
 
+use super::filter::list_passes;
 use super::{ImageFilters, ImageStore, Removed};
 use crate::error::{Result, from_image};
 
 /// Which images are not needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unneeded {
-    /// Those without a name.
+    /// Those without a name that no list lists.
     Unnamed,
-    /// Those that no container is of.
+    /// Those that no container is of, and lists.
     Unused,
 }
 
@@ -29,12 +30,25 @@ impl ImageStore {
     /// Removes images that are not needed, if they are among those that `filters` let pass.
     pub fn prune(&self, which: Unneeded, filters: &ImageFilters) -> Result<Pruned> {
         let filters = self.resolve(filters)?;
+        // An image that is mounted is in use, and one that was is not.
+        self.heal_mounts()?;
         let names = self.store.names().map_err(from_image)?;
         let mut pruned = Pruned::default();
         let mut gone = Vec::new();
+        let mut listed = BTreeSet::new();
+        for list in self.store.lists().map_err(from_image)? {
+            if which == Unneeded::Unused && list_passes(&filters, &list) {
+                self.store.forget_list(&list.reference).map_err(from_image)?;
+                pruned.removed.push(Removed::Name(list.reference.to_string()));
+                pruned.removed.push(Removed::Image(format!("sha256:{}", list.id)));
+            } else {
+                let index = self.store.index(&list).map_err(from_image)?;
+                listed.extend(index.manifests.into_iter().map(|entry| entry.digest));
+            }
+        }
         for image in self.store.images().map_err(from_image)?.into_values() {
             let own: Vec<_> = names.iter().filter(|name| name.manifest == image.manifest).collect();
-            if which == Unneeded::Unnamed && !own.is_empty() {
+            if which == Unneeded::Unnamed && (!own.is_empty() || listed.contains(&image.manifest)) {
                 continue;
             }
             let mut passes = own.is_empty() && self.passes(&filters, &image, None)?;

@@ -26,8 +26,19 @@ pub struct PullRequest {
 pub struct PulledImage {
     /// By which digest its registry has it.
     pub digest: String,
-    /// Whether anything came.
-    pub is_new: bool,
+    /// Whence it is here.
+    pub came: Came,
+}
+
+/// What a pull has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    /// The image was fetched.
+    Fetched,
+    /// The image was here; the name stood for another one.
+    Moved,
+    /// The image was here, and the name stood for no other.
+    Not,
 }
 
 /// Who is told how far a pull or a push is. Told by several threads.
@@ -125,9 +136,15 @@ impl ImageStore {
             }
         };
         let digest = pulled.digests[0].to_string();
+        let before = self.store.named(reference).map_err(from_image)?;
+        let came = match (pulled.was_there, before) {
+            (false, _) => Came::Fetched,
+            (true, Some(name)) if name.manifest != pulled.image.manifest => Came::Moved,
+            (true, _) => Came::Not,
+        };
         self.store.name(reference, &pulled.image, pulled.digests).map_err(from_image)?;
         self.store.sweep_if_asked().map_err(from_image)?;
-        Ok(Ok(PulledImage { digest, is_new: !pulled.was_there }))
+        Ok(Ok(PulledImage { digest, came }))
     }
 }
 
@@ -142,7 +159,7 @@ impl PullRequest {
 
 /// Does `what` to the first of the whole names of `typed` that it can be done to. A registry that does not have it, that gives
 /// it to others alone or that can't be reached leaves it to the next; any other failure ends it.
-fn first_of<T>(
+pub(super) fn first_of<T>(
     registries: &Registries,
     typed: &Typed,
     verb: &str,

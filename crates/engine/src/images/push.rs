@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use image::documents::Form;
 use image::reference::{DOCKER_IO, Typed};
 use image::registry::PushOptions;
-use image::store::Image;
+use image::store::{Image, Store};
 use image::{Digest, Reference};
 use runtime::ErrorKind;
 
@@ -54,8 +54,12 @@ impl ImageStore {
             Err(Error::invalid(format!("push `{shown}`"), reason.to_owned()).with_hint(hint))
         };
         let Some((own_name, image)) = self.find_with_name(&request.name)? else {
-            let error =
-                Error::new(ErrorKind::NotFound, format!("push `{shown}`"), "there is no such image here");
+            let operation = format!("push `{shown}`");
+            if self.find_list(&request.name)?.is_some() {
+                let error = Error::invalid(operation, "it is a list of images".to_owned());
+                return Err(error.with_hint(format!("`rabbitc manifest push {shown}` pushes it")));
+            }
+            let error = Error::new(ErrorKind::NotFound, operation, "there is no such image here");
             return Err(error.with_hint("`rabbitc images` lists those that are there"));
         };
         let destination = match (&request.destination, own_name) {
@@ -121,36 +125,18 @@ impl Push<'_> {
         let Push { images: ImageStore { store, .. }, image, destination, form, registries } = self;
         let client = registries.at_home(destination).map_err(from_image)?;
         let operation = format!("push `{destination}`");
-        let others = self.other_repositories()?;
+        let others = other_repositories(store, destination)?;
         let options = PushOptions {
-            wanted: self.tag(),
+            tag: Some(self.tag()),
             form: *form,
+            otherwise: None,
             elsewhere: &|blob| others.get(blob).cloned(),
             progress: &Told(progress),
             operation: &operation,
         };
-        let manifest = image::registry::push(store, image, &client, options).map_err(from_image)?;
+        let manifest = image::registry::push(store, &image.manifest, &client, options).map_err(from_image)?;
         self.remember(&manifest.digest)?;
         Ok(PushedImage { digest: manifest.digest.to_string(), size: manifest.size })
-    }
-
-    /// Which other repositories of the registry have a layer, as far as names here tell: nothing of it need be sent then.
-    fn other_repositories(&self) -> Result<BTreeMap<Digest, String>> {
-        let store = &self.images.store;
-        let mut found = BTreeMap::new();
-        for name in store.names().map_err(from_image)? {
-            let other = &name.reference;
-            if other.registry != self.destination.registry || other.repository == self.destination.repository
-            {
-                continue;
-            }
-            // One that was removed meanwhile has no layers.
-            let Some(image) = store.image(&name.manifest).map_err(from_image)? else { continue };
-            for blob in image.layers.into_iter().map(|layer| layer.blob).chain([image.id]) {
-                found.entry(blob).or_insert_with(|| other.repository.clone());
-            }
-        }
-        Ok(found)
     }
 
     /// The image has its digest in that registry from now on, if it has the name here too.
@@ -167,10 +153,35 @@ impl Push<'_> {
     }
 }
 
+/// Which other repositories of a registry have a layer, as far as names here tell: nothing of it need be sent then.
+pub(super) fn other_repositories(store: &Store, destination: &Reference) -> Result<BTreeMap<Digest, String>> {
+    let mut found = BTreeMap::new();
+    for name in store.names().map_err(from_image)? {
+        let other = &name.reference;
+        if other.registry != destination.registry || other.repository == destination.repository {
+            continue;
+        }
+        // One that was removed meanwhile has no layers.
+        let Some(image) = store.image(&name.manifest).map_err(from_image)? else { continue };
+        for blob in image.layers.into_iter().map(|layer| layer.blob).chain([image.id]) {
+            found.entry(blob).or_insert_with(|| other.repository.clone());
+        }
+    }
+    Ok(found)
+}
+
 /// Where to: a name, or one with podman's `docker://` before it.
-fn parse_destination(text: &str) -> Result<Reference> {
+pub(super) fn parse_destination(text: &str) -> Result<Reference> {
     // Else they would be taken for repositories of these names, with a tag.
-    const OTHERS: [&str; 3] = ["docker-daemon:", "containers-storage:", "ostree:"];
+    const OTHERS: [&str; 7] = [
+        "docker-daemon:",
+        "containers-storage:",
+        "ostree:",
+        "oci:",
+        "oci-archive:",
+        "docker-archive:",
+        "dir:",
+    ];
     if let Some(transport) = OTHERS.iter().find(|transport| text.starts_with(**transport)) {
         let operation = format!("push to `{}`", text.escape_debug());
         let error = Error::new(ErrorKind::Unsupported, operation, format!("rabbitc has no `{transport}`"));

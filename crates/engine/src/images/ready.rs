@@ -84,7 +84,9 @@ impl ReadyImage {
 impl ImageStore {
     /// Makes an image ready for a container, if it is there.
     pub fn ready(&self, name: &ImageName) -> Result<Option<ReadyImage>> {
-        let Some(image) = self.find(name)? else {
+        let Some(image) =
+            self.find(name)?.map_or_else(|| self.image_of_list(name), |image| Ok(Some(image)))?
+        else {
             return Ok(None);
         };
         let claim = self.store.claim(&image).map_err(from_image)?;

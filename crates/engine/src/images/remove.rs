@@ -3,7 +3,7 @@
 use image::store::Image;
 use runtime::ErrorKind;
 
-use super::{ImageName, ImageStore};
+use super::{ImageName, ImageStore, Unmount};
 use crate::error::{Error, Result, from_image};
 use crate::kept::{Kept, KeptContainers, KeptRoot, KeptState};
 
@@ -21,6 +21,9 @@ impl ImageStore {
     /// there are several.
     pub fn remove(&self, name: &ImageName, force: bool) -> Result<Vec<Removed>> {
         let operation = || format!("remove the image `{}`", name.as_str());
+        if self.find(name)?.is_none() && self.find_list(name)?.is_some() {
+            return self.remove_list(name);
+        }
         let image = self.wanted(name, &operation())?;
         let names = self.references(&image)?;
         let meant = self.candidates(name)?.into_iter().find(|reference| names.contains(reference));
@@ -58,7 +61,11 @@ impl ImageStore {
                 }));
             }
         }
+        self.heal_mounts()?;
         for one in same {
+            if force {
+                self.unmount_image(one, Unmount::Forced)?;
+            }
             self.store.forget(one).map_err(from_image)?;
         }
         self.store.sweep().map_err(from_image)?;

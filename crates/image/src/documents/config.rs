@@ -23,6 +23,9 @@ pub struct ImageConfig {
     pub os: String,
     /// The variant of the processor.
     pub variant: Option<String>,
+    /// The version of the system.
+    #[serde(rename = "os.version")]
+    pub os_version: Option<String>,
     /// What containers are to be like.
     #[serde(default, deserialize_with = "null_is_default")]
     pub config: Runtime,
@@ -160,8 +163,14 @@ impl ImageConfig {
 
     /// What it is for.
     pub fn platform(&self) -> Platform {
-        let (architecture, os) = (self.architecture.clone(), self.os.clone());
-        Platform { architecture, os, variant: self.variant.clone().filter(|variant| !variant.is_empty()) }
+        let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        Platform {
+            architecture: self.architecture.clone(),
+            os: self.os.clone(),
+            os_version: said(&self.os_version),
+            variant: said(&self.variant),
+            ..Platform::default()
+        }
     }
 }
 

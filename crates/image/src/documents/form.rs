@@ -4,7 +4,8 @@
 use serde_json::Value;
 
 use super::media_type::{
-    CONFIG, DOCKER_CONFIG, DOCKER_LAYER, DOCKER_LAYER_GZIP, DOCKER_MANIFEST, LAYER, LAYER_GZIP, MANIFEST,
+    CONFIG, DOCKER_CONFIG, DOCKER_LAYER, DOCKER_LAYER_GZIP, DOCKER_LIST, DOCKER_MANIFEST, INDEX, LAYER,
+    LAYER_GZIP, MANIFEST,
 };
 use crate::error::{Error, Kind, Result};
 
@@ -31,6 +32,14 @@ impl Form {
         match self {
             Form::Oci => MANIFEST,
             Form::Docker => DOCKER_MANIFEST,
+        }
+    }
+
+    /// The type of an index of this form.
+    pub fn index_media_type(self) -> &'static str {
+        match self {
+            Form::Oci => INDEX,
+            Form::Docker => DOCKER_LIST,
         }
     }
 

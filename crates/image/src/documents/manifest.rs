@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::media_type;
+use super::{Form, media_type};
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 
@@ -35,15 +35,24 @@ pub struct Descriptor {
 }
 
 /// A kind of machine (image-spec, image-index.md).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Platform {
     /// The processor, by Go's names: `amd64`, `arm64`.
     pub architecture: String,
     /// The system: `linux`.
     pub os: String,
+    /// The version of the system, which counts on Windows.
+    #[serde(default, rename = "os.version", skip_serializing_if = "Option::is_none")]
+    pub os_version: Option<String>,
+    /// What the system must have.
+    #[serde(default, rename = "os.features", skip_serializing_if = "Option::is_none")]
+    pub os_features: Option<Vec<String>>,
     /// The variant of the processor: `v8`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
+    /// What the processor must have; in Docker's lists alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Vec<String>>,
 }
 
 /// The manifest of one image.
@@ -66,6 +75,8 @@ pub struct Index {
     pub media_type: String,
     /// The manifests.
     pub manifests: Vec<Descriptor>,
+    /// Notes.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// What stands behind a name.
@@ -168,7 +179,8 @@ impl Document {
                         return corrupt(format!("it is an index and called `{}`", kind.escape_debug()));
                     }
                 };
-                Ok(Document::Index(Index { media_type: media_type.to_owned(), manifests }))
+                let annotations = written.annotations.unwrap_or_default();
+                Ok(Document::Index(Index { media_type: media_type.to_owned(), manifests, annotations }))
             }
             _ => corrupt("it has neither `config` and `layers` nor `manifests`".to_owned()),
         }
@@ -230,6 +242,7 @@ impl Platform {
             architecture: architecture.to_owned(),
             os: "linux".to_owned(),
             variant: variant.map(str::to_owned),
+            ..Platform::default()
         }
     }
 
@@ -260,6 +273,7 @@ impl Platform {
             architecture: architecture.to_owned(),
             os: os.to_owned(),
             variant: variant.map(str::to_owned),
+            ..Platform::default()
         })
     }
 
@@ -280,6 +294,51 @@ impl std::fmt::Display for Platform {
 }
 
 impl Index {
+    /// One without manifests.
+    pub fn empty() -> Index {
+        Index {
+            media_type: media_type::INDEX.to_owned(),
+            manifests: Vec::new(),
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    /// In whose words it is best written: in Docker's, where it has nothing that these have no word for and all of its manifests
+    /// are in them.
+    pub fn form(&self) -> Form {
+        let is_dockers = |one: &Descriptor| {
+            one.media_type == media_type::DOCKER_MANIFEST
+                && one.annotations.as_ref().is_none_or(BTreeMap::is_empty)
+        };
+        let all = !self.manifests.is_empty() && self.manifests.iter().all(is_dockers);
+        if all && self.annotations.is_empty() { Form::Docker } else { Form::Oci }
+    }
+
+    /// Its text in the words of `form`. Docker's have none for annotations.
+    pub fn write(&self, form: Form) -> Vec<u8> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Written<'a> {
+            schema_version: u64,
+            media_type: &'a str,
+            manifests: &'a [Descriptor],
+            #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+            annotations: &'a BTreeMap<String, String>,
+        }
+        let none = BTreeMap::new();
+        let mut manifests = self.manifests.clone();
+        if form == Form::Docker {
+            manifests.iter_mut().for_each(|one| one.annotations = None);
+        }
+        let written = Written {
+            schema_version: 2,
+            media_type: form.index_media_type(),
+            manifests: &manifests,
+            annotations: if form == Form::Docker { &none } else { &self.annotations },
+        };
+        serde_json::to_vec(&written).expect("only string keys")
+    }
+
     /// The manifest for `platform`: the first with its variant, else the first for its processor.
     pub fn choose(&self, platform: &Platform, operation: &str) -> Result<&Descriptor> {
         let is_manifest = |one: &&Descriptor| {
@@ -397,6 +456,33 @@ mod tests {
         for wrong in ["", "/", "linux/", "a/b/c/d", "li nux/amd64"] {
             assert!(Platform::parse(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn index_that_is_written_is_read_as_it_was() {
+        let mut index = Index::empty();
+        assert_eq!(
+            parse(&String::from_utf8(index.write(index.form())).expect("text"), None),
+            Ok(Document::Index(index.clone()))
+        );
+        let mut platform = Platform::parse("linux/arm/v7").expect("legal");
+        (platform.os_version, platform.features) = (Some("1".to_owned()), Some(vec!["neon".to_owned()]));
+        index.manifests.push(Descriptor {
+            media_type: media_type::DOCKER_MANIFEST.to_owned(),
+            digest: DIGEST.parse().expect("one"),
+            size: 7,
+            urls: None,
+            annotations: None,
+            platform: Some(platform),
+        });
+        assert_eq!(index.form(), Form::Docker);
+        index.manifests[0].annotations = Some([("a".to_owned(), "b".to_owned())].into());
+        assert_eq!(index.form(), Form::Oci, "Docker's form has no annotations");
+        let text = String::from_utf8(index.write(Form::Oci)).expect("text");
+        assert!(text.contains(r#""os.version":"1""#) && text.contains(r#""variant":"v7""#), "{text}");
+        assert_eq!(parse(&text, Some(media_type::INDEX)), Ok(Document::Index(index.clone())));
+        let text = String::from_utf8(index.write(Form::Docker)).expect("text");
+        assert!(!text.contains("annotations") && text.contains(media_type::DOCKER_LIST), "{text}");
     }
 
     #[test]

@@ -1,16 +1,16 @@
-//! An image of the store into a registry: the blobs that it lacks, several at a time, and the manifest once all of them are
-//! there. The bytes are those that were received, so that the digests are.
+//! An image into a registry: the blobs that it lacks, several at a time, and the manifest once all of them are there. The bytes
+//! are those that were received, so that the digests are. What the store lacks of it comes from the registry that has it.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Client, Uploaded};
+use super::{Client, Remote, Uploaded};
 use crate::digest::Digest;
 use crate::documents::{Descriptor, Document, Form, MOST_MANIFEST_BYTES};
 use crate::error::{Error, Kind, Result};
-use crate::store::{Image, LayerState, Progress, Store};
+use crate::store::{LayerState, Progress, Source, Store};
 
 /// How many blobs are sent at a time: as many as are fetched.
 const AT_ONCE: usize = 3;
@@ -18,10 +18,12 @@ const AT_ONCE: usize = 3;
 /// What a push needs beside its image.
 #[derive(Clone, Copy)]
 pub struct PushOptions<'a> {
-    /// The tag, or the digest of the manifest.
-    pub wanted: &'a str,
+    /// The tag; the manifest's own digest where there is none.
+    pub tag: Option<&'a str>,
     /// In whose words the manifest is to be; as it is, where nobody says so.
     pub form: Option<Form>,
+    /// Who has the blobs that are not here.
+    pub otherwise: Option<&'a Remote>,
     /// Another repository of the same registry that may have a blob.
     pub elsewhere: &'a (dyn Fn(&Digest) -> Option<String> + Sync),
     /// Who is told; what it calls fetched is sent here.
@@ -30,10 +32,15 @@ pub struct PushOptions<'a> {
     pub operation: &'a str,
 }
 
-/// Pushes an image; the descriptor of its manifest in the registry.
-pub fn push(store: &Store, image: &Image, client: &Client, options: PushOptions<'_>) -> Result<Descriptor> {
+/// Pushes the image of a manifest; the descriptor of its manifest in the registry.
+pub fn push(
+    store: &Store,
+    manifest: &Digest,
+    client: &Client,
+    options: PushOptions<'_>,
+) -> Result<Descriptor> {
     let operation = options.operation;
-    let mut text = store.read_blob(&image.manifest, MOST_MANIFEST_BYTES)?;
+    let mut text = store.read_blob(manifest, MOST_MANIFEST_BYTES)?;
     let own = Form::of(&text, operation)?;
     let form = options.form.unwrap_or(own);
     if form != own {
@@ -46,7 +53,8 @@ pub fn push(store: &Store, image: &Image, client: &Client, options: PushOptions<
     let mut blobs: Vec<&Descriptor> = manifest.layers.iter().collect();
     blobs.push(&manifest.config);
     send(store, &blobs, client, options)?;
-    let digest = client.put_manifest(options.wanted, form.media_type(), &text)?;
+    let wanted = options.tag.map_or_else(|| Digest::of(&text).to_string(), str::to_owned);
+    let digest = client.put_manifest(&wanted, form.media_type(), &text)?;
     Ok(Descriptor {
         media_type: form.media_type().to_owned(),
         digest,
@@ -92,11 +100,14 @@ fn send_one(
     let path = store.blob_path(&blob.digest);
     let from = (options.elsewhere)(&blob.digest);
     let open = || {
-        let file = File::open(&path)?;
-        Ok(Told { file, number, sent: 0, progress: options.progress })
+        let bytes: Box<dyn Read + '_> = match (File::open(&path), options.otherwise) {
+            (Err(error), Some(remote)) if error.kind() == io::ErrorKind::NotFound => remote.blob(blob)?,
+            (file, _) => Box::new(file?),
+        };
+        Ok(Told { bytes, number, sent: 0, progress: options.progress })
     };
     let uploaded = client.push_blob(blob, from.as_deref(), open).map_err(|error| match error.errno {
-        Some(_) if !path.exists() => {
+        Some(_) if options.otherwise.is_none() && !path.exists() => {
             let reason = format!("`{}` is missing in the store", blob.digest);
             let error = Error::new(Kind::Corrupt, options.operation, reason);
             error.with_hint("remove the image and pull it again")
@@ -113,9 +124,9 @@ fn send_one(
     Ok(())
 }
 
-/// A blob's file that tells how much of it was read.
+/// A blob that tells how much of it was read.
 struct Told<'a> {
-    file: File,
+    bytes: Box<dyn Read + 'a>,
     number: usize,
     sent: u64,
     progress: &'a dyn Progress,
@@ -123,7 +134,7 @@ struct Told<'a> {
 
 impl Read for Told<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(buffer)?;
+        let count = self.bytes.read(buffer)?;
         self.sent += count as u64;
         self.progress.layer(self.number, LayerState::Fetched(self.sent));
         Ok(count)

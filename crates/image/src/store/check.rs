@@ -11,7 +11,8 @@ use super::{Image, Layer, Store, Unpacker};
 use crate::compare::difference;
 use crate::digest::{Digest, Digester};
 use crate::documents::{Descriptor, Platform};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::reference::Reference;
 
 /// How much is read at a time.
 const CHUNK: usize = 128 << 10;
@@ -43,6 +44,8 @@ pub struct Damage {
     pub what: String,
     /// The images that need it.
     pub images: Vec<Image>,
+    /// The lists that need it.
+    pub lists: Vec<Reference>,
 }
 
 impl Store {
@@ -67,6 +70,14 @@ impl Store {
             names.iter().filter(|name| of_images.contains(&name.manifest)).flat_map(|name| &name.digests);
         // Nothing needs an index once its image is here, so that it may be missing.
         for digest in indexes.filter(|digest| self.has_blob(digest)) {
+            blobs.entry(digest).or_insert(None);
+        }
+        let of_lists: Vec<(Reference, BTreeSet<Digest>)> = self
+            .lists()?
+            .into_iter()
+            .map(|list| (list.reference.clone(), self.blobs_of_list(&list)))
+            .collect();
+        for digest in of_lists.iter().flat_map(|(_, needed)| needed) {
             blobs.entry(digest).or_insert(None);
         }
         let all = blobs.len() + layers.len();
@@ -97,7 +108,12 @@ impl Store {
         };
         let damage = |(part, what): (Part, String)| {
             let images = images.iter().filter(|image| needs(image, &part)).cloned().collect();
-            Damage { part, what, images }
+            let is_needed = |(_, needed): &&(Reference, BTreeSet<Digest>)| match &part {
+                Part::Blob(digest) => needed.contains(digest),
+                Part::Layer(_) => false,
+            };
+            let lists = of_lists.iter().filter(is_needed).map(|(name, _)| name.clone()).collect();
+            Damage { part, what, images, lists }
         };
         Ok(found.into_iter().map(damage).collect())
     }
@@ -168,6 +184,10 @@ impl Store {
             Part::Blob(digest) => format!("repair the blob `{digest}`"),
             Part::Layer(digest) => format!("repair the layer `{digest}`"),
         };
+        if damage.images.is_empty() && !damage.lists.is_empty() {
+            let error = Error::new(Kind::NotFound, operation, "no image that is here has it, only a list");
+            return Err(error.with_hint("remove the list with `rabbitc manifest rm`, and make it anew"));
+        }
         let changing = self.change()?;
         let seized = damage.images.iter().map(|image| self.seize(image, &operation));
         let _seized = seized.collect::<Result<Vec<_>>>()?;

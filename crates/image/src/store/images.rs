@@ -217,12 +217,20 @@ impl Store {
         remove(&self.path.join("names").join(file_of(reference)))
     }
 
-    /// Forgets an image, whatever its names, unless a container has claimed it; its blobs and layers go with the next
+    /// Forgets an image, whatever its names, unless a container has claimed it or it is mounted; its blobs and layers go with the next
     /// [`Store::sweep`].
     pub fn forget(&self, image: &Image) -> Result<()> {
         let _changing = self.change()?;
         // Held until the document is gone: who claims it meanwhile waits, and sees that.
-        let _seized = self.seize(image, &format!("remove the image `{}`", image.id.short()))?;
+        let operation = format!("remove the image `{}`", image.id.short());
+        let _seized = self.seize(image, &operation)?;
+        if let Some(mounted) = self.mount_of(image)? {
+            let reason = format!("it is mounted at `{}`", mounted.path.display());
+            let error = Error::new(Kind::InUse, operation, reason);
+            return Err(
+                error.with_hint("`rabbitc image unmount` unmounts it, `--force` removes it with its mount")
+            );
+        }
         for name in self.names()?.iter().filter(|name| name.manifest == image.manifest) {
             self.unname_alone(&name.reference)?;
         }
@@ -268,11 +276,11 @@ impl Store {
 }
 
 /// Names hold slashes and colons; their digests do not.
-fn file_of(reference: &Reference) -> String {
+pub(super) fn file_of(reference: &Reference) -> String {
     Digest::of(reference.to_string().as_bytes()).digits().to_owned()
 }
 
-fn remove(path: &std::path::Path) -> Result<bool> {
+pub(super) fn remove(path: &std::path::Path) -> Result<bool> {
     match std::fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),

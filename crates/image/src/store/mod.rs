@@ -6,6 +6,8 @@
 //! layers/DIGITS/tree-KEY  the same with other owners, for containers of a user whose ids stand for those
 //! images/DIGITS           what an image consists of, by the digest of its manifest
 //! names/DIGITS            a name and its manifest, by the digest of the name
+//! lists/DIGITS            a list of images that was made here and the digest of its index, by the digest of its name
+//! mounts/DIGITS           where an image is mounted on the host, by the digest of its manifest
 //! partial/                what is being fetched and unpacked, locked by whoever does
 //! changes                 locked by whoever changes images or names
 //! unswept                 says that somebody wanted to remove what nobody refers to, and could not
@@ -19,6 +21,8 @@ mod blobs;
 mod check;
 mod images;
 mod layers;
+mod lists;
+mod mounts;
 mod publish;
 mod pull;
 mod shifted;
@@ -40,6 +44,8 @@ use serde::de::DeserializeOwned;
 pub use self::check::{Damage, Depth, Part};
 pub use self::images::{Image, InUse, Layer, Name};
 pub use self::layers::{Finish, Unpacker};
+pub use self::lists::{Chosen, List};
+pub use self::mounts::{MountedImage, Mounting};
 pub use self::pull::{LayerState, Progress, PullOptions, Pulled, Silent, Source};
 pub use self::sweep::Swept;
 pub use self::usage::{AllUsage, Usage};

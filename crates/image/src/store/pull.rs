@@ -337,7 +337,12 @@ fn mismatched(blob: &Digest, operation: &str) -> Error {
 }
 
 /// A manifest or a configuration, checked against its descriptor.
-fn document(source: &dyn Source, descriptor: &Descriptor, most: usize, operation: &str) -> Result<Vec<u8>> {
+pub(super) fn document(
+    source: &dyn Source,
+    descriptor: &Descriptor,
+    most: usize,
+    operation: &str,
+) -> Result<Vec<u8>> {
     let corrupt = |reason: String| Err(Error::new(Kind::Corrupt, operation, reason));
     let digest = &descriptor.digest;
     if descriptor.size > most as u64 {

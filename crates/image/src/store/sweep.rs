@@ -7,7 +7,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::layers::remove_tree;
-use super::{Store, entries};
+use super::{Store, entries, lists, mounts};
 use crate::error::{Error, Result};
 
 /// Says that there may be something to sweep.
@@ -67,6 +67,9 @@ impl Store {
         for name in self.names()? {
             blobs.extend(name.digests);
         }
+        for list in self.lists()? {
+            blobs.extend(self.blobs_of_list(&list));
+        }
         let blobs: BTreeSet<&str> = blobs.iter().map(|digest| digest.digits()).collect();
         let mut swept = Swept::default();
         for algorithm in ["sha256", "sha512"] {
@@ -89,10 +92,13 @@ impl Store {
 
     /// What the dead were fetching, and drafts of theirs: nobody else is here.
     fn sweep_remains(&self) -> Result<()> {
-        for directory in ["partial", "images", "names", "."] {
+        for directory in ["partial", "images", "names", lists::DIRECTORY, mounts::DIRECTORY, "."] {
             let directory = self.path.join(directory);
-            let listed =
-                std::fs::read_dir(&directory).map_err(|error| Error::at_path("list", &directory, error))?;
+            let listed = match std::fs::read_dir(&directory) {
+                // Nobody has made a list, or mounted an image.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                listed => listed.map_err(|error| Error::at_path("list", &directory, error))?,
+            };
             for entry in listed.flatten() {
                 let name = entry.file_name();
                 let is_draft = name.to_string_lossy().starts_with('.');

@@ -18,7 +18,7 @@ pub struct Usage {
     pub shared: u64,
     /// Bytes that go with it.
     pub unique: u64,
-    /// Whether a running container is of it.
+    /// Whether a running container is of it, or it is mounted.
     pub is_in_use: bool,
 }
 
@@ -95,6 +95,9 @@ impl Store {
     }
 
     fn is_in_use(&self, image: &Image) -> Result<bool> {
+        if self.mount_of(image)?.is_some() {
+            return Ok(true);
+        }
         let path = self.document(image);
         let Ok(file) = File::open(&path) else { return Ok(false) };
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {

@@ -248,3 +248,28 @@ fn files_of_an_image_are_unpacked_once_more_for_a_user_who_keeps_its_id() {
     assert_eq!(place.kept(), [""; 0]);
     place.end();
 }
+
+#[test]
+fn image_is_mounted_in_namespaces_of_the_users_own_alone() {
+    let Some(place) = Place::new() else { return };
+    place.rabbitc("pull", &[APP]).text();
+    place
+        .rabbitc("image", &["mount", APP])
+        .refuses(125, &["for this command alone", "podman unshare", "--state-dir="]);
+    let root = place.store().parent().expect("below a directory").to_owned();
+    let script = format!(
+        "set -e; image() {{ {} image $1 --root={} $2 {APP}; }}; cd $(image mount --state-dir={}); cat etc/name; ls srv; \
+         stat -c '%u:%g %a' var/kept; cd /; image unmount >/dev/null; ls -A {}",
+        binary().display(),
+        root.display(),
+        place.user.host.directory().join("home/mounts").display(),
+        place.user.host.directory().join("home/mounts/images").display()
+    );
+    let mut command = place.command("unshare");
+    command.args(["--map-root-user", "--map-auto", "--mount", "sh", "-c", &script]);
+    let ran = finish(command.spawn().expect("nsenter runs"), None);
+    assert_eq!(ran.text(), "three\nnew\n12:34 700", "{ran:?}");
+    place.rabbitc("rmi", &[APP]).text();
+    assert_eq!(place.kept(), [""; 0]);
+    place.end();
+}

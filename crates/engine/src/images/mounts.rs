@@ -1,0 +1,270 @@
+//! Images mounted on the host, to be looked at: the layers as one, read-only.
+//!
+//! What a killed command or the end of the host leaves is a note of a mount that is not there, or an empty directory: whoever
+//! mounts, unmounts or removes images next takes them away.
+
+use std::ffi::CString;
+use std::fs::{DirBuilder, File};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use image::Digest;
+use image::store::{Image, MountedImage, Mounting};
+use runtime::ErrorKind;
+use runtime::caller::Caller;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
+};
+
+use super::list::familiar;
+use super::{ImageName, ImageStore};
+use crate::error::{Error, Result, from_image};
+use crate::paths::EnginePaths;
+
+/// An image that is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageMount {
+    /// The image's id.
+    pub id: String,
+    /// The digest of its manifest.
+    pub digest: String,
+    /// Its names.
+    pub names: Vec<String>,
+    /// Where it is mounted.
+    pub path: PathBuf,
+}
+
+/// When an image is unmounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unmount {
+    /// When everybody who has mounted it has unmounted it.
+    Counted,
+    /// At once, whoever has mounted it, and also where somebody is in it.
+    Forced,
+}
+
+impl ImageStore {
+    /// Mounts an image below `paths`, or counts once more that it is.
+    pub fn mount(&self, name: &ImageName, paths: &EnginePaths) -> Result<ImageMount> {
+        let operation = format!("mount the image `{}`", name.as_str());
+        self.may_mount(&operation, paths)?;
+        let image = self.wanted(name, &operation)?;
+        let mounting = self.store.begin_mounting().map_err(from_image)?;
+        self.heal(&mounting)?;
+        let known = self.store.mount_of(&image).map_err(from_image)?;
+        let count = known.as_ref().map_or(1, |known| known.count + 1);
+        let path = match known {
+            Some(known) => known.path,
+            None => paths.image_mounts().join(self.mount_name(&image)),
+        };
+        let note = MountedImage { manifest: image.manifest.clone(), path, count };
+        mounting.write(&image, &note).map_err(from_image)?;
+        if count == 1
+            && let Err(mut error) = self.attach(&image, &note.path, &operation)
+        {
+            error.rollback.extend(detach(&note, Unmount::Forced, &mounting).err());
+            return Err(error);
+        }
+        self.mount_shown(&image, note.path)
+    }
+
+    /// All images.
+    pub fn mount_all(&self, paths: &EnginePaths) -> Result<Vec<ImageMount>> {
+        let images = self.store.images().map_err(from_image)?;
+        images.values().map(|image| self.mount(&image.id.to_string().parse()?, paths)).collect()
+    }
+
+    /// The images that are mounted.
+    pub fn mounts(&self) -> Result<Vec<ImageMount>> {
+        let table = mount_table()?;
+        let mut mounts = Vec::new();
+        for note in self.store.mounted().map_err(from_image)? {
+            if !is_mounted(&table, &note.path) {
+                continue;
+            }
+            if let Some(image) = self.store.image(&note.manifest).map_err(from_image)? {
+                mounts.push(self.mount_shown(&image, note.path)?);
+            }
+        }
+        Ok(mounts)
+    }
+
+    /// Unmounts an image; its id. One that is not mounted stays so, and nothing is returned.
+    pub fn unmount(&self, name: &ImageName, how: Unmount) -> Result<Option<String>> {
+        let image = self.wanted(name, &format!("unmount the image `{}`", name.as_str()))?;
+        self.unmount_image(&image, how)
+    }
+
+    /// Unmounts all; the ids of those that were mounted.
+    pub fn unmount_all(&self, how: Unmount) -> Result<Vec<String>> {
+        let mut ids = Vec::new();
+        for mount in self.mounts()? {
+            ids.extend(self.unmount(&mount.id.parse()?, how)?);
+        }
+        self.heal_mounts()?;
+        Ok(ids)
+    }
+
+    pub(super) fn unmount_image(&self, image: &Image, how: Unmount) -> Result<Option<String>> {
+        let mounting = self.store.begin_mounting().map_err(from_image)?;
+        self.heal(&mounting)?;
+        let Some(note) = self.store.mount_of(image).map_err(from_image)? else { return Ok(None) };
+        match (how, note.count) {
+            (Unmount::Counted, 2..) => {
+                let note = MountedImage { count: note.count - 1, ..note };
+                mounting.write(image, &note).map_err(from_image)?;
+            }
+            _ => detach(&note, how, &mounting)?,
+        }
+        Ok(Some(image.id.to_string()))
+    }
+
+    /// Takes away what killed commands, or the host's end, have left of mounts.
+    pub fn heal_mounts(&self) -> Result<()> {
+        if self.store.mounted().map_err(from_image)?.is_empty() {
+            return Ok(());
+        }
+        self.heal(&self.store.begin_mounting().map_err(from_image)?)
+    }
+
+    fn heal(&self, mounting: &Mounting<'_>) -> Result<()> {
+        let table = mount_table()?;
+        for note in self.store.mounted().map_err(from_image)? {
+            if !is_mounted(&table, &note.path) {
+                remove_point(&note.path)?;
+                mounting.remove(&note).map_err(from_image)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Without root a mount would be seen by this command alone.
+    fn may_mount(&self, operation: &str, paths: &EnginePaths) -> Result<()> {
+        if Caller::find() != Caller::User {
+            return Ok(());
+        }
+        let reason = "without root it would be mounted for this command alone";
+        let error = Error::new(ErrorKind::Permission, operation, reason);
+        let root = self.store.path().parent().unwrap_or(Path::new("/"));
+        Err(error.with_hint(format!(
+            "write `sudo` before it for root's images; for yours, `podman unshare` opens a shell with namespaces of its own, and \
+             there `rabbitc image mount --root={} --state-dir={} IMAGE`",
+            root.display(),
+            paths.base().display()
+        )))
+    }
+
+    /// A name for the directory: of an image, and of its store, as several may have it.
+    fn mount_name(&self, image: &Image) -> String {
+        let store = Digest::of(self.store.path().as_os_str().as_bytes());
+        format!("{}-{}", image.manifest.short(), store.short())
+    }
+
+    fn mount_shown(&self, image: &Image, path: PathBuf) -> Result<ImageMount> {
+        let names = self.references(image)?.iter().map(familiar).collect();
+        Ok(ImageMount { id: image.id.to_string(), digest: image.manifest.to_string(), names, path })
+    }
+
+    fn attach(&self, image: &Image, point: &Path, operation: &str) -> Result<()> {
+        let layers: Vec<PathBuf> =
+            image.layers.iter().rev().map(|layer| self.store.layer_path(&layer.diff_id)).collect();
+        if layers.is_empty() {
+            return Err(Error::new(ErrorKind::Unsupported, operation, "it has no layers, and so no files"));
+        }
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(point);
+        made.map_err(|error| Error::at_path("make", point, error))?;
+        attach(&layers, point).map_err(|error| {
+            let error = Error::system(operation, error);
+            match error.errno == Some(Errno::NODEV.raw_os_error()) {
+                true => {
+                    error.with_hint("this kernel has no overlay file system; `modprobe overlay` may bring it")
+                }
+                false => error.with_hint("`rabbitc inspect` names the directories of the layers"),
+            }
+        })
+    }
+}
+
+/// Mounts directories as one, the topmost first. What is there for programs of the image is not there for those of the host:
+/// devices, and rights that files give.
+fn attach(layers: &[PathBuf], point: &Path) -> rustix::io::Result<()> {
+    // An overlay without an upper directory wants two; the mount point itself is empty.
+    let lowers: Vec<&Path> = layers.iter().map(PathBuf::as_path).chain([point]).collect();
+    let takes_user_attributes = Caller::find() != Caller::Root;
+    let opened = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for lower in &lowers {
+        match fsconfig_set_string(&opened, c"lowerdir+", lower.as_os_str().as_bytes()) {
+            // Before Linux 6.7.
+            Err(Errno::INVAL) => return attach_by_mount(&lowers, point, takes_user_attributes),
+            set => set?,
+        }
+    }
+    if takes_user_attributes {
+        fsconfig_set_flag(&opened, c"userxattr")?;
+    }
+    fsconfig_create(&opened)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOSUID;
+    let mount = fsmount(&opened, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    move_mount(&mount, c"", CWD, point, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+/// The same by mount(2), which takes a page of options: layers by their descriptors, as these names are short, and without colons.
+fn attach_by_mount(lowers: &[&Path], point: &Path, takes_user_attributes: bool) -> rustix::io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = lowers.iter().map(|lower| rustix::fs::open(*lower, flags, Mode::empty()).map(File::from));
+    let opened: Vec<File> = opened.collect::<rustix::io::Result<_>>()?;
+    let names: Vec<String> =
+        opened.iter().map(|file| format!("/proc/self/fd/{}", file.as_raw_fd())).collect();
+    let more = if takes_user_attributes { ",userxattr" } else { "" };
+    let options = CString::new(format!("lowerdir={}{more}", names.join(":"))).map_err(|_| Errno::INVAL)?;
+    let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID;
+    rustix::mount::mount("overlay", point, "overlay", flags, options.as_c_str())
+}
+
+/// Unmounts, then removes the directory, then the note of it: whatever of it is missing is no error.
+fn detach(note: &MountedImage, how: Unmount, mounting: &Mounting<'_>) -> Result<()> {
+    let flags = match how {
+        Unmount::Counted => UnmountFlags::NOFOLLOW,
+        Unmount::Forced => UnmountFlags::NOFOLLOW | UnmountFlags::DETACH,
+    };
+    // Somebody may have mounted over it, too.
+    while is_mounted(&mount_table()?, &note.path) {
+        rustix::mount::unmount(&note.path, flags).map_err(|error| {
+            let failed = Error::at_path("unmount", &note.path, error);
+            match error {
+                Errno::BUSY => failed
+                    .with_hint("somebody is in it, or reads a file of it; `--force` does it all the same"),
+                _ => failed,
+            }
+        })?;
+    }
+    remove_point(&note.path)?;
+    mounting.remove(note).map_err(from_image)
+}
+
+/// Removes the directory, unless somebody has put something there since.
+fn remove_point(path: &Path) -> Result<()> {
+    use std::io::ErrorKind::{DirectoryNotEmpty, NotFound};
+    match std::fs::remove_dir(path) {
+        Err(error) if !matches!(error.kind(), NotFound | DirectoryNotEmpty) => {
+            Err(Error::at_path("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn mount_table() -> Result<Vec<u8>> {
+    let path = Path::new("/proc/self/mountinfo");
+    std::fs::read(path).map_err(|error| Error::at_path("read", path, error))
+}
+
+fn is_mounted(table: &[u8], path: &Path) -> bool {
+    sys::mount_table::entries(table).any(|mount| mount.mount_point == path)
+}
