@@ -320,6 +320,11 @@ macro_rules! with_bundle {
 
 const SUITE: &[(Init, &str, &str)] = &[
     (Init::Script, "the guest has cgroup v2 alone", "test \"$(stat -fc %T /sys/fs/cgroup)\" = cgroup2fs"),
+    (
+        Init::Script,
+        "the guest has its kernel's modules, and descriptors as files",
+        "modprobe dummy && bash -c 'test -e <(true)'",
+    ),
     (Init::Script, "rabbitc-runtime runs a bundle on cgroup v2", with_bundle!("guest/runtime-bundle.sh")),
     (Init::Systemd, "rabbitc-runtime runs a bundle under systemd", with_bundle!("guest/runtime-bundle.sh")),
     (

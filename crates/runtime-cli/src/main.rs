@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let (globals, verb) = match args::globals(&mut parser) {
         Ok(Start::Verb(globals, verb)) => (globals, verb),
         Ok(Start::Print(text)) => return render::print(&text),
-        Err(error) => return render::fail(&args::Globals::default(), &error, 1),
+        Err(error) => return render::fail(&args::Globals::default(), "", &error, 1),
     };
     if let Some(path) = &globals.log
         && let Err(error) = log::open(path)
@@ -40,16 +40,16 @@ fn main() -> ExitCode {
         let error = Error::at_path("open the log", path, error)
             .from_field("--log")
             .with_hint("name a file in a directory that is there, or leave `--log` out");
-        return render::fail(&args::Globals::default(), &error, 1);
+        return render::fail(&args::Globals::default(), &verb, &error, 1);
     }
     if ENTERING.contains(&verb.as_str())
         && let Err(error) = protected
     {
-        return render::fail(&globals, &error, 1);
+        return render::fail(&globals, &verb, &error, 1);
     }
     match commands::run(&verb, parser, &globals) {
         Ok(code) => ExitCode::from(code),
-        Err(Failure::Failed { error, code }) => render::fail(&globals, &error, code),
+        Err(Failure::Failed { error, code }) => render::fail(&globals, &verb, &error, code),
         Err(Failure::Help) => ExitCode::SUCCESS,
     }
 }

@@ -206,6 +206,13 @@ fn debug_tells_the_flags_of_the_filter() {
     ] {
         let said = run_with(flags);
         assert!(said.contains(&format!("msg=\"seccomp filter flags: {number}\"")), "{said}");
+        for stage in [
+            "nsexec container setup",
+            "child process in init()",
+            "init: closing the pipe to signal completion",
+        ] {
+            assert!(said.contains(stage), "{said}");
+        }
     }
 }
 
@@ -219,7 +226,14 @@ fn debug_tells_the_steps_of_exec_in_the_logs_form() {
     assert!(output.status.success(), "{output:?}");
     let lines: Vec<&str> = std::str::from_utf8(&output.stderr).expect("text").lines().collect();
     assert!(lines.len() > 5 && lines.iter().all(|line| line.contains("level=debug msg=")), "{lines:?}");
-    assert!(lines.iter().any(|line| line.contains("execute the program")), "{lines:?}");
+    for stage in [
+        "execute the program",
+        "nsexec container setup",
+        "child process in init()",
+        "setns_init: about to exec",
+    ] {
+        assert!(lines.iter().any(|line| line.contains(stage)), "{stage}: {lines:?}");
+    }
     let log = bundle.path.join("log").display().to_string();
     let quiet = bundle.runtime(&["--debug", "--log", &log, "exec", id, "true"]);
     assert_eq!(errors(&quiet), "");

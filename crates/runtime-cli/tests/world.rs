@@ -131,7 +131,7 @@ fn affinity_of_exec_is_its_own_and_not_inits() {
         println!("skipped: needs two processors");
         return;
     };
-    let first = first.to_string();
+    let (first_number, first) = (first, first.to_string());
     let bundle = Bundle::new("affinity", &["sleep", "1000"]);
     assert!(bundle.create().status.success());
     let allowed = "grep Cpus_allowed_list /proc/1/status /proc/self/status";
@@ -143,6 +143,12 @@ fn affinity_of_exec_is_its_own_and_not_inits() {
         assert!(
             own.lines().nth(1).is_some_and(|line| line.ends_with(&format!("\t{first}"))),
             "{field}: {own}"
+        );
+        let told = errors(&bundle.runtime(&["--debug", "exec", &bundle.id, "true"]));
+        assert_eq!(
+            told.contains(&format!("affinity: {:#x}", 1u64 << first_number)),
+            field == "initial",
+            "{told}"
         );
     }
     bundle.edit(|config| config["process"]["execCPUAffinity"] = json!({ "initial": "0-" }));

@@ -51,6 +51,8 @@ pub struct Executed {
     pub console: Option<OwnedFd>,
     /// When each step ran, if that was asked for.
     pub timeline: Vec<StepTiming>,
+    /// The processors that it joined the container on, the first 64 as a mask, where `process.execCPUAffinity` names them.
+    pub initial_affinity: Option<u64>,
 }
 
 /// Starts a program in the namespaces and the cgroup of container `id`.
@@ -229,7 +231,8 @@ pub(crate) fn run_in(
     let pidfd = guard.pidfd.take().expect("taken only here");
     let clock = Clock { counters: &counters, host_times: &[], begun, ended: monotonic_nanoseconds() };
     let timeline = if start.timed { clock.timeline(&steps, None) } else { Vec::new() };
-    Ok(Executed { pid, pidfd, console, timeline })
+    let initial_affinity = process::initial_affinity(start.process);
+    Ok(Executed { pid, pidfd, console, timeline, initial_affinity })
 }
 
 /// Where the program goes. On cgroup v2 a container may have divided its group, or its init may have left it: then to

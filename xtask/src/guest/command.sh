@@ -3,7 +3,7 @@
 for word in $(cat /proc/cmdline); do
   case $word in rabbitc.run=*) run=${word#rabbitc.run=} ;; esac
 done
-mkdir -p /host /run/host-run
+mkdir -p /host /run/host-run /lib/modules
 mount -t hostfs none /host -o hostfs=/host
 mount -t hostfs none /run/host-run -o hostfs="$run"
 mount -t hostfs none /lib/modules -o hostfs=/guest/kernel/usr/lib/uml/modules

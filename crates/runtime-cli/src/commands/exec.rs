@@ -9,7 +9,7 @@ use runtime::spec::{Capabilities, Process, Spec};
 use runtime::{ContainerId, Error, ExecOptions, Result, bundle, lifecycle};
 
 use super::launching::{self, Presence};
-use super::{Failure, Outcome, supervising};
+use super::{Failure, Outcome, stages, supervising};
 use crate::args::{self, Globals};
 
 pub(super) const USAGE: &str = "\
@@ -169,6 +169,7 @@ fn execute(globals: &Globals, id: &ContainerId, arguments: Arguments) -> Result<
     };
     let started = runtime::exec(&root, id, options)?;
     launching::tell_timeline(globals, &started.timeline);
+    stages::tell_executed(globals, &started);
     let pid_file = arguments.pid_file.as_deref();
     let told = launching::tell_process(pid_file, pidfd_socket, started.pid, &started.pidfd);
     if let Err(error) = told {

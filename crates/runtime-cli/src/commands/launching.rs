@@ -12,7 +12,7 @@ use runtime::spec::{ConsoleSize, Spec};
 use runtime::state_dir::write_atomically;
 use runtime::{Bundle, ContainerId, Error, ErrorKind, Result, lifecycle};
 
-use super::{Failure, activation};
+use super::{Failure, activation, stages};
 use crate::args::{self, Globals};
 use crate::render;
 
@@ -144,10 +144,7 @@ pub(super) fn bring_up(
     };
     let container = launch(&plan, &root, &mut BareHost, launch_options)?;
     tell_timeline(globals, &container.timeline);
-    if let Some(flags) = plan.filter_flags() {
-        // In runc's words, as there are scripts that look for them.
-        render::debug(globals, &format!("seccomp filter flags: {flags}"));
-    }
+    stages::tell_launched(globals, container.pid, plan.filter_flags());
     let told = tell_process(arguments.pid_file.as_deref(), pidfd_socket, container.pid, &container.pidfd);
     if let Err(mut error) = told {
         error.rollback.extend(take_back(container));

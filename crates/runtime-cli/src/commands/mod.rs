@@ -19,6 +19,7 @@ mod restore;
 mod resume;
 mod run;
 mod spec;
+mod stages;
 mod start;
 mod state;
 mod supervising;

@@ -304,6 +304,13 @@ pub(crate) fn plan_affinity(process: &Process) -> Result<Affinity> {
     Ok(Affinity { before, after })
 }
 
+/// The first 64 processors of `process.execCPUAffinity.initial` as a mask.
+pub(crate) fn initial_affinity(process: &Process) -> Option<u64> {
+    let list = process.exec_cpu_affinity.as_ref()?.initial.as_deref().filter(|list| !list.is_empty())?;
+    let cpus = cpu_set(list, "process.execCPUAffinity.initial").ok()?;
+    Some((0..64).filter(|cpu| cpus.is_set(*cpu)).fold(0, |mask, cpu| mask | 1 << cpu))
+}
+
 fn cpu_set(list: &str, field: &str) -> Result<rustix::thread::CpuSet> {
     let cpus = number_list::ranges(list, rustix::thread::CpuSet::MAX_CPU)
         .map_err(|_| Error::invalid(field, format!("`{list}` is not a list such as `0-3,7`")))?;

@@ -1,0 +1,28 @@
+//! Owns the lines of `--debug` that name the stages of a start as runc's log does, for the scripts that look for them.
+//! Must tell of nothing but what has happened.
+
+use runtime::Executed;
+
+use crate::args::Globals;
+use crate::render;
+
+/// A container's process that has its namespaces, ran its steps, and left its end of the socket to the kernel to close.
+pub(super) fn tell_launched(globals: &Globals, pid: i32, filter_flags: Option<u32>) {
+    render::debug(globals, &format!("nsexec container setup: process {pid} has its namespaces"));
+    render::debug(globals, "child process in init(): its steps are done");
+    if let Some(flags) = filter_flags {
+        render::debug(globals, &format!("seccomp filter flags: {flags}"));
+    }
+    render::debug(globals, "init: closing the pipe to signal completion");
+}
+
+/// A program that joined a container.
+pub(super) fn tell_executed(globals: &Globals, executed: &Executed) {
+    let pid = executed.pid;
+    if let Some(mask) = executed.initial_affinity {
+        render::debug(globals, &format!("nsexec[{pid}]: affinity: {mask:#x}"));
+    }
+    render::debug(globals, &format!("nsexec container setup: process {pid} joined the namespaces"));
+    render::debug(globals, "child process in init(): its steps are done");
+    render::debug(globals, "setns_init: about to exec");
+}
