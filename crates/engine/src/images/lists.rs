@@ -8,7 +8,7 @@ use image::store::{Chosen, Image, List, Source};
 use image::{Digest, Reference};
 use runtime::ErrorKind;
 
-use super::pull::{Progress, Sum, first_of};
+use super::pull::{Progress, Told, first_of};
 use super::push::{other_repositories, parse_destination};
 use super::registries::{Registries, RegistryAccess};
 use super::{ImageName, ImageStore, PushedImage, Removed, as_name};
@@ -463,7 +463,7 @@ impl ImageStore {
                 form: request.form,
                 otherwise: remote.as_ref(),
                 elsewhere: &|blob| elsewhere(blob, source, &destination, &known),
-                progress: &Sum::new(progress),
+                progress: &Told(progress),
                 operation: &operation,
             };
             let pushed =

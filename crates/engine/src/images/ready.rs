@@ -69,6 +69,7 @@ impl PlatformParts<'_> {
             architecture: self.architecture.unwrap_or(&own.architecture).to_owned(),
             os: self.os.unwrap_or(&own.os).to_owned(),
             variant: variant.map(str::to_owned),
+            ..Platform::default()
         };
         platform.to_string()
     }
@@ -104,6 +105,7 @@ impl ImageStore {
             architecture: or(config.architecture, &own.architecture),
             os: or(config.os, &own.os),
             variant: config.variant.filter(|variant| !variant.is_empty()),
+            ..Platform::default()
         };
         let is_native = machine.os == own.os && machine.architecture == own.architecture;
         let foreign = (!is_native).then(|| format!("{}/{}", machine.os, machine.architecture));

@@ -120,7 +120,7 @@ fn ports_that_could_not_be_published_leave_no_file_behind() {
         let state = parent.network(&network);
         let lease = state.lease(&network, AddressRequest::LowestFree, "one").expect("a lease");
         let bridge = ensure(&network, &state, &lease).expect("a bridge");
-        let ports = HeldPorts::take(&[tcp(8080, 80)], false, &state).expect("free");
+        let ports = HeldPorts::take(&[tcp(8080, 80)], Families::Ipv4, &state).expect("free");
         let file = state_path(&parent.path, "rabbitc0").join(lease.address().to_string());
         let refused = without_rights(|| publish(&bridge, &state, &lease, &ports).map(drop));
         refused.expect_err("it has no right to");
