@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::container::{Effects, Notice};
-use crate::error::{Result, io_text};
+use crate::error::{Error, Result, io_text};
 use crate::options::{LabelOptions, SecurityOptions};
 use crate::paths::EnginePaths;
 use crate::user_namespace::leases::RangeLease;
