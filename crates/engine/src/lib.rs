@@ -35,7 +35,9 @@ pub use images::{
     Tree, TreeLayer, Unmount, Unneeded, is_shift_verb, is_unpack_verb, list_tags, search, unpack_image_again,
     unpack_layer,
 };
-pub use kept::{Change, ChangeKind, CommitRequest, Kept, KeptContainers, KeptRoot, KeptState, Stay};
+pub use kept::{
+    Change, ChangeKind, CommitRequest, Kept, KeptContainers, KeptRoot, KeptState, PrunedContainers, Stay,
+};
 pub use monitor::{Input, Signals};
 pub use network::tidy_networks;
 pub use options::{

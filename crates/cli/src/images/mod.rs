@@ -11,7 +11,7 @@ mod login;
 mod manifest;
 mod mount;
 mod progress;
-mod prune;
+pub(crate) mod prune;
 mod pull;
 mod push;
 mod registries;

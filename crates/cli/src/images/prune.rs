@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Parser;
-use engine::{Error, ImageFilter, ImageFilters, Result, Unneeded};
+use engine::{Error, ImageFilter, ImageFilters, Pruned, Result, Unneeded};
 
 use super::print;
 use super::registries::open_to_change;
@@ -30,30 +30,42 @@ pub(crate) struct PruneArguments {
 }
 
 pub(super) fn prune(arguments: &PruneArguments) -> Result<()> {
-    let filters: Vec<ImageFilter> =
-        arguments.filter.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
+    let filters = parse_filters(&arguments.filter)?;
     let images = open_to_change(arguments.root.as_deref())?;
-    let (which, what) = match arguments.all {
-        true => (Unneeded::Unused, "all images that no container is of"),
-        false => (Unneeded::Unnamed, "all images without a name"),
-    };
-    if !arguments.force && !is_wanted(what)? {
+    let (which, what) = unneeded(arguments.all);
+    let question = format!("WARNING! This will remove {what}.\n");
+    if !arguments.force && !is_wanted("rabbitc image prune", what, &question)? {
         return Ok(());
     }
-    let pruned = images.prune(which, &ImageFilters(filters))?;
-    let mut text = String::new();
-    if !pruned.removed.is_empty() {
-        text.push_str(&format!("Deleted Images:\n{}\n", lines(&pruned.removed)));
+    let pruned = images.prune(which, &filters)?;
+    print(&format!("{}Total reclaimed space: {}\n", deleted(&pruned), size(pruned.bytes)))
+}
+
+pub(crate) fn parse_filters(texts: &[String]) -> Result<ImageFilters> {
+    Ok(ImageFilters(texts.iter().map(|text| text.parse::<ImageFilter>()).collect::<Result<_>>()?))
+}
+
+/// Which images are meant by `--all`, or without it, and in words.
+pub(crate) fn unneeded(all: bool) -> (Unneeded, &'static str) {
+    match all {
+        true => (Unneeded::Unused, "all images that no container is of"),
+        false => (Unneeded::Unnamed, "all images without a name"),
     }
-    print(&format!("{text}Total reclaimed space: {}\n", size(pruned.bytes)))
+}
+
+/// A line for each that is gone.
+pub(crate) fn deleted(pruned: &Pruned) -> String {
+    match pruned.removed.is_empty() {
+        true => String::new(),
+        false => format!("Deleted Images:\n{}\n", lines(&pruned.removed)),
+    }
 }
 
 /// Asks whoever sits there, and else whoever writes to standard input.
-fn is_wanted(what: &str) -> Result<bool> {
+pub(crate) fn is_wanted(verb: &str, what: &str, warning: &str) -> Result<bool> {
     let input = std::io::stdin();
     if input.is_terminal() {
-        let question =
-            format!("WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] ");
+        let question = format!("{warning}Are you sure you want to continue? [y/N] ");
         // Who can't be asked can't answer either.
         let _ = std::io::stderr().write_all(question.as_bytes());
     }
@@ -61,8 +73,7 @@ fn is_wanted(what: &str) -> Result<bool> {
     let read = input.lock().read_line(&mut answer);
     match read.map_err(|error| Error::system("read the answer", error))? {
         0 if !input.is_terminal() => {
-            let error =
-                Error::invalid("rabbitc image prune", format!("{what} would go, and nobody said yes"));
+            let error = Error::invalid(verb, format!("{what} would go, and nobody said yes"));
             Err(error.with_hint("write `--force` where nobody can be asked"))
         }
         _ => Ok(matches!(answer.trim(), "y" | "Y" | "yes")),

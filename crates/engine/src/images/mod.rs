@@ -68,6 +68,7 @@ pub use self::unpack::{is_unpack_verb, unpack_layer};
 pub use self::usage::{ImageUsage, StoreUsage};
 use crate::container::Notice;
 use crate::error::{Error, Result, from_image};
+use crate::kept::KeptContainers;
 use crate::rootless;
 
 /// An image as somebody typed it: a name, an id or the beginning of an id.
@@ -168,6 +169,11 @@ impl ImageStore {
     /// With the caller's variables, by which registries.conf and with it the meaning of short names is found.
     pub fn with_environment(self, environment: Vec<(OsString, OsString)>) -> ImageStore {
         ImageStore { environment, ..self }
+    }
+
+    /// The containers that are kept beside them.
+    pub fn containers(&self) -> KeptContainers {
+        KeptContainers::beside(self.store.path())
     }
 
     /// Whether to bring or remove images takes a user namespace that this process is not in.

@@ -10,8 +10,10 @@
 mod changes;
 mod commit;
 mod export;
+mod prune;
 mod record;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -22,6 +24,7 @@ use rustix::io::Errno;
 
 pub use self::changes::{Change, ChangeKind};
 pub use self::commit::CommitRequest;
+pub use self::prune::PrunedContainers;
 pub use self::record::KeptRoot;
 pub(crate) use self::record::Record;
 use crate::error::{Error, Result};
@@ -56,6 +59,8 @@ pub struct Kept {
     pub command: Vec<String>,
     /// Seconds since 1970 at which it was made.
     pub created: u64,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
     /// How it is.
     pub state: KeptState,
     directory: PathBuf,
@@ -166,8 +171,8 @@ impl KeptContainers {
                 (false, Some(end)) => KeptState::Exited { code: end.code, ended: end.at },
                 (false, None) => KeptState::Unknown,
             };
-            let Record { id, root, command, created, submounts, points, .. } = record;
-            kept.push(Kept { id, root, command, created, state, directory, submounts, points });
+            let Record { id, root, command, created, labels, submounts, points, .. } = record;
+            kept.push(Kept { id, root, command, created, labels, state, directory, submounts, points });
         }
         kept.sort_by(|one, other| other.created.cmp(&one.created).then_with(|| one.id.cmp(&other.id)));
         Ok(kept)

@@ -1,0 +1,76 @@
+//! Removing all containers that have ended.
+
+use std::path::Path;
+
+use runtime::ErrorKind;
+
+use super::{Kept, KeptContainers, KeptState};
+use crate::error::Result;
+use crate::images::{ImageFilter, ImageFilters};
+
+/// Containers that were removed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PrunedContainers {
+    /// Their ids.
+    pub ids: Vec<String>,
+    /// Bytes of what they had written.
+    pub bytes: u64,
+}
+
+impl KeptContainers {
+    /// Removes those that have ended, if they are among those that `filters` let pass, and what commands that were killed have
+    /// left. Only labels and times are about containers; nothing passes another filter.
+    pub fn prune(&self, filters: &ImageFilters) -> Result<PrunedContainers> {
+        let mut pruned = PrunedContainers::default();
+        for kept in self.list()? {
+            if kept.state == KeptState::Running || !filters.0.iter().all(|filter| kept.passes(filter)) {
+                continue;
+            }
+            let bytes = bytes_below(&kept.directory);
+            match self.remove(&kept) {
+                Ok(()) => {
+                    pruned.bytes += bytes;
+                    pruned.ids.push(kept.id);
+                }
+                // Somebody else was quicker, or looks at it.
+                Err(error) if error.kind == ErrorKind::WrongStatus || !kept.directory.exists() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.sweep()?;
+        Ok(pruned)
+    }
+}
+
+impl Kept {
+    fn passes(&self, filter: &ImageFilter) -> bool {
+        let has = |label: &str, value: &Option<String>| {
+            let found = self.labels.get(label);
+            found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
+        };
+        match filter {
+            ImageFilter::Until(moment) => self.created < *moment,
+            ImageFilter::Label(label, value) => has(label, value),
+            ImageFilter::NoLabel(label, value) => !has(label, value),
+            _ => false,
+        }
+    }
+}
+
+/// Bytes that are taken below a directory. Nothing is followed; what can't be looked at is not counted, as this only informs.
+fn bytes_below(directory: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let mut bytes = 0;
+    let mut left = vec![directory.to_owned()];
+    while let Some(directory) = left.pop() {
+        let Ok(entries) = std::fs::read_dir(&directory) else { continue };
+        for entry in entries.flatten() {
+            let Ok(found) = entry.metadata() else { continue };
+            bytes += found.blocks() * 512;
+            if found.is_dir() {
+                left.push(entry.path());
+            }
+        }
+    }
+    bytes
+}
