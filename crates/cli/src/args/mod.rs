@@ -59,7 +59,7 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc rmi IMAGE...                remove images\n  \
                      rabbitc manifest --help             lists of images for several machines\n  \
                      rabbitc ps -a, rm, diff, commit, export  containers that are kept, and what they have changed\n  \
-                     rabbitc system df|check|prune       room that images take, whether they are whole; remove the rest\n  \
+                     rabbitc system df|check|prune       how much room images take, whether they are whole, and less of both\n  \
                      rabbitc image --help                what else there is for images\n\n\
                      Examples:\n  sudo rabbitc --rootfs=./root\n  sudo rabbitc --rootfs=./root /bin/server -f\n  \
                      sudo rabbitc --explain -- /bin/true";

@@ -273,6 +273,18 @@ fn parse_images(texts: &[String]) -> Result<Vec<ListImage>> {
     texts.iter().map(|text| text.parse()).collect()
 }
 
+/// Refuses to give a password to several registries, of which one at most is meant.
+fn check_given(images: &[ListImage], credentials: Option<&String>) -> Result<()> {
+    let mut registries: Vec<Option<&str>> = images.iter().map(ListImage::registry).collect();
+    registries.sort_unstable();
+    registries.dedup();
+    if credentials.is_none() || registries.len() < 2 {
+        return Ok(());
+    }
+    let reason = "the images are in several registries, and the password is for one".to_owned();
+    Err(Error::invalid("--creds", reason).with_hint("add them by several commands, or use `rabbitc login`"))
+}
+
 fn part(all: bool) -> ListPart {
     if all { ListPart::All } else { ListPart::One }
 }
@@ -281,6 +293,7 @@ fn part(all: bool) -> ListPart {
 fn create(arguments: &CreateArguments) -> Result<()> {
     let list: ImageName = arguments.list.parse()?;
     let (new, annotations) = (parse_images(&arguments.images)?, pairs(&arguments.annotation)?);
+    check_given(&new, arguments.creds.as_ref())?;
     let access = arguments.registries.access(arguments.creds.as_ref());
     let images = open(arguments.root.root.as_deref())?;
     let existing = if arguments.amend { ExistingList::Amended } else { ExistingList::Refused };
@@ -308,6 +321,7 @@ fn create(arguments: &CreateArguments) -> Result<()> {
 fn add(arguments: &AddArguments) -> Result<()> {
     let list: ImageName = arguments.list.parse()?;
     let (new, notes) = (parse_images(&arguments.images)?, arguments.notes.notes()?);
+    check_given(&new, arguments.creds.as_ref())?;
     let access = arguments.registries.access(arguments.creds.as_ref());
     let images = open(arguments.root.root.as_deref())?;
     let mut id = String::new();

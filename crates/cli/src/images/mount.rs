@@ -26,8 +26,8 @@ pub(crate) struct MountArguments {
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
     /// Directory that they are mounted below [default: /run/rabbitc]
-    #[arg(long, value_name = "DIR", hide = true)]
-    state_dir: Option<PathBuf>,
+    #[arg(long, alias = "state-dir", value_name = "DIR")]
+    runroot: Option<PathBuf>,
     /// Directory that the images are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -61,7 +61,7 @@ pub(crate) struct UnmountArguments {
 pub(super) fn mount(arguments: &MountArguments) -> Result<()> {
     let names = parse_names(&arguments.names)?;
     let images = open_to_read(arguments.root.as_deref())?;
-    let paths = match &arguments.state_dir {
+    let paths = match &arguments.runroot {
         Some(directory) => EnginePaths::below(
             std::path::absolute(directory).map_err(|error| Error::at_path("find", directory, error))?,
         ),

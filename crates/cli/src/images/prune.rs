@@ -30,16 +30,19 @@ pub(crate) struct PruneArguments {
 }
 
 pub(super) fn prune(arguments: &PruneArguments) -> Result<()> {
-    let filters: Vec<ImageFilter> =
-        arguments.filter.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
+    let filters = parse_filters(&arguments.filter)?;
     let images = open_to_change(arguments.root.as_deref())?;
     let (which, what) = unneeded(arguments.all);
-    if !arguments.force && !is_wanted("rabbitc image prune", what)? {
+    let question = format!("WARNING! This will remove {what}.\n");
+    if !arguments.force && !is_wanted("rabbitc image prune", what, &question)? {
         return Ok(());
     }
-    let pruned = images.prune(which, &ImageFilters(filters))?;
-    let text = deleted(&pruned);
-    print(&format!("{text}Total reclaimed space: {}\n", size(pruned.bytes)))
+    let pruned = images.prune(which, &filters)?;
+    print(&format!("{}Total reclaimed space: {}\n", deleted(&pruned), size(pruned.bytes)))
+}
+
+pub(crate) fn parse_filters(texts: &[String]) -> Result<ImageFilters> {
+    Ok(ImageFilters(texts.iter().map(|text| text.parse::<ImageFilter>()).collect::<Result<_>>()?))
 }
 
 /// Which images are meant by `--all`, or without it, and in words.
@@ -59,11 +62,10 @@ pub(crate) fn deleted(pruned: &Pruned) -> String {
 }
 
 /// Asks whoever sits there, and else whoever writes to standard input.
-pub(crate) fn is_wanted(verb: &str, what: &str) -> Result<bool> {
+pub(crate) fn is_wanted(verb: &str, what: &str, warning: &str) -> Result<bool> {
     let input = std::io::stdin();
     if input.is_terminal() {
-        let question =
-            format!("WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] ");
+        let question = format!("{warning}Are you sure you want to continue? [y/N] ");
         // Who can't be asked can't answer either.
         let _ = std::io::stderr().write_all(question.as_bytes());
     }

@@ -1,12 +1,12 @@
-//! `rabbitc system df`, `check` and `prune`: how much room images take, whether they are what they were, and no more of either
-//! than is needed.
+//! `rabbitc system df`, `check` and `prune`: how much room images take, whether they are what they were, and no more of all than
+//! is needed.
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use engine::{CheckDepth, ImageFilters, ImageStore, KeptContainers, Outcome, Repair, Result, StoreUsage};
+use engine::{CheckDepth, Error, ImageFilter, ImageFilters, ImageStore, Outcome, Repair, Result, StoreUsage};
 use serde_json::json;
 
 use crate::images::table::{columns, size};
@@ -70,7 +70,8 @@ pub(crate) struct CheckArguments {
     root: Option<PathBuf>,
 }
 
-/// Removes containers that have ended, and then images without a name; with `--all` those that no container is of.
+/// Removes containers that have ended, then images without a name, or with `--all` those that no container is of, and what commands
+/// that were killed have left.
 #[derive(Debug, Args)]
 pub(crate) struct PruneArguments {
     /// All images that no container is of, and not only those without a name
@@ -79,6 +80,12 @@ pub(crate) struct PruneArguments {
     /// Don't ask
     #[arg(short, long)]
     force: bool,
+    /// Only those of which this holds: `until=24h`, `label=NAME[=VALUE]`, `label!=NAME`
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
+    /// Volumes that no container has, too; there are none yet
+    #[arg(long)]
+    volumes: bool,
     /// Directory that images and containers are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -103,21 +110,57 @@ fn usage(arguments: &UsageArguments) -> Result<()> {
 }
 
 fn prune(arguments: &PruneArguments) -> Result<()> {
-    let containers = KeptContainers::open(arguments.root.as_deref())?;
+    let filters = prune::parse_filters(&arguments.filter)?;
+    check_filters(&filters)?;
     let images = open_to_change(arguments.root.as_deref())?;
     let (which, what) = prune::unneeded(arguments.all);
-    let what = format!("all containers that have ended, and {what}");
-    if !arguments.force && !prune::is_wanted("rabbitc system prune", &what)? {
-        return Ok(());
+    if !arguments.force {
+        let warning = warning(arguments);
+        let what = format!("all containers that have ended, and {what}");
+        if !prune::is_wanted("rabbitc system prune", &what, &warning)? {
+            return Ok(());
+        }
     }
-    let gone = containers.prune()?;
-    let pruned = images.prune(which, &ImageFilters(Vec::new()))?;
+    let gone = images.containers().prune(&filters)?;
     let mut text = String::new();
     if !gone.ids.is_empty() {
         text.push_str(&format!("Deleted Containers:\n{}\n\n", gone.ids.join("\n")));
     }
+    let pruned = images.prune(which, &filters)?;
+    // Without an image that goes there is nothing that sweeps, and killed commands leave something too.
+    let swept = images.sweep()?.unwrap_or(0);
     text.push_str(&prune::deleted(&pruned));
-    print(&format!("{text}Total reclaimed space: {}\n", size(gone.bytes + pruned.bytes)))
+    let bytes = gone.bytes + pruned.bytes + swept;
+    print(&format!("{text}Total reclaimed space: {}\n", size(bytes)))
+}
+
+/// In docker's words.
+fn warning(arguments: &PruneArguments) -> String {
+    let images = match arguments.all {
+        true => "all images without at least one container associated to them",
+        false => "all dangling images",
+    };
+    let mut text = format!("WARNING! This will remove:\n  - all stopped containers\n  - {images}\n");
+    if !arguments.filter.is_empty() {
+        text.push_str("\n  Items to be pruned will be filtered with:\n");
+        text.extend(arguments.filter.iter().map(|filter| format!("  - {}\n", filter.escape_debug())));
+    }
+    text.push('\n');
+    text
+}
+
+/// Others are about images alone.
+fn check_filters(filters: &ImageFilters) -> Result<()> {
+    let is_known = |filter: &ImageFilter| {
+        matches!(filter, ImageFilter::Until(_) | ImageFilter::Label(..) | ImageFilter::NoLabel(..))
+    };
+    match filters.0.iter().all(is_known) {
+        true => Ok(()),
+        false => {
+            let error = Error::invalid("--filter", "it is about images alone".to_owned());
+            Err(error.with_hint("here there are until=TIME, label=NAME[=VALUE] and label!=NAME[=VALUE]"))
+        }
+    }
 }
 
 fn as_json(usage: &StoreUsage) -> String {

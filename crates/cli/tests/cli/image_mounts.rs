@@ -103,7 +103,7 @@ fn image_is_mounted_read_only_as_its_containers_see_it_until_all_have_unmounted_
 fn image_of_one_layer_and_of_an_old_kernel_are_mounted_too() {
     let Some(registry) = Registry::new() else { return };
     registry.rabbitc("pull", &[APP]).text();
-    let directory = registry.host.directory().display();
+    let directory = registry.host.directory().display().to_string();
     registry.host.shell(&format!("cd {directory}; mkdir one; echo it >one/file; tar -C one -cf one.tar ."));
     registry.rabbitc("import", &[&format!("{directory}/one.tar"), "one"]).text();
     registry.host.shell(&format!("cd {directory}; rm -r one one.tar"));
@@ -112,6 +112,14 @@ fn image_of_one_layer_and_of_an_old_kernel_are_mounted_too() {
     let path = image(&registry, "mount", &["one"]).text().to_owned();
     assert_eq!(registry.host.shell(&format!("ls {path}; cat {path}/file")), "file\nit");
     assert_eq!(image(&registry, "unmount", &["--all", "--force"]).text().lines().count(), 2);
+    assert_none(&registry);
+    // Below a link it is known by its own path.
+    registry.host.shell(&format!("cd {directory}; ln -s state link"));
+    let path = image(&registry, "mount", &[&format!("--runroot={directory}/link"), APP]).text().to_owned();
+    assert!(path.contains("/state/images/"), "{path}");
+    assert_eq!(image(&registry, "mount", &[]).text(), format!("{APP}  {path}"));
+    image(&registry, "unmount", &[APP]).text();
+    registry.host.shell(&format!("rm {directory}/link"));
     assert_none(&registry);
     if has_program("strace") {
         // Before 6.7 it knows no `lowerdir+`.

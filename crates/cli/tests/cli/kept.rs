@@ -173,29 +173,50 @@ fn what_nobody_needs_goes_at_once_when_somebody_says_yes() {
         }
         finish(command.spawn().expect("nsenter runs"), answer.map(|text| text.as_bytes().to_vec()))
     };
-    assert_eq!(prune(&["-f"], None).text(), "Total reclaimed space: 0B", "where nothing is");
+    assert_eq!(prune(&["-f", "--volumes"], None).text(), "Total reclaimed space: 0B", "where nothing is");
     assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
-    assert_eq!(place.run(&["-u0", APP, "-c", "head -c 100000 /dev/zero >/more"]).code(), 0);
+    let script = "head -c 100000 /dev/zero >/more";
+    assert_eq!(place.run(&["-u0", "--label=keep=no", APP, "-c", script]).code(), 0);
     let id = place.id();
-    let mut command =
-        registry.host.rabbitc(&["run", &place.root, "--network=none", "-u0", APP, "-c", "echo up; read end"]);
+    let mut command = registry.host.rabbitc(&[
+        "run",
+        &place.root,
+        "--network=none",
+        "-u0",
+        APP,
+        "-c",
+        "echo up; read end; true",
+    ]);
     let mut running = Background::of(command.stdin(Stdio::piped()).spawn().expect("nsenter runs"));
     let mut sign = [0u8; 3];
     running.read_exact(&mut sign);
     prune(&[], None).refuses(125, &["nobody said yes", "--force"]);
+    prune(&["-f", "--filter=dangling=true"], None).refuses(125, &["--filter", "until=TIME"]);
+    prune(&["-f", "--filter=nope=1"], None).refuses(125, &["--filter: `nope` is not known"]);
     assert_eq!(prune(&[], Some("n\n")).text(), "");
-    let ran = prune(&["--all"], Some("y\n"));
+    // What the filters do not let pass stays.
+    for filter in ["--filter=label=keep=yes", "--filter=label!=keep", "--filter=until=24h"] {
+        assert_eq!(prune(&["-f", filter], None).text(), "Total reclaimed space: 0B", "{filter}");
+    }
+    let ran = prune(&["--all", "--filter=label=keep=no"], Some("y\n"));
     assert!(
         ran.text().starts_with(&format!("Deleted Containers:\n{id}\n\nTotal reclaimed space: ")),
         "{ran:?}"
     );
     assert!(!ran.text().ends_with(" 0B"), "{ran:?}");
-    assert_ne!(place.id(), id, "the one that runs is there, and with it the image");
-    running.release();
+    assert_ne!(place.id(), id, "the one that runs is there");
+    // With a container that runs, its image stays.
+    assert_eq!(prune(&["-a", "-f"], None).text(), "Total reclaimed space: 0B");
+    assert_eq!(running.release().code(), 0);
     // Without a name an image goes, and with one only where all are meant.
     let ended = place.id();
     assert_eq!(prune(&["-f"], None).text().lines().nth(1), Some(ended.as_str()));
     assert_eq!(registry.rabbitc("images", &["-q"]).text().lines().count(), 1);
+    // What a pull that was killed has left.
+    let partial = registry.store().join("images/partial").join("0".repeat(64));
+    std::fs::write(&partial, "half").expect("written");
+    assert_eq!(prune(&["-f"], None).code(), 0);
+    assert!(!partial.exists());
     let ran = prune(&["-a", "-f"], None);
     assert!(
         ran.text().starts_with(&format!("Deleted Images:\nUntagged: {APP}\nDeleted: sha256:")),

@@ -169,7 +169,9 @@ fn list_is_made_amended_changed_and_removed_as_podmans() {
     let entry = |name: &str| inspected(&registry, name)["manifests"][0].clone();
     assert_ne!(entry("one")["platform"]["architecture"], "arm64");
     assert_eq!(entry("other")["platform"]["architecture"], "arm64");
-    registry.run(&["--pull=never", "other"]).refuses(125, &["there is none for `linux/"]);
+    registry.run(&["--pull=never", "other"]).refuses(125, &["there is none for `linux/", "manifest add"]);
+    manifest(&registry, "add", &["--arch=s390x", "other", LIST])
+        .refuses(125, &["`linux/s390x`", "`--arch`, `--os`"]);
     // What a registry has is shown, too.
     assert_eq!(inspected(&registry, LIST)["manifests"].as_array().map(Vec::len), Some(2));
 
@@ -181,13 +183,19 @@ fn list_is_made_amended_changed_and_removed_as_podmans() {
     assert_eq!(inspected(&registry, "mine")["annotations"]["about"], "all");
     assert_eq!(manifest(&registry, "exists", &["mine"]).code(), 0);
     manifest(&registry, "exists", &[APP]).refuses(125, &["it is an image, and no list"]);
-    let cases: [(&str, &[&str], i32, &[&str]); 8] = [
+    let cases: [(&str, &[&str], i32, &[&str]); 9] = [
         ("create", &[APP], 125, &["an image has the name", "rabbitc untag"]),
         ("rm", &[APP], 1, &["it is an image, and no list of images", "rabbitc rmi"]),
         ("rm", &["none"], 1, &["there is no list of this name or id"]),
         ("add", &["mine", "oci:/x"], 125, &["a list takes no `oci:`", "rabbitc pull"]),
         ("add", &["mine", "containers-storage:none"], 125, &["there is no such image here"]),
         ("add", &["--annotation=x", "mine", APP], 125, &["--annotation: `x` is none"]),
+        (
+            "create",
+            &["--creds=a:b", "x", APP, "localhost:5000/x"],
+            125,
+            &["--creds", "in several registries"],
+        ),
         ("annotate", &["mine", "none", "--arch=x"], 125, &["the list has no such image"]),
         ("push", &["mine", "dir:/x"], 125, &["rabbitc has no `dir:`"]),
     ];
@@ -207,6 +215,19 @@ fn list_is_made_amended_changed_and_removed_as_podmans() {
         format!("Untagged: docker.io/library/mine:latest\nDeleted: sha256:{id}")
     );
     registry.rabbitc("rmi", &["one"]).text();
+    // One whose index is damaged is named, and removed.
+    manifest(&registry, "create", &["--annotation=a=b", "damaged"]).text();
+    let listed = registry.rabbitc("images", &["--digests", "damaged", "--format={{.Digest}}"]);
+    let blob = listed.text().trim_start_matches("sha256:").to_owned();
+    std::fs::write(registry.store().join("images/blobs/sha256").join(blob), "{}").expect("written");
+    let checked = behind(&registry, &["system", "check", "--repair"]);
+    assert!(
+        checked.code() == 1 && checked.stdout.contains("(docker.io/library/damaged:latest)"),
+        "{checked:?}"
+    );
+    assert!(checked.stderr.contains("rabbitc manifest rm"), "{checked:?}");
+    assert_eq!(behind(&registry, &["image", "prune", "-f"]).code(), 0);
+    manifest(&registry, "rm", &["damaged"]).text();
     let pruned = behind(&registry, &["image", "prune", "-af"]);
     assert!(pruned.text().contains("Untagged: docker.io/library/other:latest"), "{pruned:?}");
     assert_eq!(registry.kept(), [""; 0]);

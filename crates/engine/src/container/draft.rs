@@ -143,6 +143,9 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
     })
 }
 
+/// How the names of annotations begin that are labels.
+const LABEL_PREFIX: &str = "rabbitc.label.";
+
 /// Makes the directory in which what the container writes stays, if that is asked for.
 fn keep(
     options: &RunOptions,
@@ -196,7 +199,12 @@ fn keep(
     let record = || {
         let points = spec.mounts.iter().map(|mount| PathBuf::from(&mount.destination));
         let points = points.chain(files.iter().map(|file| PathBuf::from(file.destination))).collect();
+        let of_label = |(name, value): (&String, &String)| {
+            Some((name.strip_prefix(LABEL_PREFIX)?.to_owned(), value.clone()))
+        };
+        let labels = options.process.annotations.iter().filter_map(of_label).collect();
         Record {
+            labels,
             submounts,
             points,
             hidden,

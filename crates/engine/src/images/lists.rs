@@ -1,17 +1,13 @@
 //! Lists of images for several machines, as they are made here, sent to registries, and read from them.
 
-use std::collections::BTreeMap;
-
-use image::documents::{Descriptor, Document, Form, Index, Platform};
-use image::registry::{PushOptions, Remote};
+use image::documents::{Descriptor, Document, Platform};
 use image::store::{Chosen, Image, List, Source};
 use image::{Digest, Reference};
 use runtime::ErrorKind;
 
-use super::pull::{Progress, Told, first_of};
-use super::push::{other_repositories, parse_destination};
+use super::pull::first_of;
 use super::registries::{Registries, RegistryAccess};
-use super::{ImageName, ImageStore, PushedImage, Removed, as_name};
+use super::{ImageName, ImageStore, Removed, as_name};
 use crate::error::{Error, Result, from_image};
 
 /// An image that is to be put into a list, as somebody typed it.
@@ -52,6 +48,13 @@ impl std::str::FromStr for ListImage {
     }
 }
 
+impl ListImage {
+    /// The registry that its name says.
+    pub fn registry(&self) -> Option<&str> {
+        self.name.name.as_ref()?.registry.as_deref()
+    }
+}
+
 /// What becomes of a list that has the name already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExistingList {
@@ -87,30 +90,6 @@ pub struct ListNotes {
     pub features: Vec<String>,
     /// Notes.
     pub annotations: Vec<(String, String)>,
-}
-
-/// A list to be pushed.
-#[derive(Debug, Clone)]
-pub struct ListPush {
-    /// The list.
-    pub name: ImageName,
-    /// The name that it is to have in the registry, where that is not its own.
-    pub destination: Option<String>,
-    /// Its images too, or the list alone.
-    pub images: PushedImages,
-    /// In whose words it and its images are to be, where not in those they are in.
-    pub form: Option<Form>,
-    /// How registries are asked.
-    pub access: RegistryAccess,
-}
-
-/// What goes with a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PushedImages {
-    /// All that it lists.
-    All,
-    /// Nothing: the registry has them.
-    None,
 }
 
 impl ListNotes {
@@ -191,7 +170,8 @@ impl ImageStore {
         let shown = image.name.as_str();
         let operation = format!("add `{shown}` to the list `{}`", list.as_str());
         let list = self.wanted_list(list, &operation)?;
-        let mut found = self.entries(image, part, notes, access, &operation)?;
+        let found = self.entries(image, part, notes, access, &operation);
+        let mut found = found.map_err(in_words_of_add)?;
         found.iter_mut().for_each(|(entry, _)| notes.apply(entry));
         let changed = self.store.change_list(&list.reference, |index, sources| {
             for (entry, source) in found {
@@ -384,7 +364,7 @@ impl ImageStore {
     }
 
     /// The list that is meant, which must be here.
-    fn wanted_list(&self, name: &ImageName, operation: &str) -> Result<List> {
+    pub(super) fn wanted_list(&self, name: &ImageName, operation: &str) -> Result<List> {
         if let Some(list) = self.find_list(name)? {
             return Ok(list);
         }
@@ -416,7 +396,8 @@ impl ImageStore {
         let Some(list) = self.find_list(name)? else { return Ok(None) };
         let operation = format!("find the image `{}`", name.as_str());
         let platform = Platform::of_this_machine();
-        let entry = self.store.choose(&list, &platform, &operation).map_err(from_image)?;
+        let chosen = self.store.choose(&list, &platform, &operation).map_err(from_image);
+        let entry = chosen.map_err(|error| error.with_hint("`rabbitc manifest add` adds one"))?;
         if let Some(image) = self.store.image(&entry.digest).map_err(from_image)? {
             return Ok(Some(image));
         }
@@ -429,49 +410,14 @@ impl ImageStore {
             None => error.with_hint("add one that is here with `rabbitc manifest add`"),
         })
     }
+}
 
-    /// Sends a list to a registry, and before it what the registry lacks of its images: from here, else from where they are.
-    pub fn push_list(&self, request: &ListPush, progress: &dyn Progress) -> Result<PushedImage> {
-        let shown = request.name.as_str();
-        let list = self.wanted_list(&request.name, &format!("push the list `{shown}`"))?;
-        let destination = match &request.destination {
-            Some(text) => parse_destination(text)?,
-            None => list.reference.clone(),
-        };
-        let operation = format!("push `{destination}`");
-        let Some(tag) = destination.tag.as_deref().filter(|_| destination.digest.is_none()) else {
-            let error = Error::invalid(operation, "a digest can't be chosen".to_owned());
-            return Err(error.with_hint(format!("name a tag: `{}:latest`", destination.name())));
-        };
-        let registries = Registries::new(&request.access).map_err(from_image)?;
-        // What was given for the one is not for those that images come from.
-        let others = RegistryAccess { credentials: None, ..request.access.clone() };
-        let others = Registries::new(&others).map_err(from_image)?;
-        let client = registries.at_home(&destination).map_err(from_image)?;
-        let mut index = self.store.index(&list).map_err(from_image)?;
-        let known = other_repositories(&self.store, &destination)?;
-        for entry in index.manifests.iter_mut().filter(|_| request.images == PushedImages::All) {
-            let source = list.sources.get(&entry.digest);
-            let remote = source.map(|source| {
-                let reference = Reference { tag: None, digest: Some(entry.digest.clone()), ..source.clone() };
-                let own = if source.registry == destination.registry { &registries } else { &others };
-                own.remote(&reference)
-            });
-            let remote: Option<Remote> = remote.transpose().map_err(from_image)?;
-            let options = PushOptions {
-                tag: None,
-                form: request.form,
-                otherwise: remote.as_ref(),
-                elsewhere: &|blob| elsewhere(blob, source, &destination, &known),
-                progress: &Told(progress),
-                operation: &operation,
-            };
-            let pushed =
-                image::registry::push(&self.store, &entry.digest, &client, options).map_err(from_image)?;
-            (entry.media_type, entry.digest, entry.size) = (pushed.media_type, pushed.digest, pushed.size);
-        }
-        put_index(&index, request, tag, &client)
-    }
+/// Whoever adds has other flags to choose than whoever pulls.
+fn in_words_of_add(mut error: Error) -> Error {
+    error.hint = error
+        .hint
+        .map(|hint| hint.replace("`--platform`", "`--arch`, `--os` and `--variant`, or take `--all`"));
+    error
 }
 
 const NO_LIST: &str = "it is an image, and no list of images";
@@ -479,29 +425,4 @@ const NO_LIST: &str = "it is an image, and no list of images";
 fn unknown(operation: &str) -> Error {
     let error = Error::new(ErrorKind::NotFound, operation, "there is no list of this name or id");
     error.with_hint("`rabbitc images` lists what is here; `rabbitc manifest create` makes a list")
-}
-
-/// Another repository of the destination's registry that has a blob: that which the image was added from, or one by the names here.
-fn elsewhere(
-    blob: &Digest,
-    source: Option<&Reference>,
-    destination: &Reference,
-    known: &BTreeMap<Digest, String>,
-) -> Option<String> {
-    let of_source = source.filter(|source| {
-        source.registry == destination.registry && source.repository != destination.repository
-    });
-    known.get(blob).cloned().or_else(|| of_source.map(|source| source.repository.clone()))
-}
-
-fn put_index(
-    index: &Index,
-    request: &ListPush,
-    tag: &str,
-    client: &image::registry::Client,
-) -> Result<PushedImage> {
-    let form = request.form.unwrap_or_else(|| index.form());
-    let text = index.write(form);
-    let digest = client.put_manifest(tag, form.index_media_type(), &text).map_err(from_image)?;
-    Ok(PushedImage { digest: digest.to_string(), size: text.len() as u64 })
 }

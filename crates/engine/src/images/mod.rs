@@ -7,6 +7,7 @@ mod history;
 mod import;
 mod inspect;
 mod list;
+mod list_push;
 mod lists;
 mod load;
 mod logins;
@@ -45,7 +46,8 @@ pub use self::history::HistoryEntry;
 pub use self::import::ImportRequest;
 pub use self::inspect::Inspected;
 pub use self::list::Listed;
-pub use self::lists::{ExistingList, ListImage, ListNotes, ListPart, ListPush, PushedImages};
+pub use self::list_push::{ListPush, PushedImages};
+pub use self::lists::{ExistingList, ListImage, ListNotes, ListPart};
 pub use self::load::{LoadFrom, Loaded};
 pub use self::logins::{LoggedOut, Logins};
 pub use self::mounts::{ImageMount, Unmount};
@@ -67,6 +69,7 @@ pub use self::unpack::{is_unpack_verb, unpack_layer};
 pub use self::usage::{ImageUsage, StoreUsage};
 use crate::container::Notice;
 use crate::error::{Error, Result, from_image};
+use crate::kept::KeptContainers;
 use crate::rootless;
 
 /// An image as somebody typed it: a name, an id or the beginning of an id.
@@ -167,6 +170,11 @@ impl ImageStore {
     /// With the caller's variables, by which registries.conf and with it the meaning of short names is found.
     pub fn with_environment(self, environment: Vec<(OsString, OsString)>) -> ImageStore {
         ImageStore { environment, ..self }
+    }
+
+    /// The containers that are kept beside them.
+    pub fn containers(&self) -> KeptContainers {
+        KeptContainers::beside(self.store.path())
     }
 
     /// Whether to bring or remove images takes a user namespace that this process is not in.

@@ -60,7 +60,7 @@ impl ImageStore {
         let count = known.as_ref().map_or(1, |known| known.count + 1);
         let path = match known {
             Some(known) => known.path,
-            None => paths.image_mounts().join(self.mount_name(&image)),
+            None => self.mount_point(&image, paths)?,
         };
         let note = MountedImage { manifest: image.manifest.clone(), path, count };
         mounting.write(&image, &note).map_err(from_image)?;
@@ -153,16 +153,20 @@ impl ImageStore {
         let root = self.store.path().parent().unwrap_or(Path::new("/"));
         Err(error.with_hint(format!(
             "write `sudo` before it for root's images; for yours, `podman unshare` opens a shell with namespaces of its own, and \
-             there `rabbitc image mount --root={} --state-dir={} IMAGE`",
+             there `rabbitc image mount --root={} --runroot={} IMAGE`",
             root.display(),
             paths.base().display()
         )))
     }
 
-    /// A name for the directory: of an image, and of its store, as several may have it.
-    fn mount_name(&self, image: &Image) -> String {
+    /// Where an image is to be mounted, by the name that the table of mounts will have for it. Several stores may have it.
+    fn mount_point(&self, image: &Image, paths: &EnginePaths) -> Result<PathBuf> {
+        let directory = paths.image_mounts();
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+        let found = made.and_then(|()| directory.canonicalize());
+        let found = found.map_err(|error| Error::at_path("make", &directory, error))?;
         let store = Digest::of(self.store.path().as_os_str().as_bytes());
-        format!("{}-{}", image.manifest.short(), store.short())
+        Ok(found.join(format!("{}-{}", image.manifest.short(), store.short())))
     }
 
     fn mount_shown(&self, image: &Image, path: PathBuf) -> Result<ImageMount> {

@@ -41,8 +41,8 @@ impl ImageStore {
                 self.store.forget_list(&list.reference).map_err(from_image)?;
                 pruned.removed.push(Removed::Name(list.reference.to_string()));
                 pruned.removed.push(Removed::Image(format!("sha256:{}", list.id)));
-            } else {
-                let index = self.store.index(&list).map_err(from_image)?;
+            } else if let Ok(index) = self.store.index(&list) {
+                // A damaged one lists nothing; `system check` is about that.
                 listed.extend(index.manifests.into_iter().map(|entry| entry.digest));
             }
         }

@@ -5,7 +5,7 @@ use runtime::ErrorKind;
 
 use super::{ImageName, ImageStore, Unmount};
 use crate::error::{Error, Result, from_image};
-use crate::kept::{Kept, KeptContainers, KeptRoot, KeptState};
+use crate::kept::{Kept, KeptRoot, KeptState};
 
 /// What became of a name that was to be removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl ImageStore {
         let digest = image.manifest.to_string();
         let is_of_it =
             |kept: &Kept| matches!(&kept.root, KeptRoot::Image { manifest, .. } if *manifest == digest);
-        Ok(KeptContainers::beside(self.store.path()).list()?.into_iter().find(is_of_it))
+        Ok(self.containers().list()?.into_iter().find(is_of_it))
     }
 
     /// Forgets an image that no container is of; whether it did.

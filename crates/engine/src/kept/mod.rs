@@ -13,6 +13,7 @@ mod export;
 mod prune;
 mod record;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -58,6 +59,8 @@ pub struct Kept {
     pub command: Vec<String>,
     /// Seconds since 1970 at which it was made.
     pub created: u64,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
     /// How it is.
     pub state: KeptState,
     directory: PathBuf,
@@ -170,12 +173,14 @@ impl KeptContainers {
                 (false, Some(end)) => KeptState::Exited { code: end.code, ended: end.at },
                 (false, None) => KeptState::Unknown,
             };
-            let Record { id, root, command, created, submounts, points, hidden, volumes, .. } = record;
+            let Record { id, root, command, created, labels, submounts, points, hidden, volumes, .. } =
+                record;
             kept.push(Kept {
                 id,
                 root,
                 command,
                 created,
+                labels,
                 state,
                 directory,
                 submounts,

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use runtime::ErrorKind;
 
-use super::{KeptContainers, KeptState};
+use super::{Kept, KeptContainers, KeptState};
 use crate::error::Result;
+use crate::images::{ImageFilter, ImageFilters};
 
 /// Containers that were removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -17,10 +18,14 @@ pub struct PrunedContainers {
 }
 
 impl KeptContainers {
-    /// Removes those that have ended, and what commands that were killed have left.
-    pub fn prune(&self) -> Result<PrunedContainers> {
+    /// Removes those that have ended, if they are among those that `filters` let pass, and what commands that were killed have
+    /// left. Only labels and times are about containers; nothing passes another filter.
+    pub fn prune(&self, filters: &ImageFilters) -> Result<PrunedContainers> {
         let mut pruned = PrunedContainers::default();
-        for kept in self.list()?.into_iter().filter(|kept| kept.state != KeptState::Running) {
+        for kept in self.list()? {
+            if kept.state == KeptState::Running || !filters.0.iter().all(|filter| kept.passes(filter)) {
+                continue;
+            }
             let bytes = bytes_below(&kept.directory);
             match self.remove(&kept) {
                 Ok(()) => {
@@ -34,6 +39,21 @@ impl KeptContainers {
         }
         self.sweep()?;
         Ok(pruned)
+    }
+}
+
+impl Kept {
+    fn passes(&self, filter: &ImageFilter) -> bool {
+        let has = |label: &str, value: &Option<String>| {
+            let found = self.labels.get(label);
+            found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
+        };
+        match filter {
+            ImageFilter::Until(moment) => self.created < *moment,
+            ImageFilter::Label(label, value) => has(label, value),
+            ImageFilter::NoLabel(label, value) => !has(label, value),
+            _ => false,
+        }
     }
 }
 

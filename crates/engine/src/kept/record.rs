@@ -1,5 +1,6 @@
 //! What is noted of a container that is kept.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,8 @@ pub(crate) struct Record {
     pub(crate) root: KeptRoot,
     pub(crate) command: Vec<String>,
     pub(crate) created: u64,
+    #[serde(default)]
+    pub(crate) labels: BTreeMap<String, String>,
     /// Mounts of the host's root that have upper directories of their own, in their order.
     pub(crate) submounts: Vec<PathBuf>,
     /// Where something was mounted, as absolute paths of the container: the mount points there are not the container's work.
@@ -67,6 +70,7 @@ impl Record {
             root,
             command: command.to_vec(),
             created: now(),
+            labels: BTreeMap::new(),
             submounts: Vec::new(),
             points: Vec::new(),
             hidden: Vec::new(),

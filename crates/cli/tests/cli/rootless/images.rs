@@ -255,10 +255,10 @@ fn image_is_mounted_in_namespaces_of_the_users_own_alone() {
     place.rabbitc("pull", &[APP]).text();
     place
         .rabbitc("image", &["mount", APP])
-        .refuses(125, &["for this command alone", "podman unshare", "--state-dir="]);
+        .refuses(125, &["for this command alone", "podman unshare", "--runroot="]);
     let root = place.store().parent().expect("below a directory").to_owned();
     let script = format!(
-        "set -e; image() {{ {} image $1 --root={} $2 {APP}; }}; cd $(image mount --state-dir={}); cat etc/name; ls srv; \
+        "set -e; image() {{ {} image $1 --root={} $2 {APP}; }}; cd $(image mount --runroot={}); cat etc/name; ls srv; \
          stat -c '%u:%g %a' var/kept; cd /; image unmount >/dev/null; ls -A {}",
         binary().display(),
         root.display(),
@@ -269,7 +269,8 @@ fn image_is_mounted_in_namespaces_of_the_users_own_alone() {
     command.args(["--map-root-user", "--map-auto", "--mount", "sh", "-c", &script]);
     let ran = finish(command.spawn().expect("nsenter runs"), None);
     assert_eq!(ran.text(), "three\nnew\n12:34 700", "{ran:?}");
-    place.rabbitc("rmi", &[APP]).text();
+    let pruned = place.rabbitc("system", &["prune", "--all", "--force"]);
+    assert!(pruned.text().starts_with(&format!("Deleted Images:\nUntagged: {APP}\n")), "{pruned:?}");
     assert_eq!(place.kept(), [""; 0]);
     place.end();
 }
