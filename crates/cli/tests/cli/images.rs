@@ -13,14 +13,15 @@ pub struct Registry {
 
 pub const APP: &str = "127.0.0.1:5000/team/app:v1";
 
-/// Makes an image in OCI's layout: the first layer has busybox, the second hides and replaces files of it.
+/// Makes an image in OCI's layout: the first layer has busybox, the second hides and replaces files of it. Its archives have no
+/// zeros after their ends, which skopeo 1.9 leaves out of what it compresses as `zstd:chunked`.
 pub const LAYOUT: &str = r#"set -e; cd "$0"; mkdir -p layout/blobs/sha256 one/etc one/data two/etc two/data
 cp -r rootfs/bin one/; echo one >one/etc/name; echo gone >one/data/gone; echo hidden >one/etc/hidden; chmod 4755 one/bin/busybox
 echo two >two/etc/name; : >two/etc/.wh.hidden; : >two/data/.wh..wh..opq
 blob() { size=$(wc -c <"$1"); digest=sha256:$(sha256sum <"$1" | cut -d' ' -f1); mv "$1" layout/blobs/sha256/${digest#sha256:}; }
 described() { echo "{\"mediaType\": \"application/vnd.oci.image.$1\", \"digest\": \"$digest\", \"size\": $size}"; }
 for layer in one two; do
-    tar -C $layer --owner=0 --group=0 -cf layer.tar . && ids="$ids,\"sha256:$(sha256sum <layer.tar | cut -d' ' -f1)\""
+    tar -C $layer -b1 --owner=0 --group=0 -cf layer.tar . && ids="$ids,\"sha256:$(sha256sum <layer.tar | cut -d' ' -f1)\""
     gzip -nc layer.tar >layer.gz; rm layer.tar; blob layer.gz; layers="$layers,$(described layer.v1.tar+gzip)"
 done
 machine=$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
