@@ -395,12 +395,21 @@ pub fn tidy_networks(paths: &EnginePaths, limit: Duration) -> Result<()> {
     // From here on, what becomes idle is the next one's to see.
     drop(next);
     std::thread::sleep(GRACE);
-    remove_idle(&namespace, Patience::Until(Instant::now() + limit))?;
-    namespace.sweep_gone().map_err(from_network)
+    let mut first = None;
+    remove_idle(&namespace, Patience::Until(Instant::now() + limit), &mut |error| {
+        first.get_or_insert(error);
+    });
+    namespace.sweep_gone().map_err(from_network)?;
+    first.map_or(Ok(()), Err)
 }
 
-pub(crate) fn tidy(paths: &EnginePaths, patience: Patience) -> Result<()> {
-    namespace(paths)?.map_or(Ok(()), |namespace| remove_idle(&namespace, patience))
+/// `failed` hears what went wrong with one network; the others are looked at all the same.
+pub(crate) fn tidy(paths: &EnginePaths, patience: Patience, failed: &mut dyn FnMut(Error)) {
+    match namespace(paths) {
+        Ok(Some(namespace)) => remove_idle(&namespace, patience, failed),
+        Ok(None) => {}
+        Err(error) => failed(error),
+    }
 }
 
 /// The state of this network namespace; none where the engine never ran.
@@ -409,16 +418,25 @@ fn namespace(paths: &EnginePaths) -> Result<Option<NamespaceState>> {
     NamespaceState::of_this_thread(parent.as_fd()).map(Some).map_err(from_network)
 }
 
-fn remove_idle(namespace: &NamespaceState, patience: Patience) -> Result<()> {
-    for state in namespace.networks().map_err(from_network)? {
+fn remove_idle(namespace: &NamespaceState, patience: Patience, failed: &mut dyn FnMut(Error)) {
+    let networks = namespace.networks().unwrap_or_else(|error| {
+        failed(from_network(error));
+        Vec::new()
+    });
+    for state in networks {
         loop {
-            match network::remove_if_unused(&state).map_err(from_network)? {
-                Removal::PortsLeft(_) if matches!(patience, Patience::Until(end) if Instant::now() < end) => {
+            match network::remove_if_unused(&state) {
+                Ok(Removal::PortsLeft(_)) if matches!(patience, Patience::Until(end) if Instant::now() < end) =>
+                {
                     std::thread::sleep(Duration::from_millis(20));
                 }
-                _ => break,
+                Ok(_) => break,
+                Err(error) => {
+                    failed(from_network(error));
+                    break;
+                }
             }
         }
     }
-    namespace.remove_if_empty().map_err(from_network)
+    namespace.remove_if_empty().map_err(from_network).unwrap_or_else(failed);
 }

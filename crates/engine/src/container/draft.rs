@@ -514,7 +514,7 @@ fn sweep(paths: &EnginePaths, notices: &mut Vec<Notice>) -> Result<()> {
     if !swept.is_empty() {
         leases::sweep(&paths.user_ids(), &mut failed);
         leases::sweep(&paths.labels(), &mut failed);
-        network::tidy(paths, Patience::None).unwrap_or_else(failed);
+        network::tidy(paths, Patience::None, &mut failed);
     }
     Ok(())
 }
