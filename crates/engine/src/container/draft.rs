@@ -58,7 +58,8 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
     let root = root(options, &mut notices)?;
     let account = accounts::look_up(&|| layers(options, &root), &options.process)?;
     let id = new_id()?;
-    // What this host can't do is refused before anything is swept, leased or made.
+    // What can be refused by what was asked for alone is, before anything is swept, leased or made. What the host lacks shows
+    // with the plan; what was leased or made by then goes with its guards.
     let mut spec = config::spec(options, root.path(), &id, &hidden(options, paths), &account)?;
     notices.extend(config::limit_notices(&options.limits));
     let categories = label(options, paths, &id, effects, &mut spec, &mut notices)?;

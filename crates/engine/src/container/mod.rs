@@ -34,7 +34,8 @@ pub struct Notice {
     pub remedy: Option<String>,
 }
 
-/// A container that was checked and planned: legal, and nothing of it exists yet but its leased address.
+/// A container that was checked and planned: legal, and nothing of it exists yet but what is leased for it and the directory
+/// of what it changes. Dropping this gives both back.
 #[derive(Debug)]
 pub struct Prepared {
     paths: EnginePaths,
