@@ -1,20 +1,19 @@
 //! `rabbitc ps`, `rm`, `diff`, `commit`, `export`: containers that are kept, and what they have changed.
 
+mod list;
+
 use std::fs::OpenOptions;
 use std::io::{BufWriter, IsTerminal};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::SystemTime;
 
 use clap::Parser;
-use engine::{
-    ChangeKind, CommitRequest, Error, ErrorKind, Kept, KeptContainers, KeptRoot, KeptState, Result,
-};
+use engine::{ChangeKind, CommitRequest, Error, ErrorKind, KeptContainers, KeptRoot, Result};
 use serde_json::json;
 
+pub(crate) use self::list::ListArguments;
 use crate::images::progress::{Quiet, Shown};
-use crate::images::table::{columns, since};
 use crate::images::{failed, print};
 use crate::render;
 
@@ -28,27 +27,6 @@ pub(crate) enum KeptCommand {
     Changes(ChangesArguments),
     Commit(CommitArguments),
     Export(ExportArguments),
-}
-
-/// Lists containers whose changes stay: those of images, and those with `--rm=false`.
-#[derive(Debug, Parser)]
-#[command(name = "rabbitc ps", max_term_width = 100)]
-pub(crate) struct ListArguments {
-    /// Those that have ended, too
-    #[arg(short, long)]
-    all: bool,
-    /// Ids alone
-    #[arg(short, long)]
-    quiet: bool,
-    /// Whole ids and commands
-    #[arg(long)]
-    no_trunc: bool,
-    /// `table`, or `json`: a line for each
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    format: Format,
-    /// Directory that containers are kept below [default: /var/lib/rabbitc]
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
 }
 
 /// Forms of a listing.
@@ -137,7 +115,7 @@ pub(crate) struct ExportArguments {
 /// Does it, and says what became of it.
 pub(crate) fn run(command: &KeptCommand) -> ExitCode {
     let outcome = match command {
-        KeptCommand::List(arguments) => list(arguments),
+        KeptCommand::List(arguments) => list::list(arguments),
         KeptCommand::Remove(arguments) => return remove(arguments),
         KeptCommand::Changes(arguments) => changes(arguments),
         KeptCommand::Commit(arguments) => commit(arguments),
@@ -149,43 +127,6 @@ pub(crate) fn run(command: &KeptCommand) -> ExitCode {
 /// The kind of id that docker's tables have.
 fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
-}
-
-fn list(arguments: &ListArguments) -> Result<()> {
-    let mut kept = KeptContainers::of(arguments.root.as_deref())?.list()?;
-    kept.retain(|kept| arguments.all || kept.state == KeptState::Running);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let rows: Vec<[String; 5]> = kept.iter().map(|kept| row(kept, arguments.no_trunc, now)).collect();
-    if arguments.quiet {
-        return print(&rows.iter().map(|row| format!("{}\n", row[0])).collect::<String>());
-    }
-    if arguments.format == Format::Json {
-        let line = |row: &[String; 5]| json!({"ID": row[0], "Image": row[1], "Command": row[2], "CreatedAt": row[3], "Status": row[4]});
-        return print(&rows.iter().map(|row| format!("{}\n", line(row))).collect::<String>());
-    }
-    let mut lines = vec![vec!["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS"]];
-    lines.extend(rows.iter().map(|row| row.iter().map(String::as_str).collect()));
-    print(&columns(&lines))
-}
-
-fn row(kept: &Kept, whole: bool, now: u64) -> [String; 5] {
-    let root = match &kept.root {
-        KeptRoot::Image { name, .. } => name.clone(),
-        KeptRoot::Directory { path } => path.display().to_string(),
-        KeptRoot::Host => "/".to_owned(),
-    };
-    let mut command = kept.command.join(" ").escape_debug().to_string();
-    if !whole && command.chars().count() > 20 {
-        command = command.chars().take(19).chain(['…']).collect();
-    }
-    let ago = |then: u64| since(now.saturating_sub(then));
-    let state = match kept.state {
-        KeptState::Running => format!("Up {}", ago(kept.created).trim_end_matches(" ago")),
-        KeptState::Exited { code, ended } => format!("Exited ({code}) {}", ago(ended)),
-        KeptState::Unknown => "Exited (unknown)".to_owned(),
-    };
-    let id = if whole { kept.id.clone() } else { short(&kept.id).to_owned() };
-    [id, root, format!("\"{command}\""), ago(kept.created), state]
 }
 
 /// Each is tried, whatever became of the others.

@@ -95,6 +95,9 @@ impl Registry {
     pub fn rabbitc(&self, verb: &str, arguments: &[&str]) -> Ran {
         let mut command = self.host.command(binary());
         command.arg(verb).arg(format!("--root={}", self.store().display())).args(arguments);
+        if verb == "ps" {
+            command.arg(format!("--state-dir={}", self.host.state().display()));
+        }
         finish(command.spawn().expect("nsenter runs"), None)
     }
 

@@ -29,6 +29,9 @@ impl Place<'_> {
     fn verb(&self, verb: &str, arguments: &[&str]) -> Ran {
         let mut command = self.host.command(binary());
         command.arg(verb).arg(&self.root).args(arguments);
+        if verb == "ps" {
+            command.arg(format!("--state-dir={}", self.host.state().display()));
+        }
         finish(command.spawn().expect("nsenter runs"), None)
     }
 
@@ -333,5 +336,84 @@ fn directories_for_data_of_an_image_are_writable_and_no_part_of_the_changes() {
     assert_eq!(ran.text(), "old\nx\ny", "{ran:?}");
     let plan = registry.host.run(&["plan", &place.root, "--read-only", "made:v1"]);
     assert!(plan.text().contains("make directories mounts of their own"), "{plan:?}");
+    registry.end();
+}
+
+#[test]
+fn listing_shows_all_containers_that_run_and_those_that_are_kept() {
+    let Some(registry) = Registry::new() else { return };
+    let place = Place::of(&registry.host);
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    assert_eq!(place.verb("ps", &["--noheading"]).text(), "", "there is none");
+    // One that is not kept runs, too.
+    let running =
+        registry.host.background(&["--network=none", "--label=a=b", "--label=c"], "sign", "read end");
+    let one_line = |arguments: &[&str]| {
+        let text = place.verb("ps", &[arguments, &["--noheading"]].concat()).text().to_owned();
+        assert_eq!(text.lines().count(), 1, "{arguments:?}: {text}");
+        text
+    };
+    let line = one_line(&[]);
+    let id = line.split(' ').next().expect("an id").to_owned();
+    let root = registry.host.rootfs().display().to_string();
+    assert!(
+        line.contains(&root) && line.contains("\"/bin/sh -c echo up …\"") && line.contains(" Up "),
+        "{line}"
+    );
+    assert_eq!(registry.host.containers(), [id.as_str()]);
+    assert_eq!(
+        one_line(&["--format={{.ID}} {{.State}} {{.Labels}} {{.Names}}"]),
+        format!("{id} running a=b,c= {id}")
+    );
+    let pid = one_line(&["--format={{.Pid}}"]);
+    assert!(std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid}");
+    for (filter, is_shown) in [
+        ("label=a", true),
+        ("label=a=b", true),
+        ("label=a=c", false),
+        ("status=running", true),
+        ("status=exited", false),
+    ] {
+        let shown = place.verb("ps", &["-q", "-f", filter]);
+        assert_eq!(shown.text(), if is_shown { id.as_str() } else { "" }, "{filter}");
+    }
+    assert_eq!(running.release().code(), 0);
+    assert_eq!(place.verb("ps", &["-aq"]).text(), "", "nothing of it is kept");
+
+    assert_eq!(place.run(&["-u0", APP, "-c", "echo 1234567 >/new; exit 3"]).code(), 3);
+    let kept = place.id();
+    assert_eq!(place.run(&["--label=kind=second", APP, "-c", "exit 0"]).code(), 0);
+    let second = place.verb("ps", &["-q", "--no-trunc", "-f", "label=kind=second", "-a"]).text().to_owned();
+    assert_eq!(place.verb("ps", &["-q"]).text(), "", "none runs");
+    let cases: [(&[&str], &[&str]); 6] = [
+        (&["-f", "exited=3"], &[&kept]),
+        (&["--filter=status=exited", "-f", "id=nothing"], &[]),
+        (&["-a", "-f", "exited=3", "-f", "exited=0", "--sort=id"], &[&kept, &second]),
+        (&["-a", "-f", "ancestor=127.0.0.1:5000/team/app", "-f", "exited=0"], &[&second]),
+        (&["-a", "-f", "ancestor=127.0.0.1:5000/team/app:v2"], &[]),
+        (&["-n", "-1"], &[]),
+    ];
+    for (arguments, ids) in cases {
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        let listed = place.verb("ps", &[arguments, &["-q"]].concat());
+        assert_eq!(listed.text().lines().collect::<Vec<_>>(), ids, "{arguments:?}");
+    }
+    assert_eq!(place.verb("ps", &["-n", "2", "-q"]).text().lines().count(), 2);
+    assert_eq!(place.verb("ps", &["-lq"]).text().lines().count(), 1);
+    let sized = one_line(&["-s", "-f", "exited=3"]);
+    assert!(sized.contains("8B (virtual "), "{sized}");
+    let json: serde_json::Value =
+        serde_json::from_str(place.verb("ps", &["-f", "exited=3", "--format=json"]).text()).expect("JSON");
+    assert_eq!(
+        (&json["Image"], &json["State"], &json["ID"]),
+        (&APP.into(), &"exited".into(), &kept.clone().into())
+    );
+    place
+        .verb("ps", &["-f", "colour=red"])
+        .refuses(125, &["--filter: `colour` is not known", "ancestor=IMAGE"]);
+    place.verb("ps", &["-f", "before=zzz"]).refuses(125, &["there is no container `zzz`"]);
+    place.verb("ps", &["-a", "--format={{.Colour}}"]).refuses(125, &["--format"]);
+    assert_eq!(place.verb("rm", &[&kept, &second]).code(), 0);
     registry.end();
 }

@@ -21,7 +21,7 @@ use crate::accounts;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::host_root;
-use crate::kept::{KeptRoot, Lease, Record, Stay};
+use crate::kept::{KeptRoot, Lease, Record, Shown, Stay};
 use crate::mount_points::{self, Directory, Ground};
 use crate::network::{self, Connection, Patience, Wiring};
 use crate::options::{NetworkMode, ProcessOptions, RootOptions, RunOptions};
@@ -141,11 +141,9 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
         notices,
         policy,
         kept,
+        shown: Shown::of(options),
     })
 }
-
-/// How the names of annotations begin that are labels.
-const LABEL_PREFIX: &str = "rabbitc.label.";
 
 /// Makes the directory in which what the container writes stays, if that is asked for.
 fn keep(
@@ -200,16 +198,12 @@ fn keep(
     let record = || {
         let points = spec.mounts.iter().map(|mount| PathBuf::from(&mount.destination));
         let points = points.chain(files.iter().map(|file| PathBuf::from(file.destination))).collect();
-        let of_label = |(name, value): (&String, &String)| {
-            Some((name.strip_prefix(LABEL_PREFIX)?.to_owned(), value.clone()))
-        };
-        let labels = options.process.annotations.iter().filter_map(of_label).collect();
         Record {
-            labels,
             submounts,
             points,
             hidden,
             volumes,
+            shown: Shown::of(options),
             ..Record::new(id.as_str(), root, &options.process.command)
         }
     };

@@ -15,7 +15,7 @@ use std::os::unix::fs::DirBuilderExt;
 use sys::signal::SignalDescriptor;
 
 use crate::error::{Error, Result, from_monitor};
-use crate::kept::Lease;
+use crate::kept::{Lease, Shown};
 use crate::mount_points::{Directory, Ground, MountPoints};
 use crate::network::Connection;
 use crate::options::RunOptions;
@@ -49,6 +49,7 @@ pub struct Prepared {
     notices: Vec<Notice>,
     policy: Policy,
     kept: Option<Lease>,
+    shown: Shown,
 }
 
 /// The steps that a start of `options` would consist of; nothing is touched.
@@ -90,6 +91,7 @@ impl Prepared {
             mut notices,
             policy,
             mut kept,
+            shown,
         } = self;
         let state = StateRoot::new(paths.containers());
         let mut host = EngineHost {
@@ -103,6 +105,7 @@ impl Prepared {
             attached: None,
             notices: Vec::new(),
             stakes: Vec::new(),
+            shown,
         };
         let container = runtime::launch::launch(&plan, &state, &mut host, options);
         let container = container.map_err(|mut error| {
@@ -145,6 +148,7 @@ struct EngineHost<'a> {
     attached: Option<Pasta>,
     notices: Vec<Notice>,
     stakes: Vec<MountPoints>,
+    shown: Shown,
 }
 
 impl EngineHost<'_> {
@@ -225,7 +229,12 @@ impl Host for EngineHost<'_> {
     }
 
     fn record(&mut self) -> serde_json::Value {
-        self.pasta.map_or(serde_json::Value::Null, PastaPlan::record)
+        let mut record = serde_json::to_value(&self.shown).expect("only string keys");
+        let of_pasta = self.pasta.map_or(serde_json::Value::Null, PastaPlan::record);
+        if let (Some(record), serde_json::Value::Object(more)) = (record.as_object_mut(), of_pasta) {
+            record.extend(more);
+        }
+        record
     }
 }
 

@@ -10,10 +10,11 @@
 mod changes;
 mod commit;
 mod export;
+mod filter;
+mod list;
 mod prune;
 mod record;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,9 @@ use rustix::io::Errno;
 
 pub use self::changes::{Change, ChangeKind};
 pub use self::commit::CommitRequest;
+pub use self::filter::ContainerFilter;
+pub(crate) use self::list::Shown;
+pub use self::list::{ContainerSize, ListedContainer};
 pub use self::prune::PrunedContainers;
 pub use self::record::KeptRoot;
 pub(crate) use self::record::Record;
@@ -59,8 +63,6 @@ pub struct Kept {
     pub command: Vec<String>,
     /// Seconds since 1970 at which it was made.
     pub created: u64,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
     /// How it is.
     pub state: KeptState,
     directory: PathBuf,
@@ -68,6 +70,7 @@ pub struct Kept {
     points: Vec<PathBuf>,
     hidden: Vec<PathBuf>,
     volumes: Vec<PathBuf>,
+    shown: Shown,
 }
 
 /// How a container is.
@@ -173,20 +176,19 @@ impl KeptContainers {
                 (false, Some(end)) => KeptState::Exited { code: end.code, ended: end.at },
                 (false, None) => KeptState::Unknown,
             };
-            let Record { id, root, command, created, labels, submounts, points, hidden, volumes, .. } =
-                record;
+            let Record { id, root, command, created, submounts, points, hidden, volumes, shown, .. } = record;
             kept.push(Kept {
                 id,
                 root,
                 command,
                 created,
-                labels,
                 state,
                 directory,
                 submounts,
                 points,
                 hidden,
                 volumes,
+                shown,
             });
         }
         kept.sort_by(|one, other| other.created.cmp(&one.created).then_with(|| one.id.cmp(&other.id)));

@@ -45,7 +45,7 @@ impl KeptContainers {
 impl Kept {
     fn passes(&self, filter: &ImageFilter) -> bool {
         let has = |label: &str, value: &Option<String>| {
-            let found = self.labels.get(label);
+            let found = self.shown.labels.get(label);
             found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
         };
         match filter {

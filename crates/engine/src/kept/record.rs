@@ -1,6 +1,5 @@
 //! What is noted of a container that is kept.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -9,6 +8,7 @@ use std::time::SystemTime;
 use runtime::ErrorKind;
 use serde::{Deserialize, Serialize};
 
+use super::Shown;
 use crate::error::{Error, Result};
 
 /// What a container is of.
@@ -40,8 +40,6 @@ pub(crate) struct Record {
     pub(crate) root: KeptRoot,
     pub(crate) command: Vec<String>,
     pub(crate) created: u64,
-    #[serde(default)]
-    pub(crate) labels: BTreeMap<String, String>,
     /// Mounts of the host's root that have upper directories of their own, in their order.
     pub(crate) submounts: Vec<PathBuf>,
     /// Where something was mounted, as absolute paths of the container: the mount points there are not the container's work.
@@ -53,6 +51,9 @@ pub(crate) struct Record {
     /// Its image's directories for data: what is in them is no change of the root.
     #[serde(default)]
     pub(crate) volumes: Vec<PathBuf>,
+    /// What only a listing shows.
+    #[serde(default)]
+    pub(crate) shown: Shown,
     pub(crate) end: Option<End>,
 }
 
@@ -70,11 +71,11 @@ impl Record {
             root,
             command: command.to_vec(),
             created: now(),
-            labels: BTreeMap::new(),
             submounts: Vec::new(),
             points: Vec::new(),
             hidden: Vec::new(),
             volumes: Vec::new(),
+            shown: Shown::default(),
             end: None,
         }
     }

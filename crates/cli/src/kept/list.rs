@@ -1,0 +1,184 @@
+//! `rabbitc ps`: containers that run, and those that are kept.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use clap::{Parser, ValueEnum};
+use engine::{ContainerFilter, EnginePaths, KeptContainers, KeptState, ListedContainer, Result, rfc3339};
+
+use super::short;
+use crate::images::print;
+use crate::images::table::{since, size};
+use crate::template::{Field, Heading, Listing, Value};
+
+const COLUMNS: &str = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}";
+const TITLES: [(&str, &str); 14] = [
+    ("Command", "COMMAND"),
+    ("CreatedAt", "CREATED AT"),
+    ("ExitCode", "EXIT CODE"),
+    ("ID", "CONTAINER ID"),
+    ("Image", "IMAGE"),
+    ("Labels", "LABELS"),
+    ("Names", "NAMES"),
+    ("Networks", "NETWORKS"),
+    ("Pid", "PID"),
+    ("Ports", "PORTS"),
+    ("RunningFor", "CREATED"),
+    ("Size", "SIZE"),
+    ("State", "STATE"),
+    ("Status", "STATUS"),
+];
+
+/// Lists containers that run, and those that are kept: of images, and with `--rm=false`.
+#[derive(Debug, Parser)]
+#[command(name = "rabbitc ps", max_term_width = 100)]
+pub(crate) struct ListArguments {
+    /// Those that have ended, too
+    #[arg(short, long)]
+    all: bool,
+    /// Only those of which this holds: `id=ID`, `status=running`, `exited=CODE`, `ancestor=IMAGE`, `before=ID`, `since=ID`,
+    /// `label=NAME[=VALUE]`
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
+    /// `table`, `json`: a line for each, or a line such as `{{.ID}} {{.Status}}`; of Labels, State, Size, Pid and ExitCode too
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// So many of those that were made last, in whatever state
+    #[arg(short = 'n', long, value_name = "NUMBER", allow_negative_numbers = true)]
+    last: Option<i64>,
+    /// The one that was made last, in whatever state
+    #[arg(short, long)]
+    latest: bool,
+    /// Whole ids and commands
+    #[arg(long)]
+    no_trunc: bool,
+    /// Without titles of columns
+    #[arg(long)]
+    noheading: bool,
+    /// Ids alone
+    #[arg(short, long)]
+    quiet: bool,
+    /// How much room each takes, and with its image
+    #[arg(short, long)]
+    size: bool,
+    /// By what they are sorted [default: created, the newest first]
+    #[arg(long, value_name = "COLUMN")]
+    sort: Option<Order>,
+    /// Directory that containers are kept below [default: /var/lib/rabbitc]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Directory for what concerns running containers
+    #[arg(long, value_name = "DIR", hide = true)]
+    state_dir: Option<PathBuf>,
+}
+
+/// By what a listing is sorted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Order {
+    Command,
+    Created,
+    #[value(alias = "names")]
+    Id,
+    Image,
+    Runningfor,
+    Status,
+}
+
+pub(super) fn list(arguments: &ListArguments) -> Result<()> {
+    let filters: Vec<ContainerFilter> =
+        arguments.filter.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
+    let paths = arguments.state_dir.clone().map_or_else(EnginePaths::of_caller, EnginePaths::below);
+    // Before this process is another user's.
+    let root = arguments.root.as_deref();
+    let is_sized = arguments.size
+        || arguments
+            .format
+            .as_deref()
+            .is_some_and(|format| format.contains(".Size") || format.trim() == "json");
+    let containers = match is_sized && !arguments.quiet {
+        true => KeptContainers::open(root)?,
+        false => KeptContainers::of(root)?,
+    };
+    let mut listed = containers.list_all(&paths, &filters)?;
+    let last =
+        if arguments.latest { Some(1) } else { arguments.last.and_then(|last| usize::try_from(last).ok()) };
+    // As with docker: whoever asks for the last ones, or by how they are, means all.
+    let all = arguments.all || last.is_some() || filters.iter().any(ContainerFilter::is_about_all);
+    listed.retain(|one| all || one.state == KeptState::Running);
+    listed.truncate(last.unwrap_or(listed.len()));
+    match arguments.sort {
+        None | Some(Order::Created) => {}
+        Some(Order::Command) => listed.sort_by(|one, other| one.command.cmp(&other.command)),
+        Some(Order::Id) => listed.sort_by(|one, other| one.id.cmp(&other.id)),
+        Some(Order::Image) => listed.sort_by(|one, other| one.root.cmp(&other.root)),
+        Some(Order::Runningfor) => listed.sort_by_key(|one| one.created),
+        Some(Order::Status) => listed.sort_by_key(ListedContainer::status),
+    }
+    let id =
+        |one: &ListedContainer| if arguments.no_trunc { one.id.clone() } else { short(&one.id).to_owned() };
+    if arguments.quiet {
+        return print(&listed.iter().map(|one| format!("{}\n", id(one))).collect::<String>());
+    }
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let mut rows = Vec::new();
+    for one in &listed {
+        let room = match is_sized {
+            true => one.size()?.map_or_else(
+                || "N/A".to_owned(),
+                |room| format!("{} (virtual {})", size(room.own), size(room.all)),
+            ),
+            false => "0B".to_owned(),
+        };
+        rows.push(row(one, id(one), arguments.no_trunc, room, now));
+    }
+    let listing = Listing {
+        format: arguments.format.as_deref(),
+        columns: &if arguments.size { format!("{COLUMNS}\t{{{{.Size}}}}") } else { COLUMNS.to_owned() },
+        titles: &TITLES,
+        heading: if arguments.noheading { Heading::LeftOut } else { Heading::Shown },
+    };
+    print(&listing.render(&rows)?)
+}
+
+/// Docker's fields, in its order, and some of podman's.
+fn row(one: &ListedContainer, id: String, whole: bool, room: String, now: u64) -> Value {
+    let mut command = one.command.join(" ").escape_debug().to_string();
+    if !whole && command.chars().count() > 20 {
+        command = command.chars().take(19).chain(['…']).collect();
+    }
+    let ago = |then: u64| since(now.saturating_sub(then));
+    let state = match one.state {
+        KeptState::Running => {
+            let paused = if one.is_paused { " (Paused)" } else { "" };
+            format!("Up {}{paused}", ago(one.created).trim_end_matches(" ago"))
+        }
+        KeptState::Exited { code, ended } => format!("Exited ({code}) {}", ago(ended)),
+        KeptState::Unknown => "Exited (unknown)".to_owned(),
+    };
+    let code = match one.state {
+        KeptState::Exited { code, .. } => code.to_string(),
+        KeptState::Running | KeptState::Unknown => String::new(),
+    };
+    let labels: Vec<String> = one.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    vec![
+        Field::new("Command", format!("\"{command}\"")),
+        Field::new(
+            "CreatedAt",
+            format!("{} +0000 UTC", rfc3339(one.created).replace('T', " ").trim_end_matches('Z')),
+        ),
+        Field::new("ExitCode", code),
+        // There are no names but the ids.
+        Field::new("Names", id.clone()),
+        Field::new("ID", id),
+        Field::new("Image", one.root.clone()),
+        Field::new("Labels", labels.join(",")),
+        Field::new("Networks", ""),
+        Field::new("Pid", one.pid.map(|pid| pid.to_string()).unwrap_or_default()),
+        Field::new("Ports", one.ports.join(", ")),
+        Field::new("RunningFor", ago(one.created)),
+        Field::new("Size", room),
+        Field::new("State", one.status()),
+        Field::new("Status", state),
+    ]
+    .into()
+}

@@ -1,0 +1,132 @@
+//! Which containers a listing is about: `--filter`.
+
+use std::str::FromStr;
+
+use super::KeptState;
+use super::list::{ListedContainer, is_of};
+use crate::error::{Error, Result};
+
+/// One condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContainerFilter {
+    /// The beginning of its id.
+    Id(String),
+    /// How it is, in docker's words.
+    Status(String),
+    /// With which code it has ended.
+    Exited(i32),
+    /// The name of what it is of, with or without a tag.
+    Ancestor(String),
+    /// Made before the container whose id begins so.
+    Before(String),
+    /// Made after it.
+    Since(String),
+    /// A label, and its value where that counts.
+    Label(String, Option<String>),
+}
+
+const HINT: &str = "there are id=ID, name=ID, status=running|paused|exited, exited=CODE, ancestor=IMAGE, before=ID, since=ID and \
+                    label=NAME[=VALUE]";
+
+impl FromStr for ContainerFilter {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<ContainerFilter> {
+        let refuse = |reason: String| Err(Error::invalid("--filter", reason).with_hint(HINT));
+        let shown = text.escape_debug();
+        let Some((key, value)) = text.split_once('=') else { return refuse(format!("`{shown}` has no `=`")) };
+        let own = value.to_owned();
+        Ok(match key {
+            // There are no names but the ids.
+            "id" | "name" => ContainerFilter::Id(own),
+            "status" => match value {
+                "running" | "paused" | "exited" | "created" | "restarting" | "removing" | "dead"
+                | "stopped" => ContainerFilter::Status(own.replace("stopped", "exited")),
+                _ => return refuse(format!("`{}` is no status", value.escape_debug())),
+            },
+            "exited" => match value.parse() {
+                Ok(code) => ContainerFilter::Exited(code),
+                Err(_) => return refuse(format!("`{}` is no exit code", value.escape_debug())),
+            },
+            "ancestor" => ContainerFilter::Ancestor(own),
+            "before" => ContainerFilter::Before(own),
+            "since" => ContainerFilter::Since(own),
+            "label" => match value.split_once('=') {
+                Some((name, value)) => ContainerFilter::Label(name.to_owned(), Some(value.to_owned())),
+                None => ContainerFilter::Label(own, None),
+            },
+            _ => return refuse(format!("`{}` is not known", key.escape_debug())),
+        })
+    }
+}
+
+impl ContainerFilter {
+    /// Whether it is about containers that have ended, so that these are listed without being asked for.
+    pub fn is_about_all(&self) -> bool {
+        matches!(self, ContainerFilter::Status(_) | ContainerFilter::Exited(_))
+    }
+
+    /// Of several of one kind one must hold, but for labels, of which each must.
+    pub(super) fn apply(
+        filters: &[ContainerFilter],
+        all: Vec<ListedContainer>,
+    ) -> Result<Vec<ListedContainer>> {
+        let mut wanted = Vec::new();
+        for container in &all {
+            let holds = |filter: &ContainerFilter| filter.holds(container, &all);
+            let mut matches = true;
+            for filter in filters {
+                let is_like = |other: &&ContainerFilter| {
+                    std::mem::discriminant(*other) == std::mem::discriminant(filter)
+                };
+                matches &= match filter {
+                    ContainerFilter::Label(..) => holds(filter)?,
+                    _ => {
+                        let alike: Vec<bool> =
+                            filters.iter().filter(is_like).map(holds).collect::<Result<_>>()?;
+                        alike.contains(&true)
+                    }
+                };
+            }
+            wanted.push(matches);
+        }
+        let mut wanted = wanted.into_iter();
+        Ok(all.into_iter().filter(|_| wanted.next().unwrap_or(false)).collect())
+    }
+
+    fn holds(&self, container: &ListedContainer, all: &[ListedContainer]) -> Result<bool> {
+        let moment = |id: &String| {
+            let found = all.iter().find(|one| one.id.starts_with(id.as_str()));
+            found.map(|one| one.created).ok_or_else(|| {
+                let error =
+                    Error::invalid("--filter", format!("there is no container `{}`", id.escape_debug()));
+                error.with_hint("`rabbitc ps -a` lists those that there are")
+            })
+        };
+        Ok(match self {
+            ContainerFilter::Id(id) => container.id.starts_with(id.as_str()),
+            ContainerFilter::Status(status) => container.status() == status,
+            ContainerFilter::Exited(wanted) => {
+                matches!(container.state, KeptState::Exited { code, .. } if code == *wanted)
+            }
+            ContainerFilter::Ancestor(name) => is_of(&container.root, name),
+            ContainerFilter::Before(id) => container.created < moment(id)?,
+            ContainerFilter::Since(id) => container.created > moment(id)?,
+            ContainerFilter::Label(name, value) => match container.labels.get(name) {
+                Some(found) => value.as_ref().is_none_or(|value| value == found),
+                None => false,
+            },
+        })
+    }
+}
+
+impl ListedContainer {
+    /// How it is, in docker's words: `running`, `paused` or `exited`.
+    pub fn status(&self) -> &'static str {
+        match (self.state, self.is_paused) {
+            (KeptState::Running, true) => "paused",
+            (KeptState::Running, false) => "running",
+            (KeptState::Exited { .. } | KeptState::Unknown, _) => "exited",
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Containers as a listing shows them: those that are kept, and others that run. Must not change anything of them.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use image::pack::walk;
+use runtime::lifecycle::{self, Status};
+use runtime::state_dir::StateRoot;
+use rustix::fs::FileType;
+use serde::{Deserialize, Serialize};
+
+use super::{ContainerFilter, Kept, KeptContainers, KeptRoot, KeptState};
+use crate::error::{Error, Result, from_image};
+use crate::options::{RootOptions, RunOptions};
+use crate::paths::EnginePaths;
+
+/// How the annotations begin that are labels.
+const LABEL: &str = "rabbitc.label.";
+
+/// What a listing shows of a container and nobody else needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Shown {
+    /// What it is of, as it was named.
+    #[serde(default)]
+    pub(crate) root: String,
+    /// Its program and what that was given.
+    #[serde(default)]
+    pub(crate) command: Vec<String>,
+    /// Its ports, as docker writes them.
+    #[serde(default)]
+    pub(crate) published: Vec<String>,
+    /// Its labels.
+    #[serde(default)]
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+impl Shown {
+    pub(crate) fn of(options: &RunOptions) -> Shown {
+        Shown {
+            root: match &options.files.root {
+                RootOptions::Host => "/".to_owned(),
+                RootOptions::Directory(path) | RootOptions::Overlay(path) => path.display().to_string(),
+                RootOptions::Image(image) => image.name.clone(),
+            },
+            command: options.process.command.clone(),
+            published: options.network.publish.iter().map(published).collect(),
+            labels: labels(&options.process.annotations),
+        }
+    }
+}
+
+/// Those of the annotations that are labels, by their own names.
+fn labels(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let own = |(key, value): (&String, &String)| Some((key.strip_prefix(LABEL)?.to_owned(), value.clone()));
+    annotations.iter().filter_map(own).collect()
+}
+
+/// `0.0.0.0:8080->80/tcp`; without a port of the host where that is chosen later.
+fn published(request: &::network::PortRequest) -> String {
+    let range = |first: u16| match request.container.count() {
+        1 => first.to_string(),
+        count => format!("{first}-{}", usize::from(first) + count - 1),
+    };
+    let inside = format!("{}/{}", range(request.container.first()), request.protocol);
+    let ::network::HostPorts::From(first) = request.host else { return inside };
+    let address = match request.address {
+        Some(std::net::IpAddr::V6(address)) => format!("[{address}]"),
+        Some(address) => address.to_string(),
+        None => "0.0.0.0".to_owned(),
+    };
+    format!("{address}:{}->{inside}", range(first))
+}
+
+/// A container in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedContainer {
+    /// Its id.
+    pub id: String,
+    /// What it is of, as it was named: an image, a directory, `/` for the host's root.
+    pub root: String,
+    /// Its program and what that was given.
+    pub command: Vec<String>,
+    /// Seconds since 1970 at which it was made.
+    pub created: u64,
+    /// How it is.
+    pub state: KeptState,
+    /// Whether its processes stand still.
+    pub is_paused: bool,
+    /// The pid of its first process on the host, while it runs.
+    pub pid: Option<i32>,
+    /// Its published ports, as docker writes them; those that were chosen have no port of the host.
+    pub ports: Vec<String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Where it is kept, if it is.
+    kept: Option<Kept>,
+}
+
+/// How much room a container takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContainerSize {
+    /// Bytes of files that it has made or changed.
+    pub own: u64,
+    /// The same with those of its image, as far as it is of one.
+    pub all: u64,
+}
+
+impl KeptContainers {
+    /// These, and all that run, by which all `filters` hold; the newest first.
+    pub fn list_all(&self, paths: &EnginePaths, filters: &[ContainerFilter]) -> Result<Vec<ListedContainer>> {
+        let kept = self.list()?.into_iter().map(ListedContainer::from);
+        let mut all: Vec<ListedContainer> = kept.collect();
+        let root = StateRoot::new(paths.containers());
+        for id in root.list()? {
+            // Removed in between, or of another version: it hides no others.
+            let Ok(view) = lifecycle::view(&root, &id) else { continue };
+            if matches!(view.status, Status::Stopped | Status::Creating) {
+                continue;
+            }
+            let is_paused = view.status == Status::Paused;
+            let pid = Some(view.record.pid);
+            if let Some(known) = all.iter_mut().find(|one| one.id == id.as_str()) {
+                (known.is_paused, known.pid) = (is_paused, pid);
+                continue;
+            }
+            let shown: Shown = serde_json::from_value(view.record.caller).unwrap_or_default();
+            all.push(ListedContainer {
+                id: id.to_string(),
+                root: match shown.root.is_empty() {
+                    true => view.record.rootfs.display().to_string(),
+                    false => shown.root,
+                },
+                command: shown.command,
+                created: view.record.created,
+                state: KeptState::Running,
+                is_paused,
+                pid,
+                ports: shown.published,
+                labels: shown.labels,
+                kept: None,
+            });
+        }
+        all.sort_by(|one, other| other.created.cmp(&one.created).then_with(|| one.id.cmp(&other.id)));
+        ContainerFilter::apply(filters, all)
+    }
+}
+
+impl From<Kept> for ListedContainer {
+    fn from(kept: Kept) -> ListedContainer {
+        let is_running = kept.state == KeptState::Running;
+        ListedContainer {
+            id: kept.id.clone(),
+            root: match &kept.root {
+                KeptRoot::Image { name, .. } => name.clone(),
+                KeptRoot::Directory { path } => path.display().to_string(),
+                KeptRoot::Host => "/".to_owned(),
+            },
+            command: kept.command.clone(),
+            created: kept.created,
+            state: kept.state,
+            is_paused: false,
+            pid: None,
+            // One that has ended has none any more.
+            ports: if is_running { kept.shown.published.clone() } else { Vec::new() },
+            labels: kept.shown.labels.clone(),
+            kept: Some(kept),
+        }
+    }
+}
+
+impl ListedContainer {
+    /// How much room it takes; of one that is not kept nobody knows.
+    pub fn size(&self) -> Result<Option<ContainerSize>> {
+        let Some(kept) = &self.kept else { return Ok(None) };
+        let mut own = 0;
+        for (upper, _) in kept.uppers() {
+            own += bytes_below(&upper)?;
+        }
+        let below = match kept.root {
+            KeptRoot::Image { .. } => kept.image()?.1.size(),
+            KeptRoot::Directory { .. } | KeptRoot::Host => 0,
+        };
+        Ok(Some(ContainerSize { own, all: own + below }))
+    }
+}
+
+fn bytes_below(directory: &Path) -> Result<u64> {
+    let root = File::open(directory).map_err(|error| Error::at_path("open", directory, error))?;
+    let mut bytes = 0;
+    let mut add = |found: &image::pack::Found<'_>| {
+        if found.kind() == FileType::RegularFile {
+            bytes += found.stat.st_size as u64;
+        }
+        Ok(())
+    };
+    walk(root.as_fd(), &mut add).map_err(from_image)?;
+    Ok(bytes)
+}
+
+/// Whether a path is there as it was named, for filters by what a container is of.
+pub(super) fn is_of(root: &str, wanted: &str) -> bool {
+    let without_tag = |name: &str| {
+        let end = name.rfind('/').map_or(0, |slash| slash + 1);
+        let tag = name[end..].find([':', '@']).map_or(name.len(), |at| end + at);
+        name[..tag].to_owned()
+    };
+    root == wanted || without_tag(root) == wanted || Path::new(root) == Path::new(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::parse_publish;
+
+    #[test]
+    fn ports_are_written_as_docker_does() {
+        for (asked, shown) in [
+            ("8080:80", "0.0.0.0:8080->80/tcp"),
+            ("127.0.0.1:53:53/udp", "127.0.0.1:53->53/udp"),
+            ("[::1]:8000-8002:80-82", "[::1]:8000-8002->80-82/tcp"),
+            ("80", "80/tcp"),
+        ] {
+            assert_eq!(published(&parse_publish("--publish", asked).expect("legal")), shown);
+        }
+    }
+
+    #[test]
+    fn container_is_of_an_image_with_or_without_its_tag() {
+        for (name, wanted, is_it) in [
+            ("alpine:3", "alpine", true),
+            ("alpine:3", "alpine:3", true),
+            ("alpine:3", "alpine:2", false),
+            ("host:5000/team/app", "host", false),
+            ("host:5000/team/app@sha256:0", "host:5000/team/app", true),
+            ("/srv/root", "/srv/root/", true),
+        ] {
+            assert_eq!(is_of(name, wanted), is_it, "{name} {wanted}");
+        }
+    }
+}
