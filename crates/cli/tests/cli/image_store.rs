@@ -365,6 +365,12 @@ fn disk_that_is_full_at_any_moment_is_said_and_the_store_is_as_it_was() {
     assert_eq!(does(registry, "rmi", &[APP]).code(), 0);
     assert_eq!(disk.kept(), [""; 0]);
     disk.limit("size=100m");
+    // What a command that was killed has left goes from a disk that has no file left for a note about it.
+    let remains = registry.store().join("images/partial/dead.layer/tree");
+    std::fs::create_dir_all(&remains).expect("made");
+    disk.limit(&format!("nr_inodes={}", disk.used("iused")));
+    assert_eq!(does(registry, "image prune", &["--all", "--force"]).code(), 0);
+    assert_eq!(disk.kept(), [""; 0]);
     registry.host.shell(&format!("rm {archive} {compressed} {tree}"));
     disk.end();
 }
