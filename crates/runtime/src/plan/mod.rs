@@ -214,7 +214,7 @@ impl ContainerPlan {
                 None
             }
         };
-        plan.enter(spec, process, &linux)?;
+        plan.enter(spec, process, &user, &linux)?;
         plan.look_for_program(process, &mut program, &user, &linux, options.kept_descriptors)?;
         plan.network(options);
         let filter = seccomp_step(&linux, &mut warnings)?;
