@@ -343,6 +343,19 @@ impl ContainerPlan {
         self.namespaces.makes(flags::NEWNS)
     }
 
+    /// The namespaces that its createContainer hooks enter. What it shares with the caller is the hooks' already, and no user
+    /// without root may enter that.
+    pub(crate) fn hooks_namespaces(&self) -> u64 {
+        let enters = |flag: &u64| {
+            self.namespaces.makes(*flag) || self.namespaces.joined.iter().any(|joined| joined.flag == *flag)
+        };
+        let mounts = if self.owns_mounts() { flags::NEWNS } else { 0 };
+        [flags::NEWUTS, flags::NEWIPC, flags::NEWNET]
+            .into_iter()
+            .filter(enters)
+            .fold(mounts, |all, one| all | one)
+    }
+
     /// The path at which its root is mounted until it becomes `/`; nothing where it lies over `/` from the beginning.
     pub(crate) fn mounted_root(&self) -> Option<CString> {
         self.steps.iter().find_map(|step| match &step.action {
