@@ -398,7 +398,13 @@ fn group(
             warnings.extend(without_group(linux, caller, namespaces)?);
             None
         }
-        _ => plan_cgroup(spec, linux, options, caller)?,
+        _ => {
+            let planned = plan_cgroup(spec, linux, options, caller)?;
+            if planned.is_none() && options.bind_rules == BindRules::Customary {
+                warnings.extend(container_cgroup::unfound_processes(namespaces));
+            }
+            planned
+        }
     };
     if let (Some(plan), Caller::Root) = (&mut cgroup, caller) {
         plan.delegate_to = delegate_to(spec, linux, &plan.layout);
