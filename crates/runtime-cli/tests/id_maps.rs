@@ -386,3 +386,22 @@ fn root_of_a_user_namespace_is_nobody_to_the_host() {
     assert_eq!(text(&output), "own\n0\n", "{output:?}");
     assert!(alive);
 }
+
+/// Root of the namespace has no way into it, as it does not know the group.
+#[test]
+fn working_directory_that_only_the_programs_user_may_enter_is_entered() {
+    root_only!();
+    let bundle = bundle("closed-cwd", "pwd");
+    bundle.map_users(FIRST);
+    let closed = bundle.rootfs("data");
+    chown(&closed, Some(FIRST + 5), Some(0)).expect("its owner");
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).expect("closed");
+    bundle.edit(|config| {
+        config["process"]["user"] = json!({"uid": 5, "gid": 5});
+        config["process"]["cwd"] = json!("/data");
+    });
+    let output = bundle.run();
+    assert_eq!(text(&output), "/data\n", "{}", errors(&output));
+    bundle.edit(|config| config["process"]["user"]["uid"] = json!(6));
+    refused(&bundle, &["chdir to the working directory `/data`", "permission denied"]);
+}

@@ -5,7 +5,7 @@ mod support;
 use std::process::{Command, Output};
 
 use serde_json::json;
-use support::{BINARY, Bundle, eventually, root_only};
+use support::{BINARY, Bundle, eventually, root_only, text};
 
 /// A number that no account of a distribution has.
 const UID: u32 = 47_114;
@@ -91,11 +91,51 @@ fn limit_without_a_cgroup_to_put_it_in_is_refused() {
     let ran = output(&bundle, &["run", &bundle.id]);
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
     assert!(!ran.status.success() && said.contains("create cgroup"), "{ran:?}");
+    // The sentence that callers of OCI runtimes look for.
+    let sentence = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups: ";
+    assert!(said.contains(sentence), "{said}");
     // Device rules are not missed: a user namespace opens no device that its maker could not.
     bundle.edit(|config| {
         config["linux"]["resources"] = json!({"devices": [{"allow": false, "access": "rwm"}]});
     });
     assert!(output(&bundle, &["run", &bundle.id]).status.success());
+}
+
+#[test]
+fn user_has_the_hosts_network_and_sees_the_groups_that_it_is_in() {
+    root_only!();
+    let script = "/bin/busybox readlink /proc/self/ns/net; cd /sys/fs/cgroup; test -e cgroup.procs -o -e pids/tasks; echo $?";
+    let bundle = bundle("user-shared", &["/bin/sh", "-c", script]);
+    let ran = output(&bundle, &["run", &bundle.id]);
+    let own = std::fs::read_link("/proc/self/ns/net").expect("procfs");
+    assert_eq!(text(&ran), format!("{}\n0\n", own.display()), "{ran:?}");
+}
+
+#[test]
+fn multiplexer_of_terminals_is_the_containers_own_though_a_user_names_the_hosts() {
+    root_only!();
+    let bundle = bundle("user-ptmx", &["/bin/sh", "-c", "test -L /dev/ptmx && echo a link"]);
+    bundle.edit(|config| {
+        config["linux"]["devices"] = json!([{"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2}]);
+    });
+    let ran = output(&bundle, &["run", &bundle.id]);
+    assert_eq!(text(&ran), "a link\n", "{ran:?}");
+}
+
+#[test]
+fn user_without_a_cgroup_is_warned_where_nothing_holds_the_processes_together() {
+    root_only!();
+    let bundle = bundle("user-pids", &["/bin/true"]);
+    let warning = "Such configuration is strongly discouraged";
+    let ran = output(&bundle, &["run", &bundle.id]);
+    assert!(ran.status.success() && !support::errors(&ran).contains(warning), "{ran:?}");
+    bundle.without_namespace("pid");
+    bundle.edit(|config| {
+        // The kernel mounts no new one for whoever owns no pid namespace.
+        config["mounts"][0] = json!({"destination": "/proc", "source": "/proc", "options": ["rbind"]});
+    });
+    let ran = output(&bundle, &["run", &bundle.id]);
+    assert!(ran.status.success() && support::errors(&ran).contains(warning), "{ran:?}");
 }
 
 #[test]

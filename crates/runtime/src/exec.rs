@@ -352,7 +352,8 @@ fn plan(
     }
     let user = process::program_user(process, process::Groups::Set);
     let path = c_string(&process.cwd, "process.cwd")?;
-    steps.push(init_step(InitAction::WorkingDirectory { path, made: None }, "process.cwd"));
+    let entering = InitAction::WorkingDirectory { path, made: None, user: user.clone() };
+    steps.push(init_step(entering, "process.cwd"));
     if program.home == process::Home::Sought {
         steps.push(init_step(InitAction::FindHome { uid: process.user.uid }, "process.env"));
     }

@@ -38,8 +38,8 @@ pub(crate) struct Unpivoted<'a> {
     pub(crate) host_root: CString,
     /// Where its root is mounted; nothing where it lies over `/`, which the caller sees below it.
     pub(crate) rootfs: Option<CString>,
-    /// Whether it has a mount namespace of its own.
-    pub(crate) own_mounts: bool,
+    /// Those that it does not share with the caller.
+    pub(crate) namespaces: u64,
 }
 
 /// Runs `hooks` in order with `state` on their stdin, which is put together where there is one; the first that fails ends it.
@@ -226,22 +226,21 @@ fn become_hook(
 /// the container's root.
 fn join(container: &Unpivoted<'_>) -> std::io::Result<()> {
     use rustix::fs::{CWD, Mode, OFlags};
-    let mut kinds = flags::NEWUTS | flags::NEWIPC | flags::NEWNET;
+    let kinds = container.namespaces;
     let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::openat(CWD, container.host_root.as_c_str(), directory, Mode::empty())?;
-    if container.own_mounts {
-        kinds |= flags::NEWNS;
-    }
-    match sys::namespace::join(container.pidfd, kinds) {
-        // They belong to a user namespace in which this process has no rights before it joins it too.
-        Err(error) if error.raw_os_error() == Some(1) => {
-            sys::namespace::join(container.pidfd, kinds | flags::NEWUSER)?;
+    if kinds != 0 {
+        match sys::namespace::join(container.pidfd, kinds) {
+            // They belong to a user namespace in which this process has no rights before it joins it too.
+            Err(error) if error.raw_os_error() == Some(1) => {
+                sys::namespace::join(container.pidfd, kinds | flags::NEWUSER)?;
+            }
+            other => other?,
         }
-        other => other?,
     }
     // A mount namespace is entered on top of whatever lies over its root.
     let top = rustix::fs::openat(CWD, c"/", directory, Mode::empty())?;
-    if container.own_mounts {
+    if kinds & flags::NEWNS != 0 {
         rustix::process::fchdir(&root)?;
         rustix::process::chroot(c".")?;
     }

@@ -122,6 +122,19 @@ pub fn set_real_user(uid: u32) -> io::Result<()> {
     crate::check(returned).map(drop)
 }
 
+/// Sets the group by which the kernel judges ways through files (setfsgid(2)); one that can't be had changes nothing.
+pub fn set_file_group(gid: u32) {
+    // SAFETY: numbers only. It tells the former group, also where it refuses.
+    unsafe { libc::syscall(libc::SYS_setfsgid, gid) };
+}
+
+/// Sets the user by which the kernel judges ways through files (setfsuid(2)): from root's to another's, what root may do there
+/// goes; on the way back it returns. One that can't be had changes nothing.
+pub fn set_file_user(uid: u32) {
+    // SAFETY: numbers only. It tells the former user, also where it refuses.
+    unsafe { libc::syscall(libc::SYS_setfsuid, uid) };
+}
+
 /// Sets real, effective and saved group of the calling thread.
 pub fn set_group(group: u32) -> io::Result<()> {
     // SAFETY: numbers only.

@@ -61,6 +61,7 @@ echo 'what systemd stops is stopped; what runs out of memory leaves no failed un
 start web
 systemctl stop $scope
 until $runtime state web | grep -q '"status": "stopped"'; do sleep 0.1; done
+test "$($runtime ps --format json web)" = '[]' || fail 'ps lists processes of what is stopped'
 $runtime delete web
 change '.process.args = ["dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1"]
   | del(.linux.resources.unified)'

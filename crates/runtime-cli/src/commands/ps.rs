@@ -60,10 +60,12 @@ pub(super) fn run(mut parser: Parser, globals: &Globals) -> Outcome {
     if view.record.cgroup_path.is_none() {
         return Err(lifecycle::no_cgroup(operation).into());
     }
-    let Some(group) = lifecycle::cgroup_of(&view.record)? else {
-        return Err(Error::new(ErrorKind::WrongStatus, operation, "its cgroup is gone").into());
+    let pids = match lifecycle::cgroup_of(&view.record)? {
+        Some(group) => group.processes_recursive().map_err(Error::from)?,
+        // A scope of systemd's ends with its last process.
+        None if view.status == lifecycle::Status::Stopped => Vec::new(),
+        None => return Err(Error::new(ErrorKind::WrongStatus, operation, "its cgroup is gone").into()),
     };
-    let pids = group.processes_recursive().map_err(Error::from)?;
     match form {
         Form::Json => render::print(&format!("{}\n", serde_json::to_string(&pids).expect("numbers"))),
         Form::Table => render::print(&table(&pids, options).map_err(|error| {

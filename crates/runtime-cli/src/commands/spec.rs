@@ -58,10 +58,12 @@ pub(super) fn run(mut parser: Parser, _: &Globals) -> Outcome {
     }
 }
 
-/// What an ordinary user can have without `/etc/subuid` and without a cgroup.
+/// What an ordinary user can have without `/etc/subuid` and without a cgroup. The network is the user's, as runc has it, for
+/// nobody could connect one of the container's own; so is what sysfs shows of it.
 fn give_up_root(spec: &mut Spec) {
     let own = |host_id| vec![IdMapping { container_id: 0, host_id, size: 1 }];
     if let Some(linux) = &mut spec.linux {
+        linux.namespaces.retain(|namespace| namespace.kind != NamespaceKind::Network);
         linux.namespaces.push(Namespace { kind: NamespaceKind::User, path: None });
         linux.uid_mappings = own(rustix::process::geteuid().as_raw());
         linux.gid_mappings = own(rustix::process::getegid().as_raw());
@@ -70,6 +72,12 @@ fn give_up_root(spec: &mut Spec) {
     for mount in spec.mounts.iter_mut().filter(|mount| mount.destination == "/dev/pts") {
         // The group of terminals is not mapped.
         mount.options.iter_mut().for_each(|options| options.retain(|option| option != "gid=5"));
+    }
+    for mount in spec.mounts.iter_mut().filter(|mount| mount.destination == "/sys") {
+        // The kernel mounts sysfs for whoever owns the network namespace.
+        mount.kind = Some("none".to_owned());
+        mount.source = Some("/sys".to_owned());
+        mount.options.get_or_insert_default().insert(0, "rbind".to_owned());
     }
 }
 

@@ -298,8 +298,8 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(*mask));
             Ok(())
         }
-        InitAction::WorkingDirectory { path, made } => {
-            process::working_directory(context, path, made.as_ref())
+        InitAction::WorkingDirectory { path, made, user } => {
+            process::working_directory(context, path, made.as_ref(), user)
         }
         InitAction::BoundingSet { drop, .. } => process::bounding_set(drop),
         InitAction::Credentials { uid, gid, groups } => process::credentials(*uid, *gid, groups.as_deref()),

@@ -191,17 +191,39 @@ fn find_executable(context: &mut Context<'_>, candidates: &[CString]) -> Outcome
 }
 
 /// Enters the directory, makes it where it is missing, and makes sure that it lies inside the root (CVE-2024-21626).
-pub(super) fn working_directory(context: &Context<'_>, path: &CStr, made: Option<&Target>) -> Outcome {
+pub(super) fn working_directory(
+    context: &Context<'_>,
+    path: &CStr,
+    made: Option<&Target>,
+    user: &ProgramUser,
+) -> Outcome {
     match (rustix::process::chdir(path), made) {
         (Err(Errno::NOENT), Some(target)) => {
             super::way::make_working_directory(context, target)?;
             rustix::process::chdir(path).during(Call::Chdir)?;
         }
+        // Root of a user namespace has no way into what belongs to owners whom it does not know.
+        (Err(Errno::ACCESS), _) if user.uid != 0 => enter_as(path, user).during(Call::Chdir)?,
         (entered, _) => entered.during(Call::Chdir)?,
     }
     let mut buffer = [0u8; 4096];
     sys::process::current_directory(&mut buffer).during(Call::Chdir)?;
     if buffer[0] == b'/' { Ok(()) } else { Err(Errno::XDEV).during(Call::Chdir) }
+}
+
+/// Enters the directory as the program's user.
+fn enter_as(path: &CStr, user: &ProgramUser) -> rustix::io::Result<()> {
+    // Groups that can't be had are told when they are changed for good.
+    if let Some(groups) = &user.groups {
+        let _ = sys::process::set_groups(groups);
+    }
+    let (own_user, own_group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    sys::process::set_file_group(user.gid);
+    sys::process::set_file_user(user.uid);
+    let entered = rustix::process::chdir(path);
+    sys::process::set_file_user(own_user);
+    sys::process::set_file_group(own_group);
+    entered
 }
 
 pub(super) fn bounding_set(drop: &[u32]) -> Outcome {

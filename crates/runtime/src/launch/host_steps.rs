@@ -311,7 +311,7 @@ impl Launch<'_> {
                             pidfd: child.pidfd.as_fd(),
                             host_root: crate::plan::c_string(&format!("/proc/{}/root", child.pid), "pid")?,
                             rootfs: launch.plan.mounted_root(),
-                            own_mounts: launch.plan.owns_mounts(),
+                            namespaces: launch.plan.hooks_namespaces(),
                         };
                         let hooks = &launch.plan.hooks.create_container;
                         hooks::run(hooks, list, state, World::Container(&container))

@@ -82,7 +82,7 @@ pub(super) fn plan_cgroup(
                 (true, None) => Ok(None),
                 // A place that was asked for is no preference (config-linux.md, "Cgroups Path").
                 (true, Some(_)) => Err(refused_place(refusal.into())),
-                (false, _) => Err(unkept_limits(&layout, refusal.into())),
+                (false, _) => Err(unkept_limits(&layout, RUNCS_WORDS, refusal.into())),
             };
         }
     }
@@ -106,7 +106,8 @@ pub fn no_limits(layout: &cgroup::Layout, path: &cgroup::CgroupPath) -> Option<E
     if Caller::find() == Caller::Root {
         return None;
     }
-    refusal(layout, path).map(|refusal| unkept_limits(layout, refusal.into()))
+    let what = "no group of this user's could keep these limits";
+    refusal(layout, path).map(|refusal| unkept_limits(layout, what, refusal.into()))
 }
 
 /// What a container without a group can't have: a place, and limits. Returns what to warn of: rules of devices, as callers have
@@ -137,12 +138,15 @@ pub(super) fn without_group(
         let what = "left out, as it takes a cgroup: the container can open what its capabilities let it make";
         warnings.push(Warning::new("linux.resources.devices", what));
     }
-    if !namespaces.makes(flags::NEWPID) {
-        let what =
-            "with neither a cgroup nor a pid namespace of its own, what the container leaves running stays";
-        warnings.push(Warning::new("linux.namespaces", what));
-    }
+    warnings.extend(unfound_processes(namespaces));
     Ok(warnings)
+}
+
+/// What to warn of where a container gets no group, and has no pid namespace either. The second half are runc's words.
+pub(super) fn unfound_processes(namespaces: &NamespacePlan) -> Option<Warning> {
+    let what = "with neither a cgroup nor a pid namespace of its own, what the container leaves running stays. Such \
+                configuration is strongly discouraged";
+    (!namespaces.makes(flags::NEWPID)).then(|| Warning::new("linux.namespaces", what))
 }
 
 /// Who gets the group (config-linux.md, "Cgroup ownership"): the user that runs the program in a user namespace of its own,
@@ -174,8 +178,12 @@ fn refused_place(refusal: Error) -> Error {
         .with_hint(hint)
 }
 
+/// What callers of OCI runtimes look for where a user asks for limits that it can't have.
+const RUNCS_WORDS: &str =
+    "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
+
 /// A limit that nobody would keep is no limit: the start fails, where podman warns and goes on.
-fn unkept_limits(layout: &cgroup::Layout, refusal: Error) -> Error {
+fn unkept_limits(layout: &cgroup::Layout, what: &str, refusal: Error) -> Error {
     let hint = if layout.version() == cgroup::Version::V2 && !cgroup::is_booted() {
         "start it as root, or in a group that root has given to this user (the directory, and `cgroup.procs`, \
          `cgroup.threads` and `cgroup.subtree_control` in it); or leave the limits out"
@@ -189,7 +197,7 @@ fn unkept_limits(layout: &cgroup::Layout, refusal: Error) -> Error {
         "on cgroup v1 the kernel keeps limits for root alone: start it as root, leave the limits out, or boot with \
          cgroup v2 (`systemd.unified_cgroup_hierarchy=1`)"
     };
-    let reason = format!("no group of this user's could keep these limits: {refusal}");
+    let reason = format!("{what}: {refusal}");
     Error { errno: refusal.errno, ..Error::new(ErrorKind::Unsupported, "linux.resources", reason) }
         .with_hint(hint)
 }

@@ -39,7 +39,11 @@ pub(crate) fn plan_devices(devices: &[Device], user_namespace: bool) -> Result<V
         });
     }
     for (index, device) in devices.iter().enumerate() {
-        nodes.push(node(device, &format!("linux.devices[{index}]"), user_namespace)?);
+        let node = node(device, &format!("linux.devices[{index}]"), user_namespace)?;
+        // The host's would lead to no terminals of the container's: the link does (`plan_links`).
+        if node.target.path.as_c_str() != c"dev/ptmx" {
+            nodes.push(node);
+        }
     }
     Ok(nodes)
 }

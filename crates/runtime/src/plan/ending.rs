@@ -25,13 +25,20 @@ pub(super) enum Recorder {
 
 impl Steps {
     /// What is left to do with the root once it is `/`.
-    pub(super) fn enter(&mut self, spec: &Spec, process: &Process, linux: &Linux) -> Result<()> {
+    pub(super) fn enter(
+        &mut self,
+        spec: &Spec,
+        process: &Process,
+        user: &ProgramUser,
+        linux: &Linux,
+    ) -> Result<()> {
         if let Some(name) = &linux.rootfs_propagation {
             self.root_propagation(name)?;
         }
         let action = InitAction::WorkingDirectory {
             path: c_string(&process.cwd, "process.cwd")?,
             made: process::directory_to_make(process),
+            user: user.clone(),
         };
         self.list.push(init_step(action, "process.cwd"));
         // The working directory may have had to be made.

@@ -222,7 +222,7 @@ impl ContainerPlan {
                 None
             }
         };
-        plan.enter(spec, process, &linux)?;
+        plan.enter(spec, process, &user, &linux)?;
         plan.look_for_program(process, &mut program, &user, &linux, options.kept_descriptors)?;
         plan.network(options);
         let filter = seccomp_step(&linux, &mut warnings)?;
@@ -364,6 +364,19 @@ impl ContainerPlan {
         self.namespaces.makes(flags::NEWNS)
     }
 
+    /// The namespaces that its createContainer hooks enter. What it shares with the caller is the hooks' already, and no user
+    /// without root may enter that.
+    pub(crate) fn hooks_namespaces(&self) -> u64 {
+        let enters = |flag: &u64| {
+            self.namespaces.makes(*flag) || self.namespaces.joined.iter().any(|joined| joined.flag == *flag)
+        };
+        let mounts = if self.owns_mounts() { flags::NEWNS } else { 0 };
+        [flags::NEWUTS, flags::NEWIPC, flags::NEWNET]
+            .into_iter()
+            .filter(enters)
+            .fold(mounts, |all, one| all | one)
+    }
+
     /// The path at which its root is mounted until it becomes `/`; nothing where it lies over `/` from the beginning.
     pub(crate) fn mounted_root(&self) -> Option<CString> {
         self.steps.iter().find_map(|step| match &step.action {
@@ -406,7 +419,13 @@ fn group(
             warnings.extend(without_group(linux, caller, namespaces)?);
             None
         }
-        _ => plan_cgroup(spec, linux, options, caller)?,
+        _ => {
+            let planned = plan_cgroup(spec, linux, options, caller)?;
+            if planned.is_none() && options.bind_rules == BindRules::Customary {
+                warnings.extend(container_cgroup::unfound_processes(namespaces));
+            }
+            planned
+        }
     };
     if let (Some(plan), Caller::Root) = (&mut cgroup, caller) {
         plan.delegate_to = delegate_to(spec, linux, &plan.layout);

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::CString;
 use std::fmt::Display;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sys::mount::{attribute, propagation};
 
@@ -13,7 +13,7 @@ use crate::init::procfs::PROC_FILES;
 use crate::init::step::{CopyUp, FileSystem, InitAction, Link, MountPlan, Step, Target, TargetKind};
 use crate::plan::binds::{Wanted, by_path, plan_bind};
 use crate::plan::mount_options::{Options, parse_options};
-use crate::plan::options::BindRules;
+use crate::plan::options::{BindRules, CgroupManager, PlanOptions};
 use crate::plan::owners::{self, Detached, Users};
 use crate::plan::{c_path, c_string, init_step};
 use crate::remedy::PROC_HINT;
@@ -63,6 +63,7 @@ pub(super) fn is_slave(propagation: u64) -> bool {
 pub(crate) struct MountContext<'a> {
     pub(crate) bundle: &'a Path,
     pub(crate) cgroup_layout: Option<&'a cgroup::Layout>,
+    /// The container's group; none where it stays in the caller's.
     pub(crate) cgroup_path: Option<&'a str>,
     pub(crate) new_cgroup_namespace: bool,
     /// The SELinux label of new file systems.
@@ -311,8 +312,10 @@ fn plan_cgroup(
                 cgroup::Language::V2 => fresh("cgroup2", &path, &[], options.attributes)?,
             }
         } else {
-            let own = Path::new(hierarchy.mount_point())
-                .join(context.cgroup_path.unwrap_or_default().trim_start_matches('/'));
+            let own = match context.cgroup_path {
+                Some(path) => Path::new(hierarchy.mount_point()).join(path.trim_start_matches('/')),
+                None => callers_group(hierarchy),
+            };
             InitAction::Bind(MountPlan {
                 kind: by_path(&own, None, field)?,
                 target: Target::parse(&path, TargetKind::Directory, destination_field)?,
@@ -344,6 +347,22 @@ fn plan_cgroup(
         steps.push(init_step(InitAction::SetAttributes { target, set: attribute::RDONLY, clear: 0 }, field));
     }
     Ok(())
+}
+
+/// What a container without a group shows where its config mounts cgroups, as callers of OCI runtimes know it: the caller's,
+/// in which it stays.
+pub(super) fn callers_groups(spec: &Spec, options: &PlanOptions) -> Option<cgroup::Layout> {
+    let is_cgroup = |mount: &Mount| matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"));
+    let shown =
+        options.bind_rules == BindRules::Customary && options.cgroup_manager != CgroupManager::Disabled;
+    (shown && spec.mounts.iter().any(is_cgroup)).then(cgroup::Layout::detect)?.ok()
+}
+
+/// The caller's group, or what is mounted, where that begins below the hierarchy's root.
+fn callers_group(hierarchy: &cgroup::Hierarchy) -> PathBuf {
+    let mount_point = Path::new(hierarchy.mount_point());
+    let own = mount_point.join(hierarchy.own_path().trim_start_matches('/'));
+    if own.is_dir() { own } else { mount_point.to_owned() }
 }
 
 /// The mount options that name a v1 hierarchy: its controllers, or `none` and its name.

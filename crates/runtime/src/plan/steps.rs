@@ -251,9 +251,10 @@ impl Steps {
         let label = spec.linux.as_ref().and_then(|linux| mounts::label_in_force(linux, mounts::has_selinux));
         self.root(spec, options, root, users, label)?;
         self.own_mounts(options)?;
+        let callers = mounts::callers_groups(spec, options).filter(|_| cgroup.is_none());
         let context = MountContext {
             bundle: &options.bundle,
-            cgroup_layout: cgroup.map(|plan| &plan.layout),
+            cgroup_layout: cgroup.map(|plan| &plan.layout).or(callers.as_ref()),
             cgroup_path: cgroup.map(|plan| plan.path.as_str()),
             new_cgroup_namespace: namespaces.unshared & flags::NEWCGROUP != 0,
             label,

@@ -283,6 +283,8 @@ pub(crate) enum InitAction {
         path: CString,
         /// It, where it is to be made if there is none.
         made: Option<Target>,
+        /// Who enters what is closed to the container's root.
+        user: ProgramUser,
     },
     BoundingSet {
         drop: Vec<u32>,
