@@ -413,8 +413,8 @@ fn short_names_mirrors_and_blocks_are_those_of_registries_conf() {
         125,
         &["`127.0.0.1:5001/team/app:v9`: ", "connection refused; `127.0.0.1:5000/team/app:v9`: ", "404"],
     );
-    for verb in ["pull", "search"] {
-        run(verb, &["--creds=rabbit:carrot", "team/app"])
+    for (verb, flags) in [("pull", &[][..]), ("search", &[]), ("search", &["--list-tags"])] {
+        run(verb, &[flags, &["--creds=rabbit:carrot", "team/app"]].concat())
             .refuses(125, &["is not for all 2", "the registry before"]);
     }
     assert!(run("push", &["app:v1"]).text().contains("repository [127.0.0.1:5000/team/app]"));
