@@ -64,6 +64,13 @@ fn container_of_an_image_stays_with_what_it_changed_until_it_is_removed() {
     let listed = place.verb("ps", &["-a"]);
     assert!(listed.text().contains("Exited (3) ") && listed.text().contains(APP), "{listed:?}");
     assert_eq!(place.verb("ps", &["-q"]).text(), "", "none runs");
+    let used = registry.host.shell(&format!("{} system df --format=json {}", binary().display(), place.root));
+    let used: serde_json::Value = serde_json::from_str(&used).expect("JSON");
+    assert_eq!(
+        (&used["Images"][0]["InUse"], &used["Reclaimable"]),
+        (&true.into(), &0.into()),
+        "it has ended"
+    );
     let expected =
         "C /bin\nD /bin/seq\nA /d\nA /d/e\nC /data\nA /data/x\nC /etc\nC /etc/name\nA /linked\nA /new";
     assert_eq!(place.verb("diff", &[&id]).text(), expected, "and nothing of the mount points");
