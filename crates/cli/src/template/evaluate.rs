@@ -87,11 +87,11 @@ impl State {
 
     fn range(&mut self, over: &Pipeline, inside: &[Node], otherwise: &[Node], dot: &Value) -> Result<Then> {
         let value = self.commands(over, dot)?;
-        let items: Vec<(Value, Value)> = match value {
+        let items: Vec<(Value, Value)> = match value.settled().clone() {
             Value::List(list) => {
                 list.into_iter().enumerate().map(|(index, one)| (Value::from(index as u64), one)).collect()
             }
-            Value::Map(map) => map.into_iter().map(|(key, one)| (Value::Text(key), one)).collect(),
+            Value::Map(map) => map.entries.into_iter().map(|(key, one)| (Value::Text(key), one)).collect(),
             Value::Null => Vec::new(),
             other => {
                 return Err(wrong(format!(
@@ -215,7 +215,8 @@ fn field(value: Value, name: &str) -> Result<Value> {
                 }
             }
         }
-        Value::Map(mut map) => Ok(map.remove(name).unwrap_or(Value::Null)),
+        Value::Map(mut map) => Ok(map.entries.remove(name).unwrap_or(Value::Null)),
+        Value::Unset(empty) => field(*empty, name),
         Value::Null => Ok(Value::Null),
         other => Err(wrong(format!("`.{}` is asked for of {}", name.escape_debug(), other.kind()))),
     }

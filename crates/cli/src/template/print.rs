@@ -18,9 +18,13 @@ pub(super) fn print(value: &Value) -> String {
         Value::Text(text) => text.clone(),
         Value::List(list) => format!("[{}]", joined(list.iter().map(print))),
         Value::Map(map) => {
-            format!("map[{}]", joined(map.iter().map(|(key, value)| format!("{key}:{}", print(value)))))
+            format!(
+                "map[{}]",
+                joined(map.entries.iter().map(|(key, value)| format!("{key}:{}", print(value))))
+            )
         }
         Value::Record(fields) => format!("{{{}}}", joined(fields.iter().map(|field| print(&field.value)))),
+        Value::Unset(empty) => print(empty),
     }
 }
 

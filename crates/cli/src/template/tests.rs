@@ -11,7 +11,9 @@ fn value() -> Value {
         Field::if_set("Env", vec!["PATH=/bin", "A=b"]),
         Field::if_set("Cmd", Value::List(Vec::new())),
         Field::if_set("Labels", labels),
-        Field::if_set("Healthcheck", Value::Null),
+        Field::if_set("Entrypoint", Value::of_kind(&Value::List(Vec::new()), None)),
+        Field::if_set("Volumes", Value::of_kind(&Value::Map(Map::with_zero(Vec::<Field>::new())), None)),
+        Field::if_set("Healthcheck", Value::of_kind(&Value::Null, None)),
     ]
     .into();
     vec![
@@ -40,6 +42,11 @@ fn templates_print_what_gos_print() {
         ("{{.Config.Labels}}", "map[a.b/c:1 b:2]"),
         ("{{.Config.Labels.none}}", "<no value>"),
         ("{{index .Config.Labels \"a.b/c\"}}", "1"),
+        ("<{{index .Config.Labels \"none\"}}>", "<>"),
+        ("{{index .Config.Volumes \"/none\"}}{{range .Config.Volumes}}x{{end}}", "{}"),
+        ("{{json .Config.Cmd}} {{json .Config.Entrypoint}} {{json .Config.Volumes}}", "[] null null"),
+        ("{{.Config.Entrypoint}} {{.Config.Volumes}} {{len .Config.Entrypoint}}", "[] map[] 0"),
+        ("{{join .Config.Entrypoint \" \"}}{{json (or .Config.Entrypoint .Config.Volumes)}}", "null"),
         ("{{index .RepoTags 0}}", "a:1"),
         ("{{(index .RepoTags 1) | upper}}", "B:2"),
         ("{{range .RepoTags}}<{{.}}>{{end}}", "<a:1><b:2>"),

@@ -238,6 +238,8 @@ fn verbs_of_images_say_what_dockers_and_podmans_say() {
     for (template, expected) in [
         ("{{json .Config.Entrypoint}}", r#"["/bin/sh"]"#),
         ("{{.Config.User}}|{{.Config.WorkingDir}}|{{.Config.Labels}}", "12:34|/etc|map[]"),
+        ("<{{index .Config.Labels \"none\"}}{{index .Labels \"none\"}}>", "<>"),
+        ("{{json .Config.Labels}} {{json .Config.OnBuild}} {{.Config.OnBuild}}", "null null []"),
         ("{{range .Config.Env}}{{println .}}{{end}}", "PATH=/bin\nGREETING=hello"),
         ("{{len .RootFS.Layers}} {{.Descriptor.digest}}", &format!("2 {digest}")),
     ] {
