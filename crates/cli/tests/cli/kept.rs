@@ -347,6 +347,35 @@ fn directories_for_data_of_an_image_are_writable_and_no_part_of_the_changes() {
 }
 
 #[test]
+fn container_is_written_out_where_the_kernel_takes_layers_by_mount_alone_and_a_missing_layer_is_named() {
+    let Some(registry) = Registry::new() else { return };
+    let place = Place::of(&registry.host);
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    assert_eq!(place.run(&["-u0", APP, "-c", "echo new >/new"]).code(), 0);
+    let id = place.id();
+    let mounts = registry.host.mount_table();
+    if has_program("strace") {
+        // Before 6.7 it knows no `lowerdir+`.
+        let script = format!(
+            "strace -f -o /dev/null -e trace=fsconfig -e inject=fsconfig:error=EINVAL:when=1 \
+             {} export {} {id} | tar -xOf - new etc/name",
+            binary().display(),
+            place.root,
+        );
+        assert_eq!(registry.host.shell(&script), "two\nnew");
+    }
+    assert_eq!(registry.host.mount_table(), mounts, "nobody else sees it");
+    let shown = place.verb("inspect", &[APP, "--format={{.GraphDriver.Data.UpperDir}}"]);
+    let (layer, away) = (shown.text().to_owned(), format!("{}-away", shown.text()));
+    std::fs::rename(&layer, &away).expect("there");
+    place.verb("export", &[&id]).refuses(125, &[&id, &layer, "no such file"]);
+    std::fs::rename(&away, &layer).expect("there");
+    assert_eq!(place.verb("rm", &[&id]).code(), 0);
+    assert_eq!(place.verb("rmi", &[APP]).code(), 0);
+    registry.end();
+}
+
+#[test]
 fn listing_shows_all_containers_that_run_and_those_that_are_kept() {
     let Some(registry) = Registry::new() else { return };
     let place = Place::of(&registry.host);
