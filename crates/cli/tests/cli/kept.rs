@@ -200,7 +200,7 @@ fn what_nobody_needs_goes_at_once_when_somebody_says_yes() {
     let mut running = Background::of(command.stdin(Stdio::piped()).spawn().expect("nsenter runs"));
     let mut sign = [0u8; 3];
     running.read_exact(&mut sign);
-    prune(&[], None).refuses(125, &["nobody said yes", "--force"]);
+    prune(&[], None).refuses(125, &["all dangling images would go, and nobody said yes", "--force"]);
     prune(&["-f", "--filter=dangling=true"], None).refuses(125, &["--filter", "until=TIME"]);
     prune(&["-f", "--filter=nope=1"], None).refuses(125, &["--filter: `nope` is not known"]);
     assert_eq!(prune(&[], Some("n\n")).text(), "");
@@ -229,7 +229,7 @@ fn what_nobody_needs_goes_at_once_when_somebody_says_yes() {
     assert!(!partial.exists());
     let ran = prune(&["-a", "-f"], None);
     assert!(
-        ran.text().starts_with(&format!("Deleted Images:\nUntagged: {APP}\nDeleted: sha256:")),
+        ran.text().starts_with(&format!("Deleted Images:\nuntagged: {APP}\ndeleted: sha256:")),
         "{ran:?}"
     );
     assert_eq!(registry.kept(), [""; 0]);
