@@ -38,7 +38,11 @@ impl State {
                 Node::Print(pipeline) => {
                     let value = self.pipeline(pipeline, dot)?;
                     if pipeline.variables.is_empty() {
-                        self.text.push_str(&print(&value));
+                        self.text.push_str(&match value {
+                            // What has no value at all has none for fmt either, and that would say `<nil>`.
+                            Value::Null => "<no value>".to_owned(),
+                            value => print(&value),
+                        });
                     }
                 }
                 Node::Break => return Ok(Then::Break),
@@ -150,20 +154,24 @@ impl State {
             return self.operand(first, dot);
         };
         let mut arguments = Vec::new();
+        let mut is_decided = false;
         for word in rest {
             let argument = self.operand(word, dot)?;
             // What decides is the last that is looked at (text/template, "and", "or").
-            let decides = match name {
+            is_decided = match name {
                 "and" => !argument.is_true(),
                 "or" => argument.is_true(),
                 _ => false,
             };
             arguments.push(argument);
-            if decides {
+            if is_decided {
                 break;
             }
         }
-        arguments.extend(last);
+        // What comes through a pipe is the last argument.
+        if !is_decided {
+            arguments.extend(last);
+        }
         self.call(name, arguments).and_then(|value| fields_of(value, &first.fields))
     }
 

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use engine::Result;
 
-use super::print::{formatted, print};
+use super::print::{formatted, print, print_all};
 use super::value::Value;
 use super::wrong;
 
@@ -40,7 +40,7 @@ fn call_settled(name: &'static str, arguments: &[Value]) -> Result<Value> {
         ("len", [one]) => length(one).map(|length| Value::from(length as u64)),
         ("index", [of, keys @ ..]) => keys.iter().try_fold(of.clone(), index),
         ("slice", [of, bounds @ ..]) if bounds.len() <= 2 => slice(of, bounds),
-        ("print", all) => Ok(Value::Text(all.iter().map(print).collect())),
+        ("print", all) => Ok(Value::Text(print_all(all))),
         ("println", all) => {
             Ok(Value::Text(format!("{}\n", all.iter().map(print).collect::<Vec<_>>().join(" "))))
         }

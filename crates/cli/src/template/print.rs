@@ -11,7 +11,7 @@ const WIDEST: usize = 10_000;
 /// As Go's `%v` has it.
 pub(super) fn print(value: &Value) -> String {
     match value {
-        Value::Null => "<no value>".to_owned(),
+        Value::Null => "<nil>".to_owned(),
         Value::Bool(is) => is.to_string(),
         Value::Number(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
@@ -26,6 +26,20 @@ pub(super) fn print(value: &Value) -> String {
         Value::Record(fields) => format!("{{{}}}", joined(fields.iter().map(|field| print(&field.value)))),
         Value::Unset(empty) => print(empty),
     }
+}
+
+/// As Go's `Sprint` has several: with a space between two of which neither is a text.
+pub(super) fn print_all(values: &[Value]) -> String {
+    let mut text = String::new();
+    let mut is_text = true;
+    for value in values {
+        let was_text = std::mem::replace(&mut is_text, matches!(value, Value::Text(_)));
+        if !was_text && !is_text {
+            text.push(' ');
+        }
+        text.push_str(&print(value));
+    }
+    text
 }
 
 fn joined(parts: impl Iterator<Item = String>) -> String {
