@@ -9,6 +9,7 @@ mod error;
 mod host_root;
 mod images;
 mod kept;
+mod layers;
 mod mount_points;
 mod network;
 mod options;

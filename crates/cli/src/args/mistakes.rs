@@ -11,6 +11,20 @@ use engine::Error;
 
 use super::PlanArguments;
 
+/// What is missing, where words behind a verb are.
+pub(super) fn missing(refusal: &clap::Error) -> &'static str {
+    let Some(ContextValue::Strings(missing)) = refusal.get(ContextKind::InvalidArg) else {
+        return "something is to be named";
+    };
+    match missing.first().map(|first| first.trim_end_matches('.')) {
+        Some("<CONTAINER>") => "a container is to be named",
+        Some("<LIST>") => "a list is to be named",
+        Some("<FILE>") => "a file is to be named",
+        Some("<NAME>") => "a new name is to be given",
+        _ => "an image is to be named",
+    }
+}
+
 /// The parser's refusal in our words; `None` where it is help, or nothing that is known here.
 pub(super) fn in_our_words(refusal: &clap::Error, command: &Command) -> Option<Error> {
     let context = |kind| match refusal.get(kind)? {

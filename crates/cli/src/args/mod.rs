@@ -304,7 +304,7 @@ fn read_plain<T: CommandFactory + FromArgMatches>(
         .map_err(|error| match mistakes::in_our_words(&error, &command) {
             Some(error) => Refusal::Words(error),
             None if error.kind() == clap::error::ErrorKind::MissingRequiredArgument => {
-                let error = Error::invalid(name.clone(), "an image is to be named".to_owned());
+                let error = Error::invalid(name.clone(), mistakes::missing(&error).to_owned());
                 Refusal::Words(error.with_hint(format!("`{name} --help` shows how")))
             }
             None => Refusal::Parser(error.format(&mut command)),

@@ -32,6 +32,10 @@ enum Reason {
     Logs,
     /// Nothing of images has it.
     Images,
+    /// What passes is tried again anyway.
+    Retries,
+    /// Another verb removes images.
+    Removal,
     /// There are no pods.
     Pods,
     /// systemd inside a container wants more than rabbitc gives.
@@ -80,6 +84,10 @@ impl Reason {
                 "leave it out; redirect with `>` or pipe into a logger",
             ),
             Reason::Images => ("rabbitc does not have it for images yet", "leave it out"),
+            Reason::Retries => ("what passes is tried five times, with pauses of its own", "leave it out"),
+            Reason::Removal => {
+                ("an image stays with the container yet", "leave it out; `rabbitc rmi` removes images")
+            }
             Reason::Pods => ("there are no pods yet", "leave it out"),
             Reason::Systemd => (
                 "systemd as the container's program is not supported yet",
@@ -148,9 +156,9 @@ const ROWS: &[Row] = &[
     row("disable-content-trust", false, Reason::Images),
     row("env-merge", true, Reason::Images),
     row("image-volume", true, Reason::Images),
-    row("retry", true, Reason::Images),
-    row("retry-delay", true, Reason::Images),
-    row("rmi", false, Reason::Images),
+    row("retry", true, Reason::Retries),
+    row("retry-delay", true, Reason::Retries),
+    row("rmi", false, Reason::Removal),
     row("seccomp-policy", true, Reason::Images),
     row("storage-opt", true, Reason::Images),
     row("pod", true, Reason::Pods),
@@ -300,6 +308,10 @@ impl Row {
             "restart" => matches!(value, Some("no" | "")),
             "detach-keys" | "log-driver" => value == Some(""),
             "systemd" => off,
+            // Docker's signatures are looked at where that is off.
+            "disable-content-trust" => {
+                matches!(value, None | Some("1" | "t" | "T" | "true" | "TRUE" | "True"))
+            }
             _ => !self.takes_value && off,
         }
     }
@@ -348,6 +360,14 @@ mod tests {
     }
 
     #[test]
+    fn trust_that_is_not_there_is_refused_and_to_be_without_it_asks_for_nothing() {
+        let row = by_name("disable-content-trust").expect("it is listed");
+        assert!(row.asks_for_nothing(None) && row.asks_for_nothing(Some("true")));
+        assert!(!row.asks_for_nothing(Some("false")) && !row.asks_for_nothing(Some("x")));
+        assert!(by_name("rmi").expect("it is listed").asks_for_nothing(Some("false")));
+    }
+
+    #[test]
     fn compatibility_page_says_what_the_command_line_takes() {
         let known = known();
         let page = include_str!("../../../../docs/compatibility.md");
@@ -359,7 +379,7 @@ mod tests {
             let long = cells[0].split('`').find_map(|name| name.strip_prefix("--")).expect("a long flag");
             let right = match cells[3] {
                 "same" | "different" => known.contains(long),
-                "not yet" | "needs images" => by_name(long).is_some(),
+                "not yet" => by_name(long).is_some(),
                 _ => false,
             };
             if !right || (cells[3] == "different" && cells.get(4).is_none_or(|why| why.is_empty())) {

@@ -6,15 +6,16 @@ use std::ffi::OsString;
 use clap::Args;
 use engine::{Error, PlatformParts, RegistryAccess, Result};
 
-use super::registries::RegistryArguments;
+use super::registries::{RegistryArguments, is_asked_for};
 
 /// Flags of both.
 #[derive(Debug, Args)]
 pub(crate) struct FetchArguments {
     #[command(flatten)]
     machine: MachineArguments,
-    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote
-    #[arg(long, value_name = "USER:PASSWORD")]
+    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote; for a name alone, the password is
+    /// asked for at a terminal
+    #[arg(long, value_name = "USER[:PASSWORD]")]
     creds: Option<String>,
     #[command(flatten)]
     registries: RegistryArguments,
@@ -44,8 +45,13 @@ impl FetchArguments {
     }
 
     /// How registries are asked.
-    pub(super) fn access(&self) -> RegistryAccess {
+    pub(super) fn access(&self) -> Result<RegistryAccess> {
         self.registries.access(self.creds.as_ref())
+    }
+
+    /// Whether that asks on the terminal.
+    pub(super) fn asks(&self) -> bool {
+        said(&self.creds).is_some_and(is_asked_for)
     }
 
     /// The first of them that was given and that says more than what happens without it.

@@ -9,7 +9,7 @@ use engine::{Error, ErrorKind, ImageName, ImageStore, Inspected, Result, rfc3339
 use super::registries::open_to_read;
 use super::{failed, parse_names, print};
 use crate::render;
-use crate::template::{Field, Template, Value};
+use crate::template::{Field, Map, Template, Value};
 
 /// Shows all that is known of images.
 #[derive(Debug, Parser)]
@@ -83,7 +83,7 @@ fn look(images: &ImageStore, name: &ImageName) -> Result<Value> {
 
 /// Docker's fields in its order, then those that only podman has.
 fn value(image: Inspected) -> Value {
-    let labels = image.config.get("Labels").cloned().unwrap_or_default();
+    let labels = Value::of_kind(&Value::Map(Map::with_zero("")), image.config.get("Labels"));
     let user = image.config.get("User").and_then(|user| user.as_str()).unwrap_or_default().to_owned();
     let directories: Vec<String> =
         image.directories.iter().rev().map(|path| path.display().to_string()).collect();
@@ -132,10 +132,12 @@ fn value(image: Inspected) -> Value {
     ])
 }
 
-/// Fields of an image's configuration, and what they are where they are not set.
+/// Fields of an image's configuration, and what they are of.
 fn config(written: &serde_json::Map<String, serde_json::Value>) -> Value {
     let (text, list, no) = (Value::Text(String::new()), Value::List(Vec::new()), Value::Bool(false));
-    let map = Value::Map(Default::default());
+    let texts = Value::Map(Map::with_zero(""));
+    // Go has them as maps of structures without fields.
+    let names = Value::Map(Map::with_zero(Vec::<Field>::new()));
     let known: [(&'static str, &Value); 25] = [
         ("Hostname", &text),
         ("Domainname", &text),
@@ -143,7 +145,7 @@ fn config(written: &serde_json::Map<String, serde_json::Value>) -> Value {
         ("AttachStdin", &no),
         ("AttachStdout", &no),
         ("AttachStderr", &no),
-        ("ExposedPorts", &map),
+        ("ExposedPorts", &names),
         ("Tty", &no),
         ("OpenStdin", &no),
         ("StdinOnce", &no),
@@ -152,20 +154,18 @@ fn config(written: &serde_json::Map<String, serde_json::Value>) -> Value {
         ("Healthcheck", &Value::Null),
         ("ArgsEscaped", &no),
         ("Image", &text),
-        ("Volumes", &map),
+        ("Volumes", &names),
         ("WorkingDir", &text),
         ("Entrypoint", &list),
         ("NetworkDisabled", &no),
         ("MacAddress", &text),
         ("OnBuild", &list),
-        ("Labels", &map),
+        ("Labels", &texts),
         ("StopSignal", &text),
         ("StopTimeout", &Value::Null),
         ("Shell", &list),
     ];
-    let field = |(name, otherwise): (&'static str, &Value)| {
-        let value = written.get(name).filter(|value| !value.is_null());
-        Field::if_set(name, value.map_or_else(|| otherwise.clone(), |value| value.clone().into()))
-    };
+    let field =
+        |(name, kind): (&'static str, &Value)| Field::if_set(name, Value::of_kind(kind, written.get(name)));
     known.into_iter().map(field).collect::<Vec<_>>().into()
 }

@@ -1,21 +1,18 @@
 //! `rabbitc login` and `logout`.
 
-use std::io::{BufRead, IsTerminal, Read, Write};
-use std::os::fd::AsFd;
+use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 
 use clap::Parser;
 use engine::{Error, KeptPassword, LoggedOut, Logins, Result};
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 
+use super::ask::{Echo, ask};
 use super::print;
 use super::registries::{RegistryArguments, access};
 use crate::render;
 
 /// The most bytes of a password.
 const MOST_BYTES: u64 = 64 << 10;
-/// What Ctrl-C types.
-const INTERRUPT: u8 = 3;
 
 /// Logs in to a registry: name and password are shown to it, and kept where docker keeps them.
 #[derive(Debug, Parser)]
@@ -56,7 +53,7 @@ pub(crate) struct LogoutArguments {
 }
 
 pub(super) fn login(arguments: &LoginArguments) -> Result<()> {
-    let logins = Logins::open(&arguments.registries.access(None))?;
+    let logins = Logins::open(&arguments.registries.access(None)?)?;
     let registry = logins.registry(arguments.registry.as_deref())?;
     if arguments.get_login {
         let user = logins.user(&registry)?.ok_or_else(|| Logins::not_logged_in(&registry))?;
@@ -76,12 +73,12 @@ pub(super) fn login(arguments: &LoginArguments) -> Result<()> {
         None if arguments.password_stdin => {
             return Err(unasked("--username", "`--password-stdin` takes a name"));
         }
-        None => ask(&registry, "Username: ", Echo::Shown)?,
+        None => ask_for(&registry, "Username: ", Echo::Shown)?,
     };
     let password = match (&arguments.password, arguments.password_stdin) {
         (Some(password), _) => password.clone(),
         (None, true) => read_password()?,
-        (None, false) => ask(&registry, "Password: ", Echo::Hidden)?,
+        (None, false) => ask_for(&registry, "Password: ", Echo::Hidden)?,
     };
     let place = match logins.log_in(&registry, &username, &password)? {
         KeptPassword::InFile(file) => format!("in `{}`, not encrypted", file.display()),
@@ -132,76 +129,9 @@ fn read_password() -> Result<String> {
     Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
 }
 
-/// Whether one sees what one types.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Echo {
-    Shown,
-    Hidden,
-}
-
-/// Asks on the terminal.
-fn ask(registry: &str, question: &str, echo: Echo) -> Result<String> {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        return Err(unasked(
-            &format!("log in to `{registry}`"),
-            "there is no terminal to ask for a password on",
-        ));
+fn ask_for(registry: &str, question: &str, echo: Echo) -> Result<String> {
+    if std::io::stdin().is_terminal() {
+        return ask(question, echo);
     }
-    let operation = "ask on the terminal";
-    let failed = |error: std::io::Error| Error::system(operation, error);
-    let hidden = match echo {
-        Echo::Shown => None,
-        Echo::Hidden => Some(Hidden::new(&stdin).map_err(failed)?),
-    };
-    let mut stderr = std::io::stderr();
-    stderr.write_all(question.as_bytes()).map_err(failed)?;
-    let mut line = Vec::new();
-    // With echo, Ctrl-C ends the command as ever.
-    let is_end = |byte: &u8| matches!(byte, b'\n' | &INTERRUPT);
-    let mut input = stdin.lock();
-    while !line.last().is_some_and(is_end) {
-        let available = input.fill_buf().map_err(failed)?;
-        if available.is_empty() {
-            break;
-        }
-        let count = available.iter().position(is_end).map_or(available.len(), |at| at + 1);
-        line.extend_from_slice(&available[..count]);
-        input.consume(count);
-    }
-    drop(hidden);
-    if echo == Echo::Hidden {
-        stderr.write_all(b"\n").map_err(failed)?;
-    }
-    if line.last() == Some(&INTERRUPT) {
-        return Err(Error::invalid(operation, "it was interrupted".to_owned()));
-    }
-    let text =
-        String::from_utf8(line).map_err(|_| Error::invalid(operation, "that is not UTF-8".to_owned()))?;
-    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
-}
-
-/// A terminal that does not show what is typed. Ctrl-C ends the line instead of the command, so that nobody is left with a
-/// terminal that stays so.
-struct Hidden<'a> {
-    terminal: &'a std::io::Stdin,
-    before: Termios,
-}
-
-impl Hidden<'_> {
-    fn new(terminal: &std::io::Stdin) -> std::io::Result<Hidden<'_>> {
-        let before = tcgetattr(terminal.as_fd())?;
-        let mut during = before.clone();
-        during.local_modes -= LocalModes::ECHO | LocalModes::ISIG;
-        during.special_codes[SpecialCodeIndex::VEOL] = INTERRUPT;
-        tcsetattr(terminal.as_fd(), OptionalActions::Now, &during)?;
-        Ok(Hidden { terminal, before })
-    }
-}
-
-impl Drop for Hidden<'_> {
-    fn drop(&mut self) {
-        // A terminal that is gone shows nothing more anyway.
-        let _ = tcsetattr(self.terminal.as_fd(), OptionalActions::Now, &self.before);
-    }
+    Err(unasked(&format!("log in to `{registry}`"), "there is no terminal to ask for a password on"))
 }

@@ -70,8 +70,9 @@ struct CreateArguments {
     /// Notes of the list itself
     #[arg(long, value_name = "NAME=VALUE")]
     annotation: Vec<String>,
-    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote
-    #[arg(long, value_name = "USER:PASSWORD")]
+    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote; for a name alone, the password is
+    /// asked for at a terminal
+    #[arg(long, value_name = "USER[:PASSWORD]")]
     creds: Option<String>,
     #[command(flatten)]
     registries: RegistryArguments,
@@ -93,8 +94,9 @@ struct AddArguments {
     all: bool,
     #[command(flatten)]
     notes: NoteArguments,
-    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote
-    #[arg(long, value_name = "USER:PASSWORD")]
+    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote; for a name alone, the password is
+    /// asked for at a terminal
+    #[arg(long, value_name = "USER[:PASSWORD]")]
     creds: Option<String>,
     #[command(flatten)]
     registries: RegistryArguments,
@@ -152,8 +154,9 @@ struct InspectArguments {
     /// Its name
     #[arg(value_name = "LIST")]
     list: String,
-    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote
-    #[arg(long, value_name = "USER:PASSWORD")]
+    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote; for a name alone, the password is
+    /// asked for at a terminal
+    #[arg(long, value_name = "USER[:PASSWORD]")]
     creds: Option<String>,
     #[command(flatten)]
     registries: RegistryArguments,
@@ -187,8 +190,9 @@ struct PushArguments {
     /// In whose words it and its images are to be: OCI's or Docker's; in others than its own, digests change [default: its own]
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<Format>,
-    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote
-    #[arg(long, value_name = "USER:PASSWORD")]
+    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote; for a name alone, the password is
+    /// asked for at a terminal
+    #[arg(long, value_name = "USER[:PASSWORD]")]
     creds: Option<String>,
     #[command(flatten)]
     registries: RegistryArguments,
@@ -294,7 +298,7 @@ fn create(arguments: &CreateArguments) -> Result<()> {
     let list: ImageName = arguments.list.parse()?;
     let (new, annotations) = (parse_images(&arguments.images)?, pairs(&arguments.annotation)?);
     check_given(&new, arguments.creds.as_ref())?;
-    let access = arguments.registries.access(arguments.creds.as_ref());
+    let access = arguments.registries.access(arguments.creds.as_ref())?;
     let images = open(arguments.root.root.as_deref())?;
     let existing = if arguments.amend { ExistingList::Amended } else { ExistingList::Refused };
     let is_new = !images.list_exists(&list).unwrap_or(false);
@@ -322,7 +326,7 @@ fn add(arguments: &AddArguments) -> Result<()> {
     let list: ImageName = arguments.list.parse()?;
     let (new, notes) = (parse_images(&arguments.images)?, arguments.notes.notes()?);
     check_given(&new, arguments.creds.as_ref())?;
-    let access = arguments.registries.access(arguments.creds.as_ref());
+    let access = arguments.registries.access(arguments.creds.as_ref())?;
     let images = open(arguments.root.root.as_deref())?;
     let mut id = String::new();
     for image in &new {
@@ -350,7 +354,7 @@ fn annotate(arguments: &AnnotateArguments) -> Result<()> {
 
 fn inspect(arguments: &InspectArguments) -> Result<()> {
     let list: ImageName = arguments.list.parse()?;
-    let access = arguments.registries.access(arguments.creds.as_ref());
+    let access = arguments.registries.access(arguments.creds.as_ref())?;
     let text = open_to_read(arguments.root.root.as_deref())?.inspect_list(&list, &access)?;
     print(&format!("{}\n", indented(&String::from_utf8_lossy(&text))))
 }
@@ -361,7 +365,7 @@ fn push(arguments: &PushArguments) -> Result<()> {
         destination: arguments.destination.clone(),
         images: if arguments.all { PushedImages::All } else { PushedImages::None },
         form: arguments.format.map(ManifestForm::from),
-        access: arguments.registries.access(arguments.creds.as_ref()),
+        access: arguments.registries.access(arguments.creds.as_ref())?,
     };
     let root = arguments.root.root.as_deref();
     let images = if arguments.purge { open_to_change(root) } else { open_to_read(root) }?;

@@ -2,6 +2,7 @@
 //! `rabbitc image`.
 
 mod arguments;
+mod ask;
 mod fetching;
 mod history;
 mod import;

@@ -4,11 +4,10 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Parser;
-use engine::{Error, ImageFilter, ImageFilters, Pruned, Result, Unneeded};
+use engine::{Error, ImageFilter, ImageFilters, Pruned, Removed, Result, Unneeded};
 
 use super::print;
 use super::registries::open_to_change;
-use super::remove::lines;
 use super::table::size;
 
 /// Removes images without a name, and with `--all` those that no container is of.
@@ -45,19 +44,23 @@ pub(crate) fn parse_filters(texts: &[String]) -> Result<ImageFilters> {
     Ok(ImageFilters(texts.iter().map(|text| text.parse::<ImageFilter>()).collect::<Result<_>>()?))
 }
 
-/// Which images are meant by `--all`, or without it, and in words.
+/// Which images are meant by `--all`, or without it, and in docker's words.
 pub(crate) fn unneeded(all: bool) -> (Unneeded, &'static str) {
     match all {
-        true => (Unneeded::Unused, "all images that no container is of"),
-        false => (Unneeded::Unnamed, "all images without a name"),
+        true => (Unneeded::Unused, "all images without at least one container associated to them"),
+        false => (Unneeded::Unnamed, "all dangling images"),
     }
 }
 
-/// A line for each that is gone.
+/// A line for each that is gone; docker has these in lower case, and those of `rmi` not.
 pub(crate) fn deleted(pruned: &Pruned) -> String {
+    let line = |one: &Removed| match one {
+        Removed::Name(name) => format!("untagged: {name}\n"),
+        Removed::Image(id) => format!("deleted: {id}\n"),
+    };
     match pruned.removed.is_empty() {
         true => String::new(),
-        false => format!("Deleted Images:\n{}\n", lines(&pruned.removed)),
+        false => format!("Deleted Images:\n{}\n", pruned.removed.iter().map(line).collect::<String>()),
     }
 }
 

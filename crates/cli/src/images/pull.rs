@@ -48,7 +48,7 @@ pub(super) fn pull(arguments: &PullArguments) -> Result<()> {
     }
     for name in names {
         let request =
-            PullRequest { name, platform: arguments.fetch.platform()?, access: arguments.fetch.access() };
+            PullRequest { name, platform: arguments.fetch.platform()?, access: arguments.fetch.access()? };
         let all = match arguments.all_tags {
             true => images.tags_to_pull(&request)?,
             false => vec![request.name.clone()],
@@ -213,7 +213,7 @@ impl Wanted<'_> {
         let request = PullRequest {
             name: self.name.clone(),
             platform: self.platform.clone(),
-            access: self.arguments.fetch.access(),
+            access: self.arguments.fetch.access()?,
         };
         fetch(&images, &request, self.show())?;
         Ok(())
@@ -230,8 +230,9 @@ impl Wanted<'_> {
             command.arg("--quiet");
         }
         let name = self.name.as_str();
-        // What the program prints is all that is read there.
-        command.args(["--", name]).stdin(Stdio::null()).stdout(Stdio::null());
+        // What the program prints is all that is read there. A password is typed there and stands on no command line.
+        let stdin = if self.arguments.fetch.asks() { Stdio::inherit() } else { Stdio::null() };
+        command.args(["--", name]).stdin(stdin).stdout(Stdio::null());
         let status = command.status().map_err(|error| Error::system(format!("pull `{name}`"), error))?;
         match status.code() {
             Some(0) => Ok(()),

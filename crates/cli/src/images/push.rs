@@ -33,8 +33,9 @@ pub(crate) struct PushArguments {
     /// In whose words its manifest is to be: OCI's or Docker's; in others than its own, its digest changes [default: its own]
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<Format>,
-    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote
-    #[arg(long, value_name = "USER:PASSWORD")]
+    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote; for a name alone, the password is
+    /// asked for at a terminal
+    #[arg(long, value_name = "USER[:PASSWORD]")]
     creds: Option<String>,
     #[command(flatten)]
     registries: RegistryArguments,
@@ -89,7 +90,7 @@ fn push_one(
         name,
         destination: arguments.destination.clone(),
         form: arguments.format.map(ManifestForm::from),
-        access: arguments.registries.access(arguments.creds.as_ref()),
+        access: arguments.registries.access(arguments.creds.as_ref())?,
     };
     let push = images.push(&request)?;
     let (destination, repository) = (push.destination(), push.repository());

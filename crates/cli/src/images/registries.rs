@@ -1,10 +1,13 @@
 //! What all verbs that speak to registries are told of them.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args};
 use engine::{ImageStore, RegistryAccess, Result, TlsVerify};
+
+use super::ask::{Echo, ask};
 
 /// Flags of all of them.
 #[derive(Debug, Args)]
@@ -23,10 +26,14 @@ pub(crate) struct RegistryArguments {
 }
 
 impl RegistryArguments {
-    /// What they mean, with `USER:PASSWORD` where somebody gave that.
-    pub(super) fn access(&self, credentials: Option<&String>) -> RegistryAccess {
-        RegistryAccess {
-            credentials: credentials.cloned(),
+    /// What they mean, with `USER:PASSWORD` where somebody gave that; for `USER` alone the password is asked for, as podman does.
+    pub(super) fn access(&self, credentials: Option<&String>) -> Result<RegistryAccess> {
+        let credentials = match credentials {
+            Some(user) if is_asked_for(user) => Some(format!("{user}:{}", ask("Password: ", Echo::Hidden)?)),
+            given => given.cloned(),
+        };
+        Ok(RegistryAccess {
+            credentials,
             certificates: self.cert_dir.clone(),
             verify: match self.tls_verify {
                 None => TlsVerify::AsConfigured,
@@ -34,7 +41,7 @@ impl RegistryArguments {
                 Some(false) => TlsVerify::Never,
             },
             ..access(self.authfile.as_deref())
-        }
+        })
     }
 
     /// The first of them that was given and that says more than what happens without it.
@@ -57,6 +64,11 @@ impl RegistryArguments {
         });
         paths.chain(self.tls_verify.map(|verify| format!("--tls-verify={verify}").into()))
     }
+}
+
+/// Whether the password for what `--creds` says is asked for. Without a terminal it is refused later.
+pub(super) fn is_asked_for(credentials: &str) -> bool {
+    !credentials.contains(':') && std::io::stdin().is_terminal()
 }
 
 /// Registries as they are asked where nobody says anything of them but, perhaps, which file has the credentials.

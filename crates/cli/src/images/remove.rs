@@ -45,7 +45,7 @@ pub(super) fn each(
 }
 
 /// A line for each name and image that is gone.
-pub(super) fn lines(removed: &[Removed]) -> String {
+fn lines(removed: &[Removed]) -> String {
     let line = |one: &Removed| match one {
         Removed::Name(name) => format!("Untagged: {name}\n"),
         Removed::Image(id) => format!("Deleted: {id}\n"),

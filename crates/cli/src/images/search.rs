@@ -47,8 +47,9 @@ pub(crate) struct SearchArguments {
     /// Whole descriptions
     #[arg(long)]
     no_trunc: bool,
-    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote
-    #[arg(long, value_name = "USER:PASSWORD")]
+    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote; for a name alone, the password is
+    /// asked for at a terminal
+    #[arg(long, value_name = "USER[:PASSWORD]")]
     creds: Option<String>,
     #[command(flatten)]
     registries: RegistryArguments,
@@ -67,7 +68,7 @@ pub(super) fn search(arguments: &SearchArguments) -> Result<()> {
     };
     let conditions: Vec<Condition> =
         arguments.filter.iter().map(|text| Condition::parse(text)).collect::<Result<_>>()?;
-    let access = arguments.registries.access(arguments.creds.as_ref());
+    let access = arguments.registries.access(arguments.creds.as_ref())?;
     let request = SearchRequest { term, limit: arguments.limit, access };
     if arguments.list_tags {
         let (name, tags) = engine::list_tags(&request)?;

@@ -53,22 +53,25 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{text}{unit}")
 }
 
-/// How long ago, as docker says it.
+/// How long ago, as docker says it (`HumanDuration` of its go-units).
 pub(crate) fn since(seconds: u64) -> String {
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    let ago = |number: u64, what: &str| match number {
-        1 => format!("1 {what} ago"),
-        number => format!("{number} {what}s ago"),
+    let minutes = seconds / 60;
+    // Hours alone are rounded.
+    let hours = (seconds + 1800) / 3600;
+    let duration = match () {
+        () if seconds < 1 => "Less than a second".to_owned(),
+        () if seconds == 1 => "1 second".to_owned(),
+        () if seconds < 60 => format!("{seconds} seconds"),
+        () if minutes == 1 => "About a minute".to_owned(),
+        () if minutes < 60 => format!("{minutes} minutes"),
+        () if hours == 1 => "About an hour".to_owned(),
+        () if hours < 48 => format!("{hours} hours"),
+        () if hours < 24 * 14 => format!("{} days", hours / 24),
+        () if hours < 24 * 60 => format!("{} weeks", hours / 24 / 7),
+        () if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
+        () => format!("{} years", seconds / (24 * 3600 * 365)),
     };
-    match () {
-        () if seconds < 60 => ago(seconds, "second"),
-        () if minutes < 60 => ago(minutes, "minute"),
-        () if hours < 48 => ago(hours, "hour"),
-        () if days < 14 => ago(days, "day"),
-        () if days < 60 => ago(days / 7, "week"),
-        () if days < 730 => ago(days / 30, "month"),
-        () => ago(days / 365, "year"),
-    }
+    format!("{duration} ago")
 }
 
 #[cfg(test)]
@@ -84,17 +87,27 @@ mod tests {
     fn sizes_and_times_are_dockers() {
         let sizes = [0, 999, 1000, 12_345, 7_840_000, 123_456_789, 5_000_000_000].map(size);
         assert_eq!(sizes, ["0B", "999B", "1kB", "12.3kB", "7.84MB", "123MB", "5GB"]);
-        let times = [1, 59, 120, 7200, 86_400 * 3, 86_400 * 20, 86_400 * 90, 86_400 * 800].map(since);
-        let expected = [
-            "1 second ago",
-            "59 seconds ago",
-            "2 minutes ago",
-            "2 hours ago",
-            "3 days ago",
-            "2 weeks ago",
-            "3 months ago",
-            "2 years ago",
-        ];
-        assert_eq!(times, expected);
+        for (seconds, expected) in [
+            (0, "Less than a second ago"),
+            (1, "1 second ago"),
+            (59, "59 seconds ago"),
+            (60, "About a minute ago"),
+            (119, "About a minute ago"),
+            (120, "2 minutes ago"),
+            (3599, "59 minutes ago"),
+            (3600, "About an hour ago"),
+            (5399, "About an hour ago"),
+            (5400, "2 hours ago"),
+            (7200, "2 hours ago"),
+            (47 * 3600 + 1799, "47 hours ago"),
+            (47 * 3600 + 1800, "2 days ago"),
+            (86_400 * 3, "3 days ago"),
+            (86_400 * 14, "2 weeks ago"),
+            (86_400 * 20, "2 weeks ago"),
+            (86_400 * 90, "3 months ago"),
+            (86_400 * 800, "2 years ago"),
+        ] {
+            assert_eq!(since(seconds), expected, "{seconds}");
+        }
     }
 }

@@ -115,8 +115,8 @@ fn prune(arguments: &PruneArguments) -> Result<()> {
     let images = open_to_change(arguments.root.as_deref())?;
     let (which, what) = prune::unneeded(arguments.all);
     if !arguments.force {
-        let warning = warning(arguments);
-        let what = format!("all containers that have ended, and {what}");
+        let warning = warning(what, &arguments.filter);
+        let what = format!("all stopped containers, and {what}");
         if !prune::is_wanted("rabbitc system prune", &what, &warning)? {
             return Ok(());
         }
@@ -135,15 +135,11 @@ fn prune(arguments: &PruneArguments) -> Result<()> {
 }
 
 /// In docker's words.
-fn warning(arguments: &PruneArguments) -> String {
-    let images = match arguments.all {
-        true => "all images without at least one container associated to them",
-        false => "all dangling images",
-    };
+fn warning(images: &str, filters: &[String]) -> String {
     let mut text = format!("WARNING! This will remove:\n  - all stopped containers\n  - {images}\n");
-    if !arguments.filter.is_empty() {
+    if !filters.is_empty() {
         text.push_str("\n  Items to be pruned will be filtered with:\n");
-        text.extend(arguments.filter.iter().map(|filter| format!("  - {}\n", filter.escape_debug())));
+        text.extend(filters.iter().map(|filter| format!("  - {}\n", filter.escape_debug())));
     }
     text.push('\n');
     text

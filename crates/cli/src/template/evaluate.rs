@@ -38,7 +38,11 @@ impl State {
                 Node::Print(pipeline) => {
                     let value = self.pipeline(pipeline, dot)?;
                     if pipeline.variables.is_empty() {
-                        self.text.push_str(&print(&value));
+                        self.text.push_str(&match value {
+                            // What has no value at all has none for fmt either, and that would say `<nil>`.
+                            Value::Null => "<no value>".to_owned(),
+                            value => print(&value),
+                        });
                     }
                 }
                 Node::Break => return Ok(Then::Break),
@@ -87,11 +91,11 @@ impl State {
 
     fn range(&mut self, over: &Pipeline, inside: &[Node], otherwise: &[Node], dot: &Value) -> Result<Then> {
         let value = self.commands(over, dot)?;
-        let items: Vec<(Value, Value)> = match value {
+        let items: Vec<(Value, Value)> = match value.settled().clone() {
             Value::List(list) => {
                 list.into_iter().enumerate().map(|(index, one)| (Value::from(index as u64), one)).collect()
             }
-            Value::Map(map) => map.into_iter().map(|(key, one)| (Value::Text(key), one)).collect(),
+            Value::Map(map) => map.entries.into_iter().map(|(key, one)| (Value::Text(key), one)).collect(),
             Value::Null => Vec::new(),
             other => {
                 return Err(wrong(format!(
@@ -150,20 +154,24 @@ impl State {
             return self.operand(first, dot);
         };
         let mut arguments = Vec::new();
+        let mut is_decided = false;
         for word in rest {
             let argument = self.operand(word, dot)?;
             // What decides is the last that is looked at (text/template, "and", "or").
-            let decides = match name {
+            is_decided = match name {
                 "and" => !argument.is_true(),
                 "or" => argument.is_true(),
                 _ => false,
             };
             arguments.push(argument);
-            if decides {
+            if is_decided {
                 break;
             }
         }
-        arguments.extend(last);
+        // What comes through a pipe is the last argument.
+        if !is_decided {
+            arguments.extend(last);
+        }
         self.call(name, arguments).and_then(|value| fields_of(value, &first.fields))
     }
 
@@ -215,7 +223,8 @@ fn field(value: Value, name: &str) -> Result<Value> {
                 }
             }
         }
-        Value::Map(mut map) => Ok(map.remove(name).unwrap_or(Value::Null)),
+        Value::Map(mut map) => Ok(map.entries.remove(name).unwrap_or(Value::Null)),
+        Value::Unset(empty) => field(*empty, name),
         Value::Null => Ok(Value::Null),
         other => Err(wrong(format!("`.{}` is asked for of {}", name.escape_debug(), other.kind()))),
     }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use engine::Result;
 
-use super::print::{formatted, print};
+use super::print::{formatted, print, print_all};
 use super::value::Value;
 use super::wrong;
 
@@ -25,11 +25,22 @@ pub(super) fn find(name: &str) -> Result<&'static str> {
 pub(super) fn call(name: &'static str, arguments: &[Value]) -> Result<Value> {
     match (name, arguments) {
         ("and" | "or", [.., last]) => Ok(last.clone()),
+        ("json", [one]) => Ok(Value::Text(one.json())),
+        (name, arguments) => {
+            let arguments: Vec<Value> = arguments.iter().map(|one| one.settled().clone()).collect();
+            call_settled(name, &arguments)
+        }
+    }
+}
+
+/// One for which it does not matter whether somebody has set what it is given.
+fn call_settled(name: &'static str, arguments: &[Value]) -> Result<Value> {
+    match (name, arguments) {
         ("not", [one]) => Ok(Value::Bool(!one.is_true())),
         ("len", [one]) => length(one).map(|length| Value::from(length as u64)),
         ("index", [of, keys @ ..]) => keys.iter().try_fold(of.clone(), index),
         ("slice", [of, bounds @ ..]) if bounds.len() <= 2 => slice(of, bounds),
-        ("print", all) => Ok(Value::Text(all.iter().map(print).collect())),
+        ("print", all) => Ok(Value::Text(print_all(all))),
         ("println", all) => {
             Ok(Value::Text(format!("{}\n", all.iter().map(print).collect::<Vec<_>>().join(" "))))
         }
@@ -47,7 +58,6 @@ pub(super) fn call(name: &'static str, arguments: &[Value]) -> Result<Value> {
         ("le", [one, other]) => order(one, other).map(|order| Value::Bool(order.is_le())),
         ("gt", [one, other]) => order(one, other).map(|order| Value::Bool(order.is_gt())),
         ("ge", [one, other]) => order(one, other).map(|order| Value::Bool(order.is_ge())),
-        ("json", [one]) => Ok(Value::Text(one.json())),
         ("split", [Value::Text(text), Value::Text(by)]) => {
             Ok(Value::List(text.split(by.as_str()).map(Value::from).collect()))
         }
@@ -78,7 +88,7 @@ fn length(value: &Value) -> Result<usize> {
     Ok(match value {
         Value::Text(text) => text.len(),
         Value::List(list) => list.len(),
-        Value::Map(map) => map.len(),
+        Value::Map(map) => map.entries.len(),
         Value::Null => 0,
         other => return Err(wrong(format!("`len` can't be called with {}", other.kind()))),
     })
@@ -91,7 +101,7 @@ fn index(of: Value, key: &Value) -> Result<Value> {
             let found = index.and_then(|index| list.into_iter().nth(index));
             found.ok_or_else(|| wrong(format!("`index` asks for number {number} of a list of {count}")))
         }
-        (Value::Map(mut map), Value::Text(key)) => Ok(map.remove(key).unwrap_or(Value::Null)),
+        (Value::Map(mut map), Value::Text(key)) => Ok(map.entries.remove(key).unwrap_or(*map.zero)),
         (Value::Null, Value::Text(_)) => Ok(Value::Null),
         (of, key) => Err(wrong(format!("`index` can't look {} up in {}", key.kind(), of.kind()))),
     }

@@ -16,7 +16,7 @@ use engine::{Error, Result};
 
 pub(crate) use self::listing::{Heading, Listing};
 use self::parse::Node;
-pub(crate) use self::value::{Field, Value};
+pub(crate) use self::value::{Field, Map, Value};
 
 /// A template, read.
 #[derive(Debug)]

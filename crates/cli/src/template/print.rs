@@ -11,17 +11,35 @@ const WIDEST: usize = 10_000;
 /// As Go's `%v` has it.
 pub(super) fn print(value: &Value) -> String {
     match value {
-        Value::Null => "<no value>".to_owned(),
+        Value::Null => "<nil>".to_owned(),
         Value::Bool(is) => is.to_string(),
         Value::Number(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
         Value::Text(text) => text.clone(),
         Value::List(list) => format!("[{}]", joined(list.iter().map(print))),
         Value::Map(map) => {
-            format!("map[{}]", joined(map.iter().map(|(key, value)| format!("{key}:{}", print(value)))))
+            format!(
+                "map[{}]",
+                joined(map.entries.iter().map(|(key, value)| format!("{key}:{}", print(value))))
+            )
         }
         Value::Record(fields) => format!("{{{}}}", joined(fields.iter().map(|field| print(&field.value)))),
+        Value::Unset(empty) => print(empty),
     }
+}
+
+/// As Go's `Sprint` has several: with a space between two of which neither is a text.
+pub(super) fn print_all(values: &[Value]) -> String {
+    let mut text = String::new();
+    let mut is_text = true;
+    for value in values {
+        let was_text = std::mem::replace(&mut is_text, matches!(value, Value::Text(_)));
+        if !was_text && !is_text {
+            text.push(' ');
+        }
+        text.push_str(&print(value));
+    }
+    text
 }
 
 fn joined(parts: impl Iterator<Item = String>) -> String {

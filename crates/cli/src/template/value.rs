@@ -15,10 +15,26 @@ pub(crate) enum Value {
     Float(f64),
     Text(String),
     List(Vec<Value>),
-    /// Of any keys: one that is not there is nothing.
-    Map(BTreeMap<String, Value>),
+    Map(Map),
     /// Of known fields, in their order: another one is a mistake.
     Record(Vec<Field>),
+    /// One that nobody has set: as the empty one in it, but for JSON, where it is `null`.
+    Unset(Box<Value>),
+}
+
+/// A map of any keys.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Map {
+    pub(super) entries: BTreeMap<String, Value>,
+    /// What `index` finds by a key that is not there: what Go has for one of its values that nobody has set.
+    pub(super) zero: Box<Value>,
+}
+
+impl Map {
+    /// An empty one.
+    pub(crate) fn with_zero(zero: impl Into<Value>) -> Map {
+        Map { entries: BTreeMap::new(), zero: Box::new(zero.into()) }
+    }
 }
 
 /// A field of a record.
@@ -43,6 +59,27 @@ impl Field {
 }
 
 impl Value {
+    /// What is written, or where nothing is, what Go has then: `kind` is an empty value of the same type.
+    pub(crate) fn of_kind(kind: &Value, written: Option<&serde_json::Value>) -> Value {
+        let written = written.cloned().map_or(Value::Null, Value::from);
+        match (written, kind) {
+            (Value::Null, Value::Null | Value::List(_) | Value::Map(_)) => {
+                Value::Unset(Box::new(kind.clone()))
+            }
+            (Value::Null, kind) => kind.clone(),
+            (Value::Map(map), Value::Map(kind)) => Value::Map(Map { zero: kind.zero.clone(), ..map }),
+            (written, _) => written,
+        }
+    }
+
+    /// The same, whether or not somebody has set it.
+    pub(super) fn settled(&self) -> &Value {
+        match self {
+            Value::Unset(empty) => empty,
+            set => set,
+        }
+    }
+
     /// As one line of JSON.
     pub(crate) fn json(&self) -> String {
         serde_json::to_string(self).expect("keys are text")
@@ -73,8 +110,9 @@ impl Value {
             Value::Float(number) => *number == 0.0,
             Value::Text(text) => text.is_empty(),
             Value::List(list) => list.is_empty(),
-            Value::Map(map) => map.is_empty(),
+            Value::Map(map) => map.entries.is_empty(),
             Value::Record(fields) => fields.iter().all(|field| field.value.is_empty()),
+            Value::Unset(_) => true,
         }
     }
 
@@ -88,6 +126,7 @@ impl Value {
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
             Value::Record(_) => "a record",
+            Value::Unset(empty) => empty.kind(),
         }
     }
 }
@@ -95,7 +134,7 @@ impl Value {
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Value::Null => serializer.serialize_unit(),
+            Value::Null | Value::Unset(_) => serializer.serialize_unit(),
             Value::Bool(is) => serializer.serialize_bool(*is),
             Value::Number(number) => serializer.serialize_i64(*number),
             Value::Float(number) => serializer.serialize_f64(*number),
@@ -106,8 +145,8 @@ impl Serialize for Value {
                 all.end()
             }
             Value::Map(map) => {
-                let mut all = serializer.serialize_map(Some(map.len()))?;
-                map.iter().try_for_each(|(key, one)| all.serialize_entry(key, one))?;
+                let mut all = serializer.serialize_map(Some(map.entries.len()))?;
+                map.entries.iter().try_for_each(|(key, one)| all.serialize_entry(key, one))?;
                 all.end()
             }
             Value::Record(fields) => {
@@ -163,9 +202,10 @@ impl<T: Into<Value>> From<Option<T>> for Value {
     }
 }
 
-impl<T: Into<Value>> From<BTreeMap<String, T>> for Value {
+impl<T: Into<Value> + Default> From<BTreeMap<String, T>> for Value {
     fn from(map: BTreeMap<String, T>) -> Value {
-        Value::Map(map.into_iter().map(|(key, value)| (key, value.into())).collect())
+        let entries = map.into_iter().map(|(key, value)| (key, value.into())).collect();
+        Value::Map(Map { entries, ..Map::with_zero(T::default()) })
     }
 }
 
@@ -187,7 +227,8 @@ impl From<serde_json::Value> for Value {
             serde_json::Value::String(text) => Value::Text(text),
             serde_json::Value::Array(list) => list.into(),
             serde_json::Value::Object(map) => {
-                Value::Map(map.into_iter().map(|(key, value)| (key, value.into())).collect())
+                let entries = map.into_iter().map(|(key, value)| (key, value.into())).collect();
+                Value::Map(Map { entries, ..Map::with_zero(Value::Null) })
             }
         }
     }

@@ -292,6 +292,12 @@ fn verbs_of_images_are_read_like_all_others() {
         (&["pull", "--memory=1g", "x"], &["--memory: rabbitc has no such flag", "`rabbitc pull --help`"]),
         (&["images", "--digest"], &["--digest: ", "did you mean `--digests`?"]),
         (&["pull"], &["rabbitc pull: an image is to be named"]),
+        (&["tag", "x"], &["rabbitc tag: a new name is to be given"]),
+        (&["rm"], &["rabbitc rm: a container is to be named"]),
+        (&["diff"], &["rabbitc diff: a container is to be named"]),
+        (&["commit"], &["rabbitc commit: a container is to be named"]),
+        (&["export"], &["rabbitc export: a container is to be named"]),
+        (&["manifest", "rm"], &["rabbitc manifest: a list is to be named"]),
         (&["run", "-h"], &["--hostname: needs a value", "help is `rabbitc --help`"]),
     ] {
         bare(arguments).refuses(125, parts);

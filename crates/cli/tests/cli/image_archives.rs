@@ -238,6 +238,8 @@ fn verbs_of_images_say_what_dockers_and_podmans_say() {
     for (template, expected) in [
         ("{{json .Config.Entrypoint}}", r#"["/bin/sh"]"#),
         ("{{.Config.User}}|{{.Config.WorkingDir}}|{{.Config.Labels}}", "12:34|/etc|map[]"),
+        ("<{{index .Config.Labels \"none\"}}{{index .Labels \"none\"}}>", "<>"),
+        ("{{json .Config.Labels}} {{json .Config.OnBuild}} {{.Config.OnBuild}}", "null null []"),
         ("{{range .Config.Env}}{{println .}}{{end}}", "PATH=/bin\nGREETING=hello"),
         ("{{len .RootFS.Layers}} {{.Descriptor.digest}}", &format!("2 {digest}")),
     ] {
@@ -296,18 +298,20 @@ fn verbs_of_images_say_what_dockers_and_podmans_say() {
     assert_eq!(line(&["images", "-q"]), short, "without a name it is still here");
 
     // Those without a name go when somebody says yes.
-    place.rabbitc(&["image", "prune"]).refuses(125, &["nobody said yes", "--force"]);
+    place
+        .rabbitc(&["image", "prune"])
+        .refuses(125, &["all dangling images would go", "nobody said yes", "--force"]);
     assert_eq!(place.fed(&["image", "prune"], Some(b"n\n".to_vec())).text(), "");
     assert_eq!(line(&["images", "-q"]), short);
     let pruned = place.fed(&["image", "prune"], Some(b"y\n".to_vec()));
     assert!(
-        pruned.text().starts_with(&format!("Deleted Images:\nDeleted: {id}\n\nTotal reclaimed space: ")),
+        pruned.text().starts_with(&format!("Deleted Images:\ndeleted: {id}\n\nTotal reclaimed space: ")),
         "{pruned:?}"
     );
     assert_eq!(place.kept(), [""; 0]);
     place.loaded();
     assert_eq!(line(&["image", "prune", "-f"]), "Total reclaimed space: 0B");
-    assert!(line(&["image", "prune", "-a", "-f"]).contains(&format!("Untagged: {NAME}\nDeleted: {id}")));
+    assert!(line(&["image", "prune", "-a", "-f"]).contains(&format!("untagged: {NAME}\ndeleted: {id}")));
     assert_eq!(place.kept(), [""; 0]);
     let mut command = place.host.command(binary());
     command.args(["image", "sign"]);

@@ -64,6 +64,13 @@ fn container_of_an_image_stays_with_what_it_changed_until_it_is_removed() {
     let listed = place.verb("ps", &["-a"]);
     assert!(listed.text().contains("Exited (3) ") && listed.text().contains(APP), "{listed:?}");
     assert_eq!(place.verb("ps", &["-q"]).text(), "", "none runs");
+    let used = registry.host.shell(&format!("{} system df --format=json {}", binary().display(), place.root));
+    let used: serde_json::Value = serde_json::from_str(&used).expect("JSON");
+    assert_eq!(
+        (&used["Images"][0]["InUse"], &used["Reclaimable"]),
+        (&true.into(), &0.into()),
+        "it has ended"
+    );
     let expected =
         "C /bin\nD /bin/seq\nA /d\nA /d/e\nC /data\nA /data/x\nC /etc\nC /etc/name\nA /linked\nA /new";
     assert_eq!(place.verb("diff", &[&id]).text(), expected, "and nothing of the mount points");
@@ -193,7 +200,7 @@ fn what_nobody_needs_goes_at_once_when_somebody_says_yes() {
     let mut running = Background::of(command.stdin(Stdio::piped()).spawn().expect("nsenter runs"));
     let mut sign = [0u8; 3];
     running.read_exact(&mut sign);
-    prune(&[], None).refuses(125, &["nobody said yes", "--force"]);
+    prune(&[], None).refuses(125, &["all dangling images would go, and nobody said yes", "--force"]);
     prune(&["-f", "--filter=dangling=true"], None).refuses(125, &["--filter", "until=TIME"]);
     prune(&["-f", "--filter=nope=1"], None).refuses(125, &["--filter: `nope` is not known"]);
     assert_eq!(prune(&[], Some("n\n")).text(), "");
@@ -222,7 +229,7 @@ fn what_nobody_needs_goes_at_once_when_somebody_says_yes() {
     assert!(!partial.exists());
     let ran = prune(&["-a", "-f"], None);
     assert!(
-        ran.text().starts_with(&format!("Deleted Images:\nUntagged: {APP}\nDeleted: sha256:")),
+        ran.text().starts_with(&format!("Deleted Images:\nuntagged: {APP}\ndeleted: sha256:")),
         "{ran:?}"
     );
     assert_eq!(registry.kept(), [""; 0]);
@@ -336,6 +343,35 @@ fn directories_for_data_of_an_image_are_writable_and_no_part_of_the_changes() {
     assert_eq!(ran.text(), "old\nx\ny", "{ran:?}");
     let plan = registry.host.run(&["plan", &place.root, "--read-only", "made:v1"]);
     assert!(plan.text().contains("make directories mounts of their own"), "{plan:?}");
+    registry.end();
+}
+
+#[test]
+fn container_is_written_out_where_the_kernel_takes_layers_by_mount_alone_and_a_missing_layer_is_named() {
+    let Some(registry) = Registry::new() else { return };
+    let place = Place::of(&registry.host);
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    assert_eq!(place.run(&["-u0", APP, "-c", "echo new >/new"]).code(), 0);
+    let id = place.id();
+    let mounts = registry.host.mount_table();
+    if has_program("strace") {
+        // Before 6.7 it knows no `lowerdir+`.
+        let script = format!(
+            "strace -f -o /dev/null -e trace=fsconfig -e inject=fsconfig:error=EINVAL:when=1 \
+             {} export {} {id} | tar -xOf - new etc/name",
+            binary().display(),
+            place.root,
+        );
+        assert_eq!(registry.host.shell(&script), "two\nnew");
+    }
+    assert_eq!(registry.host.mount_table(), mounts, "nobody else sees it");
+    let shown = place.verb("inspect", &[APP, "--format={{.GraphDriver.Data.UpperDir}}"]);
+    let (layer, away) = (shown.text().to_owned(), format!("{}-away", shown.text()));
+    std::fs::rename(&layer, &away).expect("there");
+    place.verb("export", &[&id]).refuses(125, &[&id, &layer, "no such file"]);
+    std::fs::rename(&away, &layer).expect("there");
+    assert_eq!(place.verb("rm", &[&id]).code(), 0);
+    assert_eq!(place.verb("rmi", &[APP]).code(), 0);
     registry.end();
 }
 

@@ -3,9 +3,7 @@
 //! What a killed command or the end of the host leaves is a note of a mount that is not there, or an empty directory: whoever
 //! mounts, unmounts or removes images next takes them away.
 
-use std::ffi::CString;
-use std::fs::{DirBuilder, File};
-use std::os::fd::AsRawFd;
+use std::fs::DirBuilder;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -14,16 +12,13 @@ use image::Digest;
 use image::store::{Image, MountedImage, Mounting};
 use runtime::ErrorKind;
 use runtime::caller::Caller;
-use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
-};
+use rustix::mount::UnmountFlags;
 
 use super::list::familiar;
 use super::{ImageName, ImageStore};
 use crate::error::{Error, Result, from_image};
+use crate::layers::attach_as_one;
 use crate::paths::EnginePaths;
 
 /// An image that is mounted.
@@ -182,54 +177,10 @@ impl ImageStore {
         }
         let made = DirBuilder::new().recursive(true).mode(0o700).create(point);
         made.map_err(|error| Error::at_path("make", point, error))?;
-        attach(&layers, point).map_err(|error| {
-            let error = Error::system(operation, error);
-            match error.errno == Some(Errno::NODEV.raw_os_error()) {
-                true => {
-                    error.with_hint("this kernel has no overlay file system; `modprobe overlay` may bring it")
-                }
-                false => error.with_hint("`rabbitc inspect` names the directories of the layers"),
-            }
-        })
+        // An overlay without an upper directory wants two; the mount point itself is empty.
+        let layers: Vec<&Path> = layers.iter().map(PathBuf::as_path).chain([point]).collect();
+        attach_as_one(&layers, point, operation)
     }
-}
-
-/// Mounts directories as one, the topmost first. What is there for programs of the image is not there for those of the host:
-/// devices, and rights that files give.
-fn attach(layers: &[PathBuf], point: &Path) -> rustix::io::Result<()> {
-    // An overlay without an upper directory wants two; the mount point itself is empty.
-    let lowers: Vec<&Path> = layers.iter().map(PathBuf::as_path).chain([point]).collect();
-    let takes_user_attributes = Caller::find() != Caller::Root;
-    let opened = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    for lower in &lowers {
-        match fsconfig_set_string(&opened, c"lowerdir+", lower.as_os_str().as_bytes()) {
-            // Before Linux 6.7.
-            Err(Errno::INVAL) => return attach_by_mount(&lowers, point, takes_user_attributes),
-            set => set?,
-        }
-    }
-    if takes_user_attributes {
-        fsconfig_set_flag(&opened, c"userxattr")?;
-    }
-    fsconfig_create(&opened)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOSUID;
-    let mount = fsmount(&opened, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-    move_mount(&mount, c"", CWD, point, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-}
-
-/// The same by mount(2), which takes a page of options: layers by their descriptors, as these names are short, and without colons.
-fn attach_by_mount(lowers: &[&Path], point: &Path, takes_user_attributes: bool) -> rustix::io::Result<()> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = lowers.iter().map(|lower| rustix::fs::open(*lower, flags, Mode::empty()).map(File::from));
-    let opened: Vec<File> = opened.collect::<rustix::io::Result<_>>()?;
-    let names: Vec<String> =
-        opened.iter().map(|file| format!("/proc/self/fd/{}", file.as_raw_fd())).collect();
-    let more = if takes_user_attributes { ",userxattr" } else { "" };
-    let options = CString::new(format!("lowerdir={}{more}", names.join(":"))).map_err(|_| Errno::INVAL)?;
-    let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID;
-    rustix::mount::mount("overlay", point, "overlay", flags, options.as_c_str())
 }
 
 /// Unmounts, then removes the directory, then the note of it: whatever of it is missing is no error.

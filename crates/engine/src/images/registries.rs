@@ -121,7 +121,8 @@ impl Registries {
 
 fn parse_credentials(text: &str) -> Result<Credentials> {
     let (username, password) = text.split_once(':').ok_or_else(|| {
-        Error::new(Kind::Invalid, "--creds", "it has no `:`").with_hint("write `USER:PASSWORD`")
+        Error::new(Kind::Invalid, "--creds", "it has no `:`")
+            .with_hint("write `USER:PASSWORD`; at a terminal, the password of `USER` alone is asked for")
     })?;
     Ok(Credentials::Password { username: username.to_owned(), password: password.to_owned() })
 }

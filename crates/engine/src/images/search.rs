@@ -68,6 +68,8 @@ pub fn list_tags(request: &SearchRequest) -> Result<(String, Vec<String>)> {
     let registries = Registries::new(&request.access).map_err(from_image)?;
     let typed: Typed = request.term.parse().map_err(from_image)?;
     let names = registries.configuration.complete(&typed).map_err(from_image)?;
+    let operation = format!("list the tags of `{}`", typed.repository);
+    registries.check_given(names.len(), &operation).map_err(from_image)?;
     let reference = names.into_iter().next().expect("a name has a registry, or is refused");
     let tags = registries.at_home(&reference).and_then(|client| client.tags());
     let mut tags = tags.map_err(from_image)?;

@@ -2,6 +2,7 @@
 
 use super::ImageStore;
 use crate::error::{Result, from_image};
+use crate::kept::KeptRoot;
 
 /// Room that one image takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub struct ImageUsage {
     pub shared: u64,
     /// Bytes that go with it.
     pub unique: u64,
-    /// Whether a running container is of it.
+    /// Whether a container is of it that runs or is kept, or it is mounted.
     pub is_in_use: bool,
 }
 
@@ -27,14 +28,20 @@ pub struct StoreUsage {
     pub images: Vec<ImageUsage>,
     /// Bytes, those counted once that several images need.
     pub bytes: u64,
-    /// Bytes that would be free if each image went that no container is of.
+    /// Bytes that would be free if each image went that is not in use.
     pub reclaimable: u64,
 }
 
 impl ImageStore {
     /// How much room the images take.
     pub fn usage(&self) -> Result<StoreUsage> {
-        let usage = self.store.usage().map_err(from_image)?;
+        // Those that removing images would keep, whether their containers run or not.
+        let roots = self.containers().list()?.into_iter().map(|kept| kept.root);
+        let needed = roots.filter_map(|root| match root {
+            KeptRoot::Image { manifest, .. } => manifest.parse().ok(),
+            KeptRoot::Directory { .. } | KeptRoot::Host => None,
+        });
+        let usage = self.store.usage(&needed.collect()).map_err(from_image)?;
         let names = self.store.names().map_err(from_image)?;
         let images = usage.images.into_iter().map(|usage| ImageUsage {
             names: names

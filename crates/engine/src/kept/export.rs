@@ -11,20 +11,18 @@ use image::pack::{Form, Overlay, pack, pack_merged};
 use runtime::ErrorKind;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, open_tree,
-};
+use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::{Kept, KeptRoot};
 use crate::error::{Error, Result, from_image};
+use crate::layers::open_as_one;
 
 impl Kept {
     /// Writes all of its root to `out`. What was mounted in it is not there any more, as in docker's.
     pub fn export(&self, out: &mut dyn Write) -> Result<()> {
+        let operation = format!("export the container `{}`", self.id);
         let uppers = self.uppers();
         let Some((upper, _)) = uppers.first() else {
-            let operation = format!("export the container `{}`", self.id);
             return Err(Error::new(ErrorKind::NotFound, operation, "it has never run"));
         };
         if self.root == KeptRoot::Host {
@@ -34,14 +32,14 @@ impl Kept {
         let lowers = self.lowers()?;
         let layers: Vec<&Path> =
             std::iter::once(upper.as_path()).chain(lowers.iter().map(PathBuf::as_path)).collect();
-        let root = show_as_one(&layers)?;
+        let root = open_as_one(&layers, &operation)?;
         if self.volumes.is_empty() {
             return pack(root.as_fd(), Form::Tree, &BTreeSet::new(), out).map_err(from_image);
         }
         // What is in directories for data is the image's, as in docker's.
         let image = match &lowers[..] {
             [only] => OwnedFd::from(File::open(only).map_err(|error| Error::at_path("open", only, error))?),
-            several => show_as_one(&several.iter().map(PathBuf::as_path).collect::<Vec<_>>())?,
+            several => open_as_one(&several.iter().map(PathBuf::as_path).collect::<Vec<_>>(), &operation)?,
         };
         let mut overlays = vec![Overlay { point: Vec::new(), layers: vec![root] }];
         let mut empty = BTreeSet::new();
@@ -88,31 +86,4 @@ fn over_the_hosts((upper, point): &(PathBuf, &Path)) -> Result<Overlay> {
 /// A path of the container, relative to its root.
 pub(super) fn within(path: &Path) -> Vec<u8> {
     path.strip_prefix("/").unwrap_or(path).as_os_str().as_bytes().to_vec()
-}
-
-/// Mounts directories as one, the topmost first, where nobody else sees it: it is attached nowhere, and goes with its value.
-fn show_as_one(layers: &[&Path]) -> Result<OwnedFd> {
-    const OPERATION: &str = "show the container's layers as one";
-    let failed = |error: Errno| Error::system(OPERATION, error);
-    let opened = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(|error| {
-        failed(error).with_hint("this kernel has no overlay file system; `modprobe overlay` may bring it")
-    })?;
-    for layer in layers {
-        fsconfig_set_string(&opened, c"lowerdir+", layer.as_os_str().as_bytes())
-            .map_err(|error| failed(error).with_hint("it takes Linux 6.7"))?;
-    }
-    if !rustix::process::geteuid().is_root()
-        || runtime::caller::Caller::find() != runtime::caller::Caller::Root
-    {
-        fsconfig_set_flag(&opened, c"userxattr").map_err(failed)?;
-    }
-    fsconfig_create(&opened).map_err(failed)?;
-    let mount =
-        fsmount(&opened, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY).map_err(failed)?;
-    // To be read, a mount's own descriptor will not do.
-    let root =
-        rustix::fs::openat(&mount, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    let root = root.map_err(failed)?;
-    drop(File::from(mount));
-    Ok(root)
 }

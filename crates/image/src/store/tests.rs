@@ -329,7 +329,7 @@ fn store_that_is_only_asked_is_not_made() {
     let store = Store::open_to_read(&nowhere).expect("opened");
     assert!(store.images().expect("none").is_empty() && store.names().expect("none").is_empty());
     assert!(store.find("app", &[DOCKER_IO.to_owned()]).expect("none").is_none());
-    assert!(store.usage().expect("none").images.is_empty());
+    assert!(store.usage(&Default::default()).expect("none").images.is_empty());
     store.sweep().expect("nothing to sweep");
     assert!(!nowhere.exists());
 }

@@ -1,12 +1,13 @@
 //! How much room images take.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::{Image, Part, Store};
+use crate::Digest;
 use crate::error::{Error, Result};
 
 /// Room that one image takes: blobs as they were received, and layers unpacked.
@@ -18,7 +19,7 @@ pub struct Usage {
     pub shared: u64,
     /// Bytes that go with it.
     pub unique: u64,
-    /// Whether a running container is of it, or it is mounted.
+    /// Whether a running container is of it, it is mounted, or somebody else needs it.
     pub is_in_use: bool,
 }
 
@@ -29,7 +30,7 @@ pub struct AllUsage {
     pub images: Vec<Usage>,
     /// Bytes, those counted once that several images need.
     pub bytes: u64,
-    /// Bytes that would be free if each image went that no container is of.
+    /// Bytes that would be free if each image went that is not in use.
     pub reclaimable: u64,
 }
 
@@ -42,15 +43,15 @@ struct Taken {
 }
 
 impl Store {
-    /// The room of every image, and of all.
-    pub fn usage(&self) -> Result<AllUsage> {
+    /// The room of every image, and of all. Images with the manifests `needed` are in use, whoever claims them.
+    pub fn usage(&self, needed: &BTreeSet<Digest>) -> Result<AllUsage> {
         // Whoever removes an image looks for claims as this does.
         let _changing = self.lock.as_ref().map(|_| self.change()).transpose()?;
         let images: Vec<Image> = self.images()?.into_values().collect();
         let mut all: BTreeMap<Part, Taken> = BTreeMap::new();
         let mut of_images = Vec::with_capacity(images.len());
         for image in images {
-            let is_in_use = self.is_in_use(&image)?;
+            let is_in_use = needed.contains(&image.manifest) || self.is_in_use(&image)?;
             let parts = self.parts(&image)?;
             for (part, bytes) in &parts {
                 let taken = all.entry(part.clone()).or_default();

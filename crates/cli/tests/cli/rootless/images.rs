@@ -270,7 +270,7 @@ fn image_is_mounted_in_namespaces_of_the_users_own_alone() {
     let ran = finish(command.spawn().expect("nsenter runs"), None);
     assert_eq!(ran.text(), "three\nnew\n12:34 700", "{ran:?}");
     let pruned = place.rabbitc("system", &["prune", "--all", "--force"]);
-    assert!(pruned.text().starts_with(&format!("Deleted Images:\nUntagged: {APP}\n")), "{pruned:?}");
+    assert!(pruned.text().starts_with(&format!("Deleted Images:\nuntagged: {APP}\n")), "{pruned:?}");
     assert_eq!(place.kept(), [""; 0]);
     place.end();
 }
