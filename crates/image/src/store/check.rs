@@ -6,8 +6,13 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
 
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
+
+use super::images::remove;
+use super::layers::remove_tree;
 use super::pull::{PullOptions, Silent};
-use super::{Image, Layer, Store, Unpacker};
+use super::{Image, Layer, Name, Store, Unpacker};
 use crate::compare::difference;
 use crate::digest::{Digest, Digester};
 use crate::documents::{Descriptor, Platform};
@@ -95,19 +100,8 @@ impl Store {
             found.extend(what.map(|what| (Part::Layer(layer.diff_id.clone()), what)));
         }
         told(all, all);
-        let needs = |image: &&Image, part: &Part| match part {
-            Part::Layer(diff_id) => image.layers.iter().any(|layer| layer.diff_id == *diff_id),
-            Part::Blob(digest) => {
-                let of_index =
-                    |name: &super::Name| name.manifest == image.manifest && name.digests.contains(digest);
-                image.id == *digest
-                    || image.manifest == *digest
-                    || image.layers.iter().any(|layer| layer.blob == *digest)
-                    || names.iter().any(of_index)
-            }
-        };
         let damage = |(part, what): (Part, String)| {
-            let images = images.iter().filter(|image| needs(image, &part)).cloned().collect();
+            let images = images.iter().filter(|image| needs(image, &names, &part)).cloned().collect();
             let is_needed = |(_, needed): &&(Reference, BTreeSet<Digest>)| match &part {
                 Part::Blob(digest) => needed.contains(digest),
                 Part::Layer(_) => false,
@@ -177,33 +171,68 @@ impl Store {
         differs.map_err(|error| Error::at_path("compare", &tree, error))
     }
 
-    /// Takes what is damaged away while no container is of an image that needs it, and has `mend` bring it again; containers
-    /// that begin meanwhile wait.
+    /// Takes what is damaged away while no container is of an image that needs it and none of those is mounted, and has `mend`
+    /// bring it again; containers that begin meanwhile wait. Where that fails it is put back.
     pub fn mend(&self, damage: &Damage, mend: &mut dyn FnMut(&Image) -> Result<()>) -> Result<()> {
-        let operation = match &damage.part {
-            Part::Blob(digest) => format!("repair the blob `{digest}`"),
-            Part::Layer(digest) => format!("repair the layer `{digest}`"),
+        let (path, operation) = match &damage.part {
+            Part::Blob(digest) => (self.blob_path(digest), format!("repair the blob `{digest}`")),
+            Part::Layer(digest) => (self.layer_directory(digest), format!("repair the layer `{digest}`")),
         };
-        if damage.images.is_empty() && !damage.lists.is_empty() {
+        let changing = self.change()?;
+        // Others may have brought images since it was found, as it takes long to read everything. Whoever keeps one from now on looks
+        // whether all of it is there.
+        let names = self.names()?;
+        let images = self.images()?.into_values().filter(|image| needs(image, &names, &damage.part));
+        let images: Vec<Image> = images.collect();
+        if images.is_empty() && !damage.lists.is_empty() {
             let error = Error::new(Kind::NotFound, operation, "no image that is here has it, only a list");
             return Err(error.with_hint("remove the list with `rabbitc manifest rm`, and make it anew"));
         }
-        let changing = self.change()?;
-        let seized = damage.images.iter().map(|image| self.seize(image, &operation));
+        let seized = images.iter().map(|image| {
+            self.refuse_mounted(image, &operation)?;
+            self.seize(image, &operation)
+        });
         let _seized = seized.collect::<Result<Vec<_>>>()?;
+        let aside = self.put_aside(&path)?;
         drop(changing);
-        match &damage.part {
-            Part::Layer(diff_id) => self.remove_layer(diff_id.digits())?,
-            Part::Blob(digest) => {
-                let path = self.blob_path(digest);
-                match std::fs::remove_file(&path) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(Error::at_path("remove", &path, error));
-                    }
-                    _ => {}
+        let mended = images.iter().try_for_each(mend);
+        let Some(aside) = aside else { return mended };
+        let mended = mended.map_err(|mut cause| {
+            // Most of it may be good, and without it nothing starts. What has come anew stays.
+            match rustix::fs::renameat_with(CWD, &aside, CWD, &path, RenameFlags::NOREPLACE) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => {
+                    let error = Error::at_path("put back", &path, error);
+                    cause.reason = format!("{}; and {error}", cause.reason);
                 }
             }
+            cause
+        });
+        let removed = match &damage.part {
+            Part::Layer(_) => remove_tree(&aside),
+            Part::Blob(_) => remove(&aside).map(drop),
+        };
+        mended.and(removed)
+    }
+
+    fn refuse_mounted(&self, image: &Image, operation: &str) -> Result<()> {
+        let Some(mounted) = self.mount_of(image)? else { return Ok(()) };
+        let reason = format!("its image is mounted at `{}`", mounted.path.display());
+        let error = Error::new(Kind::InUse, operation, reason);
+        Err(error.with_hint("unmount it with `rabbitc image unmount` first"))
+    }
+}
+
+/// Whether an image consists of a part.
+fn needs(image: &Image, names: &[Name], part: &Part) -> bool {
+    match part {
+        Part::Layer(diff_id) => image.layers.iter().any(|layer| layer.diff_id == *diff_id),
+        Part::Blob(digest) => {
+            let of_index = |name: &Name| name.manifest == image.manifest && name.digests.contains(digest);
+            image.id == *digest
+                || image.manifest == *digest
+                || image.layers.iter().any(|layer| layer.blob == *digest)
+                || names.iter().any(of_index)
         }
-        damage.images.iter().try_for_each(mend)
     }
 }

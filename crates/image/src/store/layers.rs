@@ -84,14 +84,20 @@ impl Store {
         }
     }
 
-    /// Takes a layer away, at once under another name, so that half of one is never taken for a whole one.
+    /// Takes a layer away.
     pub(super) fn remove_layer(&self, digits: &str) -> Result<()> {
-        let path = self.path.join("layers").join(digits);
-        let doomed = self.path.join("partial").join(format!("{}.doomed", random_digits()));
-        match std::fs::rename(&path, &doomed) {
-            Ok(()) => remove_tree(&doomed),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(Error::at_path("remove", &path, error)),
+        let aside = self.put_aside(&self.path.join("layers").join(digits))?;
+        aside.map_or(Ok(()), |aside| remove_tree(&aside))
+    }
+
+    /// Takes a part away, at once under another name, so that half of one is never taken for a whole one; none where it is not
+    /// there.
+    pub(super) fn put_aside(&self, path: &Path) -> Result<Option<PathBuf>> {
+        let aside = self.path.join("partial").join(format!("{}.doomed", random_digits()));
+        match std::fs::rename(path, &aside) {
+            Ok(()) => Ok(Some(aside)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::at_path("remove", path, error)),
         }
     }
 

@@ -333,3 +333,50 @@ fn store_that_is_only_asked_is_not_made() {
     store.sweep().expect("nothing to sweep");
     assert!(!nowhere.exists());
 }
+
+#[test]
+fn repair_takes_nothing_from_images_that_came_since_and_puts_back_what_it_cannot_bring() {
+    let place = Place::new("repair");
+    let first = place.image(&[("a", "shared")]);
+    let one = place.pull().expect("pulled").image;
+    let tree = place.store.layer_path(&one.layers[0].diff_id);
+    std::fs::write(tree.join("more"), "").expect("written");
+    let found = place.store.check(Depth::Bytes, &Here, &|_, _| ()).expect("checked");
+    let [damage] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(damage.images, [one.clone()]);
+
+    let second = place.image(&[("a", "shared"), ("b", "own")]);
+    let other = place.pull().expect("pulled").image;
+    let refused = |reason: &str| {
+        let error = place.store.mend(damage, &mut |_| panic!("nothing is brought")).expect_err(reason);
+        assert!(error.kind == Kind::InUse && error.reason.contains(reason), "{error}");
+        assert!(tree.join("a").exists(), "it is still there");
+    };
+    let claim = place.store.claim(&other).expect("claimed");
+    refused("a running container is of it");
+    drop(claim);
+    let mounted = MountedImage { manifest: other.manifest.clone(), path: "/mnt".into(), count: 1 };
+    place.store.begin_mounting().and_then(|mounting| mounting.write(&other, &mounted)).expect("noted");
+    refused("mounted at `/mnt`");
+    place.store.begin_mounting().and_then(|mounting| mounting.remove(&mounted)).expect("removed");
+
+    let error = Error::new(Kind::Remote, "pull", "nobody is there");
+    let failed = place.store.mend(damage, &mut |_| Err(error.clone())).expect_err("not brought");
+    assert!(failed == error && tree.join("more").exists() && place.counts()[3] == 0, "{failed}");
+
+    // Whoever is pulling another image of this layer does not keep it without.
+    place.image(&[("a", "shared"), ("c", "own")]);
+    let late = place.pull().expect("pulled").image;
+    place.store.forget(&late).expect("forgotten");
+    let bring = &mut |image: &Image| {
+        if !tree.exists() {
+            assert_eq!(place.store.keep(&late).expect_err("not whole").kind, Kind::InUse);
+        }
+        place.index(&[if image.manifest == first.digest { &first } else { &second }]);
+        place.pull().map(drop)
+    };
+    place.store.mend(damage, bring).expect("repaired");
+    assert!(tree.join("a").exists() && place.counts()[3] == 0);
+    place.store.keep(&late).expect("whole again");
+    assert_eq!(place.store.check(Depth::Bytes, &Here, &|_, _| ()).expect("checked"), []);
+}
