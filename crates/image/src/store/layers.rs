@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Store, make_directory, random_digits, read_json, write_json};
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::unpack::Unpacked;
 
 /// The document beside the tree.
@@ -50,7 +50,7 @@ impl Store {
 
     /// What is known of a layer, if it is there and `blob` was seen to unpack to it.
     pub(super) fn layer_of(&self, diff_id: &Digest, blob: &Digest) -> Result<Option<Unpacked>> {
-        let facts: Option<Facts> = read_json(&self.layer_directory(diff_id).join(FACTS))?;
+        let facts = read_facts(&self.layer_directory(diff_id))?;
         Ok(facts.filter(|facts| facts.blobs.contains(blob)).map(|facts| facts.unpacked))
     }
 
@@ -77,7 +77,7 @@ impl Store {
         let path = self.layer_directory(diff_id);
         match std::fs::rename(&draft.path, &path) {
             Err(_) if self.has_layer(diff_id) => {
-                self.add_blob(&path, blob)?;
+                self.add_blob(&path, unpacked, blob)?;
                 remove_tree(&draft.path)
             }
             other => other.map_err(|error| Error::at_path("publish", &path, error)),
@@ -101,18 +101,28 @@ impl Store {
         }
     }
 
-    fn add_blob(&self, directory: &Path, blob: &Digest) -> Result<()> {
+    fn add_blob(&self, directory: &Path, unpacked: &Unpacked, blob: &Digest) -> Result<()> {
         let failed = |error: std::io::Error| Error::at_path("lock", directory, error);
         // Two at once would each forget the other's.
         let lock = File::open(directory).map_err(failed)?;
         flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
-        match read_json::<Facts>(&directory.join(FACTS))? {
-            Some(mut facts) if !facts.blobs.contains(blob) => {
+        let facts = match read_facts(directory)? {
+            Some(facts) if facts.blobs.contains(blob) => return Ok(()),
+            Some(mut facts) => {
                 facts.blobs.push(blob.clone());
-                write_json(directory, FACTS, &facts)
+                facts
             }
-            _ => Ok(()),
-        }
+            None => Facts { unpacked: unpacked.clone(), blobs: vec![blob.clone()] },
+        };
+        write_json(directory, FACTS, &facts)
+    }
+}
+
+/// What is known of a layer; none where that is damaged, and to be found anew.
+fn read_facts(directory: &Path) -> Result<Option<Facts>> {
+    match read_json(&directory.join(FACTS)) {
+        Err(error) if error.kind == Kind::Corrupt => Ok(None),
+        read => read,
     }
 }
 

@@ -188,9 +188,12 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::at_path("read", path, error)),
     };
-    serde_json::from_slice(&text)
-        .map(Some)
-        .map_err(|error| Error::new(Kind::Corrupt, format!("read `{}`", path.display()), error.to_string()))
+    serde_json::from_slice(&text).map(Some).map_err(|error| {
+        let error = Error::new(Kind::Corrupt, format!("read `{}`", path.display()), error.to_string());
+        error.with_hint(
+            "`rabbitc system check` finds all that is damaged, and `--repair` brings what it can again",
+        )
+    })
 }
 
 /// The names in a directory, but for drafts.

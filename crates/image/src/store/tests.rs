@@ -343,7 +343,7 @@ fn repair_takes_nothing_from_images_that_came_since_and_puts_back_what_it_cannot
     std::fs::write(tree.join("more"), "").expect("written");
     let found = place.store.check(Depth::Bytes, &Here, &|_, _| ()).expect("checked");
     let [damage] = &found[..] else { panic!("{found:?}") };
-    assert_eq!(damage.images, [one.clone()]);
+    assert_eq!(damage.images, std::slice::from_ref(&one));
 
     let second = place.image(&[("a", "shared"), ("b", "own")]);
     let other = place.pull().expect("pulled").image;
@@ -378,5 +378,57 @@ fn repair_takes_nothing_from_images_that_came_since_and_puts_back_what_it_cannot
     place.store.mend(damage, bring).expect("repaired");
     assert!(tree.join("a").exists() && place.counts()[3] == 0);
     place.store.keep(&late).expect("whole again");
+    assert_eq!(place.store.check(Depth::Bytes, &Here, &|_, _| ()).expect("checked"), []);
+}
+
+#[test]
+fn damaged_documents_are_found_and_made_again_of_what_is_here() {
+    let place = Place::new("documents");
+    place.image(&[("a", "x")]);
+    let Pulled { image, digests, .. } = place.pull().expect("pulled");
+    let reference: Reference = "app".parse().expect("legal");
+    place.store.name(&reference, &image, digests.clone()).expect("named");
+    place.store.make_list(&"list".parse().expect("legal")).expect("made");
+    let store = place.store.path();
+    let cut = |directory: &str| {
+        let file = entries(&store.join(directory)).expect("listed").remove(0);
+        std::fs::write(store.join(directory).join(&file), "{\"half").expect("written");
+        Part::Document(Path::new(directory).join(file))
+    };
+    let damaged = ["images", "names", "lists"].map(cut);
+    assert_eq!(place.store.sweep().expect_err("what is needed is not known").kind, Kind::Corrupt);
+    let found = place.store.check(Depth::Bytes, &Here, &|_, _| ()).expect("checked");
+    let parts: Vec<&Part> = found.iter().map(|damage| &damage.part).collect();
+    assert_eq!(parts, damaged.iter().collect::<Vec<_>>());
+    assert_eq!((&found[0].images[0].id, &found[0].images[0].manifest), (&image.id, &image.manifest));
+    // Nothing is brought in vain, and nothing is lost where it can't be.
+    let error = Error::new(Kind::Remote, "pull", "nobody is there");
+    assert_eq!(place.store.mend(&found[0], &mut |_| Err(error.clone())).expect_err("not brought"), error);
+    for damage in &found {
+        place.store.mend(damage, &mut |_| place.pull().map(drop)).expect("repaired");
+        place.store.mend(damage, &mut |_| panic!("it is whole")).expect("nothing to do");
+    }
+    assert_eq!(place.store.check(Depth::Bytes, &Here, &|_, _| ()).expect("checked"), []);
+    let again = place.store.image(&image.manifest).expect("read").expect("there");
+    assert_eq!((&again.layers, &again.id), (&image.layers, &image.id));
+    assert!(place.store.names().expect("read").is_empty() && place.store.lists().expect("read").is_empty());
+    assert_eq!(place.store.sweep().expect("swept").map(|swept| swept.layers), Some(0));
+}
+
+#[test]
+fn layer_of_which_nothing_is_known_any_more_is_unpacked_once_more() {
+    let place = Place::new("facts");
+    place.image(&[("a", "x")]);
+    let image = place.pull().expect("pulled").image;
+    let facts = place.store.layer_directory(&image.layers[0].diff_id).join("layer.json");
+    let whole = std::fs::read(&facts).expect("there");
+    std::fs::write(&facts, &whole[..20]).expect("written");
+    assert_eq!(place.store.usage().expect("told").images.len(), 1);
+    let found = place.store.check(Depth::Sizes, &Here, &|_, _| ()).expect("checked");
+    assert_eq!(found[0].part, Part::Layer(image.layers[0].diff_id.clone()));
+    // Another image brings it as well.
+    place.image(&[("a", "x"), ("b", "y")]);
+    place.pull().expect("pulled");
+    assert_eq!(std::fs::read(&facts).expect("there"), whole);
     assert_eq!(place.store.check(Depth::Bytes, &Here, &|_, _| ()).expect("checked"), []);
 }
