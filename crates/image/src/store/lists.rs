@@ -2,6 +2,7 @@
 //! for it when nothing else needs it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +115,8 @@ impl Store {
     }
 
     fn write_list(&self, list: &List) -> Result<()> {
+        // Its index and manifests have their names before it, also those that another process has just brought.
+        self.sync_directory(&Path::new("blobs").join(list.index.algorithm().name()))?;
         let directory = self.path.join(DIRECTORY);
         make_directory(&directory)?;
         write_json(&directory, &file_of(&list.reference), list)
