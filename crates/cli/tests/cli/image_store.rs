@@ -583,6 +583,33 @@ fn list_is_kept_after_the_names_of_its_blobs_are_on_the_disk() {
     registry.end();
 }
 
+/// After a power cut, too, what is there has all that it refers to.
+#[test]
+fn nothing_goes_before_it_is_on_the_disk_that_nothing_refers_to_it() {
+    let Some(registry) = Registry::new() else { return };
+    if !has_program("strace") {
+        return;
+    }
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    assert_eq!(does(&registry, "manifest create", &["list"]).code(), 0);
+    for (verb, arguments, forgotten) in
+        [("manifest rm", ["list"], &["lists"][..]), ("rmi", [APP], &["images", "names"])]
+    {
+        let calls = traced(&registry, verb, &arguments);
+        let blobs = calls_in(&calls, "unlink(", "blobs/sha256");
+        let removed = *blobs.iter().chain(&calls_in(&calls, "rename(", "layers")).min().expect("some");
+        for directory in forgotten {
+            let forgotten = *calls_in(&calls, "unlink(", directory).last().expect("one");
+            let synced = calls_in(&calls, "fsync(", directory);
+            assert!(
+                synced.iter().any(|&synced| forgotten < synced && synced < removed),
+                "{verb}, {directory}: {calls:?}"
+            );
+        }
+    }
+    registry.end();
+}
+
 /// Everything of the store is its owner's alone.
 #[test]
 fn store_is_closed_to_others() {
