@@ -82,8 +82,10 @@ impl Store {
         for digest in indexes.filter(|digest| self.has_blob(digest)) {
             blobs.entry(digest).or_insert(None);
         }
+        // What can't be read of them is what is looked for.
+        let of_list = |list: List| Ok((list.reference.clone(), self.blobs_of_list(&list, |_| true)?));
         let of_lists: Vec<(Reference, BTreeSet<Digest>)> =
-            lists.into_iter().map(|list| (list.reference.clone(), self.blobs_of_list(&list))).collect();
+            lists.into_iter().map(of_list).collect::<Result<_>>()?;
         for digest in of_lists.iter().flat_map(|(_, needed)| needed) {
             blobs.entry(digest).or_insert(None);
         }

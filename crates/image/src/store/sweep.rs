@@ -68,7 +68,8 @@ impl Store {
             blobs.extend(name.digests);
         }
         for list in self.lists()? {
-            blobs.extend(self.blobs_of_list(&list));
+            // What can't be read now is not what nobody needs.
+            blobs.extend(self.blobs_of_list(&list, lists::is_lost)?);
         }
         let blobs: BTreeSet<&str> = blobs.iter().map(|digest| digest.digits()).collect();
         self.sync_documents()?;

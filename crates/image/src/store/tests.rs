@@ -432,3 +432,35 @@ fn layer_of_which_nothing_is_known_any_more_is_unpacked_once_more() {
     assert_eq!(std::fs::read(&facts).expect("there"), whole);
     assert_eq!(place.store.check(Depth::Bytes, &Here, &|_, _| ()).expect("checked"), []);
 }
+
+#[test]
+fn sweep_ends_where_it_cannot_tell_what_a_list_needs() {
+    let place = Place::new("unread");
+    place.image(&[("a", "x")]);
+    let image = place.pull().expect("pulled").image;
+    let reference: Reference = "list".parse().expect("legal");
+    place.store.make_list(&reference).expect("made");
+    let entry = place.store.entry_of(&image).expect("read");
+    let add = |index: &mut crate::documents::Index, _: &mut _| {
+        index.manifests.push(entry.clone());
+        Ok(())
+    };
+    let list = place.store.change_list(&reference, add).expect("added");
+    place.store.forget(&image).expect("forgotten");
+    place.store.sweep().expect("swept");
+    for digest in [&list.index, &image.manifest] {
+        let path = place.store.blob_path(digest);
+        let text = std::fs::read(&path).expect("there");
+        // As good as a disk that can't read it now.
+        std::fs::remove_file(&path).expect("removed");
+        std::fs::create_dir(&path).expect("made");
+        let error = place.store.sweep().expect_err("it can't be read");
+        assert_eq!(error.errno, Some(rustix::io::Errno::ISDIR.raw_os_error()), "{error}");
+        assert!(place.store.has_blob(&image.layers[0].blob) && place.store.has_blob(&image.id));
+        let found = place.store.check(Depth::Bytes, &Here, &|_, _| ()).expect("checked");
+        assert!(found.iter().any(|damage| damage.part == Part::Blob(digest.clone())), "{found:?}");
+        std::fs::remove_dir(&path).expect("removed");
+        std::fs::write(&path, text).expect("written");
+        place.store.sweep().expect("it can");
+    }
+}
