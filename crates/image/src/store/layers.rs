@@ -50,6 +50,10 @@ impl Store {
 
     /// What is known of a layer, if it is there and `blob` was seen to unpack to it.
     pub(super) fn layer_of(&self, diff_id: &Digest, blob: &Digest) -> Result<Option<Unpacked>> {
+        // A hand may have taken the tree alone.
+        if !self.has_layer(diff_id) {
+            return Ok(None);
+        }
         let facts = read_facts(&self.layer_directory(diff_id))?;
         Ok(facts.filter(|facts| facts.blobs.contains(blob)).map(|facts| facts.unpacked))
     }
@@ -77,6 +81,15 @@ impl Store {
         let path = self.layer_directory(diff_id);
         match std::fs::rename(&draft.path, &path) {
             Err(_) if self.has_layer(diff_id) => {
+                self.add_blob(&path, unpacked, blob)?;
+                remove_tree(&draft.path)
+            }
+            // It has lost its tree. Others beside that may be below containers.
+            Err(_) if path.exists() => {
+                let tree = self.layer_path(diff_id);
+                std::fs::rename(draft.path.join("tree"), &tree)
+                    .map_err(|error| Error::at_path("publish", &tree, error))?;
+                self.sync_directory(&path)?;
                 self.add_blob(&path, unpacked, blob)?;
                 remove_tree(&draft.path)
             }

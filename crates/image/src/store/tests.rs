@@ -464,3 +464,18 @@ fn sweep_ends_where_it_cannot_tell_what_a_list_needs() {
         place.store.sweep().expect("it can");
     }
 }
+
+#[test]
+fn layer_without_its_tree_is_unpacked_once_more() {
+    let place = Place::new("no-tree");
+    place.image(&[("a", "x")]);
+    let image = place.pull().expect("pulled").image;
+    let tree = place.store.layer_path(&image.layers[0].diff_id);
+    let shifted = place.store.shifted_path(&image.layers[0].diff_id, "key");
+    std::fs::create_dir(&shifted).expect("made");
+    std::fs::remove_dir_all(&tree).expect("removed");
+    let again = place.pull().expect("pulled again");
+    assert!(!again.was_there && tree.join("a").exists() && shifted.exists());
+    assert_eq!(place.store.check(Depth::Bytes, &Here, &|_, _| ()).expect("checked"), []);
+    assert_eq!(place.counts(), [3, 1, 1, 0]);
+}
