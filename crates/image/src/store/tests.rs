@@ -479,3 +479,22 @@ fn layer_without_its_tree_is_unpacked_once_more() {
     assert_eq!(place.store.check(Depth::Bytes, &Here, &|_, _| ()).expect("checked"), []);
     assert_eq!(place.counts(), [3, 1, 1, 0]);
 }
+
+#[test]
+fn root_of_a_layer_is_checked_as_all_that_is_in_it() {
+    let place = Place::new("root");
+    place.image(&[("a", "x")]);
+    let image = place.pull().expect("pulled").image;
+    let tree = place.store.layer_path(&image.layers[0].diff_id);
+    let check = || place.store.check(Depth::Bytes, &Here, &|_, _| ()).expect("checked");
+    let mode = |mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(&tree, mode).expect("set");
+    };
+    mode(0o777);
+    assert_eq!(check()[0].what, "its root: its kind or mode was another");
+    mode(0o755);
+    assert_eq!(check(), []);
+    rustix::fs::setxattr(&tree, "user.note", b"x", rustix::fs::XattrFlags::empty()).expect("set");
+    assert_eq!(check()[0].what, "its root: its extended attributes were others");
+}
