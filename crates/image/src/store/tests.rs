@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
@@ -497,4 +499,37 @@ fn root_of_a_layer_is_checked_as_all_that_is_in_it() {
     assert_eq!(check(), []);
     rustix::fs::setxattr(&tree, "user.note", b"x", rustix::fs::XattrFlags::empty()).expect("set");
     assert_eq!(check()[0].what, "its root: its extended attributes were others");
+}
+
+/// Refuses the first layer, and counts the others that are waited for.
+#[derive(Default)]
+struct RefusesFirst {
+    begun: AtomicUsize,
+    ended: Arc<AtomicUsize>,
+}
+
+impl Unpacker for RefusesFirst {
+    fn start(&self, archive: OwnedFd, tree: OwnedFd) -> Result<Finish> {
+        let is_first = self.begun.fetch_add(1, Ordering::Relaxed) == 0;
+        let finish = Here.start(archive, tree)?;
+        let ended = Arc::clone(&self.ended);
+        Ok(Box::new(move || {
+            let unpacked = finish();
+            ended.fetch_add(1, Ordering::Relaxed);
+            if is_first { Err(Error::new(Kind::TooMuch, "unpack", "it is the first")) } else { unpacked }
+        }))
+    }
+}
+
+#[test]
+fn layers_for_other_owners_are_waited_for_where_one_of_them_fails() {
+    let place = Place::new("shifted");
+    place.image(&[("a", "one"), ("b", "two"), ("c", "three")]);
+    let image = place.pull().expect("pulled").image;
+    let unpacker = RefusesFirst::default();
+    let error = place.store.unpack_for(&image, "key", &unpacker).expect_err("refused");
+    assert_eq!(error.reason, "it is the first");
+    assert_eq!((unpacker.begun.into_inner(), unpacker.ended.load(Ordering::Relaxed)), (3, 3));
+    assert_eq!(place.counts()[3], 0);
+    place.store.unpack_for(&image, "key", &Here).expect("unpacked");
 }
