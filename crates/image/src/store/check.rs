@@ -222,7 +222,11 @@ impl Store {
         let platform = Platform::of_this_machine();
         let operation = "check the images";
         let options = PullOptions { platform: &platform, unpacker, progress: &Silent, operation };
-        let (fresh, _) = self.unpack(&mut blob, None, &descriptor, &layer.diff_id, 0, options)?;
+        let fresh = match self.unpack(&mut blob, None, &descriptor, &layer.diff_id, 0, options) {
+            Ok((fresh, _)) => fresh,
+            Err(error) if error.kind == Kind::Corrupt => return Ok(Some(error.reason)),
+            Err(error) => return Err(error),
+        };
         let tree = self.layer_path(&layer.diff_id);
         let kept = File::open(&tree).map_err(|error| Error::at_path("open", &tree, error))?;
         let differs = difference(fresh.tree.as_fd(), kept.as_fd());

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::{Store, make_directory, random_digits, read_json, write_json};
+use crate::compare::difference;
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::unpack::Unpacked;
@@ -75,12 +76,14 @@ impl Store {
         Ok(Draft { path, tree: opened })
     }
 
-    /// Publishes what was unpacked of `blob`, and is durable. One that is there already is the same.
+    /// Publishes what was unpacked of `blob`, and is durable. One that is there already must be the same: by what digest it is known,
+    /// a process said that had read untrusted bytes.
     pub(super) fn publish_layer(&self, draft: &Draft, unpacked: &Unpacked, blob: &Digest) -> Result<()> {
         let diff_id = &unpacked.diff_id;
         let path = self.layer_directory(diff_id);
         match std::fs::rename(&draft.path, &path) {
             Err(_) if self.has_layer(diff_id) => {
+                self.compare_layer(draft, diff_id, blob)?;
                 self.add_blob(&path, unpacked, blob)?;
                 remove_tree(&draft.path)
             }
@@ -94,6 +97,23 @@ impl Store {
                 remove_tree(&draft.path)
             }
             other => other.map_err(|error| Error::at_path("publish", &path, error)),
+        }
+    }
+
+    fn compare_layer(&self, draft: &Draft, diff_id: &Digest, blob: &Digest) -> Result<()> {
+        let path = self.layer_path(diff_id);
+        let kept = File::open(&path).map_err(|error| Error::at_path("open", &path, error))?;
+        let differs = difference(draft.tree.as_fd(), kept.as_fd());
+        match differs.map_err(|error| Error::at_path("compare", &path, error))? {
+            None => Ok(()),
+            Some(what) => {
+                let operation = format!("keep the layer `{diff_id}`");
+                let reason = format!("what is here of it is not what the blob `{blob}` unpacks to: {what}");
+                let error = Error::new(Kind::Corrupt, operation, reason);
+                Err(error.with_hint(
+                    "`rabbitc system check --repair` brings it again where it is damaged; else remove the images that have it",
+                ))
+            }
         }
     }
 

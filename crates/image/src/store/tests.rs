@@ -95,11 +95,14 @@ impl Place {
     }
 
     fn pull(&self) -> Result<Pulled> {
+        self.pull_by(&Here)
+    }
+
+    fn pull_by(&self, unpacker: &dyn Unpacker) -> Result<Pulled> {
         let archive = Archive::open(&self.layout(), None, &self.store)?;
         let source = archive.image(0)?;
         let platform = Platform::parse("linux/amd64").expect("legal");
-        let options =
-            PullOptions { platform: &platform, unpacker: &Here, progress: &Silent, operation: "pull" };
+        let options = PullOptions { platform: &platform, unpacker, progress: &Silent, operation: "pull" };
         self.store.pull(&source, options)
     }
 
@@ -532,4 +535,34 @@ fn layers_for_other_owners_are_waited_for_where_one_of_them_fails() {
     assert_eq!((unpacker.begun.into_inner(), unpacker.ended.load(Ordering::Relaxed)), (3, 3));
     assert_eq!(place.counts()[3], 0);
     place.store.unpack_for(&image, "key", &Here).expect("unpacked");
+}
+
+/// Says of any layer that it is this one.
+struct Lies(Digest);
+
+impl Unpacker for Lies {
+    fn start(&self, archive: OwnedFd, tree: OwnedFd) -> Result<Finish> {
+        let (finish, diff_id) = (Here.start(archive, tree)?, self.0.clone());
+        Ok(Box::new(move || Ok(unpack::Unpacked { diff_id, ..finish()? })))
+    }
+}
+
+#[test]
+fn layer_that_an_unpacker_lied_about_is_not_taken_for_the_true_one() {
+    let place = Place::new("lies");
+    let base = archive("bin", "of everybody");
+    let diff_id = Digest::of(&base);
+    place.image_of(&[archive("bin", "evil")], std::slice::from_ref(&diff_id));
+    let forged = place.pull_by(&Lies(diff_id.clone())).expect("pulled").image;
+    place.image_of(std::slice::from_ref(&base), std::slice::from_ref(&diff_id));
+    let error = place.pull().expect_err("another tree");
+    assert!(error.kind == Kind::Corrupt && error.reason.contains("`bin`"), "{error}");
+    assert!(error.hint.is_some_and(|hint| hint.contains("system check")));
+    let found = place.store.check(Depth::Bytes, &Here, &|_, _| ()).expect("checked");
+    assert!(found[0].what.contains("unpacks to something else"), "{found:?}");
+    place.store.forget(&forged).expect("forgotten");
+    place.store.sweep().expect("swept");
+    let image = place.pull().expect("pulled").image;
+    let file = place.store.layer_path(&image.layers[0].diff_id).join("bin");
+    assert_eq!(std::fs::read_to_string(file).expect("unpacked"), "of everybody");
 }
