@@ -28,6 +28,7 @@ mod pull;
 mod shifted;
 mod spool;
 mod sweep;
+mod until_over;
 mod usage;
 
 use std::collections::BTreeSet;

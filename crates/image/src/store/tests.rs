@@ -1,10 +1,12 @@
 //! Images from a directory in OCI's layout, kept, found, shared, removed and refused.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -565,4 +567,72 @@ fn layer_that_an_unpacker_lied_about_is_not_taken_for_the_true_one() {
     let image = place.pull().expect("pulled").image;
     let file = place.store.layer_path(&image.layers[0].diff_id).join("bin");
     assert_eq!(std::fs::read_to_string(file).expect("unpacked"), "of everybody");
+}
+
+/// A source that has no first layer, and says so once the others have begun; they are slow.
+struct Slow<'a> {
+    source: &'a dyn Source,
+    missing: Digest,
+    begun: AtomicUsize,
+    has_failed: AtomicBool,
+}
+
+impl Source for Slow<'_> {
+    fn named(&self) -> Result<(Vec<u8>, Option<String>)> {
+        self.source.named()
+    }
+
+    fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        self.source.document(descriptor)
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
+        if descriptor.digest != self.missing {
+            self.begun.fetch_add(1, Ordering::Relaxed);
+            return Ok(Box::new(SlowBytes { bytes: self.source.blob(descriptor)?, of: self }));
+        }
+        while self.begun.load(Ordering::Relaxed) < 2 {
+            std::thread::yield_now();
+        }
+        self.has_failed.store(true, Ordering::Relaxed);
+        Err(Error::new(Kind::NotFound, "pull", "the first is missing"))
+    }
+}
+
+struct SlowBytes<'a> {
+    bytes: Box<dyn Read + Send + 'a>,
+    of: &'a Slow<'a>,
+}
+
+impl Read for SlowBytes<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while !self.of.has_failed.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        let most = buffer.len().min(1000);
+        self.bytes.read(&mut buffer[..most])
+    }
+}
+
+#[test]
+fn layers_that_are_under_way_break_off_where_another_one_fails() {
+    let place = Place::new("over");
+    let archives = ["a", "b", "c"].map(|name| archive(name, &name.repeat(50_000)));
+    let diff_ids = archives.each_ref().map(|archive| Digest::of(archive));
+    let layers = archives.each_ref().map(|archive| place.blob(media_type::LAYER, archive));
+    place.image_of_blobs(&layers, &diff_ids);
+    let archive = Archive::open(&place.layout(), None, &place.store).expect("opened");
+    let source = archive.image(0).expect("there");
+    let slow = Slow {
+        source: &source,
+        missing: layers[0].digest.clone(),
+        begun: AtomicUsize::new(0),
+        has_failed: AtomicBool::new(false),
+    };
+    let platform = Platform::parse("linux/amd64").expect("legal");
+    let options = PullOptions { platform: &platform, unpacker: &Here, progress: &Silent, operation: "pull" };
+    let error = place.store.pull(&slow, options).expect_err("incomplete");
+    assert_eq!(error.reason, "the first is missing");
+    assert_eq!(place.counts(), [1, 0, 0, 0], "the configuration alone has come");
 }
