@@ -12,9 +12,13 @@ use crate::attributes::attributes;
 
 /// The first difference between two trees, in words; none if there is none.
 pub(crate) fn difference(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<Option<String>, Errno> {
-    let said = in_directory(one, other, "")?;
+    // The root is what a container sees as `/`.
+    let said = match of_entries((one, &rustix::fs::fstat(one)?), (other, &rustix::fs::fstat(other)?), c".")? {
+        Some(what) => Some((String::new(), what.to_owned())),
+        None => in_directory(one, other, "")?,
+    };
     Ok(said.map(|(path, what)| match path.is_empty() {
-        true => what,
+        true => format!("its root: {what}"),
         false => format!("`{}`: {what}", path.escape_debug()),
     }))
 }
@@ -36,11 +40,8 @@ fn in_directory(one: BorrowedFd<'_>, other: BorrowedFd<'_>, path: &str) -> Resul
     for name in &names {
         let stat = |directory| rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW);
         let (mine, theirs) = (stat(one)?, stat(other)?);
-        if let Some(what) = of_inodes(&mine, &theirs) {
+        if let Some(what) = of_entries((one, &mine), (other, &theirs), name)? {
             return Ok(Some((below(name), what.to_owned())));
-        }
-        if attributes(one, name)? != attributes(other, name)? {
-            return Ok(Some((below(name), "its extended attributes were others".to_owned())));
         }
         let kind = FileType::from_raw_mode(mine.st_mode);
         let open = |directory, flags| {
@@ -82,6 +83,20 @@ fn names(directory: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// What differs of what has a name in two directories, but for what is in it.
+fn of_entries(
+    (one, mine): (BorrowedFd<'_>, &Stat),
+    (other, theirs): (BorrowedFd<'_>, &Stat),
+    name: &CStr,
+) -> Result<Option<&'static str>, Errno> {
+    match of_inodes(mine, theirs) {
+        None if attributes(one, name)? != attributes(other, name)? => {
+            Ok(Some("its extended attributes were others"))
+        }
+        what => Ok(what),
+    }
 }
 
 fn of_inodes(one: &Stat, other: &Stat) -> Option<&'static str> {

@@ -225,7 +225,12 @@ fn check(arguments: &CheckArguments) -> Result<ExitCode> {
             Outcome::Repaired => "repaired",
             Outcome::Left | Outcome::Failed(_) => "damaged",
         };
-        print(&format!("{outcome}: {}: {} ({})\n", damage.part, damage.what, damage.images.join(", ")))?;
+        let images = match &damage.images[..] {
+            // A name that can't be read is of none.
+            [] => String::new(),
+            images => format!(" ({})", images.join(", ")),
+        };
+        print(&format!("{outcome}: {}: {}{images}\n", damage.part, damage.what))?;
         match &damage.outcome {
             Outcome::Repaired => continue,
             Outcome::Failed(error) => render::error(error),

@@ -558,6 +558,78 @@ fn nothing_has_its_name_before_it_is_on_the_disk_and_one_sync_does_for_many_laye
     registry.end();
 }
 
+/// What a verb renames, unlinks and writes to disk, a call a line.
+fn traced(registry: &Registry, verb: &str, arguments: &[&str]) -> Vec<String> {
+    let trace = registry.host.directory().join("trace");
+    let mut strace = registry.host.command("strace");
+    strace.args(["-f", "-y", "-qq", "-e", "trace=rename,unlink,fsync", "-e", "signal=none", "-o"]);
+    strace.arg(&trace).arg(binary()).args(verb.split(' '));
+    strace.arg(format!("--root={}", registry.store().display())).args(arguments);
+    let ran = finish(strace.spawn().expect("nsenter runs"), None);
+    assert_eq!(ran.code(), 0, "{ran:?}");
+    let text = std::fs::read_to_string(&trace).expect("written");
+    std::fs::remove_file(&trace).expect("there");
+    let call = |line: &str| line.split_once(' ').map_or("", |(_, call)| call.trim_start()).to_owned();
+    text.lines().map(call).collect()
+}
+
+/// The numbers of the calls that are of this kind and name something in this directory of the store, or that itself.
+fn calls_in(calls: &[String], call: &str, directory: &str) -> Vec<usize> {
+    let ends = [format!("/images/{directory}/"), format!("/images/{directory}>")];
+    let is_meant = |line: &String| line.starts_with(call) && ends.iter().any(|end| line.contains(end));
+    (0..calls.len()).filter(|&number| is_meant(&calls[number])).collect()
+}
+
+/// After a power cut, too, a list has what it lists.
+#[test]
+fn list_is_kept_after_the_names_of_its_blobs_are_on_the_disk() {
+    let Some(registry) = Registry::new() else { return };
+    if !has_program("strace") {
+        return;
+    }
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    // The second one's index is that of the first.
+    for (verb, arguments) in [
+        ("manifest create", &["one"][..]),
+        ("manifest create", &["two"]),
+        ("manifest add", &["two", &format!("containers-storage:{APP}")]),
+    ] {
+        let calls = traced(&registry, verb, arguments);
+        let [listed] = calls_in(&calls, "rename(", "lists")[..] else { panic!("{calls:?}") };
+        let named = calls_in(&calls, "rename(", "blobs/sha256").last().map_or(0, |last| last + 1);
+        let synced = calls_in(&calls, "fsync(", "blobs/sha256");
+        assert!(synced.iter().any(|&synced| named <= synced && synced < listed), "{verb}: {calls:?}");
+    }
+    registry.end();
+}
+
+/// After a power cut, too, what is there has all that it refers to.
+#[test]
+fn nothing_goes_before_it_is_on_the_disk_that_nothing_refers_to_it() {
+    let Some(registry) = Registry::new() else { return };
+    if !has_program("strace") {
+        return;
+    }
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    assert_eq!(does(&registry, "manifest create", &["list"]).code(), 0);
+    for (verb, arguments, forgotten) in
+        [("manifest rm", ["list"], &["lists"][..]), ("rmi", [APP], &["images", "names"])]
+    {
+        let calls = traced(&registry, verb, &arguments);
+        let blobs = calls_in(&calls, "unlink(", "blobs/sha256");
+        let removed = *blobs.iter().chain(&calls_in(&calls, "rename(", "layers")).min().expect("some");
+        for directory in forgotten {
+            let forgotten = *calls_in(&calls, "unlink(", directory).last().expect("one");
+            let synced = calls_in(&calls, "fsync(", directory);
+            assert!(
+                synced.iter().any(|&synced| forgotten < synced && synced < removed),
+                "{verb}, {directory}: {calls:?}"
+            );
+        }
+    }
+    registry.end();
+}
+
 /// Everything of the store is its owner's alone.
 #[test]
 fn store_is_closed_to_others() {

@@ -34,7 +34,7 @@ pub enum Repair {
 /// A part of an image that is not what it should be.
 #[derive(Debug)]
 pub struct Damaged {
-    /// Blob or layer, by its digest.
+    /// Blob or layer, by its digest; or a document, by its path in the store.
     pub part: String,
     /// What is wrong with it.
     pub what: String,
@@ -71,12 +71,12 @@ impl ImageStore {
             CheckDepth::Bytes => Depth::Bytes,
         };
         let found = self.store.check(depth, &Apart, told).map_err(from_image)?;
-        // Blobs first: layers are unpacked from them.
+        // Documents first: what a part is for is read from them. Then blobs: layers are unpacked from them.
         found.iter().map(|damage| self.damaged(damage, repair, access)).collect()
     }
 
     fn damaged(&self, damage: &Damage, repair: Repair, access: &RegistryAccess) -> Result<Damaged> {
-        let names = self.store.names().map_err(from_image)?;
+        let names = self.store.readable_names().map_err(from_image)?;
         let name_of = |image: &Image| {
             let name = names.iter().find(|name| name.manifest == image.manifest);
             name.map_or_else(|| image.id.short().to_owned(), |name| name.reference.to_string())
@@ -97,6 +97,7 @@ impl ImageStore {
         let part = match &damage.part {
             Part::Blob(digest) => format!("blob {digest}"),
             Part::Layer(digest) => format!("layer {digest}"),
+            Part::Document(path) => format!("document {}", path.display()),
         };
         let lists = damage.lists.iter().map(Reference::to_string);
         let images = damage.images.iter().map(name_of).chain(lists).collect();

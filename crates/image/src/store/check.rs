@@ -5,9 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
+use serde::de::DeserializeOwned;
+
+use super::images::remove;
+use super::layers::remove_tree;
 use super::pull::{PullOptions, Silent};
-use super::{Image, Layer, Store, Unpacker};
+use super::{Image, Layer, List, Name, Store, Unpacker, entries, lists, read_json};
 use crate::compare::difference;
 use crate::digest::{Digest, Digester};
 use crate::documents::{Descriptor, Platform};
@@ -16,6 +23,8 @@ use crate::reference::Reference;
 
 /// How much is read at a time.
 const CHUNK: usize = 128 << 10;
+/// The directory of what images consist of.
+const IMAGES: &str = "images";
 
 /// How closely it is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +42,8 @@ pub enum Part {
     Blob(Digest),
     /// A layer, by the digest of its archive before compression.
     Layer(Digest),
+    /// What is known of an image, a name or a list: a file, by its path in the store.
+    Document(PathBuf),
 }
 
 /// A part that is not what it should be.
@@ -56,8 +67,7 @@ impl Store {
         unpacker: &dyn Unpacker,
         told: &dyn Fn(usize, usize),
     ) -> Result<Vec<Damage>> {
-        let images: Vec<Image> = self.images()?.into_values().collect();
-        let names = self.names()?;
+        let Readable { images, names, lists, damaged: mut found } = self.readable()?;
         let (mut blobs, mut layers) = (BTreeMap::new(), BTreeMap::new());
         for image in &images {
             let own = [(&image.id, None), (&image.manifest, None)];
@@ -72,16 +82,14 @@ impl Store {
         for digest in indexes.filter(|digest| self.has_blob(digest)) {
             blobs.entry(digest).or_insert(None);
         }
-        let of_lists: Vec<(Reference, BTreeSet<Digest>)> = self
-            .lists()?
-            .into_iter()
-            .map(|list| (list.reference.clone(), self.blobs_of_list(&list)))
-            .collect();
+        // What can't be read of them is what is looked for.
+        let of_list = |list: List| Ok((list.reference.clone(), self.blobs_of_list(&list, |_| true)?));
+        let of_lists: Vec<(Reference, BTreeSet<Digest>)> =
+            lists.into_iter().map(of_list).collect::<Result<_>>()?;
         for digest in of_lists.iter().flat_map(|(_, needed)| needed) {
             blobs.entry(digest).or_insert(None);
         }
         let all = blobs.len() + layers.len();
-        let mut found = Vec::new();
         for (number, (digest, size)) in blobs.iter().enumerate() {
             told(number, all);
             let what = self.blob_damage(digest, *size, depth)?;
@@ -95,27 +103,68 @@ impl Store {
             found.extend(what.map(|what| (Part::Layer(layer.diff_id.clone()), what)));
         }
         told(all, all);
-        let needs = |image: &&Image, part: &Part| match part {
-            Part::Layer(diff_id) => image.layers.iter().any(|layer| layer.diff_id == *diff_id),
-            Part::Blob(digest) => {
-                let of_index =
-                    |name: &super::Name| name.manifest == image.manifest && name.digests.contains(digest);
-                image.id == *digest
-                    || image.manifest == *digest
-                    || image.layers.iter().any(|layer| layer.blob == *digest)
-                    || names.iter().any(of_index)
-            }
-        };
         let damage = |(part, what): (Part, String)| {
-            let images = images.iter().filter(|image| needs(image, &part)).cloned().collect();
+            let images = match &part {
+                Part::Document(path) => self.image_of_document(path).into_iter().collect(),
+                _ => images.iter().filter(|image| needs(image, &names, &part)).cloned().collect(),
+            };
             let is_needed = |(_, needed): &&(Reference, BTreeSet<Digest>)| match &part {
                 Part::Blob(digest) => needed.contains(digest),
-                Part::Layer(_) => false,
+                Part::Layer(_) | Part::Document(_) => false,
             };
             let lists = of_lists.iter().filter(is_needed).map(|(name, _)| name.clone()).collect();
             Damage { part, what, images, lists }
         };
         Ok(found.into_iter().map(damage).collect())
+    }
+
+    /// The names whose documents can be read, for whoever looks for damage.
+    pub fn readable_names(&self) -> Result<Vec<Name>> {
+        Ok(self.readable()?.names)
+    }
+
+    fn readable(&self) -> Result<Readable> {
+        let mut damaged = Vec::new();
+        Ok(Readable {
+            images: self.readable_in(IMAGES, "", &mut damaged)?,
+            names: self.readable_in("names", ", so that a name is lost", &mut damaged)?,
+            lists: self.readable_in(lists::DIRECTORY, ", so that a list is lost", &mut damaged)?,
+            damaged,
+        })
+    }
+
+    fn readable_in<T: DeserializeOwned>(
+        &self,
+        directory: &str,
+        so: &str,
+        damaged: &mut Vec<(Part, String)>,
+    ) -> Result<Vec<T>> {
+        let mut readable = Vec::new();
+        for name in entries(&self.path.join(directory))? {
+            let path = Path::new(directory).join(name);
+            match read_json(&self.path.join(&path)) {
+                Ok(document) => readable.extend(document),
+                Err(error) if error.kind == Kind::Corrupt => {
+                    damaged.push((Part::Document(path), format!("it can't be read{so}: {}", error.reason)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(readable)
+    }
+
+    /// What can be told of an image whose document is damaged: its file's name is the digest of its manifest.
+    fn image_of_document(&self, path: &Path) -> Option<Image> {
+        let digits = path.strip_prefix(IMAGES).ok()?.to_str()?;
+        let algorithm = if digits.len() == 64 { "sha256" } else { "sha512" };
+        let manifest: Digest = format!("{algorithm}:{digits}").parse().ok()?;
+        let mut image =
+            Image { id: manifest.clone(), manifest, layers: Vec::new(), created: None, stored: 0 };
+        // Without its manifest it is known by its name at most.
+        if let Ok((manifest, _)) = self.manifest(&image) {
+            image.id = manifest.config.digest;
+        }
+        Some(image)
     }
 
     fn blob_damage(&self, digest: &Digest, size: Option<u64>, depth: Depth) -> Result<Option<String>> {
@@ -151,8 +200,11 @@ impl Store {
     }
 
     fn layer_damage(&self, layer: &Layer, depth: Depth, unpacker: &dyn Unpacker) -> Result<Option<String>> {
-        if self.layer_of(&layer.diff_id, &layer.blob)?.is_none() || !self.has_layer(&layer.diff_id) {
+        if !self.has_layer(&layer.diff_id) {
             return Ok(Some("it is missing".to_owned()));
+        }
+        if self.layer_of(&layer.diff_id, &layer.blob)?.is_none() {
+            return Ok(Some("what is known of it is missing, or can't be read".to_owned()));
         }
         if depth == Depth::Sizes {
             return Ok(None);
@@ -170,40 +222,99 @@ impl Store {
         let platform = Platform::of_this_machine();
         let operation = "check the images";
         let options = PullOptions { platform: &platform, unpacker, progress: &Silent, operation };
-        let (fresh, _) = self.unpack(&mut blob, None, &descriptor, &layer.diff_id, 0, options)?;
+        let fresh = match self.unpack(&mut blob, None, &descriptor, &layer.diff_id, 0, options) {
+            Ok((fresh, _)) => fresh,
+            Err(error) if error.kind == Kind::Corrupt => return Ok(Some(error.reason)),
+            Err(error) => return Err(error),
+        };
         let tree = self.layer_path(&layer.diff_id);
         let kept = File::open(&tree).map_err(|error| Error::at_path("open", &tree, error))?;
         let differs = difference(fresh.tree.as_fd(), kept.as_fd());
         differs.map_err(|error| Error::at_path("compare", &tree, error))
     }
 
-    /// Takes what is damaged away while no container is of an image that needs it, and has `mend` bring it again; containers
-    /// that begin meanwhile wait.
+    /// Takes what is damaged away while no container is of an image that needs it and none of those is mounted, and has `mend`
+    /// bring it again; containers that begin meanwhile wait. Where that fails it is put back.
     pub fn mend(&self, damage: &Damage, mend: &mut dyn FnMut(&Image) -> Result<()>) -> Result<()> {
-        let operation = match &damage.part {
-            Part::Blob(digest) => format!("repair the blob `{digest}`"),
-            Part::Layer(digest) => format!("repair the layer `{digest}`"),
+        let (path, operation) = match &damage.part {
+            Part::Blob(digest) => (self.blob_path(digest), format!("repair the blob `{digest}`")),
+            Part::Layer(digest) => (self.layer_directory(digest), format!("repair the layer `{digest}`")),
+            Part::Document(path) => {
+                (self.path.join(path), format!("repair the document `{}`", path.display()))
+            }
         };
-        if damage.images.is_empty() && !damage.lists.is_empty() {
+        let changing = self.change()?;
+        // Others may have brought images since it was found, as it takes long to read everything. Whoever keeps one from now on looks
+        // whether all of it is there.
+        let images: Vec<Image> = match &damage.part {
+            // Somebody has written it anew.
+            Part::Document(_) if self.readable()?.damaged.iter().all(|(part, _)| *part != damage.part) => {
+                return Ok(());
+            }
+            Part::Document(_) => damage.images.clone(),
+            part => {
+                let names = self.names()?;
+                self.images()?.into_values().filter(|image| needs(image, &names, part)).collect()
+            }
+        };
+        if images.is_empty() && !damage.lists.is_empty() {
             let error = Error::new(Kind::NotFound, operation, "no image that is here has it, only a list");
             return Err(error.with_hint("remove the list with `rabbitc manifest rm`, and make it anew"));
         }
-        let changing = self.change()?;
-        let seized = damage.images.iter().map(|image| self.seize(image, &operation));
+        let seized = images.iter().map(|image| {
+            self.refuse_mounted(image, &operation)?;
+            self.seize(image, &operation)
+        });
         let _seized = seized.collect::<Result<Vec<_>>>()?;
+        let aside = self.put_aside(&path)?;
         drop(changing);
-        match &damage.part {
-            Part::Layer(diff_id) => self.remove_layer(diff_id.digits())?,
-            Part::Blob(digest) => {
-                let path = self.blob_path(digest);
-                match std::fs::remove_file(&path) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(Error::at_path("remove", &path, error));
-                    }
-                    _ => {}
+        let mended = images.iter().try_for_each(mend);
+        let Some(aside) = aside else { return mended };
+        let mended = mended.map_err(|mut cause| {
+            // Most of it may be good, and without it nothing starts. What has come anew stays.
+            match rustix::fs::renameat_with(CWD, &aside, CWD, &path, RenameFlags::NOREPLACE) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => {
+                    let error = Error::at_path("put back", &path, error);
+                    cause.reason = format!("{}; and {error}", cause.reason);
                 }
             }
+            cause
+        });
+        let removed = match &damage.part {
+            Part::Layer(_) => remove_tree(&aside),
+            Part::Blob(_) | Part::Document(_) => remove(&aside).map(drop),
+        };
+        mended.and(removed)
+    }
+
+    fn refuse_mounted(&self, image: &Image, operation: &str) -> Result<()> {
+        let Some(mounted) = self.mount_of(image)? else { return Ok(()) };
+        let reason = format!("its image is mounted at `{}`", mounted.path.display());
+        let error = Error::new(Kind::InUse, operation, reason);
+        Err(error.with_hint("unmount it with `rabbitc image unmount` first"))
+    }
+}
+
+/// The documents that can be read, and those that are damaged.
+struct Readable {
+    images: Vec<Image>,
+    names: Vec<Name>,
+    lists: Vec<List>,
+    damaged: Vec<(Part, String)>,
+}
+
+/// Whether an image consists of a blob or a layer.
+fn needs(image: &Image, names: &[Name], part: &Part) -> bool {
+    match part {
+        Part::Layer(diff_id) => image.layers.iter().any(|layer| layer.diff_id == *diff_id),
+        Part::Blob(digest) => {
+            let of_index = |name: &Name| name.manifest == image.manifest && name.digests.contains(digest);
+            image.id == *digest
+                || image.manifest == *digest
+                || image.layers.iter().any(|layer| layer.blob == *digest)
+                || names.iter().any(of_index)
         }
-        damage.images.iter().try_for_each(mend)
+        Part::Document(_) => false,
     }
 }

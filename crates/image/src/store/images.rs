@@ -183,6 +183,12 @@ impl Store {
     fn keep_alone(&self, image: &Image) -> Result<()> {
         match self.image(&image.manifest)? {
             Some(found) if found.layers == image.layers => Ok(()),
+            // What was here when it was pulled may have been taken away since, to be repaired.
+            _ if !self.is_whole(image) => {
+                let operation = format!("keep the image `{}`", image.id.short());
+                let error = Error::new(Kind::InUse, operation, "a part of it is being repaired");
+                Err(error.with_hint("try again once `rabbitc system check --repair` has ended"))
+            }
             _ => write_json(&self.path.join("images"), image.manifest.digits(), image),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,9 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::{Store, make_directory, random_digits, read_json, write_json};
+use crate::compare::difference;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::unpack::Unpacked;
 
 /// The document beside the tree.
@@ -50,7 +51,11 @@ impl Store {
 
     /// What is known of a layer, if it is there and `blob` was seen to unpack to it.
     pub(super) fn layer_of(&self, diff_id: &Digest, blob: &Digest) -> Result<Option<Unpacked>> {
-        let facts: Option<Facts> = read_json(&self.layer_directory(diff_id).join(FACTS))?;
+        // A hand may have taken the tree alone.
+        if !self.has_layer(diff_id) {
+            return Ok(None);
+        }
+        let facts = read_facts(&self.layer_directory(diff_id))?;
         Ok(facts.filter(|facts| facts.blobs.contains(blob)).map(|facts| facts.unpacked))
     }
 
@@ -71,42 +76,86 @@ impl Store {
         Ok(Draft { path, tree: opened })
     }
 
-    /// Publishes what was unpacked of `blob`, and is durable. One that is there already is the same.
+    /// Publishes what was unpacked of `blob`, and is durable. One that is there already must be the same: by what digest it is known,
+    /// a process said that had read untrusted bytes.
     pub(super) fn publish_layer(&self, draft: &Draft, unpacked: &Unpacked, blob: &Digest) -> Result<()> {
         let diff_id = &unpacked.diff_id;
         let path = self.layer_directory(diff_id);
         match std::fs::rename(&draft.path, &path) {
             Err(_) if self.has_layer(diff_id) => {
-                self.add_blob(&path, blob)?;
+                self.compare_layer(draft, diff_id, blob)?;
+                self.add_blob(&path, unpacked, blob)?;
+                remove_tree(&draft.path)
+            }
+            // It has lost its tree. Others beside that may be below containers.
+            Err(_) if path.exists() => {
+                let tree = self.layer_path(diff_id);
+                std::fs::rename(draft.path.join("tree"), &tree)
+                    .map_err(|error| Error::at_path("publish", &tree, error))?;
+                self.sync_directory(&path)?;
+                self.add_blob(&path, unpacked, blob)?;
                 remove_tree(&draft.path)
             }
             other => other.map_err(|error| Error::at_path("publish", &path, error)),
         }
     }
 
-    /// Takes a layer away, at once under another name, so that half of one is never taken for a whole one.
-    pub(super) fn remove_layer(&self, digits: &str) -> Result<()> {
-        let path = self.path.join("layers").join(digits);
-        let doomed = self.path.join("partial").join(format!("{}.doomed", random_digits()));
-        match std::fs::rename(&path, &doomed) {
-            Ok(()) => remove_tree(&doomed),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(Error::at_path("remove", &path, error)),
+    fn compare_layer(&self, draft: &Draft, diff_id: &Digest, blob: &Digest) -> Result<()> {
+        let path = self.layer_path(diff_id);
+        let kept = File::open(&path).map_err(|error| Error::at_path("open", &path, error))?;
+        let differs = difference(draft.tree.as_fd(), kept.as_fd());
+        match differs.map_err(|error| Error::at_path("compare", &path, error))? {
+            None => Ok(()),
+            Some(what) => {
+                let operation = format!("keep the layer `{diff_id}`");
+                let reason = format!("what is here of it is not what the blob `{blob}` unpacks to: {what}");
+                let error = Error::new(Kind::Corrupt, operation, reason);
+                Err(error.with_hint(
+                    "`rabbitc system check --repair` brings it again where it is damaged; else remove the images that have it",
+                ))
+            }
         }
     }
 
-    fn add_blob(&self, directory: &Path, blob: &Digest) -> Result<()> {
+    /// Takes a layer away.
+    pub(super) fn remove_layer(&self, digits: &str) -> Result<()> {
+        let aside = self.put_aside(&self.path.join("layers").join(digits))?;
+        aside.map_or(Ok(()), |aside| remove_tree(&aside))
+    }
+
+    /// Takes a part away, at once under another name, so that half of one is never taken for a whole one; none where it is not
+    /// there.
+    pub(super) fn put_aside(&self, path: &Path) -> Result<Option<PathBuf>> {
+        let aside = self.path.join("partial").join(format!("{}.doomed", random_digits()));
+        match std::fs::rename(path, &aside) {
+            Ok(()) => Ok(Some(aside)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::at_path("remove", path, error)),
+        }
+    }
+
+    fn add_blob(&self, directory: &Path, unpacked: &Unpacked, blob: &Digest) -> Result<()> {
         let failed = |error: std::io::Error| Error::at_path("lock", directory, error);
         // Two at once would each forget the other's.
         let lock = File::open(directory).map_err(failed)?;
         flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
-        match read_json::<Facts>(&directory.join(FACTS))? {
-            Some(mut facts) if !facts.blobs.contains(blob) => {
+        let facts = match read_facts(directory)? {
+            Some(facts) if facts.blobs.contains(blob) => return Ok(()),
+            Some(mut facts) => {
                 facts.blobs.push(blob.clone());
-                write_json(directory, FACTS, &facts)
+                facts
             }
-            _ => Ok(()),
-        }
+            None => Facts { unpacked: unpacked.clone(), blobs: vec![blob.clone()] },
+        };
+        write_json(directory, FACTS, &facts)
+    }
+}
+
+/// What is known of a layer; none where that is damaged, and to be found anew.
+fn read_facts(directory: &Path) -> Result<Option<Facts>> {
+    match read_json(&directory.join(FACTS)) {
+        Err(error) if error.kind == Kind::Corrupt => Ok(None),
+        read => read,
     }
 }
 

@@ -2,7 +2,9 @@
 //! for it when nothing else needs it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::images::{file_of, now, remove};
@@ -114,6 +116,8 @@ impl Store {
     }
 
     fn write_list(&self, list: &List) -> Result<()> {
+        // Its index and manifests have their names before it, also those that another process has just brought.
+        self.sync_directory(&Path::new("blobs").join(list.index.algorithm().name()))?;
         let directory = self.path.join(DIRECTORY);
         make_directory(&directory)?;
         write_json(&directory, &file_of(&list.reference), list)
@@ -186,22 +190,31 @@ impl Store {
         Ok(digest)
     }
 
-    /// The blobs that a list needs: its index and manifests, and what of its images is here.
-    pub(super) fn blobs_of_list(&self, list: &List) -> BTreeSet<Digest> {
-        let mut blobs: BTreeSet<Digest> = list.sources.keys().cloned().collect();
-        // A damaged index says nothing; what else is known of the list stays.
-        if let Ok(index) = self.index(list) {
-            blobs.extend(index.manifests.into_iter().map(|one| one.digest));
+    /// The blobs that a list needs: its index and manifests, and what of its images is here. What can't be read says nothing where
+    /// `is_passed` says so of the error; what else is known of the list stays.
+    pub(super) fn blobs_of_list(
+        &self,
+        list: &List,
+        is_passed: impl Fn(&Error) -> bool,
+    ) -> Result<BTreeSet<Digest>> {
+        let mut blobs: BTreeSet<Digest> = list.sources.keys().chain([&list.index]).cloned().collect();
+        match self.index(list) {
+            Ok(index) => blobs.extend(index.manifests.into_iter().map(|one| one.digest)),
+            Err(error) if is_passed(&error) => {}
+            Err(error) => return Err(error),
         }
         for digest in blobs.clone() {
-            let Ok(text) = self.read_blob(&digest, MOST_MANIFEST_BYTES) else { continue };
+            let text = match self.read_blob(&digest, MOST_MANIFEST_BYTES) {
+                Ok(text) => text,
+                Err(error) if is_passed(&error) => continue,
+                Err(error) => return Err(error),
+            };
             if let Ok(Document::Manifest(manifest)) = Document::parse(&text, None, "read") {
                 let all = manifest.layers.into_iter().chain([manifest.config]);
                 blobs.extend(all.map(|one| one.digest).filter(|digest| self.has_blob(digest)));
             }
         }
-        blobs.insert(list.index.clone());
-        blobs
+        Ok(blobs)
     }
 
     /// The image of a list that is for `platform`: its entry.
@@ -225,4 +238,9 @@ impl Store {
             platform: Some(self.configuration(image)?.platform()),
         })
     }
+}
+
+/// Whether something is missing or damaged, and will say no more another time.
+pub(super) fn is_lost(error: &Error) -> bool {
+    error.kind == Kind::Corrupt || error.errno == Some(Errno::NOENT.raw_os_error())
 }

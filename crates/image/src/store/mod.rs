@@ -28,6 +28,7 @@ mod pull;
 mod shifted;
 mod spool;
 mod sweep;
+mod until_over;
 mod usage;
 
 use std::collections::BTreeSet;
@@ -113,12 +114,16 @@ impl Store {
     fn sync_names(&self, image: &Image) -> Result<()> {
         let blobs = image.layers.iter().map(|layer| &layer.blob).chain([&image.id, &image.manifest]);
         let mut directories: BTreeSet<PathBuf> =
-            blobs.map(|digest| self.path.join("blobs").join(digest.algorithm().name())).collect();
-        directories.insert(self.path.join("layers"));
-        directories.iter().try_for_each(|directory| {
-            let synced = File::open(directory).and_then(|opened| opened.sync_all());
-            synced.map_err(|error| Error::at_path("write to disk", directory, error))
-        })
+            blobs.map(|digest| Path::new("blobs").join(digest.algorithm().name())).collect();
+        directories.insert("layers".into());
+        directories.iter().try_for_each(|directory| self.sync_directory(directory))
+    }
+
+    /// Makes durable what was named and removed in one of its directories.
+    fn sync_directory(&self, directory: &Path) -> Result<()> {
+        let path = self.path.join(directory);
+        let synced = File::open(&path).and_then(|opened| opened.sync_all());
+        synced.map_err(|error| Error::at_path("write to disk", &path, error))
     }
 
     /// Makes what was written before it durable.
@@ -188,9 +193,12 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::at_path("read", path, error)),
     };
-    serde_json::from_slice(&text)
-        .map(Some)
-        .map_err(|error| Error::new(Kind::Corrupt, format!("read `{}`", path.display()), error.to_string()))
+    serde_json::from_slice(&text).map(Some).map_err(|error| {
+        let error = Error::new(Kind::Corrupt, format!("read `{}`", path.display()), error.to_string());
+        error.with_hint(
+            "`rabbitc system check` finds all that is damaged, and `--repair` brings what it can again",
+        )
+    })
 }
 
 /// The names in a directory, but for drafts.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 
 use rustix::io::Errno;
@@ -15,6 +15,7 @@ use super::blobs::Claim;
 use super::images::now;
 use super::layers::Draft;
 use super::publish::{Brought, MOST_WAITING};
+use super::until_over::UntilOver;
 use super::{Image, Layer, Store, Unpacker};
 use crate::digest::{self, Digest, Digester};
 use crate::documents::{
@@ -163,7 +164,8 @@ impl Store {
         }
     }
 
-    /// Brings every layer, several at a time; the first error ends it.
+    /// Brings every layer, several at a time. The first error ends it: no other layer is begun, and what is under way breaks off once
+    /// more of it comes. What has come whole by then is published.
     fn bring_layers(
         &self,
         source: &dyn Source,
@@ -178,7 +180,7 @@ impl Store {
         let mut seen = BTreeSet::new();
         let first: Vec<usize> =
             (0..wanted.len()).filter(|&number| seen.insert(&wanted[number].0.digest)).collect();
-        let next = AtomicUsize::new(0);
+        let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
         let outcome = Mutex::new(Outcome { layers: vec![None; wanted.len()], error: None });
         let told = |number: usize, layer: Result<Layer>| {
             let mut outcome = outcome.lock().expect("no thread panics while it holds it");
@@ -186,17 +188,19 @@ impl Store {
                 Ok(layer) => outcome.layers[number] = Some(layer),
                 Err(error) => {
                     outcome.error.get_or_insert(error);
-                    // Nobody begins another.
-                    next.store(first.len(), Ordering::Relaxed);
+                    is_over.store(true, Ordering::Relaxed);
                 }
             }
         };
+        let source = UntilOver::new(source, &is_over);
         let root = self.begin_to_publish()?;
         let (bringing, brought) = mpsc::sync_channel(MOST_WAITING);
         let work = |bringing: mpsc::SyncSender<Brought>| {
-            while let Some(&number) = first.get(next.fetch_add(1, Ordering::Relaxed)) {
+            while let Some(&number) = first.get(next.fetch_add(1, Ordering::Relaxed))
+                && !is_over.load(Ordering::Relaxed)
+            {
                 let (descriptor, diff_id) = wanted[number];
-                match self.bring_layer(source, descriptor, diff_id, number, options) {
+                match self.bring_layer(&source, descriptor, diff_id, number, options) {
                     Ok(Bringing::There(layer)) => told(number, Ok(layer)),
                     Ok(Bringing::Brought(layer)) => {
                         bringing.send(layer).expect("it is read until all have ended")
@@ -236,7 +240,7 @@ impl Store {
 
     fn bring_layer(
         &self,
-        source: &dyn Source,
+        source: &UntilOver<'_>,
         descriptor: &Descriptor,
         diff_id: &Digest,
         number: usize,
@@ -265,8 +269,9 @@ impl Store {
             }
             (None, Claim::There) => {
                 let path = self.blob_path(blob);
-                let mut file = File::open(&path).map_err(|error| Error::at_path("open", &path, error))?;
-                (Some(self.unpack(&mut file, None, descriptor, diff_id, number, options)?), None)
+                let file = File::open(&path).map_err(|error| Error::at_path("open", &path, error))?;
+                let mut bytes = source.until_over(file);
+                (Some(self.unpack(&mut bytes, None, descriptor, diff_id, number, options)?), None)
             }
             (found, Claim::Ours(partial)) => {
                 let file = Some(&partial.file);

@@ -37,9 +37,12 @@ impl Store {
             }
         }
         for layers in missing.chunks(AT_ONCE) {
-            let begun: Result<Vec<Begun<'_>>> =
+            let begun: Vec<Result<Begun<'_>>> =
                 layers.iter().map(|layer| self.begin_shifted(layer, unpacker)).collect();
-            begun?.into_iter().try_for_each(|begun| self.finish_shifted(begun, key))?;
+            // Each is waited for, also where another one fails: it writes to a directory that goes with its draft.
+            let finished: Vec<Result<()>> =
+                begun.into_iter().map(|begun| self.finish_shifted(begun?, key)).collect();
+            finished.into_iter().collect::<Result<()>>()?;
         }
         Ok(())
     }

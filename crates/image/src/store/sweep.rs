@@ -68,9 +68,11 @@ impl Store {
             blobs.extend(name.digests);
         }
         for list in self.lists()? {
-            blobs.extend(self.blobs_of_list(&list));
+            // What can't be read now is not what nobody needs.
+            blobs.extend(self.blobs_of_list(&list, lists::is_lost)?);
         }
         let blobs: BTreeSet<&str> = blobs.iter().map(|digest| digest.digits()).collect();
+        self.sync_documents()?;
         let mut swept = Swept::default();
         for algorithm in ["sha256", "sha512"] {
             let directory = self.path.join("blobs").join(algorithm);
@@ -88,6 +90,18 @@ impl Store {
         }
         self.sweep_remains()?;
         Ok(swept)
+    }
+
+    /// What nobody refers to was referred to by documents that are gone: for good, before it goes itself, as not every file system
+    /// keeps the order.
+    fn sync_documents(&self) -> Result<()> {
+        for directory in ["images", "names", lists::DIRECTORY].map(Path::new) {
+            // Nobody has made a list.
+            if self.path.join(directory).exists() {
+                self.sync_directory(directory)?;
+            }
+        }
+        Ok(())
     }
 
     /// What the dead were fetching, and drafts of theirs: nobody else is here.

@@ -100,7 +100,10 @@ impl Store {
             return Ok(true);
         }
         let path = self.document(image);
-        let Ok(file) = File::open(&path) else { return Ok(false) };
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            opened => opened.map_err(|error| Error::at_path("open", &path, error))?,
+        };
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(false),
             Err(Errno::WOULDBLOCK) => Ok(true),
