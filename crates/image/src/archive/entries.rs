@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use crate::error::Result;
+use crate::unpack::Limits;
 use crate::unpack::archive::MOST_HEADER_BYTES;
 use crate::unpack::archive::header::Header;
 use crate::unpack::archive::pax::Records;
@@ -115,7 +116,10 @@ impl Reader<'_> {
             }
             let header = Header::parse(&block)?;
             match header.flag {
-                b'x' => records = Records::parse(&self.whole(header.size)?)?,
+                b'x' => {
+                    let most = Limits::default().attribute_bytes;
+                    records = Records::parse(&self.whole(header.size)?, most)?;
+                }
                 // Defaults for all that follows: docker passes over them too.
                 b'g' => self.skip(header.size)?,
                 b'L' => long_name = Some(self.whole(header.size)?),

@@ -4,11 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
@@ -76,10 +76,12 @@ impl Archive<'_> {
         if kind == FileType::Socket {
             return Ok(());
         }
-        let has_others = kind != FileType::Directory && found.stat.st_nlink > 1;
-        let file = (found.stat.st_dev, found.stat.st_ino);
-        if let Some(first) = self.links.get(&file).filter(|_| has_others) {
-            let mut header = header(found, EntryType::Link, 0);
+        let several = |stat: &Stat| {
+            let has_others = kind != FileType::Directory && stat.st_nlink > 1;
+            has_others.then_some((stat.st_dev, stat.st_ino))
+        };
+        if let Some(first) = several(&found.stat).and_then(|file| self.links.get(&file)) {
+            let mut header = header(&found.stat, EntryType::Link, 0);
             let first = Path::new(OsStr::from_bytes(first));
             return self.builder.append_link(&mut header, path_of(found.path), first).map_err(written);
         }
@@ -88,11 +90,11 @@ impl Archive<'_> {
             Err(Errno::NOENT) => return Ok(()),
             content => content.map_err(|error| found.failed("read", error))?,
         };
-        if has_others {
+        if let Some(file) = several(&content.stat) {
             self.links.insert(file, found.path.to_owned());
         }
         self.add_attributes(&content)?;
-        let plain = |kind| header(found, kind, 0);
+        let plain = |kind| header(&found.stat, kind, 0);
         match kind {
             FileType::RegularFile => self.add_file(found, content)?,
             FileType::Directory => {
@@ -129,7 +131,7 @@ impl Archive<'_> {
     }
 
     fn add_device(&mut self, found: &Found<'_>, kind: EntryType) -> Result<()> {
-        let mut header = header(found, kind, 0);
+        let mut header = header(&found.stat, kind, 0);
         let device = found.stat.st_rdev;
         let numbers = header
             .set_device_major(rustix::fs::major(device))
@@ -139,11 +141,11 @@ impl Archive<'_> {
     }
 
     fn add_file(&mut self, found: &Found<'_>, content: Content) -> Result<()> {
-        let size = found.stat.st_size as u64;
+        let size = content.stat.st_size as u64;
         // Whatever is written to it meanwhile, the header holds.
         let file = content.file.expect("a regular file is opened");
         let bytes = file.take(size).chain(io::repeat(0)).take(size);
-        let mut header = header(found, EntryType::Regular, size);
+        let mut header = header(&content.stat, EntryType::Regular, size);
         self.builder.append_data(&mut header, path_of(found.path), bytes).map_err(written)
     }
 
@@ -157,7 +159,9 @@ impl Archive<'_> {
 }
 
 /// What an entry has in it.
-struct Content {
+pub(super) struct Content {
+    /// What the kernel says of it: of a regular file, of the one that is open.
+    pub(super) stat: Stat,
     /// As an archive names them.
     attributes: Vec<(String, Vec<u8>)>,
     /// Of a regular file.
@@ -167,7 +171,7 @@ struct Content {
 }
 
 impl Content {
-    fn of(found: &Found<'_>) -> std::result::Result<Content, Errno> {
+    pub(super) fn of(found: &Found<'_>) -> std::result::Result<Content, Errno> {
         // What Docker keeps; labels of security modules are those of this host.
         let is_kept = |name: &[u8]| name == b"security.capability" || name.starts_with(b"user.");
         let attributes = found.attributes()?.into_iter().filter_map(|(name, value)| {
@@ -176,36 +180,54 @@ impl Content {
             let name = String::from_utf8(name).ok().filter(|_| is_kept)?;
             Some((format!("SCHILY.xattr.{name}"), value))
         });
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let open = || rustix::fs::openat(found.directory, found.name, flags, Mode::empty());
-        let read_link = || rustix::fs::readlinkat(found.directory, found.name, Vec::new());
-        Ok(Content {
+        let mut content = Content {
+            stat: found.stat,
             attributes: attributes.collect(),
-            file: match found.kind() {
-                FileType::RegularFile => Some(File::from(open()?)),
-                _ => None,
-            },
-            target: match found.kind() {
-                FileType::Symlink => read_link()?,
-                _ => CString::default(),
-            },
-        })
+            file: None,
+            target: CString::default(),
+        };
+        match found.kind() {
+            FileType::RegularFile => {
+                let (file, stat) = open_file(found)?;
+                (content.file, content.stat) = (Some(file), stat);
+            }
+            FileType::Symlink => {
+                content.target = rustix::fs::readlinkat(found.directory, found.name, Vec::new())?;
+            }
+            _ => {}
+        }
+        Ok(content)
     }
+}
+
+/// Opens a file that was a regular one. A container that runs may have put something else in its place: to open a device is to
+/// use it, so that what is there is looked at before. Such a file has gone; another regular one is taken as it is.
+fn open_file(found: &Found<'_>) -> std::result::Result<(File, Stat), Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let place = rustix::fs::openat(found.directory, found.name, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&place)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Errno::NOENT);
+    }
+    let path = format!("/proc/self/fd/{}", place.as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+    Ok((File::from(file), stat))
 }
 
 fn path_of(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
-fn header(found: &Found<'_>, kind: EntryType, size: u64) -> Header {
+fn header(stat: &Stat, kind: EntryType, size: u64) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_size(size);
-    header.set_mode(found.stat.st_mode & 0o7777);
-    header.set_uid(found.stat.st_uid.into());
-    header.set_gid(found.stat.st_gid.into());
+    header.set_mode(stat.st_mode & 0o7777);
+    header.set_uid(stat.st_uid.into());
+    header.set_gid(stat.st_gid.into());
     // What was before 1970 has no number there.
-    header.set_mtime(u64::try_from(found.stat.st_mtime).unwrap_or(0));
+    header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or(0));
     header
 }
 

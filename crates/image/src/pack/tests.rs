@@ -9,7 +9,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
+use rustix::io::Errno;
 
+use super::archive::Content;
 use super::*;
 use crate::compare::difference;
 use crate::unpack::{self, Devices, Limits, Options, Owners, Whiteouts};
@@ -116,6 +118,42 @@ fn layer_is_the_same_after_it_was_packed_and_unpacked() {
     let mut second = Vec::new();
     pack(place.open("again").as_fd(), Form::Layer, &BTreeSet::new(), &mut second).expect("packed");
     assert!(archive == second);
+}
+
+#[test]
+fn what_has_taken_the_place_of_a_file_is_not_opened() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let place = Place::new("swapped");
+    let file = place.tree().join("file");
+    std::fs::write(&file, "old").expect("written");
+    // Between the walk's look at a file and ours, as a container that runs may do it.
+    let swapped = |swap: &dyn Fn()| {
+        let mut content = None;
+        walk(place.open("tree").as_fd(), &mut |found| {
+            swap();
+            content = Some(Content::of(found));
+            Ok(())
+        })
+        .expect("walked");
+        content.expect("one entry")
+    };
+    // One that no driver has (devices.txt: 240 to 254 are for experiments): to open it would be another error.
+    for device in [rustix::fs::makedev(1, 3), rustix::fs::makedev(254, 0xf_ff77)] {
+        let content = swapped(&|| {
+            std::fs::remove_file(&file).expect("removed");
+            mknod(&file, FileType::CharacterDevice, device);
+        });
+        assert!(matches!(content, Err(Errno::NOENT)), "it has gone");
+        std::fs::remove_file(&file).expect("removed");
+        std::fs::write(&file, "old").expect("written");
+    }
+    let content = swapped(&|| {
+        std::fs::write(place.tree().join("new"), "longer than before").expect("written");
+        std::fs::rename(place.tree().join("new"), &file).expect("renamed");
+    });
+    assert_eq!(content.expect("another file").stat.st_size, 18, "the size is that of what is packed");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::documents::{
     Descriptor, Document, ImageConfig, MOST_CONFIG_BYTES, MOST_MANIFEST_BYTES, Manifest, Platform,
 };
 use crate::error::{Error, Kind, Result};
-use crate::unpack::Unpacked;
+use crate::unpack::{Limits, Unpacked};
 
 /// How many layers are fetched at a time: as many as docker's, and more do not make a connection quicker.
 const AT_ONCE: usize = 3;
@@ -247,6 +247,13 @@ impl Store {
         options: PullOptions<'_>,
     ) -> Result<Bringing> {
         let blob = &descriptor.digest;
+        // Nothing that is unpacked may have more, and what a manifest says is as good as its registry.
+        let most = Limits::default().bytes;
+        if descriptor.size > most {
+            let reason =
+                format!("layer `{blob}` should have {} bytes, and {most} are the most", descriptor.size);
+            return Err(Error::new(Kind::TooMuch, options.operation, reason));
+        }
         let layer = |unpacked: &Unpacked| Layer {
             diff_id: diff_id.clone(),
             blob: blob.clone(),
@@ -279,7 +286,7 @@ impl Store {
                     let mut bytes = source.blob(descriptor)?;
                     match found {
                         // The blob was swept, and its layer is another image's as well.
-                        Some(_) => copy(&mut bytes, file, None, descriptor, number, options).map(|()| None),
+                        Some(_) => copy(&mut bytes, file, None, descriptor, number, options).map(|_| None),
                         None => self.unpack(&mut bytes, file, descriptor, diff_id, number, options).map(Some),
                     }
                 };
@@ -313,9 +320,10 @@ impl Store {
         drop(ours);
         let unpacked = finish();
         // What has come is the cause, and what unpacks it only met the consequences.
-        copied?;
+        let copied = copied?;
         let unpacked = unpacked?;
-        if unpacked.diff_id != *diff_id {
+        // Who has unpacked all of it has read to its end.
+        if copied == Copied::Refused || unpacked.diff_id != *diff_id {
             return Err(mismatched(&descriptor.digest, options.operation));
         }
         draft.describe(&unpacked, &descriptor.digest)?;
@@ -364,8 +372,16 @@ pub(super) fn document(
     Ok(text)
 }
 
-/// Copies a blob to its file and to what unpacks it, and checks its size and digest. What unpacks it may end early: then
-/// it says why.
+/// What has become of a blob on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Copied {
+    /// All of it has come, and is what its digest says.
+    Whole,
+    /// What unpacks it has ended, and says why: nobody wants the rest.
+    Refused,
+}
+
+/// Copies a blob to its file and to what unpacks it, and checks its size and digest.
 fn copy(
     bytes: &mut dyn Read,
     file: Option<&File>,
@@ -373,12 +389,12 @@ fn copy(
     descriptor: &Descriptor,
     number: usize,
     options: PullOptions<'_>,
-) -> Result<()> {
+) -> Result<Copied> {
     let digest = &descriptor.digest;
     let corrupt = |reason: String| Err(Error::new(Kind::Corrupt, options.operation, reason));
     let mut digester = Digester::new(digest.algorithm());
     let mut buffer = vec![0u8; CHUNK];
-    let (mut count, mut pipe) = (0u64, pipe);
+    let mut count = 0u64;
     loop {
         let read = match bytes.read(&mut buffer) {
             Ok(0) => break,
@@ -398,7 +414,7 @@ fn copy(
         if let Some(end) = pipe {
             match write_all(end, chunk) {
                 Ok(()) => {}
-                Err(Errno::PIPE) => pipe = None,
+                Err(Errno::PIPE) => return Ok(Copied::Refused),
                 Err(error) => return Err(Error::system(format!("unpack layer `{digest}`"), error)),
             }
         }
@@ -408,7 +424,7 @@ fn copy(
         return corrupt(format!("`{digest}` ended after {count} of {} bytes", descriptor.size));
     }
     match digester.finish() == *digest {
-        true => Ok(()),
+        true => Ok(Copied::Whole),
         false => corrupt(format!("what came for `{digest}` is not what its digest says")),
     }
 }

@@ -1,11 +1,12 @@
 //! Images from a directory in OCI's layout, kept, found, shared, removed and refused.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
@@ -102,10 +103,13 @@ impl Place {
 
     fn pull_by(&self, unpacker: &dyn Unpacker) -> Result<Pulled> {
         let archive = Archive::open(&self.layout(), None, &self.store)?;
-        let source = archive.image(0)?;
+        self.pull_from(&archive.image(0)?, unpacker)
+    }
+
+    fn pull_from(&self, source: &dyn Source, unpacker: &dyn Unpacker) -> Result<Pulled> {
         let platform = Platform::parse("linux/amd64").expect("legal");
         let options = PullOptions { platform: &platform, unpacker, progress: &Silent, operation: "pull" };
-        self.store.pull(&source, options)
+        self.store.pull(source, options)
     }
 
     /// What is in the store: numbers of blobs, layers, images, and of what is under way.
@@ -125,6 +129,58 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// A source that says how often it was asked for what, and how many bytes of blobs were taken. A blob that it has not is zeros
+/// without end, behind its `begin`.
+struct Counting<'a> {
+    inner: &'a dyn Source,
+    begin: &'a [u8],
+    asked: Mutex<BTreeMap<Digest, u32>>,
+    taken: AtomicU64,
+}
+
+impl<'a> Counting<'a> {
+    fn new(inner: &'a dyn Source, begin: &'a [u8]) -> Counting<'a> {
+        Counting { inner, begin, asked: Mutex::default(), taken: AtomicU64::new(0) }
+    }
+
+    fn count(&self, digest: &Digest) {
+        *self.asked.lock().expect("no panic").entry(digest.clone()).or_default() += 1;
+    }
+}
+
+impl Source for Counting<'_> {
+    fn named(&self) -> Result<(Vec<u8>, Option<String>)> {
+        self.inner.named()
+    }
+
+    fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        self.count(&descriptor.digest);
+        self.inner.document(descriptor)
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
+        self.count(&descriptor.digest);
+        let inner = match self.inner.blob(descriptor) {
+            Err(error) if error.kind == Kind::NotFound => Box::new(self.begin.chain(std::io::repeat(0))),
+            found => found?,
+        };
+        Ok(Box::new(Counted { inner, taken: &self.taken }))
+    }
+}
+
+struct Counted<'a> {
+    inner: Box<dyn Read + Send + 'a>,
+    taken: &'a AtomicU64,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.taken.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
     }
 }
 
@@ -251,6 +307,31 @@ fn blobs_that_are_not_what_was_promised_leave_nothing() {
     let layer = layer_of(&place);
     std::fs::remove_file(blob(&place, &layer)).expect("removed");
     place.refuses(Kind::NotFound, "it has no file `blobs/sha256/");
+}
+
+#[test]
+fn nothing_more_is_fetched_of_a_layer_that_is_refused() {
+    let pull = |place: &Place, size: u64, begin: &[u8]| {
+        let layer = Descriptor { size, ..place.blob(media_type::LAYER, b"not this") };
+        std::fs::remove_file(place.layout().join("blobs/sha256").join(layer.digest.digits())).expect("there");
+        place.image_of_blobs(std::slice::from_ref(&layer), &[Digest::of(b"whatever")]);
+        let archive = Archive::open(&place.layout(), None, &place.store).expect("opened");
+        let image = archive.image(0).expect("there");
+        let source = Counting::new(&image, begin);
+        let error = place.pull_from(&source, &Here).expect_err("refused");
+        place.store.sweep().expect("swept");
+        assert_eq!(place.counts(), [0; 4], "the store is as it was");
+        let asked = source.asked.lock().expect("no panic").get(&layer.digest).copied();
+        (error, asked, source.taken.load(Ordering::Relaxed))
+    };
+    let (error, asked, _) = pull(&Place::new("huge"), u64::MAX, b"");
+    assert!(error.kind == Kind::TooMuch && error.to_string().contains("are the most"), "{error}");
+    assert_eq!(asked, None);
+
+    let begin = archive("a/.wh..", "");
+    let (error, asked, taken) = pull(&Place::new("first-entry"), 1 << 30, &begin[..512]);
+    assert!(error.kind == Kind::Corrupt && error.to_string().contains("unpack `a/.wh..`"), "{error}");
+    assert!(asked == Some(1) && taken < 1 << 20, "{taken} bytes were fetched");
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub(crate) mod header;
 pub(crate) mod pax;
 mod sparse;
 
+use std::collections::BTreeMap;
 use std::io::Read;
 
 use self::header::Header;
@@ -56,7 +57,7 @@ pub(super) struct Entry {
     pub(super) time: Time,
     pub(super) device: (u32, u32),
     /// Extended attributes.
-    pub(super) attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) attributes: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Bytes of the file, with its holes.
     pub(super) size: u64,
     /// Where its bytes belong, if it has holes.
@@ -103,7 +104,7 @@ impl<R: Read> Archive<R> {
             known.clone_from(&header.name);
             match header.flag {
                 b'x' => {
-                    records = Records::parse(&self.whole(header.size)?)?;
+                    records = Records::parse(&self.whole(header.size)?, self.limits.attribute_bytes)?;
                     if let Some(path) = &records.path {
                         known.clone_from(path);
                     }

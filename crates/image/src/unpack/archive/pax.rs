@@ -1,6 +1,8 @@
 //! Extended headers: records of keys and values that stand before an entry and overrule its header (pax(1), "pax Extended
 //! Header"). Reads no entry.
 
+use std::collections::BTreeMap;
+
 use super::super::fault::{Fault, Outcome};
 use super::Time;
 use super::sparse::{self, Piece};
@@ -14,8 +16,10 @@ pub(crate) struct Records {
     pub(super) uid: Option<i64>,
     pub(super) gid: Option<i64>,
     pub(super) time: Option<Time>,
-    /// Extended attributes of the file, each name once.
-    pub(super) attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Extended attributes of the file.
+    pub(super) attributes: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Bytes of all of them that came, with those that were overruled.
+    attribute_bytes: usize,
     pub(crate) sparse: Sparse,
 }
 
@@ -32,14 +36,19 @@ pub(crate) struct Sparse {
 }
 
 impl Records {
-    /// Reads the content of an extended header. Later records of a key overrule earlier ones.
-    pub(crate) fn parse(content: &[u8]) -> Outcome<Records> {
+    /// Reads the content of an extended header, with at most so many bytes of extended attributes. Later records of a key
+    /// overrule earlier ones.
+    pub(crate) fn parse(content: &[u8], attribute_bytes: usize) -> Outcome<Records> {
         let mut records = Records::default();
         let mut rest = content;
         while !rest.is_empty() {
             let (key, value, after) =
                 split(rest).ok_or_else(|| Fault::corrupt("its extended header is broken"))?;
             records.take(key, value)?;
+            if records.attribute_bytes > attribute_bytes {
+                let reason = format!("its extended attributes have more than {attribute_bytes} bytes");
+                return Err(Fault::too_much(reason));
+            }
             rest = after;
         }
         Ok(records)
@@ -57,10 +66,11 @@ impl Records {
             b"mtime" => self.time = Some(time(value).ok_or_else(|| Fault::corrupt("its time is none"))?),
             _ => {
                 if let Some(attribute) = key.strip_prefix(b"SCHILY.xattr.") {
-                    self.attributes.retain(|(known, _)| known != attribute);
-                    if !value.is_empty() {
-                        self.attributes.push((attribute.to_vec(), value.to_vec()));
-                    }
+                    self.attribute_bytes += attribute.len() + value.len();
+                    match value.is_empty() {
+                        true => self.attributes.remove(attribute),
+                        false => self.attributes.insert(attribute.to_vec(), value.to_vec()),
+                    };
                 } else if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
                     self.sparse.take(key, value)?;
                 }

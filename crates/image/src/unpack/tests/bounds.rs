@@ -122,6 +122,16 @@ fn extended_headers_are_bounded() {
     let mut archive = Builder::default();
     archive.pax(&[("SCHILY.xattr.user.big", &[b'x'; 70_000])]).file("a", "");
     within(OPTIONS.limits, &archive.ended(), "extended attributes have more than 65536 bytes");
+    // Also of what has none in the tree, and of those before nothing.
+    let mut archive = Builder::default();
+    archive.pax(&[("SCHILY.xattr.user.big", &[b'x'; 70_000])]).link("a", "b");
+    within(OPTIONS.limits, &archive.ended(), "extended attributes have more than 65536 bytes");
+    // As many as a header holds: what is known already is not gone through for each.
+    let names: Vec<String> = (0..40_000).map(|number| format!("SCHILY.xattr.{number}")).collect();
+    let many: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b"x"[..])).collect();
+    let mut archive = Builder::default();
+    archive.pax(&many);
+    within(OPTIONS.limits, &archive.ended(), "extended attributes have more than 65536 bytes");
     let mut map = b"0,0".to_vec();
     for _ in 0..70_000 {
         map.extend_from_slice(b",0,0");

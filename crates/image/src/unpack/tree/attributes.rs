@@ -57,11 +57,6 @@ impl Tree<'_> {
     }
 
     fn set_attributes(&mut self, file: BorrowedFd<'_>, entry: &Entry) -> Outcome<()> {
-        let most = self.options.limits.attribute_bytes;
-        let all: usize = entry.attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
-        if all > most {
-            return Err(Fault::too_much(format!("its extended attributes have more than {most} bytes")));
-        }
         for (name, value) in &entry.attributes {
             if !is_taken(name) {
                 self.left_out.attributes += 1;
