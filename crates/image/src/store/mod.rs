@@ -42,7 +42,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::check::{Damage, Depth, Part};
-pub use self::images::{Image, InUse, Layer, Name};
+pub use self::images::{Image, InUse, Layer, Name, Seen};
 pub use self::layers::{Finish, Unpacker};
 pub use self::lists::{Chosen, List};
 pub use self::mounts::{MountedImage, Mounting};
