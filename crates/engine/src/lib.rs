@@ -13,6 +13,7 @@ mod layers;
 mod mount_points;
 mod network;
 mod options;
+mod output;
 mod own_files;
 mod paths;
 mod peers;
@@ -59,6 +60,7 @@ pub use options::{
     Identity, Source, UserOption, Value, parse_entrypoint, parse_group, parse_labels, parse_pair,
     parse_seconds, parse_signal, parse_time_limit, parse_umask, parse_user, parse_variable, parse_variables,
 };
+pub use output::OutputFile;
 pub use paths::EnginePaths;
 pub use runtime::launch::{LaunchOptions, StepTiming};
 pub use runtime::{ErrorKind, Signal, StepDescription, StepKind};

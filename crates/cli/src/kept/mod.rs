@@ -2,14 +2,12 @@
 
 mod list;
 
-use std::fs::OpenOptions;
-use std::io::{BufWriter, IsTerminal};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use engine::{ChangeKind, CommitRequest, Error, ErrorKind, KeptContainers, KeptRoot, Result};
+use engine::{ChangeKind, CommitRequest, Error, ErrorKind, KeptContainers, KeptRoot, OutputFile, Result};
 use serde_json::json;
 
 pub(crate) use self::list::ListArguments;
@@ -214,29 +212,25 @@ fn export(arguments: &ExportArguments) -> Result<()> {
         let error = Error::invalid("--output", "an archive is nothing for a terminal".to_owned());
         return Err(error.with_hint("name a file with `-o FILE`, or write into a pipe"));
     }
-    // The caller's file by the caller's rights.
-    let file = match &arguments.output {
+    let root = arguments.root.as_deref();
+    let output = match &arguments.output {
         Some(path) => {
-            let mut options = OpenOptions::new();
-            let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
-            Some(file.map_err(|error| {
-                Error::at_path("write", path, error)
-                    .with_hint("name a file in a directory that you may write to")
-            })?)
+            // The caller's file by the caller's rights; and nothing is begun for a container that is not there.
+            KeptContainers::of(root)?.find(&arguments.id)?;
+            Some(OutputFile::begin(path)?)
         }
         None => None,
     };
-    let exported = || {
-        let kept = KeptContainers::open(arguments.root.as_deref())?.find(&arguments.id)?;
-        match file {
-            Some(file) => kept.export(&mut BufWriter::with_capacity(256 << 10, file)),
-            None => kept.export(&mut BufWriter::with_capacity(256 << 10, std::io::stdout().lock())),
+    let kept = KeptContainers::open(root)?.find(&arguments.id)?;
+    match output {
+        Some(mut file) => {
+            kept.export(&mut file)?;
+            file.finish()
         }
-    };
-    let outcome: Result<()> = exported();
-    if let (Err(_), Some(path)) = (&outcome, &arguments.output) {
-        // Half an archive is of no use.
-        let _ = std::fs::remove_file(path);
+        None => {
+            let mut output = BufWriter::with_capacity(256 << 10, std::io::stdout().lock());
+            kept.export(&mut output)?;
+            output.flush().map_err(|error| Error::system("write to standard output", error))
+        }
     }
-    outcome
 }

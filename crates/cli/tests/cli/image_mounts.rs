@@ -1,11 +1,11 @@
 //! Images mounted on the host, to be looked at.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::images::{APP, Registry};
-use crate::support::{Ran, binary, finish, has_program, names};
+use crate::support::{Ran, binary, eventually, finish, has_program, names};
 
 /// `rabbitc image VERB`, by a program that stands before it.
 fn by(registry: &Registry, before: &[&str], verb: &str, arguments: &[&str]) -> Ran {
@@ -180,5 +180,34 @@ fn mount_that_is_killed_at_any_step_leaves_what_the_next_command_heals() {
     registry.rabbitc("rmi", &[APP]).text();
     assert_eq!(registry.kept(), [""; 0]);
     std::fs::create_dir(registry.host.state()).expect("made");
+    end(registry);
+}
+
+#[test]
+fn mount_of_another_namespace_is_in_use_as_long_as_somebody_is_in_that() {
+    let Some(registry) = Registry::new() else { return };
+    registry.rabbitc("pull", &[APP]).text();
+    let script = r#"path=$("$0" image mount --root="$1" --state-dir="$2" "$3") || exit 1
+read -r sign; cat "$path/etc/name"; ls "$path/.." | wc -l; exit 0"#;
+    let mut command = registry.host.command("unshare");
+    command.args(["--mount", "sh", "-c", script]).arg(binary());
+    command.arg(registry.store()).arg(registry.host.state()).arg(APP);
+    let elsewhere = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("nsenter runs");
+    let notes = registry.store().join("images/mounts");
+    eventually("it is mounted", || notes.exists() && names(&notes).len() == 1);
+    let directories = || names(&registry.host.state().join("images"));
+    eventually("its directory is made", || directories().len() == 1);
+    for force in [&[APP][..], &["--force", APP]] {
+        registry.rabbitc("rmi", force).refuses(1, &["it is mounted at", "/state/images/"]);
+    }
+    assert!(image(&registry, "prune", &["-af"]).text().contains("reclaimed space: 0B"));
+    check(&registry).text();
+    image(&registry, "unmount", &["--force", APP]).refuses(125, &["another mount namespace"]);
+    image(&registry, "mount", &[APP]).refuses(125, &["another mount namespace", "podman unshare"]);
+    assert_eq!(image(&registry, "unmount", &["--all"]).text(), "");
+    assert_eq!((names(&notes).len(), directories().len()), (1, 1));
+    // Nobody is in it any more: its mounts are gone with it.
+    assert_eq!(finish(elsewhere, Some(b"end\n".to_vec())).text(), "two\n1");
+    registry.rabbitc("rmi", &[APP]).text();
     end(registry);
 }

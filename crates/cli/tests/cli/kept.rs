@@ -89,6 +89,18 @@ fn container_of_an_image_stays_with_what_it_changed_until_it_is_removed() {
     assert!(!shown.contains("bin/seq") && !shown.contains("hidden"), "{shown}");
     std::fs::remove_file(archive).expect("there");
     place.verb("export", &["-o", "/no/such/directory/file", &id]).refuses(125, &["/no/such/directory/file"]);
+    // Whoever mistypes the id loses neither a file nor a device, and waits for no reader of a pipe.
+    let directory = registry.host.directory().display().to_string();
+    registry.host.shell(&format!("cd {directory}; echo old >backup.tar; mknod null c 1 3; mkfifo pipe"));
+    for name in ["backup.tar", "null", "pipe"] {
+        let wrong = place.verb("export", &["-o", &format!("{directory}/{name}"), "typo"]);
+        wrong.refuses(125, &["find the container `typo`"]);
+    }
+    assert_eq!(place.verb("export", &["-o", &format!("{directory}/null"), &id]).code(), 0);
+    let left = registry.host.shell(&format!(
+        "cd {directory}; cat backup.tar; stat -c %F null pipe; ls -A | grep backup; rm backup.tar null pipe"
+    ));
+    assert_eq!(left, "old\ncharacter special file\nfifo\nbackup.tar");
 
     // Its image and a layer more: as if it had been built so.
     let flags = ["-m", "a note", "-a", "me", "--change", "CMD [\"-c\", \"cat /new /linked /data/x\"]"];

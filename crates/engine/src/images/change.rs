@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use runtime::ErrorKind;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
@@ -115,8 +116,9 @@ fn port(text: &str) -> Option<String> {
 }
 
 impl ImageChange {
-    /// Writes it into the configuration of an image.
-    pub(crate) fn apply(&self, config: &mut Map<String, Value>) {
+    /// Writes it into the configuration of an image, which may be anybody's: fields of another shape than the specification's are
+    /// an error of `operation`.
+    pub(crate) fn apply(&self, config: &mut Map<String, Value>, operation: &str) -> Result<()> {
         let mut set = |name: &str, value: Value| drop(config.insert(name.to_owned(), value));
         match self {
             ImageChange::Command(words) => set("Cmd", json!(words)),
@@ -125,33 +127,54 @@ impl ImageChange {
             ImageChange::User(user) => set("User", json!(user)),
             ImageChange::Directory(path) => set("WorkingDir", json!(path)),
             ImageChange::Environment(pairs) => {
-                let list = config.entry("Env").or_insert_with(|| json!([]));
-                let list = list.as_array_mut().expect("only a list is written there");
+                let list = list_in(config, "Env", operation)?;
                 for (name, value) in pairs {
                     let begin = format!("{name}=");
                     list.retain(|known| !known.as_str().unwrap_or_default().starts_with(&begin));
                     list.push(json!(format!("{begin}{value}")));
                 }
             }
-            ImageChange::OnBuild(text) => {
-                let list = config.entry("OnBuild").or_insert_with(|| json!([]));
-                list.as_array_mut().expect("only a list is written there").push(json!(text));
-            }
+            ImageChange::OnBuild(text) => list_in(config, "OnBuild", operation)?.push(json!(text)),
             ImageChange::Labels(pairs) => {
-                let map = config.entry("Labels").or_insert_with(|| json!({}));
-                for (name, value) in pairs {
-                    map[name] = json!(value);
-                }
+                let map = map_in(config, "Labels", operation)?;
+                map.extend(pairs.iter().map(|(name, value)| (name.clone(), json!(value))));
             }
-            ImageChange::Expose(names) => names.iter().for_each(|name| add(config, "ExposedPorts", name)),
-            ImageChange::Volumes(names) => names.iter().for_each(|name| add(config, "Volumes", name)),
+            // Sets, as Go writes them.
+            ImageChange::Expose(names) => {
+                let set = map_in(config, "ExposedPorts", operation)?;
+                set.extend(names.iter().map(|name| (name.clone(), json!({}))));
+            }
+            ImageChange::Volumes(names) => {
+                let set = map_in(config, "Volumes", operation)?;
+                set.extend(names.iter().map(|name| (name.clone(), json!({}))));
+            }
         }
+        Ok(())
     }
 }
 
-/// Adds to a set, as Go writes sets.
-fn add(config: &mut Map<String, Value>, set: &str, name: &str) {
-    config.entry(set).or_insert_with(|| json!({}))[name] = json!({});
+fn list_in<'a>(
+    config: &'a mut Map<String, Value>,
+    field: &str,
+    operation: &str,
+) -> Result<&'a mut Vec<Value>> {
+    let found = config.entry(field).or_insert_with(|| json!([]));
+    found.as_array_mut().ok_or_else(|| corrupt(field, "list", operation))
+}
+
+fn map_in<'a>(
+    config: &'a mut Map<String, Value>,
+    field: &str,
+    operation: &str,
+) -> Result<&'a mut Map<String, Value>> {
+    let found = config.entry(field).or_insert_with(|| json!({}));
+    found.as_object_mut().ok_or_else(|| corrupt(field, "map", operation))
+}
+
+fn corrupt(field: &str, shape: &str, operation: &str) -> Error {
+    let reason = format!("the configuration of its image is damaged: `{field}` is no {shape}");
+    Error::new(ErrorKind::System, operation, reason)
+        .with_hint("leave out the `--change` that is about it, or have the image made anew")
 }
 
 #[cfg(test)]
@@ -174,7 +197,7 @@ mod tests {
             "STOPSIGNAL SIGKILL",
             "ONBUILD RUN true",
         ] {
-            text.parse::<ImageChange>().expect(text).apply(&mut config);
+            text.parse::<ImageChange>().expect(text).apply(&mut config, "change").expect(text);
         }
         assert_eq!(
             Value::Object(config),
@@ -198,6 +221,23 @@ mod tests {
         ] {
             let error = wrong.parse::<ImageChange>().expect_err(wrong);
             assert!(error.to_string().starts_with("--change: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn fields_of_an_image_that_have_another_shape_are_an_error() {
+        for (field, change) in [
+            ("OnBuild", "ONBUILD RUN true"),
+            ("Env", "ENV A=b"),
+            ("Labels", "LABEL a=b"),
+            ("ExposedPorts", "EXPOSE 80"),
+            ("Volumes", "VOLUME /data"),
+        ] {
+            let Value::Object(mut config) = json!({field: "x"}) else { unreachable!("it is one") };
+            let change: ImageChange = change.parse().expect("legal");
+            let error = change.apply(&mut config, "commit the container `1`").expect_err(field);
+            let text = error.to_string();
+            assert!(text.starts_with("commit the container `1`: ") && text.contains(field), "{text}");
         }
     }
 }

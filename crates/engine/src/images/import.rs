@@ -50,7 +50,7 @@ impl ImageStore {
         let archive = RootArchive::read(input, &self.store, &operation).map_err(from_image)?;
         let mut config = Map::new();
         for change in &request.changes {
-            change.apply(&mut config);
+            change.apply(&mut config, &operation)?;
         }
         let message = request.message.unwrap_or_else(|| format!("Imported from {from}"));
         let document = document(&platform, config, archive.diff_id().to_string(), message);

@@ -12,6 +12,7 @@ mod lists;
 mod load;
 mod logins;
 mod mounts;
+mod namespaces;
 mod prune;
 mod pull;
 mod push;
@@ -51,6 +52,7 @@ pub use self::lists::{ExistingList, ListImage, ListNotes, ListPart};
 pub use self::load::{LoadFrom, Loaded};
 pub use self::logins::{LoggedOut, Logins};
 pub use self::mounts::{ImageMount, Unmount};
+use self::namespaces::Namespaces;
 pub use self::prune::{Pruned, Unneeded};
 pub(crate) use self::pull::Told;
 pub use self::pull::{Came, MovingLayer, Progress, PullRequest, PulledImage};
@@ -140,6 +142,8 @@ pub struct ImageStore {
     store: Store,
     /// What a person should know before an image comes: that its files have one owner alone.
     pub single: Option<Notice>,
+    /// Where images may be mounted, as it was seen before this process has entered a user namespace.
+    namespaces: Option<Namespaces>,
     /// The caller's variables: they say where it is said what short names mean.
     environment: Vec<(OsString, OsString)>,
 }
@@ -149,22 +153,25 @@ impl ImageStore {
     /// enters a user namespace for good, in which it makes and removes files of all its ids.
     pub fn open(root: Option<&Path>) -> Result<ImageStore> {
         let path = place(root)?;
+        let namespaces = namespaces_before(&path)?;
         let single = enter_own_users()?;
-        Ok(ImageStore { store: Store::open(path).map_err(from_image)?, single, environment: Vec::new() })
+        let store = Store::open(path).map_err(from_image)?;
+        Ok(ImageStore { store, single, namespaces, environment: Vec::new() })
     }
 
     /// As [`ImageStore::open`], for somebody who removes or repairs: where there are none, nothing is made.
     pub fn open_to_change(root: Option<&Path>) -> Result<ImageStore> {
         let path = place(root)?;
+        let namespaces = namespaces_before(&path)?;
         let single = enter_own_users()?;
         let store = Store::open_to_read(path).map_err(from_image)?;
-        Ok(ImageStore { store, single, environment: Vec::new() })
+        Ok(ImageStore { store, single, namespaces, environment: Vec::new() })
     }
 
     /// Opens them for somebody who only looks at them: where there are none, nothing is made.
     pub fn open_to_read(root: Option<&Path>) -> Result<ImageStore> {
         let store = Store::open_to_read(place(root)?).map_err(from_image)?;
-        Ok(ImageStore { store, single: None, environment: Vec::new() })
+        Ok(ImageStore { store, single: None, namespaces: None, environment: Vec::new() })
     }
 
     /// With the caller's variables, by which registries.conf and with it the meaning of short names is found.
@@ -236,6 +243,15 @@ impl ImageStore {
 
     fn short_names(&self) -> Result<Configuration> {
         Configuration::read(&Files::find(&self.environment)).map_err(from_image)
+    }
+}
+
+/// Where images may be mounted, for somebody who enters a user namespace next and whose store has notes of mounts.
+fn namespaces_before(store: &Path) -> Result<Option<Namespaces>> {
+    let has_notes = || std::fs::read_dir(store.join("mounts")).is_ok_and(|mut notes| notes.next().is_some());
+    match Caller::find() == Caller::User && has_notes() {
+        true => Namespaces::look().map(Some),
+        false => Ok(None),
     }
 }
 

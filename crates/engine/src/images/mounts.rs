@@ -1,5 +1,6 @@
 //! Images mounted on the host, to be looked at: the layers as one, read-only.
 //!
+//! A mount belongs to the namespace that it was made in, which may be another than that of whoever looks: `podman unshare` has one.
 //! What a killed command or the end of the host leaves is a note of a mount that is not there, or an empty directory: whoever
 //! mounts, unmounts or removes images next takes them away.
 
@@ -16,6 +17,7 @@ use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
 use super::list::familiar;
+use super::namespaces::{self, Namespaces, Whereabouts};
 use super::{ImageName, ImageStore};
 use crate::error::{Error, Result, from_image};
 use crate::layers::attach_as_one;
@@ -52,12 +54,20 @@ impl ImageStore {
         let mounting = self.store.begin_mounting().map_err(from_image)?;
         self.heal(&mounting)?;
         let known = self.store.mount_of(&image).map_err(from_image)?;
+        if let Some(known) = &known {
+            self.check_is_here(known, &operation)?;
+        }
         let count = known.as_ref().map_or(1, |known| known.count + 1);
         let path = match known {
             Some(known) => known.path,
             None => self.mount_point(&image, paths)?,
         };
-        let note = MountedImage { manifest: image.manifest.clone(), path, count };
+        let note = MountedImage {
+            manifest: image.manifest.clone(),
+            path,
+            count,
+            namespace: Some(namespaces::own()?),
+        };
         mounting.write(&image, &note).map_err(from_image)?;
         if count == 1
             && let Err(mut error) = self.attach(&image, &note.path, &operation)
@@ -109,6 +119,7 @@ impl ImageStore {
         let mounting = self.store.begin_mounting().map_err(from_image)?;
         self.heal(&mounting)?;
         let Some(note) = self.store.mount_of(image).map_err(from_image)? else { return Ok(None) };
+        self.check_is_here(&note, &format!("unmount the image `{}`", image.id.short()))?;
         match (how, note.count) {
             (Unmount::Counted, 2..) => {
                 let note = MountedImage { count: note.count - 1, ..note };
@@ -127,15 +138,39 @@ impl ImageStore {
         self.heal(&self.store.begin_mounting().map_err(from_image)?)
     }
 
+    /// What another namespace has mounted is not seen here, and stays.
     fn heal(&self, mounting: &Mounting<'_>) -> Result<()> {
         let table = mount_table()?;
         for note in self.store.mounted().map_err(from_image)? {
-            if !is_mounted(&table, &note.path) {
+            if !is_mounted(&table, &note.path) && self.whereabouts(&note)? != Whereabouts::Elsewhere {
                 remove_point(&note.path)?;
                 mounting.remove(&note).map_err(from_image)?;
             }
         }
         Ok(())
+    }
+
+    fn whereabouts(&self, note: &MountedImage) -> Result<Whereabouts> {
+        let noted = note.namespace.as_ref();
+        match &self.namespaces {
+            Some(seen) => Ok(seen.whereabouts(noted)),
+            // Most are here, and need no look at all processes.
+            None if noted.is_none_or(|noted| namespaces::own().is_ok_and(|own| own == *noted)) => {
+                Ok(Whereabouts::Here)
+            }
+            None => Ok(Namespaces::look()?.whereabouts(noted)),
+        }
+    }
+
+    /// Whoever unmounts from elsewhere would take the mount point from below the mount.
+    fn check_is_here(&self, note: &MountedImage, operation: &str) -> Result<()> {
+        if self.whereabouts(note)? != Whereabouts::Elsewhere {
+            return Ok(());
+        }
+        let reason = format!("it is mounted at `{}` in another mount namespace", note.path.display());
+        let error = Error::new(ErrorKind::WrongStatus, operation, reason);
+        Err(error
+            .with_hint("unmount it where it was mounted, as in `podman unshare`, or end what runs there"))
     }
 
     /// Without root a mount would be seen by this command alone.

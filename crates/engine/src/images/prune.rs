@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use image::store::Image;
+use image::Reference;
+use image::store::{Image, Seen};
 
 use super::filter::list_passes;
 use super::{ImageFilters, ImageStore, Removed};
@@ -58,10 +59,15 @@ impl ImageStore {
             if !passes {
                 continue;
             }
-            if !self.forget_unless_used(&image)? {
+            let references: Vec<Reference> = own.iter().map(|name| name.reference.clone()).collect();
+            let seen = match which {
+                Unneeded::Unnamed => Seen::Nothing,
+                Unneeded::Unused => Seen::Names(&references),
+            };
+            if !self.forget_unless_used(&image, seen)? {
                 continue;
             }
-            pruned.removed.extend(own.iter().map(|name| Removed::Name(name.reference.to_string())));
+            pruned.removed.extend(references.iter().map(|name| Removed::Name(name.to_string())));
             pruned.removed.push(Removed::Image(image.id.to_string()));
             gone.push(image);
         }

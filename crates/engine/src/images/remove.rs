@@ -1,6 +1,6 @@
 //! Removing images and their names.
 
-use image::store::Image;
+use image::store::{Image, Seen};
 use runtime::ErrorKind;
 
 use super::{ImageName, ImageStore, Unmount};
@@ -33,7 +33,7 @@ impl ImageStore {
                 // Another manifest may be the same image, and keeps its names; this one is of no use then.
                 if !self.store.names().map_err(from_image)?.iter().any(|name| name.manifest == image.manifest)
                 {
-                    self.forget_unless_used(&image)?;
+                    self.forget_unless_used(&image, Seen::Names(&[]))?;
                     self.store.sweep().map_err(from_image)?;
                 }
                 return Ok(vec![Removed::Name(reference.to_string())]);
@@ -66,7 +66,7 @@ impl ImageStore {
             if force {
                 self.unmount_image(one, Unmount::Forced)?;
             }
-            self.store.forget(one).map_err(from_image)?;
+            self.store.forget(one, Seen::Names(&names)).map_err(from_image)?;
         }
         self.store.sweep().map_err(from_image)?;
         let names = names.iter().map(|name| Removed::Name(name.to_string()));
@@ -81,12 +81,12 @@ impl ImageStore {
         Ok(self.containers().list()?.into_iter().find(is_of_it))
     }
 
-    /// Forgets an image that no container is of; whether it did.
-    pub(super) fn forget_unless_used(&self, image: &Image) -> Result<bool> {
+    /// Forgets an image that no container is of, and that nobody has named who was not seen; whether it did.
+    pub(super) fn forget_unless_used(&self, image: &Image, seen: Seen<'_>) -> Result<bool> {
         if self.container_of(image)?.is_some() {
             return Ok(false);
         }
-        match self.store.forget(image) {
+        match self.store.forget(image, seen) {
             Ok(()) => Ok(true),
             Err(error) if error.kind == image::Kind::InUse => Ok(false),
             Err(error) => Err(from_image(error)),

@@ -1,16 +1,15 @@
 //! Images to archives and directories.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use image::Reference;
 use image::archive::{Saved, save_archive, save_directory};
 
 use super::{ImageName, ImageStore, SaveLayout, Transport};
 use crate::error::{Error, Result, from_image};
+use crate::output::OutputFile;
 
 /// Where images are to be saved, and how.
 #[derive(Debug)]
@@ -92,45 +91,8 @@ impl ImageStore {
 
     /// Under its own name once it is whole; what is there already and is no file, such as a pipe, is written to.
     fn save_file(&self, images: &[Saved], path: &Path, layout: SaveLayout) -> Result<()> {
-        let is_other = std::fs::metadata(path).is_ok_and(|found| !found.is_file());
-        if is_other {
-            let output = OpenOptions::new().write(true).open(path);
-            let mut output = output.map_err(|error| Error::at_path("open", path, error))?;
-            return save_archive(&self.store, images, layout.form(), &mut output).map_err(from_image);
-        }
-        let draft = Draft::beside(path)?;
-        let mut output = std::io::BufWriter::with_capacity(128 << 10, &draft.file);
+        let mut output = OutputFile::begin(path)?;
         save_archive(&self.store, images, layout.form(), &mut output).map_err(from_image)?;
-        output.flush().map_err(|error| Error::at_path("write", path, error))?;
-        drop(output);
-        draft.publish(path)
-    }
-}
-
-/// A file that is gone with its value, unless it was published.
-struct Draft {
-    path: PathBuf,
-    file: File,
-}
-
-impl Draft {
-    fn beside(path: &Path) -> Result<Draft> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let moment = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let draft = path.with_file_name(format!(".{name}-{}-{moment}", std::process::id()));
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
-        let file = file.map_err(|error| Error::at_path("make", path, error))?;
-        Ok(Draft { path: draft, file })
-    }
-
-    fn publish(self, path: &Path) -> Result<()> {
-        std::fs::rename(&self.path, path).map_err(|error| Error::at_path("make", path, error))
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // Where it was published, it is elsewhere.
-        let _ = std::fs::remove_file(&self.path);
+        output.finish()
     }
 }

@@ -53,7 +53,7 @@ impl Kept {
             }
         };
         let archive = self.packed(&store, progress, &operation)?;
-        let config = made_over(base.config, &archive, request, &self.command);
+        let config = made_over(base.config, &archive, request, &self.command, &operation)?;
         let archive = archive.into_image(&base.layers, &config);
         let platform = Platform::of_this_machine();
         let told = Told(progress);
@@ -158,7 +158,13 @@ impl Base {
 }
 
 /// The configuration of the image that has `archive` over what `config` is of.
-fn made_over(mut config: Value, archive: &RootArchive, request: &CommitRequest, command: &[String]) -> Value {
+fn made_over(
+    mut config: Value,
+    archive: &RootArchive,
+    request: &CommitRequest,
+    command: &[String],
+    operation: &str,
+) -> Result<Value> {
     let is_first = config["rootfs"]["diff_ids"].as_array().is_none_or(Vec::is_empty);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     config["created"] = json!(moment(now));
@@ -171,7 +177,7 @@ fn made_over(mut config: Value, archive: &RootArchive, request: &CommitRequest, 
     let of_containers = config["config"].as_object_mut().expect("it has just been made one");
     // Docker writes `null` for what is empty.
     of_containers.retain(|_, value| !value.is_null());
-    request.changes.iter().for_each(|change| change.apply(of_containers));
+    request.changes.iter().try_for_each(|change| change.apply(of_containers, operation))?;
     if is_first && !["Cmd", "Entrypoint"].iter().any(|key| of_containers.contains_key(*key)) {
         // What runs on such a root where nobody says another program.
         of_containers.insert("Cmd".to_owned(), json!(["/bin/sh"]));
@@ -184,7 +190,7 @@ fn made_over(mut config: Value, archive: &RootArchive, request: &CommitRequest, 
         }
     }
     push(&mut config["history"], step);
-    config
+    Ok(config)
 }
 
 fn push(list: &mut Value, value: Value) {

@@ -61,6 +61,15 @@ pub struct Name {
     pub digests: Vec<Digest>,
 }
 
+/// What somebody has seen of an image before he has it forgotten: another may have named it since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen<'a> {
+    /// It has no name, and no list lists it.
+    Nothing,
+    /// It has no other names than these; lists do not count.
+    Names(&'a [Reference]),
+}
+
 /// A claim of a running container on its image: as long as it is held, the image can't be removed.
 #[derive(Debug)]
 pub struct InUse {
@@ -223,12 +232,18 @@ impl Store {
         remove(&self.path.join("names").join(file_of(reference)))
     }
 
-    /// Forgets an image, whatever its names, unless a container has claimed it or it is mounted; its blobs and layers go with the next
-    /// [`Store::sweep`].
-    pub fn forget(&self, image: &Image) -> Result<()> {
+    /// Forgets an image and its names, unless somebody needs it who was not `seen`, a container has claimed it or it is mounted; its
+    /// blobs and layers go with the next [`Store::sweep`].
+    pub fn forget(&self, image: &Image, seen: Seen<'_>) -> Result<()> {
         let _changing = self.change()?;
         // Held until the document is gone: who claims it meanwhile waits, and sees that.
         let operation = format!("remove the image `{}`", image.id.short());
+        let mut names = self.names()?;
+        names.retain(|name| name.manifest == image.manifest);
+        if let Some(reason) = self.came_since(image, &names, seen)? {
+            let error = Error::new(Kind::InUse, operation, reason);
+            return Err(error.with_hint("remove it again if it is to go with that"));
+        }
         let _seized = self.seize(image, &operation)?;
         if let Some(mounted) = self.mount_of(image)? {
             let reason = format!("it is mounted at `{}`", mounted.path.display());
@@ -237,10 +252,32 @@ impl Store {
                 error.with_hint("`rabbitc image unmount` unmounts it, `--force` removes it with its mount")
             );
         }
-        for name in self.names()?.iter().filter(|name| name.manifest == image.manifest) {
+        for name in &names {
             self.unname_alone(&name.reference)?;
         }
         remove(&self.document(image)).map(drop)
+    }
+
+    /// What an image that has these `names` has got since somebody has looked, in words.
+    fn came_since(&self, image: &Image, names: &[Name], seen: Seen<'_>) -> Result<Option<String>> {
+        let known = match seen {
+            Seen::Nothing => &[],
+            Seen::Names(known) => known,
+        };
+        if let Some(name) = names.iter().find(|name| !known.contains(&name.reference)) {
+            return Ok(Some(format!("it has just been named `{}`", name.reference)));
+        }
+        if seen != Seen::Nothing {
+            return Ok(None);
+        }
+        for list in self.lists()? {
+            // A damaged one lists nothing.
+            let Ok(index) = self.index(&list) else { continue };
+            if index.manifests.iter().any(|entry| entry.digest == image.manifest) {
+                return Ok(Some(format!("it has just been put into the list `{}`", list.reference)));
+            }
+        }
+        Ok(None)
     }
 
     /// Keeps containers from an image as long as the value is held; none where it is not there. A container that has claimed it

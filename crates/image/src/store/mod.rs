@@ -43,10 +43,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::check::{Damage, Depth, Part};
-pub use self::images::{Image, InUse, Layer, Name};
+pub use self::images::{Image, InUse, Layer, Name, Seen};
 pub use self::layers::{Finish, Unpacker};
 pub use self::lists::{Chosen, List};
-pub use self::mounts::{MountedImage, Mounting};
+pub use self::mounts::{MountNamespace, MountedImage, Mounting, NamespaceFile};
 pub use self::pull::{LayerState, Progress, PullOptions, Pulled, Silent, Source};
 pub use self::sweep::Swept;
 pub use self::usage::{AllUsage, Usage};

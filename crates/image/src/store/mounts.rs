@@ -24,6 +24,29 @@ pub struct MountedImage {
     pub path: PathBuf,
     /// How often it was asked for: as often it is to be taken back.
     pub count: u64,
+    /// Whose mounts it is one of, which older stores have not noted.
+    #[serde(default)]
+    pub namespace: Option<MountNamespace>,
+}
+
+/// The mounts that a process sees, told apart from those of others and of earlier starts of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountNamespace {
+    /// Which start of the host it is: its `boot_id` (random(4)).
+    pub boot: String,
+    /// The mount namespace.
+    pub mounts: NamespaceFile,
+    /// The pid namespace of whoever noted it.
+    pub processes: NamespaceFile,
+}
+
+/// A namespace, by its file in /proc (namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NamespaceFile {
+    /// The device of that file.
+    pub device: u64,
+    /// Its inode.
+    pub inode: u64,
 }
 
 /// The right to mount images and to unmount them, one process at a time.

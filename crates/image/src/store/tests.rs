@@ -231,10 +231,13 @@ fn image_is_kept_whole_found_by_its_names_and_gone_when_it_is_forgotten() {
     assert_eq!(place.store.configuration(&image).expect("there").config.cmd, ["/bin/true"]);
     assert_eq!(place.store.sweep().expect("swept"), Some(Swept::default()), "all of it is referred to");
     let claim = place.store.claim(&image).expect("claimed");
-    let error = place.store.forget(&image).expect_err("a container has claimed it");
+    let error = place
+        .store
+        .forget(&image, Seen::Names(&[reference.clone()]))
+        .expect_err("a container has claimed it");
     assert!(error.kind == Kind::InUse && find("app:v1").is_some(), "{error}");
     drop(claim);
-    place.store.forget(&image).expect("forgotten");
+    place.store.forget(&image, Seen::Names(&[reference.clone()])).expect("forgotten");
     assert!(place.store.claim(&image).is_err());
     let swept = place.store.sweep().expect("swept").expect("nobody else is there");
     assert_eq!((swept.blobs, swept.layers, place.counts()), (4, 2, [0; 4]));
@@ -401,13 +404,48 @@ fn image_that_is_removed_while_it_is_pulled_has_its_name_and_all_else() {
     place.image(&[("a", "x")]);
     let Pulled { image, digests, .. } = place.pull().expect("pulled");
     let other = Store::open(place.store.path()).expect("opened");
-    other.forget(&image).expect("forgotten");
+    other.forget(&image, Seen::Nothing).expect("forgotten");
     assert_eq!(other.sweep().expect("no error"), None);
     place.store.name(&"app".parse().expect("legal"), &image, digests).expect("named");
     drop(other);
     place.store.sweep_if_asked().expect("swept");
     let found = place.store.find("app", &[DOCKER_IO.to_owned()]).expect("no error").expect("there");
     assert!(place.store.is_whole(&found));
+}
+
+#[test]
+fn image_that_was_named_or_listed_since_somebody_looked_stays() {
+    let place = Place::new("named-since");
+    place.image(&[("a", "x")]);
+    let Pulled { image, digests, .. } = place.pull().expect("pulled");
+    let refused = |seen: Seen<'_>, by: &str| {
+        let error = place.store.forget(&image, seen).expect_err("it is needed");
+        assert!(error.kind == Kind::InUse && error.reason.contains(by), "{error}");
+        assert!(place.store.image(&image.manifest).expect("read").is_some());
+    };
+    let (list, one, other): (Reference, Reference, Reference) =
+        ("list".parse().expect("legal"), "one".parse().expect("legal"), "other".parse().expect("legal"));
+    place.store.make_list(&list).expect("made").expect("new");
+    let entry = place.store.entry_of(&image).expect("read");
+    let add = |index: &mut crate::documents::Index| index.manifests.push(entry);
+    place
+        .store
+        .change_list(&list, |index, _| {
+            add(index);
+            Ok(())
+        })
+        .expect("changed");
+    refused(Seen::Nothing, "put into the list");
+    place.store.name(&one, &image, digests.clone()).expect("named");
+    refused(Seen::Nothing, "has just been named `docker.io/library/one:latest`");
+    refused(Seen::Names(&[]), "has just been named");
+    place.store.name(&other, &image, digests).expect("named");
+    refused(Seen::Names(std::slice::from_ref(&one)), "has just been named `docker.io/library/other:latest`");
+    assert_eq!(place.store.names().expect("read").len(), 2, "no name is gone");
+    // Of those that were seen, some may be gone.
+    place.store.unname(&other).expect("unnamed");
+    place.store.forget(&image, Seen::Names(&[one, other])).expect("forgotten");
+    assert!(place.store.names().expect("read").is_empty());
 }
 
 #[test]

@@ -1,0 +1,124 @@
+//! In which mount namespaces images are mounted: what this process does not see as mounted may be so for others. Mounts nothing.
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use image::store::{MountNamespace, NamespaceFile};
+
+use crate::error::{Error, Result};
+
+/// The mount namespaces that processes are in, as far as this process may know.
+#[derive(Debug)]
+pub(super) struct Namespaces {
+    own: MountNamespace,
+    live: BTreeSet<NamespaceFile>,
+    /// Whether a process of this user did not say in which it is.
+    is_one_hidden: bool,
+}
+
+/// Where a noted mount is, as seen from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whereabouts {
+    /// In the namespace of this process.
+    Here,
+    /// In another one, or nobody here can know.
+    Elsewhere,
+    /// Nowhere: nobody is in its namespace any more, or the host was started anew.
+    Nowhere,
+}
+
+impl Namespaces {
+    /// Looks at all processes. To be called before this one enters a user namespace: it may ask nobody outside of it then.
+    pub(super) fn look() -> Result<Namespaces> {
+        let own = own()?;
+        let user = rustix::process::geteuid().as_raw();
+        let (mut live, mut is_one_hidden) = (BTreeSet::new(), false);
+        let path = Path::new("/proc");
+        let failed = |error| Error::at_path("list", path, error);
+        for entry in std::fs::read_dir(path).map_err(failed)? {
+            let process = entry.map_err(failed)?.path();
+            if process.file_name().is_none_or(|name| !name.as_encoded_bytes()[0].is_ascii_digit()) {
+                continue;
+            }
+            match std::fs::metadata(process.join("ns/mnt")) {
+                Ok(found) => drop(live.insert(file(&found))),
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    // Those of others are not in a namespace of this user's. Root is refused by nobody but by processes that
+                    // are outside of its own user namespace.
+                    is_one_hidden |= std::fs::metadata(&process).is_ok_and(|found| found.uid() == user);
+                }
+                // It has ended meanwhile.
+                Err(_) => {}
+            }
+        }
+        Ok(Namespaces { own, live, is_one_hidden })
+    }
+
+    /// Where a mount is that was made in `noted`; older stores have not noted it.
+    pub(super) fn whereabouts(&self, noted: Option<&MountNamespace>) -> Whereabouts {
+        let Some(noted) = noted else { return Whereabouts::Here };
+        if noted.boot != self.own.boot {
+            return Whereabouts::Nowhere;
+        }
+        if noted.mounts == self.own.mounts {
+            return Whereabouts::Here;
+        }
+        // From another pid namespace not all processes are seen.
+        let is_seen = noted.processes == self.own.processes && !self.is_one_hidden;
+        match is_seen && !self.live.contains(&noted.mounts) {
+            true => Whereabouts::Nowhere,
+            false => Whereabouts::Elsewhere,
+        }
+    }
+}
+
+/// The namespace that this process mounts in.
+pub(super) fn own() -> Result<MountNamespace> {
+    let find = |path: &str| {
+        let found = std::fs::metadata(path);
+        found.map(|found| file(&found)).map_err(|error| Error::at_path("examine", Path::new(path), error))
+    };
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    let boot = std::fs::read_to_string(path).map_err(|error| Error::at_path("read", path, error))?;
+    Ok(MountNamespace {
+        boot: boot.trim().to_owned(),
+        mounts: find("/proc/self/ns/mnt")?,
+        processes: find("/proc/self/ns/pid")?,
+    })
+}
+
+fn file(found: &std::fs::Metadata) -> NamespaceFile {
+    NamespaceFile { device: found.dev(), inode: found.ino() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_is_nowhere_only_where_nobody_can_be_in_its_namespace() {
+        let (one, two, three) = (1, 2, 3);
+        let file = |inode| NamespaceFile { device: 4, inode };
+        let namespace = |boot: &str, mounts, processes| MountNamespace {
+            boot: boot.to_owned(),
+            mounts: file(mounts),
+            processes: file(processes),
+        };
+        let live = BTreeSet::from([file(one), file(two)]);
+        let mut seen = Namespaces { own: namespace("now", one, one), live, is_one_hidden: false };
+        for (noted, expected) in [
+            (None, Whereabouts::Here),
+            (Some(namespace("now", one, one)), Whereabouts::Here),
+            (Some(namespace("now", two, one)), Whereabouts::Elsewhere),
+            (Some(namespace("now", three, one)), Whereabouts::Nowhere),
+            (Some(namespace("now", three, two)), Whereabouts::Elsewhere),
+            (Some(namespace("before", one, one)), Whereabouts::Nowhere),
+        ] {
+            assert_eq!(seen.whereabouts(noted.as_ref()), expected, "{noted:?}");
+        }
+        seen.is_one_hidden = true;
+        assert_eq!(seen.whereabouts(Some(&namespace("now", three, one))), Whereabouts::Elsewhere);
+    }
+}
