@@ -233,11 +233,11 @@ fn image_is_kept_whole_found_by_its_names_and_gone_when_it_is_forgotten() {
     let claim = place.store.claim(&image).expect("claimed");
     let error = place
         .store
-        .forget(&image, Seen::Names(&[reference.clone()]))
+        .forget(&image, Seen::Names(std::slice::from_ref(&reference)))
         .expect_err("a container has claimed it");
     assert!(error.kind == Kind::InUse && find("app:v1").is_some(), "{error}");
     drop(claim);
-    place.store.forget(&image, Seen::Names(&[reference.clone()])).expect("forgotten");
+    place.store.forget(&image, Seen::Names(std::slice::from_ref(&reference))).expect("forgotten");
     assert!(place.store.claim(&image).is_err());
     let swept = place.store.sweep().expect("swept").expect("nobody else is there");
     assert_eq!((swept.blobs, swept.layers, place.counts()), (4, 2, [0; 4]));
@@ -481,7 +481,8 @@ fn repair_takes_nothing_from_images_that_came_since_and_puts_back_what_it_cannot
     let claim = place.store.claim(&other).expect("claimed");
     refused("a running container is of it");
     drop(claim);
-    let mounted = MountedImage { manifest: other.manifest.clone(), path: "/mnt".into(), count: 1 };
+    let mounted =
+        MountedImage { manifest: other.manifest.clone(), path: "/mnt".into(), count: 1, namespace: None };
     place.store.begin_mounting().and_then(|mounting| mounting.write(&other, &mounted)).expect("noted");
     refused("mounted at `/mnt`");
     place.store.begin_mounting().and_then(|mounting| mounting.remove(&mounted)).expect("removed");
@@ -493,7 +494,7 @@ fn repair_takes_nothing_from_images_that_came_since_and_puts_back_what_it_cannot
     // Whoever is pulling another image of this layer does not keep it without.
     place.image(&[("a", "shared"), ("c", "own")]);
     let late = place.pull().expect("pulled").image;
-    place.store.forget(&late).expect("forgotten");
+    place.store.forget(&late, Seen::Names(&[])).expect("forgotten");
     let bring = &mut |image: &Image| {
         if !tree.exists() {
             assert_eq!(place.store.keep(&late).expect_err("not whole").kind, Kind::InUse);
@@ -549,7 +550,7 @@ fn layer_of_which_nothing_is_known_any_more_is_unpacked_once_more() {
     let facts = place.store.layer_directory(&image.layers[0].diff_id).join("layer.json");
     let whole = std::fs::read(&facts).expect("there");
     std::fs::write(&facts, &whole[..20]).expect("written");
-    assert_eq!(place.store.usage().expect("told").images.len(), 1);
+    assert_eq!(place.store.usage(&BTreeSet::new()).expect("told").images.len(), 1);
     let found = place.store.check(Depth::Sizes, &Here, &|_, _| ()).expect("checked");
     assert_eq!(found[0].part, Part::Layer(image.layers[0].diff_id.clone()));
     // Another image brings it as well.
@@ -572,7 +573,7 @@ fn sweep_ends_where_it_cannot_tell_what_a_list_needs() {
         Ok(())
     };
     let list = place.store.change_list(&reference, add).expect("added");
-    place.store.forget(&image).expect("forgotten");
+    place.store.forget(&image, Seen::Names(&[])).expect("forgotten");
     place.store.sweep().expect("swept");
     for digest in [&list.index, &image.manifest] {
         let path = place.store.blob_path(digest);
@@ -681,7 +682,7 @@ fn layer_that_an_unpacker_lied_about_is_not_taken_for_the_true_one() {
     assert!(error.hint.is_some_and(|hint| hint.contains("system check")));
     let found = place.store.check(Depth::Bytes, &Here, &|_, _| ()).expect("checked");
     assert!(found[0].what.contains("unpacks to something else"), "{found:?}");
-    place.store.forget(&forged).expect("forgotten");
+    place.store.forget(&forged, Seen::Names(&[])).expect("forgotten");
     place.store.sweep().expect("swept");
     let image = place.pull().expect("pulled").image;
     let file = place.store.layer_path(&image.layers[0].diff_id).join("bin");
