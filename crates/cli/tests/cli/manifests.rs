@@ -229,7 +229,7 @@ fn list_is_made_amended_changed_and_removed_as_podmans() {
     assert_eq!(behind(&registry, &["image", "prune", "-f"]).code(), 0);
     manifest(&registry, "rm", &["damaged"]).text();
     let pruned = behind(&registry, &["image", "prune", "-af"]);
-    assert!(pruned.text().contains("Untagged: docker.io/library/other:latest"), "{pruned:?}");
+    assert!(pruned.text().contains("untagged: docker.io/library/other:latest"), "{pruned:?}");
     assert_eq!(registry.kept(), [""; 0]);
     registry.end();
 }
