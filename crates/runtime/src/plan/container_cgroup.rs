@@ -5,7 +5,7 @@ use sys::clone::flags;
 use super::limits;
 use super::mounts::makes_namespace;
 use super::namespaces::NamespacePlan;
-use super::options::{CgroupManager, PlanOptions};
+use super::options::{BindRules, CgroupManager, PlanOptions};
 use super::warning::Warning;
 use crate::caller::Caller;
 use crate::error::{Error, ErrorKind, Result};
@@ -82,7 +82,13 @@ pub(super) fn plan_cgroup(
                 (true, None) => Ok(None),
                 // A place that was asked for is no preference (config-linux.md, "Cgroups Path").
                 (true, Some(_)) => Err(refused_place(refusal.into())),
-                (false, _) => Err(unkept_limits(&layout, RUNCS_WORDS, refusal.into())),
+                (false, _) => {
+                    let what = match options.bind_rules {
+                        BindRules::Customary => RUNCS_WORDS,
+                        BindRules::Strict => OWN_WORDS,
+                    };
+                    Err(unkept_limits(&layout, what, refusal.into()))
+                }
             };
         }
     }
@@ -106,8 +112,7 @@ pub fn no_limits(layout: &cgroup::Layout, path: &cgroup::CgroupPath) -> Option<E
     if Caller::find() == Caller::Root {
         return None;
     }
-    let what = "no group of this user's could keep these limits";
-    refusal(layout, path).map(|refusal| unkept_limits(layout, what, refusal.into()))
+    refusal(layout, path).map(|refusal| unkept_limits(layout, OWN_WORDS, refusal.into()))
 }
 
 /// What a container without a group can't have: a place, and limits. Returns what to warn of: rules of devices, as callers have
@@ -177,6 +182,8 @@ fn refused_place(refusal: Error) -> Error {
     Error { errno: refusal.errno, ..Error::new(ErrorKind::Permission, "linux.cgroupsPath", reason) }
         .with_hint(hint)
 }
+
+const OWN_WORDS: &str = "no group of this user's could keep these limits";
 
 /// What callers of OCI runtimes look for where a user asks for limits that it can't have.
 const RUNCS_WORDS: &str =
