@@ -33,7 +33,7 @@ pub use images::{
     ImageFilter, ImageFilters, ImageMount, ImageName, ImageStore, ImageUsage, ImportRequest, Inspected,
     ListImage, ListNotes, ListPart, ListPush, Listed, LoadFrom, Loaded, LoggedOut, Logins, MovingLayer,
     Outcome, PlatformParts, Progress, Pruned, PullRequest, PulledImage, Push, PushRequest, PushedImage,
-    PushedImages, ReadyImage, RegistryAccess, Removed, Repair, SaveLayout, SaveTo, SearchOutcome,
+    PushedImages, ReadyImage, RegistryAccess, Removal, Removed, Repair, SaveLayout, SaveTo, SearchOutcome,
     SearchRequest, StoreUsage, Transport, Tree, TreeLayer, Unmount, Unneeded, is_shift_verb, is_unpack_verb,
     list_tags, search, unpack_image_again, unpack_layer,
 };

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use engine::{ErrorKind, ImageName, Removed};
+use engine::{ErrorKind, ImageName, Removal, Removed};
 
 use super::registries::open_to_change;
 use super::{RemoveArguments, failed, parse_names, print};
@@ -15,7 +15,8 @@ pub(super) fn remove(arguments: &RemoveArguments) -> ExitCode {
         Ok(opened) => opened,
         Err(error) => return failed(&error),
     };
-    each(&names, |name| match images.remove(name, arguments.force) {
+    let how = if arguments.force { Removal::Forced } else { Removal::Careful };
+    each(&names, |name| match images.remove(name, how) {
         Err(error) if arguments.force && error.kind == ErrorKind::NotFound => Ok(Vec::new()),
         removed => removed,
     })

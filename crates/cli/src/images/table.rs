@@ -6,20 +6,6 @@ pub(super) fn short(id: &str) -> String {
     digits.chars().take(12).collect()
 }
 
-/// Lines of cells, in columns.
-pub(crate) fn columns(lines: &[Vec<&str>]) -> String {
-    let widths: Vec<usize> = (0..lines[0].len())
-        .map(|column| lines.iter().map(|line| line[column].len()).max().unwrap_or(0))
-        .collect();
-    let mut text = String::new();
-    for line in lines {
-        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("   ").trim_end());
-        text.push('\n');
-    }
-    text
-}
-
 /// A text of an image's author in one line, without what moves a terminal's cursor.
 pub(super) fn plain(text: &str) -> String {
     let one = |letter: char| match letter {

@@ -9,9 +9,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use engine::{CheckDepth, Error, ImageFilter, ImageFilters, ImageStore, Outcome, Repair, Result, StoreUsage};
 use serde_json::json;
 
-use crate::images::table::{columns, size};
+use crate::images::table::size;
 use crate::images::{access, failed, open_to_change, print, prune};
 use crate::render;
+use crate::template::columns;
 
 /// What concerns all that rabbitc keeps.
 #[derive(Debug, Parser)]

@@ -44,40 +44,49 @@ pub(super) enum TokenKind {
 /// Takes a template apart.
 pub(super) fn lex(template: &str) -> Result<Vec<Part>> {
     let mut parts = Vec::new();
-    let (mut rest, mut trims) = (template, false);
+    let (mut rest, mut after_it) = (template, Blanks::Kept);
     loop {
         let Some((before, after)) = rest.split_once("{{") else {
-            parts.push(Part::Text(text(rest, trims, false)));
+            parts.push(Part::Text(text(rest, after_it, Blanks::Kept)));
             return Ok(parts);
         };
         // `{{- ` takes the white space before it away.
-        let (inside, trims_before) = match after.strip_prefix('-') {
-            Some(inside) if inside.starts_with(|letter: char| letter.is_ascii_whitespace()) => (inside, true),
-            _ => (after, false),
+        let (inside, before_it) = match after.strip_prefix('-') {
+            Some(inside) if inside.starts_with(|letter: char| letter.is_ascii_whitespace()) => {
+                (inside, Blanks::Removed)
+            }
+            _ => (after, Blanks::Kept),
         };
-        parts.push(Part::Text(text(before, trims, trims_before)));
+        parts.push(Part::Text(text(before, after_it, before_it)));
         let unended = || wrong(format!("`{{{{{}` has no `}}}}`", after.escape_debug()));
         let trimmed = inside.trim_start();
         if let Some(comment) = trimmed.strip_prefix("/*") {
             let (_, behind) = comment.split_once("*/").ok_or_else(unended)?;
             let behind = behind.trim_start();
-            (rest, trims) = match behind.strip_prefix("-}}") {
-                Some(rest) => (rest, true),
-                None => (behind.strip_prefix("}}").ok_or_else(unended)?, false),
+            (rest, after_it) = match behind.strip_prefix("-}}") {
+                Some(rest) => (rest, Blanks::Removed),
+                None => (behind.strip_prefix("}}").ok_or_else(unended)?, Blanks::Kept),
             };
             continue;
         }
         let mut words = Words { rest: inside, tokens: Vec::new() };
-        trims = words.read()?.ok_or_else(unended)?;
+        after_it = words.read()?.ok_or_else(unended)?;
         rest = words.rest;
         parts.push(Part::Action(words.tokens));
     }
 }
 
+/// What becomes of white space beside an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blanks {
+    Kept,
+    Removed,
+}
+
 /// Text between actions.
-fn text(raw: &str, trims_start: bool, trims_end: bool) -> String {
-    let raw = if trims_start { raw.trim_ascii_start() } else { raw };
-    let raw = if trims_end { raw.trim_ascii_end() } else { raw };
+fn text(raw: &str, at_start: Blanks, at_end: Blanks) -> String {
+    let raw = if at_start == Blanks::Removed { raw.trim_ascii_start() } else { raw };
+    let raw = if at_end == Blanks::Removed { raw.trim_ascii_end() } else { raw };
     raw.replace("\\t", "\t").replace("\\n", "\n")
 }
 
@@ -87,18 +96,18 @@ struct Words<'a> {
 }
 
 impl Words<'_> {
-    /// Reads to the end of the action; whether that takes the white space behind it away. None where there is no end.
-    fn read(&mut self) -> Result<Option<bool>> {
+    /// Reads to the end of the action; what becomes of the white space behind it. None where there is no end.
+    fn read(&mut self) -> Result<Option<Blanks>> {
         loop {
             let trimmed = self.rest.trim_ascii_start();
             let is_glued = trimmed.len() == self.rest.len() && !self.tokens.is_empty();
             if let Some(rest) = trimmed.strip_prefix("}}") {
                 self.rest = rest;
-                return Ok(Some(false));
+                return Ok(Some(Blanks::Kept));
             }
             if !is_glued && let Some(rest) = trimmed.strip_prefix("-}}") {
                 self.rest = rest;
-                return Ok(Some(true));
+                return Ok(Some(Blanks::Removed));
             }
             self.rest = trimmed;
             let Some(first) = trimmed.chars().next() else { return Ok(None) };

@@ -54,7 +54,7 @@ impl Listing<'_> {
 }
 
 /// Lines of cells, in columns.
-fn columns(lines: &[Vec<&str>]) -> String {
+pub(crate) fn columns(lines: &[Vec<&str>]) -> String {
     let wide = |cell: &str| cell.chars().count();
     let count = lines.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..count)

@@ -14,7 +14,7 @@ mod value;
 
 use engine::{Error, Result};
 
-pub(crate) use self::listing::{Heading, Listing};
+pub(crate) use self::listing::{Heading, Listing, columns};
 use self::parse::Node;
 pub(crate) use self::value::{Field, Map, Value};
 

@@ -141,6 +141,7 @@ fn listing_is_a_table_json_or_lines() {
         Listing { format, columns: "{{.Name}}\\t{{.Size}}", titles, heading }.render(&rows).expect("legal")
     };
     assert_eq!(render(None, Heading::Shown), "NAME   ROOM\na      1\nlong   22\n");
+    assert_eq!(columns(&[vec!["é", "x"], vec!["ab", "y"]]), "é    x\nab   y\n", "by letters, not by bytes");
     assert_eq!(render(None, Heading::LeftOut), "a      1\nlong   22\n");
     assert_eq!(
         render(Some("table {{.Size}}\\t{{upper .Name}}"), Heading::Shown),

@@ -59,7 +59,7 @@ pub use self::pull::{Came, MovingLayer, Progress, PullRequest, PulledImage};
 pub use self::push::{Push, PushRequest, PushedImage};
 pub use self::ready::{ImageDefaults, PlatformParts, ReadyImage};
 pub use self::registries::RegistryAccess;
-pub use self::remove::Removed;
+pub use self::remove::{Removal, Removed};
 pub use self::save::SaveTo;
 pub use self::search::{FoundRepository, SearchOutcome, SearchRequest, list_tags, search};
 pub use self::shifted::{is_shift_verb, unpack_image_again};

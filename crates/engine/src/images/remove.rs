@@ -16,10 +16,18 @@ pub enum Removed {
     Image(String),
 }
 
+/// When an image is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// By its id with one name at most, and where it is not mounted.
+    Careful,
+    /// With all of its names and its mount.
+    Forced,
+}
+
 impl ImageStore {
-    /// Takes a name away, and the image with its last one; by an id, the image with all of its names, which takes `force` where
-    /// there are several.
-    pub fn remove(&self, name: &ImageName, force: bool) -> Result<Vec<Removed>> {
+    /// Takes a name away, and the image with its last one; by an id, the image with all of its names.
+    pub fn remove(&self, name: &ImageName, how: Removal) -> Result<Vec<Removed>> {
         let operation = || format!("remove the image `{}`", name.as_str());
         if self.find(name)?.is_none() && self.find_list(name)?.is_some() {
             return self.remove_list(name);
@@ -38,7 +46,7 @@ impl ImageStore {
                 }
                 return Ok(vec![Removed::Name(reference.to_string())]);
             }
-            None if names.len() > 1 && !force => {
+            None if names.len() > 1 && how == Removal::Careful => {
                 let shown: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
                 let error = Error::invalid(
                     operation(),
@@ -63,7 +71,7 @@ impl ImageStore {
         }
         self.heal_mounts()?;
         for one in same {
-            if force {
+            if how == Removal::Forced {
                 self.unmount_image(one, Unmount::Forced)?;
             }
             self.store.forget(one, Seen::Names(&names)).map_err(from_image)?;

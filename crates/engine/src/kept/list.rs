@@ -1,6 +1,6 @@
 //! Containers as a listing shows them: those that are kept, and others that run. Must not change anything of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -174,10 +174,7 @@ impl ListedContainer {
     /// How much room it takes; of one that is not kept nobody knows.
     pub fn size(&self) -> Result<Option<ContainerSize>> {
         let Some(kept) = &self.kept else { return Ok(None) };
-        let mut own = 0;
-        for (upper, _) in kept.uppers() {
-            own += bytes_below(&upper)?;
-        }
+        let own = kept.own_bytes()?;
         let below = match kept.root {
             KeptRoot::Image { .. } => kept.image()?.1.size(),
             KeptRoot::Directory { .. } | KeptRoot::Host => 0,
@@ -186,17 +183,23 @@ impl ListedContainer {
     }
 }
 
-fn bytes_below(directory: &Path) -> Result<u64> {
-    let root = File::open(directory).map_err(|error| Error::at_path("open", directory, error))?;
-    let mut bytes = 0;
-    let mut add = |found: &image::pack::Found<'_>| {
-        if found.kind() == FileType::RegularFile {
-            bytes += found.stat.st_size as u64;
+impl Kept {
+    /// Bytes of files that it has made or changed, by their lengths, as docker counts them; one of several names counts once.
+    pub(super) fn own_bytes(&self) -> Result<u64> {
+        let (mut bytes, mut seen) = (0, BTreeSet::new());
+        for (upper, _) in self.uppers() {
+            let root = File::open(&upper).map_err(|error| Error::at_path("open", &upper, error))?;
+            let mut add = |found: &image::pack::Found<'_>| {
+                let (stat, is_file) = (&found.stat, found.kind() == FileType::RegularFile);
+                if is_file && (stat.st_nlink == 1 || seen.insert((stat.st_dev, stat.st_ino))) {
+                    bytes += stat.st_size as u64;
+                }
+                Ok(())
+            };
+            walk(root.as_fd(), &mut add).map_err(from_image)?;
         }
-        Ok(())
-    };
-    walk(root.as_fd(), &mut add).map_err(from_image)?;
-    Ok(bytes)
+        Ok(bytes)
+    }
 }
 
 /// Whether a path is there as it was named, for filters by what a container is of.

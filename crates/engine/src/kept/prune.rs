@@ -1,7 +1,5 @@
 //! Removing all containers that have ended.
 
-use std::path::Path;
-
 use runtime::ErrorKind;
 
 use super::{Kept, KeptContainers, KeptState};
@@ -26,7 +24,8 @@ impl KeptContainers {
             if kept.state == KeptState::Running || !filters.0.iter().all(|filter| kept.passes(filter)) {
                 continue;
             }
-            let bytes = bytes_below(&kept.directory);
+            // This only informs: what can't be looked at is not counted.
+            let bytes = kept.own_bytes().unwrap_or(0);
             match self.remove(&kept) {
                 Ok(()) => {
                     pruned.bytes += bytes;
@@ -55,22 +54,4 @@ impl Kept {
             _ => false,
         }
     }
-}
-
-/// Bytes that are taken below a directory. Nothing is followed; what can't be looked at is not counted, as this only informs.
-fn bytes_below(directory: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let mut bytes = 0;
-    let mut left = vec![directory.to_owned()];
-    while let Some(directory) = left.pop() {
-        let Ok(entries) = std::fs::read_dir(&directory) else { continue };
-        for entry in entries.flatten() {
-            let Ok(found) = entry.metadata() else { continue };
-            bytes += found.blocks() * 512;
-            if found.is_dir() {
-                left.push(entry.path());
-            }
-        }
-    }
-    bytes
 }

@@ -11,7 +11,7 @@ use super::Context;
 use super::failure::{Call, During, Failure, Outcome};
 use super::mount::{Digits, attach, clone_tree, create, duplicate, finish, keep, open_place_of};
 use super::overlay::{Ground, make_directory, overlay_over};
-use super::step::{Bind, MountPlan, TargetKind, Writes};
+use super::step::{Bind, MountPlan, Rights, TargetKind, Writes};
 use super::way::open_inside;
 
 /// Binds something of the host at its target.
@@ -29,8 +29,8 @@ pub(super) fn bind(context: &mut Context<'_>, plan: &MountPlan<Bind>, step: u16)
         }
     }
     let place = open_place_of(kind, context, mount.as_fd(), &plan.target)?;
-    if let Writes::ThrownAway { user_namespace } = plan.kind.writes {
-        mount = overlay(mount.as_fd(), place.as_fd(), user_namespace)?;
+    if let Writes::ThrownAway(rights) = plan.kind.writes {
+        mount = overlay(mount.as_fd(), place.as_fd(), rights)?;
     }
     finish(mount.as_fd(), place.as_fd(), plan.attributes, plan.recursive, plan.propagation)?;
     keep(context, mount, &plan.target);
@@ -60,14 +60,14 @@ fn tree(context: &Context<'_>, bind: &Bind) -> Result<OwnedFd, Failure> {
 /// A throw-away overlay over `lower`. Its layers lie at the place while it is put together, as overlayfs takes only what
 /// is mounted in this namespace (before 6.15), and go before it covers them: it holds them, and nobody else can reach
 /// them.
-fn overlay(lower: BorrowedFd<'_>, place: BorrowedFd<'_>, user_namespace: bool) -> Result<OwnedFd, Failure> {
+fn overlay(lower: BorrowedFd<'_>, place: BorrowedFd<'_>, rights: Rights) -> Result<OwnedFd, Failure> {
     let opened = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).during(Call::Fsopen)?;
     fsconfig_set_string(opened.as_fd(), c"mode", c"0700").during(Call::Fsconfig)?;
     let scratch = create(opened.as_fd(), Attributes::default())?;
     attach(scratch.as_fd(), place)?;
     let below = make_directory(scratch.as_fd(), b'l', 0)?;
     attach(lower, below.as_fd())?;
-    let made = overlay_over(Ground::of(scratch.as_fd()), &[Some(lower)], 0, user_namespace, None, &[]);
+    let made = overlay_over(Ground::of(scratch.as_fd()), &[Some(lower)], 0, rights, None, &[]);
     let mut path = Digits::after(b"/proc/self/fd/", scratch.as_raw_fd() as usize);
     unmount(path.c_str(), UnmountFlags::DETACH).during(Call::Umount)?;
     made

@@ -11,7 +11,7 @@ use sys::mount::Attributes;
 use super::Context;
 use super::failure::{Call, During, Failure, Outcome};
 use super::mount::{Digits, attach, create, duplicate, open_host_directory};
-use super::step::{Lower, MOST_LAYERS, OverlayRoot};
+use super::step::{Lower, MOST_LAYERS, OverlayRoot, Rights};
 use super::way::{Levels, Way, open_target};
 
 /// As whom the kernel shows users and groups that a user namespace does not map (`/proc/sys/kernel/overflowuid`).
@@ -70,7 +70,7 @@ pub(super) fn overlay_root(context: &mut Context<'_>, overlay: &OverlayRoot) -> 
     let ground = Ground { scratch: scratch.as_fd(), kept: kept.as_ref().map(AsFd::as_fd) };
     let over = |lowers: &[Option<OwnedFd>], number: usize, points: &[CString]| {
         let label = overlay.label.as_deref();
-        overlay_over(ground, lowers, number, overlay.user_namespace, label, points)
+        overlay_over(ground, lowers, number, overlay.rights, label, points)
     };
     for (number, (lower, opened)) in overlay.lowers.iter().zip(lowers.iter().flatten()).enumerate() {
         place(lower, opened.as_fd(), b'r', number)?;
@@ -107,7 +107,7 @@ pub(super) fn overlay_over<Lower: AsFd>(
     ground: Ground<'_>,
     lowers: &[Option<Lower>],
     number: usize,
-    user_namespace: bool,
+    rights: Rights,
     label: Option<&CStr>,
     points: &[CString],
 ) -> Result<OwnedFd, Failure> {
@@ -117,8 +117,8 @@ pub(super) fn overlay_over<Lower: AsFd>(
     let (top, more) = (each.next().ok_or(Errno::NOENT).during(Call::Open)?, each.next().is_some());
     // The merged root shows the owner and mode of the upper directory.
     let below = rustix::fs::fstat(top).during(Call::Stat)?;
-    copy_looks(&below, upper.as_fd(), user_namespace)?;
-    if user_namespace {
+    copy_looks(&below, upper.as_fd(), rights)?;
+    if rights == Rights::UserNamespace {
         for lower in lowers.iter().flatten() {
             points.iter().try_for_each(|point| open_the_way(lower.as_fd(), upper.as_fd(), point))?;
         }
@@ -141,7 +141,7 @@ pub(super) fn overlay_over<Lower: AsFd>(
                     lowers,
                     (upper.as_fd(), work.as_fd()),
                     number,
-                    user_namespace,
+                    rights,
                     label,
                 );
             }
@@ -150,7 +150,7 @@ pub(super) fn overlay_over<Lower: AsFd>(
     }
     set(c"upperdir", upper.as_fd()).during(Call::Fsconfig)?;
     set(c"workdir", work.as_fd()).during(Call::Fsconfig)?;
-    if user_namespace {
+    if rights == Rights::UserNamespace {
         fsconfig_set_flag(opened.as_fd(), c"userxattr").during(Call::Fsconfig)?;
     } else if ground.kept.is_some() {
         // What is to be read by others than this overlay has no short cuts, whatever the kernel's configuration.
@@ -171,7 +171,7 @@ fn overlay_by_mount<Lower: AsFd>(
     lowers: &[Option<Lower>],
     (upper, work): (BorrowedFd<'_>, BorrowedFd<'_>),
     number: usize,
-    user_namespace: bool,
+    rights: Rights,
     label: Option<&CStr>,
 ) -> Result<OwnedFd, Failure> {
     let mut options = Text { bytes: [0; PAGE], length: 0 };
@@ -186,7 +186,7 @@ fn overlay_by_mount<Lower: AsFd>(
     }
     path(&mut options, b",upperdir=", upper).during(Call::Mount)?;
     path(&mut options, b",workdir=", work).during(Call::Mount)?;
-    if user_namespace {
+    if rights == Rights::UserNamespace {
         options.add(b",userxattr").during(Call::Mount)?;
     } else {
         options.add(b",redirect_dir=off,metacopy=off").during(Call::Mount)?;
@@ -231,9 +231,9 @@ impl Text {
 }
 
 /// Gives a directory of the upper layer the owner and mode of the one below it.
-fn copy_looks(below: &rustix::fs::Stat, upper: BorrowedFd<'_>, user_namespace: bool) -> Outcome {
+fn copy_looks(below: &rustix::fs::Stat, upper: BorrowedFd<'_>, rights: Rights) -> Outcome {
     // Somebody whom the namespace does not know shows as nobody, and can't be given anything: then it is root's.
-    let known = |id: u32| !user_namespace || id != OVERFLOW_ID;
+    let known = |id: u32| rights == Rights::Host || id != OVERFLOW_ID;
     let uid = known(below.st_uid).then(|| rustix::fs::Uid::from_raw(below.st_uid));
     let gid = known(below.st_gid).then(|| rustix::fs::Gid::from_raw(below.st_gid));
     rustix::fs::fchown(upper, uid, gid).during(Call::Chown)?;
@@ -278,7 +278,11 @@ fn open_the_way(lower: BorrowedFd<'_>, upper: BorrowedFd<'_>, point: &CStr) -> O
                 made.during(Call::Mkdir)?;
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let made = rustix::fs::openat(parent, level.name, flags, Mode::empty()).during(Call::Open)?;
-                copy_looks(&rustix::fs::fstat(&next).during(Call::Stat)?, made.as_fd(), true)?;
+                copy_looks(
+                    &rustix::fs::fstat(&next).during(Call::Stat)?,
+                    made.as_fd(),
+                    Rights::UserNamespace,
+                )?;
                 above = Some(made);
             }
         }

@@ -12,7 +12,7 @@ use super::Context;
 use super::failure::{Call, During, Failure, Outcome};
 use super::mount::{attach, clone_tree, create};
 use super::overlay::{Ground, overlay_over};
-use super::step::{PieceKind, PiecedRoot, Target};
+use super::step::{PieceKind, PiecedRoot, Rights, Target};
 use super::way::{End, Way, open_target};
 
 const LEFT_OUT: [Errno; 2] = [Errno::ACCESS, Errno::NOENT];
@@ -66,7 +66,8 @@ fn add(
         PieceKind::Overlay { lower } => {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let lower = rustix::fs::openat(CWD, lower, flags, Mode::empty()).during(Call::Open)?;
-            let mount = overlay_over(Ground::of(scratch), &[Some(lower.as_fd())], number, true, None, &[])?;
+            let (ground, lowers) = (Ground::of(scratch), [Some(lower.as_fd())]);
+            let mount = overlay_over(ground, &lowers, number, Rights::UserNamespace, None, &[])?;
             attach(mount.as_fd(), open_target(Way::from_root(root, target))?.as_fd())?;
             return Ok(Some(mount));
         }

@@ -15,7 +15,8 @@ use crate::caller::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::foreign;
 use crate::init::step::{
-    Bind, DetachedMount, InitAction, Inside, MountPlan, Opened, Owners, Step, Target, TargetKind, Writes,
+    Bind, DetachedMount, InitAction, Inside, MountPlan, Opened, Owners, Rights, Step, Target, TargetKind,
+    Writes,
 };
 use crate::plan::{c_path, c_string, init_step};
 use crate::spec::Mount;
@@ -90,7 +91,7 @@ pub(super) fn plan_bind(
                 format!("`{}` is a file, and only a directory lies below an overlay", path.display());
             return Err(Error::invalid(source_field, reason).with_hint("name the directory that it lies in"));
         }
-        writes = Writes::ThrownAway { user_namespace: own_users };
+        writes = Writes::ThrownAway(if own_users { Rights::UserNamespace } else { Rights::Host });
     }
     if own_users && is_shared(options.propagation) && context.bind_rules == BindRules::Strict {
         let reason = "mounts of a user namespace may not reach the host".to_owned();

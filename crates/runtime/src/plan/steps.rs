@@ -24,7 +24,7 @@ use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::init::step::{
     Action, Barrier, BoundRoot, HookKind, HostAction, InitAction, Lower, MOST_LAYERS, Opened, OverlayRoot,
-    Owners, Piece, PieceKind, PiecedRoot, Step, Target, TargetKind,
+    Owners, Piece, PieceKind, PiecedRoot, Rights, Step, Target, TargetKind,
 };
 use crate::rdt::Wanted;
 use crate::root_directory::RootDirectory;
@@ -377,8 +377,10 @@ impl Steps {
                     let target = Target::parse(inside, TargetKind::Directory, "root.path")?;
                     plans.push((Lower { path, planned: None, detached }, target));
                 }
-                let user_namespace = self.is_restricted(users);
-                let points = if user_namespace { overlay_points(spec, options) } else { Vec::new() };
+                let (rights, points) = match self.is_restricted(users) {
+                    true => (Rights::UserNamespace, overlay_points(spec, options)),
+                    false => (Rights::Host, Vec::new()),
+                };
                 // Nobody in a user namespace reaches the caller's directory; the old root serves as well.
                 let scratch = if users.are_own() { Path::new("/") } else { scratch };
                 InitAction::OverlayRoot(OverlayRoot {
@@ -387,7 +389,7 @@ impl Steps {
                     uppers,
                     submounts: plans,
                     label: label.map(|label| c_string(label, "linux.mountLabel")).transpose()?,
-                    user_namespace,
+                    rights,
                     points,
                 })
             }

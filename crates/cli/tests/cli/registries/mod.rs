@@ -500,21 +500,22 @@ fn terminal_shows_how_far_it_is_and_no_password() {
     let (code, seen) = screen("login -u rabbit 127.0.0.1:5443", &[("Password: ", "carr\x03")]);
     assert!(code == 125 && seen.contains("it was interrupted") && !seen.contains("carr"), "{code}: {seen}");
 
-    let store = registry.store().display().to_string();
-    let pull = format!("pull --root={store} --creds=rabbit 127.0.0.1:5443/team/app:v1");
-    let (code, seen) = screen(&pull, &[("Password: ", "parsnip\n")]);
-    assert!(code == 125 && !seen.contains("parsnip"), "{code}: {seen}");
-    let (code, seen) = screen(&pull, &[("Password: ", "carrot\n")]);
-    assert!(code == 0 && seen.contains("v1: pulled") && !seen.contains("carrot"), "{code}: {seen}");
-    guarded
-        .rabbitc("pull", &["--creds=rabbit", APP])
-        .refuses(125, &["--creds: it has no `:`", "at a terminal"]);
-
     guarded.log_in(&[], "carrot").text();
     guarded.rabbitc("pull", &[APP]).text();
+    let store = registry.store().display().to_string();
     let (code, seen) = screen(&format!("push --root={store} {APP} 127.0.0.1:5443/team/app:v1"), &[]);
     assert!(code == 0 && seen.contains("\u{1b}[J127.0.0.1:5443/team/app:v1: "), "{seen:?}");
     assert!(seen.contains(" of 1.") && seen.contains("v1: digest: sha256:"), "{seen:?}");
+
+    guarded.rabbitc("logout", &["127.0.0.1:5443"]).text();
+    let pull = format!("pull --root={store} --creds=rabbit 127.0.0.1:5443/team/app:v1");
+    let (code, seen) = screen(&pull, &[("Password: ", "parsnip\n")]);
+    assert!(code == 125 && seen.contains("401") && !seen.contains("parsnip"), "{code}: {seen}");
+    let (code, seen) = screen(&pull, &[("Password: ", "carrot\n")]);
+    assert!(code == 0 && !seen.contains("carrot"), "{code}: {seen}");
+    guarded
+        .rabbitc("pull", &["--creds=rabbit", APP])
+        .refuses(125, &["--creds: it has no `:`", "at a terminal"]);
     guarded.end();
     registry.end();
 }

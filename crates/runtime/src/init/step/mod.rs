@@ -16,7 +16,7 @@ use sys::seccomp::Instruction;
 pub use self::mounts::TargetKind;
 pub(crate) use self::mounts::{
     ANCHORS, Anchor, Bind, BoundRoot, CopyUp, DetachedMount, FileSystem, Inside, Lower, MOST_LAYERS,
-    MountPlan, Opened, OverlayRoot, OwnerMap, Owners, Piece, PieceKind, PiecedRoot, Target, Writes,
+    MountPlan, Opened, OverlayRoot, OwnerMap, Owners, Piece, PieceKind, PiecedRoot, Rights, Target, Writes,
 };
 use crate::spec::Hook;
 

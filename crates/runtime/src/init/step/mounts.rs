@@ -66,9 +66,18 @@ pub(crate) struct Inside {
 pub(crate) enum Writes {
     /// To the source.
     Through,
-    /// `tmpoverlay`: into a layer in memory that goes with the container. In a user namespace of its own, overlayfs
-    /// may not use trusted.* attributes.
-    ThrownAway { user_namespace: bool },
+    /// `tmpoverlay`: into a layer in memory that goes with the container.
+    ThrownAway(Rights),
+}
+
+/// With whose rights an overlay is put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rights {
+    /// Those of the host's root.
+    Host,
+    /// Those of root of a user namespace: overlayfs may not use trusted.* attributes (`userxattr`), and files may belong to
+    /// somebody whom the namespace does not know.
+    UserNamespace,
 }
 
 /// The root directory as it is.
@@ -133,8 +142,7 @@ pub(crate) struct OverlayRoot {
     pub(crate) submounts: Vec<(Lower, Target)>,
     /// Its SELinux label.
     pub(crate) label: Option<CString>,
-    /// `userxattr`: in a user namespace overlayfs may not use trusted.* attributes.
-    pub(crate) user_namespace: bool,
+    pub(crate) rights: Rights,
     /// What will be mounted somewhere in it: nothing can be made in a directory of somebody whom the user namespace does
     /// not know, so those on the way are in the upper layer beforehand.
     pub(crate) points: Vec<CString>,
