@@ -85,7 +85,7 @@ fn damage_of_every_kind_is_seen_named_and_repaired() {
         file.set_modified(time).expect("set");
     };
     type Harm<'a> = &'a dyn Fn();
-    let harms: [(Harm<'_>, &str); 9] = [
+    let harms: [(Harm<'_>, &str); 12] = [
         (&|| write(tree(1, "etc/name"), "owt\n"), "layer sha256:"),
         (&|| std::fs::write(tree(1, "etc/more"), "").expect("written"), "`etc/more`: it was not there"),
         (&|| std::fs::remove_file(tree(0, "data/gone")).expect("removed"), "`data/gone`: it is missing"),
@@ -102,6 +102,22 @@ fn damage_of_every_kind_is_seen_named_and_repaired() {
                 removed.expect("removed");
             },
             "`data`: its extended attributes were others",
+        ),
+        (
+            &|| {
+                let mode = std::fs::Permissions::from_mode(0o777);
+                std::fs::set_permissions(tree(1, ""), mode).expect("set");
+            },
+            "its root: its kind or mode was another",
+        ),
+        (&|| write(layers(&registry)[0].join("layer.json"), "{"), "what is known of it is missing"),
+        (
+            &|| {
+                let images = registry.store().join("images/images");
+                let mut listed = std::fs::read_dir(images).expect("listed");
+                write(listed.next().expect("one").expect("listed").path(), "");
+            },
+            "document images/",
         ),
         (&|| std::fs::remove_dir_all(&layers(&registry)[0]).expect("removed"), "it is missing"),
         (

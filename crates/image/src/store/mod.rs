@@ -195,8 +195,9 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     };
     serde_json::from_slice(&text).map(Some).map_err(|error| {
         let error = Error::new(Kind::Corrupt, format!("read `{}`", path.display()), error.to_string());
+        // What is mounted only its owner can tell.
         error.with_hint(
-            "`rabbitc system check` finds all that is damaged, and `--repair` brings what it can again",
+            "`rabbitc system check --repair` mends it; one in `mounts` can be removed once its image is unmounted",
         )
     })
 }
