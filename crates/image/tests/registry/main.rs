@@ -4,6 +4,7 @@ mod hostile;
 mod liar;
 mod pushes;
 mod real;
+mod tls;
 mod tokens;
 
 use std::time::Duration;

@@ -28,12 +28,7 @@ impl Registry {
     /// Nothing where it is not installed; `http` are more lines below `http:` of its configuration.
     fn start(http: &str, auth: &str, prepare: impl FnOnce(&Path)) -> Option<Registry> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let programs = ["docker-registry", "openssl"];
-        let missing =
-            |program: &&&str| !std::env::split_paths(&path).any(|place| place.join(program).is_file());
-        if let Some(program) = programs.iter().find(missing) {
-            println!("skipped: {program} is not here (package {program})");
+        if !are_here(&["docker-registry", "openssl"]) {
             return None;
         }
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -220,8 +215,17 @@ fn registry_that_wants_our_certificate_gets_it() {
     registry.client("team/app", Security::Verified, None).log_in().expect("vouched for");
 }
 
+/// Whether programs are installed; it says which is not.
+pub fn are_here(programs: &[&str]) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let missing = |program: &&&str| !std::env::split_paths(&path).any(|place| place.join(program).is_file());
+    let missing = programs.iter().find(missing);
+    missing.iter().for_each(|program| println!("skipped: {program} is not here (package {program})"));
+    missing.is_none()
+}
+
 /// An authority, `ca.pem`, and what it vouches for: a server on loopback and a client.
-fn make_certificates(directory: &Path) {
+pub fn make_certificates(directory: &Path) {
     let openssl = |arguments: &str| {
         let output = Command::new("openssl")
             .args(arguments.split(' '))
