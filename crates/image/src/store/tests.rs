@@ -260,13 +260,19 @@ fn what_others_use_is_not_swept_and_remains_of_the_dead_are() {
 fn pulls_at_once_fetch_each_blob_once() {
     let place = Place::new("at-once");
     place.image(&[("a", "one"), ("b", "two"), ("c", "three"), ("d", "four"), ("e", "five")]);
+    let archive = Archive::open(&place.layout(), None, &place.store).expect("opened");
+    let image = archive.image(0).expect("there");
+    let source = Counting::new(&image, b"");
     std::thread::scope(|scope| {
-        let pulls: Vec<_> = (0..6).map(|_| scope.spawn(|| place.pull().expect("pulled").image.id)).collect();
+        let pull = || place.pull_from(&source).expect("pulled").image.id;
+        let pulls: Vec<_> = (0..6).map(|_| scope.spawn(pull)).collect();
         let mut ids: Vec<_> = pulls.into_iter().map(|pull| pull.join().expect("no panic")).collect();
         ids.dedup();
         assert_eq!(ids.len(), 1);
     });
     assert_eq!(place.counts(), [7, 5, 1, 0]);
+    let asked = source.asked.lock().expect("no panic");
+    assert!(asked.len() == 6 && asked.values().all(|times| *times == 1), "{asked:?}");
 }
 
 #[test]
