@@ -41,8 +41,7 @@ struct Place {
 
 impl Place {
     fn new(name: &str) -> Place {
-        let path = std::env::temp_dir().join(format!("rabbitc-store-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
+        let path = crate::scratch::directory(&format!("store-{name}"));
         let layout = path.join("layout");
         std::fs::create_dir_all(layout.join("blobs/sha256")).expect("made");
         std::fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion": "1.0.0"}"#).expect("written");

@@ -4,7 +4,6 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use image::documents::{Descriptor, Document, media_type};
 use image::registry::{CertificatePlaces, Client, Credentials, Endpoint, Options, Security, Uploaded};
 use image::{Digest, Kind};
 
-use super::{content, descriptor, password, read};
+use super::{content, descriptor, password, read, temporary_directory};
 
 /// `rabbit` with the password `carrot`, by htpasswd's bcrypt.
 const HTPASSWD: &str = "rabbit:$2b$05$abcdefghijklmnopqrstuub9qrLG6.Z4LOuGlJ8Mi2PEoB57M2yVe\n";
@@ -27,14 +26,10 @@ struct Registry {
 impl Registry {
     /// Nothing where it is not installed; `http` are more lines below `http:` of its configuration.
     fn start(http: &str, auth: &str, prepare: impl FnOnce(&Path)) -> Option<Registry> {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
         if !are_here(&["docker-registry", "openssl"]) {
             return None;
         }
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let directory =
-            std::env::temp_dir().join(format!("rabbitc-registry-{}-{number}", std::process::id()));
-        fs::create_dir(&directory).expect("a temporary directory");
+        let directory = temporary_directory();
         prepare(&directory);
         let address = TcpListener::bind("127.0.0.1:0").expect("loopback").local_addr().expect("bound");
         let at = directory.display();

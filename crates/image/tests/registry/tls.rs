@@ -14,7 +14,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use super::real::{are_here, make_certificates};
-use super::{descriptor, endpoint, options, read};
+use super::{descriptor, endpoint, options, read, temporary_directory};
 
 struct Server {
     address: SocketAddr,
@@ -74,8 +74,7 @@ fn certificate_for_the_registry_is_shown_to_nobody_that_it_sends_us_to() {
     if !are_here(&["openssl"]) {
         return;
     }
-    let directory = std::env::temp_dir().join(format!("rabbitc-tls-{}", std::process::id()));
-    fs::create_dir(&directory).expect("a temporary directory");
+    let directory = temporary_directory();
     make_certificates(&directory);
     let given = directory.join("given");
     fs::create_dir(&given).expect("own directory");
