@@ -127,8 +127,11 @@ impl Drop for Place {
     }
 }
 
+/// How many zeros stand for more than anybody wants: a disk that fills is a bad way to say that a test failed.
+const ZEROS: u64 = 256 << 20;
+
 /// A source that says how often it was asked for what, and how many bytes of blobs were taken. A blob that it has not is zeros
-/// without end, behind its `begin`.
+/// behind its `begin`.
 struct Counting<'a> {
     inner: &'a dyn Source,
     begin: &'a [u8],
@@ -159,7 +162,9 @@ impl Source for Counting<'_> {
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
         self.count(&descriptor.digest);
         let inner = match self.inner.blob(descriptor) {
-            Err(error) if error.kind == Kind::NotFound => Box::new(self.begin.chain(std::io::repeat(0))),
+            Err(error) if error.kind == Kind::NotFound => {
+                Box::new(self.begin.chain(std::io::repeat(0).take(ZEROS)))
+            }
             found => found?,
         };
         Ok(Box::new(Counted { inner, taken: &self.taken }))
