@@ -13,6 +13,8 @@ pub mod error;
 pub mod pack;
 pub mod reference;
 pub mod registry;
+#[cfg(test)]
+mod scratch;
 pub mod store;
 pub mod unpack;
 

@@ -211,11 +211,17 @@ fn is_host(text: &str) -> bool {
     host.split('.').all(is_label) && port.is_none_or(is_port)
 }
 
-fn is_tag(text: &str) -> bool {
+/// Whether it can be a tag.
+pub(crate) fn is_tag(text: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     text.len() <= 128
         && text.bytes().next().is_some_and(word)
         && text.bytes().all(|byte| word(byte) || byte == b'.' || byte == b'-')
+}
+
+/// Whether it can be a repository.
+pub(crate) fn is_repository(text: &str) -> bool {
+    text.len() <= LONGEST_NAME && text.split('/').all(is_component)
 }
 
 /// One part of a repository: words of lower case letters and digits, with one of four separators between two of them.

@@ -38,8 +38,7 @@ struct Place {
 
 impl Place {
     fn new(name: &str) -> Place {
-        let path = std::env::temp_dir().join(format!("rabbitc-archive-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
+        let path = crate::scratch::directory(&format!("archive-{name}"));
         let store = Store::open(path.join("store")).expect("made");
         Place { path, store }
     }

@@ -176,19 +176,25 @@ impl ImageConfig {
 
 /// Seconds since 1970 of a moment as RFC 3339 writes it: `2024-05-01T12:30:00.5Z`, or with `+02:00` at its end.
 pub fn seconds(text: &str) -> Option<u64> {
-    let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let number = |text: &str, from: usize, to: usize| {
+        let digits = text.get(from..to).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        digits?.parse::<i64>().ok()
+    };
+    let (year, month, day) = (number(text, 0, 4)?, number(text, 5, 7)?, number(text, 8, 10)?);
+    let (hour, minute, second) = (number(text, 11, 13)?, number(text, 14, 16)?, number(text, 17, 19)?);
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
     let zone = text.get(19..)?.trim_start_matches(|letter: char| letter == '.' || letter.is_ascii_digit());
     let offset = match zone.as_bytes() {
         [b'Z' | b'z'] => 0,
-        [sign @ (b'+' | b'-'), .., _] => {
-            let (hours, minutes) = zone[1..].split_once(':')?;
-            let minutes = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
-            if *sign == b'-' { -60 * minutes } else { 60 * minutes }
+        [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
+            let (hours, minutes) = (number(zone, 1, 3)?, number(zone, 4, 6)?);
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            let seconds = 60 * (60 * hours + minutes);
+            if *sign == b'-' { -seconds } else { seconds }
         }
         _ => return None,
     };
@@ -247,6 +253,12 @@ mod tests {
         assert_eq!(seconds("2100-03-01T00:00:00-00:30"), Some(4_107_544_200));
         for text in ["", "2024", "2024-13-01T00:00:00Z", "2024-01-01T00:00:00", "0001-01-01T00:00:00Z", "x"] {
             assert_eq!(seconds(text), None, "{text:?}");
+        }
+        // What no builder writes, and what was more than there are numbers for.
+        for zone in
+            ["+9223372036854775807:00", "-00:9223372036854775807", "+24:00", "+00:60", "+2:00", "+-1:00"]
+        {
+            assert_eq!(seconds(&format!("2024-01-01T00:00:00{zone}")), None, "{zone}");
         }
     }
 

@@ -36,8 +36,7 @@ struct Place(PathBuf);
 
 impl Place {
     fn new(name: &str) -> Place {
-        let path = std::env::temp_dir().join(format!("rabbitc-pack-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
+        let path = crate::scratch::directory(&format!("pack-{name}"));
         for directory in ["tree", "again"] {
             std::fs::create_dir_all(path.join(directory)).expect("made");
         }

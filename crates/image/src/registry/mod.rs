@@ -64,17 +64,12 @@ mod scratch {
 
     use std::fs;
     use std::path::{Path, PathBuf};
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     pub(crate) struct Scratch(PathBuf);
 
     impl Scratch {
         pub(crate) fn new() -> Scratch {
-            static COUNT: AtomicUsize = AtomicUsize::new(0);
-            let number = COUNT.fetch_add(1, Ordering::Relaxed);
-            let path = std::env::temp_dir().join(format!("rabbitc-image-{}-{number}", std::process::id()));
-            fs::create_dir(&path).expect("a temporary directory");
-            Scratch(path)
+            Scratch(crate::scratch::directory("image"))
         }
 
         pub(crate) fn path(&self) -> &Path {

@@ -318,6 +318,23 @@ fn tags_come_in_pages_and_from_one_registry() {
 }
 
 #[test]
+fn what_can_not_be_asked_for_is_in_no_list() {
+    let long = "x".repeat(200_000);
+    let liar = Liar::start(move |seen, number| {
+        let field = if seen.path.contains("tags") { "tags" } else { "repositories" };
+        let said = format!(r#"{{"{field}": ["v{number}", "", "\u001b[2J", "a/../b", "a b", "{long}"]}}"#);
+        let reply = Reply::new(200, said);
+        match seen.path.contains("last") {
+            false => reply.with("Link", format!("<{}&last=1>; rel=\"next\"", seen.path)),
+            true => reply,
+        }
+    });
+    let client = client(&liar.host());
+    assert_eq!(client.tags().expect("listed"), ["v0", "v1"]);
+    assert_eq!(client.repositories().expect("listed"), ["v2", "v3"]);
+}
+
+#[test]
 fn blobs_can_be_read_by_other_threads() {
     fn is_send<T: Send>(_: &T) {}
     fn is_shared<T: Send + Sync + Clone>(_: &T) {}

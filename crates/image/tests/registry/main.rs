@@ -4,13 +4,23 @@ mod hostile;
 mod liar;
 mod pushes;
 mod real;
+mod tls;
 mod tokens;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use image::documents::{Descriptor, media_type};
 use image::registry::{Client, Credentials, Endpoint, Options, Security, Waits};
 use image::{Digest, Error, Kind};
+
+/// A new directory. Its name is random: other pid namespaces have the same `/tmp`, and the same pids.
+fn temporary_directory() -> PathBuf {
+    let random = u64::from_ne_bytes(sys::random::bytes().expect("random bytes"));
+    let path = std::env::temp_dir().join(format!("rabbitc-registry-{random:016x}"));
+    std::fs::create_dir(&path).expect("a temporary directory");
+    path
+}
 
 /// Waits that let a test end.
 fn options() -> Options {

@@ -66,6 +66,43 @@ fn blob_that_is_there_is_not_sent() {
 }
 
 #[test]
+fn blob_that_may_not_be_taken_from_another_repository_is_sent() {
+    for status in [400, 401, 403, 404, 405] {
+        let liar = Liar::start(move |seen, number| match seen.method.as_str() {
+            "HEAD" => Reply::new(404, ""),
+            "POST" if seen.path.contains("mount=") => Reply::new(status, ""),
+            "POST" => Reply::new(202, "").with("Location", "/upload"),
+            "PATCH" => taken(seen, number),
+            _ => Reply::new(201, ""),
+        });
+        let pushed =
+            client(&liar.host()).push_blob(&descriptor(b"abc"), Some("other/app"), || Ok(&b"abc"[..]));
+        assert_eq!(pushed.expect("sent"), Uploaded::Sent, "{status}");
+        assert_eq!(sent(&liar), b"abc");
+    }
+    // Where it is the token server that refuses what is asked for beside.
+    let liar = Liar::start(|seen, number| match (seen.authorization(), seen.method.as_str()) {
+        _ if seen.path.contains("other%2Fapp%3Apull") => Reply::new(403, ""),
+        _ if seen.path.starts_with("/token") => Reply::new(200, r#"{"token": "t"}"#),
+        (None, _) => {
+            let realm = format!(r#"Bearer realm="http://{}/token""#, seen.header("host").expect("said"));
+            Reply::new(401, "").with("WWW-Authenticate", realm)
+        }
+        (_, "HEAD") => Reply::new(404, ""),
+        (_, "POST") => Reply::new(202, "").with("Location", "/upload"),
+        (_, "PATCH") => taken(seen, number),
+        _ => Reply::new(201, ""),
+    });
+    let pushed = client(&liar.host()).push_blob(&descriptor(b"abc"), Some("other/app"), || Ok(&b"abc"[..]));
+    assert_eq!(pushed.expect("sent"), Uploaded::Sent);
+    // Who may not write at all is told so.
+    let liar = Liar::start(|seen, _| Reply::new(if seen.method == "HEAD" { 404 } else { 403 }, ""));
+    let pushed = client(&liar.host()).push_blob(&descriptor(b"abc"), Some("other/app"), || Ok(&b"abc"[..]));
+    assert_eq!(pushed.expect_err("denied").kind, Kind::Unauthorized);
+    assert_eq!(liar.seen().len(), 3);
+}
+
+#[test]
 fn upload_that_breaks_begins_anew_and_not_for_ever() {
     let blob = content(10_000);
     let liar = start(|seen, number| if number < 4 { Reply::new(502, "") } else { taken(seen, number) });

@@ -4,7 +4,6 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use image::documents::{Descriptor, Document, media_type};
 use image::registry::{CertificatePlaces, Client, Credentials, Endpoint, Options, Security, Uploaded};
 use image::{Digest, Kind};
 
-use super::{content, descriptor, password, read};
+use super::{content, descriptor, password, read, temporary_directory};
 
 /// `rabbit` with the password `carrot`, by htpasswd's bcrypt.
 const HTPASSWD: &str = "rabbit:$2b$05$abcdefghijklmnopqrstuub9qrLG6.Z4LOuGlJ8Mi2PEoB57M2yVe\n";
@@ -27,19 +26,10 @@ struct Registry {
 impl Registry {
     /// Nothing where it is not installed; `http` are more lines below `http:` of its configuration.
     fn start(http: &str, auth: &str, prepare: impl FnOnce(&Path)) -> Option<Registry> {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let programs = ["docker-registry", "openssl"];
-        let missing =
-            |program: &&&str| !std::env::split_paths(&path).any(|place| place.join(program).is_file());
-        if let Some(program) = programs.iter().find(missing) {
-            println!("skipped: {program} is not here (package {program})");
+        if !are_here(&["docker-registry", "openssl"]) {
             return None;
         }
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let directory =
-            std::env::temp_dir().join(format!("rabbitc-registry-{}-{number}", std::process::id()));
-        fs::create_dir(&directory).expect("a temporary directory");
+        let directory = temporary_directory();
         prepare(&directory);
         let address = TcpListener::bind("127.0.0.1:0").expect("loopback").local_addr().expect("bound");
         let at = directory.display();
@@ -220,8 +210,17 @@ fn registry_that_wants_our_certificate_gets_it() {
     registry.client("team/app", Security::Verified, None).log_in().expect("vouched for");
 }
 
+/// Whether programs are installed; it says which is not.
+pub fn are_here(programs: &[&str]) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let missing = |program: &&&str| !std::env::split_paths(&path).any(|place| place.join(program).is_file());
+    let missing = programs.iter().find(missing);
+    missing.iter().for_each(|program| println!("skipped: {program} is not here (package {program})"));
+    missing.is_none()
+}
+
 /// An authority, `ca.pem`, and what it vouches for: a server on loopback and a client.
-fn make_certificates(directory: &Path) {
+pub fn make_certificates(directory: &Path) {
     let openssl = |arguments: &str| {
         let output = Command::new("openssl")
             .args(arguments.split(' '))

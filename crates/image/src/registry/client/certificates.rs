@@ -22,7 +22,8 @@ pub struct CertificatePlaces {
     pub bundles: Vec<PathBuf>,
     /// Directories with a directory for each registry: `*.crt` are authorities, `*.cert` and `*.key` what we show.
     pub directories: Vec<PathBuf>,
-    /// A directory of the same kind of files, for whatever registry (`--cert-dir`).
+    /// A directory of the same kind of files, for whatever registry (`--cert-dir`). What we show is for the registry alone, and
+    /// for nobody that it sends us to.
     pub of_any_registry: Option<PathBuf>,
 }
 
@@ -71,11 +72,17 @@ impl CertificatePlaces {
         Ok(Vec::new())
     }
 
-    /// What an administrator has put beside one of the names of a registry.
-    pub(super) fn of_registry(&self, names: &[&str], provider: &CryptoProvider) -> Result<OfRegistry> {
+    /// What an administrator has put beside one of the names of whoever is spoken to.
+    pub(super) fn of_registry(
+        &self,
+        whose: Whose,
+        names: &[&str],
+        provider: &CryptoProvider,
+    ) -> Result<OfRegistry> {
         let mut found = OfRegistry::default();
         if let Some(directory) = &self.of_any_registry {
             found.add(directory, provider)?;
+            found.own = found.own.filter(|_| whose == Whose::Registry);
         }
         for directory in &self.directories {
             for name in names {
@@ -84,6 +91,15 @@ impl CertificatePlaces {
         }
         Ok(found)
     }
+}
+
+/// Who is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The registry itself.
+    Registry,
+    /// Whoever it sends us to, or names as its token server.
+    Another,
 }
 
 /// What is there for one registry alone.

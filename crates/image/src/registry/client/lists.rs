@@ -8,10 +8,11 @@ use super::exchange::{Request, Target, redirected};
 use super::transport::Patience;
 use super::{Client, Scope};
 use crate::error::{Error, Kind, Result};
+use crate::reference::{is_repository, is_tag};
 
 /// The most bytes of one page.
 const MOST_PAGE_BYTES: u64 = 4 << 20;
-/// The most pages, and the most entries of all of them.
+/// The most pages, and the most entries of all of them; what a tag or a repository may be is short.
 const MOST_PAGES: usize = 1000;
 const MOST_ENTRIES: usize = 100_000;
 
@@ -23,17 +24,17 @@ struct Page {
 }
 
 impl Client {
-    /// All tags, as the registry orders them.
+    /// All tags, as the registry orders them. What can't be one is left out: nobody could ask for it.
     pub fn tags(&self) -> Result<Vec<String>> {
         let operation = format!("list the tags of `{}`", self.0.endpoint.name());
         let first = self.path("tags/list?n=1000");
-        self.list(&first, Scope::Pull, &operation, |page| page.tags)
+        self.list(&first, Scope::Pull, &operation, |page| page.tags, is_tag)
     }
 
-    /// All repositories of the registry that it shows whoever asks, as it orders them.
+    /// All repositories of the registry that it shows whoever asks, as it orders them; what can't be one is left out.
     pub fn repositories(&self) -> Result<Vec<String>> {
         let operation = format!("list the repositories of `{}`", self.0.endpoint.registry);
-        self.list("/v2/_catalog?n=1000", Scope::Catalog, &operation, |page| page.repositories)
+        self.list("/v2/_catalog?n=1000", Scope::Catalog, &operation, |page| page.repositories, is_repository)
     }
 
     fn list(
@@ -42,6 +43,7 @@ impl Client {
         scope: Scope,
         operation: &str,
         entries: impl Fn(Page) -> Option<Vec<String>>,
+        is_legal: impl Fn(&str) -> bool,
     ) -> Result<Vec<String>> {
         let mut found = Vec::new();
         let mut next = None;
@@ -62,7 +64,7 @@ impl Client {
             let address = answer.address.clone();
             let link = answer.header(header::LINK).and_then(next_of).map(str::to_owned);
             let page: Page = answer.parse(MOST_PAGE_BYTES, operation)?;
-            found.extend(entries(page).unwrap_or_default());
+            found.extend(entries(page).unwrap_or_default().into_iter().filter(|entry| is_legal(entry)));
             if found.len() > MOST_ENTRIES {
                 let reason = format!("there are more than {MOST_ENTRIES}");
                 return Err(Error::new(Kind::TooMuch, operation, reason));

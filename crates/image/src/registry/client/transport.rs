@@ -14,7 +14,7 @@ use ureq::{Agent, AsSendBody, Body, SendBody};
 use super::Options;
 use super::address::{Address, Origin, Scheme, split_port};
 use super::answer::Answer;
-use super::certificates::provider;
+use super::certificates::{Whose, provider};
 use crate::error::Result;
 use crate::registry::{Endpoint, Security};
 
@@ -182,11 +182,13 @@ impl Transport {
         let mut tls = TlsConfig::builder().unversioned_rustls_crypto_provider(self.provider.clone());
         if origin.scheme == Scheme::Https {
             let mut names = vec![origin.authority.as_str()];
-            if origin.authority.eq_ignore_ascii_case(self.endpoint.host()) {
+            let mut whose = Whose::Another;
+            if *origin == Origin::new(Scheme::Https, self.endpoint.host()) {
+                whose = Whose::Registry;
                 names.push(&self.endpoint.registry);
             }
             names.dedup();
-            let found = self.options.certificates.of_registry(&names, &self.provider)?;
+            let found = self.options.certificates.of_registry(whose, &names, &self.provider)?;
             let verified = self.security(origin) == Security::Verified;
             // An empty list trusts nobody: where the host has no authorities, the handshake says so.
             let roots = self.roots()?.iter().cloned().chain(found.authorities);

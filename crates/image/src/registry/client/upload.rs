@@ -46,9 +46,15 @@ impl Client {
         }
         let mut number = 0;
         loop {
-            let Some(location) = self.begin(descriptor, from.filter(|_| number == 0), &operation)? else {
-                return Ok(Uploaded::Mounted);
+            let from = from.filter(|_| number == 0);
+            let begun = match self.begin(descriptor, from, &operation) {
+                // Who may not read the other repository, or whose registry knows of no such thing, can send it still.
+                Err(error) if from.is_some() && is_refusal(error.kind) => {
+                    self.begin(descriptor, None, &operation)
+                }
+                begun => begun,
             };
+            let Some(location) = begun? else { return Ok(Uploaded::Mounted) };
             let reader = open().map_err(|error| Error::from_io(format!("{operation}: open it"), error))?;
             match self.send(descriptor, location, reader, &operation) {
                 Ok(()) => return Ok(Uploaded::Sent),
@@ -162,6 +168,11 @@ impl Client {
         let target = Target::Address(to);
         Request { method, target, headers, scope: Scope::Push, patience, expected, operation }
     }
+}
+
+/// Whether the same may be granted where less is asked for.
+fn is_refusal(kind: Kind) -> bool {
+    matches!(kind, Kind::Unauthorized | Kind::NotFound | Kind::Invalid | Kind::Unsupported)
 }
 
 /// Where an upload goes on.

@@ -2,13 +2,14 @@
 //! rabbitc does not know in it is kept.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use rustix::fs::{FlockOperation, flock};
 use serde_json::{Map, Value, json};
 
 use super::Credentials;
@@ -154,10 +155,10 @@ impl CredentialFile {
         entries.len() != before
     }
 
-    /// Puts the whole file in the place of the old one, for its owner alone.
-    pub(super) fn write(&self) -> Result<()> {
+    /// Changes the file as it is by now, one process after the other, and puts a whole one in its place, for its owner alone.
+    pub(super) fn change<T>(path: &Path, change: impl FnOnce(&mut CredentialFile) -> Result<T>) -> Result<T> {
         // A link is somebody's way of keeping such files elsewhere.
-        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
         DirBuilder::new()
@@ -165,19 +166,25 @@ impl CredentialFile {
             .mode(0o700)
             .create(directory)
             .map_err(|error| Error::at_path("create", directory, error))?;
+        let opened = File::open(directory).map_err(|error| Error::at_path("open", directory, error))?;
+        // The directory, so that no file is left for it. Best effort: a file system of a network may have no such locks.
+        let _locked = flock(&opened, FlockOperation::LockExclusive);
+        let mut file = CredentialFile::read_or_new(&path)?;
+        let changed = change(&mut file)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let fresh = Fresh(directory.join(format!(".{name}.{}", std::process::id())));
-        let mut text = serde_json::to_vec_pretty(&self.fields).expect("JSON that was read or made here");
+        let random = sys::random::bytes().map_err(|error| Error::system("get random bytes", error))?;
+        let fresh = Fresh(directory.join(format!(".{name}.{:016x}", u64::from_ne_bytes(random))));
+        let mut text = serde_json::to_vec_pretty(&file.fields).expect("JSON that was read or made here");
         text.push(b'\n');
         let write = || {
-            // What a killed one of the same pid left behind.
-            let _absent = fs::remove_file(&fresh.0);
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh.0)?;
             file.write_all(&text)?;
             file.sync_all()?;
-            fs::rename(&fresh.0, &path)
+            fs::rename(&fresh.0, &path)?;
+            opened.sync_all()
         };
-        write().map_err(|error| Error::at_path("write", &path, error))
+        write().map_err(|error| Error::at_path("write", &path, error))?;
+        Ok(changed)
     }
 }
 

@@ -142,20 +142,21 @@ impl Places {
     /// Keeps a name and a password for `registry`, where the file says so by its program, else in the file itself.
     pub fn log_in(&self, registry: &str, username: &str, password: &str) -> Result<Kept> {
         let registry = known_name(registry);
-        let mut file = CredentialFile::read_or_new(&self.written)?;
-        match file.program(registry).map(str::to_owned) {
-            Some(name) => {
-                self.program(&name, &self.written)?.store(registry, username, password)?;
-                file.insert_empty(registry);
-                file.write()?;
-                Ok(Kept::ByProgram(name))
-            }
-            None => {
-                file.insert(registry, username, password)?;
-                file.write()?;
-                Ok(Kept::InFile(self.written.clone()))
-            }
+        let program = CredentialFile::read_or_new(&self.written)?.program(registry).map(str::to_owned);
+        if let Some(name) = &program {
+            self.program(name, &self.written)?.store(registry, username, password)?;
         }
+        CredentialFile::change(&self.written, |file| match &program {
+            None => file.insert(registry, username, password),
+            Some(_) => {
+                file.insert_empty(registry);
+                Ok(())
+            }
+        })?;
+        Ok(match program {
+            Some(name) => Kept::ByProgram(name),
+            None => Kept::InFile(self.written.clone()),
+        })
     }
 
     /// Forgets what is kept for `registry`; whether there was anything.
@@ -172,7 +173,7 @@ impl Places {
         }
         if file.remove(registry) {
             found = true;
-            file.write()?;
+            CredentialFile::change(&self.written, |file| Ok(file.remove(registry)))?;
         }
         Ok(found)
     }

@@ -144,6 +144,30 @@ fn login_keeps_what_it_does_not_know_and_is_for_the_owner_alone() {
 }
 
 #[test]
+fn logins_at_once_are_all_kept() {
+    let scratch = Scratch::new();
+    let places = places(&scratch, r#"{"credHelpers": {"a.example": "slow"}}"#);
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let places = &places;
+            scope.spawn(move || places.log_in(&format!("{number}.example"), "me", "x").expect("writable"));
+        }
+    });
+    for number in 0..8 {
+        let found = places.look_up(&format!("{number}.example"), "app").expect("legal");
+        assert_eq!(found, password("me", "x"), "{number}");
+    }
+    // While a program asks somebody for a passphrase, somebody else logs in.
+    scratch.write(
+        "other.json",
+        r#"{"credHelpers": {"a.example": "slow"}, "auths": {"b.example": {"auth": "YTphbGw="}}}"#,
+    );
+    program(&scratch, "slow", r#"cat "${0%/*}/other.json" >"${0%/*}/config.json""#);
+    places.log_in("a.example", "me", "x").expect("the program takes it");
+    assert_eq!(places.look_up("b.example", "app").expect("legal"), password("a", "all"));
+}
+
+#[test]
 fn program_is_asked_before_the_file() {
     let scratch = Scratch::new();
     let places = places(

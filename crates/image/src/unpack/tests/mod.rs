@@ -12,7 +12,6 @@ use std::fs::{File, Metadata};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::error::{Error, Kind, Result};
@@ -39,13 +38,8 @@ struct Place {
 
 impl Place {
     fn new(name: &str) -> Place {
-        // Tests run at the same time, and some begin from the same place.
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path =
-            std::env::temp_dir().join(format!("rabbitc-unpack-{name}-{}-{number}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(path.join("tree")).expect("made");
+        let path = crate::scratch::directory(&format!("unpack-{name}"));
+        std::fs::create_dir(path.join("tree")).expect("made");
         std::fs::create_dir(path.join("beside")).expect("made");
         std::fs::write(path.join("beside/file"), "untouched").expect("written");
         Place { path }

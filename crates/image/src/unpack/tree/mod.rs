@@ -263,15 +263,16 @@ impl<'a> Tree<'a> {
 
     /// Has an overlay show nothing below this directory.
     fn cover(&self, directory: BorrowedFd<'_>) -> Outcome<()> {
-        let set = |attribute: &CStr| {
-            rustix::fs::fsetxattr(directory, attribute, b"y", XattrFlags::empty())
-                .map_err(|errno| Fault::system(&format!("set `{}`", attribute.to_string_lossy()), errno))
-        };
-        let users = set(c"user.overlay.opaque");
-        match self.options.whiteouts {
+        let set = |attribute: &CStr| rustix::fs::fsetxattr(directory, attribute, b"y", XattrFlags::empty());
+        let failed =
+            |attribute: &CStr, errno| Fault::system(&format!("set `{}`", attribute.to_string_lossy()), errno);
+        let (users, trusted) = (c"user.overlay.opaque", c"trusted.overlay.opaque");
+        match (self.options.whiteouts, set(users)) {
             // Where the file system has none of users (tmpfs before 6.6), nobody but root's own overlays will see it.
-            Whiteouts::Trusted => set(c"trusted.overlay.opaque"),
-            Whiteouts::User => users,
+            (Whiteouts::Trusted, Ok(()) | Err(Errno::NOTSUP)) => {
+                set(trusted).map_err(|errno| failed(trusted, errno))
+            }
+            (_, set) => set.map_err(|errno| failed(users, errno)),
         }
     }
 
