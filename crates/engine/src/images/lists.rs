@@ -143,10 +143,6 @@ impl ImageStore {
     pub fn create_list(&self, name: &ImageName, existing: ExistingList) -> Result<String> {
         let operation = format!("make the list `{}`", name.as_str());
         let reference = as_name(name, &operation)?;
-        if self.store.named(&reference).map_err(from_image)?.is_some() {
-            let error = Error::invalid(operation, format!("an image has the name `{reference}`"));
-            return Err(error.with_hint("choose another one, or take it away with `rabbitc untag`"));
-        }
         match (self.store.make_list(&reference).map_err(from_image)?, existing) {
             (Some(list), _) => Ok(list.id),
             (None, ExistingList::Amended) => Ok(self.wanted_list(name, &operation)?.id),

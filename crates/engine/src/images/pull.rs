@@ -118,6 +118,7 @@ impl ImageStore {
         progress: &dyn Progress,
     ) -> Result<image::Result<PulledImage>> {
         let operation = format!("pull `{reference}`");
+        self.store.check_is_no_list(reference).map_err(from_image)?;
         let source = registries.remote(reference).map_err(from_image)?;
         let options =
             PullOptions { platform, unpacker: &Apart, progress: &Told(progress), operation: &operation };

@@ -361,6 +361,24 @@ fn image_that_was_named_or_listed_since_somebody_looked_stays() {
 }
 
 #[test]
+fn name_stands_for_an_image_or_for_a_list_whichever_came_first() {
+    let place = Place::new("one-name");
+    place.image(&[("a", "x")]);
+    let Pulled { image, digests, .. } = place.pull().expect("pulled");
+    let (list, app): (Reference, Reference) = ("list".parse().expect("legal"), "app".parse().expect("legal"));
+    place.store.make_list(&list).expect("made").expect("new");
+    let error = place.store.name(&list, &image, digests.clone()).expect_err("a list has it");
+    assert!(error.kind == Kind::Invalid && error.to_string().contains("a list of images has"), "{error}");
+    assert!(
+        place.store.named(&list).expect("read").is_none() && place.store.list(&list).expect("read").is_some()
+    );
+    place.store.name(&app, &image, digests).expect("named");
+    let error = place.store.make_list(&app).expect_err("an image has it");
+    assert!(error.kind == Kind::Invalid && error.to_string().contains("an image has the name"), "{error}");
+    assert_eq!(place.store.lists().expect("read").len(), 1);
+}
+
+#[test]
 fn store_that_is_only_asked_is_not_made() {
     let place = Place::new("asked");
     let nowhere = place.path.join("nowhere");
