@@ -37,8 +37,8 @@ pub use images::{
     list_tags, search, unpack_image_again, unpack_layer,
 };
 pub use kept::{
-    Change, ChangeKind, CommitRequest, ContainerFilter, ContainerSize, Kept, KeptContainers, KeptRoot,
-    KeptState, ListedContainer, PrunedContainers, Stay,
+    Change, ChangeKind, CommitRequest, ContainerFilter, ContainerSize, DamagedContainer, Kept,
+    KeptContainers, KeptRoot, KeptState, ListedContainer, PrunedContainers, Stay, Survey,
 };
 pub use monitor::{Input, Signals};
 pub use network::tidy_networks;

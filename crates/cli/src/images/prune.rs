@@ -10,6 +10,7 @@ use super::print;
 use super::registries::open_to_change;
 use super::remove::lines;
 use super::table::size;
+use crate::render;
 
 /// Removes images without a name, and with `--all` those that no container is of.
 #[derive(Debug, Parser)]
@@ -38,6 +39,7 @@ pub(super) fn prune(arguments: &PruneArguments) -> Result<()> {
         return Ok(());
     }
     let pruned = images.prune(which, &filters)?;
+    pruned.notices.iter().for_each(render::notice);
     print(&format!("{}Total reclaimed space: {}\n", deleted(&pruned), size(pruned.bytes)))
 }
 
