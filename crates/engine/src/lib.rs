@@ -32,14 +32,14 @@ pub use images::{
     Came, CheckDepth, Damaged, ExistingList, FoundRepository, HistoryEntry, ImageChange, ImageDefaults,
     ImageFilter, ImageFilters, ImageMount, ImageName, ImageStore, ImageUsage, ImportRequest, Inspected,
     ListImage, ListNotes, ListPart, ListPush, Listed, LoadFrom, Loaded, LoggedOut, Logins, MovingLayer,
-    Outcome, PlatformParts, Progress, Pruned, PullRequest, PulledImage, Push, PushRequest, PushedImage,
-    PushedImages, ReadyImage, RegistryAccess, Removal, Removed, Repair, SaveLayout, SaveTo, SearchOutcome,
-    SearchRequest, StoreUsage, Transport, Tree, TreeLayer, Unmount, Unneeded, is_shift_verb, is_unpack_verb,
-    list_tags, search, unpack_image_again, unpack_layer,
+    NewList, Outcome, PlatformParts, Progress, Pruned, PullRequest, PulledImage, Push, PushRequest,
+    PushedImage, PushedImages, ReadyImage, RegistryAccess, Removal, Removed, Repair, SaveLayout, SaveTo,
+    SearchOutcome, SearchRequest, StoreUsage, Transport, Tree, TreeLayer, Unmount, Unneeded, is_shift_verb,
+    is_unpack_verb, list_tags, search, unpack_image_again, unpack_layer,
 };
 pub use kept::{
-    Change, ChangeKind, CommitRequest, ContainerFilter, ContainerSize, Kept, KeptContainers, KeptRoot,
-    KeptState, ListedContainer, PrunedContainers, Stay,
+    Change, ChangeKind, CommitRequest, ContainerFilter, ContainerSize, DamagedContainer, Kept,
+    KeptContainers, KeptRoot, KeptState, ListedContainer, PrunedContainers, Stay, Survey,
 };
 pub use monitor::{Input, Signals};
 pub use network::tidy_networks;

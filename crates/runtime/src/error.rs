@@ -4,13 +4,15 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::launch::StepTiming;
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What sort of failure it is; each maps once to an exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ErrorKind {
     /// The request itself is wrong, and nothing was touched.
     Invalid,

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use engine::{
-    Error, ExistingList, ImageName, ListImage, ListNotes, ListPart, ListPush, ManifestForm, PushedImages,
-    Result,
+    Error, ExistingList, ImageName, ListImage, ListNotes, ListPart, ListPush, ManifestForm, NewList,
+    PushedImages, Result,
 };
 
 use super::progress::{Quiet, Shown};
@@ -295,30 +295,16 @@ fn part(all: bool) -> ListPart {
 
 /// As podman's, all of them print the list's id.
 fn create(arguments: &CreateArguments) -> Result<()> {
-    let list: ImageName = arguments.list.parse()?;
-    let (new, annotations) = (parse_images(&arguments.images)?, pairs(&arguments.annotation)?);
-    check_given(&new, arguments.creds.as_ref())?;
-    let access = arguments.registries.access(arguments.creds.as_ref())?;
-    let images = open(arguments.root.root.as_deref())?;
-    let existing = if arguments.amend { ExistingList::Amended } else { ExistingList::Refused };
-    let is_new = !images.list_exists(&list).unwrap_or(false);
-    let id = images.create_list(&list, existing)?;
-    let filled = || -> Result<()> {
-        for image in &new {
-            images.add_to_list(&list, image, part(arguments.all), &ListNotes::default(), &access)?;
-        }
-        if !annotations.is_empty() {
-            images.annotate_index(&list, &annotations)?;
-        }
-        Ok(())
+    let new = NewList {
+        name: arguments.list.parse()?,
+        existing: if arguments.amend { ExistingList::Amended } else { ExistingList::Refused },
+        images: parse_images(&arguments.images)?,
+        part: part(arguments.all),
+        annotations: pairs(&arguments.annotation)?,
+        access: arguments.registries.access(arguments.creds.as_ref())?,
     };
-    if let Err(error) = filled() {
-        if is_new {
-            // The error that is told is why.
-            let _ = images.remove_list(&list);
-        }
-        return Err(error);
-    }
+    check_given(&new.images, arguments.creds.as_ref())?;
+    let id = open(arguments.root.root.as_deref())?.create_list(&new)?;
     print(&format!("{id}\n"))
 }
 

@@ -9,6 +9,7 @@ use engine::{Error, ImageFilter, ImageFilters, Pruned, Removed, Result, Unneeded
 use super::print;
 use super::registries::open_to_change;
 use super::table::size;
+use crate::render;
 
 /// Removes images without a name, and with `--all` those that no container is of.
 #[derive(Debug, Parser)]
@@ -37,6 +38,7 @@ pub(super) fn prune(arguments: &PruneArguments) -> Result<()> {
         return Ok(());
     }
     let pruned = images.prune(which, &filters)?;
+    pruned.notices.iter().for_each(render::notice);
     print(&format!("{}Total reclaimed space: {}\n", deleted(&pruned), size(pruned.bytes)))
 }
 

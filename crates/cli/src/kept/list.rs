@@ -4,11 +4,14 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::{Parser, ValueEnum};
-use engine::{ContainerFilter, EnginePaths, KeptContainers, KeptState, ListedContainer, Result, rfc3339};
+use engine::{
+    ContainerFilter, EnginePaths, KeptContainers, KeptState, ListedContainer, Notice, Result, rfc3339,
+};
 
 use super::short;
 use crate::images::print;
 use crate::images::table::{since, size};
+use crate::render;
 use crate::template::{Field, Heading, Listing, Value};
 
 const COLUMNS: &str = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}";
@@ -99,7 +102,10 @@ pub(super) fn list(arguments: &ListArguments) -> Result<()> {
         true => KeptContainers::open(root)?,
         false => KeptContainers::of(root)?,
     };
-    let mut listed = containers.list_all(&paths, &filters)?;
+    let (mut listed, damaged) = containers.list_all(&paths, &filters)?;
+    for container in damaged {
+        render::notice(&Notice { what: container.error.to_string(), remedy: container.error.hint });
+    }
     let last =
         if arguments.latest { Some(1) } else { arguments.last.and_then(|last| usize::try_from(last).ok()) };
     // As with docker: whoever asks for the last ones, or by how they are, means all.

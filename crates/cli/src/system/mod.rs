@@ -128,6 +128,7 @@ fn prune(arguments: &PruneArguments) -> Result<()> {
         text.push_str(&format!("Deleted Containers:\n{}\n\n", gone.ids.join("\n")));
     }
     let pruned = images.prune(which, &filters)?;
+    pruned.notices.iter().for_each(render::notice);
     // Without an image that goes there is nothing that sweeps, and killed commands leave something too.
     let swept = images.sweep()?.unwrap_or(0);
     text.push_str(&prune::deleted(&pruned));

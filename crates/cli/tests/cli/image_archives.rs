@@ -401,6 +401,13 @@ fn save_that_fails_leaves_no_file() {
             .refuses(125, &["save the image", "hint: "]);
         assert_eq!(names(place.host.directory()), ["layout", "rootfs", "store"], "{format}");
     }
+    // A directory that was there stays, as empty as it was.
+    std::fs::create_dir(&path).expect("made");
+    for format in ["oci-dir", "docker-dir"] {
+        place.rabbitc(&["save", "--format", format, "-o", &path, &id]).refuses(125, &["save the image"]);
+        assert_eq!(names(std::path::Path::new(&path)), [""; 0], "{format}");
+    }
+    std::fs::remove_dir(&path).expect("there");
     place.end();
 }
 

@@ -209,6 +209,12 @@ fn list_is_made_amended_changed_and_removed_as_podmans() {
     // One that can't be filled is not there.
     manifest(&registry, "create", &["bad", "127.0.0.1:5000/team/app:none"]).refuses(125, &["404"]);
     assert_eq!(manifest(&registry, "exists", &["bad"]).code(), 1);
+    // One that was there stays with what it has.
+    manifest(&registry, "create", &["--amend", "mine", "127.0.0.1:5000/team/app:none"])
+        .refuses(125, &["404"]);
+    assert_eq!(inspected(&registry, "mine")["annotations"]["about"], "all");
+    // The name of a list is no image's.
+    registry.rabbitc("tag", &[APP, "mine"]).refuses(125, &["a list of images has this name", "manifest rm"]);
 
     assert_eq!(
         manifest(&registry, "rm", &["mine"]).text(),

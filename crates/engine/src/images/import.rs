@@ -38,6 +38,9 @@ impl ImageStore {
         let from = request.path.as_ref().map_or_else(|| "-".to_owned(), |path| path.display().to_string());
         let operation = format!("import `{from}`");
         let name = request.name.as_ref().map(|name| as_name(name, &operation)).transpose()?;
+        if let Some(reference) = &name {
+            self.store.check_is_no_list(reference).map_err(from_image)?;
+        }
         let platform = match &request.platform {
             Some(text) => Platform::parse(text).map_err(from_image)?,
             None => Platform::of_this_machine(),

@@ -7,7 +7,7 @@ use runtime::ErrorKind;
 
 use super::pull::first_of;
 use super::registries::{Registries, RegistryAccess};
-use super::{ImageName, ImageStore, Removed, as_name};
+use super::{ImageName, ImageStore, Removed};
 use crate::error::{Error, Result, from_image};
 
 /// An image that is to be put into a list, as somebody typed it.
@@ -53,15 +53,6 @@ impl ListImage {
     pub fn registry(&self) -> Option<&str> {
         self.name.name.as_ref()?.registry.as_deref()
     }
-}
-
-/// What becomes of a list that has the name already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExistingList {
-    /// It is an error.
-    Refused,
-    /// It is gone on with.
-    Amended,
 }
 
 /// Which images of an index are meant.
@@ -139,24 +130,6 @@ impl ListNotes {
 type Found = (Descriptor, Option<Reference>);
 
 impl ImageStore {
-    /// Makes a list; its id.
-    pub fn create_list(&self, name: &ImageName, existing: ExistingList) -> Result<String> {
-        let operation = format!("make the list `{}`", name.as_str());
-        let reference = as_name(name, &operation)?;
-        if self.store.named(&reference).map_err(from_image)?.is_some() {
-            let error = Error::invalid(operation, format!("an image has the name `{reference}`"));
-            return Err(error.with_hint("choose another one, or take it away with `rabbitc untag`"));
-        }
-        match (self.store.make_list(&reference).map_err(from_image)?, existing) {
-            (Some(list), _) => Ok(list.id),
-            (None, ExistingList::Amended) => Ok(self.wanted_list(name, &operation)?.id),
-            (None, ExistingList::Refused) => {
-                let error = Error::invalid(operation, format!("there is a list `{reference}`"));
-                Err(error.with_hint("`--amend` goes on with it; `rabbitc manifest rm` removes it"))
-            }
-        }
-    }
-
     /// Puts an image into a list: one that is here, else one that its registry has, of which the manifest is fetched alone. The
     /// list's id.
     pub fn add_to_list(

@@ -84,6 +84,7 @@ impl ImageStore {
             Some(name) => format!("load `{name}`"),
             None => "load an image".to_owned(),
         };
+        image.names.iter().try_for_each(|name| self.store.check_is_no_list(name))?;
         let names = image.names.iter().map(ToString::to_string).collect();
         if let Some(known) = self.same(image)? {
             for name in &image.names {

@@ -102,14 +102,31 @@ impl ImageStore {
     /// Unmounts an image; its id. One that is not mounted stays so, and nothing is returned.
     pub fn unmount(&self, name: &ImageName, how: Unmount) -> Result<Option<String>> {
         let image = self.wanted(name, &format!("unmount the image `{}`", name.as_str()))?;
-        self.unmount_image(&image, how)
+        // It may be mounted by another manifest that is the same image.
+        let mut same: Vec<Image> = self.store.images().map_err(from_image)?.into_values().collect();
+        same.retain(|other| other.id == image.id);
+        same.sort_by_key(|other| other.manifest != image.manifest);
+        let mut unmounted = None;
+        for one in same {
+            unmounted = self.unmount_image(&one, how)?.or(unmounted);
+            if unmounted.is_some() && how == Unmount::Counted {
+                break;
+            }
+        }
+        Ok(unmounted)
     }
 
     /// Unmounts all; the ids of those that were mounted.
     pub fn unmount_all(&self, how: Unmount) -> Result<Vec<String>> {
         let mut ids = Vec::new();
-        for mount in self.mounts()? {
-            ids.extend(self.unmount(&mount.id.parse()?, how)?);
+        let table = mount_table()?;
+        for note in self.store.mounted().map_err(from_image)? {
+            if !is_mounted(&table, &note.path) {
+                continue;
+            }
+            if let Some(image) = self.store.image(&note.manifest).map_err(from_image)? {
+                ids.extend(self.unmount_image(&image, how)?);
+            }
         }
         self.heal_mounts()?;
         Ok(ids)

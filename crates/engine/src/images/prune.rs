@@ -7,7 +7,9 @@ use image::store::{Image, Seen};
 
 use super::filter::list_passes;
 use super::{ImageFilters, ImageStore, Removed};
+use crate::container::Notice;
 use crate::error::{Result, from_image};
+use crate::kept::DamagedContainer;
 
 /// Which images are not needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub struct Pruned {
     pub removed: Vec<Removed>,
     /// Bytes of their layers, as they came and unpacked, that no other image needs.
     pub bytes: u64,
+    /// Why images stayed that nobody seems to need.
+    pub notices: Vec<Notice>,
 }
 
 impl ImageStore {
@@ -34,7 +38,12 @@ impl ImageStore {
         // An image that is mounted is in use, and one that was is not.
         self.heal_mounts()?;
         let names = self.store.names().map_err(from_image)?;
-        let mut pruned = Pruned::default();
+        let told = |damaged: DamagedContainer| Notice {
+            what: format!("no image was removed that a damaged container may be of: {}", damaged.error),
+            remedy: damaged.error.hint,
+        };
+        let notices = self.containers().survey()?.damaged.into_iter().map(told).collect();
+        let mut pruned = Pruned { notices, ..Pruned::default() };
         let mut gone = Vec::new();
         let mut listed = BTreeSet::new();
         for list in self.store.lists().map_err(from_image)? {

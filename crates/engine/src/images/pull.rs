@@ -118,6 +118,7 @@ impl ImageStore {
         progress: &dyn Progress,
     ) -> Result<image::Result<PulledImage>> {
         let operation = format!("pull `{reference}`");
+        self.store.check_is_no_list(reference).map_err(from_image)?;
         let source = registries.remote(reference).map_err(from_image)?;
         let options =
             PullOptions { platform, unpacker: &Apart, progress: &Told(progress), operation: &operation };
@@ -169,19 +170,70 @@ pub(super) fn first_of<T>(
     let names = registries.configuration.complete(typed).map_err(from_image)?;
     let operation = format!("{verb} `{}`", typed.repository);
     registries.check_given(names.len(), &operation).map_err(from_image)?;
-    let mut reasons = Vec::new();
+    let mut failures = Vec::new();
     for reference in &names {
         match what(reference)? {
             Ok(done) => return Ok(done),
             Err(error) if names.len() > 1 && matches!(error.kind, NotFound | Remote | Unauthorized) => {
-                reasons.push(format!("`{reference}`: {}", error.reason));
+                failures.push((reference, error));
             }
             Err(error) => return Err(from_image(error)),
         }
     }
-    let error = Error::new(runtime::ErrorKind::NotFound, operation, reasons.join("; "));
-    Err(error.with_hint(
+    Err(none_of(failures, operation))
+}
+
+/// The error where no registry has it: of the gravest kind, as one that could not be asked may have it.
+fn none_of(failures: Vec<(&Reference, image::Error)>, operation: String) -> Error {
+    let reasons: Vec<String> =
+        failures.iter().map(|(reference, error)| format!("`{reference}`: {}", error.reason)).collect();
+    let gravity = |error: &image::Error| match error.kind {
+        image::Kind::NotFound => 0,
+        image::Kind::Unauthorized => 1,
+        _ => 2,
+    };
+    // The first of several.
+    let gravest = failures.into_iter().map(|(_, error)| error).rev().max_by_key(gravity);
+    let gravest = gravest.filter(|error| error.kind != image::Kind::NotFound).map(from_image);
+    let (kind, errno, hint) = match gravest {
+        Some(error) => (error.kind, error.errno, error.hint),
+        None => (runtime::ErrorKind::NotFound, None, None),
+    };
+    let hint = hint.unwrap_or_else(|| {
         "write the whole name; where names without a registry are looked for, `unqualified-search-registries` in \
-         /etc/containers/registries.conf says",
-    ))
+         /etc/containers/registries.conf says"
+            .to_owned()
+    });
+    Error { errno, ..Error::new(kind, operation, reasons.join("; ")).with_hint(hint) }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Kind::{NotFound, Remote, Unauthorized};
+    use runtime::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn registry_that_could_not_be_asked_is_told_before_one_that_has_it_not() {
+        let name: Reference = "app".parse().expect("legal");
+        let failed = |kinds: &[image::Kind]| {
+            let failure = |kind: &image::Kind| {
+                let error = image::Error::new(*kind, "pull", "why").with_hint(format!("{kind:?}"));
+                (&name, image::Error { errno: (*kind == Remote).then_some(111), ..error })
+            };
+            none_of(kinds.iter().map(failure).collect(), "pull `app`".to_owned())
+        };
+        let error = failed(&[NotFound, NotFound]);
+        assert_eq!((error.kind, error.errno), (ErrorKind::NotFound, None));
+        assert!(error.hint.is_some_and(|hint| hint.contains("whole name")));
+        assert_eq!(error.reason, format!("`{name}`: why; `{name}`: why"));
+        let error = failed(&[NotFound, Unauthorized]);
+        assert_eq!((error.kind, error.hint.as_deref()), (ErrorKind::Permission, Some("Unauthorized")));
+        let error = failed(&[Unauthorized, Remote, NotFound]);
+        assert_eq!(
+            (error.kind, error.errno, error.hint.as_deref()),
+            (ErrorKind::System, Some(111), Some("Remote"))
+        );
+    }
 }

@@ -5,7 +5,7 @@ use runtime::ErrorKind;
 
 use super::{ImageName, ImageStore, Unmount};
 use crate::error::{Error, Result, from_image};
-use crate::kept::{Kept, KeptRoot, KeptState};
+use crate::kept::{Kept, KeptRoot, KeptState, Survey};
 
 /// What became of a name that was to be removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,14 @@ impl ImageStore {
         let images = self.store.images().map_err(from_image)?;
         let same: Vec<&Image> = images.values().filter(|same| same.id == image.id).collect();
         for one in &same {
-            if let Some(kept) = self.container_of(one)? {
+            let Survey { kept, damaged } = self.containers().survey()?;
+            if let Some(damaged) = damaged.into_iter().next() {
+                let id = damaged.id.get(..12).unwrap_or(&damaged.id);
+                let reason = format!("the container `{id}` may be of it, as its record is damaged");
+                let error = Error::new(ErrorKind::WrongStatus, operation(), reason);
+                return Err(Error { hint: damaged.error.hint, ..error });
+            }
+            if let Some(kept) = kept.into_iter().find(|kept| is_of(kept, one)) {
                 let id = kept.id.get(..12).unwrap_or(&kept.id);
                 let error =
                     Error::new(ErrorKind::WrongStatus, operation(), format!("the container `{id}` is of it"));
@@ -81,17 +88,11 @@ impl ImageStore {
         Ok(names.chain([Removed::Image(image.id.to_string())]).collect())
     }
 
-    /// A container that is kept, and is of this image.
-    fn container_of(&self, image: &Image) -> Result<Option<Kept>> {
-        let digest = image.manifest.to_string();
-        let is_of_it =
-            |kept: &Kept| matches!(&kept.root, KeptRoot::Image { manifest, .. } if *manifest == digest);
-        Ok(self.containers().list()?.into_iter().find(is_of_it))
-    }
-
     /// Forgets an image that no container is of, and that nobody has named who was not seen; whether it did.
     pub(super) fn forget_unless_used(&self, image: &Image, seen: Seen<'_>) -> Result<bool> {
-        if self.container_of(image)?.is_some() {
+        let Survey { kept, damaged } = self.containers().survey()?;
+        // One of which nobody knows what it is of may be of any.
+        if !damaged.is_empty() || kept.iter().any(|kept| is_of(kept, image)) {
             return Ok(false);
         }
         match self.store.forget(image, seen) {
@@ -100,4 +101,9 @@ impl ImageStore {
             Err(error) => Err(from_image(error)),
         }
     }
+}
+
+fn is_of(kept: &Kept, image: &Image) -> bool {
+    let digest = image.manifest.to_string();
+    matches!(&kept.root, KeptRoot::Image { manifest, .. } if *manifest == digest)
 }

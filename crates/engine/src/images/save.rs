@@ -81,11 +81,15 @@ impl ImageStore {
             Err(error) => return Err(Error::at_path("make", path, error)),
         };
         save_directory(&self.store, images, layout.form(), path).map_err(|error| {
-            // Half of an image is none.
-            if made {
-                let _ = std::fs::remove_dir_all(path);
-            }
-            from_image(error)
+            let mut error = from_image(error);
+            // Half of an image is none; a directory that was there before is empty again.
+            let removed = match made {
+                true => std::fs::remove_dir_all(path),
+                false => remove_content(path),
+            };
+            let left = removed.map_err(|error| Error::at_path("remove what was saved to", path, error));
+            error.rollback.extend(left.err());
+            error
         })
     }
 
@@ -95,4 +99,15 @@ impl ImageStore {
         save_archive(&self.store, images, layout.form(), &mut output).map_err(from_image)?;
         output.finish()
     }
+}
+
+fn remove_content(directory: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => std::fs::remove_dir_all(entry.path())?,
+            false => std::fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
 }

@@ -37,8 +37,24 @@ struct Request {
 #[derive(Serialize, Deserialize)]
 struct Failure {
     operation: String,
+    kind: ErrorKind,
     reason: String,
+    errno: Option<i32>,
     hint: Option<String>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let Error { operation, kind, reason, errno, hint, .. } = error;
+        Failure { operation, kind, reason, errno, hint }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        let Failure { operation, kind, reason, errno, hint } = failure;
+        Error { errno, hint, ..Error::new(kind, operation, reason) }
+    }
 }
 
 /// Makes the files of `image` ready for a container with these maps, and says so where that takes a while.
@@ -88,11 +104,8 @@ fn unpack_apart(request: &Request) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    match serde_json::from_slice(&output.stdout) {
-        Ok(Failure { operation, reason, hint }) => {
-            let error = Error::new(ErrorKind::System, operation, reason);
-            Err(Error { hint, ..error })
-        }
+    match serde_json::from_slice::<Failure>(&output.stdout) {
+        Ok(failure) => Err(failure.into()),
         Err(_) => Err(Error::new(
             ErrorKind::System,
             OPERATION,
@@ -108,8 +121,8 @@ pub fn is_shift_verb(word: Option<&std::ffi::OsStr>) -> bool {
 
 /// What that process does; the exit code.
 pub fn unpack_image_again() -> i32 {
-    let Err(Error { operation, reason, hint, .. }) = unpack() else { return 0 };
-    let text = serde_json::to_vec(&Failure { operation, reason, hint }).expect("only string keys");
+    let Err(error) = unpack() else { return 0 };
+    let text = serde_json::to_vec(&Failure::from(error)).expect("only string keys");
     // Where nobody reads the answer, the exit code still tells.
     let _ = std::io::stdout().write_all(&text);
     1
@@ -130,4 +143,21 @@ fn unpack() -> Result<()> {
     let image = store.image(&manifest).map_err(from_image)?;
     let image = image.ok_or_else(|| wrong(format!("the image `{manifest}` is not here")))?;
     store.unpack_for(&image, &request.key, &Apart).map_err(from_image)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failure_of_the_process_is_told_with_its_kind_and_its_number() {
+        let denied = Error::system("unpack", rustix::io::Errno::ACCESS).with_hint("a hint");
+        let text = serde_json::to_vec(&Failure::from(denied)).expect("only string keys");
+        let told: Error = serde_json::from_slice::<Failure>(&text).expect("as it was written").into();
+        assert_eq!((told.kind, told.errno), (ErrorKind::Permission, Some(13)));
+        assert_eq!(
+            (told.to_string().as_str(), told.hint.as_deref()),
+            ("unpack: permission denied", Some("a hint"))
+        );
+    }
 }

@@ -1,9 +1,9 @@
 //! What a container has changed: its upper directories against what they lie over.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use image::pack::{Found, Hides, walk};
 use image::store::{Image, Store};
 use runtime::ErrorKind;
 use runtime::layers::Layers;
-use rustix::fs::{FileType, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, openat, statat};
 use rustix::io::Errno;
 
 use super::{Kept, KeptRoot};
@@ -140,18 +140,57 @@ fn compare(
         }
         if found.hides == Hides::Content && is_directory {
             // What was in it and is not there again.
-            for name in below.list(&names)? {
-                let again = rustix::fs::statat(
-                    found.directory,
-                    Path::new(OsStr::from_bytes(found.name.to_bytes())).join(&name),
-                    rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
-                );
-                if again.is_err() {
-                    changes.insert(Change { path: path.join(&name), kind: ChangeKind::Deleted });
-                }
+            for name in missing(found.directory, found.name, below.list(&names)?)? {
+                changes.insert(Change { path: path.join(&name), kind: ChangeKind::Deleted });
             }
         }
     }
     changes.insert(Change { path, kind });
     Ok(())
+}
+
+/// Those of `children` that are not in the directory `name`. A container that runs may put a link in its place at any time, which
+/// is not followed.
+fn missing<Name: AsRef<OsStr>>(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    children: impl IntoIterator<Item = Name>,
+) -> std::result::Result<Vec<Name>, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = match openat(directory, name, flags, Mode::empty()) {
+        Ok(opened) => opened,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(children.into_iter().collect()),
+        Err(error) => return Err(error),
+    };
+    let mut missing = Vec::new();
+    for child in children {
+        match statat(&opened, child.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => {}
+            Err(Errno::NOENT) => missing.push(child),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_are_looked_for_in_the_directory_itself_and_no_error_counts_as_deleted() {
+        let path = std::env::temp_dir().join(format!("rabbitc-changes-{}", std::process::id()));
+        std::fs::create_dir_all(path.join("real")).expect("made");
+        std::fs::write(path.join("real/there"), "").expect("written");
+        std::os::unix::fs::symlink("real", path.join("link")).expect("made");
+        let root = File::open(&path).expect("opened");
+        let of =
+            |name: &CStr, children: &[&'static str]| missing(root.as_fd(), name, children.iter().copied());
+        assert_eq!(of(c"real", &["there", "gone"]), Ok(vec!["gone"]));
+        assert_eq!(of(c"link", &["there"]), Ok(vec!["there"]), "a link is not followed");
+        assert_eq!(of(c"none", &["there"]), Ok(vec!["there"]));
+        let long: &'static str = "x".repeat(300).leak();
+        assert_eq!(of(c"real", &[long]), Err(Errno::NAMETOOLONG));
+        std::fs::remove_dir_all(&path).expect("removed");
+    }
 }

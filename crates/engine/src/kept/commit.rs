@@ -52,6 +52,9 @@ impl Kept {
                 (Store::open(data.join("images")).map_err(from_image)?, Base::nothing())
             }
         };
+        if let Some(reference) = &name {
+            store.check_is_no_list(reference).map_err(from_image)?;
+        }
         let archive = self.packed(&store, progress, &operation)?;
         let config = made_over(base.config, &archive, request, &self.command, &operation)?;
         let archive = archive.into_image(&base.layers, &config);

@@ -11,7 +11,7 @@ use runtime::state_dir::StateRoot;
 use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerFilter, Kept, KeptContainers, KeptRoot, KeptState};
+use super::{ContainerFilter, DamagedContainer, Kept, KeptContainers, KeptRoot, KeptState, Survey};
 use crate::error::{Error, Result, from_image};
 use crate::options::{RootOptions, RunOptions};
 use crate::paths::EnginePaths;
@@ -109,9 +109,14 @@ pub struct ContainerSize {
 
 impl KeptContainers {
     /// These, and all that run, by which all `filters` hold; the newest first.
-    pub fn list_all(&self, paths: &EnginePaths, filters: &[ContainerFilter]) -> Result<Vec<ListedContainer>> {
-        let kept = self.list()?.into_iter().map(ListedContainer::from);
-        let mut all: Vec<ListedContainer> = kept.collect();
+    /// Those of which nobody can tell what they are come beside them.
+    pub fn list_all(
+        &self,
+        paths: &EnginePaths,
+        filters: &[ContainerFilter],
+    ) -> Result<(Vec<ListedContainer>, Vec<DamagedContainer>)> {
+        let Survey { kept, damaged } = self.survey()?;
+        let mut all: Vec<ListedContainer> = kept.into_iter().map(ListedContainer::from).collect();
         let root = StateRoot::new(paths.containers());
         for id in root.list()? {
             // Removed in between, or of another version: it hides no others.
@@ -143,7 +148,7 @@ impl KeptContainers {
             });
         }
         all.sort_by(|one, other| other.created.cmp(&one.created).then_with(|| one.id.cmp(&other.id)));
-        ContainerFilter::apply(filters, all)
+        Ok((ContainerFilter::apply(filters, all)?, damaged))
     }
 }
 

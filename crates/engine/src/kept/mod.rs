@@ -18,6 +18,7 @@ mod record;
 use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use runtime::ErrorKind;
 use rustix::fs::{FlockOperation, flock};
@@ -29,6 +30,7 @@ pub use self::filter::ContainerFilter;
 pub(crate) use self::list::Shown;
 pub use self::list::{ContainerSize, ListedContainer};
 pub use self::prune::PrunedContainers;
+use self::record::End;
 pub use self::record::KeptRoot;
 pub(crate) use self::record::Record;
 use crate::error::{Error, Result};
@@ -36,6 +38,9 @@ use crate::images::{data_directory, enter_own_users};
 
 /// The file with a container's record.
 const RECORD: &str = "container.json";
+
+/// How long those who only look at a container are waited for.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// The containers of the caller that are on the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +78,24 @@ pub struct Kept {
     shown: Shown,
 }
 
+/// What there is of containers.
+#[derive(Debug)]
+pub struct Survey {
+    /// Those that are kept, the newest first.
+    pub kept: Vec<Kept>,
+    /// Those whose records can't be read: what they are of, nobody knows.
+    pub damaged: Vec<DamagedContainer>,
+}
+
+/// A container whose record can't be read.
+#[derive(Debug)]
+pub struct DamagedContainer {
+    /// Its id.
+    pub id: String,
+    /// Why.
+    pub error: Error,
+}
+
 /// How a container is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeptState {
@@ -87,6 +110,12 @@ pub enum KeptState {
     },
     /// It has ended, and whoever stood behind it was killed before that was noted, or did not learn how.
     Unknown,
+}
+
+impl From<End> for KeptState {
+    fn from(end: End) -> KeptState {
+        KeptState::Exited { code: end.code, ended: end.at }
+    }
 }
 
 /// The directory of a container that this process runs. Dropped before the container has started, it is gone.
@@ -128,8 +157,9 @@ impl KeptContainers {
         self.sweep()?;
         let directory = self.path.join(id);
         make(&directory)?;
-        let lock = lock(&directory, FlockOperation::NonBlockingLockExclusive)?
-            .ok_or_else(|| Error::at_path("lock", &directory, Errno::WOULDBLOCK))?;
+        let Lock::Held(lock) = lock(&directory, FlockOperation::NonBlockingLockExclusive)? else {
+            return Err(Error::at_path("lock", &directory, Errno::WOULDBLOCK));
+        };
         let lease = Lease { directory, record, has_started: false, _lock: lock };
         lease.write()?;
         Ok(lease)
@@ -144,7 +174,9 @@ impl KeptContainers {
             }
             // One of another command that has just made it is held, or has no lock yet and nothing in it.
             let is_empty = std::fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_none());
-            if !is_empty && let Ok(Some(_lock)) = lock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            if !is_empty
+                && let Ok(Lock::Held(_lock)) = lock(&directory, FlockOperation::NonBlockingLockExclusive)
+            {
                 remove_tree(&directory)?;
             }
         }
@@ -164,44 +196,72 @@ impl KeptContainers {
         Ok(ids)
     }
 
-    /// All that are kept, the newest first.
+    /// All that are kept, the newest first; without those whose records are damaged.
     pub fn list(&self) -> Result<Vec<Kept>> {
-        let mut kept = Vec::new();
+        Ok(self.survey()?.kept)
+    }
+
+    /// All that are kept, and those of which nobody can tell what they are.
+    pub fn survey(&self) -> Result<Survey> {
+        let mut survey = Survey { kept: Vec::new(), damaged: Vec::new() };
         for id in self.ids()? {
-            let directory = self.path.join(id);
-            let Some(record) = Record::read(&directory.join(RECORD))? else { continue };
-            let is_running = lock(&directory, FlockOperation::NonBlockingLockShared)?.is_none();
-            let state = match (is_running, record.end) {
-                (true, _) => KeptState::Running,
-                (false, Some(end)) => KeptState::Exited { code: end.code, ended: end.at },
-                (false, None) => KeptState::Unknown,
-            };
-            let Record { id, root, command, created, submounts, points, hidden, volumes, shown, .. } = record;
-            kept.push(Kept {
-                id,
-                root,
-                command,
-                created,
-                state,
-                directory,
-                submounts,
-                points,
-                hidden,
-                volumes,
-                shown,
-            });
+            match self.kept(&id) {
+                Ok(kept) => survey.kept.extend(kept),
+                Err(error) => survey.damaged.push(DamagedContainer { id, error }),
+            }
         }
-        kept.sort_by(|one, other| other.created.cmp(&one.created).then_with(|| one.id.cmp(&other.id)));
-        Ok(kept)
+        survey.kept.sort_by(|one, other| other.created.cmp(&one.created).then_with(|| one.id.cmp(&other.id)));
+        Ok(survey)
+    }
+
+    /// The container of one directory; none where it is not kept, or gone.
+    fn kept(&self, id: &str) -> Result<Option<Kept>> {
+        let directory = self.path.join(id);
+        let path = directory.join(RECORD);
+        let Some(mut record) = Record::read(&path)? else { return Ok(None) };
+        // Whoever has noted an end is nobody who runs, so that its lock is left to those who remove it.
+        let state = match record.end {
+            Some(end) => end.into(),
+            None => {
+                let found = lock(&directory, FlockOperation::NonBlockingLockShared)?;
+                // Its end may have come since, or somebody has removed it.
+                record = match Record::read(&path)? {
+                    Some(record) => record,
+                    None => return Ok(None),
+                };
+                match (record.end, found) {
+                    (Some(end), _) => end.into(),
+                    (None, Lock::Busy) => KeptState::Running,
+                    (None, Lock::Held(_)) => KeptState::Unknown,
+                    (None, Lock::Gone) => return Ok(None),
+                }
+            }
+        };
+        let Record { id, root, command, created, submounts, points, hidden, volumes, shown, .. } = record;
+        Ok(Some(Kept {
+            id,
+            root,
+            command,
+            created,
+            state,
+            directory,
+            submounts,
+            points,
+            hidden,
+            volumes,
+            shown,
+        }))
     }
 
     /// The one whose id begins so.
     pub fn find(&self, text: &str) -> Result<Kept> {
         let operation = || format!("find the container `{}`", text.escape_debug());
-        let mut found: Vec<Kept> =
-            self.list()?.into_iter().filter(|kept| kept.id.starts_with(text)).collect();
+        let Survey { kept, mut damaged } = self.survey()?;
+        let mut found: Vec<Kept> = kept.into_iter().filter(|kept| kept.id.starts_with(text)).collect();
+        damaged.retain(|damaged| damaged.id.starts_with(text));
         match found.len() {
             1 if !text.is_empty() => Ok(found.remove(0)),
+            0 if !damaged.is_empty() && !text.is_empty() => Err(damaged.remove(0).error),
             0 => {
                 let error = Error::new(
                     ErrorKind::NotFound,
@@ -220,14 +280,28 @@ impl KeptContainers {
 
     /// Removes a container that has ended.
     pub fn remove(&self, kept: &Kept) -> Result<()> {
-        let Some(_lock) = lock(&kept.directory, FlockOperation::NonBlockingLockExclusive)? else {
-            let operation = format!("remove the container `{}`", kept.id);
-            let error = Error::new(ErrorKind::WrongStatus, operation, "it runs");
-            return Err(error.with_hint("end it first: its command stands in a terminal, or behind `&`"));
+        let operation = || format!("remove the container `{}`", kept.id);
+        let gone = || Error::new(ErrorKind::NotFound, operation(), "it has just been removed");
+        let _lock = match lock_soon(&kept.directory)? {
+            Lock::Held(lock) => lock,
+            Lock::Gone => return Err(gone()),
+            Lock::Busy => {
+                // Whoever runs it lets nobody share its lock.
+                let is_looked_at =
+                    matches!(lock(&kept.directory, FlockOperation::NonBlockingLockShared)?, Lock::Held(_));
+                let (reason, hint) = match is_looked_at {
+                    true => ("somebody looks at it", "try it again"),
+                    false => ("it runs", "end it first: its command stands in a terminal, or behind `&`"),
+                };
+                return Err(Error::new(ErrorKind::WrongStatus, operation(), reason).with_hint(hint));
+            }
         };
         // Without its record it is nobody's, whatever becomes of the rest.
         let record = kept.directory.join(RECORD);
-        std::fs::remove_file(&record).map_err(|error| Error::at_path("remove", &record, error))?;
+        match std::fs::remove_file(&record) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(gone()),
+            removed => removed.map_err(|error| Error::at_path("remove", &record, error))?,
+        }
         remove_tree(&kept.directory)
     }
 }
@@ -295,13 +369,38 @@ impl Drop for Lease {
     }
 }
 
-/// A lock on a directory; none if somebody else has it.
-fn lock(directory: &Path, operation: FlockOperation) -> Result<Option<File>> {
-    let file = File::open(directory).map_err(|error| Error::at_path("open", directory, error))?;
+/// What became of asking for a lock.
+#[derive(Debug)]
+enum Lock {
+    /// It is had as long as the value is.
+    Held(File),
+    /// Somebody else has it.
+    Busy,
+    /// There is no such directory.
+    Gone,
+}
+
+/// A lock on a directory.
+fn lock(directory: &Path, operation: FlockOperation) -> Result<Lock> {
+    let file = match File::open(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Lock::Gone),
+        opened => opened.map_err(|error| Error::at_path("open", directory, error))?,
+    };
     match flock(&file, operation) {
-        Ok(()) => Ok(Some(file)),
-        Err(Errno::WOULDBLOCK) => Ok(None),
+        Ok(()) => Ok(Lock::Held(file)),
+        Err(Errno::WOULDBLOCK) => Ok(Lock::Busy),
         Err(error) => Err(Error::at_path("lock", directory, error)),
+    }
+}
+
+/// A lock that nobody else has: those who only look have theirs for a moment, and so has whoever has just noted an end.
+fn lock_soon(directory: &Path) -> Result<Lock> {
+    let end = Instant::now() + LOOK;
+    loop {
+        match lock(directory, FlockOperation::NonBlockingLockExclusive)? {
+            Lock::Busy if Instant::now() < end => std::thread::sleep(LOOK / 50),
+            other => return Ok(other),
+        }
     }
 }
 
@@ -345,5 +444,71 @@ mod tests {
         assert_eq!(listed, [("kept", KeptState::Unknown)]);
         assert!(!path.join("removed").exists() && !path.join("kept/w0").exists());
         std::fs::remove_dir_all(&path).expect("removed");
+    }
+
+    /// Two containers that have ended, the second of which nobody learned how.
+    fn two(name: &str) -> KeptContainers {
+        let path = std::env::temp_dir().join(format!("rabbitc-kept-{name}-{}", std::process::id()));
+        let containers = KeptContainers { path };
+        for id in ["ended", "unknown"] {
+            let record = Record::new(id, KeptRoot::Host, &[]);
+            let mut lease = containers.begin(id, Some(record)).expect("begun");
+            lease.started();
+            match id {
+                "ended" => lease.end(3).expect("ended"),
+                _ => lease.end_unknown().expect("ended"),
+            }
+        }
+        containers
+    }
+
+    #[test]
+    fn those_who_look_at_a_container_and_those_who_remove_it_do_not_hinder_one_another() {
+        let containers = two("looked-at");
+        let ended = containers.find("ended").expect("there");
+        // Whoever removes it has its lock.
+        let held = lock(&ended.directory, FlockOperation::NonBlockingLockExclusive).expect("locked");
+        assert_eq!(
+            containers.find("ended").expect("there").state,
+            KeptState::Exited {
+                code: 3,
+                ended: match ended.state {
+                    KeptState::Exited { ended, .. } => ended,
+                    _ => unreachable!("it has ended"),
+                }
+            }
+        );
+        let error = containers.remove(&ended).expect_err("it is held");
+        assert!(error.kind == ErrorKind::WrongStatus && error.reason == "it runs", "{error}");
+        drop(held);
+        // Whoever looks at it shares it: for a moment, or for longer.
+        let share = || lock(&ended.directory, FlockOperation::NonBlockingLockShared).expect("locked");
+        let look = share();
+        let error = containers.remove(&ended).expect_err("it is looked at");
+        assert_eq!(error.reason, "somebody looks at it");
+        let moment = std::thread::spawn(move || {
+            std::thread::sleep(LOOK / 5);
+            drop(look);
+        });
+        containers.remove(&ended).expect("removed");
+        moment.join().expect("it does not panic");
+        let error = containers.remove(&ended).expect_err("it is gone");
+        assert_eq!(error.kind, ErrorKind::NotFound);
+        std::fs::remove_dir_all(&containers.path).expect("removed");
+    }
+
+    #[test]
+    fn damaged_record_hides_no_other_container_and_is_told() {
+        let containers = two("damaged");
+        std::fs::write(containers.path.join("ended").join(RECORD), "{").expect("written");
+        let survey = containers.survey().expect("listed");
+        let ids: Vec<&str> = survey.kept.iter().map(|kept| kept.id.as_str()).collect();
+        assert_eq!((ids, survey.damaged.len()), (vec!["unknown"], 1));
+        let told = survey.damaged[0].error.to_string();
+        assert!(survey.damaged[0].id == "ended" && told.contains("/ended/container.json"), "{told}");
+        let error = containers.find("end").expect_err("it is damaged");
+        assert!(error.hint.is_some_and(|hint| hint.contains("remove the directory")));
+        containers.remove(&containers.find("unknown").expect("there")).expect("removed");
+        std::fs::remove_dir_all(&containers.path).expect("removed");
     }
 }

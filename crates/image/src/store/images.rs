@@ -213,13 +213,24 @@ impl Store {
         Ok(lock)
     }
 
-    /// Has a name stand for an image from now on.
+    /// Has a name stand for an image from now on. That of a list is an error.
     pub fn name(&self, reference: &Reference, image: &Image, digests: Vec<Digest>) -> Result<()> {
         let _changing = self.change()?;
+        self.check_is_no_list(reference)?;
         // Somebody may have removed it since it was pulled; its blobs and layers stay as long as this process uses the store.
         self.keep_alone(image)?;
         let name = Name { reference: reference.clone(), manifest: image.manifest.clone(), digests };
         write_json(&self.path.join("names"), &file_of(reference), &name)
+    }
+
+    /// Refuses the name of a list, which would be there no more for whoever says it. Who brings an image asks before that, too.
+    pub fn check_is_no_list(&self, reference: &Reference) -> Result<()> {
+        if self.list(reference)?.is_none() {
+            return Ok(());
+        }
+        let operation = format!("name an image `{reference}`");
+        let error = Error::new(Kind::Invalid, operation, "a list of images has this name");
+        Err(error.with_hint(format!("`rabbitc manifest rm {reference}` removes the list")))
     }
 
     /// Takes a name away; whether it was there.

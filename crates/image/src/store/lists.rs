@@ -73,11 +73,17 @@ impl Store {
         }
     }
 
-    /// Makes a list without images; one of this name that is there stays as it is, and nothing is returned.
+    /// Makes a list without images; one of this name that is there stays as it is, and nothing is returned. The name of an image is an
+    /// error.
     pub fn make_list(&self, reference: &Reference) -> Result<Option<List>> {
         let _changing = self.change()?;
         if self.list(reference)?.is_some() {
             return Ok(None);
+        }
+        if self.named(reference)?.is_some() {
+            let operation = format!("make the list `{reference}`");
+            let error = Error::new(Kind::Invalid, operation, format!("an image has the name `{reference}`"));
+            return Err(error.with_hint("choose another one, or take it away with `rabbitc untag`"));
         }
         let list = List {
             reference: reference.clone(),

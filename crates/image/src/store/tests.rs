@@ -277,7 +277,7 @@ fn pulls_at_once_fetch_each_blob_once() {
     let image = archive.image(0).expect("there");
     let source = Counting::new(&image, b"");
     std::thread::scope(|scope| {
-        let pull = || place.pull_from(&source).expect("pulled").image.id;
+        let pull = || place.pull_from(&source, &Here).expect("pulled").image.id;
         let pulls: Vec<_> = (0..6).map(|_| scope.spawn(pull)).collect();
         let mut ids: Vec<_> = pulls.into_iter().map(|pull| pull.join().expect("no panic")).collect();
         ids.dedup();
@@ -458,6 +458,24 @@ fn image_that_was_named_or_listed_since_somebody_looked_stays() {
     place.store.unname(&other).expect("unnamed");
     place.store.forget(&image, Seen::Names(&[one, other])).expect("forgotten");
     assert!(place.store.names().expect("read").is_empty());
+}
+
+#[test]
+fn name_stands_for_an_image_or_for_a_list_whichever_came_first() {
+    let place = Place::new("one-name");
+    place.image(&[("a", "x")]);
+    let Pulled { image, digests, .. } = place.pull().expect("pulled");
+    let (list, app): (Reference, Reference) = ("list".parse().expect("legal"), "app".parse().expect("legal"));
+    place.store.make_list(&list).expect("made").expect("new");
+    let error = place.store.name(&list, &image, digests.clone()).expect_err("a list has it");
+    assert!(error.kind == Kind::Invalid && error.to_string().contains("a list of images has"), "{error}");
+    assert!(
+        place.store.named(&list).expect("read").is_none() && place.store.list(&list).expect("read").is_some()
+    );
+    place.store.name(&app, &image, digests).expect("named");
+    let error = place.store.make_list(&app).expect_err("an image has it");
+    assert!(error.kind == Kind::Invalid && error.to_string().contains("an image has the name"), "{error}");
+    assert_eq!(place.store.lists().expect("read").len(), 1);
 }
 
 #[test]
