@@ -277,7 +277,7 @@ fn pulls_at_once_fetch_each_blob_once() {
     let image = archive.image(0).expect("there");
     let source = Counting::new(&image, b"");
     std::thread::scope(|scope| {
-        let pull = || place.pull_from(&source).expect("pulled").image.id;
+        let pull = || place.pull_from(&source, &Here).expect("pulled").image.id;
         let pulls: Vec<_> = (0..6).map(|_| scope.spawn(pull)).collect();
         let mut ids: Vec<_> = pulls.into_iter().map(|pull| pull.join().expect("no panic")).collect();
         ids.dedup();
