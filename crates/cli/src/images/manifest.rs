@@ -295,15 +295,17 @@ fn part(all: bool) -> ListPart {
 
 /// As podman's, all of them print the list's id.
 fn create(arguments: &CreateArguments) -> Result<()> {
+    let images = parse_images(&arguments.images)?;
+    // Before a password is asked for.
+    check_given(&images, arguments.creds.as_ref())?;
     let new = NewList {
         name: arguments.list.parse()?,
         existing: if arguments.amend { ExistingList::Amended } else { ExistingList::Refused },
-        images: parse_images(&arguments.images)?,
+        images,
         part: part(arguments.all),
         annotations: pairs(&arguments.annotation)?,
         access: arguments.registries.access(arguments.creds.as_ref())?,
     };
-    check_given(&new.images, arguments.creds.as_ref())?;
     let id = open(arguments.root.root.as_deref())?.create_list(&new)?;
     print(&format!("{id}\n"))
 }
