@@ -415,20 +415,26 @@ fn image_of_many_layers_runs_where_the_kernel_takes_them_by_mount_alone() {
         return;
     }
     assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
-    // Before 6.7 it knows no `lowerdir+`: init's fourth call, after two for the memory above and one for the source.
-    let mut strace = registry.host.command("strace");
-    strace.args([
-        "-f",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=fsconfig",
-        "-e",
-        "inject=fsconfig:error=EINVAL:when=4",
-    ]);
-    strace.arg(binary()).arg("run").arg(format!("--state-dir={}", registry.host.state().display()));
-    strace.arg(format!("--root={}", registry.store().display())).args(["--rm", "--network=none", APP]);
-    let ran = finish(strace.spawn().expect("nsenter runs"), None);
-    assert_eq!(ran.stdout, "two\nhello\n/etc\n12\n34\n", "{ran:?}");
+    let trace = registry.store().join("trace");
+    // Before 6.7 it knows no `lowerdir+`: init's fourth call, after two for the memory above and one for the source. Before 6.5
+    // it says so at the end alone: behind two layers, the two directories for what is written, and two options.
+    for (call, meant) in [(4, "FSCONFIG_SET_STRING, \"lowerdir+\""), (10, "FSCONFIG_CMD_CREATE")] {
+        let mut strace = registry.host.command("strace");
+        strace.args([
+            "-f",
+            "-e",
+            "trace=fsconfig",
+            "-e",
+            &format!("inject=fsconfig:error=EINVAL:when={call}"),
+        ]);
+        strace.arg("-o").arg(&trace).arg(binary());
+        strace.arg("run").arg(format!("--state-dir={}", registry.host.state().display()));
+        strace.arg(format!("--root={}", registry.store().display())).args(["--rm", "--network=none", APP]);
+        let ran = finish(strace.spawn().expect("nsenter runs"), None);
+        assert_eq!(ran.stdout, "two\nhello\n/etc\n12\n34\n", "{ran:?}");
+        let traced = std::fs::read_to_string(&trace).expect("traced");
+        let injected = traced.lines().find(|line| line.ends_with("(INJECTED)")).expect("one was refused");
+        assert!(injected.contains(meant), "{injected}");
+    }
     registry.end();
 }

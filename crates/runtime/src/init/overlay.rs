@@ -132,19 +132,12 @@ pub(super) fn overlay_over<Lower: AsFd>(
     };
     // One after the other, as all together may be longer than an option may be.
     let key = if more { c"lowerdir+" } else { c"lowerdir" };
+    let by_mount =
+        || overlay_by_mount(ground.scratch, lowers, (upper.as_fd(), work.as_fd()), number, rights, label);
     for (item, lower) in lowers.iter().flatten().enumerate() {
         match set(key, lower.as_fd()) {
             // It came with 6.7.
-            Err(Errno::INVAL) if more && item == 0 => {
-                return overlay_by_mount(
-                    ground.scratch,
-                    lowers,
-                    (upper.as_fd(), work.as_fd()),
-                    number,
-                    rights,
-                    label,
-                );
-            }
+            Err(Errno::INVAL) if more => return by_mount(),
             set => set.during_item(Call::Fsconfig, item)?,
         }
     }
@@ -161,7 +154,11 @@ pub(super) fn overlay_over<Lower: AsFd>(
     if let Some(label) = label {
         fsconfig_set_string(opened.as_fd(), c"context", label).during(Call::Fsconfig)?;
     }
-    create(opened.as_fd(), Attributes::default())
+    match create(opened.as_fd(), Attributes::default()) {
+        // Before 6.5 overlayfs looks at what it was given only now.
+        Err(failure) if more && failure.errno == Errno::INVAL.raw_os_error() => by_mount(),
+        created => created,
+    }
 }
 
 /// The same by mount(2), whose options may be as long as a page together: before 6.7, fsconfig(2) takes no more than 255 bytes for
