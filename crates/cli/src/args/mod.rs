@@ -207,7 +207,10 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         "help" if words.len() == 1 => read_run(["--help".into()]),
         "version" if words.len() == 1 => read_run(["--version".into()]),
         verb if refused::is_command(verb) => Err(Refusal::Words(refused::command(verb))),
-        "run" => read_run(words.skip(1)),
+        "run" => read_run(words.skip(1)).and_then(|command| match &command {
+            Command::Run(arguments) if arguments.is_of_nothing() => Err(Refusal::Words(refused::no_image())),
+            _ => Ok(command),
+        }),
         _ => read_run(words).and_then(|command| match &command {
             Command::Run(arguments) => match arguments.image() {
                 Some(word) => Err(Refusal::Words(refused::no_command(word))),
@@ -370,6 +373,14 @@ impl RunArguments {
     /// The name of an image: the first word, where no root is given and no `--` stands before it.
     pub(crate) fn image(&self) -> Option<&str> {
         self.arguments.first().map(String::as_str).filter(|_| !self.separated && self.files.rootfs.is_none())
+    }
+
+    /// Whether they name nothing that is to run, as where a script's variable is empty.
+    fn is_of_nothing(&self) -> bool {
+        !self.separated
+            && self.arguments.is_empty()
+            && self.files.rootfs.is_none()
+            && self.process.cmd.is_none()
     }
 
     /// What they mean, in a container of `image` where they name one.

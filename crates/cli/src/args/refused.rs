@@ -290,6 +290,13 @@ pub(crate) fn no_command(word: &str) -> Error {
     Error::invalid(format!("`{shown}`"), "rabbitc has no such command".to_owned()).with_hint(hint)
 }
 
+/// The refusal of `run` that names nothing: an empty variable of a script must not lead to the host's root.
+pub(crate) fn no_image() -> Error {
+    let hint = "`rabbitc run IMAGE` runs an image, `rabbitc run --rootfs=DIR` a directory; `rabbitc`, or `rabbitc run -- PROGRAM`, a \
+                throw-away copy of the host's root";
+    Error::invalid("run", "an image or a root directory is to be named".to_owned()).with_hint(hint)
+}
+
 /// The row of a long flag, without its dashes.
 pub(crate) fn by_name(name: &str) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.name == name)

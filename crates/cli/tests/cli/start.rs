@@ -55,6 +55,15 @@ fn run_and_no_verb_are_the_same() {
 }
 
 #[test]
+fn run_that_names_nothing_does_not_come_to_the_hosts_root() {
+    let Some(host) = Host::new() else { return };
+    for flags in [&["run"][..], &["run", "--rm", "-i"], &["run", "--explain", "-e", "IMAGE"]] {
+        host.run(flags)
+            .refuses(125, &["run: an image or a root directory is to be named", "rabbitc run -- PROGRAM"]);
+    }
+}
+
+#[test]
 fn short_flags_of_the_original_work() {
     let Some(host) = Host::new() else { return };
     let rootfs = host.rootfs();
