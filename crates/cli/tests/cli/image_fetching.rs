@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use crate::images::{APP, Registry};
-use crate::support::{finish, has_program};
+use crate::support::{binary, finish, has_program};
 
 const BOTH: &str = "127.0.0.1:5000/team/both:v1";
 
@@ -96,6 +96,25 @@ fn pull_for_a_machine_takes_no_image_for_another_one() {
     let machine = registry.rabbitc("inspect", &["-f", "{{.Os}}/{{.Architecture}}", APP]).text().to_owned();
     let again = registry.rabbitc("pull", &[&format!("--platform={machine}"), APP]);
     assert!(again.text().contains("here already"), "{again:?}");
+    registry.end();
+}
+
+#[test]
+fn list_that_is_here_has_images_for_several_machines() {
+    let Some(registry) = Registry::new() else { return };
+    push_index(&registry);
+    let (list, other) = ("127.0.0.1:5000/team/list:here", "127.0.0.1:5000/team/other:here");
+    registry.rabbitc("pull", &["--platform=linux/s390x", BOTH]).text();
+    registry.rabbitc("tag", &[BOTH, other]).text();
+    registry.rabbitc("pull", &[BOTH]).text();
+    let mut made = registry.host.command(binary());
+    made.args(["manifest", "create"]).arg(format!("--root={}", registry.store().display()));
+    finish(made.args([list, BOTH, other]).spawn().expect("nsenter runs"), None).text();
+    let greet = |flags: &[&str]| registry.run(&[flags, &[list, "-c", "echo $GREETING"]].concat());
+    assert_eq!(greet(&[]).text(), "hello");
+    let ran = greet(&["--platform=linux/s390x"]);
+    assert_eq!((ran.text(), ran.stderr.as_str()), ("other", ""), "nothing is looked for elsewhere");
+    greet(&["--platform=linux/riscv64"]).refuses(125, &["there is none for `linux/riscv64`"]);
     registry.end();
 }
 
