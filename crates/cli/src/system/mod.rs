@@ -57,7 +57,7 @@ enum UsageFormat {
 /// Looks whether all that images consist of is there and what it was.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArguments {
-    /// Only whether it is there, by sizes, and not every byte
+    /// Only whether each blob is there, by its size, and each layer; no file in a layer is looked at
     #[arg(short, long)]
     quick: bool,
     /// Bring what is damaged again, and nothing else: from what is here, else from the image's registry

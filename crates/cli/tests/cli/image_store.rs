@@ -163,6 +163,11 @@ fn damage_of_every_kind_is_seen_named_and_repaired() {
     let path = layers(&registry)[1].join("tree/etc/name");
     std::fs::write(&path, "owt\n").expect("written");
     assert_eq!(system(&registry, "check", &["--quick"]).code(), 0);
+    std::fs::remove_file(&path).expect("there");
+    assert_eq!(system(&registry, "check", &["--quick"]).code(), 0, "nor does it look for files");
+    let help = system(&registry, "check", &["--help"]);
+    let words: Vec<&str> = help.text().split_whitespace().collect();
+    assert!(words.join(" ").contains("no file in a layer is looked at"), "{help:?}");
     assert_eq!(system(&registry, "check", &["--repair"]).code(), 0);
     is_clean(&registry);
     std::fs::remove_file(blob(&registry, is_long_gzip)).expect("removed");
