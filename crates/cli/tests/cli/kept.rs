@@ -71,6 +71,10 @@ fn container_of_an_image_stays_with_what_it_changed_until_it_is_removed() {
         (&true.into(), &0.into()),
         "it has ended"
     );
+    let containers = &used["Containers"];
+    assert_eq!((&containers["Total"], &containers["Active"]), (&1.into(), &0.into()));
+    // Two files of a few bytes, and one more by two names.
+    assert_eq!((&containers["Size"], &containers["Reclaimable"]), (&8.into(), &8.into()));
     let expected =
         "C /bin\nD /bin/seq\nA /d\nA /d/e\nC /data\nA /data/x\nC /etc\nC /etc/name\nA /linked\nA /new";
     assert_eq!(place.verb("diff", &[&id]).text(), expected, "and nothing of the mount points");
