@@ -30,17 +30,18 @@ pub(crate) fn attach_as_one(layers: &[&Path], point: &Path, operation: &str) -> 
 /// The root of `layers` as one, where nobody else sees it: it goes with its value.
 pub(crate) fn open_as_one(layers: &[&Path], operation: &str) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    match mounted(layers, operation)? {
+    let opened = |root: rustix::io::Result<OwnedFd>| root.map_err(|error| failed(operation, "opened", error));
+    // Also where it is attached nowhere: who is root in a user namespace of its own may mount in a mount namespace of that alone.
+    apart(operation, || match mounted(layers, operation)? {
         // To be read, a mount's own descriptor will not do.
-        Some(mount) => rustix::fs::openat(mount, c".", flags, Mode::empty())
-            .map_err(|error| failed(operation, "opened", error)),
-        None => apart(operation, || {
+        Some(mount) => opened(rustix::fs::openat(mount, c".", flags, Mode::empty())),
+        None => {
             // Whatever this path is elsewhere.
             let point = layers.first().expect("it takes two at least");
             attach_by_mount(layers, point, operation)?;
-            rustix::fs::open(*point, flags, Mode::empty()).map_err(|error| failed(operation, "opened", error))
-        }),
-    }
+            opened(rustix::fs::open(*point, flags, Mode::empty()))
+        }
+    })
 }
 
 /// The mount, attached nowhere; none where the kernel takes the layers by mount(2) alone.

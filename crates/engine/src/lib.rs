@@ -29,13 +29,13 @@ pub use ::network::{HostPorts, PortRange, PortRequest, Protocol};
 pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepare};
 pub use error::{Error, Result};
 pub use images::{
-    Came, CheckDepth, Damaged, ExistingList, FoundRepository, HistoryEntry, ImageChange, ImageDefaults,
-    ImageFilter, ImageFilters, ImageMount, ImageName, ImageStore, ImageUsage, ImportRequest, Inspected,
-    ListImage, ListNotes, ListPart, ListPush, Listed, LoadFrom, Loaded, LoggedOut, Logins, MovingLayer,
-    NewList, Outcome, PlatformParts, Progress, Pruned, PullRequest, PulledImage, Push, PushRequest,
-    PushedImage, PushedImages, ReadyImage, RegistryAccess, Removal, Removed, Repair, SaveLayout, SaveTo,
-    SearchOutcome, SearchRequest, StoreUsage, Transport, Tree, TreeLayer, Unmount, Unneeded, is_shift_verb,
-    is_unpack_verb, list_tags, search, unpack_image_again, unpack_layer,
+    Came, CheckDepth, ContainersUsage, Damaged, ExistingList, FoundRepository, HistoryEntry, ImageChange,
+    ImageDefaults, ImageFilter, ImageFilters, ImageMount, ImageName, ImageStore, ImageUsage, ImportRequest,
+    Inspected, ListImage, ListNotes, ListPart, ListPush, Listed, LoadFrom, Loaded, LoggedOut, Logins,
+    MovingLayer, NewList, Outcome, PlatformParts, Progress, Pruned, PullRequest, PulledImage, Push,
+    PushRequest, PushedImage, PushedImages, ReadyImage, RegistryAccess, Removal, Removed, Repair, SaveLayout,
+    SaveTo, SearchOutcome, SearchRequest, StoreUsage, Transport, Tree, TreeLayer, Unmount, Unneeded,
+    is_shift_verb, is_unpack_verb, list_tags, search, unpack_image_again, unpack_layer,
 };
 pub use kept::{
     Change, ChangeKind, CommitRequest, ContainerFilter, ContainerSize, DamagedContainer, Kept,

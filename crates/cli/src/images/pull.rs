@@ -169,24 +169,26 @@ impl Wanted<'_> {
 
     /// The one that is here, if it is for the machine that was asked for.
     fn suitable(&self, images: &ImageStore) -> Result<Option<ReadyImage>> {
-        let Some(image) = images.ready(&self.name)? else { return Ok(None) };
+        let Some(mut image) = images.ready(&self.name, self.platform.as_deref())? else { return Ok(None) };
         let is_for = match &self.platform {
             Some(platform) => image.is_for(platform)?,
             None => true,
         };
+        // Whoever asks for another machine's knows.
+        image.foreign = image.foreign.filter(|_| self.platform.is_none());
         Ok(is_for.then_some(image))
     }
 
     fn find(&self, images: &ImageStore, fetched: Fetched) -> Result<ReadyImage> {
-        if let Some(mut image) = self.suitable(images)? {
-            // Whoever asks for another machine's knows.
-            image.foreign = image.foreign.filter(|_| self.platform.is_none());
+        if let Some(image) = self.suitable(images)? {
             return Ok(image);
         }
         let shown = self.name.as_str();
         let failed =
             |reason: String| Error::new(ErrorKind::NotFound, format!("find the image `{shown}`"), reason);
-        let (Some(other), Some(platform)) = (images.ready(&self.name)?, &self.platform) else {
+        let (Some(other), Some(platform)) =
+            (images.ready(&self.name, self.platform.as_deref())?, &self.platform)
+        else {
             return Err(failed("it is not here".to_owned()).with_hint(format!(
                 "`rabbitc pull {shown}` fetches it; `-- {shown}` runs a program of this name on a throw-away copy of the host's \
                  root"

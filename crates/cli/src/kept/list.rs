@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use clap::{Parser, ValueEnum};
 use engine::{
-    ContainerFilter, EnginePaths, KeptContainers, KeptState, ListedContainer, Notice, Result, rfc3339,
+    ContainerFilter, EnginePaths, Error, KeptContainers, KeptState, ListedContainer, Notice, Result, rfc3339,
 };
 
 use super::short;
@@ -70,9 +70,9 @@ pub(crate) struct ListArguments {
     /// Directory that containers are kept below [default: /var/lib/rabbitc]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// Directory for what concerns running containers
-    #[arg(long, value_name = "DIR", hide = true)]
-    state_dir: Option<PathBuf>,
+    /// Directory of those that run, as `run --runroot` had it [default: /run/rabbitc]
+    #[arg(long, alias = "state-dir", value_name = "DIR")]
+    runroot: Option<PathBuf>,
 }
 
 /// By what a listing is sorted.
@@ -90,7 +90,12 @@ enum Order {
 pub(super) fn list(arguments: &ListArguments) -> Result<()> {
     let filters: Vec<ContainerFilter> =
         arguments.filter.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
-    let paths = arguments.state_dir.clone().map_or_else(EnginePaths::of_caller, EnginePaths::below);
+    let paths = match &arguments.runroot {
+        Some(directory) => EnginePaths::below(
+            std::path::absolute(directory).map_err(|error| Error::at_path("find", directory, error))?,
+        ),
+        None => EnginePaths::of_caller(),
+    };
     // Before this process is another user's.
     let root = arguments.root.as_deref();
     let is_sized = arguments.size

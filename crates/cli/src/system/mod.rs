@@ -1,4 +1,4 @@
-//! `rabbitc system df`, `check` and `prune`: how much room images take, whether they are what they were, and no more of all than
+//! `rabbitc system df`, `check` and `prune`: how much room all takes, whether they are what they were, and no more of all than
 //! is needed.
 
 use std::io::{IsTerminal, Write};
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use engine::{CheckDepth, Error, ImageFilter, ImageFilters, ImageStore, Outcome, Repair, Result, StoreUsage};
+use engine::{CheckDepth, Error, ImageFilter, ImageFilters, Outcome, Repair, Result, StoreUsage};
 use serde_json::json;
 
 use crate::images::table::size;
@@ -25,7 +25,7 @@ pub(crate) struct SystemArguments {
 /// One of its verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SystemCommand {
-    /// How much room images take
+    /// How much room images and containers take
     Df(UsageArguments),
     /// Looks whether all that images consist of is there and what it was; exits with 1 if not
     Check(CheckArguments),
@@ -33,7 +33,7 @@ pub(crate) enum SystemCommand {
     Prune(PruneArguments),
 }
 
-/// How much room images take.
+/// How much room images and containers take.
 #[derive(Debug, Args)]
 pub(crate) struct UsageArguments {
     /// Each image, too
@@ -57,7 +57,7 @@ enum UsageFormat {
 /// Looks whether all that images consist of is there and what it was.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArguments {
-    /// Only whether it is there, by sizes, and not every byte
+    /// Only whether each blob is there, by its size, and each layer; no file in a layer is looked at
     #[arg(short, long)]
     quick: bool,
     /// Bring what is damaged again, and nothing else: from what is here, else from the image's registry
@@ -103,7 +103,8 @@ pub(crate) fn run(command: &SystemCommand) -> ExitCode {
 }
 
 fn usage(arguments: &UsageArguments) -> Result<()> {
-    let usage = ImageStore::open_to_read(arguments.root.as_deref())?.usage()?;
+    // Without root it takes this user's ids to look into what containers have written.
+    let usage = open_to_change(arguments.root.as_deref())?.usage()?;
     match arguments.format {
         UsageFormat::Json => print(&as_json(&usage)),
         UsageFormat::Table => print(&as_table(&usage, arguments.verbose)),
@@ -167,22 +168,28 @@ fn as_json(usage: &StoreUsage) -> String {
             "Size": image.shared + image.unique, "InUse": image.is_in_use})
     });
     let images: Vec<_> = images.collect();
-    let all = json!({"Images": images, "Size": usage.bytes, "Reclaimable": usage.reclaimable});
+    let containers = &usage.containers;
+    let containers = json!({"Total": containers.total, "Active": containers.running, "Size": containers.bytes,
+        "Reclaimable": containers.reclaimable});
+    let all = json!({"Images": images, "Size": usage.bytes, "Reclaimable": usage.reclaimable, "Containers": containers});
     format!("{all}\n")
 }
 
 fn as_table(usage: &StoreUsage, verbose: bool) -> String {
     let active = usage.images.iter().filter(|image| image.is_in_use).count();
-    let percent = (usage.reclaimable * 100).checked_div(usage.bytes).unwrap_or(0);
-    let cells = [
-        "Images".to_owned(),
-        usage.images.len().to_string(),
-        active.to_string(),
-        size(usage.bytes),
-        format!("{} ({percent}%)", size(usage.reclaimable)),
+    let cells = |kind: &str, total: usize, active: usize, bytes: u64, reclaimable: u64| {
+        let percent = (reclaimable * 100).checked_div(bytes).unwrap_or(0);
+        let reclaimable = format!("{} ({percent}%)", size(reclaimable));
+        [kind.to_owned(), total.to_string(), active.to_string(), size(bytes), reclaimable]
+    };
+    let containers = &usage.containers;
+    let kinds = [
+        cells("Images", usage.images.len(), active, usage.bytes, usage.reclaimable),
+        cells("Containers", containers.total, containers.running, containers.bytes, containers.reclaimable),
     ];
-    let head = vec!["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"];
-    let mut text = columns(&[head, cells.iter().map(String::as_str).collect()]);
+    let mut lines = vec![vec!["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]];
+    lines.extend(kinds.iter().map(|cells| cells.iter().map(String::as_str).collect()));
+    let mut text = columns(&lines);
     if !verbose {
         return text;
     }

@@ -366,7 +366,18 @@ fn image_that_is_here_already_keeps_its_manifest() {
     let shown = place.rabbitc(&["inspect", "-f", "{{.Digest}} {{.RepoTags}}", &id]);
     assert_eq!(shown.text(), format!("{digest} [{NAME}]"), "docker's archive has no better one");
     assert_eq!(place.rabbitc(&["images", "-q"]).text().lines().count(), 1);
-    // Where a worse one came first, both stand for the image, and go with it.
+    // Where a worse one came first and has no name any more, it is no other image, and none is deleted with it.
+    assert_eq!(place.rabbitc(&["rmi", &id]).code(), 0);
+    assert_eq!(place.rabbitc(&["load", "-i", &path]).code(), 0);
+    place.loaded();
+    assert_eq!(place.rabbitc(&["images", "-q"]).text().lines().count(), 1);
+    assert_eq!(place.rabbitc(&["images", "-q", "--filter=dangling=true"]).text(), "");
+    let before = place.kept().len();
+    let pruned = place.rabbitc(&["image", "prune", "-f"]);
+    assert!(pruned.text().starts_with("Total reclaimed space: "), "{pruned:?}");
+    assert!(place.kept().len() < before, "what it alone needed goes");
+    assert_eq!(place.rabbitc(&["image", "exists", NAME]).code(), 0);
+    // Else both stand for the image, and go with it.
     assert_eq!(place.rabbitc(&["rmi", &id]).code(), 0);
     assert_eq!(place.rabbitc(&["load", "-i", &path]).code(), 0);
     assert_eq!(place.rabbitc(&["tag", NAME, "example.org/other:v1"]).code(), 0);

@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use crate::images::{APP, Registry};
-use crate::support::{finish, has_program};
+use crate::support::{binary, finish, has_program};
 
 const BOTH: &str = "127.0.0.1:5000/team/both:v1";
 
@@ -60,12 +60,13 @@ fn run_fetches_the_image_for_the_machine_that_is_asked_for() {
     assert_eq!(greet(&["--arch=s390x", "--os=linux"]).text(), "other");
     registry.rabbitc("pull", &["--os=linux", BOTH]).text();
     assert_eq!(greet(&["--pull=never", "--os=linux"]).text(), "hello");
-    let cases: [(&[&str], &[&str]); 5] = [
+    let cases: [(&[&str], &[&str]); 6] = [
         (&["--platform=linux/arm/v7", BOTH], &["there is none for `linux/arm/v7`", "linux/s390x"]),
         (&["--arch=arm", "--variant=v6", BOTH], &["there is none for `linux/arm/v6`"]),
         (&[other, APP], &["it is for `linux/", "and not for `linux/s390x`", "for no other machine"]),
         (&[&own, "--arch=arm", BOTH], &["--platform: it says what `--arch` says, too", "leave it out"]),
         (&["--platform=linux/", "--pull=always", BOTH], &["--platform: `linux/` is none"]),
+        (&["--platform=foo", BOTH], &["--platform: `foo` is none", "write `linux/amd64`"]),
     ];
     for (arguments, parts) in cases {
         registry.run(arguments).refuses(125, parts);
@@ -77,6 +78,43 @@ fn run_fetches_the_image_for_the_machine_that_is_asked_for() {
         registry.host.run(&[flag, &rootfs, "true"]).refuses(125, &[name, "there is no image to fetch"]);
     }
     assert_eq!(registry.host.run(&["-q", "--tls-verify", &rootfs, "--network=none", "true"]).code(), 0);
+    registry.end();
+}
+
+#[test]
+fn pull_for_a_machine_takes_no_image_for_another_one() {
+    let Some(registry) = Registry::new() else { return };
+    let refused = || {
+        let parts = ["pull `127.0.0.1:5000/team/app:v1`: it is for `linux/", "and not for `linux/s390x`"];
+        registry.rabbitc("pull", &["--platform=linux/s390x", APP]).refuses(125, &parts);
+    };
+    refused();
+    assert_eq!(registry.kept(), [""; 0], "no layer came");
+    registry.rabbitc("pull", &["--platform=foo", APP]).refuses(125, &["--platform: `foo` is none"]);
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    refused();
+    let machine = registry.rabbitc("inspect", &["-f", "{{.Os}}/{{.Architecture}}", APP]).text().to_owned();
+    let again = registry.rabbitc("pull", &[&format!("--platform={machine}"), APP]);
+    assert!(again.text().contains("here already"), "{again:?}");
+    registry.end();
+}
+
+#[test]
+fn list_that_is_here_has_images_for_several_machines() {
+    let Some(registry) = Registry::new() else { return };
+    push_index(&registry);
+    let (list, other) = ("127.0.0.1:5000/team/list:here", "127.0.0.1:5000/team/other:here");
+    registry.rabbitc("pull", &["--platform=linux/s390x", BOTH]).text();
+    registry.rabbitc("tag", &[BOTH, other]).text();
+    registry.rabbitc("pull", &[BOTH]).text();
+    let mut made = registry.host.command(binary());
+    made.args(["manifest", "create"]).arg(format!("--root={}", registry.store().display()));
+    finish(made.args([list, BOTH, other]).spawn().expect("nsenter runs"), None).text();
+    let greet = |flags: &[&str]| registry.run(&[flags, &[list, "-c", "echo $GREETING"]].concat());
+    assert_eq!(greet(&[]).text(), "hello");
+    let ran = greet(&["--platform=linux/s390x"]);
+    assert_eq!((ran.text(), ran.stderr.as_str()), ("other", ""), "nothing is looked for elsewhere");
+    greet(&["--platform=linux/riscv64"]).refuses(125, &["there is none for `linux/riscv64`"]);
     registry.end();
 }
 

@@ -163,6 +163,11 @@ fn damage_of_every_kind_is_seen_named_and_repaired() {
     let path = layers(&registry)[1].join("tree/etc/name");
     std::fs::write(&path, "owt\n").expect("written");
     assert_eq!(system(&registry, "check", &["--quick"]).code(), 0);
+    std::fs::remove_file(&path).expect("there");
+    assert_eq!(system(&registry, "check", &["--quick"]).code(), 0, "nor does it look for files");
+    let help = system(&registry, "check", &["--help"]);
+    let words: Vec<&str> = help.text().split_whitespace().collect();
+    assert!(words.join(" ").contains("no file in a layer is looked at"), "{help:?}");
     assert_eq!(system(&registry, "check", &["--repair"]).code(), 0);
     is_clean(&registry);
     std::fs::remove_file(blob(&registry, is_long_gzip)).expect("removed");
@@ -195,8 +200,8 @@ fn image_of_a_running_container_is_not_repaired_below_it() {
     is_clean(&registry);
     let used = system(&registry, "df", &["-v"]);
     let lines: Vec<&str> = used.text().lines().collect();
-    assert!(lines[1].starts_with("Images   1       0") && lines[1].ends_with("(100%)"), "{used:?}");
-    assert!(lines[4].starts_with(APP), "{used:?}");
+    assert!(lines[1].starts_with("Images       1       0") && lines[1].ends_with("(100%)"), "{used:?}");
+    assert!(lines[2].starts_with("Containers   0       0") && lines[5].starts_with(APP), "{used:?}");
     registry.end();
 }
 

@@ -71,6 +71,10 @@ fn container_of_an_image_stays_with_what_it_changed_until_it_is_removed() {
         (&true.into(), &0.into()),
         "it has ended"
     );
+    let containers = &used["Containers"];
+    assert_eq!((&containers["Total"], &containers["Active"]), (&1.into(), &0.into()));
+    // Two files of a few bytes, and one more by two names.
+    assert_eq!((&containers["Size"], &containers["Reclaimable"]), (&8.into(), &8.into()));
     let expected =
         "C /bin\nD /bin/seq\nA /d\nA /d/e\nC /data\nA /data/x\nC /etc\nC /etc/name\nA /linked\nA /new";
     assert_eq!(place.verb("diff", &[&id]).text(), expected, "and nothing of the mount points");
@@ -423,6 +427,21 @@ fn listing_shows_all_containers_that_run_and_those_that_are_kept() {
     );
     let pid = one_line(&["--format={{.Pid}}"]);
     assert!(std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid}");
+    // As podman has it, before the verb and behind it; and what runs below another directory is not listed.
+    let below = |directory: &str, flags: [&str; 2]| {
+        let mut command = registry.host.command(binary());
+        command.args(flags.map(|flag| match flag {
+            "ps" => flag.to_owned(),
+            flag => format!("{flag}={directory}"),
+        }));
+        command.args([&place.root, "-q", "--no-trunc"]);
+        finish(command.spawn().expect("nsenter runs"), None).text().to_owned()
+    };
+    let state = registry.host.state().display().to_string();
+    for flags in [["--runroot", "ps"], ["ps", "--runroot"]] {
+        assert_eq!(below(&state, flags), id, "{flags:?}");
+        assert_eq!(below(&format!("{state}/other"), flags), "", "{flags:?}");
+    }
     for (filter, is_shown) in [
         ("label=a", true),
         ("label=a=b", true),

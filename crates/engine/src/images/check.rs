@@ -16,7 +16,7 @@ use crate::error::{Error, Result, from_image};
 /// How closely images are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckDepth {
-    /// Whether all is there, by sizes.
+    /// Whether each blob is there, by its size, and each layer, whatever is in it.
     Sizes,
     /// Every byte.
     Bytes,

@@ -1,6 +1,6 @@
 //! Listing images.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use image::store::Image;
 use image::{Digest, Reference};
@@ -34,10 +34,12 @@ impl ImageStore {
         let mut unnamed: BTreeMap<&Digest, &Image> = images.iter().collect();
         let names = self.store.names().map_err(from_image)?;
         let mut listed = Vec::with_capacity(names.len());
+        let mut named = BTreeSet::new();
         for name in &names {
             // One that was removed meanwhile has no name any more either.
             let Some(image) = images.get(&name.manifest) else { continue };
             unnamed.remove(&name.manifest);
+            named.insert(&image.id);
             if !self.passes(&conditions, image, Some(name))? {
                 continue;
             }
@@ -49,6 +51,10 @@ impl ImageStore {
             });
         }
         for image in unnamed.into_values() {
+            // By another manifest the same image has a name, or was listed.
+            if !named.insert(&image.id) {
+                continue;
+            }
             if self.passes(&conditions, image, None)? {
                 listed.push(of_image(image));
             }

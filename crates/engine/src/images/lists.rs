@@ -364,12 +364,11 @@ impl ImageStore {
         Ok(lists.pop().filter(|_| lists.is_empty()))
     }
 
-    /// The image of a list that is for this machine; none where the name is no list's. It must be here.
-    pub(super) fn image_of_list(&self, name: &ImageName) -> Result<Option<Image>> {
+    /// The image of a list that is for `platform`; none where the name is no list's. It must be here.
+    pub(super) fn image_of_list(&self, name: &ImageName, platform: &Platform) -> Result<Option<Image>> {
         let Some(list) = self.find_list(name)? else { return Ok(None) };
         let operation = format!("find the image `{}`", name.as_str());
-        let platform = Platform::of_this_machine();
-        let chosen = self.store.choose(&list, &platform, &operation).map_err(from_image);
+        let chosen = self.store.choose(&list, platform, &operation).map_err(from_image);
         let entry = chosen.map_err(|error| error.with_hint("`rabbitc manifest add` adds one"))?;
         if let Some(image) = self.store.image(&entry.digest).map_err(from_image)? {
             return Ok(Some(image));

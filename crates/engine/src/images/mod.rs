@@ -70,7 +70,7 @@ pub use self::transport::{SaveLayout, Transport};
 pub use self::tree::{Tree, TreeLayer};
 pub(crate) use self::unpack::Apart;
 pub use self::unpack::{is_unpack_verb, unpack_layer};
-pub use self::usage::{ImageUsage, StoreUsage};
+pub use self::usage::{ContainersUsage, ImageUsage, StoreUsage};
 use crate::container::Notice;
 use crate::error::{Error, Result, from_image};
 use crate::kept::KeptContainers;

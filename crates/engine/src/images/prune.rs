@@ -1,9 +1,9 @@
 //! Removing the images that nobody needs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use image::Reference;
 use image::store::{Image, Seen};
+use image::{Digest, Reference};
 
 use super::filter::list_passes;
 use super::{ImageFilters, ImageStore, Removed};
@@ -56,7 +56,13 @@ impl ImageStore {
                 listed.extend(index.manifests.into_iter().map(|entry| entry.digest));
             }
         }
-        for image in self.store.images().map_err(from_image)?.into_values() {
+        let images = self.store.images().map_err(from_image)?;
+        // As long as one of several manifests of the same image stays, so does the image.
+        let mut manifests: BTreeMap<Digest, usize> = BTreeMap::new();
+        for image in images.values() {
+            *manifests.entry(image.id.clone()).or_default() += 1;
+        }
+        for image in images.into_values() {
             let own: Vec<_> = names.iter().filter(|name| name.manifest == image.manifest).collect();
             if which == Unneeded::Unnamed && (!own.is_empty() || listed.contains(&image.manifest)) {
                 continue;
@@ -77,7 +83,11 @@ impl ImageStore {
                 continue;
             }
             pruned.removed.extend(references.iter().map(|name| Removed::Name(name.to_string())));
-            pruned.removed.push(Removed::Image(image.id.to_string()));
+            let left = manifests.get_mut(&image.id).expect("each was counted");
+            *left -= 1;
+            if *left == 0 {
+                pruned.removed.push(Removed::Image(image.id.to_string()));
+            }
             gone.push(image);
         }
         pruned.bytes = self.freed(&gone)?;

@@ -77,6 +77,15 @@ impl image::store::Progress for Told<'_> {
     }
 }
 
+/// What an image is to be for.
+#[derive(Clone, Copy)]
+enum Machine<'a> {
+    /// This one; of an image for another one alone that one is taken.
+    This(&'a Platform),
+    /// The one that somebody has asked for, and no other.
+    AskedFor(&'a Platform),
+}
+
 impl ImageStore {
     /// Pulls an image by its name. One without a registry is looked for in each that registries.conf names.
     pub fn pull(&self, request: &PullRequest, progress: &dyn Progress) -> Result<PulledImage> {
@@ -87,7 +96,11 @@ impl ImageStore {
         };
         let registries = Registries::new(&request.access).map_err(from_image)?;
         first_of(&registries, typed, "pull", |reference| {
-            self.pull_from(&registries, reference, &platform, progress)
+            let machine = match &request.platform {
+                Some(_) => Machine::AskedFor(&platform),
+                None => Machine::This(&platform),
+            };
+            self.pull_from(&registries, reference, machine, progress)
         })
     }
 
@@ -114,15 +127,20 @@ impl ImageStore {
         &self,
         registries: &Registries,
         reference: &Reference,
-        platform: &Platform,
+        machine: Machine<'_>,
         progress: &dyn Progress,
     ) -> Result<image::Result<PulledImage>> {
         let operation = format!("pull `{reference}`");
         self.store.check_is_no_list(reference).map_err(from_image)?;
         let source = registries.remote(reference).map_err(from_image)?;
+        let (Machine::This(platform) | Machine::AskedFor(platform)) = machine;
         let options =
             PullOptions { platform, unpacker: &Apart, progress: &Told(progress), operation: &operation };
-        let pulled = match self.store.pull(&source, options) {
+        let pulled = match machine {
+            Machine::This(_) => self.store.pull(&source, options),
+            Machine::AskedFor(_) => self.store.pull_for_platform(&source, options),
+        };
+        let pulled = match pulled {
             Ok(pulled) => pulled,
             Err(error) => {
                 // What has come of it is of no use; that it stays until the next time is no second failure.

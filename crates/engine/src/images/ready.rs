@@ -83,13 +83,16 @@ impl ReadyImage {
 }
 
 impl ImageStore {
-    /// Makes an image ready for a container, if it is there.
-    pub fn ready(&self, name: &ImageName) -> Result<Option<ReadyImage>> {
-        let Some(image) =
-            self.find(name)?.map_or_else(|| self.image_of_list(name), |image| Ok(Some(image)))?
-        else {
-            return Ok(None);
+    /// Makes an image ready for a container, if it is there; of a list the one for `platform`, or for this machine without a word.
+    pub fn ready(&self, name: &ImageName, platform: Option<&str>) -> Result<Option<ReadyImage>> {
+        let found = match self.find(name)? {
+            Some(image) => Some(image),
+            None => {
+                let platform = platform.map(Platform::parse).transpose().map_err(from_image)?;
+                self.image_of_list(name, &platform.unwrap_or_else(Platform::of_this_machine))?
+            }
         };
+        let Some(image) = found else { return Ok(None) };
         let claim = self.store.claim(&image).map_err(from_image)?;
         let config = self.store.configuration(&image).map_err(from_image)?;
         let layers: Vec<PathBuf> =

@@ -1,8 +1,8 @@
-//! How much room images take.
+//! How much room images and containers take.
 
 use super::ImageStore;
 use crate::error::{Result, from_image};
-use crate::kept::KeptRoot;
+use crate::kept::{KeptRoot, KeptState};
 
 /// Room that one image takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,20 @@ pub struct ImageUsage {
     pub is_in_use: bool,
 }
 
-/// Room that all images take together.
+/// Room that all containers take that are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ContainersUsage {
+    /// How many there are.
+    pub total: usize,
+    /// How many of them run.
+    pub running: usize,
+    /// Bytes of files that they have made or changed.
+    pub bytes: u64,
+    /// Those of the ones that have ended.
+    pub reclaimable: u64,
+}
+
+/// Room that all images take together, and all containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreUsage {
     /// Each image.
@@ -30,13 +43,26 @@ pub struct StoreUsage {
     pub bytes: u64,
     /// Bytes that would be free if each image went that is not in use.
     pub reclaimable: u64,
+    /// The containers.
+    pub containers: ContainersUsage,
 }
 
 impl ImageStore {
-    /// How much room the images take.
+    /// How much room images and containers take.
     pub fn usage(&self) -> Result<StoreUsage> {
+        let kept = self.containers().list()?;
+        let mut containers = ContainersUsage { total: kept.len(), ..ContainersUsage::default() };
+        for one in &kept {
+            // This only informs: what somebody removes meanwhile is not counted.
+            let bytes = one.own_bytes().unwrap_or(0);
+            containers.bytes += bytes;
+            match one.state {
+                KeptState::Running => containers.running += 1,
+                KeptState::Exited { .. } | KeptState::Unknown => containers.reclaimable += bytes,
+            }
+        }
         // Those that removing images would keep, whether their containers run or not.
-        let roots = self.containers().list()?.into_iter().map(|kept| kept.root);
+        let roots = kept.into_iter().map(|kept| kept.root);
         let needed = roots.filter_map(|root| match root {
             KeptRoot::Image { manifest, .. } => manifest.parse().ok(),
             KeptRoot::Directory { .. } | KeptRoot::Host => None,
@@ -55,6 +81,11 @@ impl ImageStore {
             unique: usage.unique,
             is_in_use: usage.is_in_use,
         });
-        Ok(StoreUsage { images: images.collect(), bytes: usage.bytes, reclaimable: usage.reclaimable })
+        Ok(StoreUsage {
+            images: images.collect(),
+            bytes: usage.bytes,
+            reclaimable: usage.reclaimable,
+            containers,
+        })
     }
 }

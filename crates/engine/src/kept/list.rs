@@ -190,7 +190,7 @@ impl ListedContainer {
 
 impl Kept {
     /// Bytes of files that it has made or changed, by their lengths, as docker counts them; one of several names counts once.
-    pub(super) fn own_bytes(&self) -> Result<u64> {
+    pub(crate) fn own_bytes(&self) -> Result<u64> {
         let (mut bytes, mut seen) = (0, BTreeSet::new());
         for (upper, _) in self.uppers() {
             let root = File::open(&upper).map_err(|error| Error::at_path("open", &upper, error))?;

@@ -227,6 +227,12 @@ fn is_layer(media_type: &str) -> bool {
     of_docker.or(of_oci).is_some_and(|end| matches!(end, "" | ".gzip" | "+gzip" | ".zstd" | "+zstd"))
 }
 
+/// Those that stand alone, as any other word alone is a slip; and how others write some of them.
+const ARCHITECTURES: [&str; 18] = [
+    "386", "aarch64", "amd64", "arm", "arm64", "i386", "loong64", "mips", "mips64", "mips64le", "mipsle",
+    "ppc64", "ppc64le", "riscv64", "s390x", "wasm", "x86-64", "x86_64",
+];
+
 impl Platform {
     /// This machine's.
     pub fn of_this_machine() -> Platform {
@@ -246,7 +252,7 @@ impl Platform {
         }
     }
 
-    /// Reads `OS/ARCHITECTURE[/VARIANT]`, or an architecture alone, as docker's `--platform`.
+    /// Reads `OS/ARCHITECTURE[/VARIANT]`, or an architecture that is known alone, as docker's `--platform`.
     pub fn parse(text: &str) -> Result<Platform> {
         let words: Vec<&str> = text.split('/').collect();
         let legal = |word: &&str| {
@@ -254,7 +260,7 @@ impl Platform {
                 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
         };
         let (os, architecture, variant) = match words[..] {
-            [architecture] => ("linux", architecture, None),
+            [architecture] if ARCHITECTURES.contains(&architecture) => ("linux", architecture, None),
             [os, architecture] => (os, architecture, None),
             [os, architecture, variant] => (os, architecture, Some(variant)),
             _ => ("", "", None),
@@ -453,7 +459,7 @@ mod tests {
         assert_eq!(size("linux/amd64/v3"), Ok(4));
         let error = size("linux/s390x").expect_err("none");
         assert!(error.hint.expect("names those that are there").contains("linux/arm/v6"));
-        for wrong in ["", "/", "linux/", "a/b/c/d", "li nux/amd64"] {
+        for wrong in ["", "/", "linux/", "a/b/c/d", "li nux/amd64", "foo"] {
             assert!(Platform::parse(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -29,7 +29,7 @@ const IMAGES: &str = "images";
 /// How closely it is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// Whether it is there, and of what size.
+    /// Whether it is there, and of what size a blob is.
     Sizes,
     /// Every byte: blobs by their digests, layers by unpacking them once more.
     Bytes,

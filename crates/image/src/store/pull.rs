@@ -91,9 +91,31 @@ pub struct Pulled {
     pub was_there: bool,
 }
 
+/// What is done about an image that was found without a choice, and says that it is for another platform.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OfAnother {
+    Taken,
+    Refused,
+}
+
 impl Store {
     /// Brings the image that `source` has; it has no name yet.
     pub fn pull(&self, source: &dyn Source, options: PullOptions<'_>) -> Result<Pulled> {
+        self.pull_or_refuse(source, options, OfAnother::Taken)
+    }
+
+    /// The same for somebody who has asked for the platform: where there is no other image than one for another platform, none of
+    /// its layers is brought.
+    pub fn pull_for_platform(&self, source: &dyn Source, options: PullOptions<'_>) -> Result<Pulled> {
+        self.pull_or_refuse(source, options, OfAnother::Refused)
+    }
+
+    fn pull_or_refuse(
+        &self,
+        source: &dyn Source,
+        options: PullOptions<'_>,
+        of_another: OfAnother,
+    ) -> Result<Pulled> {
         let operation = options.operation;
         let (text, kind) = source.named()?;
         let mut digests = vec![Digest::of(&text)];
@@ -114,15 +136,23 @@ impl Store {
         };
         manifest.check_image(operation)?;
         let digest = Digest::of(&text);
+        // Whoever wrote an index has said what its images are for.
+        let is_refused = of_another == OfAnother::Refused && digest == digests[0];
         if digest != digests[0] {
             digests.push(digest.clone());
         }
         if let Some(image) = self.image(&digest)?
             && self.is_whole(&image)
         {
+            if is_refused {
+                check_platform(&self.configuration(&image)?, options)?;
+            }
             return Ok(Pulled { image, digests, was_there: true });
         }
         let config = self.configuration_of(source, &manifest, operation)?;
+        if is_refused {
+            check_platform(&config, options)?;
+        }
         let layers = self.bring_layers(source, &manifest, &config, options)?;
         self.put_blob(&digest, &text)?;
         let image = Image {
@@ -329,6 +359,19 @@ impl Store {
         draft.describe(&unpacked, &descriptor.digest)?;
         Ok((draft, unpacked))
     }
+}
+
+/// An image that says nothing is for any platform.
+fn check_platform(config: &ImageConfig, options: PullOptions<'_>) -> Result<()> {
+    let (own, wanted) = (config.platform(), options.platform);
+    if own.os.is_empty() || own.architecture.is_empty() || wanted.takes(&own) {
+        return Ok(());
+    }
+    let reason = format!("it is for `{own}`, and not for `{wanted}`");
+    let error = Error::new(Kind::NotFound, options.operation, reason);
+    Err(error.with_hint(
+        "its registry has it for no other machine; leave `--platform` and `--arch` out to take it as it is",
+    ))
 }
 
 /// What has become of a layer so far.

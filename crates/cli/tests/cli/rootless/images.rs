@@ -148,6 +148,33 @@ fn user_pulls_lists_runs_and_removes_an_image() {
 }
 
 #[test]
+fn users_container_is_written_out_with_all_of_its_root() {
+    let Some(place) = Place::new() else { return };
+    assert_eq!(place.rabbitc("pull", &[APP]).code(), 0);
+    let rootfs = place.user.host.rootfs_flag();
+    let ways: [&[&str]; 2] = [&[APP], &[&rootfs, "--overlay", "--rm=false", "--", "/bin/sh", "-c"]];
+    for (way, of_it) in ways.into_iter().zip(["var/kept/secret", "bin/busybox"]) {
+        let mut command = place.command(binary());
+        command
+            .args(["run", &place.user.state_flag(), "--network=none"])
+            .args(way)
+            .arg("echo x >/made; exit 0");
+        let ran = finish(command.spawn().expect("nsenter runs"), None);
+        assert_eq!(ran.code(), 0, "{ran:?}");
+        let id = place.rabbitc("ps", &["-aq"]).text().to_owned();
+        let archive = place.user.host.directory().join("home/export.tar").display().to_string();
+        assert_eq!(place.rabbitc("export", &["-o", &archive, &id]).code(), 0);
+        let listed = place.user.host.shell(&format!("tar -tf {archive}; rm {archive}"));
+        for path in ["made", of_it] {
+            assert!(listed.lines().any(|line| line == path), "{path} in {listed}");
+        }
+        assert_eq!(place.rabbitc("rm", &[&id]).code(), 0);
+    }
+    assert_eq!(place.rabbitc("rmi", &[APP]).code(), 0);
+    place.end();
+}
+
+#[test]
 fn users_container_fetches_its_image_and_tells_once_why_it_can_not() {
     let Some(place) = Place::new() else { return };
     let ran = place.run(&[APP, LOOK]);
