@@ -192,6 +192,28 @@ fn container_that_is_not_kept_leaves_nothing_and_one_that_runs_is_not_removed() 
 }
 
 #[test]
+fn directory_with_something_else_in_it_is_no_place_for_containers_and_stays_as_it_is() {
+    let Some(host) = Host::new() else { return };
+    let root = host.directory().join("etc");
+    let foreign = root.join("containers/registries.conf.d");
+    std::fs::create_dir_all(&foreign).expect("made");
+    std::fs::write(foreign.join("own.conf"), "short-name-mode = \"permissive\"\n").expect("written");
+    let flag = format!("--root={}", root.display());
+    let rabbitc = |words: &[&str]| {
+        let mut command = host.command(binary());
+        finish(command.args(words).spawn().expect("nsenter runs"), None)
+    };
+    rabbitc(&["system", "prune", "-af", &flag]).refuses(125, &["registries.conf.d", "none of rabbitc's"]);
+    let run =
+        host.run(&["--rm=false", &flag, "--network=none", &host.rootfs_flag(), "--overlay", "/bin/true"]);
+    run.refuses(125, &["registries.conf.d"]);
+    assert!(foreign.join("own.conf").exists());
+    assert_eq!(rabbitc(&["ps", "-aq", &flag]).text(), "");
+    std::fs::remove_dir_all(&root).expect("removed");
+    host.assert_nothing_left();
+}
+
+#[test]
 fn what_nobody_needs_goes_at_once_when_somebody_says_yes() {
     let Some(registry) = Registry::new() else { return };
     let place = Place::of(&registry.host);

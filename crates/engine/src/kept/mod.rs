@@ -128,6 +128,11 @@ pub(crate) struct Lease {
     _lock: File,
 }
 
+/// Whether a directory's name is a container's id.
+fn is_id(name: &str) -> bool {
+    name.len() == 12 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 impl KeptContainers {
     /// Those below `root`, or where the caller's are without a word. Nothing is made.
     pub fn of(root: Option<&Path>) -> Result<KeptContainers> {
@@ -165,8 +170,21 @@ impl KeptContainers {
         Ok(lease)
     }
 
+    /// Refuses a directory that somebody else has made, as /etc/containers is one: what lies there is no remains of containers.
+    pub fn check_is_own(&self) -> Result<()> {
+        let Some(other) = self.names()?.into_iter().find(|name| !is_id(name) && !name.starts_with('.'))
+        else {
+            return Ok(());
+        };
+        let operation = format!("look for containers in `{}`", self.path.display());
+        let reason = format!("`{}` in it is none of rabbitc's", other.escape_debug());
+        let error = Error::new(ErrorKind::Invalid, operation, reason);
+        Err(error.with_hint("name another directory with `--root`, or move away what is not rabbitc's"))
+    }
+
     /// Removes directories without a record that nobody holds.
     fn sweep(&self) -> Result<()> {
+        self.check_is_own()?;
         for id in self.ids()? {
             let directory = self.path.join(&id);
             if directory.join(RECORD).exists() {
@@ -184,16 +202,20 @@ impl KeptContainers {
     }
 
     fn ids(&self) -> Result<Vec<String>> {
+        Ok(self.names()?.into_iter().filter(|name| is_id(name)).collect())
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
         let failed = |error| Error::at_path("list", &self.path, error);
         let listed = match std::fs::read_dir(&self.path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             listed => listed.map_err(failed)?,
         };
-        let mut ids = Vec::new();
+        let mut names = Vec::new();
         for entry in listed {
-            ids.extend(entry.map_err(failed)?.file_name().into_string().ok());
+            names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
         }
-        Ok(ids)
+        Ok(names)
     }
 
     /// All that are kept, the newest first; without those whose records are damaged.
