@@ -135,6 +135,17 @@ fn image_of_one_layer_and_of_an_old_kernel_are_mounted_too() {
 }
 
 #[test]
+fn all_that_is_mounted_is_unmounted_at_once_how_often_ever_it_was() {
+    let Some(registry) = Registry::new() else { return };
+    registry.rabbitc("pull", &[APP]).text();
+    let path = image(&registry, "mount", &[APP]).text().to_owned();
+    image(&registry, "mount", &[APP]).text();
+    image(&registry, "unmount", &["--all"]).text();
+    assert!(!registry.host.mount_table().contains(&path));
+    end(registry);
+}
+
+#[test]
 fn mount_that_is_killed_at_any_step_leaves_what_the_next_command_heals() {
     let Some(registry) = Registry::new() else { return };
     if !has_program("strace") {
