@@ -162,7 +162,7 @@ fn container_that_is_not_kept_leaves_nothing_and_one_that_runs_is_not_removed() 
     running.read_exact(&mut sign);
     let id = place.id();
     assert!(place.verb("ps", &[]).text().contains(" Up "), "it is listed without `-a`, too");
-    place.verb("rm", &[&id]).refuses(1, &["it runs", "end it first"]);
+    place.verb("rm", &[&id]).refuses(1, &["it runs", "end it first", "kill -9 PID"]);
     assert_eq!(place.verb("diff", &[&id]).text(), "A /x");
     running.signal("KILL");
     let _ = running.finish();
@@ -443,6 +443,12 @@ fn listing_shows_all_containers_that_run_and_those_that_are_kept() {
         one_line(&["--format={{.ID}} {{.State}} {{.Labels}} {{.Names}}"]),
         format!("{id} running a=b,c= {id}")
     );
+    // As docker has it: a label by its name, which is its column's title, too; and nothing of that is in JSON.
+    assert_eq!(one_line(&["--format=<{{.Label \"a\"}}|{{.Label \"none\"}}>"]), "<b|>");
+    let table = place.verb("ps", &["--format=table {{.ID}}\t{{.Label \"a\"}}"]);
+    assert!(table.text().lines().next().is_some_and(|titles| titles.ends_with(" a")), "{table:?}");
+    assert!(!one_line(&["--format=json"]).contains("\"Label\""));
+    place.verb("ps", &["--format={{.Label}}"]).refuses(125, &["is given one"]);
     let pid = one_line(&["--format={{.Pid}}"]);
     assert!(std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid}");
     for (filter, is_shown) in [
@@ -463,6 +469,7 @@ fn listing_shows_all_containers_that_run_and_those_that_are_kept() {
     assert_eq!(place.run(&["--label=kind=second", APP, "-c", "exit 0"]).code(), 0);
     let second = place.verb("ps", &["-q", "--no-trunc", "-f", "label=kind=second", "-a"]).text().to_owned();
     assert_eq!(place.verb("ps", &["-q"]).text(), "", "none runs");
+    place.verb("inspect", &["--format={{.Id}}", &kept]).refuses(1, &["a container of this id is here"]);
     let cases: [(&[&str], &[&str]); 6] = [
         (&["-f", "exited=3"], &[&kept]),
         (&["--filter=status=exited", "-f", "id=nothing"], &[]),

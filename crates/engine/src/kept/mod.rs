@@ -313,7 +313,11 @@ impl KeptContainers {
                     matches!(lock(&kept.directory, FlockOperation::NonBlockingLockShared)?, Lock::Held(_));
                 let (reason, hint) = match is_looked_at {
                     true => ("somebody looks at it", "try it again"),
-                    false => ("it runs", "end it first: its command stands in a terminal, or behind `&`"),
+                    false => (
+                        "it runs",
+                        "end it first: its command stands in a terminal, or behind `&`; `kill -9 PID` ends it, too, with the pid \
+                         that `rabbitc ps --format '{{.ID}} {{.Pid}}'` shows",
+                    ),
                 };
                 return Err(Error::new(ErrorKind::WrongStatus, operation(), reason).with_hint(hint));
             }
