@@ -52,7 +52,7 @@ pub(crate) fn verb_first(arguments: Vec<OsString>) -> Vec<OsString> {
 fn words_of_flag(word: &OsStr) -> Option<usize> {
     let word = word.as_bytes();
     let name = word.split(|byte| *byte == b'=').next().unwrap_or_default();
-    FLAGS.contains(&name).then(|| if name.len() < word.len() { 1 } else { 2 })
+    FLAGS.contains(&name).then_some(if name.len() < word.len() { 1 } else { 2 })
 }
 
 /// What a word is where a verb stands.

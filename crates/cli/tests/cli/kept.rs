@@ -123,12 +123,14 @@ fn container_of_an_image_stays_with_what_it_changed_until_it_is_removed() {
     let refused = place.verb("rmi", &[APP]);
     refused.refuses(1, &["the container `", "is of it", "`rabbitc rm "]);
     // A container whose record is damaged may be of any image; it hides no other.
-    let damaged = registry.host.directory().join("store/containers/0damaged");
+    let damaged = registry.host.directory().join("store/containers/0dada9ed0000");
     std::fs::create_dir(&damaged).expect("made");
     std::fs::write(damaged.join("container.json"), "{").expect("written");
     let listed = place.verb("ps", &["-aq", "--no-trunc"]);
-    assert!(listed.text() == id && listed.stderr.contains("0damaged/container.json"), "{listed:?}");
-    place.verb("rmi", &[APP]).refuses(1, &["the container `0damaged` may be of it", "remove the directory"]);
+    assert!(listed.text() == id && listed.stderr.contains("0dada9ed0000/container.json"), "{listed:?}");
+    place
+        .verb("rmi", &[APP])
+        .refuses(1, &["the container `0dada9ed0000` may be of it", "remove the directory"]);
     std::fs::remove_dir_all(damaged).expect("there");
     assert_eq!(place.verb("rm", &[&id[..6]]).text(), &id[..6]);
     place.is_empty();

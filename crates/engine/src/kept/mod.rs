@@ -453,6 +453,10 @@ fn remove_tree(path: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
+    /// Ids, as they are made.
+    const ENDED: &str = "e00000000001";
+    const UNKNOWN: &str = "a00000000002";
+
     #[test]
     fn container_of_which_nobody_learned_how_it_ended_is_listed_so_or_goes() {
         let path = std::env::temp_dir().join(format!("rabbitc-kept-unknown-{}", std::process::id()));
@@ -463,12 +467,28 @@ mod tests {
             lease.started();
             lease
         };
-        begin("removed", None).end_unknown().expect("ended");
-        begin("kept", Some(Record::new("kept", KeptRoot::Host, &[]))).end_unknown().expect("ended");
+        begin(ENDED, None).end_unknown().expect("ended");
+        begin(UNKNOWN, Some(Record::new(UNKNOWN, KeptRoot::Host, &[]))).end_unknown().expect("ended");
         let listed = containers.list().expect("listed");
         let listed: Vec<_> = listed.iter().map(|kept| (kept.id.as_str(), kept.state)).collect();
-        assert_eq!(listed, [("kept", KeptState::Unknown)]);
-        assert!(!path.join("removed").exists() && !path.join("kept/w0").exists());
+        assert_eq!(listed, [(UNKNOWN, KeptState::Unknown)]);
+        assert!(!path.join(ENDED).exists() && !path.join(UNKNOWN).join("w0").exists());
+        std::fs::remove_dir_all(&path).expect("removed");
+    }
+
+    #[test]
+    fn what_is_no_containers_is_neither_listed_nor_removed_nor_put_beside_one() {
+        let path = std::env::temp_dir().join(format!("rabbitc-kept-foreign-{}", std::process::id()));
+        let containers = KeptContainers { path: path.clone() };
+        std::fs::create_dir_all(path.join("registries.conf.d/more")).expect("made");
+        assert!(containers.list().expect("listed").is_empty());
+        for error in [
+            containers.prune(&Default::default()).expect_err("not ours"),
+            containers.begin(ENDED, None).expect_err("not ours"),
+        ] {
+            assert!(error.to_string().contains("`registries.conf.d` in it"), "{error}");
+        }
+        assert!(path.join("registries.conf.d/more").exists());
         std::fs::remove_dir_all(&path).expect("removed");
     }
 
@@ -476,12 +496,12 @@ mod tests {
     fn two(name: &str) -> KeptContainers {
         let path = std::env::temp_dir().join(format!("rabbitc-kept-{name}-{}", std::process::id()));
         let containers = KeptContainers { path };
-        for id in ["ended", "unknown"] {
+        for id in [ENDED, UNKNOWN] {
             let record = Record::new(id, KeptRoot::Host, &[]);
             let mut lease = containers.begin(id, Some(record)).expect("begun");
             lease.started();
             match id {
-                "ended" => lease.end(3).expect("ended"),
+                ENDED => lease.end(3).expect("ended"),
                 _ => lease.end_unknown().expect("ended"),
             }
         }
@@ -491,11 +511,11 @@ mod tests {
     #[test]
     fn those_who_look_at_a_container_and_those_who_remove_it_do_not_hinder_one_another() {
         let containers = two("looked-at");
-        let ended = containers.find("ended").expect("there");
+        let ended = containers.find(ENDED).expect("there");
         // Whoever removes it has its lock.
         let held = lock(&ended.directory, FlockOperation::NonBlockingLockExclusive).expect("locked");
         assert_eq!(
-            containers.find("ended").expect("there").state,
+            containers.find(ENDED).expect("there").state,
             KeptState::Exited {
                 code: 3,
                 ended: match ended.state {
@@ -526,15 +546,15 @@ mod tests {
     #[test]
     fn damaged_record_hides_no_other_container_and_is_told() {
         let containers = two("damaged");
-        std::fs::write(containers.path.join("ended").join(RECORD), "{").expect("written");
+        std::fs::write(containers.path.join(ENDED).join(RECORD), "{").expect("written");
         let survey = containers.survey().expect("listed");
         let ids: Vec<&str> = survey.kept.iter().map(|kept| kept.id.as_str()).collect();
-        assert_eq!((ids, survey.damaged.len()), (vec!["unknown"], 1));
+        assert_eq!((ids, survey.damaged.len()), (vec![UNKNOWN], 1));
         let told = survey.damaged[0].error.to_string();
-        assert!(survey.damaged[0].id == "ended" && told.contains("/ended/container.json"), "{told}");
-        let error = containers.find("end").expect_err("it is damaged");
+        assert!(survey.damaged[0].id == ENDED && told.contains("/e00000000001/container.json"), "{told}");
+        let error = containers.find("e0").expect_err("it is damaged");
         assert!(error.hint.is_some_and(|hint| hint.contains("remove the directory")));
-        containers.remove(&containers.find("unknown").expect("there")).expect("removed");
+        containers.remove(&containers.find(UNKNOWN).expect("there")).expect("removed");
         std::fs::remove_dir_all(&containers.path).expect("removed");
     }
 }
