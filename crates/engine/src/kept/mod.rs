@@ -172,10 +172,9 @@ impl KeptContainers {
 
     /// Refuses a directory that somebody else has made, as /etc/containers is one: what lies there is no remains of containers.
     pub fn check_is_own(&self) -> Result<()> {
-        let Some(other) = self.names()?.into_iter().find(|name| !is_id(name) && !name.starts_with('.'))
-        else {
-            return Ok(());
-        };
+        // A disk of its own has that directory.
+        let is_other = |name: &String| !is_id(name) && !name.starts_with('.') && name != "lost+found";
+        let Some(other) = self.names()?.into_iter().find(is_other) else { return Ok(()) };
         let operation = format!("look for containers in `{}`", self.path.display());
         let reason = format!("`{}` in it is none of rabbitc's", other.escape_debug());
         let error = Error::new(ErrorKind::Invalid, operation, reason);

@@ -107,10 +107,11 @@ impl Place {
 
 #[test]
 fn root_of_a_user_namespace_is_told_how_a_users_images_are_named() {
-    let Some(user) = User::new() else { return };
+    let Some(mut user) = User::new() else { return };
     user.host.set_up(
         "mount -t tmpfs -o mode=755 none /var/lib; mkdir -m 700 /var/lib/rabbitc /var/lib/rabbitc/images",
     );
+    user.host.accept_mounts();
     let mut command = user.command("unshare");
     command.args(["--user", "--map-root-user"]).arg(binary()).args(["image", "mount"]);
     let ran = finish(command.spawn().expect("nsenter runs"), None);
