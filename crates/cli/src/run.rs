@@ -65,7 +65,9 @@ fn run_container(
     if let Some(machine) = image.as_ref().and_then(|image| image.foreign.as_ref()) {
         render::notice(&engine::Notice {
             what: format!("the image is for {machine}, and this machine is another"),
-            remedy: Some("`rabbitc pull` without `--platform` fetches the one for this machine".to_owned()),
+            remedy: Some(
+                "`rabbitc pull` without `--platform` fetches the one for this machine, if its registry has one".to_owned(),
+            ),
         });
     }
     let prepared = engine::prepare(&options, paths)?;

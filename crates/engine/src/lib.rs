@@ -60,7 +60,7 @@ pub use options::{
     Identity, Source, UserOption, Value, parse_entrypoint, parse_group, parse_labels, parse_pair,
     parse_seconds, parse_signal, parse_time_limit, parse_umask, parse_user, parse_variable, parse_variables,
 };
-pub use output::OutputFile;
+pub use output::{OutputFile, output_error};
 pub use paths::EnginePaths;
 pub use runtime::launch::{LaunchOptions, StepTiming};
 pub use runtime::{ErrorKind, Signal, StepDescription, StepKind};

@@ -6,6 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use rustix::io::Errno;
+
 use crate::error::{Error, Result};
 
 /// A file that is being written. What its path leads to stays as it is until all is there, unless it is no file: a pipe or a device
@@ -51,13 +53,26 @@ impl OutputFile {
 
     /// Gives it its name.
     pub fn finish(mut self) -> Result<()> {
-        self.out.flush().map_err(|error| Error::at_path("write", &self.path, error))?;
+        self.out
+            .flush()
+            .map_err(|error| output_error(Error::at_path("write", &self.path, error), &self.path))?;
         match &self.draft {
             Some(Draft(draft)) => {
                 std::fs::rename(draft, &self.path).map_err(|error| Error::at_path("make", &self.path, error))
             }
             None => Ok(()),
         }
+    }
+}
+
+/// The remedy where what a caller asked for does not fit where it is written to: more room for images would not help.
+pub fn output_error(error: Error, path: &Path) -> Error {
+    let is_full = error.errno.is_some_and(|errno| {
+        [Errno::NOSPC, Errno::DQUOT, Errno::FBIG].iter().any(|full| full.raw_os_error() == errno)
+    });
+    match is_full {
+        true => error.with_hint(format!("make room where `{}` is, or name another file", path.display())),
+        false => error,
     }
 }
 

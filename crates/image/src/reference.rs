@@ -11,6 +11,9 @@ use crate::error::{Error, Kind, Result};
 
 /// The registry of names that say none, unless a search list is configured.
 pub const DOCKER_IO: &str = "docker.io";
+
+/// The registry of names that podman gives to what is built on this host.
+pub const LOCALHOST: &str = "localhost";
 /// The tag of names that say none.
 pub const LATEST: &str = "latest";
 /// The longest repository, with its registry.

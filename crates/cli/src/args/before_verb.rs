@@ -10,38 +10,78 @@ use crate::{images, kept};
 /// Those flags.
 const FLAGS: [&[u8]; 2] = [b"--root", b"--runroot"];
 
-/// The same command line with the verb first. Without a verb it is left as it is.
-pub(crate) fn verb_first(mut arguments: Vec<OsString>) -> Vec<OsString> {
+/// The same command line with the verb first. Without a verb it is left as it is; where nothing is kept or run, as without the
+/// second word of a verb that has two, the flags mean nothing and are left out.
+pub(crate) fn verb_first(arguments: Vec<OsString>) -> Vec<OsString> {
+    let (mut flags, mut verb) = (Vec::new(), Vec::new());
     let mut at = 1;
     while let Some(word) = arguments.get(at) {
-        let word = word.as_bytes();
-        let (name, has_value) = match word.iter().position(|byte| *byte == b'=') {
-            Some(end) => (&word[..end], true),
-            None => (word, false),
-        };
-        if !FLAGS.contains(&name) {
-            break;
+        if let Some(words) = words_of_flag(word) {
+            let end = arguments.len().min(at + words);
+            flags.extend_from_slice(&arguments[at..end]);
+            at = end;
+            continue;
         }
-        at += if has_value { 1 } else { 2 };
+        match verb.first().map_or_else(|| Verb::of(word), |_| Verb::Whole) {
+            Verb::Whole if !word.as_bytes().starts_with(b"-") => {
+                verb.push(word.clone());
+                break;
+            }
+            Verb::Group => verb.push(word.clone()),
+            Verb::Information if flags.is_empty() => return arguments,
+            Verb::Information => {
+                flags.clear();
+                verb.push(word.clone());
+                break;
+            }
+            _ => break,
+        }
+        at += 1;
     }
-    let words = arguments.get(at).map_or(0, |verb| words_of(verb));
-    if at == 1 || words == 0 {
-        return arguments;
+    let Some(first) = verb.first() else { return arguments };
+    if verb.len() == 1 && Verb::of(first) == Verb::Group {
+        flags.clear();
+        at -= 1;
     }
-    let end = arguments.len().min(at + words);
-    arguments[1..end].rotate_left(at - 1);
-    arguments
+    let program = arguments.first().cloned();
+    let rest = arguments.into_iter().skip(at + 1);
+    program.into_iter().chain(verb).chain(flags).chain(rest).collect()
 }
 
-/// How many words a verb has; none where it is none.
-fn words_of(verb: &OsStr) -> usize {
-    match verb.to_str().unwrap_or_default() {
-        "image" | "system" => 2,
-        "run" | "plan" => 1,
-        verb if images::VERBS.contains(&verb) || kept::VERBS.contains(&verb) || refused::is_command(verb) => {
-            1
+/// Of how many words one of those flags is, with its value.
+fn words_of_flag(word: &OsStr) -> Option<usize> {
+    let word = word.as_bytes();
+    let name = word.split(|byte| *byte == b'=').next().unwrap_or_default();
+    FLAGS.contains(&name).then_some(if name.len() < word.len() { 1 } else { 2 })
+}
+
+/// What a word is where a verb stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    /// All of a verb.
+    Whole,
+    /// The first of its two words.
+    Group,
+    /// One that keeps and runs nothing.
+    Information,
+    /// None.
+    No,
+}
+
+impl Verb {
+    fn of(word: &OsStr) -> Verb {
+        match word.to_str().unwrap_or_default() {
+            "image" | "system" | "manifest" => Verb::Group,
+            "help" | "version" => Verb::Information,
+            "run" | "plan" => Verb::Whole,
+            verb if images::VERBS.contains(&verb)
+                || kept::VERBS.contains(&verb)
+                || refused::is_command(verb) =>
+            {
+                Verb::Whole
+            }
+            _ => Verb::No,
         }
-        _ => 0,
     }
 }
 
@@ -56,7 +96,16 @@ mod tests {
             ("--root /a images -q", "images --root /a -q"),
             ("--root=/a --runroot /b run x", "run --root=/a --runroot /b x"),
             ("--runroot=/b image ls", "image ls --runroot=/b"),
-            ("--root /a image", "image --root /a"),
+            ("--root /a manifest create x", "manifest create --root /a x"),
+            ("--root /a system df -v", "system df --root /a -v"),
+            ("image --root /a ls -q", "image ls --root /a -q"),
+            // Where they mean nothing.
+            ("--root /a image", "image"),
+            ("--root /a manifest --help", "manifest --help"),
+            ("--root /a --runroot=/b version", "version"),
+            ("--root /a help", "help"),
+            ("system", "system"),
+            ("version", "version"),
             ("--root /a build .", "build --root /a ."),
             // Without a verb, and without a value.
             ("--root /a --rootfs=/r x", "--root /a --rootfs=/r x"),

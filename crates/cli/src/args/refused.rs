@@ -71,8 +71,8 @@ impl Reason {
                 "leave it out; `--pidfile` tells the pid of the container's program",
             ),
             Reason::Names => (
-                "a container lives as long as its command, and no other command can name it yet",
-                "leave it out; `--cidfile` tells the container's id",
+                "containers have no names yet; `rm`, `diff`, `commit` and `export` take their ids",
+                "leave it out; `--cidfile` tells the container's id, and `rabbitc ps` lists it",
             ),
             Reason::Mounts => (
                 "a container's mounts end with it, and no other can take them over yet",

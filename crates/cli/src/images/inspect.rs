@@ -32,6 +32,10 @@ pub(crate) struct InspectArguments {
     root: Option<PathBuf>,
 }
 
+/// The remedy of whoever means one.
+const CONTAINERS: &str = "a container of this id is here, and only images are shown yet; `rabbitc ps -a --no-trunc --format json` \
+                          tells what is known of containers, and `rabbitc diff` what one has changed";
+
 /// Each image is shown, whatever became of the others.
 pub(super) fn inspect(arguments: &InspectArguments) -> ExitCode {
     match show(arguments) {
@@ -43,7 +47,8 @@ pub(super) fn inspect(arguments: &InspectArguments) -> ExitCode {
 fn show(arguments: &InspectArguments) -> Result<ExitCode> {
     if !matches!(arguments.r#type.as_str(), "image" | "all" | "") {
         let reason = format!("`{}` is not known", arguments.r#type.escape_debug());
-        return Err(Error::invalid("--type", reason).with_hint("write `image`: nothing else is kept yet"));
+        let hint = "write `image`: nothing else is shown yet; `rabbitc ps -a` lists containers";
+        return Err(Error::invalid("--type", reason).with_hint(hint));
     }
     let template = match arguments.format.as_deref() {
         None | Some("" | "json") => None,
@@ -78,7 +83,14 @@ fn show(arguments: &InspectArguments) -> Result<ExitCode> {
 }
 
 fn look(images: &ImageStore, name: &ImageName) -> Result<Value> {
-    images.inspect(name).map(value)
+    images.inspect(name).map(value).map_err(|error| {
+        let is_container =
+            error.kind == ErrorKind::NotFound && images.containers().find(name.as_str()).is_ok();
+        match is_container {
+            true => error.with_hint(CONTAINERS),
+            false => error,
+        }
+    })
 }
 
 /// Docker's fields in its order, then those that only podman has.

@@ -53,7 +53,7 @@ use crate::render;
 /// Does it, and says what became of it.
 pub(crate) fn run(command: ImageCommand) -> ExitCode {
     let outcome = match command {
-        ImageCommand::Pull(arguments) => pull::pull(&arguments),
+        ImageCommand::Pull(arguments) => return pull::pull(&arguments),
         ImageCommand::Push(arguments) => push::push(&arguments),
         ImageCommand::Login(arguments) => login::login(&arguments),
         ImageCommand::Logout(arguments) => login::logout(&arguments),

@@ -46,7 +46,7 @@ pub(crate) struct UnmountArguments {
     /// Their names or ids
     #[arg(value_name = "IMAGE", required_unless_present = "all")]
     names: Vec<String>,
-    /// All that are mounted
+    /// All that are mounted, how often ever they were
     #[arg(short, long, conflicts_with = "names")]
     all: bool,
     /// At once, how often ever it was mounted, and also where somebody is in it
@@ -97,7 +97,11 @@ fn as_json(mounts: &[ImageMount]) -> String {
 
 /// Each is tried, whatever became of the others.
 pub(super) fn unmount(arguments: &UnmountArguments) -> ExitCode {
-    let how = if arguments.force { Unmount::Forced } else { Unmount::Counted };
+    let how = match (arguments.force, arguments.all) {
+        (true, _) => Unmount::Forced,
+        (false, true) => Unmount::Wholly,
+        (false, false) => Unmount::Counted,
+    };
     let opened = parse_names(&arguments.names)
         .and_then(|names| Ok((names, open_to_change(arguments.root.as_deref())?)));
     let (names, images) = match opened {

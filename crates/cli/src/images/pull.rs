@@ -12,7 +12,7 @@ use engine::{
 
 use super::progress::{Quiet, Shown};
 use super::registries::{open, open_to_read};
-use super::{FetchArguments, parse_names, print};
+use super::{FetchArguments, failed, print};
 use crate::args::{ImageArguments, Policy};
 use crate::render;
 
@@ -37,25 +37,42 @@ pub(crate) struct PullArguments {
     root: Option<PathBuf>,
 }
 
-pub(super) fn pull(arguments: &PullArguments) -> Result<()> {
+/// Each is pulled, whatever became of the others.
+pub(super) fn pull(arguments: &PullArguments) -> ExitCode {
+    let (images, places, names) = match begin(arguments) {
+        Ok(begun) => begun,
+        Err(error) => return failed(&error),
+    };
+    let mut code = ExitCode::SUCCESS;
+    let mut ended = |outcome: Result<()>| {
+        if let Err(error) = outcome {
+            code = failed(&error);
+        }
+    };
+    places.iter().for_each(|place| ended(pull_from(&images, place, arguments)));
+    names.into_iter().for_each(|name| ended(pull_name(&images, name, arguments)));
+    code
+}
+
+/// All words are looked at before the first image comes.
+fn begin(arguments: &PullArguments) -> Result<(ImageStore, Vec<String>, Vec<ImageName>)> {
     let (places, names): (Vec<String>, Vec<String>) =
         arguments.names.iter().cloned().partition(|name| Transport::parse(name).is_some());
-    let names = parse_names(&names)?;
+    let names = names.iter().map(|name| ImageName::in_registry(name)).collect::<Result<_>>()?;
     let images = open(arguments.root.as_deref())?;
     images.single.iter().for_each(render::notice);
-    for place in places {
-        pull_from(&images, &place, arguments)?;
-    }
-    for name in names {
-        let request =
-            PullRequest { name, platform: arguments.fetch.platform()?, access: arguments.fetch.access()? };
-        let all = match arguments.all_tags {
-            true => images.tags_to_pull(&request)?,
-            false => vec![request.name.clone()],
-        };
-        for name in all {
-            pull_one(&images, &PullRequest { name, ..request.clone() }, arguments)?;
-        }
+    Ok((images, places, names))
+}
+
+fn pull_name(images: &ImageStore, name: ImageName, arguments: &PullArguments) -> Result<()> {
+    let request =
+        PullRequest { name, platform: arguments.fetch.platform()?, access: arguments.fetch.access()? };
+    let all = match arguments.all_tags {
+        true => images.tags_to_pull(&request)?,
+        false => vec![request.name.clone()],
+    };
+    for name in all {
+        pull_one(images, &PullRequest { name, ..request.clone() }, arguments)?;
     }
     Ok(())
 }
@@ -164,7 +181,7 @@ enum Fetched {
 
 impl Wanted<'_> {
     fn new<'a>(name: &str, arguments: &'a ImageArguments) -> Result<Wanted<'a>> {
-        Ok(Wanted { name: name.parse()?, platform: arguments.fetch.platform()?, arguments })
+        Ok(Wanted { name: ImageName::in_registry(name)?, platform: arguments.fetch.platform()?, arguments })
     }
 
     /// The one that is here, if it is for the machine that was asked for.

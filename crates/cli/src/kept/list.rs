@@ -182,6 +182,7 @@ fn row(one: &ListedContainer, id: String, whole: bool, room: String, now: u64) -
         Field::new("Names", id.clone()),
         Field::new("ID", id),
         Field::new("Image", one.root.clone()),
+        Field::if_set("Label", Value::method(one.labels.clone())),
         Field::new("Labels", labels.join(",")),
         Field::new("Networks", ""),
         Field::new("Pid", one.pid.map(|pid| pid.to_string()).unwrap_or_default()),

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use engine::{ChangeKind, CommitRequest, Error, ErrorKind, KeptContainers, KeptRoot, OutputFile, Result};
+use engine::{
+    ChangeKind, CommitRequest, Error, ErrorKind, KeptContainers, KeptRoot, OutputFile, Result, output_error,
+};
 use serde_json::json;
 
 pub(crate) use self::list::ListArguments;
@@ -217,14 +219,14 @@ fn export(arguments: &ExportArguments) -> Result<()> {
         Some(path) => {
             // The caller's file by the caller's rights; and nothing is begun for a container that is not there.
             KeptContainers::of(root)?.find(&arguments.id)?;
-            Some(OutputFile::begin(path)?)
+            Some((OutputFile::begin(path)?, path))
         }
         None => None,
     };
     let kept = KeptContainers::open(root)?.find(&arguments.id)?;
     match output {
-        Some(mut file) => {
-            kept.export(&mut file)?;
+        Some((mut file, path)) => {
+            kept.export(&mut file).map_err(|error| output_error(error, path))?;
             file.finish()
         }
         None => {

@@ -115,6 +115,8 @@ fn prune(arguments: &PruneArguments) -> Result<()> {
     let filters = prune::parse_filters(&arguments.filter)?;
     check_filters(&filters)?;
     let images = open_to_change(arguments.root.as_deref())?;
+    let containers = images.containers();
+    containers.check_is_own()?;
     let (which, what) = prune::unneeded(arguments.all);
     if !arguments.force {
         let warning = warning(what, &arguments.filter);
@@ -123,7 +125,7 @@ fn prune(arguments: &PruneArguments) -> Result<()> {
             return Ok(());
         }
     }
-    let gone = images.containers().prune(&filters)?;
+    let gone = containers.prune(&filters)?;
     let mut text = String::new();
     if !gone.ids.is_empty() {
         text.push_str(&format!("Deleted Containers:\n{}\n\n", gone.ids.join("\n")));

@@ -148,10 +148,7 @@ impl State {
     fn command(&mut self, command: &Command, last: Option<Value>, dot: &Value) -> Result<Value> {
         let (first, rest) = command.words.split_first().expect("no command is empty");
         let Base::Function(name) = first.base else {
-            if !rest.is_empty() || last.is_some() {
-                return Err(wrong("a value is given arguments, and is no function"));
-            }
-            return self.operand(first, dot);
+            return self.value(first, rest, last, dot);
         };
         let mut arguments = Vec::new();
         let mut is_decided = false;
@@ -173,6 +170,34 @@ impl State {
             arguments.extend(last);
         }
         self.call(name, arguments).and_then(|value| fields_of(value, &first.fields))
+    }
+
+    /// What is no function; only what is looked up by a text takes an argument.
+    fn value(
+        &mut self,
+        first: &Operand,
+        rest: &[Operand],
+        last: Option<Value>,
+        dot: &Value,
+    ) -> Result<Value> {
+        let mut arguments: Vec<Value> =
+            rest.iter().map(|word| self.operand(word, dot)).collect::<Result<_>>()?;
+        arguments.extend(last);
+        if self.mode == Mode::Titles && !arguments.is_empty() {
+            // As docker has it: a label's column has its name.
+            return Ok(arguments.swap_remove(0));
+        }
+        match (self.operand(first, dot)?, &arguments[..]) {
+            (Value::Method(map), [Value::Text(key)]) => {
+                Ok(map.entries.get(key).cloned().unwrap_or(*map.zero))
+            }
+            (Value::Method(_), _) => {
+                let error = wrong("what is looked up by a name is given one");
+                Err(error.with_hint("write `{{.Label \"name\"}}`"))
+            }
+            (value, []) => Ok(value),
+            _ => Err(wrong("a value is given arguments, and is no function")),
+        }
     }
 
     fn call(&self, name: &'static str, arguments: Vec<Value>) -> Result<Value> {

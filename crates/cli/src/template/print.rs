@@ -17,7 +17,7 @@ pub(super) fn print(value: &Value) -> String {
         Value::Float(number) => number.to_string(),
         Value::Text(text) => text.clone(),
         Value::List(list) => format!("[{}]", joined(list.iter().map(print))),
-        Value::Map(map) => {
+        Value::Map(map) | Value::Method(map) => {
             format!(
                 "map[{}]",
                 joined(map.entries.iter().map(|(key, value)| format!("{key}:{}", print(value))))

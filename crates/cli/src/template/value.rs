@@ -16,6 +16,8 @@ pub(crate) enum Value {
     Text(String),
     List(Vec<Value>),
     Map(Map),
+    /// What is found by a text that is its argument, as docker's `.Label "name"`; JSON has nothing of it.
+    Method(Map),
     /// Of known fields, in their order: another one is a mistake.
     Record(Vec<Field>),
     /// One that nobody has set: as the empty one in it, but for JSON, where it is `null`.
@@ -72,6 +74,12 @@ impl Value {
         }
     }
 
+    /// What is found by the keys of `map`, and nothing by others.
+    pub(crate) fn method(map: BTreeMap<String, String>) -> Value {
+        let entries = map.into_iter().map(|(key, value)| (key, value.into())).collect();
+        Value::Method(Map { entries, ..Map::with_zero("") })
+    }
+
     /// The same, whether or not somebody has set it.
     pub(super) fn settled(&self) -> &Value {
         match self {
@@ -111,6 +119,8 @@ impl Value {
             Value::Text(text) => text.is_empty(),
             Value::List(list) => list.is_empty(),
             Value::Map(map) => map.entries.is_empty(),
+            // What is left out where it is empty, is.
+            Value::Method(_) => true,
             Value::Record(fields) => fields.iter().all(|field| field.value.is_empty()),
             Value::Unset(_) => true,
         }
@@ -125,6 +135,7 @@ impl Value {
             Value::Text(_) => "a text",
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
+            Value::Method(_) => "a question",
             Value::Record(_) => "a record",
             Value::Unset(empty) => empty.kind(),
         }
@@ -134,7 +145,7 @@ impl Value {
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Value::Null | Value::Unset(_) => serializer.serialize_unit(),
+            Value::Null | Value::Unset(_) | Value::Method(_) => serializer.serialize_unit(),
             Value::Bool(is) => serializer.serialize_bool(*is),
             Value::Number(number) => serializer.serialize_i64(*number),
             Value::Float(number) => serializer.serialize_f64(*number),

@@ -97,6 +97,36 @@ impl Place {
 }
 
 #[test]
+fn what_is_no_archive_of_images_and_what_does_not_fit_where_it_is_saved_is_said_with_its_own_remedy() {
+    let Some(place) = Place::new(&[]) else { return };
+    place.loaded();
+    let ran = place.rabbitc(&["save", "-o", "/dev/full", NAME]);
+    ran.refuses(125, &["no space left on device", "make room where `/dev/full` is"]);
+    assert!(!ran.stderr.contains("--root"), "{ran:?}");
+    let script = "cd $0; mkdir -p tree/a; ln -s /etc/passwd tree/a/l; tar -C tree -cf root.tar .";
+    place.other("sh", &["-c", script, &place.path("")]);
+    for path in [place.path("root.tar"), "/etc/passwd".to_owned()] {
+        place.rabbitc(&["load", "-i", &path]).refuses(125, &["no archive of images; `rabbitc import`"]);
+    }
+    place.end();
+}
+
+#[test]
+fn name_that_podman_gave_on_this_host_is_found_without_its_registry_where_no_other_is() {
+    let Some(place) = Place::new(&[]) else { return };
+    let (id, _) = place.loaded();
+    assert_eq!(place.rabbitc(&["tag", &id, "localhost/built:1"]).text(), "");
+    let shown = |name: &str| place.rabbitc(&["inspect", "--format={{.RepoTags}}", name]);
+    assert!(shown("built:1").text().contains("localhost/built:1"));
+    place.rabbitc(&["inspect", "built:2"]).refuses(1, &["none of this name"]);
+    // What comes from a registry goes before it.
+    std::fs::write(place.path("root.tar"), [0; 1024]).expect("written");
+    let other = place.rabbitc(&["import", &place.path("root.tar"), "docker.io/library/built:1"]);
+    assert_eq!(place.rabbitc(&["inspect", "--format={{.Id}}", "built:1"]).text(), other.text());
+    place.end();
+}
+
+#[test]
 fn archives_of_skopeo_load_and_ours_load_there() {
     let Some(place) = Place::new(&["skopeo"]) else { return };
     let (id, digest) = place.loaded();

@@ -49,6 +49,7 @@ fn run_fetches_the_image_for_the_machine_that_is_asked_for() {
     let ran = greet(&["--pull=never"]);
     assert_eq!(ran.text(), "other");
     assert!(ran.stderr.contains("the image is for linux/s390x"), "{ran:?}");
+    assert!(ran.stderr.contains("if its registry has one"), "it may have none: {ran:?}");
     let parts = ["find the image", "it is for `linux/s390x`, and not for", "rabbitc pull --platform="];
     greet(&["--pull=never", &own]).refuses(125, &parts);
     let mut plan = registry.host.rabbitc(&["plan", &own]);

@@ -137,6 +137,29 @@ impl Registry {
 }
 
 #[test]
+fn each_of_several_images_is_pulled_whatever_becomes_of_the_others_and_podmans_form_is_read() {
+    let Some(registry) = Registry::new() else { return };
+    let (wrong, podmans) = ("127.0.0.1:5000/team/none", format!("docker://{APP}"));
+    let ran = registry.rabbitc("pull", &[wrong, &podmans]);
+    ran.refuses(125, &["127.0.0.1:5000/team/none:latest", "is the name right?"]);
+    assert!(ran.stdout.starts_with(&format!("{APP}: pulled\nsha256:")), "{ran:?}");
+    assert_eq!(registry.run(&[&podmans, "-c", "echo $GREETING"]).text(), "hello");
+    registry.rabbitc("pull", &["docker-daemon:app:v1"]).refuses(125, &["`docker-daemon:`", "docker save"]);
+    registry.rabbitc("pull", &["https://127.0.0.1:5000/app"]).refuses(125, &["leave `https://` out"]);
+    registry.end();
+}
+
+#[test]
+fn part_that_a_registry_has_lost_is_to_be_pushed_anew() {
+    let Some(registry) = Registry::new() else { return };
+    let blobs = registry.host.directory().join("data/docker/registry/v2/blobs/sha256");
+    let script = format!("find {} -size +100k -name data -exec rm {{}} +", blobs.display());
+    registry.host.shell(&script);
+    registry.rabbitc("pull", &[APP]).refuses(125, &["fetch a blob", "answers 404", "have it pushed anew"]);
+    registry.end();
+}
+
+#[test]
 fn image_is_pulled_listed_and_removed() {
     let Some(registry) = Registry::new() else { return };
     let ran = registry.rabbitc("pull", &[APP]);

@@ -127,12 +127,14 @@ fn container_of_an_image_stays_with_what_it_changed_until_it_is_removed() {
     let refused = place.verb("rmi", &[APP]);
     refused.refuses(1, &["the container `", "is of it", "`rabbitc rm "]);
     // A container whose record is damaged may be of any image; it hides no other.
-    let damaged = registry.host.directory().join("store/containers/0damaged");
+    let damaged = registry.host.directory().join("store/containers/0dada9ed0000");
     std::fs::create_dir(&damaged).expect("made");
     std::fs::write(damaged.join("container.json"), "{").expect("written");
     let listed = place.verb("ps", &["-aq", "--no-trunc"]);
-    assert!(listed.text() == id && listed.stderr.contains("0damaged/container.json"), "{listed:?}");
-    place.verb("rmi", &[APP]).refuses(1, &["the container `0damaged` may be of it", "remove the directory"]);
+    assert!(listed.text() == id && listed.stderr.contains("0dada9ed0000/container.json"), "{listed:?}");
+    place
+        .verb("rmi", &[APP])
+        .refuses(1, &["the container `0dada9ed0000` may be of it", "remove the directory"]);
     std::fs::remove_dir_all(damaged).expect("there");
     assert_eq!(place.verb("rm", &[&id[..6]]).text(), &id[..6]);
     place.is_empty();
@@ -166,7 +168,7 @@ fn container_that_is_not_kept_leaves_nothing_and_one_that_runs_is_not_removed() 
     running.read_exact(&mut sign);
     let id = place.id();
     assert!(place.verb("ps", &[]).text().contains(" Up "), "it is listed without `-a`, too");
-    place.verb("rm", &[&id]).refuses(1, &["it runs", "end it first"]);
+    place.verb("rm", &[&id]).refuses(1, &["it runs", "end it first", "kill -9 PID"]);
     assert_eq!(place.verb("diff", &[&id]).text(), "A /x");
     running.signal("KILL");
     let _ = running.finish();
@@ -193,6 +195,28 @@ fn container_that_is_not_kept_leaves_nothing_and_one_that_runs_is_not_removed() 
     assert_eq!(place.run(&["--rm", "-u0", APP, "-c", "true"]).code(), 0);
     place.is_empty();
     registry.end();
+}
+
+#[test]
+fn directory_with_something_else_in_it_is_no_place_for_containers_and_stays_as_it_is() {
+    let Some(host) = Host::new() else { return };
+    let root = host.directory().join("etc");
+    let foreign = root.join("containers/registries.conf.d");
+    std::fs::create_dir_all(&foreign).expect("made");
+    std::fs::write(foreign.join("own.conf"), "short-name-mode = \"permissive\"\n").expect("written");
+    let flag = format!("--root={}", root.display());
+    let rabbitc = |words: &[&str]| {
+        let mut command = host.command(binary());
+        finish(command.args(words).spawn().expect("nsenter runs"), None)
+    };
+    rabbitc(&["system", "prune", "-af", &flag]).refuses(125, &["registries.conf.d", "none of rabbitc's"]);
+    let run =
+        host.run(&["--rm=false", &flag, "--network=none", &host.rootfs_flag(), "--overlay", "/bin/true"]);
+    run.refuses(125, &["registries.conf.d"]);
+    assert!(foreign.join("own.conf").exists());
+    assert_eq!(rabbitc(&["ps", "-aq", &flag]).text(), "");
+    std::fs::remove_dir_all(&root).expect("removed");
+    host.assert_nothing_left();
 }
 
 #[test]
@@ -425,6 +449,12 @@ fn listing_shows_all_containers_that_run_and_those_that_are_kept() {
         one_line(&["--format={{.ID}} {{.State}} {{.Labels}} {{.Names}}"]),
         format!("{id} running a=b,c= {id}")
     );
+    // As docker has it: a label by its name, which is its column's title, too; and nothing of that is in JSON.
+    assert_eq!(one_line(&["--format=<{{.Label \"a\"}}|{{.Label \"none\"}}>"]), "<b|>");
+    let table = place.verb("ps", &["--format=table {{.ID}}\t{{.Label \"a\"}}"]);
+    assert!(table.text().lines().next().is_some_and(|titles| titles.ends_with(" a")), "{table:?}");
+    assert!(!one_line(&["--format=json"]).contains("\"Label\""));
+    place.verb("ps", &["--format={{.Label}}"]).refuses(125, &["is given one"]);
     let pid = one_line(&["--format={{.Pid}}"]);
     assert!(std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid}");
     // As podman has it, before the verb and behind it; and what runs below another directory is not listed.
@@ -460,6 +490,7 @@ fn listing_shows_all_containers_that_run_and_those_that_are_kept() {
     assert_eq!(place.run(&["--label=kind=second", APP, "-c", "exit 0"]).code(), 0);
     let second = place.verb("ps", &["-q", "--no-trunc", "-f", "label=kind=second", "-a"]).text().to_owned();
     assert_eq!(place.verb("ps", &["-q"]).text(), "", "none runs");
+    place.verb("inspect", &["--format={{.Id}}", &kept]).refuses(1, &["a container of this id is here"]);
     let cases: [(&[&str], &[&str]); 6] = [
         (&["-f", "exited=3"], &[&kept]),
         (&["--filter=status=exited", "-f", "id=nothing"], &[]),

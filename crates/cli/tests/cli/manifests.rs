@@ -205,7 +205,9 @@ fn list_is_made_amended_changed_and_removed_as_podmans() {
     registry
         .rabbitc("push", &["mine"])
         .refuses(125, &["it is a list of images", "rabbitc manifest push mine"]);
-    registry.rabbitc("history", &["mine"]).refuses(125, &["it is a list of images"]);
+    registry
+        .rabbitc("history", &["mine"])
+        .refuses(125, &["it is a list of images", "rabbitc manifest inspect mine"]);
     // One that can't be filled is not there.
     manifest(&registry, "create", &["bad", "127.0.0.1:5000/team/app:none"]).refuses(125, &["404"]);
     assert_eq!(manifest(&registry, "exists", &["bad"]).code(), 1);

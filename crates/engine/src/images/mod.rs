@@ -98,12 +98,32 @@ impl FromStr for ImageName {
     }
 }
 
-/// A path is the mistake that people make.
+/// Where images are that this program does not reach (containers-transports(5)).
+const FOREIGN: [&str; 4] = ["docker-daemon", "containers-storage", "ostree", "sif"];
+
+/// A path is the mistake that people make, and the address of a page.
 fn refused(text: &str, error: image::Error) -> Error {
     let error = from_image(error);
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let hint = format!("leave `{scheme}://` out: `{}`", rest.trim_end_matches('/'));
+        return error.with_hint(hint.escape_debug().to_string());
+    }
     match text.starts_with(['/', '.']) {
         true => error.with_hint(
             "`--rootfs=DIR` runs a directory; `-- PROGRAM` a program on a throw-away copy of the host's root",
+        ),
+        false => error,
+    }
+}
+
+/// Root of a user namespace, as in `podman unshare`, looks for images where root of the host has his.
+fn unopened(root: Option<&Path>, error: image::Error) -> Error {
+    let is_refused = error.errno == Some(rustix::io::Errno::ACCESS.raw_os_error());
+    let error = from_image(error);
+    match is_refused && root.is_none() && Caller::find() == Caller::NamespaceRoot {
+        true => error.with_hint(
+            "these are root's of the host; for those of a user, as in `podman unshare`: `--root=$HOME/.local/share/rabbitc`, and \
+             `--runroot=/run/user/UID/rabbitc` for mounts",
         ),
         false => error,
     }
@@ -132,6 +152,18 @@ pub(crate) fn data_directory(root: Option<&Path>) -> Result<PathBuf> {
 }
 
 impl ImageName {
+    /// One of an image in a registry, also with podman's `docker://` before it.
+    pub fn in_registry(text: &str) -> Result<ImageName> {
+        let foreign = text.split_once(':').filter(|(scheme, _)| FOREIGN.contains(scheme));
+        if let Some((scheme, _)) = foreign {
+            let operation = format!("fetch `{}`", text.escape_debug());
+            let error = Error::new(ErrorKind::Unsupported, operation, format!("`{scheme}:` is not reached"));
+            let hint = "save it there as an archive, and `rabbitc load -i FILE`: with `docker save` or `podman save`";
+            return Err(error.with_hint(hint));
+        }
+        text.strip_prefix("docker://").unwrap_or(text).parse()
+    }
+
     /// As it was typed.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -157,7 +189,7 @@ impl ImageStore {
         let path = place(root)?;
         let namespaces = namespaces_before(&path)?;
         let single = enter_own_users()?;
-        let store = Store::open(path).map_err(from_image)?;
+        let store = Store::open(path).map_err(|error| unopened(root, error))?;
         Ok(ImageStore { store, single, namespaces, environment: Vec::new() })
     }
 
@@ -166,13 +198,13 @@ impl ImageStore {
         let path = place(root)?;
         let namespaces = namespaces_before(&path)?;
         let single = enter_own_users()?;
-        let store = Store::open_to_read(path).map_err(from_image)?;
+        let store = Store::open_to_read(path).map_err(|error| unopened(root, error))?;
         Ok(ImageStore { store, single, namespaces, environment: Vec::new() })
     }
 
     /// Opens them for somebody who only looks at them: where there are none, nothing is made.
     pub fn open_to_read(root: Option<&Path>) -> Result<ImageStore> {
-        let store = Store::open_to_read(place(root)?).map_err(from_image)?;
+        let store = Store::open_to_read(place(root)?).map_err(|error| unopened(root, error))?;
         Ok(ImageStore { store, single: None, namespaces: None, environment: Vec::new() })
     }
 
@@ -209,7 +241,10 @@ impl ImageStore {
         }
         if self.find_list(name)?.is_some() {
             let error = Error::invalid(operation, "it is a list of images".to_owned());
-            return Err(error.with_hint("`rabbitc manifest --help` says what there is for lists"));
+            return Err(error.with_hint(format!(
+                "`rabbitc manifest inspect {}` shows it, and `rabbitc manifest --help` what else there is for lists",
+                name.as_str().escape_debug()
+            )));
         }
         let error = Error::new(ErrorKind::NotFound, operation, "there is none of this name or id");
         Err(error.with_hint("`rabbitc images` lists those that are there"))

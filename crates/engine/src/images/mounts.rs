@@ -41,6 +41,8 @@ pub struct ImageMount {
 pub enum Unmount {
     /// When everybody who has mounted it has unmounted it.
     Counted,
+    /// At once, how often ever it was mounted.
+    Wholly,
     /// At once, whoever has mounted it, and also where somebody is in it.
     Forced,
 }
@@ -238,7 +240,7 @@ impl ImageStore {
 /// Unmounts, then removes the directory, then the note of it: whatever of it is missing is no error.
 fn detach(note: &MountedImage, how: Unmount, mounting: &Mounting<'_>) -> Result<()> {
     let flags = match how {
-        Unmount::Counted => UnmountFlags::NOFOLLOW,
+        Unmount::Counted | Unmount::Wholly => UnmountFlags::NOFOLLOW,
         Unmount::Forced => UnmountFlags::NOFOLLOW | UnmountFlags::DETACH,
     };
     // Somebody may have mounted over it, too.

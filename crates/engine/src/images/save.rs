@@ -9,7 +9,7 @@ use image::archive::{Saved, save_archive, save_directory};
 
 use super::{ImageName, ImageStore, SaveLayout, Transport};
 use crate::error::{Error, Result, from_image};
-use crate::output::OutputFile;
+use crate::output::{OutputFile, output_error};
 
 /// Where images are to be saved, and how.
 #[derive(Debug)]
@@ -40,7 +40,8 @@ impl ImageStore {
                 Err(error.with_hint("name one with `--output`"))
             }
             SaveTo::Output(mut output, layout) => {
-                save_archive(&self.store, &images, layout.form(), &mut output).map_err(from_image)
+                save_archive(&self.store, &images, layout.form(), &mut output)
+                    .map_err(|error| output_error(from_image(error), Path::new("/dev/stdout")))
             }
             SaveTo::Path(path, layout) if layout.is_directory() => {
                 self.save_directory(&images, &path, layout)
@@ -81,7 +82,7 @@ impl ImageStore {
             Err(error) => return Err(Error::at_path("make", path, error)),
         };
         save_directory(&self.store, images, layout.form(), path).map_err(|error| {
-            let mut error = from_image(error);
+            let mut error = output_error(from_image(error), path);
             // Half of an image is none; a directory that was there before is empty again.
             let removed = match made {
                 true => std::fs::remove_dir_all(path),
@@ -96,7 +97,8 @@ impl ImageStore {
     /// Under its own name once it is whole; what is there already and is no file, such as a pipe, is written to.
     fn save_file(&self, images: &[Saved], path: &Path, layout: SaveLayout) -> Result<()> {
         let mut output = OutputFile::begin(path)?;
-        save_archive(&self.store, images, layout.form(), &mut output).map_err(from_image)?;
+        save_archive(&self.store, images, layout.form(), &mut output)
+            .map_err(|error| output_error(from_image(error), path))?;
         output.finish()
     }
 }

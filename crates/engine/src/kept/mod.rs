@@ -128,6 +128,11 @@ pub(crate) struct Lease {
     _lock: File,
 }
 
+/// Whether a directory's name is a container's id.
+fn is_id(name: &str) -> bool {
+    name.len() == 12 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 impl KeptContainers {
     /// Those below `root`, or where the caller's are without a word. Nothing is made.
     pub fn of(root: Option<&Path>) -> Result<KeptContainers> {
@@ -165,8 +170,20 @@ impl KeptContainers {
         Ok(lease)
     }
 
+    /// Refuses a directory that somebody else has made, as /etc/containers is one: what lies there is no remains of containers.
+    pub fn check_is_own(&self) -> Result<()> {
+        // A disk of its own has that directory.
+        let is_other = |name: &String| !is_id(name) && !name.starts_with('.') && name != "lost+found";
+        let Some(other) = self.names()?.into_iter().find(is_other) else { return Ok(()) };
+        let operation = format!("look for containers in `{}`", self.path.display());
+        let reason = format!("`{}` in it is none of rabbitc's", other.escape_debug());
+        let error = Error::new(ErrorKind::Invalid, operation, reason);
+        Err(error.with_hint("name another directory with `--root`, or move away what is not rabbitc's"))
+    }
+
     /// Removes directories without a record that nobody holds.
     fn sweep(&self) -> Result<()> {
+        self.check_is_own()?;
         for id in self.ids()? {
             let directory = self.path.join(&id);
             if directory.join(RECORD).exists() {
@@ -184,16 +201,20 @@ impl KeptContainers {
     }
 
     fn ids(&self) -> Result<Vec<String>> {
+        Ok(self.names()?.into_iter().filter(|name| is_id(name)).collect())
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
         let failed = |error| Error::at_path("list", &self.path, error);
         let listed = match std::fs::read_dir(&self.path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             listed => listed.map_err(failed)?,
         };
-        let mut ids = Vec::new();
+        let mut names = Vec::new();
         for entry in listed {
-            ids.extend(entry.map_err(failed)?.file_name().into_string().ok());
+            names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
         }
-        Ok(ids)
+        Ok(names)
     }
 
     /// All that are kept, the newest first; without those whose records are damaged.
@@ -291,7 +312,11 @@ impl KeptContainers {
                     matches!(lock(&kept.directory, FlockOperation::NonBlockingLockShared)?, Lock::Held(_));
                 let (reason, hint) = match is_looked_at {
                     true => ("somebody looks at it", "try it again"),
-                    false => ("it runs", "end it first: its command stands in a terminal, or behind `&`"),
+                    false => (
+                        "it runs",
+                        "end it first: its command stands in a terminal, or behind `&`; `kill -9 PID` ends it, too, with the pid \
+                         that `rabbitc ps --format '{{.ID}} {{.Pid}}'` shows",
+                    ),
                 };
                 return Err(Error::new(ErrorKind::WrongStatus, operation(), reason).with_hint(hint));
             }
@@ -427,6 +452,10 @@ fn remove_tree(path: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
+    /// Ids, as they are made.
+    const ENDED: &str = "e00000000001";
+    const UNKNOWN: &str = "a00000000002";
+
     #[test]
     fn container_of_which_nobody_learned_how_it_ended_is_listed_so_or_goes() {
         let path = std::env::temp_dir().join(format!("rabbitc-kept-unknown-{}", std::process::id()));
@@ -437,12 +466,28 @@ mod tests {
             lease.started();
             lease
         };
-        begin("removed", None).end_unknown().expect("ended");
-        begin("kept", Some(Record::new("kept", KeptRoot::Host, &[]))).end_unknown().expect("ended");
+        begin(ENDED, None).end_unknown().expect("ended");
+        begin(UNKNOWN, Some(Record::new(UNKNOWN, KeptRoot::Host, &[]))).end_unknown().expect("ended");
         let listed = containers.list().expect("listed");
         let listed: Vec<_> = listed.iter().map(|kept| (kept.id.as_str(), kept.state)).collect();
-        assert_eq!(listed, [("kept", KeptState::Unknown)]);
-        assert!(!path.join("removed").exists() && !path.join("kept/w0").exists());
+        assert_eq!(listed, [(UNKNOWN, KeptState::Unknown)]);
+        assert!(!path.join(ENDED).exists() && !path.join(UNKNOWN).join("w0").exists());
+        std::fs::remove_dir_all(&path).expect("removed");
+    }
+
+    #[test]
+    fn what_is_no_containers_is_neither_listed_nor_removed_nor_put_beside_one() {
+        let path = std::env::temp_dir().join(format!("rabbitc-kept-foreign-{}", std::process::id()));
+        let containers = KeptContainers { path: path.clone() };
+        std::fs::create_dir_all(path.join("registries.conf.d/more")).expect("made");
+        assert!(containers.list().expect("listed").is_empty());
+        for error in [
+            containers.prune(&Default::default()).expect_err("not ours"),
+            containers.begin(ENDED, None).expect_err("not ours"),
+        ] {
+            assert!(error.to_string().contains("`registries.conf.d` in it"), "{error}");
+        }
+        assert!(path.join("registries.conf.d/more").exists());
         std::fs::remove_dir_all(&path).expect("removed");
     }
 
@@ -450,12 +495,12 @@ mod tests {
     fn two(name: &str) -> KeptContainers {
         let path = std::env::temp_dir().join(format!("rabbitc-kept-{name}-{}", std::process::id()));
         let containers = KeptContainers { path };
-        for id in ["ended", "unknown"] {
+        for id in [ENDED, UNKNOWN] {
             let record = Record::new(id, KeptRoot::Host, &[]);
             let mut lease = containers.begin(id, Some(record)).expect("begun");
             lease.started();
             match id {
-                "ended" => lease.end(3).expect("ended"),
+                ENDED => lease.end(3).expect("ended"),
                 _ => lease.end_unknown().expect("ended"),
             }
         }
@@ -465,11 +510,11 @@ mod tests {
     #[test]
     fn those_who_look_at_a_container_and_those_who_remove_it_do_not_hinder_one_another() {
         let containers = two("looked-at");
-        let ended = containers.find("ended").expect("there");
+        let ended = containers.find(ENDED).expect("there");
         // Whoever removes it has its lock.
         let held = lock(&ended.directory, FlockOperation::NonBlockingLockExclusive).expect("locked");
         assert_eq!(
-            containers.find("ended").expect("there").state,
+            containers.find(ENDED).expect("there").state,
             KeptState::Exited {
                 code: 3,
                 ended: match ended.state {
@@ -500,15 +545,15 @@ mod tests {
     #[test]
     fn damaged_record_hides_no_other_container_and_is_told() {
         let containers = two("damaged");
-        std::fs::write(containers.path.join("ended").join(RECORD), "{").expect("written");
+        std::fs::write(containers.path.join(ENDED).join(RECORD), "{").expect("written");
         let survey = containers.survey().expect("listed");
         let ids: Vec<&str> = survey.kept.iter().map(|kept| kept.id.as_str()).collect();
-        assert_eq!((ids, survey.damaged.len()), (vec!["unknown"], 1));
+        assert_eq!((ids, survey.damaged.len()), (vec![UNKNOWN], 1));
         let told = survey.damaged[0].error.to_string();
-        assert!(survey.damaged[0].id == "ended" && told.contains("/ended/container.json"), "{told}");
-        let error = containers.find("end").expect_err("it is damaged");
+        assert!(survey.damaged[0].id == ENDED && told.contains("/e00000000001/container.json"), "{told}");
+        let error = containers.find("e0").expect_err("it is damaged");
         assert!(error.hint.is_some_and(|hint| hint.contains("remove the directory")));
-        containers.remove(&containers.find("unknown").expect("there")).expect("removed");
+        containers.remove(&containers.find(UNKNOWN).expect("there")).expect("removed");
         std::fs::remove_dir_all(&containers.path).expect("removed");
     }
 }

@@ -19,6 +19,7 @@ impl KeptContainers {
     /// Removes those that have ended, if they are among those that `filters` let pass, and what commands that were killed have
     /// left. Only labels and times are about containers; nothing passes another filter.
     pub fn prune(&self, filters: &ImageFilters) -> Result<PrunedContainers> {
+        self.check_is_own()?;
         let mut pruned = PrunedContainers::default();
         for kept in self.list()? {
             if kept.state == KeptState::Running || !filters.0.iter().all(|filter| kept.passes(filter)) {

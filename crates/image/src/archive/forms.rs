@@ -94,7 +94,14 @@ impl Archive {
     /// Reads an archive from a file, a pipe or whatever it is.
     pub fn read(input: File, form: Option<Form>, store: &Store, operation: &str) -> Result<Archive> {
         let plain = spool::plain(input, store, operation)?;
-        Archive::of(Files::of_archive(plain, operation)?, form)
+        let files = Files::of_archive(plain, operation).map_err(|error| match (error.kind, &error.hint) {
+            // Links to elsewhere are nothing in the root of a system.
+            (Kind::Corrupt, None) => error.with_hint(
+                "this may be no archive of images; `rabbitc import` makes an image of an archive of a root file system",
+            ),
+            _ => error,
+        })?;
+        Archive::of(files, form)
     }
 
     fn of(files: Files, form: Option<Form>) -> Result<Archive> {

@@ -106,6 +106,20 @@ impl Place {
 }
 
 #[test]
+fn root_of_a_user_namespace_is_told_how_a_users_images_are_named() {
+    let Some(mut user) = User::new() else { return };
+    user.host.set_up(
+        "mount -t tmpfs -o mode=755 none /var/lib; mkdir -m 700 /var/lib/rabbitc /var/lib/rabbitc/images",
+    );
+    user.host.accept_mounts();
+    let mut command = user.command("unshare");
+    command.args(["--user", "--map-root-user"]).arg(binary()).args(["image", "mount"]);
+    let ran = finish(command.spawn().expect("nsenter runs"), None);
+    ran.refuses(125, &["/var/lib/rabbitc", "root's of the host", "`--root=", "`--runroot="]);
+    user.host.assert_nothing_left();
+}
+
+#[test]
 fn user_pulls_lists_runs_and_removes_an_image() {
     let Some(place) = Place::new() else { return };
     let ran = place.rabbitc("pull", &[APP]);

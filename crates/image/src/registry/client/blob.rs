@@ -75,7 +75,13 @@ impl Blob {
             expected: if self.done > 0 { &[200, 206] } else { &[200] },
             operation: &self.operation,
         };
-        let answer = self.client.0.ask(&request, &[])?;
+        // Whoever has the manifest knows the name: what is missing is no secret either.
+        let answer = self.client.0.ask(&request, &[]).map_err(|error| match error.kind {
+            Kind::NotFound => {
+                error.with_hint("its registry has lost a part of the image: have it pushed anew")
+            }
+            _ => error,
+        })?;
         if self.done > 0 {
             self.check_range(&answer)?;
         }

@@ -15,7 +15,7 @@ use self::file::{Mode, Written};
 use self::rules::Rule;
 use super::{DOCKER_HOST, known_name};
 use crate::error::{Error, Kind, Result};
-use crate::reference::{DOCKER_IO, Reference, Typed};
+use crate::reference::{DOCKER_IO, LOCALHOST, Reference, Typed};
 
 /// One place where a repository is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,15 +129,18 @@ impl Configuration {
     }
 
     /// The whole names that a typed one can stand for among the images that are here: what [`Configuration::complete`] has, and
-    /// Docker's registry at the end, as that is where a name is put that says none.
+    /// at the end Docker's registry, as that is where a name is put that says none, and podman's for what was built here. That one
+    /// comes last, so that what was fetched is what is run.
     pub fn candidates(&self, typed: &Typed) -> Vec<Reference> {
         let mut names = match self.known(typed) {
             Some(known) => vec![known],
             None => self.in_searched(typed),
         };
-        let at_docker = typed.clone().in_registry(DOCKER_IO);
-        if !names.contains(&at_docker) {
-            names.push(at_docker);
+        for registry in [DOCKER_IO, LOCALHOST] {
+            let name = typed.clone().in_registry(registry);
+            if !names.contains(&name) {
+                names.push(name);
+            }
         }
         names
     }
