@@ -281,6 +281,7 @@ fn read_images(words: Vec<OsString>) -> std::result::Result<Command, Refusal> {
         "image unmount" => read_plain(rest).map(ImageCommand::Unmount),
         "image prune" => read_plain(rest).map(ImageCommand::Prune),
         "image tree" => read_plain(rest).map(ImageCommand::Tree),
+        "image diff" => read_plain(rest).map(ImageCommand::Diff),
         _ if matches!(word(1), "" | "help" | "--help" | "-h") => {
             read_plain::<GroupArguments>(["--help".into()]).and_then(|_| Err(refused("image")))
         }

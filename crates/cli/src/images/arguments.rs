@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 
 use super::{
-    ExistsArguments, HistoryArguments, ImportArguments, InspectArguments, LoadArguments, LoginArguments,
-    LogoutArguments, ManifestArguments, MountArguments, PruneArguments, PullArguments, PushArguments,
-    SaveArguments, SearchArguments, TagArguments, TreeArguments, UnmountArguments, UntagArguments,
+    DiffArguments, ExistsArguments, HistoryArguments, ImportArguments, InspectArguments, LoadArguments,
+    LoginArguments, LogoutArguments, ManifestArguments, MountArguments, PruneArguments, PullArguments,
+    PushArguments, SaveArguments, SearchArguments, TagArguments, TreeArguments, UnmountArguments,
+    UntagArguments,
 };
 
 /// The verbs that stand by themselves; and `image`, behind which all but logins and lists stand.
@@ -17,6 +18,7 @@ pub(crate) const VERBS: [&str; 16] = [
 ];
 
 const GROUP: &str = "Commands:
+  diff IMAGE                        show what its topmost layer changes
   exists IMAGE                      exit with 0 if it is here, with 1 if not
   history IMAGE                     show how it was made
   import FILE [NAME]                make one of an archive of a root file system
@@ -45,6 +47,7 @@ pub(crate) fn behind_image(word: &str) -> &str {
         "exists" => "image exists",
         "prune" => "image prune",
         "tree" => "image tree",
+        "diff" => "image diff",
         "mount" => "image mount",
         "unmount" | "umount" => "image unmount",
         "image" | "images" | "rmi" | "login" | "logout" | "manifest" => "",
@@ -73,6 +76,7 @@ pub(crate) enum ImageCommand {
     Inspect(InspectArguments),
     Prune(PruneArguments),
     Tree(TreeArguments),
+    Diff(DiffArguments),
     Save(SaveArguments),
     Load(LoadArguments),
     Import(ImportArguments),

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod ask;
+mod diff;
 mod fetching;
 mod history;
 mod import;
@@ -32,6 +33,7 @@ use engine::{Error, ImageName, Result};
 pub(crate) use self::arguments::{
     GroupArguments, ImageCommand, ListArguments, RemoveArguments, VERBS, behind_image,
 };
+pub(crate) use self::diff::DiffArguments;
 pub(crate) use self::fetching::FetchArguments;
 pub(crate) use self::history::HistoryArguments;
 pub(crate) use self::import::ImportArguments;
@@ -67,6 +69,7 @@ pub(crate) fn run(command: ImageCommand) -> ExitCode {
         ImageCommand::Inspect(arguments) => return inspect::inspect(&arguments),
         ImageCommand::Prune(arguments) => prune::prune(&arguments),
         ImageCommand::Tree(arguments) => tree::tree(&arguments),
+        ImageCommand::Diff(arguments) => diff::diff(&arguments),
         ImageCommand::Save(arguments) => save::save(&arguments),
         ImageCommand::Load(arguments) => load::load(&arguments),
         ImageCommand::Import(arguments) => import::import(&arguments),

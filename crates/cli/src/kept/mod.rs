@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use engine::{
-    ChangeKind, CommitRequest, Error, ErrorKind, KeptContainers, KeptRoot, OutputFile, Result, output_error,
+    Change, ChangeKind, CommitRequest, Error, ErrorKind, KeptContainers, KeptRoot, OutputFile, Result,
+    output_error,
 };
 use serde_json::json;
 
@@ -31,7 +32,7 @@ pub(crate) enum KeptCommand {
 
 /// Forms of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+pub(crate) enum Format {
     Table,
     Json,
 }
@@ -157,12 +158,17 @@ fn remove(arguments: &RemoveArguments) -> ExitCode {
 
 fn changes(arguments: &ChangesArguments) -> Result<()> {
     let changes = KeptContainers::open(arguments.root.as_deref())?.find(&arguments.id)?.changes()?;
+    show_changes(&changes, arguments.format)
+}
+
+/// As docker's and podman's `diff` have them.
+pub(crate) fn show_changes(changes: &[Change], format: Format) -> Result<()> {
     let letter = |kind: ChangeKind| match kind {
         ChangeKind::Added => "A",
         ChangeKind::Changed => "C",
         ChangeKind::Deleted => "D",
     };
-    if arguments.format == Format::Json {
+    if format == Format::Json {
         let of = |wanted: ChangeKind| -> Vec<String> {
             let found = changes.iter().filter(|change| change.kind == wanted);
             found.map(|change| change.path.to_string_lossy().into_owned()).collect()

@@ -119,6 +119,9 @@ fn container_of_an_image_stays_with_what_it_changed_until_it_is_removed() {
         .verb("inspect", &["made:v1", "--format", "{{.Author}} {{.Config.User}} {{len .RootFS.Layers}}"]);
     assert_eq!(shown.text(), "me 12:34 3");
     assert!(place.verb("history", &["made:v1"]).text().contains("a note"));
+    // Its topmost layer is what the container has changed.
+    let of_image = place.verb("image", &["diff", "made:v1"]);
+    assert_eq!(of_image.text(), place.verb("diff", &[&id]).text());
     let checked = registry.host.shell(&format!("{} system check {}", binary().display(), place.root));
     assert_eq!(checked, "");
     place.verb("commit", &["--change", "RUN x", &id]).refuses(125, &["--change"]);

@@ -4,6 +4,7 @@ use image::store::Layer;
 
 use super::{ImageName, ImageStore};
 use crate::error::{Result, from_image};
+use crate::kept::{Change, changes_of};
 
 /// One step that made an image.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,6 +22,16 @@ pub struct HistoryEntry {
 }
 
 impl ImageStore {
+    /// What its topmost layer changes of those below it.
+    pub fn changes(&self, name: &ImageName) -> Result<Vec<Change>> {
+        let image = self.wanted(name, &format!("show what the image `{}` changes", name.as_str()))?;
+        let mut layers = image.layers.iter().rev().map(|layer| self.store.layer_path(&layer.diff_id));
+        match layers.next() {
+            Some(top) => changes_of(&top, &layers.collect::<Vec<_>>()),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// The steps that made an image, the last first.
     pub fn history(&self, name: &ImageName) -> Result<Vec<HistoryEntry>> {
         let image = self.wanted(name, &format!("show how the image `{}` was made", name.as_str()))?;

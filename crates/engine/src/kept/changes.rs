@@ -38,6 +38,31 @@ pub enum ChangeKind {
     Deleted,
 }
 
+/// What the upper directory of an overlay changes of the directories that it lies over, the topmost first; sorted by paths.
+pub(crate) fn changes_of(upper: &Path, lowers: &[PathBuf]) -> Result<Vec<Change>> {
+    let (mut changes, mut on_the_way) = (BTreeSet::new(), Vec::new());
+    let below = Layers::open(lowers.iter().map(PathBuf::as_path))?;
+    let root = File::open(upper).map_err(|error| Error::at_path("open", upper, error))?;
+    let mut visit = |found: &Found<'_>| {
+        let path = Path::new("/").join(OsStr::from_bytes(found.path));
+        compare(found, path, &[], &below, &mut changes, &mut on_the_way)
+            .map_err(|error| image::Error::at_path("compare", upper, error))
+    };
+    walk(root.as_fd(), &mut visit).map_err(from_image)?;
+    Ok(with_ways(changes, on_the_way))
+}
+
+/// Of directories that may have been copied only for what is in them, those in which something is another.
+fn with_ways(mut changes: BTreeSet<Change>, mut on_the_way: Vec<Change>) -> Vec<Change> {
+    let leads_to_one = |change: &Change| {
+        let after = Change { path: change.path.clone(), kind: ChangeKind::Deleted };
+        changes.range(after..).next().is_some_and(|next| next.path.starts_with(&change.path))
+    };
+    on_the_way.retain(leads_to_one);
+    changes.extend(on_the_way);
+    changes.into_iter().collect()
+}
+
 impl Kept {
     /// What it has changed, sorted by paths.
     pub fn changes(&self) -> Result<Vec<Change>> {
@@ -61,13 +86,7 @@ impl Kept {
             };
             walk(root.as_fd(), &mut visit).map_err(from_image)?;
         }
-        let leads_to_one = |change: &Change| {
-            let after = Change { path: change.path.clone(), kind: ChangeKind::Deleted };
-            changes.range(after..).next().is_some_and(|next| next.path.starts_with(&change.path))
-        };
-        on_the_way.retain(leads_to_one);
-        changes.extend(on_the_way);
-        Ok(changes.into_iter().collect())
+        Ok(with_ways(changes, on_the_way))
     }
 
     /// The directories that its root lies over, the topmost first.

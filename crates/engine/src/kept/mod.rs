@@ -24,6 +24,7 @@ use runtime::ErrorKind;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+pub(crate) use self::changes::changes_of;
 pub use self::changes::{Change, ChangeKind};
 pub use self::commit::CommitRequest;
 pub use self::filter::ContainerFilter;
