@@ -431,7 +431,7 @@ fn documents_that_lie_or_mean_two_things_are_refused() {
         ("a size that is too large", good().described("size", json!(archive.len() + 1)), "ended after"),
         ("a size that is too small", good().described("size", json!(archive.len() - 1)), "goes on behind"),
         ("a negative size", good().described("size", json!(-1)), "-1"),
-        ("a size beyond all", good().described("size", json!(u64::MAX)), "ended after"),
+        ("a size beyond all", good().described("size", json!(u64::MAX)), "are the most"),
         ("other bytes", good().holding(&vec![b'x'; archive.len()]), "not what its digest says"),
         ("half a layer", good().holding(&archive[..700]), "ended after"),
         (

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use image::store::{MountNamespace, NamespaceFile};
+use runtime::caller::Caller;
 
 use crate::error::{Error, Result};
 
@@ -33,7 +34,7 @@ impl Namespaces {
     /// Looks at all processes. To be called before this one enters a user namespace: it may ask nobody outside of it then.
     pub(super) fn look() -> Result<Namespaces> {
         let own = own()?;
-        let user = rustix::process::geteuid().as_raw();
+        let (user, is_root) = (rustix::process::geteuid().as_raw(), Caller::find() == Caller::Root);
         let (mut live, mut is_one_hidden) = (BTreeSet::new(), false);
         let path = Path::new("/proc");
         let failed = |error| Error::at_path("list", path, error);
@@ -45,9 +46,10 @@ impl Namespaces {
             match std::fs::metadata(process.join("ns/mnt")) {
                 Ok(found) => drop(live.insert(file(&found))),
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                    // Those of others are not in a namespace of this user's. Root is refused by nobody but by processes that
-                    // are outside of its own user namespace.
-                    is_one_hidden |= std::fs::metadata(&process).is_ok_and(|found| found.uid() == user);
+                    // Those of others are not in a namespace of this user's. One that not even root of the host may look at, such
+                    // as a machine's own supervisor, is in none in which somebody mounts images.
+                    is_one_hidden |=
+                        !is_root && std::fs::metadata(&process).is_ok_and(|found| found.uid() == user);
                 }
                 // It has ended meanwhile.
                 Err(_) => {}
