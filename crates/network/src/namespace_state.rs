@@ -13,7 +13,6 @@
 //! which no other has while it lives.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -189,20 +188,13 @@ impl TidyTurn {
 /// alone is not seen, and neither is what hides behind another mount or pid namespace: there a network that nobody
 /// uses may lose its record. Nothing where this can't be known.
 fn living_namespaces() -> Option<BTreeSet<u64>> {
-    let mut living = BTreeSet::new();
-    for pid in numbers_in(Path::new("/proc"))? {
-        // One that has ended meanwhile is in no namespace, and a zombie's file is none.
-        for tid in numbers_in(Path::new(&format!("/proc/{pid}/task"))).unwrap_or_default() {
-            match rustix::fs::stat(format!("/proc/{pid}/task/{tid}/ns/net")) {
-                Ok(file) => drop(living.insert(file.st_ino)),
-                Err(Errno::NOENT | Errno::SRCH) => {}
-                // One that not even root may look at, such as a machine's own supervisor; those of the kernel show the
-                // first namespace at any rate.
-                Err(Errno::ACCESS) if rustix::process::geteuid().is_root() => {}
-                Err(_) => return None,
-            }
-        }
+    let found = sys::namespace::in_use("net").ok()?;
+    // One that not even root may look at, such as a machine's own supervisor; those of the kernel show the first namespace at
+    // any rate.
+    if !found.hidden.is_empty() && !rustix::process::geteuid().is_root() {
+        return None;
     }
+    let mut living: BTreeSet<u64> = found.files.into_iter().map(|(_, inode)| inode).collect();
     living.extend(mounted_namespaces(&std::fs::read("/proc/thread-self/mountinfo").ok()?));
     Some(living)
 }
@@ -211,11 +203,6 @@ fn living_namespaces() -> Option<BTreeSet<u64>> {
 fn mounted_namespaces(table: &[u8]) -> impl Iterator<Item = u64> {
     sys::mount_table::entries(table)
         .filter_map(|mount| mount.root.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok())
-}
-
-fn numbers_in(directory: &Path) -> Option<Vec<u32>> {
-    let entries = std::fs::read_dir(directory).ok()?;
-    Some(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }
 
 /// The names in a directory that `read` makes something of. One large buffer: 500 leases are one call.

@@ -1,7 +1,9 @@
 //! `unshare(2)` and `setns(2)`.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 
 /// Moves the calling thread into new namespaces (bits of [`crate::clone::flags`]).
 ///
@@ -46,4 +48,69 @@ pub fn owner(namespace: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let descriptor = crate::check(returned.into())? as i32;
     // SAFETY: the kernel has just made it, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// The namespaces of one kind that somebody is in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct InUse {
+    /// Device and inode of their files (namespaces(7)).
+    pub files: BTreeSet<(u64, u64)>,
+    /// The users of threads that did not say in which they are.
+    pub hidden: BTreeSet<u32>,
+}
+
+/// Looks at all threads that `/proc` shows for the namespaces of `kind`, as `/proc/PID/ns` names it: each thread may have
+/// some of its own. One that ends meanwhile is in none.
+pub fn in_use(kind: &str) -> io::Result<InUse> {
+    let has_ended = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH));
+    let mut found = InUse::default();
+    for pid in numbers_in("/proc")? {
+        let threads = match numbers_in(&format!("/proc/{pid}/task")) {
+            Err(error) if has_ended(&error) => continue,
+            threads => threads?,
+        };
+        for tid in threads {
+            match std::fs::metadata(format!("/proc/{pid}/task/{tid}/ns/{kind}")) {
+                Ok(file) => drop(found.files.insert((file.dev(), file.ino()))),
+                Err(error) if has_ended(&error) => {}
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    found.hidden.extend(std::fs::metadata(format!("/proc/{pid}")).map(|found| found.uid()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn numbers_in(directory: &str) -> io::Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+    }
+    Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespace_that_a_thread_alone_is_in_is_in_use() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: a mount namespace needs root");
+            return;
+        }
+        let (told, tell) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
+        let thread = std::thread::spawn(move || {
+            unshare(crate::clone::flags::NEWNS).expect("a namespace of its own");
+            let own = std::fs::metadata("/proc/thread-self/ns/mnt").expect("there");
+            told.0.send((own.dev(), own.ino())).expect("heard");
+            let _ = tell.1.recv();
+        });
+        let own = told.1.recv().expect("told");
+        assert!(in_use("mnt").expect("looked").files.contains(&own));
+        drop(tell.0);
+        thread.join().expect("it ended");
+    }
 }

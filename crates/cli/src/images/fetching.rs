@@ -6,19 +6,15 @@ use std::ffi::OsString;
 use clap::Args;
 use engine::{Error, PlatformParts, RegistryAccess, Result};
 
-use super::registries::{RegistryArguments, is_asked_for};
+use super::registries::{AccessArguments, said};
 
 /// Flags of both.
 #[derive(Debug, Args)]
 pub(crate) struct FetchArguments {
     #[command(flatten)]
     machine: MachineArguments,
-    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote; for a name alone, the password is
-    /// asked for at a terminal
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    creds: Option<String>,
     #[command(flatten)]
-    registries: RegistryArguments,
+    access: AccessArguments,
 }
 
 /// For which machine an image is.
@@ -46,26 +42,25 @@ impl FetchArguments {
 
     /// How registries are asked.
     pub(super) fn access(&self) -> Result<RegistryAccess> {
-        self.registries.access(self.creds.as_ref())
+        self.access.access()
     }
 
     /// Whether that asks on the terminal.
     pub(super) fn asks(&self) -> bool {
-        said(&self.creds).is_some_and(is_asked_for)
+        self.access.asks()
     }
 
     /// The first of them that was given and that says more than what happens without it.
     pub(crate) fn first_given(&self) -> Option<&'static str> {
-        let given = self.machine.given().into_iter().chain([("--creds", said(&self.creds))]);
-        let mut given = given.filter(|(_, value)| value.is_some()).map(|(flag, _)| flag);
-        given.next().or_else(|| self.registries.first_given())
+        let mut given = self.machine.given().into_iter().filter(|(_, value)| value.is_some());
+        given.next().map(|(flag, _)| flag).or_else(|| self.access.first_given())
     }
 
     /// As words for another command of this program.
     pub(super) fn words(&self) -> Vec<OsString> {
-        let given = self.machine.given().into_iter().chain([("--creds", said(&self.creds))]);
+        let given = self.machine.given().into_iter();
         let words = given.filter_map(|(flag, value)| Some(format!("{flag}={}", value?).into()));
-        words.chain(self.registries.words()).collect()
+        words.chain(self.access.words()).collect()
     }
 }
 
@@ -96,9 +91,4 @@ impl MachineArguments {
             ("--variant", said(&self.variant)),
         ]
     }
-}
-
-/// Docker's empty value is as if the flag were not there.
-fn said(value: &Option<String>) -> Option<&str> {
-    value.as_deref().filter(|text| !text.is_empty())
 }

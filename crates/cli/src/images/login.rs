@@ -53,7 +53,7 @@ pub(crate) struct LogoutArguments {
 }
 
 pub(super) fn login(arguments: &LoginArguments) -> Result<()> {
-    let logins = Logins::open(&arguments.registries.access(None)?)?;
+    let logins = Logins::open(&arguments.registries.access())?;
     let registry = logins.registry(arguments.registry.as_deref())?;
     if arguments.get_login {
         let user = logins.user(&registry)?.ok_or_else(|| Logins::not_logged_in(&registry))?;

@@ -12,7 +12,7 @@ use engine::{
 
 use super::progress::{Quiet, Shown};
 use super::push::Format;
-use super::registries::{RegistryArguments, open, open_to_change, open_to_read};
+use super::registries::{AccessArguments, open, open_to_change, open_to_read};
 use super::remove::each;
 use super::{failed, parse_names, print};
 
@@ -70,12 +70,8 @@ struct CreateArguments {
     /// Notes of the list itself
     #[arg(long, value_name = "NAME=VALUE")]
     annotation: Vec<String>,
-    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote; for a name alone, the password is
-    /// asked for at a terminal
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    creds: Option<String>,
     #[command(flatten)]
-    registries: RegistryArguments,
+    access: AccessArguments,
     #[command(flatten)]
     root: Root,
 }
@@ -94,12 +90,8 @@ struct AddArguments {
     all: bool,
     #[command(flatten)]
     notes: NoteArguments,
-    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote; for a name alone, the password is
-    /// asked for at a terminal
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    creds: Option<String>,
     #[command(flatten)]
-    registries: RegistryArguments,
+    access: AccessArguments,
     #[command(flatten)]
     root: Root,
 }
@@ -154,12 +146,8 @@ struct InspectArguments {
     /// Its name
     #[arg(value_name = "LIST")]
     list: String,
-    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote; for a name alone, the password is
-    /// asked for at a terminal
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    creds: Option<String>,
     #[command(flatten)]
-    registries: RegistryArguments,
+    access: AccessArguments,
     #[command(flatten)]
     root: Root,
 }
@@ -190,12 +178,8 @@ struct PushArguments {
     /// In whose words it and its images are to be: OCI's or Docker's; in others than its own, digests change [default: its own]
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<Format>,
-    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote; for a name alone, the password is
-    /// asked for at a terminal
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    creds: Option<String>,
     #[command(flatten)]
-    registries: RegistryArguments,
+    access: AccessArguments,
     #[command(flatten)]
     root: Root,
 }
@@ -278,7 +262,7 @@ fn parse_images(texts: &[String]) -> Result<Vec<ListImage>> {
 }
 
 /// Refuses to give a password to several registries, of which one at most is meant.
-fn check_given(images: &[ListImage], credentials: Option<&String>) -> Result<()> {
+fn check_given(images: &[ListImage], credentials: Option<&str>) -> Result<()> {
     let mut registries: Vec<Option<&str>> = images.iter().map(ListImage::registry).collect();
     registries.sort_unstable();
     registries.dedup();
@@ -297,14 +281,14 @@ fn part(all: bool) -> ListPart {
 fn create(arguments: &CreateArguments) -> Result<()> {
     let images = parse_images(&arguments.images)?;
     // Before a password is asked for.
-    check_given(&images, arguments.creds.as_ref())?;
+    check_given(&images, arguments.access.credentials())?;
     let new = NewList {
         name: arguments.list.parse()?,
         existing: if arguments.amend { ExistingList::Amended } else { ExistingList::Refused },
         images,
         part: part(arguments.all),
         annotations: pairs(&arguments.annotation)?,
-        access: arguments.registries.access(arguments.creds.as_ref())?,
+        access: arguments.access.access()?,
     };
     let id = open(arguments.root.root.as_deref())?.create_list(&new)?;
     print(&format!("{id}\n"))
@@ -313,8 +297,8 @@ fn create(arguments: &CreateArguments) -> Result<()> {
 fn add(arguments: &AddArguments) -> Result<()> {
     let list: ImageName = arguments.list.parse()?;
     let (new, notes) = (parse_images(&arguments.images)?, arguments.notes.notes()?);
-    check_given(&new, arguments.creds.as_ref())?;
-    let access = arguments.registries.access(arguments.creds.as_ref())?;
+    check_given(&new, arguments.access.credentials())?;
+    let access = arguments.access.access()?;
     let images = open(arguments.root.root.as_deref())?;
     let mut id = String::new();
     for image in &new {
@@ -342,7 +326,7 @@ fn annotate(arguments: &AnnotateArguments) -> Result<()> {
 
 fn inspect(arguments: &InspectArguments) -> Result<()> {
     let list: ImageName = arguments.list.parse()?;
-    let access = arguments.registries.access(arguments.creds.as_ref())?;
+    let access = arguments.access.access()?;
     let text = open_to_read(arguments.root.root.as_deref())?.inspect_list(&list, &access)?;
     print(&format!("{}\n", indented(&String::from_utf8_lossy(&text))))
 }
@@ -353,7 +337,7 @@ fn push(arguments: &PushArguments) -> Result<()> {
         destination: arguments.destination.clone(),
         images: if arguments.all { PushedImages::All } else { PushedImages::None },
         form: arguments.format.map(ManifestForm::from),
-        access: arguments.registries.access(arguments.creds.as_ref())?,
+        access: arguments.access.access()?,
     };
     let root = arguments.root.root.as_deref();
     let images = if arguments.purge { open_to_change(root) } else { open_to_read(root) }?;

@@ -3,7 +3,7 @@
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Args, Parser};
 use engine::{Error, ImageFilter, ImageFilters, Pruned, Removed, Result, Unneeded};
 
 use super::print;
@@ -15,26 +15,33 @@ use crate::render;
 #[derive(Debug, Parser)]
 #[command(name = "rabbitc image prune", max_term_width = 100)]
 pub(crate) struct PruneArguments {
-    /// All that no container is of, and not only those without a name
-    #[arg(short, long)]
-    all: bool,
-    /// Don't ask
-    #[arg(short, long)]
-    force: bool,
-    /// Only those of which this holds: `until=24h`, `label=NAME[=VALUE]`, `label!=NAME`
-    #[arg(long, value_name = "KEY=VALUE")]
-    filter: Vec<String>,
+    #[command(flatten)]
+    choice: ChoiceArguments,
     /// Directory that the images are kept below [default: /var/lib/rabbitc]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 }
 
+/// What goes, and whether that is asked.
+#[derive(Debug, Args)]
+pub(crate) struct ChoiceArguments {
+    /// All images that no container is of, and not only those without a name
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Don't ask
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Only those of which this holds: `until=24h`, `label=NAME[=VALUE]`, `label!=NAME`
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) filter: Vec<String>,
+}
+
 pub(super) fn prune(arguments: &PruneArguments) -> Result<()> {
-    let filters = parse_filters(&arguments.filter)?;
+    let filters = parse_filters(&arguments.choice.filter)?;
     let images = open_to_change(arguments.root.as_deref())?;
-    let (which, what) = unneeded(arguments.all);
+    let (which, what) = unneeded(arguments.choice.all);
     let question = format!("WARNING! This will remove {what}.\n");
-    if !arguments.force && !is_wanted("rabbitc image prune", what, &question)? {
+    if !arguments.choice.force && !is_wanted("rabbitc image prune", what, &question)? {
         return Ok(());
     }
     let pruned = images.prune(which, &filters)?;

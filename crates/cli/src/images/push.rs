@@ -8,7 +8,7 @@ use engine::{Error, ImageName, ImageStore, ManifestForm, PushRequest, Result, Tr
 
 use super::print;
 use super::progress::{Quiet, Shown};
-use super::registries::{RegistryArguments, open_to_read};
+use super::registries::{AccessArguments, open_to_read};
 
 /// Sends an image to a registry: what it has already is not sent again.
 #[derive(Debug, Parser)]
@@ -33,12 +33,8 @@ pub(crate) struct PushArguments {
     /// In whose words its manifest is to be: OCI's or Docker's; in others than its own, its digest changes [default: its own]
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<Format>,
-    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote; for a name alone, the password is
-    /// asked for at a terminal
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    creds: Option<String>,
     #[command(flatten)]
-    registries: RegistryArguments,
+    access: AccessArguments,
     /// Directory that the images are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -90,7 +86,7 @@ fn push_one(
         name,
         destination: arguments.destination.clone(),
         form: arguments.format.map(ManifestForm::from),
-        access: arguments.registries.access(arguments.creds.as_ref())?,
+        access: arguments.access.access()?,
     };
     let push = images.push(&request)?;
     let (destination, repository) = (push.destination(), push.repository());

@@ -25,15 +25,58 @@ pub(crate) struct RegistryArguments {
     tls_verify: Option<bool>,
 }
 
-impl RegistryArguments {
-    /// What they mean, with `USER:PASSWORD` where somebody gave that; for `USER` alone the password is asked for, as podman does.
-    pub(super) fn access(&self, credentials: Option<&String>) -> Result<RegistryAccess> {
-        let credentials = match credentials {
+/// The same, and as whom one of them is asked.
+#[derive(Debug, Args)]
+pub(crate) struct AccessArguments {
+    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote; for a name alone, the password is
+    /// asked for at a terminal
+    #[arg(long, value_name = "USER[:PASSWORD]")]
+    creds: Option<String>,
+    #[command(flatten)]
+    registries: RegistryArguments,
+}
+
+impl AccessArguments {
+    /// What they mean; for `USER` alone the password is asked for, as podman does.
+    pub(super) fn access(&self) -> Result<RegistryAccess> {
+        let credentials = match &self.creds {
             Some(user) if is_asked_for(user) => Some(format!("{user}:{}", ask("Password: ", Echo::Hidden)?)),
-            given => given.cloned(),
+            given => given.clone(),
         };
-        Ok(RegistryAccess {
-            credentials,
+        Ok(RegistryAccess { credentials, ..self.registries.access() })
+    }
+
+    /// What was given of a registry's.
+    pub(super) fn credentials(&self) -> Option<&str> {
+        self.creds.as_deref()
+    }
+
+    /// Whether [`AccessArguments::access`] asks on the terminal.
+    pub(super) fn asks(&self) -> bool {
+        said(&self.creds).is_some_and(is_asked_for)
+    }
+
+    /// The first of them that was given and that says more than what happens without it.
+    pub(super) fn first_given(&self) -> Option<&'static str> {
+        said(&self.creds).map(|_| "--creds").or_else(|| self.registries.first_given())
+    }
+
+    /// As words for another command of this program.
+    pub(super) fn words(&self) -> impl Iterator<Item = OsString> {
+        let credentials = said(&self.creds).map(|credentials| format!("--creds={credentials}").into());
+        credentials.into_iter().chain(self.registries.words())
+    }
+}
+
+/// Docker's empty value is as if the flag were not there.
+pub(super) fn said(value: &Option<String>) -> Option<&str> {
+    value.as_deref().filter(|text| !text.is_empty())
+}
+
+impl RegistryArguments {
+    /// What they mean.
+    pub(super) fn access(&self) -> RegistryAccess {
+        RegistryAccess {
             certificates: self.cert_dir.clone(),
             verify: match self.tls_verify {
                 None => TlsVerify::AsConfigured,
@@ -41,7 +84,7 @@ impl RegistryArguments {
                 Some(false) => TlsVerify::Never,
             },
             ..access(self.authfile.as_deref())
-        })
+        }
     }
 
     /// The first of them that was given and that says more than what happens without it.

@@ -4,7 +4,7 @@ use clap::Parser;
 use engine::{Error, FoundRepository, Result, SearchRequest};
 
 use super::print;
-use super::registries::RegistryArguments;
+use super::registries::AccessArguments;
 use crate::render;
 use crate::template::{Field, Heading, Listing, Value};
 
@@ -47,12 +47,8 @@ pub(crate) struct SearchArguments {
     /// Whole descriptions
     #[arg(long)]
     no_trunc: bool,
-    /// Name and password for the registry, in the place of what `rabbitc login` and others wrote; for a name alone, the password is
-    /// asked for at a terminal
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    creds: Option<String>,
     #[command(flatten)]
-    registries: RegistryArguments,
+    access: AccessArguments,
 }
 
 /// What holds of a repository.
@@ -68,7 +64,7 @@ pub(super) fn search(arguments: &SearchArguments) -> Result<()> {
     };
     let conditions: Vec<Condition> =
         arguments.filter.iter().map(|text| Condition::parse(text)).collect::<Result<_>>()?;
-    let access = arguments.registries.access(arguments.creds.as_ref())?;
+    let access = arguments.access.access()?;
     let request = SearchRequest { term, limit: arguments.limit, access };
     if arguments.list_tags {
         let (name, tags) = engine::list_tags(&request)?;

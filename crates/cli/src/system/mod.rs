@@ -75,15 +75,8 @@ pub(crate) struct CheckArguments {
 /// that were killed have left.
 #[derive(Debug, Args)]
 pub(crate) struct PruneArguments {
-    /// All images that no container is of, and not only those without a name
-    #[arg(short, long)]
-    all: bool,
-    /// Don't ask
-    #[arg(short, long)]
-    force: bool,
-    /// Only those of which this holds: `until=24h`, `label=NAME[=VALUE]`, `label!=NAME`
-    #[arg(long, value_name = "KEY=VALUE")]
-    filter: Vec<String>,
+    #[command(flatten)]
+    choice: prune::ChoiceArguments,
     /// Volumes that no container has, too; there are none yet
     #[arg(long)]
     volumes: bool,
@@ -112,14 +105,14 @@ fn usage(arguments: &UsageArguments) -> Result<()> {
 }
 
 fn prune(arguments: &PruneArguments) -> Result<()> {
-    let filters = prune::parse_filters(&arguments.filter)?;
+    let filters = prune::parse_filters(&arguments.choice.filter)?;
     check_filters(&filters)?;
     let images = open_to_change(arguments.root.as_deref())?;
     let containers = images.containers();
     containers.check_is_own()?;
-    let (which, what) = prune::unneeded(arguments.all);
-    if !arguments.force {
-        let warning = warning(what, &arguments.filter);
+    let (which, what) = prune::unneeded(arguments.choice.all);
+    if !arguments.choice.force {
+        let warning = warning(what, &arguments.choice.filter);
         let what = format!("all stopped containers, and {what}");
         if !prune::is_wanted("rabbitc system prune", &what, &warning)? {
             return Ok(());

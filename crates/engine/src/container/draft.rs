@@ -60,7 +60,8 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
     let id = new_id()?;
     // What can be refused by what was asked for alone is, before anything is swept, leased or made. What the host lacks shows
     // with the plan; what was leased or made by then goes with its guards.
-    let mut spec = config::spec(options, root.path(), &id, &hidden(options, paths), &account)?;
+    let hidden = hidden(options, paths);
+    let mut spec = config::spec(options, root.path(), &id, &hidden, &account)?;
     notices.extend(config::limit_notices(&options.limits));
     let categories = label(options, paths, &id, effects, &mut spec, &mut notices)?;
     let (connection, wiring) = connect(bridge, options, paths, &id, effects, &mut notices)?;
@@ -102,8 +103,8 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
         points.retain(|point| point.mount.is_some());
     }
     let volumes = volumes::needs(&options.files, &spec);
-    let hidden = hidden(options, paths).into_iter().map(PathBuf::from).collect();
-    let kept = keep(options, user.is_some(), &id, (&spec, &files), hidden, effects)?;
+    let shown = Shown::of(options);
+    let kept = keep(options, user.is_some(), &id, (&spec, &files), (&hidden, &shown), effects)?;
     let drawn = Drawn {
         spec: &spec,
         root: &root,
@@ -141,7 +142,7 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
         notices,
         policy,
         kept,
-        shown: Shown::of(options),
+        shown,
     })
 }
 
@@ -151,7 +152,7 @@ fn keep(
     ordinary_user: bool,
     id: &ContainerId,
     (spec, files): (&Spec, &[OwnFile]),
-    hidden: Vec<PathBuf>,
+    (hidden, shown): (&[String], &Shown),
     effects: Effects,
 ) -> Result<Option<Lease>> {
     let Some((containers, stay)) = &options.stay else { return Ok(None) };
@@ -191,19 +192,19 @@ fn keep(
         KeptRoot::Host => host_root::submounts()?,
         _ => Vec::new(),
     };
-    let volumes = match &options.files.root {
-        RootOptions::Image(image) => image.volumes.iter().map(PathBuf::from).collect(),
-        _ => Vec::new(),
-    };
     let record = || {
         let points = spec.mounts.iter().map(|mount| PathBuf::from(&mount.destination));
         let points = points.chain(files.iter().map(|file| PathBuf::from(file.destination))).collect();
+        let volumes = match &options.files.root {
+            RootOptions::Image(image) => image.volumes.iter().map(PathBuf::from).collect(),
+            _ => Vec::new(),
+        };
         Record {
             submounts,
             points,
-            hidden,
+            hidden: hidden.iter().map(PathBuf::from).collect(),
             volumes,
-            shown: Shown::of(options),
+            shown: shown.clone(),
             ..Record::new(id.as_str(), root, &options.process.command)
         }
     };

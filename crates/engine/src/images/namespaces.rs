@@ -1,7 +1,6 @@
 //! In which mount namespaces images are mounted: what this process does not see as mounted may be so for others. Mounts nothing.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -10,7 +9,7 @@ use runtime::caller::Caller;
 
 use crate::error::{Error, Result};
 
-/// The mount namespaces that processes are in, as far as this process may know.
+/// The mount namespaces that threads are in, as far as this process may know.
 #[derive(Debug)]
 pub(super) struct Namespaces {
     own: MountNamespace,
@@ -34,27 +33,13 @@ impl Namespaces {
     /// Looks at all processes. To be called before this one enters a user namespace: it may ask nobody outside of it then.
     pub(super) fn look() -> Result<Namespaces> {
         let own = own()?;
-        let (user, is_root) = (rustix::process::geteuid().as_raw(), Caller::find() == Caller::Root);
-        let (mut live, mut is_one_hidden) = (BTreeSet::new(), false);
-        let path = Path::new("/proc");
-        let failed = |error| Error::at_path("list", path, error);
-        for entry in std::fs::read_dir(path).map_err(failed)? {
-            let process = entry.map_err(failed)?.path();
-            if process.file_name().is_none_or(|name| !name.as_encoded_bytes()[0].is_ascii_digit()) {
-                continue;
-            }
-            match std::fs::metadata(process.join("ns/mnt")) {
-                Ok(found) => drop(live.insert(file(&found))),
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                    // Those of others are not in a namespace of this user's. One that not even root of the host may look at, such
-                    // as a machine's own supervisor, is in none in which somebody mounts images.
-                    is_one_hidden |=
-                        !is_root && std::fs::metadata(&process).is_ok_and(|found| found.uid() == user);
-                }
-                // It has ended meanwhile.
-                Err(_) => {}
-            }
-        }
+        let found = sys::namespace::in_use("mnt")
+            .map_err(|error| Error::system("look for mount namespaces in `/proc`", error))?;
+        let live = found.files.into_iter().map(|(device, inode)| NamespaceFile { device, inode }).collect();
+        // Those of others are not in a namespace of this user's. One that not even root of the host may look at, such as a
+        // machine's own supervisor, is in none in which somebody mounts images.
+        let user = rustix::process::geteuid().as_raw();
+        let is_one_hidden = found.hidden.contains(&user) && Caller::find() != Caller::Root;
         Ok(Namespaces { own, live, is_one_hidden })
     }
 

@@ -144,7 +144,7 @@ pub(super) fn bring_up(
     };
     let container = launch(&plan, &root, &mut BareHost, launch_options)?;
     tell_timeline(globals, &container.timeline);
-    stages::tell_launched(globals, container.pid, plan.filter_flags());
+    stages::tell_launched(globals, &plan, container.pid);
     let told = tell_process(arguments.pid_file.as_deref(), pidfd_socket, container.pid, &container.pidfd);
     if let Err(mut error) = told {
         error.rollback.extend(take_back(container));

@@ -2,15 +2,19 @@
 //! Must tell of nothing but what has happened.
 
 use runtime::Executed;
+use runtime::plan::ContainerPlan;
 
 use crate::args::Globals;
 use crate::render;
 
 /// A container's process that has its namespaces, ran its steps, and left its end of the socket to the kernel to close.
-pub(super) fn tell_launched(globals: &Globals, pid: i32, filter_flags: Option<u32>) {
+pub(super) fn tell_launched(globals: &Globals, plan: &ContainerPlan, pid: i32) {
+    if !globals.debug {
+        return;
+    }
     render::debug(globals, &format!("nsexec container setup: process {pid} has its namespaces"));
     render::debug(globals, "child process in init(): its steps are done");
-    if let Some(flags) = filter_flags {
+    if let Some(flags) = plan.filter_flags() {
         render::debug(globals, &format!("seccomp filter flags: {flags}"));
     }
     render::debug(globals, "init: closing the pipe to signal completion");
@@ -18,6 +22,9 @@ pub(super) fn tell_launched(globals: &Globals, pid: i32, filter_flags: Option<u3
 
 /// A program that joined a container.
 pub(super) fn tell_executed(globals: &Globals, executed: &Executed) {
+    if !globals.debug {
+        return;
+    }
     let pid = executed.pid;
     if let Some(mask) = executed.initial_affinity {
         render::debug(globals, &format!("nsexec[{pid}]: affinity: {mask:#x}"));
