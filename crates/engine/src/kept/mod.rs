@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use runtime::ErrorKind;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use self::changes::changes_of;
 pub use self::changes::{Change, ChangeKind};
@@ -44,13 +45,15 @@ const RECORD: &str = "container.json";
 const LOOK: Duration = Duration::from_millis(250);
 
 /// The containers of the caller that are on the disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct KeptContainers {
     path: PathBuf,
 }
 
 /// Whether a container stays after its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Stay {
     /// Until somebody removes it.
     Kept,
@@ -146,6 +149,11 @@ impl KeptContainers {
         let containers = KeptContainers::of(root)?;
         enter_own_users()?;
         Ok(containers)
+    }
+
+    /// Where they are.
+    pub(crate) fn path_mut(&mut self) -> &mut PathBuf {
+        &mut self.path
     }
 
     /// Those beside the images of a store.

@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 /// What may be done with a device (cgroups(7), devices).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct DeviceAccess(String);
 
 impl DeviceAccess {
@@ -23,8 +26,23 @@ impl DeviceAccess {
     }
 }
 
+impl TryFrom<String> for DeviceAccess {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<DeviceAccess, String> {
+        DeviceAccess::parse(&text).ok_or_else(|| format!("`{text}` is no access"))
+    }
+}
+
+impl From<DeviceAccess> for String {
+    fn from(access: DeviceAccess) -> String {
+        access.0
+    }
+}
+
 /// A node of the host, or all of a directory, that the container gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct DeviceRequest {
     /// The flag with its value, as typed.
     pub flag: String,
@@ -71,7 +89,8 @@ impl DeviceRequest {
 }
 
 /// Devices that the container may use.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct DeviceRuleRequest {
     /// `a` (all), `b` (block) or `c` (character).
     pub kind: char,

@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::devices::{DeviceRequest, DeviceRuleRequest};
 use super::mounts::{MountKind, MountRequest};
 use crate::error::{Error, Result};
 
 /// What stands at the container's root.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum RootOptions {
     /// The host's own root below a throw-away overlay.
     #[default]
@@ -21,7 +24,8 @@ pub enum RootOptions {
 }
 
 /// The files of an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ImageRoot {
     /// The directories of its layers, the topmost first; there is one at least.
     pub layers: Vec<PathBuf>,
@@ -47,7 +51,8 @@ impl RootOptions {
 }
 
 /// Whether a container whose root refuses writes has places in memory to write to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum ReadOnlyTmpfs {
     /// `/tmp`, `/var/tmp` and `/run`, as programs expect.
     #[default]
@@ -57,7 +62,8 @@ pub enum ReadOnlyTmpfs {
 }
 
 /// Root, mounts and devices of one container.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct FileOptions {
     /// What stands at its root.
     pub root: RootOptions,

@@ -1,5 +1,7 @@
 //! What a person asks for, as meant: typed, with defaults resolved, nothing looked up yet. One module a topic.
 
+use serde::{Deserialize, Serialize};
+
 mod devices;
 mod environment;
 mod files;
@@ -10,6 +12,7 @@ mod nearest;
 mod network;
 mod ports;
 mod process;
+mod record;
 mod security;
 mod users;
 
@@ -44,21 +47,29 @@ use crate::error::{Error, Result};
 use crate::kept::{KeptContainers, Stay};
 
 /// A container as a person asks for it.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct RunOptions {
     /// The program and what it is given.
+    #[serde(serialize_with = "record::sparse")]
     pub process: ProcessOptions,
     /// Root and mounts.
+    #[serde(serialize_with = "record::sparse")]
     pub files: FileOptions,
     /// What it may use of the host.
+    #[serde(serialize_with = "record::sparse")]
     pub limits: LimitOptions,
     /// What it shares.
+    #[serde(serialize_with = "record::sparse")]
     pub namespaces: NamespaceOptions,
     /// What it may do.
+    #[serde(serialize_with = "record::sparse")]
     pub security: SecurityOptions,
     /// How it is connected.
+    #[serde(serialize_with = "record::sparse")]
     pub network: NetworkOptions,
     /// Where what it writes to its root is on the disk, and whether that stays; without it, it is in memory and goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stay: Option<(KeptContainers, Stay)>,
 }
 

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::{UserNamespace, nearest};
 use crate::error::{Error, Result};
 
 /// Namespaces of one container, the network's apart.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct NamespaceOptions {
     /// Its host name; without one, that of its uts namespace, and `rabbitc` in one of its own.
     pub hostname: Option<String>,
@@ -30,7 +33,8 @@ pub struct NamespaceOptions {
 }
 
 /// Whose namespace of a kind a container is in.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum NamespaceMode {
     /// One of its own.
     #[default]
@@ -44,7 +48,8 @@ pub enum NamespaceMode {
 }
 
 /// Whose ipc namespace, and whose `/dev/shm`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum IpcMode {
     /// Its own; other containers may ask to share it.
     #[default]
@@ -56,7 +61,8 @@ pub enum IpcMode {
 }
 
 /// Whose cgroup namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum CgroupMode {
     /// Its own: its group is the root.
     #[default]
@@ -66,7 +72,8 @@ pub enum CgroupMode {
 }
 
 /// Whose time namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum TimeMode {
     /// As the offsets need it.
     #[default]
@@ -78,7 +85,8 @@ pub enum TimeMode {
 }
 
 /// A clock that a time namespace can shift (time_namespaces(7)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Clock {
     /// `CLOCK_MONOTONIC` and its kin.
     Monotonic,

@@ -4,11 +4,14 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ::network::PortRequest;
+use serde::{Deserialize, Serialize};
 
+use super::record;
 use crate::error::{Error, Result};
 
 /// How the container is connected.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum NetworkMode {
     /// A bridge for root; for others `pasta` where it is there, and else loopback alone, with a warning.
     #[default]
@@ -69,7 +72,8 @@ impl NetworkMode {
 }
 
 /// The network of one container.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct NetworkOptions {
     /// How it is connected.
     pub mode: NetworkMode,
@@ -81,15 +85,18 @@ pub struct NetworkOptions {
     /// The container's own address; without one, the lowest that is free.
     pub container_ip: Option<String>,
     /// The container's hardware address; without one, one made from its address.
+    #[serde(with = "record::mac")]
     pub mac: Option<[u8; 6]>,
     /// Ports of the host that lead to it.
+    #[serde(with = "record::ports")]
     pub publish: Vec<PortRequest>,
     /// How it looks names up.
     pub names: NameOptions,
 }
 
 /// What stands in the container's `resolv.conf` and `hosts` instead of the host's, and beside it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct NameOptions {
     /// Name servers; none given, the host's.
     pub servers: Vec<IpAddr>,
@@ -102,7 +109,8 @@ pub struct NameOptions {
 }
 
 /// The address of a name in `hosts`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum HostAddress {
     /// This one.
     Ip(IpAddr),

@@ -40,6 +40,26 @@ pub fn parse_publish(field: &str, text: &str) -> Result<PortRequest> {
     Ok(PortRequest { address, host, container, protocol })
 }
 
+/// What [`parse_publish`] reads as `request`.
+pub(super) fn publish_text(request: &PortRequest) -> String {
+    let address = match request.address {
+        Some(IpAddr::V6(address)) => format!("[{address}]:"),
+        Some(address) => format!("{address}:"),
+        None => String::new(),
+    };
+    let host = match request.host {
+        HostPorts::Any if request.address.is_none() => String::new(),
+        HostPorts::Any => ":".to_owned(),
+        // No request goes beyond the last port.
+        HostPorts::From(first) => {
+            let last = first.saturating_add(request.container.last() - request.container.first());
+            format!("{first}-{last}:")
+        }
+        HostPorts::OneOf(range) => format!("{}-{}:", range.first(), range.last()),
+    };
+    format!("{address}{host}{}/{}", request.container, request.protocol)
+}
+
 /// Reads `port[-end][/protocol]`.
 pub fn parse_exposed(field: &str, text: &str) -> Result<(PortRange, Protocol)> {
     let parsed = split_protocol(text).and_then(|(ports, protocol)| Some((parse_range(ports)?, protocol)));

@@ -5,11 +5,14 @@ use std::num::IntErrorKind;
 use std::time::Duration;
 
 use runtime::Signal;
+use serde::{Deserialize, Serialize};
 
+use super::record;
 use crate::error::{Error, Result};
 
 /// Whether the container gets a terminal of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum TerminalMode {
     /// The caller's streams are inherited.
     #[default]
@@ -19,7 +22,8 @@ pub enum TerminalMode {
 }
 
 /// A user or a group, by number or by its name in the root's own files.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Identity {
     /// A number, whether or not any file has it.
     Id(u32),
@@ -28,7 +32,8 @@ pub enum Identity {
 }
 
 /// Who runs the program.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct UserOption {
     /// The user.
     pub user: Identity,
@@ -37,7 +42,8 @@ pub struct UserOption {
 }
 
 /// What names the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum ProgramSource {
     /// Nothing does: it is a shell.
     #[default]
@@ -53,7 +59,8 @@ pub enum ProgramSource {
 }
 
 /// Who said something of the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Source {
     /// A flag.
     #[default]
@@ -63,7 +70,8 @@ pub enum Source {
 }
 
 /// The program and what it is given.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ProcessOptions {
     /// The program and its arguments; never empty.
     pub command: Vec<String>,
@@ -72,6 +80,7 @@ pub struct ProcessOptions {
     /// Its terminal.
     pub terminal: TerminalMode,
     /// Whether the caller's input is typed into that terminal.
+    #[serde(with = "record::InputForm")]
     pub input: monitor::Input,
     /// Variables of its environment, `NAME=value`, over the defaults.
     pub environment: Vec<String>,
@@ -100,8 +109,10 @@ pub struct ProcessOptions {
     /// How many descriptors from 3 on it inherits.
     pub kept_descriptors: u32,
     /// What becomes of the caller's signals.
+    #[serde(with = "record::SignalsForm")]
     pub signals: monitor::Signals,
     /// What asks it to stop.
+    #[serde(with = "record::signal")]
     pub stop_signal: Signal,
     /// How long it has for that; `None` is for ever.
     pub stop_patience: Option<Duration>,

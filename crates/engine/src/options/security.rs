@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use runtime::capability;
+use serde::{Deserialize, Serialize};
 
 use super::nearest;
+use super::record;
 use crate::error::{Error, Result};
 
 /// Rights of one container beyond or below the default.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct SecurityOptions {
     /// Capabilities beside the default ones.
     pub add_capabilities: CapabilityList,
@@ -38,16 +41,19 @@ pub struct SecurityOptions {
 }
 
 /// Capabilities that a flag lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct CapabilityList {
     /// `ALL`.
     pub all: bool,
     /// Those that are named, one bit for each number of capabilities(7).
+    #[serde(with = "record::capabilities")]
     pub named: u64,
 }
 
 /// Which filter of system calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum SeccompChoice {
     /// The one that belongs to the capabilities granted.
     Builtin,
@@ -58,7 +64,8 @@ pub enum SeccompChoice {
 }
 
 /// Which AppArmor profile.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum AppArmorChoice {
     /// None.
     Unconfined,
@@ -67,7 +74,8 @@ pub enum AppArmorChoice {
 }
 
 /// Parts of the SELinux label that differ from the usual ones.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct LabelOptions {
     /// No label at all.
     pub disable: bool,
@@ -86,7 +94,8 @@ pub struct LabelOptions {
 }
 
 /// Paths that are not hidden.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Unmask {
     /// All of them.
     pub all: bool,

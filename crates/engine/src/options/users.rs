@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use runtime::spec::IdMapping;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
 /// The container's user namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum UserNamespace {
     /// None of its own for root; for other callers the one that they can have.
     #[default]
@@ -29,7 +31,8 @@ pub enum UserNamespace {
 }
 
 /// How a range of a container's own is laid out.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct AutoUsers {
     /// How many ids; 65536 without.
     pub size: Option<u32>,
@@ -40,7 +43,8 @@ pub struct AutoUsers {
 }
 
 /// What the caller is inside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct KeptIds {
     /// Which user, if not the same.
     pub uid: Option<u32>,
@@ -51,7 +55,8 @@ pub struct KeptIds {
 }
 
 /// Maps that are given, by ranges or by the owner of ranges in `/etc/subuid` and `/etc/subgid`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum MappedUsers {
     /// These; neither is empty.
     Ranges {

@@ -5,6 +5,8 @@ pub mod parse;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 pub(crate) use self::parse::{MOST_BYTES, SizeMistake, read_size};
@@ -14,7 +16,8 @@ pub use self::parse::{NumberList, parse_size};
 pub(crate) const CPU_PERIOD: u64 = 100_000;
 
 /// Limits of one container; absent means none of its own, or the kernel's default.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct LimitOptions {
     /// Memory in bytes.
     pub memory: Option<i64>,
@@ -71,7 +74,8 @@ pub struct LimitOptions {
 }
 
 /// A limit on traffic with one block device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct DeviceLimit<T> {
     /// Its node.
     pub path: PathBuf,
@@ -80,7 +84,8 @@ pub struct DeviceLimit<T> {
 }
 
 /// A limit of each process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Ulimit {
     /// The kernel's name without `RLIMIT_`, in lower case: `nofile`.
     pub name: &'static str,

@@ -3,12 +3,16 @@
 use std::num::IntErrorKind;
 use std::path::PathBuf;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
 use super::{CPU_PERIOD, DeviceLimit, Ulimit};
 use crate::error::{Error, Result};
 use crate::options::nearest;
 
 /// Numbers of processors or memory nodes, in ascending order without repetition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct NumberList(Vec<u32>);
 
 impl NumberList {
@@ -313,6 +317,24 @@ pub fn parse_ulimit(field: &str, text: &str) -> Result<Option<Ulimit>> {
         ));
     }
     Ok(Some(Ulimit { name, soft, hard }))
+}
+
+impl<'de> Deserialize<'de> for Ulimit {
+    /// By hand, as a derived one would want the names of a record to live as long as ours.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Ulimit, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Form {
+            name: String,
+            soft: u64,
+            hard: u64,
+        }
+        let Form { name, soft, hard } = Form::deserialize(deserializer)?;
+        let known = ULIMITS.into_iter().find(|known| *known == name);
+        let name =
+            known.ok_or_else(|| D::Error::custom(format_args!("`{name}` is no limit of processes")))?;
+        Ok(Ulimit { name, soft, hard })
+    }
 }
 
 /// Reads `FILE=VALUE`, a file of cgroup v2.

@@ -7,10 +7,13 @@ mod volume;
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 /// A mount that somebody asked for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct MountRequest {
     /// The flag with its value, as typed.
     pub flag: String,
@@ -27,7 +30,8 @@ pub struct MountRequest {
 }
 
 /// What is mounted.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum MountKind {
     /// A directory or file of the host.
     Bind(BindRequest),
@@ -36,7 +40,8 @@ pub enum MountKind {
 }
 
 /// A directory or file of the host.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct BindRequest {
     /// Its path, absolute.
     pub source: PathBuf,
@@ -55,7 +60,8 @@ pub struct BindRequest {
 }
 
 /// A file system in memory.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct TmpfsRequest {
     /// Whether it refuses writes.
     pub read_only: bool,
@@ -66,7 +72,8 @@ pub struct TmpfsRequest {
 }
 
 /// What a flag says of a property, or leaves to the default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Toggle {
     /// Nothing.
     #[default]
@@ -78,7 +85,8 @@ pub enum Toggle {
 }
 
 /// Whether a bind takes the mounts below its source along.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Reach {
     /// The whole tree.
     #[default]
@@ -88,7 +96,8 @@ pub enum Reach {
 }
 
 /// What may be written to, of a bind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Access {
     /// All.
     #[default]
@@ -102,7 +111,8 @@ pub enum Access {
 }
 
 /// Whether mounts that are made later travel (mount_namespaces(7)), in the whole tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Propagation {
     /// Neither way.
     #[default]
@@ -114,7 +124,8 @@ pub enum Propagation {
 }
 
 /// For whom SELinux labels a source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Relabel {
     /// `z`: every container.
     Shared,
