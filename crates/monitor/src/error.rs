@@ -31,6 +31,8 @@ pub enum Operation {
     ReadInput,
     /// Writing the caller's standard output.
     WriteOutput,
+    /// Reading what a monitor was told when it was executed.
+    ReadArguments,
 }
 
 impl fmt::Display for Operation {
@@ -45,6 +47,7 @@ impl fmt::Display for Operation {
             Operation::EnterRawMode => "set raw mode on",
             Operation::RestoreTerminal => "restore the settings of",
             Operation::ReadTerminal | Operation::ReadInput => "read",
+            Operation::ReadArguments => "read the argument",
             Operation::WriteTerminal | Operation::WriteOutput => "write to",
         })
     }
