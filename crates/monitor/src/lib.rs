@@ -14,6 +14,7 @@ mod exit_record;
 mod log;
 mod logs;
 mod moment;
+mod protocol;
 mod relay;
 mod service;
 mod signals;

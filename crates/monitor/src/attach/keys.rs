@@ -30,8 +30,59 @@ impl DetachKeys {
         Ok(DetachKeys { keys: keys.collect::<Result<_, _>>()? })
     }
 
-    pub(crate) fn keys(&self) -> &[u8] {
-        &self.keys
+    pub(super) fn finder(&self) -> Finder {
+        Finder { keys: self.keys.clone(), found: 0 }
+    }
+}
+
+/// Looks for the keys in what is typed. A beginning of them is kept back until it is known what it was.
+#[derive(Debug)]
+pub(super) struct Finder {
+    keys: Vec<u8>,
+    /// How many of them were typed.
+    found: usize,
+}
+
+/// What was typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Typed {
+    /// Input for the container.
+    Input,
+    /// The keys, at the end of it.
+    Keys,
+}
+
+impl Finder {
+    /// Appends to `input` what of `typed` is for the container.
+    pub(super) fn find(&mut self, typed: &[u8], input: &mut Vec<u8>) -> Typed {
+        if self.keys.is_empty() {
+            input.extend_from_slice(typed);
+            return Typed::Input;
+        }
+        for byte in typed {
+            if *byte == self.keys[self.found] {
+                self.found += 1;
+                if self.found == self.keys.len() {
+                    self.found = 0;
+                    return Typed::Keys;
+                }
+                continue;
+            }
+            self.give_back(input);
+            // It may be the first of them again.
+            if *byte == self.keys[0] && self.keys.len() > 1 {
+                self.found = 1;
+            } else {
+                input.push(*byte);
+            }
+        }
+        Typed::Input
+    }
+
+    /// There is no more input: what was kept back was part of it.
+    pub(super) fn give_back(&mut self, input: &mut Vec<u8>) {
+        input.extend_from_slice(&self.keys[..self.found]);
+        self.found = 0;
     }
 }
 
@@ -58,3 +109,43 @@ impl fmt::Display for UnknownKey {
 }
 
 impl std::error::Error for UnknownKey {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_written_as_docker_has_them() {
+        let keys = |text| DetachKeys::parse(text).map(|keys| keys.keys);
+        assert_eq!(keys("ctrl-p,ctrl-q"), Ok(DetachKeys::default().keys));
+        assert_eq!(keys("a,ctrl-@,ctrl-[,ctrl-_,ctrl-z"), Ok(vec![b'a', 0, 27, 31, 26]));
+        assert_eq!(keys(""), Ok(Vec::new()));
+        for wrong in ["ctrl-", "ctrl-P", "ab", "ctrl-a,", "ctrl-1"] {
+            let word = wrong.rsplit(',').next().unwrap_or_default();
+            assert_eq!(keys(wrong), Err(UnknownKey(word.to_owned())), "{wrong}");
+        }
+        assert_eq!(UnknownKey("ctrl-".to_owned()).to_string(), "unknown character: `ctrl-`");
+    }
+
+    fn find(keys: &str, parts: &[&str]) -> (String, Typed) {
+        let mut finder = DetachKeys::parse(keys).unwrap().finder();
+        let mut input = Vec::new();
+        for part in parts {
+            if finder.find(part.as_bytes(), &mut input) == Typed::Keys {
+                return (String::from_utf8(input).unwrap(), Typed::Keys);
+            }
+        }
+        finder.give_back(&mut input);
+        (String::from_utf8(input).unwrap(), Typed::Input)
+    }
+
+    #[test]
+    fn keys_are_found_in_parts_and_their_beginnings_are_typed_all_the_same() {
+        assert_eq!(find("x,y", &["axy"]), ("a".to_owned(), Typed::Keys));
+        assert_eq!(find("x,y", &["ax", "yb"]), ("a".to_owned(), Typed::Keys));
+        assert_eq!(find("x,y", &["xxy"]), ("x".to_owned(), Typed::Keys));
+        assert_eq!(find("x,y", &["xaxbx"]), ("xaxbx".to_owned(), Typed::Input));
+        assert_eq!(find("x", &["a", "x"]), ("a".to_owned(), Typed::Keys));
+        assert_eq!(find("", &["a", "b"]), ("ab".to_owned(), Typed::Input));
+    }
+}

@@ -1,13 +1,16 @@
 //! Owns the client's side of a container that a monitor stands behind: its terminal, what is typed, what comes back. Must
 //! not decide what a signal means to the container: its caller does.
 
+mod client;
 mod keys;
 
 use std::os::fd::BorrowedFd;
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use sys::signal::SignalDescriptor;
 
-use crate::error::Error;
+use crate::error::{Error, Operation};
 
 pub use keys::{DetachKeys, UnknownKey};
 
@@ -94,13 +97,22 @@ pub struct Attached {
 /// Until then the caller's terminal, where the container has one too and the calling process is in its foreground, is raw,
 /// and it is as it was before when this returns, however it returns. A slow output is waited for.
 pub fn attach(attachment: Attachment<'_>) -> Result<Attached, Error> {
-    let _ = attachment;
-    todo!()
+    client::Client::new(attachment).run()
 }
 
 /// Waits until the other end of `connection` is gone: the monitor of a container that has ended, and after it the
 /// program that cleaned up.
 pub fn wait_for_hangup(connection: BorrowedFd<'_>) -> Result<(), Error> {
-    let _ = connection;
-    todo!()
+    loop {
+        let mut watched = [PollFd::from_borrowed_fd(connection, PollFlags::RDHUP)];
+        match poll(&mut watched, None) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(errno) => return Err(converse_error(errno)),
+        }
+    }
+}
+
+fn converse_error(errno: Errno) -> Error {
+    Error::new(Operation::Converse, "the container's monitor", errno)
 }

@@ -2,6 +2,11 @@
 //! exec. Must not start or remove anything: the program that is executed at the end does that.
 
 mod arguments;
+mod clients;
+mod ending;
+mod process;
+mod serve;
+mod streams;
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -119,8 +124,7 @@ impl Service {
         name: &OsStr,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Error {
-        let _ = (name, environment);
-        todo!()
+        process::become_monitor(self, name, environment)
     }
 }
 
@@ -131,7 +135,17 @@ pub fn run_service(
     words: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> i32 {
-    let _ = environment;
-    let _ = Service::from_arguments(words);
-    todo!()
+    let Ok(mut service) = Service::from_arguments(words) else { return FAILED };
+    process::prepare();
+    let (keep, then) = (std::mem::take(&mut service.keep), std::mem::take(&mut service.then));
+    let clients = serve::serve(service);
+    if then.is_empty() {
+        return 0;
+    }
+    // There is nobody to tell why not: the record of the end is there, and who looks next does what is left to do.
+    let _ = process::become_next(then, environment, &keep, &clients);
+    FAILED
 }
+
+/// The exit code of a failure of the monitor itself.
+const FAILED: i32 = 125;
