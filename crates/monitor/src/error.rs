@@ -31,6 +31,28 @@ pub enum Operation {
     ReadInput,
     /// Writing the caller's standard output.
     WriteOutput,
+    /// Reading what a monitor was told when it was executed.
+    ReadArguments,
+    /// Executing a program in the place of this one.
+    Execute,
+    /// Opening the log.
+    OpenLog,
+    /// Writing to the log.
+    WriteLog,
+    /// Beginning a new file of the log.
+    RotateLog,
+    /// Reading the log.
+    ReadLog,
+    /// Writing the record of the end.
+    WriteExit,
+    /// Reading what the container wrote to its pipes.
+    ReadPipe,
+    /// Writing a client's input to the container's pipe.
+    WritePipe,
+    /// Taking a client that came to the socket.
+    Accept,
+    /// Talking to the monitor.
+    Converse,
 }
 
 impl fmt::Display for Operation {
@@ -45,6 +67,16 @@ impl fmt::Display for Operation {
             Operation::EnterRawMode => "set raw mode on",
             Operation::RestoreTerminal => "restore the settings of",
             Operation::ReadTerminal | Operation::ReadInput => "read",
+            Operation::ReadLog | Operation::ReadPipe => "read",
+            Operation::ReadArguments => "read the argument",
+            Operation::Execute => "execute",
+            Operation::OpenLog => "open the log",
+            Operation::WriteLog => "write to the log",
+            Operation::RotateLog => "begin a new file of the log",
+            Operation::WriteExit => "write the record of the end to",
+            Operation::WritePipe => "write to",
+            Operation::Accept => "take a client of",
+            Operation::Converse => "talk to",
             Operation::WriteTerminal | Operation::WriteOutput => "write to",
         })
     }
@@ -73,6 +105,9 @@ impl Error {
                 "the parent ignores SIGCHLD, so the kernel threw the status away; start with the default \
                  disposition of SIGCHLD",
             ),
+            (Operation::WriteLog, Errno::NOSPC | Errno::DQUOT) => {
+                Some("the container kept running; what it wrote is counted in `lostBytes` of its end")
+            }
             (Operation::WriteOutput, Errno::NOSPC) => {
                 Some("the container kept running; what it wrote after that is lost")
             }

@@ -33,6 +33,14 @@ impl Exit {
         let number = status.terminating_signal()?;
         Some(Exit::Signal { number, core_dumped: status.dumped() })
     }
+
+    /// From a status in the form of `wait(2)`.
+    pub(crate) fn from_wait(status: i32) -> Exit {
+        match status & 0x7f {
+            0 => Exit::Code(status >> 8 & 0xff),
+            number => Exit::Signal { number, core_dumped: status & 0x80 != 0 },
+        }
+    }
 }
 
 #[cfg(test)]
@@ -43,5 +51,11 @@ mod tests {
     fn exit_code_of_a_signal_is_128_more_than_its_number() {
         assert_eq!(Exit::Code(7).code(), 7);
         assert_eq!(Exit::Signal { number: 9, core_dumped: false }.code(), 137);
+    }
+
+    #[test]
+    fn status_as_wait_has_it_is_read() {
+        assert_eq!(Exit::from_wait(0x0700), Exit::Code(7));
+        assert_eq!(Exit::from_wait(0x8b), Exit::Signal { number: 11, core_dumped: true });
     }
 }

@@ -4,17 +4,33 @@
 //! One thread, one `poll(2)`, buffers of fixed size: what stands behind a container for as long as that lives should
 //! cost next to nothing. It knows neither network nor image, so that it can run as a process of its own.
 
+mod attach;
 mod buffer;
 mod caller;
 mod end_of_input;
 mod error;
 mod exit;
+mod exit_record;
+mod log;
+mod logs;
+mod moment;
+mod protocol;
 mod relay;
+mod service;
 mod signals;
 mod stream;
 mod supervise;
 
+pub use attach::{
+    Attached, Attachment, Departure, DetachKeys, Reaction, Role, Terminal, UnknownKey, attach,
+    wait_for_hangup,
+};
 pub use caller::copy_window_size;
 pub use error::{Error, Operation};
 pub use exit::Exit;
+pub use exit_record::ExitRecord;
+pub use log::{JOURNAL_SOCKET, LogFiles, LogOptions};
+pub use logs::{LogEntry, LogQuery, LogStream, read_log};
+pub use moment::Moment;
+pub use service::{InputEnd, Io, Parentage, Service, VERB, run_service};
 pub use supervise::{Console, Input, Outcome, Policy, Signals, Supervision, supervise};

@@ -24,7 +24,7 @@ const INPUT_BUFFER: usize = 4 * 1024;
 const MOST_AFTER_EXIT: usize = 256 * 1024;
 
 /// How often a background job asks whether it is in the foreground now.
-const LOOK_FOR_FOREGROUND: Duration = Duration::from_secs(1);
+pub(crate) const LOOK_FOR_FOREGROUND: Duration = Duration::from_secs(1);
 
 /// What is ready, or what should be waited for, on the three descriptors of a relay.
 #[derive(Debug, Clone, Copy)]

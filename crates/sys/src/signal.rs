@@ -55,19 +55,33 @@ pub fn unblock_all() {
 
 /// Gives every signal its default disposition, as `exec` keeps the ignored ones ignored. Async-signal-safe.
 pub fn reset_dispositions() {
-    for signal in 1..=64 {
-        if matches!(signal, libc::SIGKILL | libc::SIGSTOP) {
-            continue;
-        }
-        // All zero is SIG_DFL without flags. Not by libc's function, as that refuses the two signals that the library
-        // has for itself, and glibc's posix_spawn hands those on ignored.
-        let default = [0u64; 4];
-        let no_old = std::ptr::null_mut::<u64>();
-        // SAFETY: the kernel's struct of handler, flags, restorer and a 64-bit mask is not longer than this on any
-        // architecture that Rust's std knows, and SIG_DFL needs none of it.
-        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), no_old, size_of::<u64>()) };
-    }
+    (1..=64).for_each(|signal| dispose(signal, libc::SIG_DFL));
 }
+
+/// Ignores every signal but SIGCHLD, by which the kernel would throw exit statuses away, and the synchronous faults. What
+/// waits, blocked, is discarded.
+pub fn ignore_all() {
+    let not_these = |signal: &i32| *signal != libc::SIGCHLD && !FAULTS.contains(signal);
+    (1..=64).filter(not_these).for_each(|signal| dispose(signal, libc::SIG_IGN));
+}
+
+/// Sets the disposition of a signal, one of SIG_DFL and SIG_IGN.
+fn dispose(signal: i32, disposition: libc::sighandler_t) {
+    if matches!(signal, libc::SIGKILL | libc::SIGSTOP) {
+        return;
+    }
+    // Handler first, no flags. Not by libc's function, as that refuses the two signals that the library has for itself,
+    // and glibc's posix_spawn hands those on ignored.
+    let action = [disposition as u64, 0, 0, 0];
+    let no_old = std::ptr::null_mut::<u64>();
+    // SAFETY: the kernel's struct of handler, flags, restorer and a 64-bit mask is not longer than this on any
+    // architecture that Rust's std knows, and neither disposition needs the rest of it.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), no_old, size_of::<u64>()) };
+}
+
+/// Signals that tell of a fault of the program itself.
+const FAULTS: [i32; 6] =
+    [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
 
 /// Gives SIGCHLD its default disposition: a caller that ignored it would have the kernel reap our children, and
 /// their exit codes would be lost (wait(2)).
@@ -143,9 +157,7 @@ impl SignalDescriptor {
         let set = set_of(|set| {
             // SAFETY: the pointer is to a set of our own.
             unsafe { libc::sigfillset(set) };
-            for fault in
-                [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS]
-            {
+            for fault in FAULTS {
                 // SAFETY: as above.
                 unsafe { libc::sigdelset(set, fault) };
             }

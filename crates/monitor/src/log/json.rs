@@ -1,0 +1,134 @@
+//! Owns docker's form of a log's line: a JSON object. Must not write it anywhere.
+
+use crate::log::lines::Piece;
+use crate::log::scan;
+use crate::logs::LogStream;
+use crate::moment::Moment;
+
+/// Adds the line for `piece`, as docker's `json-file` driver does.
+pub(super) fn encode(
+    record: &mut Vec<u8>,
+    stream: LogStream,
+    now: Moment,
+    piece: Piece<'_>,
+    attributes: &[u8],
+) {
+    record.extend_from_slice(b"{\"log\":\"");
+    escape(record, piece.bytes);
+    record.extend_from_slice(match stream {
+        LogStream::Stdout => b"\",\"stream\":\"stdout\",",
+        LogStream::Stderr => b"\",\"stream\":\"stderr\",",
+    });
+    record.extend_from_slice(attributes);
+    record.extend_from_slice(b"\"time\":\"");
+    let (time, length) = now.written_short();
+    record.extend_from_slice(&time[..length]);
+    record.extend_from_slice(b"\"}\n");
+}
+
+/// `"attrs":{…},`, in the order of their names, as Go has them; nothing where there are none.
+pub(super) fn attributes(pairs: &[(String, String)]) -> Vec<u8> {
+    let mut text = Vec::new();
+    if pairs.is_empty() {
+        return text;
+    }
+    let mut pairs: Vec<_> = pairs.iter().collect();
+    pairs.sort();
+    for (index, (name, value)) in pairs.into_iter().enumerate() {
+        text.extend_from_slice(if index == 0 { b"\"attrs\":{\"" } else { b",\"" });
+        escape(&mut text, name.as_bytes());
+        text.extend_from_slice(b"\":\"");
+        escape(&mut text, value.as_bytes());
+        text.push(b'"');
+    }
+    text.extend_from_slice(b"},");
+    text
+}
+
+/// As docker writes strings: what HTML would take for its own is escaped too, a tab has no short form, and what is no UTF-8
+/// becomes U+FFFD.
+pub(crate) fn escape(text: &mut Vec<u8>, mut bytes: &[u8]) {
+    while let Some(at) = scan::not_plain(bytes) {
+        text.extend_from_slice(&bytes[..at]);
+        bytes = &bytes[at..];
+        let taken = match bytes[0] {
+            byte @ 0x80.. => escape_wide(text, bytes, byte),
+            byte => {
+                escape_narrow(text, byte);
+                1
+            }
+        };
+        bytes = &bytes[taken..];
+    }
+    text.extend_from_slice(bytes);
+}
+
+fn escape_narrow(text: &mut Vec<u8>, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    match byte {
+        b'"' | b'\\' => text.extend_from_slice(&[b'\\', byte]),
+        b'\n' => text.extend_from_slice(b"\\n"),
+        b'\r' => text.extend_from_slice(b"\\r"),
+        _ => {
+            let digits = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+            text.extend_from_slice(b"\\u00");
+            text.extend_from_slice(&digits);
+        }
+    }
+}
+
+/// One character beyond ASCII; answers how many bytes it has.
+fn escape_wide(text: &mut Vec<u8>, bytes: &[u8], first: u8) -> usize {
+    let length = match first {
+        0xc0..0xe0 => 2,
+        0xe0..0xf0 => 3,
+        0xf0..0xf8 => 4,
+        _ => 0,
+    };
+    let character = bytes.get(..length).filter(|bytes| length > 0 && std::str::from_utf8(bytes).is_ok());
+    match character {
+        None => {
+            text.extend_from_slice(b"\\ufffd");
+            1
+        }
+        // Line ends to JavaScript.
+        Some(b"\xe2\x80\xa8") => {
+            text.extend_from_slice(b"\\u2028");
+            3
+        }
+        Some(b"\xe2\x80\xa9") => {
+            text.extend_from_slice(b"\\u2029");
+            3
+        }
+        Some(character) => {
+            text.extend_from_slice(character);
+            length
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_is_dockers() {
+        let mut record = Vec::new();
+        let piece = Piece::line(b"a\"b\\<\x01\t\xc3\xa4\xff\xe2\x80\xa8\n");
+        encode(&mut record, LogStream::Stderr, Moment(500_000_000), piece, b"");
+        let expected = concat!(
+            r#"{"log":"a\"b\\\u003c\u0001\u0009ä\ufffd\u2028\n","stream":"stderr","#,
+            r#""time":"1970-01-01T00:00:00.5Z"}"#,
+            "\n"
+        );
+        assert_eq!(String::from_utf8(record).unwrap(), expected);
+    }
+
+    #[test]
+    fn attributes_stand_before_the_time_by_their_names() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let text = attributes(&[pair("tag", "x\"y"), pair("com.a", "1")]);
+        assert_eq!(String::from_utf8(text).unwrap(), r#""attrs":{"com.a":"1","tag":"x\"y"},"#);
+        assert!(attributes(&[]).is_empty());
+    }
+}

@@ -1,0 +1,185 @@
+//! Owns where a container's output is kept. Must never hold the container back.
+
+pub(crate) mod file;
+mod journal;
+pub(crate) mod json;
+mod k8s;
+mod lines;
+pub(crate) mod scan;
+
+use std::path::PathBuf;
+
+use crate::error::Incidents;
+use crate::log::file::FileLog;
+use crate::log::journal::Journal;
+use crate::log::lines::{Lines, Piece};
+use crate::logs::LogStream;
+use crate::moment::Moment;
+
+/// Where a container's output is kept, and in which form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogOptions {
+    /// Nowhere.
+    None,
+    /// docker's: a JSON object a line, `{"log":"…\n","stream":"stdout","time":"…"}`.
+    JsonFile {
+        /// The files.
+        files: LogFiles,
+        /// What each line says beside that, as `attrs` (`--log-opt labels=…`, `env=…`, `tag=…`).
+        attributes: Vec<(String, String)>,
+    },
+    /// Kubernetes': `TIME stdout F LINE`, with `P` where a line goes on.
+    K8sFile {
+        /// The files.
+        files: LogFiles,
+    },
+    /// The system's journal, by its native protocol.
+    Journald {
+        /// Its socket: [`JOURNAL_SOCKET`].
+        socket: PathBuf,
+        /// What each entry says beside the message and its priority, by names as the journal wants them
+        /// (`CONTAINER_ID`, `CONTAINER_NAME`, `SYSLOG_IDENTIFIER`, …).
+        fields: Vec<(String, String)>,
+    },
+}
+
+/// Where the journal listens.
+pub const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
+
+/// A log in files: `PATH` is written, `PATH.1` is the one before that, and so on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFiles {
+    /// The newest one.
+    pub path: PathBuf,
+    /// How many bytes a file has at most (but for one whose only line is longer); none: any number.
+    pub max_size: Option<u64>,
+    /// How many files there are at most, the newest among them; at least 1.
+    pub max_files: u32,
+}
+
+impl LogFiles {
+    /// With the caps that hold where nobody said others: three files of 10 MB.
+    pub fn at(path: impl Into<PathBuf>) -> LogFiles {
+        LogFiles { path: path.into(), max_size: Some(10_000_000), max_files: 3 }
+    }
+}
+
+/// An open log.
+pub(crate) struct Log {
+    driver: Driver,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+enum Driver {
+    None,
+    JsonFile {
+        file: FileLog,
+        /// What stands between the time and the end of each line.
+        attributes: Vec<u8>,
+    },
+    K8sFile(FileLog),
+    Journald(Journal),
+}
+
+impl Log {
+    /// Opens it; what fails is an incident, and tried again with each write.
+    pub(crate) fn open(options: LogOptions, incidents: &mut Incidents) -> Log {
+        let driver = match options {
+            LogOptions::None => Driver::None,
+            LogOptions::JsonFile { files, attributes } => Driver::JsonFile {
+                file: FileLog::open(files, incidents),
+                attributes: json::attributes(&attributes),
+            },
+            LogOptions::K8sFile { files } => Driver::K8sFile(FileLog::open(files, incidents)),
+            LogOptions::Journald { socket, fields } => Driver::Journald(Journal::new(socket, &fields)),
+        };
+        Log { driver, stdout: Lines::default(), stderr: Lines::default() }
+    }
+
+    /// Keeps what the container wrote; a line without its end waits for that.
+    pub(crate) fn write(&mut self, stream: LogStream, bytes: &[u8], incidents: &mut Incidents) {
+        if matches!(self.driver, Driver::None) {
+            return;
+        }
+        let now = Moment::now();
+        self.driver.say_what_was_lost(now, incidents);
+        let lines = match stream {
+            LogStream::Stdout => &mut self.stdout,
+            LogStream::Stderr => &mut self.stderr,
+        };
+        let driver = &mut self.driver;
+        lines.split(bytes, &mut |piece| driver.put(stream, now, piece, incidents));
+        self.driver.flush(incidents);
+    }
+
+    /// The container writes no more: keeps what waits for the end of its line.
+    pub(crate) fn finish(&mut self, incidents: &mut Incidents) {
+        let now = Moment::now();
+        for (stream, lines) in [(LogStream::Stdout, &mut self.stdout), (LogStream::Stderr, &mut self.stderr)]
+        {
+            let driver = &mut self.driver;
+            lines.finish(&mut |piece| driver.put(stream, now, piece, incidents));
+        }
+        self.driver.flush(incidents);
+    }
+
+    /// How many bytes of output could not be kept.
+    pub(crate) fn lost(&self) -> u64 {
+        match &self.driver {
+            Driver::None => 0,
+            Driver::JsonFile { file, .. } | Driver::K8sFile(file) => file.lost(),
+            Driver::Journald(journal) => journal.lost(),
+        }
+    }
+
+    /// How many bytes of files were removed by the cap.
+    pub(crate) fn rotated_out(&self) -> u64 {
+        match &self.driver {
+            Driver::JsonFile { file, .. } | Driver::K8sFile(file) => file.rotated_out(),
+            Driver::None | Driver::Journald(_) => 0,
+        }
+    }
+}
+
+impl Driver {
+    fn put(&mut self, stream: LogStream, now: Moment, piece: Piece<'_>, incidents: &mut Incidents) {
+        match self {
+            Driver::None => {}
+            Driver::JsonFile { file, attributes } => {
+                file.add(piece.bytes.len(), incidents, |record| {
+                    json::encode(record, stream, now, piece, attributes);
+                });
+            }
+            Driver::K8sFile(file) => {
+                file.add(piece.bytes.len(), incidents, |record| k8s::encode(record, stream, now, piece));
+            }
+            Driver::Journald(journal) => journal.send(stream, piece, incidents),
+        }
+    }
+
+    /// What a reader should know, once there may be room for it.
+    fn say_what_was_lost(&mut self, now: Moment, incidents: &mut Incidents) {
+        let (Driver::JsonFile { file, .. } | Driver::K8sFile(file)) = self else { return };
+        let Some(count) = file.take_unsaid() else { return };
+        let note = format!("rabbitc: {count} bytes of output are missing here: they could not be written\n");
+        let piece = Piece::line(note.as_bytes());
+        match self {
+            Driver::JsonFile { file, attributes } => {
+                file.add_note(count, incidents, |record| {
+                    json::encode(record, LogStream::Stderr, now, piece, attributes);
+                });
+            }
+            Driver::K8sFile(file) => {
+                file.add_note(count, incidents, |record| k8s::encode(record, LogStream::Stderr, now, piece));
+            }
+            Driver::None | Driver::Journald(_) => {}
+        }
+    }
+
+    fn flush(&mut self, incidents: &mut Incidents) {
+        if let Driver::JsonFile { file, .. } | Driver::K8sFile(file) = self {
+            file.flush(incidents);
+        }
+    }
+}

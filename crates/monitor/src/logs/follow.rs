@@ -1,0 +1,117 @@
+//! Owns the wait for what is written to a log meanwhile, over its rotations. Must not decide when there will be no more: it
+//! asks.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::io::Errno;
+
+use super::records::Records;
+use super::{File, Reading, open_all};
+use crate::log::LogFiles;
+
+/// How long nobody is asked whether there will be more.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What tells of changes.
+pub(super) struct Watch(OwnedFd);
+
+impl Watch {
+    /// Watches the directory of `path` for files that come, go and are renamed.
+    pub(super) fn new(path: &Path) -> Result<Watch, Errno> {
+        let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let flags = WatchFlags::CREATE | WatchFlags::MOVE | WatchFlags::DELETE | WatchFlags::ONLYDIR;
+        inotify::add_watch(&watch, directory.unwrap_or(Path::new(".")), flags)?;
+        Ok(Watch(watch))
+    }
+
+    /// Watches a file itself: not by way of its directory, where every byte of the container's FIFOs would be told too.
+    fn add(&self, file: &File) -> Result<i32, Errno> {
+        let path = format!("/proc/self/fd/{}", file.descriptor.as_raw_fd());
+        inotify::add_watch(&self.0, path, WatchFlags::MODIFY)
+    }
+
+    fn remove(&self, number: i32) {
+        // One that was removed with its file is gone already.
+        let _ = inotify::remove_watch(&self.0, number);
+    }
+
+    /// Until something changes, or the pause is over.
+    fn wait(&self) -> Result<(), Errno> {
+        let pause = Timespec::try_from(PAUSE).ok();
+        match poll(&mut [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)], pause.as_ref()) {
+            Ok(0) | Err(Errno::INTR) => Ok(()),
+            Ok(_) => self.forget(),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// What changed is seen by looking.
+    fn forget(&self) -> Result<(), Errno> {
+        let mut room = [const { MaybeUninit::uninit() }; 4096];
+        let mut reader = inotify::Reader::new(&self.0, &mut room);
+        loop {
+            match reader.next() {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+}
+
+/// Hands on what comes after `current`, the newest file so far, which was read to its end.
+pub(super) fn follow(
+    reading: &mut Reading<'_>,
+    files: &LogFiles,
+    mut current: Option<Records>,
+    is_served: &mut dyn FnMut() -> bool,
+    watch: &Watch,
+) -> Result<(), Errno> {
+    let mut watched = current.as_ref().map(|records| watch.add(&records.file)).transpose()?;
+    loop {
+        // Asked before the last look: what was written before the answer is read.
+        let is_last_look = !is_served();
+        if let Some(records) = &mut current
+            && reading.hand_on(records)?.is_break()
+        {
+            return Ok(());
+        }
+        for file in newer_ones(files, current.as_ref().map(|records| &records.file))? {
+            // Whoever renames a file has written it to its end.
+            if let Some(records) = &mut current
+                && reading.hand_on(records)?.is_break()
+            {
+                return Ok(());
+            }
+            watched.take().into_iter().for_each(|number| watch.remove(number));
+            watched = Some(watch.add(&file)?);
+            let records = current.insert(Records::new(file, 0));
+            if reading.hand_on(records)?.is_break() {
+                return Ok(());
+            }
+        }
+        if is_last_look || reading.is_past_its_end() {
+            return Ok(());
+        }
+        watch.wait()?;
+    }
+}
+
+/// The files that are newer than this one, in their order; all of them where it was removed.
+fn newer_ones(files: &LogFiles, current: Option<&File>) -> Result<Vec<File>, Errno> {
+    let Some(current) = current else { return open_all(files) };
+    if super::identity(&files.path)? == Some(current.identity) {
+        return Ok(Vec::new());
+    }
+    let mut all = open_all(files)?;
+    if let Some(at) = all.iter().position(|file| file.identity == current.identity) {
+        all.drain(..=at);
+    }
+    Ok(all)
+}

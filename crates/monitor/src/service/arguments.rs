@@ -1,0 +1,224 @@
+//! Owns the form in which a service travels through exec: words of `name=value`, and behind `--` those of the program at the
+//! end. Must not open anything: descriptors are numbers that the process has inherited.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::io::{Errno, FdFlags};
+
+use super::{InputEnd, Io, Parentage, Service};
+use crate::error::{Error, Operation};
+use crate::log::{LogFiles, LogOptions};
+
+/// What stands before the words of the program at the end.
+const SEPARATOR: &str = "--";
+
+pub(super) fn write(service: &Service) -> Vec<OsString> {
+    let mut words = Words(Vec::new());
+    words.text("pid", service.pid);
+    words.descriptor("pidfd", &service.pidfd);
+    if service.parentage == Parentage::Adopted {
+        words.text("parentage", "adopted");
+    }
+    match &service.io {
+        Io::Pipes { stdin, stdout, stderr } => {
+            stdin.iter().for_each(|stdin| words.descriptor("stdin", stdin));
+            words.descriptor("stdout", stdout);
+            words.descriptor("stderr", stderr);
+        }
+        Io::Terminal { outer } => words.descriptor("terminal", outer),
+    }
+    if service.input_end == InputEnd::KeptOpen {
+        words.text("input-end", "kept-open");
+    }
+    words.descriptor("listener", &service.listener);
+    service.first_client.iter().for_each(|client| words.descriptor("first-client", client));
+    service.keep.iter().for_each(|kept| words.descriptor("keep", kept));
+    words.log(&service.log);
+    words.add("exit", service.exit.as_os_str());
+    if let Some(limit) = service.time_limit {
+        words.text("time-limit", limit.as_nanos());
+    }
+    words.0.push(SEPARATOR.into());
+    words.0.extend(service.then.iter().cloned());
+    words.0
+}
+
+struct Words(Vec<OsString>);
+
+impl Words {
+    fn add(&mut self, name: &str, value: &OsStr) {
+        let mut word = OsString::from(format!("{name}="));
+        word.push(value);
+        self.0.push(word);
+    }
+
+    fn text(&mut self, name: &str, value: impl Display) {
+        self.0.push(format!("{name}={value}").into());
+    }
+
+    fn descriptor(&mut self, name: &str, descriptor: &OwnedFd) {
+        self.text(name, descriptor.as_raw_fd());
+    }
+
+    fn log(&mut self, log: &LogOptions) {
+        match log {
+            LogOptions::None => {}
+            LogOptions::JsonFile { files, attributes } => {
+                self.text("log", "json-file");
+                self.files(files);
+                self.pairs(attributes);
+            }
+            LogOptions::K8sFile { files } => {
+                self.text("log", "k8s-file");
+                self.files(files);
+            }
+            LogOptions::Journald { socket, fields } => {
+                self.text("log", "journald");
+                self.add("log-path", socket.as_os_str());
+                self.pairs(fields);
+            }
+        }
+    }
+
+    fn files(&mut self, files: &LogFiles) {
+        self.add("log-path", files.path.as_os_str());
+        files.max_size.iter().for_each(|size| self.text("log-size", size));
+        self.text("log-files", files.max_files);
+    }
+
+    fn pairs(&mut self, pairs: &[(String, String)]) {
+        // A name has no `=`: neither a label's in `attrs` that comes from `--log-opt`, nor one of the journal.
+        pairs.iter().for_each(|(name, value)| self.text("log-pair", format_args!("{name}={value}")));
+    }
+}
+
+/// What was read so far: all that a service has, in the order of the words.
+#[derive(Default)]
+struct Read {
+    pid: Option<i32>,
+    pidfd: Option<OwnedFd>,
+    parentage: Option<Parentage>,
+    stdin: Option<OwnedFd>,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+    terminal: Option<OwnedFd>,
+    input_end: InputEnd,
+    listener: Option<OwnedFd>,
+    first_client: Option<OwnedFd>,
+    keep: Vec<OwnedFd>,
+    log: Vec<u8>,
+    log_path: Option<PathBuf>,
+    log_size: Option<u64>,
+    log_files: Option<u32>,
+    log_pairs: Vec<(String, String)>,
+    exit: Option<PathBuf>,
+    time_limit: Option<Duration>,
+}
+
+pub(super) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Service, Error> {
+    let mut words = words.into_iter();
+    let mut read = Read::default();
+    for word in words.by_ref().take_while(|word| word != SEPARATOR) {
+        read.take(&word).map_err(|errno| wrong(&word, errno))?;
+    }
+    let mut service = read.finish().map_err(|name| wrong(OsStr::new(name), Errno::INVAL))?;
+    service.then = words.collect();
+    Ok(service)
+}
+
+fn wrong(word: &OsStr, errno: Errno) -> Error {
+    Error::new(Operation::ReadArguments, format!("`{}`", word.to_string_lossy()), errno)
+}
+
+impl Read {
+    fn take(&mut self, word: &OsStr) -> Result<(), Errno> {
+        let (name, value) = split(word.as_bytes()).ok_or(Errno::INVAL)?;
+        let path = || PathBuf::from(OsString::from_vec(value.to_vec()));
+        match name {
+            b"pid" => self.pid = Some(number(value)?),
+            b"pidfd" => self.pidfd = Some(descriptor(value)?),
+            b"parentage" => self.parentage = (value == b"adopted").then_some(Parentage::Adopted),
+            b"stdin" => self.stdin = Some(descriptor(value)?),
+            b"stdout" => self.stdout = Some(descriptor(value)?),
+            b"stderr" => self.stderr = Some(descriptor(value)?),
+            b"terminal" => self.terminal = Some(descriptor(value)?),
+            b"input-end" if value == b"kept-open" => self.input_end = InputEnd::KeptOpen,
+            b"listener" => self.listener = Some(descriptor(value)?),
+            b"first-client" => self.first_client = Some(descriptor(value)?),
+            b"keep" => self.keep.push(descriptor(value)?),
+            b"log" => self.log = value.to_vec(),
+            b"log-path" => self.log_path = Some(path()),
+            b"log-size" => self.log_size = Some(number(value)?),
+            b"log-files" => self.log_files = Some(number(value)?),
+            b"log-pair" => {
+                let (name, value) = split(value).ok_or(Errno::INVAL)?;
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                self.log_pairs.push((text(name), text(value)));
+            }
+            b"exit" => self.exit = Some(path()),
+            b"time-limit" => self.time_limit = Some(Duration::from_nanos(number(value)?)),
+            _ => return Err(Errno::INVAL),
+        }
+        Ok(())
+    }
+
+    /// The service, or the name of what is missing.
+    fn finish(self) -> Result<Service, &'static str> {
+        let log = self.log_options()?;
+        let io = match (self.terminal, self.stdout, self.stderr) {
+            (Some(outer), _, _) => Io::Terminal { outer },
+            (None, Some(stdout), Some(stderr)) => Io::Pipes { stdin: self.stdin, stdout, stderr },
+            _ => return Err("stdout"),
+        };
+        Ok(Service {
+            pid: self.pid.ok_or("pid")?,
+            pidfd: self.pidfd.ok_or("pidfd")?,
+            parentage: self.parentage.unwrap_or(Parentage::Own),
+            io,
+            input_end: self.input_end,
+            listener: self.listener.ok_or("listener")?,
+            first_client: self.first_client,
+            log,
+            exit: self.exit.ok_or("exit")?,
+            keep: self.keep,
+            then: Vec::new(),
+            time_limit: self.time_limit,
+        })
+    }
+
+    fn log_options(&self) -> Result<LogOptions, &'static str> {
+        let path = || self.log_path.clone().ok_or("log-path");
+        let files = || {
+            let max_files = self.log_files.ok_or("log-files")?;
+            Ok(LogFiles { path: path()?, max_size: self.log_size, max_files })
+        };
+        Ok(match &*self.log {
+            b"" => LogOptions::None,
+            b"json-file" => LogOptions::JsonFile { files: files()?, attributes: self.log_pairs.clone() },
+            b"k8s-file" => LogOptions::K8sFile { files: files()? },
+            b"journald" => LogOptions::Journald { socket: path()?, fields: self.log_pairs.clone() },
+            _ => return Err("log"),
+        })
+    }
+}
+
+fn split(word: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = word.iter().position(|byte| *byte == b'=')?;
+    Some((&word[..at], &word[at + 1..]))
+}
+
+fn number<T: std::str::FromStr>(value: &[u8]) -> Result<T, Errno> {
+    std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).ok_or(Errno::INVAL)
+}
+
+/// One that was inherited, and that the next exec does not keep unless told.
+fn descriptor(value: &[u8]) -> Result<OwnedFd, Errno> {
+    let descriptor = sys::fd::adopt(number(value)?).map_err(|error| crate::error::errno_of(&error))?;
+    rustix::io::fcntl_setfd(&descriptor, FdFlags::CLOEXEC)?;
+    Ok(descriptor)
+}

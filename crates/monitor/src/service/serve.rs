@@ -1,0 +1,303 @@
+//! Owns the loop that stands behind one container that lives on, from its start to its end. Must not start or remove
+//! anything, and kills only what has outlived its time.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::process::Signal;
+
+use crate::error::{Error, Incidents, Operation, errno_of};
+use crate::exit_record::{ExitRecord, Place};
+use crate::log::Log;
+use crate::logs::LogStream;
+use crate::moment::Moment;
+use crate::protocol::MOST_OUTPUT;
+use crate::service::clients::{Clients, Delivery, Request};
+use crate::service::ending;
+use crate::service::streams::Streams;
+use crate::service::{Parentage, Service};
+
+/// How long nobody is taken where the kernel refused to take one.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long the first client may take for what the container left, once that has ended; beside what its socket holds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Stands behind the container until it has ended and its record is written; answers with the connections of its clients,
+/// which were told.
+pub(super) fn serve(service: Service) -> Vec<OwnedFd> {
+    let mut server = Server::new(service);
+    server.stand_by();
+    server.finish()
+}
+
+struct Server {
+    pid: i32,
+    pidfd: OwnedFd,
+    parentage: Parentage,
+    streams: Streams,
+    listener: OwnedFd,
+    /// Until when nobody is taken.
+    pause: Option<Instant>,
+    clients: Clients,
+    log: Log,
+    exit: Place,
+    incidents: Incidents,
+    /// What was read last.
+    chunk: Box<[u8]>,
+    /// How much of it the first client has not taken, and where it came from.
+    held: Option<(LogStream, usize)>,
+    /// The end of the container's time.
+    due: Option<Instant>,
+    time_is_up: bool,
+}
+
+/// What a wait ended with.
+struct Ready {
+    exited: bool,
+    listener: bool,
+    input: bool,
+    /// By the index of the stream.
+    outputs: [bool; 2],
+    /// Whether the first client may take what it had no room for.
+    held: bool,
+    /// Indexes of the clients that say something, in ascending order.
+    clients: Vec<usize>,
+}
+
+impl Server {
+    fn new(service: Service) -> Server {
+        let mut incidents = Incidents::default();
+        let set = rustix::fs::fcntl_getfl(&service.listener)
+            .and_then(|flags| rustix::fs::fcntl_setfl(&service.listener, flags | OFlags::NONBLOCK));
+        incidents.note(set.map_err(accept_error));
+        Server {
+            pid: service.pid,
+            pidfd: service.pidfd,
+            parentage: service.parentage,
+            streams: Streams::new(service.io, service.input_end, &mut incidents),
+            listener: service.listener,
+            pause: None,
+            clients: Clients::new(service.first_client),
+            log: Log::open(service.log, &mut incidents),
+            exit: Place::reserve(service.exit),
+            incidents,
+            chunk: vec![0; MOST_OUTPUT].into_boxed_slice(),
+            held: None,
+            due: service.time_limit.and_then(|limit| Instant::now().checked_add(limit)),
+            time_is_up: false,
+        }
+    }
+
+    /// Copies until init has ended.
+    fn stand_by(&mut self) {
+        loop {
+            let Some(ready) = self.wait() else { continue };
+            self.kill_if_due();
+            if ready.listener {
+                self.accept();
+            }
+            if ready.input {
+                self.streams.write(&mut self.incidents);
+            }
+            // From the last one on, as one that is gone is removed.
+            ready.clients.iter().rev().for_each(|index| self.listen(*index));
+            self.streams.type_end_of_input(&mut self.incidents);
+            if ready.held {
+                self.tell_first_again();
+            }
+            for index in (0..2).filter(|index| ready.outputs[*index]) {
+                if self.held.is_none() {
+                    self.copy(index);
+                }
+            }
+            if ready.exited {
+                return;
+            }
+        }
+    }
+
+    /// Reads once from a stream of the container, and hands it on; answers how many bytes came.
+    fn copy(&mut self, index: usize) -> usize {
+        let (stream, count) = self.streams.read(index, &mut self.chunk, &mut self.incidents);
+        if count > 0 {
+            let bytes = &self.chunk[..count];
+            self.log.write(stream, bytes, &mut self.incidents);
+            if self.clients.tell(stream, bytes) == Delivery::Held {
+                self.held = Some((stream, count));
+            }
+        }
+        count
+    }
+
+    fn tell_first_again(&mut self) {
+        if let Some((stream, count)) = self.held
+            && self.clients.tell_first(stream, &self.chunk[..count]) == Delivery::Done
+        {
+            self.held = None;
+        }
+    }
+
+    fn listen(&mut self, index: usize) {
+        let Some(room) = self.streams.room_for_input() else { return };
+        match self.clients.listen(index, room) {
+            Request::Input(count) => self.streams.type_input(count, &mut self.incidents),
+            Request::InputEnd => self.streams.end_input(),
+            Request::Resize(rows, columns) => self.streams.resize(rows, columns),
+            Request::Nothing => {}
+        }
+        // It may have been the one that was waited for.
+        if self.clients.first().is_none() {
+            self.held = None;
+        }
+    }
+
+    fn accept(&mut self) {
+        if let Err(errno) = self.clients.accept(self.listener.as_fd()) {
+            self.incidents.note(Err(accept_error(errno)));
+            self.pause = Instant::now().checked_add(PAUSE);
+        }
+    }
+
+    fn kill_if_due(&mut self) {
+        let now = Instant::now();
+        self.pause.take_if(|until| *until <= now);
+        if self.due.take_if(|due| *due <= now).is_none() {
+            return;
+        }
+        self.time_is_up = true;
+        match sys::pidfd::send_signal(self.pidfd.as_fd(), Signal::KILL.as_raw()) {
+            Ok(()) => {}
+            // It has just ended, which the next wait will tell.
+            Err(error) if errno_of(&error) == Errno::SRCH => {}
+            Err(error) => {
+                let object = format!("signal {} to process {}", Signal::KILL.as_raw(), self.pid);
+                self.incidents.note(Err(Error::new(Operation::ForwardSignal, object, errno_of(&error))));
+            }
+        }
+    }
+
+    /// Waits for something to do; nothing where that failed.
+    fn wait(&mut self) -> Option<Ready> {
+        let mut watched = Vec::with_capacity(5 + self.clients.connections().count());
+        // A descriptor of which nothing is wanted stays out: it would report a hang-up for ever.
+        let mut add = |descriptor: Option<_>, flags: PollFlags| {
+            watched.push(PollFd::from_borrowed_fd(descriptor?, flags));
+            Some(watched.len() - 1)
+        };
+        let pidfd = add(Some(self.pidfd.as_fd()), PollFlags::IN);
+        let listener = add(self.pause.is_none().then(|| self.listener.as_fd()), PollFlags::IN);
+        let input = add(self.streams.input(), PollFlags::OUT);
+        let reads = self.held.is_none();
+        let outputs = [0, 1].map(|index| {
+            let output = self.streams.output(index).filter(|_| reads);
+            add(output, PollFlags::IN)
+        });
+        let held = add(self.clients.first().filter(|_| self.held.is_some()), PollFlags::OUT);
+        let listens = self.streams.takes_input();
+        let clients: Vec<_> = self
+            .clients
+            .connections()
+            .map(|connection| add(Some(connection).filter(|_| listens), PollFlags::IN))
+            .collect();
+        match poll(&mut watched, self.timeout().as_ref()) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return None,
+            Err(errno) => {
+                let object = format!("process {}", self.pid);
+                self.incidents.note(Err(Error::new(Operation::Wait, object, errno)));
+                // The kernel is short of memory: not to ask it all the time.
+                std::thread::sleep(Duration::from_millis(100));
+                return None;
+            }
+        }
+        let is_ready = |index: Option<usize>| index.is_some_and(|index| !watched[index].revents().is_empty());
+        Some(Ready {
+            exited: is_ready(pidfd),
+            listener: is_ready(listener),
+            input: is_ready(input),
+            outputs: outputs.map(is_ready),
+            held: is_ready(held),
+            clients: (0..clients.len()).filter(|index| is_ready(clients[*index])).collect(),
+        })
+    }
+
+    fn timeout(&self) -> Option<Timespec> {
+        let now = Instant::now();
+        let left = self.due.into_iter().chain(self.pause).map(|time| time.saturating_duration_since(now));
+        left.chain(self.streams.timeout()).min().and_then(|left| Timespec::try_from(left).ok())
+    }
+
+    /// Init has ended: hands on what it left, writes the record, and only then says so.
+    fn finish(mut self) -> Vec<OwnedFd> {
+        let time = Moment::now();
+        self.clients.make_room();
+        self.drain();
+        self.log.finish(&mut self.incidents);
+        let exit = match ending::status(self.pidfd.as_fd(), self.pid, self.parentage) {
+            Ok(exit) => exit,
+            Err(error) => {
+                self.incidents.note(Err(error));
+                None
+            }
+        };
+        let record = ExitRecord {
+            exit,
+            time,
+            lost_bytes: self.log.lost(),
+            rotated_out_bytes: self.log.rotated_out(),
+            time_was_up: self.time_is_up && ending::is_kill(exit),
+            incidents: self.incidents.into_errors(),
+        };
+        // Where it can't be written, the clients know all the same, and nobody else is told a wrong one.
+        let _ = self.exit.fill(&record);
+        // Those that came too late for anything else.
+        let _ = self.clients.accept(self.listener.as_fd());
+        self.clients.tell_end(&record);
+        self.clients.into_connections()
+    }
+
+    fn drain(&mut self) {
+        let most = self.streams.begin_to_drain();
+        let deadline = Instant::now() + PATIENCE;
+        self.wait_for_first(deadline);
+        for index in 0..self.streams.count() {
+            let mut left = most;
+            while left > 0 && self.streams.output(index).is_some() {
+                match self.copy(index) {
+                    0 => break,
+                    count => left = left.saturating_sub(count),
+                }
+                self.wait_for_first(deadline);
+            }
+        }
+    }
+
+    /// Until the first client has taken what it had no room for, or has had its time.
+    fn wait_for_first(&mut self, deadline: Instant) {
+        while let Some((_, count)) = self.held {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || !is_writable(self.clients.first(), left) {
+                self.clients.let_first_lose(count);
+                self.held = None;
+                return;
+            }
+            self.tell_first_again();
+        }
+    }
+}
+
+/// Waits for room in a connection, or for its end.
+fn is_writable(connection: Option<BorrowedFd<'_>>, limit: Duration) -> bool {
+    let Some(connection) = connection else { return true };
+    let limit = Timespec::try_from(limit).ok();
+    let mut watched = [PollFd::from_borrowed_fd(connection, PollFlags::OUT)];
+    rustix::io::retry_on_intr(|| poll(&mut watched, limit.as_ref())).is_ok_and(|count| count > 0)
+}
+
+fn accept_error(errno: Errno) -> Error {
+    Error::new(Operation::Accept, "the container's socket", errno)
+}
