@@ -16,6 +16,16 @@ impl Given {
         Given(said.map(str::to_owned).collect())
     }
 
+    /// As they were given.
+    pub(crate) fn flags(&self) -> &[String] {
+        &self.0
+    }
+
+    /// Those that were given for a container before.
+    pub(crate) fn earlier(flags: Vec<String>) -> Given {
+        Given(flags)
+    }
+
     /// Puts into the description of a step what asked for it in the words of the command line, in the place of a field of
     /// the config; nothing, where nothing was given that did.
     pub(crate) fn name(&self, step: &mut StepDescription) {
@@ -182,6 +192,14 @@ mod tests {
         "--timeout",
         "--cidfile",
         "--pidfile",
+        "--detach",
+        "--name",
+        "--replace",
+        "--restart",
+        "--log-driver",
+        "--log-opt",
+        "--detach-keys",
+        "--attach",
         "--pull",
         "--quiet",
         "--platform",

@@ -10,7 +10,6 @@ use crate::args::ProcessArguments;
 
 /// Files to be filled; dropped before that, those that were made are gone again.
 pub(crate) struct IdFiles {
-    id: String,
     id_file: Option<Made>,
     pid_file: Option<Made>,
 }
@@ -23,8 +22,8 @@ struct Made {
 }
 
 impl IdFiles {
-    pub(crate) fn open(arguments: &ProcessArguments, id: &str) -> Result<IdFiles> {
-        let mut files = IdFiles { id: id.to_owned(), id_file: None, pid_file: None };
+    pub(crate) fn open(arguments: &ProcessArguments) -> Result<IdFiles> {
+        let mut files = IdFiles { id_file: None, pid_file: None };
         if let Some(path) = &arguments.cidfile {
             let file = File::options().write(true).create_new(true).open(path).map_err(|error| {
                 let exists = error.kind() == ErrorKind::AlreadyExists;
@@ -45,10 +44,21 @@ impl IdFiles {
     }
 
     /// Fills them. What fails is told: the container runs by then.
-    pub(crate) fn keep(mut self, pid: i32) -> Vec<Notice> {
-        let id = self.id.clone();
-        let filled = [(self.id_file.take(), id), (self.pid_file.take(), pid.to_string())];
-        filled.into_iter().filter_map(|(made, text)| made?.fill(&text)).collect()
+    pub(crate) fn keep(mut self, id: &str, pid: Option<i32>) -> Vec<Notice> {
+        let mut notices = self.fill_id(id);
+        if let Some(pid) = pid {
+            notices.extend(self.pid_file.take().and_then(|made| made.fill(&pid.to_string())));
+        }
+        notices
+    }
+
+    /// Fills that of the id alone: nothing runs.
+    pub(crate) fn keep_id(mut self, id: &str) -> Vec<Notice> {
+        self.fill_id(id)
+    }
+
+    fn fill_id(&mut self, id: &str) -> Vec<Notice> {
+        self.id_file.take().and_then(|made| made.fill(id)).into_iter().collect()
     }
 }
 

@@ -7,6 +7,7 @@ mod given;
 mod id_files;
 mod images;
 mod kept;
+mod life;
 mod plan;
 mod render;
 mod run;
@@ -34,7 +35,22 @@ fn main() -> ExitCode {
     if engine::is_shift_verb(verb.as_deref()) {
         return ExitCode::from(engine::unpack_image_again() as u8);
     }
+    if verb.as_deref().is_some_and(|verb| verb == engine::MONITOR) {
+        return ExitCode::from(engine::run_service(std::env::args_os().skip(2), std::env::vars_os()) as u8);
+    }
     sys::signal::keep_children();
+    if life::is_behind_verb(verb.as_deref()) {
+        let arguments: Vec<_> = std::env::args_os().collect();
+        let protected =
+            engine::host_binary::protect(c"rabbitc", arguments.iter().cloned(), std::env::vars_os());
+        return match protected {
+            Ok(()) => life::stand(&arguments[1..]),
+            Err(error) => {
+                render::error(&error);
+                ExitCode::from(error.kind.exit_code() as u8)
+            }
+        };
+    }
     let arguments = args::verb_first(std::env::args_os().collect());
     // Before the command line is read, as it would be read a second time after.
     let protected = match args::may_start(&arguments) {
@@ -56,6 +72,7 @@ fn main() -> ExitCode {
         args::Command::Plan(arguments) => plan::plan(*arguments),
         args::Command::Images(command) => images::run(command),
         args::Command::Kept(command) => kept::run(&command),
+        args::Command::Life(command) => life::run(command),
         args::Command::System(command) => system::run(&command),
         args::Command::Tidy(paths) => run::tidy(&paths),
     }

@@ -10,10 +10,11 @@ use engine::{
 };
 use sys::signal::SignalDescriptor;
 
-use crate::args::{ProcessArguments, RunArguments, TIDY};
+use crate::args::{Life, ProcessArguments, RunArguments, TIDY};
 use crate::explain::Explanation;
 use crate::id_files::IdFiles;
 use crate::images::{self, NotReady};
+use crate::life::live;
 use crate::render;
 
 pub(crate) fn run(arguments: RunArguments) -> ExitCode {
@@ -33,6 +34,21 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
         Err(NotReady::Failed(error)) => Err(error),
         Err(NotReady::Told(code)) => return code,
     };
+    let life = image.as_ref().ok().map(|image| arguments.way_of_life(image.is_some()));
+    match life.transpose() {
+        Ok(Some(Life::LivingOn(stay))) => {
+            let live = image.and_then(|image| {
+                image.iter().for_each(tell_foreign);
+                live(&arguments, &paths, image.as_ref(), stay)
+            });
+            return live.unwrap_or_else(|error| {
+                render::failed_start(&error, &arguments.given);
+                ExitCode::from(error.kind.exit_code() as u8)
+            });
+        }
+        Err(error) => return images::failed(&error),
+        Ok(_) => {}
+    }
     match image.and_then(|image| run_container(&arguments, &paths, image)) {
         Ok((mut finished, timeline)) => {
             if finished.network_idle {
@@ -62,16 +78,11 @@ fn run_container(
     image: Option<ReadyImage>,
 ) -> Result<(Finished, Vec<StepTiming>)> {
     let options = arguments.options(terminal(&arguments.process), image.as_ref())?;
-    if let Some(machine) = image.as_ref().and_then(|image| image.foreign.as_ref()) {
-        render::notice(&engine::Notice {
-            what: format!("the image is for {machine}, and this machine is another"),
-            remedy: Some(
-                "`rabbitc pull` without `--platform` fetches the one for this machine, if its registry has one".to_owned(),
-            ),
-        });
-    }
-    let prepared = engine::prepare(&options, paths)?;
-    let files = IdFiles::open(&arguments.process, prepared.id())?;
+    image.iter().for_each(tell_foreign);
+    let name = arguments.life.name.as_deref().filter(|name| !name.is_empty());
+    let files = IdFiles::open(&arguments.process)?;
+    let prepared = engine::prepare(&options, name, paths)?;
+    let id = prepared.id().to_owned();
     // Before the start, so that no signal is lost between it and the supervision.
     let (signals, _) = SignalDescriptor::block_and_open()
         .map_err(|error| Error::system("open a signal descriptor", error))?;
@@ -80,7 +91,7 @@ fn run_container(
     let timed = arguments.look.explain.is_some();
     let launch = LaunchOptions { interrupt: Some(interrupt), timed, ..LaunchOptions::default() };
     let running = prepared.start(launch)?;
-    files.keep(running.pid()).iter().for_each(render::notice);
+    files.keep(&id, Some(running.pid())).iter().for_each(render::notice);
     running.notices().iter().for_each(render::notice);
     running.chosen_ports().iter().for_each(|port| render::information(&format!("published {port}")));
     let timeline = running.timeline().to_vec();
@@ -88,8 +99,19 @@ fn run_container(
     Ok((finished, timeline))
 }
 
+fn tell_foreign(image: &ReadyImage) {
+    let Some(machine) = &image.foreign else { return };
+    render::notice(&engine::Notice {
+        what: format!("the image is for {machine}, and this machine is another"),
+        remedy: Some(
+            "`rabbitc pull` without `--platform` fetches the one for this machine, if its registry has one"
+                .to_owned(),
+        ),
+    });
+}
+
 /// A terminal of its own, of the caller's size, where a person sits at both ends, or where one is asked for.
-fn terminal(process: &ProcessArguments) -> TerminalMode {
+pub(crate) fn terminal(process: &ProcessArguments) -> TerminalMode {
     let (input, output) = (std::io::stdin().is_terminal(), std::io::stdout().is_terminal());
     if !process.tty && (process.interactive || !input || !output) {
         return TerminalMode::Inherit;

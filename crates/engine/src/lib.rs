@@ -10,6 +10,7 @@ mod host_root;
 mod images;
 mod kept;
 mod layers;
+mod life;
 mod mount_points;
 mod network;
 mod options;
@@ -41,7 +42,16 @@ pub use kept::{
     Change, ChangeKind, CommitRequest, ContainerFilter, ContainerSize, DamagedContainer, Kept,
     KeptContainers, KeptRoot, KeptState, ListedContainer, PrunedContainers, Stay, Survey,
 };
-pub use monitor::{Input, Signals};
+pub use life::{
+    ADOPT, BEGIN, Begun, CreateRequest, END, Ended, FailedBegin, InputUntil, LifeOptions, LogChoice, Look,
+    Patience, Removal as ContainerRemoval, RestartPolicy, StandardInput, Standing, Started, StopRequest,
+    Stopped, adopt, attach, begin, end, parse_log, parse_moment, parse_restart, wait_for_hangup,
+};
+pub use monitor::{
+    Attachment, Departure, DetachKeys, Input, LogEntry, LogQuery, LogStream, Moment, Reaction, Role, Signals,
+    Terminal, VERB as MONITOR, run_service,
+};
+
 pub use network::tidy_networks;
 pub use options::{
     Access, BindRequest, DeviceAccess, DeviceRequest, DeviceRuleRequest, MountKind, MountRequest,

@@ -16,6 +16,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result, from_network};
+use crate::kept::ShownNetwork;
 use crate::options::RunOptions;
 use crate::paths::EnginePaths;
 use crate::rootless::{pasta, ports};
@@ -239,6 +240,18 @@ impl Connection {
         self.lease.address()
     }
 
+    /// The same, and what else inspecting a container shows of its network.
+    pub(crate) fn shown(&self) -> ShownNetwork {
+        ShownNetwork {
+            name: self.network.name().to_string(),
+            address: self.lease.address(),
+            prefix: self.network.ipv4().prefix(),
+            gateway: self.network.ipv4().gateway(),
+            address_ipv6: self.interface.ipv6(),
+            mac: self.interface.mac().map(|byte| format!("{byte:02x}")).join(":"),
+        }
+    }
+
     /// What init configures inside.
     pub(crate) fn wiring(&self) -> Wiring {
         let ports = self.ports.as_ref().map(HeldPorts::publications).unwrap_or_default();
@@ -302,6 +315,19 @@ impl Connection {
             drop(self.lease.hand_over());
             from_network(error)
         })
+    }
+
+    /// Leaves all of it to the container, which is there as long as there is something at `record`. What comes back keeps its
+    /// ports from anybody else while it is open.
+    pub(crate) fn entrust(self, record: &Path) -> Result<Vec<OwnedFd>> {
+        let Connection { published, ports, lease, .. } = self;
+        let mut held = ports.map(HeldPorts::into_sockets).unwrap_or_default();
+        held.push(lease.entrust(record).map_err(from_network)?);
+        // Only now: until then, dropping it takes them out.
+        if let Some(published) = published {
+            published.entrust();
+        }
+        Ok(held)
     }
 
     /// Takes the redirections back, and leaves the address to processes that could not be ended: nobody gets it as long as

@@ -33,7 +33,8 @@ pub enum PortHolder {
 impl fmt::Display for PortHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PortHolder::Container(id) => write!(f, "container `{id}`"),
+            // As people see ids.
+            PortHolder::Container(id) => write!(f, "container `{}`", id.get(..12).unwrap_or(id)),
             PortHolder::Process { pid, name } => write!(f, "process {pid} (`{name}`)"),
             PortHolder::Itself => f.write_str("another publication of this container"),
             PortHolder::Unknown => f.write_str("something that can't be seen from here"),

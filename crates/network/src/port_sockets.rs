@@ -32,7 +32,7 @@ const FEW: usize = 128;
 #[derive(Debug)]
 pub struct HeldPorts {
     publications: Vec<Publication>,
-    _sockets: Vec<OwnedFd>,
+    sockets: Vec<OwnedFd>,
 }
 
 impl HeldPorts {
@@ -53,7 +53,12 @@ impl HeldPorts {
                 publications.push(publication);
             }
         }
-        Ok(Self { publications, _sockets: std::mem::take(&mut shelf.sockets) })
+        Ok(Self { publications, sockets: std::mem::take(&mut shelf.sockets) })
+    }
+
+    /// For another process to hold on to: the ports are nobody else's as long as copies of these are open.
+    pub fn into_sockets(self) -> Vec<OwnedFd> {
+        self.sockets
     }
 
     /// Which ports they are, in the order of the requests.

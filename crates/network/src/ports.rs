@@ -79,7 +79,8 @@ impl PortRange {
         self.ports().contains(&port)
     }
 
-    pub(crate) fn ports(self) -> std::ops::RangeInclusive<u16> {
+    /// Each of them.
+    pub fn ports(self) -> std::ops::RangeInclusive<u16> {
         self.first..=self.last
     }
 

@@ -303,7 +303,15 @@ impl NetworkStateDirectory {
             Err(Errno::NOENT) => return Ok(false),
             Err(errno) => return Err(errno),
         };
-        let held = matches!(lock_now(descriptor)?, Attempt::Held);
+        let held = match lock_now(descriptor)? {
+            Attempt::Held => true,
+            Attempt::Again => false,
+            Attempt::Taken(left, _) => {
+                let mut said = vec![0; MOST_SAID];
+                let length = rustix::io::pread(&left, &mut said, 0)?;
+                is_left(&said[..length])
+            }
+        };
         Ok(held && other.read_holder(address).as_deref() == Some(holder))
     }
 
@@ -463,12 +471,18 @@ impl Lease {
 
     /// Leaves the address to processes of the container that could not be ended: nobody gets it as long as there is
     /// something at `record`, an absolute path.
-    pub fn leave(mut self, record: &Path) -> Result<()> {
+    pub fn leave(self, record: &Path) -> Result<()> {
+        self.entrust(record).map(drop)
+    }
+
+    /// The same, as long as there is something at `record` or what comes back is open.
+    pub fn entrust(mut self, record: &Path) -> Result<OwnedFd> {
         let descriptor = self.descriptor.take().expect("only who consumes the lease takes it");
         let text = [self.holder.as_bytes(), b"\n", UNTIL_GONE, record.as_os_str().as_bytes(), b"\n"].concat();
         let written = rustix::io::pwrite(&descriptor, &text, 0);
         let cut = written.and_then(|length| rustix::fs::ftruncate(&descriptor, length as u64));
-        cut.map_err(|errno| Error::from_errno("write lease", self.address().to_string(), errno))
+        cut.map_err(|errno| Error::from_errno("write lease", self.address().to_string(), errno))?;
+        Ok(descriptor)
     }
 
     /// Writes down which ports will lead to the address, for whoever finds this lease without its holder. From now on some

@@ -168,9 +168,15 @@ impl Error {
 
     /// Names the container.
     pub fn in_container(mut self, id: &str) -> Error {
-        self.operation = format!("{} in container `{id}`", self.operation);
+        self.operation = format!("{} in container `{}`", self.operation, short(id));
         self
     }
+}
+
+/// An id as people see it: of those that are 64 digits, the first twelve.
+pub fn short(id: &str) -> &str {
+    let is_long = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_long { &id[..12] } else { id }
 }
 
 /// Numbers of `errno(3)` that decide something here.

@@ -41,7 +41,7 @@ pub mod sync;
 pub mod user_namespace;
 
 pub use bundle::Bundle;
-pub use error::{Error, ErrorKind, FailedStep, Result};
+pub use error::{Error, ErrorKind, FailedStep, Result, short};
 pub use exec::{ExecOptions, Executed, exec};
 pub use foreign::host_name;
 pub use id::ContainerId;

@@ -278,6 +278,11 @@ impl StateDir {
         &self.path
     }
 
+    /// Its descriptor, which has the lock if this has: held as long as any copy of it is open.
+    pub fn into_lock(self) -> OwnedFd {
+        self.descriptor
+    }
+
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }

@@ -3,6 +3,7 @@
 mod before_verb;
 mod files;
 mod image;
+mod life;
 mod limits;
 mod mistakes;
 mod namespaces;
@@ -24,6 +25,7 @@ use engine::{
 pub(crate) use self::before_verb::verb_first;
 use self::files::FileArguments;
 pub(crate) use self::image::{ImageArguments, Policy};
+pub(crate) use self::life::{Life, LifeArguments};
 use self::limits::LimitArguments;
 use self::namespaces::NamespaceArguments;
 use self::network::NetworkArguments;
@@ -32,6 +34,7 @@ use self::security::SecurityArguments;
 use crate::given::Given;
 use crate::images::{self, GroupArguments, ImageCommand};
 use crate::kept::{self, KeptCommand};
+use crate::life::{LifeCommand, VERBS as LIFE_VERBS, read as read_life};
 use crate::system::{SystemArguments, SystemCommand};
 
 /// A command line, parsed.
@@ -40,6 +43,7 @@ pub(crate) enum Command {
     Plan(Box<PlanArguments>),
     Images(ImageCommand),
     Kept(KeptCommand),
+    Life(LifeCommand),
     System(SystemCommand),
     /// Internal: removes networks that nobody uses any more, after the last container's command has returned.
     Tidy(EnginePaths),
@@ -77,6 +81,8 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
 pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) process: ProcessArguments,
+    #[command(flatten)]
+    pub(crate) life: LifeArguments,
     #[command(flatten)]
     pub(crate) of_image: ImageArguments,
     #[command(flatten)]
@@ -180,6 +186,7 @@ pub(crate) fn may_start(arguments: &[OsString]) -> bool {
     let verb = arguments.get(1).and_then(|verb| verb.to_str()).unwrap_or_default();
     !images::VERBS.contains(&verb)
         && !kept::VERBS.contains(&verb)
+        && !LIFE_VERBS.contains(&verb)
         && !matches!(verb, TIDY | "system" | "plan" | "help" | "--help" | "version" | "--version" | "-V")
 }
 
@@ -203,6 +210,12 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         "diff" => read_plain(words.skip(1)).map(KeptCommand::Changes).map(Command::Kept),
         "commit" => read_plain(words.skip(1)).map(KeptCommand::Commit).map(Command::Kept),
         "export" => read_plain(words.skip(1)).map(KeptCommand::Export).map(Command::Kept),
+        "create" => read_run(words.skip(1)).and_then(|command| match command {
+            Command::Run(arguments) if arguments.is_of_nothing() => Err(Refusal::Words(refused::no_image())),
+            Command::Run(arguments) => Ok(Command::Life(LifeCommand::Create(arguments))),
+            other => Ok(other),
+        }),
+        verb if LIFE_VERBS.contains(&verb) => read_life(verb, words.skip(1)).map(Command::Life),
         "system" => read_plain::<SystemArguments>(words.skip(1)).map(|read| Command::System(read.command)),
         "help" if words.len() == 1 => read_run(["--help".into()]),
         "version" if words.len() == 1 => read_run(["--version".into()]),
@@ -238,7 +251,7 @@ fn said(value: &Option<String>) -> Option<&str> {
 }
 
 /// Why a command line is not one.
-enum Refusal {
+pub(crate) enum Refusal {
     /// The parser says it, or has printed help.
     Parser(clap::Error),
     /// It was seen before.
@@ -295,7 +308,7 @@ fn read_images(words: Vec<OsString>) -> std::result::Result<Command, Refusal> {
 }
 
 /// Reads the arguments of a verb that starts nothing.
-fn read_plain<T: CommandFactory + FromArgMatches>(
+pub(crate) fn read_plain<T: CommandFactory + FromArgMatches>(
     words: impl IntoIterator<Item = OsString>,
 ) -> std::result::Result<T, Refusal> {
     // As everywhere, the last of two counts.
@@ -404,15 +417,17 @@ impl RunArguments {
         })
     }
 
-    /// What a container of an image writes is on the disk, and stays, as with docker, unless `--rm` is given; of another one it
-    /// stays where `--rm=false` says so.
+    /// Where what it writes is, if that is on the disk.
     fn stay(&self, image: Option<&ReadyImage>) -> Result<Option<(KeptContainers, Stay)>> {
-        let stay = match (self.rm, image) {
-            (Some(false), _) | (None, Some(_)) => Stay::Kept,
-            (Some(true), Some(_)) => Stay::Removed,
-            (_, None) => return Ok(None),
-        };
-        Ok(Some((KeptContainers::of(self.of_image.root.as_deref())?, stay)))
+        match self.way_of_life(image.is_some())? {
+            Life::Own(Some(stay)) => Ok(Some((self.containers()?, stay))),
+            Life::Own(None) | Life::LivingOn(_) => Ok(None),
+        }
+    }
+
+    /// The caller's containers.
+    pub(crate) fn containers(&self) -> Result<KeptContainers> {
+        KeptContainers::of(self.of_image.root.as_deref())
     }
 
     pub(crate) fn paths(&self) -> EnginePaths {

@@ -128,10 +128,6 @@ impl<'a> Walk<'a> {
                     self.set(&name, None)?;
                     at += 1;
                 }
-                None if refused::by_letter(letter).is_some() => {
-                    let row = refused::by_letter(letter).expect("just found");
-                    return self.refused(row, value.filter(|_| row.takes_value || rest.starts_with(b"=")));
-                }
                 _ => {
                     let mut unknown = vec![b'-'];
                     unknown.extend(&bytes[at..]);
@@ -223,7 +219,6 @@ impl<'a> Walk<'a> {
                     && letters.iter().all(|letter| {
                         SHARED.iter().any(|(shared, ..)| shared == letter)
                             || self.by_letter(*letter).is_some()
-                            || refused::by_letter(*letter).is_some()
                     })
             }
             _ => false,
@@ -368,12 +363,12 @@ mod tests {
 
     #[test]
     fn flag_that_is_not_there_yet_is_refused_with_a_word_unless_it_asks_for_nothing() {
-        for line in ["-d", "--detach", "-itd", "-dit", "--name x", "--name=x", "--restart=always", "--pod p"]
-        {
+        for line in ["--pod p", "--pod=p", "--secret x", "--gpus=all"] {
             let error = read(&format!("{line} --rootfs=/r ls")).expect_err("refused");
             assert!(error.hint.is_some(), "{error}");
         }
-        assert_eq!(written("--detach=false --restart=no --systemd=false ls"), "| ls");
+        assert_eq!(written("--detach=false --systemd=false ls"), "| ls");
+        assert_eq!(written("-itd --name x ls"), "--interactive --tty --detach --name=x | ls");
         assert_eq!(written("--no-such-flag ls"), "--no-such-flag | ls", "the parser says it");
     }
 

@@ -7,7 +7,6 @@ use engine::Error;
 #[derive(Debug)]
 pub(crate) struct Row {
     name: &'static str,
-    letter: Option<u8>,
     /// Whether it has a value, so that the next word is not taken for the program.
     pub(crate) takes_value: bool,
     reason: Reason,
@@ -16,10 +15,6 @@ pub(crate) struct Row {
 /// Why it is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reason {
-    /// A container is one command in the foreground.
-    Foreground,
-    /// Nothing stays that could start a container again.
-    Restart,
     /// There is no monitor of its own.
     Monitor,
     /// There are no names and nothing else that outlives the command.
@@ -28,8 +23,6 @@ enum Reason {
     Mounts,
     /// There is no health check.
     Health,
-    /// Output goes to the caller alone.
-    Logs,
     /// Nothing of images has it.
     Images,
     /// What passes is tried again anyway.
@@ -48,8 +41,6 @@ enum Reason {
     Accounts,
     /// The time zone.
     Zone,
-    /// All streams are the caller's.
-    Streams,
     /// Nothing of it yet.
     NotYet,
 }
@@ -57,32 +48,19 @@ enum Reason {
 impl Reason {
     fn words(self) -> (&'static str, &'static str) {
         match self {
-            Reason::Foreground => (
-                "a container is one command in the foreground, and there is nothing to detach it to yet",
-                "leave it out; to go on with other work, put `&` behind the command",
-            ),
-            Reason::Restart => (
-                "a container ends with its command, and nothing stays behind that could start it again yet",
-                "leave it out, and have something else start the command again: a unit of systemd with \
-                 `Restart=always` or `Restart=on-failure`, or a loop of the shell",
-            ),
             Reason::Monitor => (
                 "there is no monitor: the command itself stands behind its container",
                 "leave it out; `--pidfile` tells the pid of the container's program",
             ),
             Reason::Names => (
-                "containers have no names yet; `rm`, `diff`, `commit` and `export` take their ids",
-                "leave it out; `--cidfile` tells the container's id, and `rabbitc ps` lists it",
+                "containers know nothing of one another yet",
+                "leave it out; with a network of their own they reach one another by address",
             ),
             Reason::Mounts => (
                 "a container's mounts end with it, and no other can take them over yet",
                 "give both containers the same `--volume`",
             ),
             Reason::Health => ("there are no health checks yet", "leave it out"),
-            Reason::Logs => (
-                "the container writes to the caller's own streams, and nothing is logged yet",
-                "leave it out; redirect with `>` or pipe into a logger",
-            ),
             Reason::Images => ("rabbitc does not have it for images yet", "leave it out"),
             Reason::Retries => ("what passes is tried five times, with pauses of its own", "leave it out"),
             Reason::Removal => {
@@ -103,10 +81,6 @@ impl Reason {
                 "rabbitc does not change /etc/localtime of the root",
                 "set `--env=TZ=…`, which takes the zone's file in the root",
             ),
-            Reason::Streams => (
-                "a container in the foreground has all of the caller's streams",
-                "leave it out; to be rid of a stream, write `2>/dev/null` and the like",
-            ),
             Reason::NotYet => {
                 ("rabbitc does not have it yet", "leave it out; `rabbitc --help` lists what there is")
             }
@@ -115,21 +89,12 @@ impl Reason {
 }
 
 const fn row(name: &'static str, takes_value: bool, reason: Reason) -> Row {
-    Row { name, letter: None, takes_value, reason }
-}
-
-const fn lettered(name: &'static str, letter: u8, takes_value: bool, reason: Reason) -> Row {
-    Row { name, letter: Some(letter), takes_value, reason }
+    Row { name, takes_value, reason }
 }
 
 const ROWS: &[Row] = &[
-    lettered("detach", b'd', false, Reason::Foreground),
-    row("detach-keys", true, Reason::Foreground),
-    row("restart", true, Reason::Restart),
     row("sdnotify", true, Reason::NotYet),
     row("conmon-pidfile", true, Reason::Monitor),
-    row("name", true, Reason::Names),
-    row("replace", false, Reason::Names),
     row("requires", true, Reason::Names),
     row("link", true, Reason::Names),
     row("volumes-from", true, Reason::Mounts),
@@ -150,8 +115,6 @@ const ROWS: &[Row] = &[
     row("health-startup-timeout", true, Reason::Health),
     row("health-timeout", true, Reason::Health),
     row("no-healthcheck", false, Reason::Health),
-    row("log-driver", true, Reason::Logs),
-    row("log-opt", true, Reason::Logs),
     row("decryption-key", true, Reason::Images),
     row("disable-content-trust", false, Reason::Images),
     row("env-merge", true, Reason::Images),
@@ -177,7 +140,6 @@ const ROWS: &[Row] = &[
     row("group-entry", true, Reason::Accounts),
     row("hostuser", true, Reason::Accounts),
     row("tz", true, Reason::Zone),
-    lettered("attach", b'a', true, Reason::Streams),
     row("cgroups", true, Reason::NotYet),
     row("chrootdirs", true, Reason::NotYet),
     row("gpus", true, Reason::NotYet),
@@ -199,7 +161,6 @@ const ROWS: &[Row] = &[
 /// Commands of docker and podman, `run` and `version` apart.
 const COMMANDS: &[&str] = &[
     "artifact",
-    "attach",
     "auto-update",
     "build",
     "builder",
@@ -207,10 +168,8 @@ const COMMANDS: &[&str] = &[
     "checkpoint",
     "compose",
     "config",
-    "container",
     "context",
     "cp",
-    "create",
     "events",
     "exec",
     "farm",
@@ -220,7 +179,6 @@ const COMMANDS: &[&str] = &[
     "init",
     "kill",
     "kube",
-    "logs",
     "machine",
     "mount",
     "network",
@@ -230,15 +188,11 @@ const COMMANDS: &[&str] = &[
     "pod",
     "port",
     "quadlet",
-    "rename",
-    "restart",
     "restore",
     "secret",
     "service",
     "stack",
-    "start",
     "stats",
-    "stop",
     "swarm",
     "system",
     "top",
@@ -302,18 +256,11 @@ pub(crate) fn by_name(name: &str) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.name == name)
 }
 
-/// The row of a short flag.
-pub(crate) fn by_letter(letter: u8) -> Option<&'static Row> {
-    ROWS.iter().find(|row| row.letter == Some(letter))
-}
-
 impl Row {
     /// Whether with this value the flag asks for what happens anyway, so that scripts that say so just run.
     pub(crate) fn asks_for_nothing(&self, value: Option<&str>) -> bool {
         let off = matches!(value, Some("0" | "f" | "F" | "false" | "FALSE" | "False"));
         match self.name {
-            "restart" => matches!(value, Some("no" | "")),
-            "detach-keys" | "log-driver" => value == Some(""),
             "systemd" => off,
             // Docker's signatures are looked at where that is off.
             "disable-content-trust" => {
@@ -326,11 +273,7 @@ impl Row {
     /// The refusal.
     pub(crate) fn error(&self) -> Error {
         let (reason, hint) = self.reason.words();
-        let flag = match self.letter {
-            Some(letter) => format!("-{}, --{}", char::from(letter), self.name),
-            None => format!("--{}", self.name),
-        };
-        Error::new(engine::ErrorKind::Unsupported, flag, reason).with_hint(hint)
+        Error::new(engine::ErrorKind::Unsupported, format!("--{}", self.name), reason).with_hint(hint)
     }
 }
 

@@ -14,7 +14,8 @@ use crate::images::table::{since, size};
 use crate::render;
 use crate::template::{Field, Heading, Listing, Value};
 
-const COLUMNS: &str = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}";
+const COLUMNS: &str =
+    "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
 const TITLES: [(&str, &str); 14] = [
     ("Command", "COMMAND"),
     ("CreatedAt", "CREATED AT"),
@@ -80,9 +81,9 @@ pub(crate) struct ListArguments {
 enum Order {
     Command,
     Created,
-    #[value(alias = "names")]
     Id,
     Image,
+    Names,
     Runningfor,
     Status,
 }
@@ -115,12 +116,13 @@ pub(super) fn list(arguments: &ListArguments) -> Result<()> {
         if arguments.latest { Some(1) } else { arguments.last.and_then(|last| usize::try_from(last).ok()) };
     // As with docker: whoever asks for the last ones, or by how they are, means all.
     let all = arguments.all || last.is_some() || filters.iter().any(ContainerFilter::is_about_all);
-    listed.retain(|one| all || one.state == KeptState::Running);
+    listed.retain(|one| all || matches!(one.state, KeptState::Running | KeptState::Restarting { .. }));
     listed.truncate(last.unwrap_or(listed.len()));
     match arguments.sort {
         None | Some(Order::Created) => {}
         Some(Order::Command) => listed.sort_by(|one, other| one.command.cmp(&other.command)),
         Some(Order::Id) => listed.sort_by(|one, other| one.id.cmp(&other.id)),
+        Some(Order::Names) => listed.sort_by(|one, other| one.name.cmp(&other.name)),
         Some(Order::Image) => listed.sort_by(|one, other| one.root.cmp(&other.root)),
         Some(Order::Runningfor) => listed.sort_by_key(|one| one.created),
         Some(Order::Status) => listed.sort_by_key(ListedContainer::status),
@@ -161,14 +163,22 @@ fn row(one: &ListedContainer, id: String, whole: bool, room: String, now: u64) -
     let state = match one.state {
         KeptState::Running => {
             let paused = if one.is_paused { " (Paused)" } else { "" };
-            format!("Up {}{paused}", ago(one.created).trim_end_matches(" ago"))
+            format!("Up {}{paused}", ago(one.started.unwrap_or(one.created)).trim_end_matches(" ago"))
+        }
+        KeptState::Created => "Created".to_owned(),
+        KeptState::Restarting { code, ended } => {
+            let code = code.map_or("unknown".to_owned(), |code| code.to_string());
+            format!("Restarting ({code}) {}", ago(ended))
         }
         KeptState::Exited { code, ended } => format!("Exited ({code}) {}", ago(ended)),
         KeptState::Unknown => "Exited (unknown)".to_owned(),
     };
     let code = match one.state {
         KeptState::Exited { code, .. } => code.to_string(),
-        KeptState::Running | KeptState::Unknown => String::new(),
+        KeptState::Restarting { code: Some(code), .. } => code.to_string(),
+        KeptState::Running | KeptState::Created | KeptState::Restarting { .. } | KeptState::Unknown => {
+            String::new()
+        }
     };
     let labels: Vec<String> = one.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     vec![
@@ -178,8 +188,7 @@ fn row(one: &ListedContainer, id: String, whole: bool, room: String, now: u64) -
             format!("{} +0000 UTC", rfc3339(one.created).replace('T', " ").trim_end_matches('Z')),
         ),
         Field::new("ExitCode", code),
-        // There are no names but the ids.
-        Field::new("Names", id.clone()),
+        Field::new("Names", if one.name.is_empty() { id.clone() } else { one.name.clone() }),
         Field::new("ID", id),
         Field::new("Image", one.root.clone()),
         Field::if_set("Label", Value::method(one.labels.clone())),

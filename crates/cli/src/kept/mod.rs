@@ -5,17 +5,19 @@ mod list;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use engine::{
-    Change, ChangeKind, CommitRequest, Error, ErrorKind, KeptContainers, KeptRoot, OutputFile, Result,
-    output_error,
+    Change, ChangeKind, CommitRequest, ContainerFilter, ContainerRemoval, Error, ErrorKind, KeptContainers,
+    KeptRoot, ListedContainer, OutputFile, Patience, Result, output_error, parse_seconds,
 };
 use serde_json::json;
 
 pub(crate) use self::list::ListArguments;
 use crate::images::progress::{Quiet, Shown};
 use crate::images::{failed, print};
+use crate::life::PlaceArguments;
 use crate::render;
 
 /// The verbs.
@@ -37,19 +39,33 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Removes containers that have ended, with all that they have changed.
+/// Removes containers, with all that they have changed.
 #[derive(Debug, Parser)]
 #[command(name = "rabbitc rm", max_term_width = 100)]
 pub(crate) struct RemoveArguments {
-    /// Their ids, or the beginnings of these
-    #[arg(required = true, value_name = "CONTAINER")]
+    /// Their names, ids, or the beginnings of these
+    #[arg(value_name = "CONTAINER")]
     ids: Vec<String>,
-    /// Nothing is wrong with one that is not there
+    /// One that runs is stopped first; nothing is wrong with one that is not there
     #[arg(short, long)]
     force: bool,
-    /// Directory that containers are kept below [default: /var/lib/rabbitc]
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
+    /// All that there are
+    #[arg(short, long)]
+    all: bool,
+    /// Nothing is wrong with one that is not there
+    #[arg(short, long)]
+    ignore: bool,
+    /// Only those of which this holds, as for `rabbitc ps`
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
+    /// With `--force`, seconds until one that runs is killed [default: 0]
+    #[arg(short = 't', long, value_name = "SECONDS", allow_negative_numbers = true)]
+    time: Option<String>,
+    /// Read ids from this file, too
+    #[arg(long, value_name = "FILE")]
+    cidfile: Vec<PathBuf>,
+    #[command(flatten)]
+    place: PlaceArguments,
 }
 
 /// Lists what a container has added (A), changed (C) and deleted (D) below its root.
@@ -117,7 +133,7 @@ pub(crate) struct ExportArguments {
 pub(crate) fn run(command: &KeptCommand) -> ExitCode {
     let outcome = match command {
         KeptCommand::List(arguments) => list::list(arguments),
-        KeptCommand::Remove(arguments) => return remove(arguments),
+        KeptCommand::Remove(arguments) => return remove(arguments).unwrap_or_else(|error| failed(&error)),
         KeptCommand::Changes(arguments) => changes(arguments),
         KeptCommand::Commit(arguments) => commit(arguments),
         KeptCommand::Export(arguments) => export(arguments),
@@ -131,29 +147,63 @@ fn short(id: &str) -> &str {
 }
 
 /// Each is tried, whatever became of the others.
-fn remove(arguments: &RemoveArguments) -> ExitCode {
-    let containers = match KeptContainers::open(arguments.root.as_deref()) {
-        Ok(containers) => containers,
-        Err(error) => return failed(&error),
+fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
+    let (containers, paths) = (arguments.place.containers()?, arguments.place.paths()?);
+    let removal = match (arguments.force, &arguments.time) {
+        (false, _) => ContainerRemoval::OfEnded,
+        (true, None) => ContainerRemoval::Stopping(Patience::For(Duration::ZERO)),
+        (true, Some(text)) => ContainerRemoval::Stopping(match parse_seconds("--time", text)? {
+            Some(patience) => Patience::For(patience),
+            None => Patience::Endless,
+        }),
     };
+    let mut names = arguments.ids.clone();
+    for path in &arguments.cidfile {
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|error| Error::at_path("read", path, error).from_field("--cidfile"))?;
+        names.push(text.trim().to_owned());
+    }
+    let by_filter = arguments.all || !arguments.filter.is_empty();
+    if by_filter {
+        let filters: Vec<ContainerFilter> =
+            arguments.filter.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
+        let (listed, damaged) = containers.list_all(&paths, &filters)?;
+        damaged.iter().for_each(|damaged| render::error(&damaged.error));
+        names.extend(listed.into_iter().filter(ListedContainer::is_kept).map(|one| one.id));
+    } else if names.is_empty() {
+        return Err(Error::invalid("rabbitc rm", "a container is to be named".to_owned())
+            .with_hint("`rabbitc ps -a` lists those that there are"));
+    }
     let mut code = ExitCode::SUCCESS;
-    for id in &arguments.ids {
-        let removed = containers.find(id).and_then(|kept| containers.remove(&kept));
-        match removed {
-            Ok(()) => {
-                if let Err(error) = print(&format!("{id}\n")) {
-                    return failed(&error);
-                }
-            }
-            Err(error) if arguments.force && error.kind == ErrorKind::NotFound => {}
-            Err(error) => {
-                render::error(&error);
-                // As docker's.
-                code = ExitCode::from(1);
-            }
+    let mut failed = |error: Error| {
+        // One that goes by itself meanwhile is no one's loss.
+        if error.kind == ErrorKind::NotFound && (arguments.force || arguments.ignore || by_filter) {
+            return;
+        }
+        render::error(&error);
+        // As docker's.
+        code = ExitCode::from(1);
+    };
+    // Those that run are ended first: whoever removes files of other ids can do nothing else any more.
+    let mut ended = Vec::new();
+    for name in names {
+        let kept = containers.find_living(&name, &paths);
+        match kept.and_then(|kept| containers.make_removable(&kept, removal, &paths).map(|()| kept)) {
+            Ok(kept) => ended.push((name, kept)),
+            Err(error) => failed(error),
         }
     }
-    code
+    if ended.is_empty() {
+        return Ok(code);
+    }
+    let containers = KeptContainers::open(arguments.place.root())?;
+    for (name, kept) in ended {
+        match containers.remove_removable(&kept) {
+            Ok(()) => print(&format!("{name}\n"))?,
+            Err(error) => failed(error),
+        }
+    }
+    Ok(code)
 }
 
 fn changes(arguments: &ChangesArguments) -> Result<()> {

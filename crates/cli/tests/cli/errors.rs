@@ -256,7 +256,7 @@ fn flags_that_can_not_be_read_are_told_like_all_other_errors() {
         ("--volume=/bin:/b:readonly", &["`readonly` is no option", "did you mean `ro`?"]),
         ("--security-opt=secomp=/x", &["--security-opt: `secomp=/x`", "did you mean `seccomp`?"]),
         ("--volume=/bin:/b:nope", &["`nope` is no option", "cached, delegated, consistent, nocopy"]),
-        ("--restart=always", &["--restart: a container ends with its command", "systemd", "Restart=always"]),
+        ("--restart=sometimes", &["--restart: `sometimes` is no restart policy", "unless-stopped"]),
         ("--conmon-pidfile=x", &["--conmon-pidfile: ", "--pidfile"]),
     ] {
         let ran = host.run(&[&rootfs, flag]);

@@ -24,9 +24,7 @@ fn words_behind_the_flags_are_the_program_where_there_is_a_root() {
 fn flag_of_docker_that_is_not_there_yet_is_refused_with_a_word() {
     let Some(host) = Host::new() else { return };
     let rootfs = host.rootfs_flag();
-    for flags in
-        [&["-d"][..], &["-itd"], &["--name", "x"], &["--restart=always"], &["--pod=p"], &["-astdout"]]
-    {
+    for flags in [&["--pod=p"][..], &["--gpus", "all"], &["--secret", "x"]] {
         let mut arguments = vec![rootfs.as_str()];
         arguments.extend(flags);
         arguments.extend(["--", "/bin/true"]);
@@ -34,7 +32,7 @@ fn flag_of_docker_that_is_not_there_yet_is_refused_with_a_word() {
         ran.refuses(125, &[]);
         assert!(!ran.stderr.contains("unexpected"), "{ran:?}");
     }
-    assert_eq!(host.run(&[&rootfs, "--rm", "--restart=no", "-d=false", "true"]).code(), 0);
+    assert_eq!(host.run(&[&rootfs, "--rm", "--restart=no", "-d=false", "--systemd=false", "true"]).code(), 0);
     host.assert_nothing_left();
 }
 

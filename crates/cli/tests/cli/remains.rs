@@ -63,7 +63,7 @@ fn options(host: &Host) -> RunOptions {
 /// One container through the library, from this thread.
 fn run_in_library(options: &RunOptions, paths: &EnginePaths) -> i32 {
     let null = std::fs::File::open("/dev/null").expect("it is there");
-    let prepared = engine::prepare(options, paths).expect("legal");
+    let prepared = engine::prepare(options, None, paths).expect("legal");
     let (signals, mask) = sys::signal::SignalDescriptor::block_and_open().expect("a signal descriptor");
     let running = prepared.start(Default::default()).expect("it starts");
     let finished = running.supervise(&signals, null.as_fd(), null.as_fd()).expect("supervised");
@@ -93,7 +93,7 @@ fn root_that_is_replaced_after_the_check_is_noticed_and_nothing_is_made_in_the_o
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 enter(&host);
-                let prepared = engine::prepare(&asked, &paths).expect("legal");
+                let prepared = engine::prepare(&asked, None, &paths).expect("legal");
                 std::fs::rename(&rootfs, &moved).expect("renamed");
                 std::os::unix::fs::symlink(&other, &rootfs).expect("a link in its place");
                 let error = prepared.start(Default::default()).expect_err("another directory");
@@ -172,7 +172,7 @@ fn tidy(host: &Host, paths: EnginePaths) {
 fn prepare_soon(options: &RunOptions, paths: &EnginePaths) -> engine::Prepared {
     let end = Instant::now() + PATIENCE;
     loop {
-        match engine::prepare(options, paths) {
+        match engine::prepare(options, None, paths) {
             Err(error) if error.to_string().contains("is taken by process") && Instant::now() < end => {
                 std::thread::sleep(Duration::from_millis(5));
             }

@@ -53,7 +53,7 @@ fn kill_at_every_call(host: &Host, flags: &[&str], offset: usize) {
             finish(traced(host, &["-e", &trace, "-e", &inject], flags).spawn().expect("strace runs"), None);
         killed += usize::from(ran.code() == 137);
         let here = host.containers();
-        dead.extend(here.into_iter().filter(|id| id.len() == 12));
+        dead.extend(here.into_iter().filter(|id| id.len() == 64));
         // The next command works, at once, and with an address of its own.
         let mut arguments = flags.to_vec();
         arguments.push("--cmd=/bin/true");

@@ -16,12 +16,12 @@ use runtime::{ContainerId, RootDirectory, lifecycle};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Effects, Notice, Prepared, preparations};
+use super::{Birth, Effects, Notice, Prepared, preparations};
 use crate::accounts;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::host_root;
-use crate::kept::{KeptRoot, Lease, Record, Shown, Stay};
+use crate::kept::{Durability, KeptRoot, Lease, Record, Shown, Stay};
 use crate::mount_points::{self, Directory, Ground};
 use crate::network::{self, Connection, Patience, Wiring};
 use crate::options::{NetworkMode, ProcessOptions, RootOptions, RunOptions};
@@ -35,7 +35,12 @@ use crate::user_namespace::leases::{self, RangeLease};
 use crate::volumes::{self, Volumes};
 
 /// From what is meant to a plan that is legal here: who calls, the root, the config, the network, users, mounts.
-pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects) -> Result<Prepared> {
+pub(super) fn draft(
+    options: &RunOptions,
+    paths: &EnginePaths,
+    effects: Effects,
+    birth: Birth<'_>,
+) -> Result<Prepared> {
     let mut notices = Vec::new();
     options.check()?;
     let user = match Caller::find() {
@@ -57,7 +62,14 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
     };
     let root = root(options, &mut notices)?;
     let account = accounts::look_up(&|| layers(options, &root), &options.process)?;
-    let id = new_id()?;
+    let id = match &birth {
+        Birth::New { .. } => new_id()?,
+        Birth::Again(lease) => ContainerId::parse(lease.id())?,
+    };
+    let lifetime = match &birth {
+        Birth::New { .. } => Lifetime::Launcher,
+        Birth::Again(_) => Lifetime::Own,
+    };
     // What can be refused by what was asked for alone is, before anything is swept, leased or made. What the host lacks shows
     // with the plan; what was leased or made by then goes with its guards.
     let hidden = hidden(options, paths);
@@ -104,14 +116,20 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
     }
     let volumes = volumes::needs(&options.files, &spec);
     let shown = Shown::of(options);
-    let kept = keep(options, user.is_some(), &id, (&spec, &files), (&hidden, &shown), effects)?;
+    let found = Found { spec: &spec, files: &files, hidden: &hidden, shown: &shown };
+    let kept = keep(options, user.is_some(), &id, birth, &found, effects)?;
+    let shown = kept.as_ref().map_or(shown.clone(), |lease| lease.record().shown.clone());
+    // Files of an ordinary user's other ids take a process in a user namespace to remove; what is in memory goes by itself.
+    let is_image = matches!(options.files.root, RootOptions::Image(_));
+    let is_on_disk = |lease: &&Lease| lease.record().stay == Stay::Kept || (is_image && user.is_none());
     let drawn = Drawn {
         spec: &spec,
         root: &root,
         points: &points,
         volumes: &volumes,
         owners,
-        kept: kept.as_ref().map(Lease::directory),
+        kept: kept.as_ref().filter(is_on_disk).map(Lease::directory),
+        lifetime,
     };
     let cgroup_name = format!("rabbitc-{id}");
     let mut plan_options = PlanOptions::new(id, PathBuf::from("/"), state_directory);
@@ -146,69 +164,77 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
     })
 }
 
-/// Makes the directory in which what the container writes stays, if that is asked for.
+/// What a draft has found out that the record tells.
+struct Found<'a> {
+    spec: &'a Spec,
+    files: &'a [OwnFile],
+    hidden: &'a [String],
+    shown: &'a Shown,
+}
+
+/// Makes the directory in which what the container writes stays, if that is asked for; of one that is there, notes what is
+/// mounted in it now.
 fn keep(
     options: &RunOptions,
     ordinary_user: bool,
     id: &ContainerId,
-    (spec, files): (&Spec, &[OwnFile]),
-    (hidden, shown): (&[String], &Shown),
+    birth: Birth<'_>,
+    found: &Found<'_>,
     effects: Effects,
 ) -> Result<Option<Lease>> {
+    let note = |record: &mut Record, submounts: Vec<PathBuf>| {
+        let points = found.spec.mounts.iter().map(|mount| PathBuf::from(&mount.destination));
+        let files = found.files.iter().map(|file| PathBuf::from(file.destination));
+        record.points = points.chain(files).collect();
+        record.hidden = found.hidden.iter().map(PathBuf::from).collect();
+        record.volumes = match &options.files.root {
+            RootOptions::Image(image) => image.volumes.iter().map(PathBuf::from).collect(),
+            _ => Vec::new(),
+        };
+        record.submounts = submounts;
+        record.shown = Shown { name: record.name.clone(), ..found.shown.clone() };
+    };
+    let submounts = || match options.files.root {
+        RootOptions::Host if !ordinary_user => host_root::submounts(),
+        _ => Ok(Vec::new()),
+    };
+    let name = match birth {
+        Birth::New { name } => name.unwrap_or_default(),
+        Birth::Again(mut lease) => {
+            let submounts = submounts()?;
+            lease.edit(|record| note(record, submounts))?;
+            return Ok(Some(lease));
+        }
+    };
     let Some((containers, stay)) = &options.stay else { return Ok(None) };
-    if ordinary_user && *stay == Stay::Removed {
-        // Files of the user's other ids take a process in a user namespace to remove; what is in memory goes by itself.
-        return Ok(None);
-    }
     let refuse =
         |reason: &str, hint: &str| Err(Error::invalid("--rm=false", reason.to_owned()).with_hint(hint));
-    let root = match &options.files.root {
-        RootOptions::Directory(_) => {
+    match &options.files.root {
+        RootOptions::Directory(_) if *stay == Stay::Kept => {
             return refuse(
                 "what a container writes to a directory stays there anyway",
                 "leave it out; or write `--overlay` to have it apart",
             );
         }
-        RootOptions::Host if ordinary_user => {
+        RootOptions::Host if ordinary_user && *stay == Stay::Kept => {
             return refuse(
                 "of the host's root nothing can be kept without root of the host",
                 "run it with sudo, or use an image",
             );
         }
-        RootOptions::Host => KeptRoot::Host,
-        RootOptions::Overlay(path) => KeptRoot::Directory {
-            path: std::path::absolute(path).map_err(|error| Error::at_path("find", path, error))?,
-        },
-        RootOptions::Image(image) => KeptRoot::Image {
-            name: image.name.clone(),
-            store: image.store.clone(),
-            manifest: image.manifest.clone(),
-        },
-    };
+        _ => {}
+    }
     if effects == Effects::None {
         return Ok(None);
     }
-    let submounts = match root {
-        KeptRoot::Host => host_root::submounts()?,
-        _ => Vec::new(),
-    };
-    let record = || {
-        let points = spec.mounts.iter().map(|mount| PathBuf::from(&mount.destination));
-        let points = points.chain(files.iter().map(|file| PathBuf::from(file.destination))).collect();
-        let volumes = match &options.files.root {
-            RootOptions::Image(image) => image.volumes.iter().map(PathBuf::from).collect(),
-            _ => Vec::new(),
-        };
-        Record {
-            submounts,
-            points,
-            hidden: hidden.iter().map(PathBuf::from).collect(),
-            volumes,
-            shown: shown.clone(),
-            ..Record::new(id.as_str(), root, &options.process.command)
-        }
-    };
-    containers.begin(id.as_str(), (*stay == Stay::Kept).then(record)).map(Some)
+    let mut record = Record::new(id.as_str(), KeptRoot::of(&options.files.root)?, &options.process.command);
+    record.name = name.to_owned();
+    record.stay = *stay;
+    note(&mut record, submounts()?);
+    let durability = if *stay == Stay::Kept { Durability::Power } else { Durability::Process };
+    let mut lease = containers.begin(record, durability)?;
+    lease.know_name();
+    Ok(Some(lease))
 }
 
 /// Refuses a working directory that would be made in a root directory that is to be read-only. Above an overlay it is made
@@ -334,7 +360,7 @@ fn connect(
     notices: &mut Vec<Notice>,
 ) -> Result<(Option<Connection>, Option<Wiring>)> {
     if effects == Effects::Allowed {
-        sweep(paths, notices)?;
+        sweep_noting(paths, notices);
     }
     Ok(match (bridge, effects) {
         (Some(bridge), Effects::Allowed) => {
@@ -356,6 +382,7 @@ struct Drawn<'a> {
     owners: RootOwners,
     /// Where its upper directories are.
     kept: Option<&'a Path>,
+    lifetime: Lifetime,
 }
 
 /// What config.json can't say: the root's layers, what the host prepares, what asked for it.
@@ -367,7 +394,7 @@ fn lay_out(
     wiring: Option<Wiring>,
     plan_options: &mut PlanOptions,
 ) -> Result<()> {
-    plan_options.lifetime = Lifetime::Launcher;
+    plan_options.lifetime = drawn.lifetime;
     plan_options.kept_descriptors = options.process.kept_descriptors;
     plan_options.init = options.process.init;
     plan_options.missing_home = match options.process.leaves_out("HOME") {
@@ -474,9 +501,9 @@ fn open_root(path: &Path) -> Result<RootDirectory> {
     RootDirectory::open(path).map_err(|error| Error::at_path("open the root file system", path, error))
 }
 
-/// Twelve random hexadecimal digits, as docker shortens its ids to.
-fn new_id() -> Result<ContainerId> {
-    let bytes = sys::random::bytes::<6>().map_err(|error| Error::system("choose an id", error))?;
+/// 64 random hexadecimal digits, as docker's ids are.
+pub(crate) fn new_id() -> Result<ContainerId> {
+    let bytes = sys::random::bytes::<32>().map_err(|error| Error::system("choose an id", error))?;
     let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(ContainerId::parse(&text).expect("hexadecimal digits are legal"))
 }
@@ -496,21 +523,32 @@ fn hidden(options: &RunOptions, paths: &EnginePaths) -> Vec<String> {
     }
 }
 
-/// Removes what killed commands left: containers whose supervisor is gone, mount points and networks nobody uses.
-fn sweep(paths: &EnginePaths, notices: &mut Vec<Notice>) -> Result<()> {
-    let mut failed = |error: Error| {
-        // Somebody else's container is no reason to refuse this one.
+/// Removes what killed commands left, and notes what could not be: somebody else's container is no reason to refuse this one.
+fn sweep_noting(paths: &EnginePaths, notices: &mut Vec<Notice>) {
+    sweep(paths, &mut |error: Error| {
         notices.push(Notice {
             what: format!("remains of a dead container: {error}"),
             remedy: error.hint.clone(),
         });
-    };
-    let swept = lifecycle::sweep(&StateRoot::new(paths.containers()), &mut |_| {}, &mut failed)?;
-    mount_points::sweep(&paths.roots(), &mut failed);
+    });
+}
+
+/// Removes what killed commands left: containers whose supervisor is gone, mount points and networks nobody uses.
+pub(crate) fn sweep(paths: &EnginePaths, failed: &mut dyn FnMut(Error)) {
+    let swept = lifecycle::sweep(&StateRoot::new(paths.containers()), &mut |_| {}, failed);
+    mount_points::sweep(&paths.roots(), failed);
+    let swept = swept.unwrap_or_else(|error| {
+        failed(error);
+        Vec::new()
+    });
     if !swept.is_empty() {
-        leases::sweep(&paths.user_ids(), &mut failed);
-        leases::sweep(&paths.labels(), &mut failed);
-        network::tidy(paths, Patience::None, &mut failed);
+        sweep_leases(paths, failed);
     }
-    Ok(())
+}
+
+/// Removes what nobody holds any more of ids, labels and networks.
+pub(crate) fn sweep_leases(paths: &EnginePaths, failed: &mut dyn FnMut(Error)) {
+    leases::sweep(&paths.user_ids(), failed);
+    leases::sweep(&paths.labels(), failed);
+    network::tidy(paths, Patience::None, failed);
 }

@@ -10,12 +10,13 @@ use runtime::StepDescription;
 use runtime::launch::{Container, Host, LaunchOptions, Processes, StepTiming};
 use runtime::plan::{ContainerPlan, MountPoint};
 use runtime::state_dir::StateRoot;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use sys::signal::SignalDescriptor;
 
+pub(crate) use self::draft::{new_id, sweep, sweep_leases};
 use crate::error::{Error, Result, from_monitor};
-use crate::kept::{Lease, Shown};
+use crate::kept::{End, Lease, Shown};
 use crate::mount_points::{Directory, Ground, MountPoints};
 use crate::network::Connection;
 use crate::options::RunOptions;
@@ -54,14 +55,31 @@ pub struct Prepared {
 
 /// The steps that a start of `options` would consist of; nothing is touched.
 pub fn plan(options: &RunOptions, paths: &EnginePaths) -> Result<Vec<StepDescription>> {
-    Ok(draft::draft(options, paths, Effects::None)?.plan.describe())
+    Ok(draft::draft(options, paths, Effects::None, Birth::New { name: None })?.plan.describe())
 }
 
 /// Checks what `options` ask for against this host and plans it.
 ///
 /// Remains of commands that were killed are removed on the way.
-pub fn prepare(options: &RunOptions, paths: &EnginePaths) -> Result<Prepared> {
-    draft::draft(options, paths, Effects::Allowed)
+pub fn prepare(options: &RunOptions, name: Option<&str>, paths: &EnginePaths) -> Result<Prepared> {
+    draft::draft(options, paths, Effects::Allowed, Birth::New { name })
+}
+
+/// The same for one that is there already and lives on.
+pub(crate) fn prepare_again(options: &RunOptions, paths: &EnginePaths, lease: Lease) -> Result<Prepared> {
+    draft::draft(options, paths, Effects::Allowed, Birth::Again(lease))
+}
+
+/// Where a container comes from.
+#[derive(Debug)]
+pub(crate) enum Birth<'a> {
+    /// It is made now, and ends with this command.
+    New {
+        /// As a person wants it to be called.
+        name: Option<&'a str>,
+    },
+    /// It was made before, and lives on.
+    Again(Lease),
 }
 
 /// Whether planning may sweep remains and lease an address and ids.
@@ -77,7 +95,7 @@ impl Prepared {
         self.plan.id().as_str()
     }
 
-    /// Starts the container. It dies with the calling thread.
+    /// Starts the container. It dies with the calling thread, unless it was prepared to live on.
     pub fn start(self, options: LaunchOptions) -> Result<Running> {
         let Prepared {
             paths,
@@ -113,7 +131,7 @@ impl Prepared {
             for lease in [users.take(), categories.take()].into_iter().flatten() {
                 error.rollback.extend(lease.release().err());
             }
-            error.rollback.extend(kept.take().and_then(|kept| kept.give_up().err()));
+            error.rollback.extend(kept.take().and_then(|kept: Lease| kept.give_up().err()));
             error
         })?;
         let EngineHost { connection, stakes, attached: pasta, notices: more, .. } = host;
@@ -229,6 +247,7 @@ impl Host for EngineHost<'_> {
     }
 
     fn record(&mut self) -> serde_json::Value {
+        self.shown.network = self.connection.as_ref().map(Connection::shown);
         let mut record = serde_json::to_value(&self.shown).expect("only string keys");
         let of_pasta = self.pasta.map_or(serde_json::Value::Null, PastaPlan::record);
         if let (Some(record), serde_json::Value::Object(more)) = (record.as_object_mut(), of_pasta) {
@@ -261,6 +280,21 @@ pub struct Running {
     terminal: bool,
     policy: Policy,
     kept: Option<Lease>,
+}
+
+/// A container that was left to its record.
+#[derive(Debug)]
+pub(crate) struct Entrusted {
+    /// Its init.
+    pub(crate) pid: i32,
+    /// The same process.
+    pub(crate) pidfd: OwnedFd,
+    /// The controlling end of its terminal.
+    pub(crate) console: Option<OwnedFd>,
+    /// To be held open as long as it runs.
+    pub(crate) held: Vec<OwnedFd>,
+    /// Its directory.
+    pub(crate) kept: Option<Lease>,
 }
 
 /// Memory ran out in a container.
@@ -321,6 +355,27 @@ impl Running {
         self.container.pid
     }
 
+    /// Leaves the container to its record and to the descriptors that come back: no other container gets what it has as long
+    /// as either is there. So it is for one that was prepared to live on.
+    pub(crate) fn entrust(self) -> Result<Entrusted> {
+        let Running { container, connection, pasta, users, categories, stakes, kept, .. } = self;
+        let record = container.state.path().to_owned();
+        let mut held = Vec::new();
+        if let Some(connection) = connection {
+            held.extend(connection.entrust(&record)?);
+        }
+        for stake in stakes {
+            stake.leave(&record)?;
+        }
+        // As long as there is its record, these stay.
+        for lease in [users, categories].into_iter().flatten() {
+            lease.release()?;
+        }
+        held.extend(pasta.map(Pasta::entrust));
+        held.push(container.state.into_lock());
+        Ok(Entrusted { pid: container.pid, pidfd: container.pidfd, console: container.console, held, kept })
+    }
+
     /// Stands behind the container until it ends, and then removes all of it.
     pub fn supervise(
         mut self,
@@ -348,7 +403,9 @@ impl Running {
         match ended {
             Ok(outcome) => {
                 finished.exit = outcome.exit;
-                if let Some(Err(error)) = kept.map(|kept| kept.end(outcome.exit.code())) {
+                let end =
+                    End { out_of_memory: finished.memory.is_some(), ..End::now(Some(outcome.exit.code())) };
+                if let Some(Err(error)) = kept.map(|kept| kept.end(end)) {
                     finished.remains.push(error);
                 }
                 let incident = |error: &monitor::Error| Notice {
@@ -368,7 +425,7 @@ impl Running {
             Err(error) => {
                 let mut failure = from_monitor(&error);
                 failure.rollback = finished.remains;
-                failure.rollback.extend(kept.and_then(|kept| kept.end_unknown().err()));
+                failure.rollback.extend(kept.and_then(|kept| kept.end(End::now(None)).err()));
                 Err(failure)
             }
         }

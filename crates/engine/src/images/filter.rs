@@ -11,6 +11,7 @@ use image::{Digest, Reference};
 use super::list::familiar;
 use super::{ImageName, ImageStore};
 use crate::error::{Error, Result, from_image};
+use crate::options::parse_duration;
 
 /// One condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,27 +99,7 @@ fn moment(text: &str) -> Option<u64> {
         19 => format!("{text}Z"),
         _ => text.to_owned(),
     };
-    seconds(&whole).or_else(|| Some(now().saturating_sub(duration(text)?)))
-}
-
-/// A duration as Go writes it, in seconds: `1h30m`.
-fn duration(text: &str) -> Option<u64> {
-    let (mut rest, mut sum) = (text, 0u64);
-    while !rest.is_empty() {
-        let (number, behind) = rest.split_at(rest.find(|letter: char| !letter.is_ascii_digit())?);
-        let number: u64 = number.parse().ok()?;
-        let (unit, behind) =
-            behind.split_at(behind.find(|letter: char| letter.is_ascii_digit()).unwrap_or(behind.len()));
-        sum = sum.checked_add(match unit {
-            "h" => number.checked_mul(3600)?,
-            "m" => number.checked_mul(60)?,
-            "s" => number,
-            "ms" => number / 1000,
-            _ => return None,
-        })?;
-        rest = behind;
-    }
-    (!text.is_empty()).then_some(sum)
+    seconds(&whole).or_else(|| Some(now().saturating_sub(parse_duration(text)?.as_secs())))
 }
 
 fn now() -> u64 {

@@ -57,15 +57,17 @@ impl ImageStore {
             let bytes = one.own_bytes().unwrap_or(0);
             containers.bytes += bytes;
             match one.state {
-                KeptState::Running => containers.running += 1,
-                KeptState::Exited { .. } | KeptState::Unknown => containers.reclaimable += bytes,
+                KeptState::Running | KeptState::Restarting { .. } => containers.running += 1,
+                KeptState::Created | KeptState::Exited { .. } | KeptState::Unknown => {
+                    containers.reclaimable += bytes;
+                }
             }
         }
         // Those that removing images would keep, whether their containers run or not.
         let roots = kept.into_iter().map(|kept| kept.root);
         let needed = roots.filter_map(|root| match root {
             KeptRoot::Image { manifest, .. } => manifest.parse().ok(),
-            KeptRoot::Directory { .. } | KeptRoot::Host => None,
+            KeptRoot::Directory { .. } | KeptRoot::Bare { .. } | KeptRoot::Host => None,
         });
         let usage = self.store.usage(&needed.collect()).map_err(from_image)?;
         let names = self.store.names().map_err(from_image)?;

@@ -68,7 +68,7 @@ impl Kept {
     pub fn changes(&self) -> Result<Vec<Change>> {
         let (mut changes, mut on_the_way) = (BTreeSet::new(), Vec::new());
         let lowers = self.lowers()?;
-        let points: Vec<PathBuf> = self.points.iter().chain(&self.volumes).cloned().collect();
+        let points: Vec<PathBuf> = self.record.points.iter().chain(&self.record.volumes).cloned().collect();
         for (upper, point) in self.uppers() {
             let below = match (&self.root, point == Path::new("/")) {
                 (_, true) => Layers::open(lowers.iter().map(PathBuf::as_path))?,
@@ -77,8 +77,8 @@ impl Kept {
             let root = File::open(&upper).map_err(|error| Error::at_path("open", &upper, error))?;
             let mut visit = |found: &Found<'_>| {
                 let path = point.join(Path::new(OsStr::from_bytes(found.path)));
-                let is_data = self.volumes.iter().any(|volume| path.starts_with(volume));
-                if is_data || self.points.contains(&path) {
+                let is_data = self.record.volumes.iter().any(|volume| path.starts_with(volume));
+                if is_data || self.record.points.contains(&path) {
                     return Ok(());
                 }
                 compare(found, path, &points, &below, &mut changes, &mut on_the_way)
@@ -90,10 +90,10 @@ impl Kept {
     }
 
     /// The directories that its root lies over, the topmost first.
-    pub(super) fn lowers(&self) -> Result<Vec<PathBuf>> {
+    pub(crate) fn lowers(&self) -> Result<Vec<PathBuf>> {
         match &self.root {
             KeptRoot::Host => Ok(vec![PathBuf::from("/")]),
-            KeptRoot::Directory { path } => Ok(vec![path.clone()]),
+            KeptRoot::Directory { path } | KeptRoot::Bare { path } => Ok(vec![path.clone()]),
             KeptRoot::Image { .. } => {
                 let (store, image) = self.image()?;
                 Ok(image.layers.iter().rev().map(|layer| store.layer_path(&layer.diff_id)).collect())
@@ -102,7 +102,7 @@ impl Kept {
     }
 
     /// The image that it is of.
-    pub(super) fn image(&self) -> Result<(Store, Image)> {
+    pub(crate) fn image(&self) -> Result<(Store, Image)> {
         let operation = || format!("find what the container `{}` is of", self.id);
         let KeptRoot::Image { name, store, manifest } = &self.root else {
             return Err(Error::invalid(operation(), "it is of no image".to_owned()));

@@ -46,7 +46,7 @@ impl Kept {
                 let base = Base::of(&store, &image, &operation)?;
                 (store, base)
             }
-            KeptRoot::Host | KeptRoot::Directory { .. } => {
+            KeptRoot::Host | KeptRoot::Directory { .. } | KeptRoot::Bare { .. } => {
                 // Beside the containers, of which this is one.
                 let data = self.directory.ancestors().nth(2).unwrap_or(&self.directory);
                 (Store::open(data.join("images")).map_err(from_image)?, Base::nothing())
@@ -56,7 +56,7 @@ impl Kept {
             store.check_is_no_list(reference).map_err(from_image)?;
         }
         let archive = self.packed(&store, progress, &operation)?;
-        let config = made_over(base.config, &archive, request, &self.command, &operation)?;
+        let config = made_over(base.config, &archive, request, &self.record.command, &operation)?;
         let archive = archive.into_image(&base.layers, &config);
         let platform = Platform::of_this_machine();
         let told = Told(progress);
@@ -84,7 +84,7 @@ impl Kept {
         let mut out = Counted { out: compressed, count: 0, progress };
         match self.root {
             KeptRoot::Image { .. } => self.pack_changes(&mut out, operation)?,
-            KeptRoot::Host | KeptRoot::Directory { .. } => self.export(&mut out)?,
+            KeptRoot::Host | KeptRoot::Directory { .. } | KeptRoot::Bare { .. } => self.export(&mut out)?,
         }
         let rest = out.out.finish().map_err(written)?;
         let mut file = rest.into_inner().map_err(|error| written(error.into_error()))?;
@@ -98,7 +98,7 @@ impl Kept {
         };
         let root = File::open(&upper).map_err(|error| Error::at_path("open", &upper, error))?;
         let left_out: BTreeSet<Vec<u8>> =
-            self.points.iter().chain(&self.volumes).map(|path| within(path)).collect();
+            self.record.points.iter().chain(&self.record.volumes).map(|path| within(path)).collect();
         pack(root.as_fd(), Form::Layer, &left_out, out).map_err(from_image)
     }
 }

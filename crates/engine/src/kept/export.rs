@@ -33,7 +33,7 @@ impl Kept {
         let layers: Vec<&Path> =
             std::iter::once(upper.as_path()).chain(lowers.iter().map(PathBuf::as_path)).collect();
         let root = open_as_one(&layers, &operation)?;
-        if self.volumes.is_empty() {
+        if self.record.volumes.is_empty() {
             return pack(root.as_fd(), Form::Tree, &BTreeSet::new(), out).map_err(from_image);
         }
         // What is in directories for data is the image's, as in docker's.
@@ -43,7 +43,7 @@ impl Kept {
         };
         let mut overlays = vec![Overlay { point: Vec::new(), layers: vec![root] }];
         let mut empty = BTreeSet::new();
-        for volume in &self.volumes {
+        for volume in &self.record.volumes {
             let point = within(volume);
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
@@ -62,7 +62,7 @@ impl Kept {
     fn unseen(&self) -> BTreeSet<Vec<u8>> {
         // Below containers/ID, and beside the images.
         let data = self.directory.ancestors().nth(2).map(Path::to_owned);
-        let all = self.points.iter().cloned().chain(self.hidden.iter().cloned()).chain(data);
+        let all = self.record.points.iter().cloned().chain(self.record.hidden.iter().cloned()).chain(data);
         all.map(|path| within(&path)).collect()
     }
 }

@@ -121,11 +121,13 @@ impl ContainerFilter {
 }
 
 impl ListedContainer {
-    /// How it is, in docker's words: `running`, `paused` or `exited`.
+    /// How it is, in docker's words: `created`, `running`, `paused`, `restarting` or `exited`.
     pub fn status(&self) -> &'static str {
         match (self.state, self.is_paused) {
             (KeptState::Running, true) => "paused",
             (KeptState::Running, false) => "running",
+            (KeptState::Created, _) => "created",
+            (KeptState::Restarting { .. }, _) => "restarting",
             (KeptState::Exited { .. } | KeptState::Unknown, _) => "exited",
         }
     }

@@ -22,6 +22,9 @@ const LABEL: &str = "rabbitc.label.";
 /// What a listing shows of a container and nobody else needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Shown {
+    /// Its name, where it has one.
+    #[serde(default)]
+    pub(crate) name: String,
     /// What it is of, as it was named.
     #[serde(default)]
     pub(crate) root: String,
@@ -34,11 +37,34 @@ pub(crate) struct Shown {
     /// Its labels.
     #[serde(default)]
     pub(crate) labels: BTreeMap<String, String>,
+    /// Where it is in its network, while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) network: Option<ShownNetwork>,
+}
+
+/// A container's place in its network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ShownNetwork {
+    /// The network's name.
+    pub(crate) name: String,
+    /// The container's address.
+    pub(crate) address: std::net::Ipv4Addr,
+    /// How many bits of it are the network's.
+    pub(crate) prefix: u8,
+    /// Where the host is.
+    pub(crate) gateway: std::net::Ipv4Addr,
+    /// The container's address of IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) address_ipv6: Option<std::net::Ipv6Addr>,
+    /// Its hardware address.
+    pub(crate) mac: String,
 }
 
 impl Shown {
     pub(crate) fn of(options: &RunOptions) -> Shown {
         Shown {
+            name: String::new(),
             root: match &options.files.root {
                 RootOptions::Host => "/".to_owned(),
                 RootOptions::Directory(path) | RootOptions::Overlay(path) => path.display().to_string(),
@@ -47,6 +73,7 @@ impl Shown {
             command: options.process.command.clone(),
             published: options.network.publish.iter().map(published).collect(),
             labels: labels(&options.process.annotations),
+            network: None,
         }
     }
 }
@@ -74,16 +101,20 @@ fn published(request: &::network::PortRequest) -> String {
 }
 
 /// A container in a listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ListedContainer {
     /// Its id.
     pub id: String,
+    /// Its name; one that was started by a path alone has none.
+    pub name: String,
     /// What it is of, as it was named: an image, a directory, `/` for the host's root.
     pub root: String,
     /// Its program and what that was given.
     pub command: Vec<String>,
     /// Seconds since 1970 at which it was made.
     pub created: u64,
+    /// Seconds since 1970 at which it was started last, where that is known.
+    pub started: Option<u64>,
     /// How it is.
     pub state: KeptState,
     /// Whether its processes stand still.
@@ -115,7 +146,10 @@ impl KeptContainers {
         paths: &EnginePaths,
         filters: &[ContainerFilter],
     ) -> Result<(Vec<ListedContainer>, Vec<DamagedContainer>)> {
-        let Survey { kept, damaged } = self.survey()?;
+        let Survey { mut kept, damaged } = self.survey()?;
+        if self.heal(&kept, paths)? {
+            kept = self.survey()?.kept;
+        }
         let mut all: Vec<ListedContainer> = kept.into_iter().map(ListedContainer::from).collect();
         let root = StateRoot::new(paths.containers());
         for id in root.list()? {
@@ -133,12 +167,14 @@ impl KeptContainers {
             let shown: Shown = serde_json::from_value(view.record.caller).unwrap_or_default();
             all.push(ListedContainer {
                 id: id.to_string(),
+                name: shown.name,
                 root: match shown.root.is_empty() {
                     true => view.record.rootfs.display().to_string(),
                     false => shown.root,
                 },
                 command: shown.command,
                 created: view.record.created,
+                started: Some(view.record.created),
                 state: KeptState::Running,
                 is_paused,
                 pid,
@@ -157,32 +193,39 @@ impl From<Kept> for ListedContainer {
         let is_running = kept.state == KeptState::Running;
         ListedContainer {
             id: kept.id.clone(),
+            name: kept.name.clone(),
             root: match &kept.root {
                 KeptRoot::Image { name, .. } => name.clone(),
-                KeptRoot::Directory { path } => path.display().to_string(),
+                KeptRoot::Directory { path } | KeptRoot::Bare { path } => path.display().to_string(),
                 KeptRoot::Host => "/".to_owned(),
             },
-            command: kept.command.clone(),
-            created: kept.created,
+            command: kept.record.command.clone(),
+            created: kept.record.created,
+            started: kept.record.started,
             state: kept.state,
             is_paused: false,
             pid: None,
             // One that has ended has none any more.
-            ports: if is_running { kept.shown.published.clone() } else { Vec::new() },
-            labels: kept.shown.labels.clone(),
+            ports: if is_running { kept.record.shown.published.clone() } else { Vec::new() },
+            labels: kept.record.shown.labels.clone(),
             kept: Some(kept),
         }
     }
 }
 
 impl ListedContainer {
+    /// Whether there is something of it on the disk.
+    pub fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
     /// How much room it takes; of one that is not kept nobody knows.
     pub fn size(&self) -> Result<Option<ContainerSize>> {
         let Some(kept) = &self.kept else { return Ok(None) };
         let own = kept.own_bytes()?;
         let below = match kept.root {
             KeptRoot::Image { .. } => kept.image()?.1.size(),
-            KeptRoot::Directory { .. } | KeptRoot::Host => 0,
+            KeptRoot::Directory { .. } | KeptRoot::Bare { .. } | KeptRoot::Host => 0,
         };
         Ok(Some(ContainerSize { own, all: own + below }))
     }

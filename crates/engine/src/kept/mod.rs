@@ -3,7 +3,9 @@
 //! was killed are known as such.
 //!
 //! ```text
-//! containers/ID/container.json    what it is of and how it ended; without it the directory goes with the container
+//! containers/.names/NAME          a link to the ID of the one that is called so
+//! containers/ID/container.json    what it is of, what was asked for and how it ended; without it the directory goes with the container
+//! containers/ID/edit              whose lock those have who change that
 //! containers/ID/u0, w0            upper and work directory of the root's overlay; u1 and so on those of the host's other mounts
 //! ```
 
@@ -12,11 +14,12 @@ mod commit;
 mod export;
 mod filter;
 mod list;
+mod names;
 mod prune;
 mod record;
 
 use std::fs::File;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -29,17 +32,24 @@ pub(crate) use self::changes::changes_of;
 pub use self::changes::{Change, ChangeKind};
 pub use self::commit::CommitRequest;
 pub use self::filter::ContainerFilter;
-pub(crate) use self::list::Shown;
 pub use self::list::{ContainerSize, ListedContainer};
+pub(crate) use self::list::{Shown, ShownNetwork};
+pub(crate) use self::names::parse as parse_name;
 pub use self::prune::PrunedContainers;
-use self::record::End;
 pub use self::record::KeptRoot;
-pub(crate) use self::record::Record;
+pub(crate) use self::record::{Asked, Durability, End, Record, Wish, now};
 use crate::error::{Error, Result};
 use crate::images::{data_directory, enter_own_users};
+use crate::life::RestartPolicy;
 
 /// The file with a container's record.
 const RECORD: &str = "container.json";
+
+/// The same of one that goes with the command that runs it.
+const PASSING: &str = "passing.json";
+
+/// The file whose lock those have who change the record.
+const EDIT: &str = "edit";
 
 /// How long those who only look at a container are waited for.
 const LOOK: Duration = Duration::from_millis(250);
@@ -52,34 +62,29 @@ pub struct KeptContainers {
 }
 
 /// Whether a container stays after its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Stay {
     /// Until somebody removes it.
+    #[default]
     Kept,
     /// It goes.
     Removed,
 }
 
 /// A container that is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Kept {
     /// Its id.
     pub id: String,
+    /// Its name; empty for those of before there were names.
+    pub name: String,
     /// What it is of.
     pub root: KeptRoot,
-    /// Its program and what that was given.
-    pub command: Vec<String>,
-    /// Seconds since 1970 at which it was made.
-    pub created: u64,
     /// How it is.
     pub state: KeptState,
-    directory: PathBuf,
-    submounts: Vec<PathBuf>,
-    points: Vec<PathBuf>,
-    hidden: Vec<PathBuf>,
-    volumes: Vec<PathBuf>,
-    shown: Shown,
+    pub(crate) directory: PathBuf,
+    pub(crate) record: Record,
 }
 
 /// What there is of containers.
@@ -103,8 +108,17 @@ pub struct DamagedContainer {
 /// How a container is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeptState {
+    /// It was made, and never started.
+    Created,
     /// It runs.
     Running,
+    /// It has ended with this code, and is about to be started again.
+    Restarting {
+        /// Its exit code, where that is known.
+        code: Option<i32>,
+        /// When it ended, in seconds since 1970.
+        ended: u64,
+    },
     /// It has ended with this code, so many seconds after 1970.
     Exited {
         /// Its exit code.
@@ -116,25 +130,41 @@ pub enum KeptState {
     Unknown,
 }
 
-impl From<End> for KeptState {
-    fn from(end: End) -> KeptState {
-        KeptState::Exited { code: end.code, ended: end.at }
+impl From<&End> for KeptState {
+    fn from(end: &End) -> KeptState {
+        match end.code {
+            // It never ran, in docker's words.
+            _ if end.error.is_some() => KeptState::Created,
+            Some(code) => KeptState::Exited { code, ended: end.at },
+            None => KeptState::Unknown,
+        }
     }
 }
 
 /// The directory of a container that this process runs. Dropped before the container has started, it is gone.
 #[derive(Debug)]
 pub(crate) struct Lease {
+    containers: KeptContainers,
     directory: PathBuf,
-    record: Option<Record>,
-    has_started: bool,
+    record: Record,
+    standing: Standing,
     /// Locked.
-    _lock: File,
+    lock: File,
+}
+
+/// What becomes of a container's directory where its start fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It goes.
+    New,
+    /// It stays.
+    Settled,
 }
 
 /// Whether a directory's name is a container's id.
 fn is_id(name: &str) -> bool {
-    name.len() == 12 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    // Twelve: as they were made in 2026.
+    matches!(name.len(), 12 | 64) && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 impl KeptContainers {
@@ -161,22 +191,49 @@ impl KeptContainers {
         KeptContainers { path: store.with_file_name("containers") }
     }
 
-    /// Makes the directory of a container that is about to run; and removes what commands that were killed have left.
-    pub(crate) fn begin(&self, id: &str, record: Option<Record>) -> Result<Lease> {
+    /// Makes the directory of a container, with the name that `record` wants, or any; and removes what commands that were killed
+    /// have left.
+    pub(crate) fn begin(&self, record: Record, durability: Durability) -> Result<Lease> {
         let make = |path: &Path| {
             let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
             made.map_err(|error| Error::at_path("make", path, error))
         };
         make(&self.path)?;
         self.sweep()?;
-        let directory = self.path.join(id);
+        let directory = self.path.join(&record.id);
         make(&directory)?;
         let Lock::Held(lock) = lock(&directory, FlockOperation::NonBlockingLockExclusive)? else {
             return Err(Error::at_path("lock", &directory, Errno::WOULDBLOCK));
         };
-        let lease = Lease { directory, record, has_started: false, _lock: lock };
-        lease.write()?;
+        let mut lease = Lease { containers: self.clone(), directory, record, standing: Standing::New, lock };
+        let Record { id, name, .. } = &lease.record;
+        lease.record.name = self.claim_name(id, Some(name.as_str()).filter(|name| !name.is_empty()))?;
+        lease.write(durability)?;
         Ok(lease)
+    }
+
+    /// Takes hold of a container that is there and behind which nobody stands; none where somebody does.
+    pub(crate) fn resume(&self, id: &str) -> Result<Option<Lease>> {
+        let directory = self.path.join(id);
+        let gone = || {
+            Error::new(ErrorKind::NotFound, format!("find the container `{id}`"), "it has just been removed")
+        };
+        let lock = match lock_soon(&directory)? {
+            Lock::Held(lock) => lock,
+            Lock::Busy => return Ok(None),
+            Lock::Gone => return Err(gone()),
+        };
+        let record = Record::read(&directory)?.ok_or_else(gone)?;
+        Ok(Some(Lease { containers: self.clone(), directory, record, standing: Standing::Settled, lock }))
+    }
+
+    /// The same for who has inherited its lock.
+    pub(crate) fn inherit(&self, id: &str, lock: File) -> Result<Lease> {
+        let directory = self.path.join(id);
+        let gone =
+            || Error::new(ErrorKind::NotFound, format!("find the container `{id}`"), "its record is gone");
+        let record = Record::read(&directory)?.ok_or_else(gone)?;
+        Ok(Lease { containers: self.clone(), directory, record, standing: Standing::Settled, lock })
     }
 
     /// Refuses a directory that somebody else has made, as /etc/containers is one: what lies there is no remains of containers.
@@ -207,6 +264,22 @@ impl KeptContainers {
             }
         }
         Ok(())
+    }
+
+    /// Where they are.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The record of one; none where there is none.
+    pub(crate) fn read(&self, id: &str) -> Result<Option<Record>> {
+        Record::read(&self.path.join(id))
+    }
+
+    /// Whether somebody stands behind a container.
+    pub(crate) fn has_someone_behind(&self, id: &str) -> Result<bool> {
+        let found = lock(&self.path.join(id), FlockOperation::NonBlockingLockShared)?;
+        Ok(matches!(found, Lock::Busy))
     }
 
     fn ids(&self) -> Result<Vec<String>> {
@@ -240,72 +313,86 @@ impl KeptContainers {
                 Err(error) => survey.damaged.push(DamagedContainer { id, error }),
             }
         }
-        survey.kept.sort_by(|one, other| other.created.cmp(&one.created).then_with(|| one.id.cmp(&other.id)));
+        let made = |kept: &Kept| kept.record.created;
+        survey.kept.sort_by(|one, other| made(other).cmp(&made(one)).then_with(|| one.id.cmp(&other.id)));
         Ok(survey)
     }
 
     /// The container of one directory; none where it is not kept, or gone.
     fn kept(&self, id: &str) -> Result<Option<Kept>> {
         let directory = self.path.join(id);
-        let path = directory.join(RECORD);
-        let Some(mut record) = Record::read(&path)? else { return Ok(None) };
-        // Whoever has noted an end is nobody who runs, so that its lock is left to those who remove it.
-        let state = match record.end {
-            Some(end) => end.into(),
-            None => {
+        let Some(mut record) = Record::read(&directory)? else { return Ok(None) };
+        // Whoever has noted an end is nobody who runs, so that its lock is left to those who remove it; unless it is to be started
+        // again by itself.
+        let may_return = |record: &Record| {
+            record.wish == Wish::Run
+                && record.asked.as_ref().is_some_and(|asked| asked.life.restart != RestartPolicy::No)
+        };
+        let state = match record.end.clone() {
+            Some(end) if !may_return(&record) => KeptState::from(&end),
+            _ => {
                 let found = lock(&directory, FlockOperation::NonBlockingLockShared)?;
                 // Its end may have come since, or somebody has removed it.
-                record = match Record::read(&path)? {
+                record = match Record::read(&directory)? {
                     Some(record) => record,
                     None => return Ok(None),
                 };
-                match (record.end, found) {
-                    (Some(end), _) => end.into(),
+                match (&record.end, found) {
+                    (_, Lock::Gone) => return Ok(None),
+                    (Some(end), Lock::Busy) => KeptState::Restarting { code: end.code, ended: end.at },
+                    (Some(end), Lock::Held(_)) => KeptState::from(end),
                     (None, Lock::Busy) => KeptState::Running,
+                    (None, Lock::Held(_)) if record.started.is_none() && record.asked.is_some() => {
+                        KeptState::Created
+                    }
                     (None, Lock::Held(_)) => KeptState::Unknown,
-                    (None, Lock::Gone) => return Ok(None),
                 }
             }
         };
-        let Record { id, root, command, created, submounts, points, hidden, volumes, shown, .. } = record;
-        Ok(Some(Kept {
-            id,
-            root,
-            command,
-            created,
-            state,
-            directory,
-            submounts,
-            points,
-            hidden,
-            volumes,
-            shown,
-        }))
+        let Record { id, name, root, .. } = record.clone();
+        Ok(Some(Kept { id, name, root, state, directory, record }))
     }
 
-    /// The one whose id begins so.
+    /// The one of this name, or whose id begins so.
     pub fn find(&self, text: &str) -> Result<Kept> {
         let operation = || format!("find the container `{}`", text.escape_debug());
-        let Survey { kept, mut damaged } = self.survey()?;
-        let mut found: Vec<Kept> = kept.into_iter().filter(|kept| kept.id.starts_with(text)).collect();
-        damaged.retain(|damaged| damaged.id.starts_with(text));
-        match found.len() {
-            1 if !text.is_empty() => Ok(found.remove(0)),
-            0 if !damaged.is_empty() && !text.is_empty() => Err(damaged.remove(0).error),
-            0 => {
-                let error = Error::new(
-                    ErrorKind::NotFound,
-                    operation(),
-                    "no container that is kept has an id that begins so",
-                );
-                Err(error.with_hint("`rabbitc ps -a` lists those that are kept"))
+        let none = || {
+            let reason = "no container that is kept has this name, or an id that begins so";
+            let error = Error::new(ErrorKind::NotFound, operation(), reason);
+            error.with_hint("`rabbitc ps -a` lists those that are kept")
+        };
+        let name = text.strip_prefix('/').unwrap_or(text);
+        let id = match self.holder_of(name)? {
+            Some(id) => id,
+            None => {
+                let mut ids = self.ids()?;
+                let is_one =
+                    |id: &String| [RECORD, PASSING].iter().any(|name| self.path.join(id).join(name).exists());
+                ids.retain(|id| id.starts_with(text) && is_one(id));
+                match ids.len() {
+                    1 if !text.is_empty() => ids.remove(0),
+                    0 | 1 => return Err(none()),
+                    number => {
+                        let reason = format!("{number} containers have ids that begin so");
+                        return Err(Error::invalid(operation(), reason).with_hint("write more of the id"));
+                    }
+                }
             }
-            number => {
-                let error =
-                    Error::invalid(operation(), format!("{number} containers have ids that begin so"));
-                Err(error.with_hint("write more of the id"))
-            }
-        }
+        };
+        self.kept(&id)?.ok_or_else(none)
+    }
+
+    /// Changes the record of a container as nobody else does at the same time; what comes back is the record as it is then.
+    pub(crate) fn edit(&self, id: &str, change: impl FnOnce(&mut Record)) -> Result<Record> {
+        let directory = self.path.join(id);
+        let _turn = edit_turn(&directory)?;
+        let gone = || {
+            Error::new(ErrorKind::NotFound, format!("find the container `{id}`"), "it has just been removed")
+        };
+        let mut record = Record::read(&directory)?.ok_or_else(gone)?;
+        change(&mut record);
+        record.write(&directory, Durability::Process)?;
+        Ok(record)
     }
 
     /// Removes a container that has ended.
@@ -331,20 +418,44 @@ impl KeptContainers {
             }
         };
         // Without its record it is nobody's, whatever becomes of the rest.
-        let record = kept.directory.join(RECORD);
-        match std::fs::remove_file(&record) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(gone()),
-            removed => removed.map_err(|error| Error::at_path("remove", &record, error))?,
+        if !remove_record(&kept.directory)? {
+            return Err(gone());
         }
+        self.release_name(&kept.name, &kept.id);
         remove_tree(&kept.directory)
     }
+}
+
+/// Removes a container's record; whether it was there.
+fn remove_record(directory: &Path) -> Result<bool> {
+    let mut was_there = false;
+    for name in [RECORD, PASSING] {
+        let path = directory.join(name);
+        match std::fs::remove_file(&path) {
+            Ok(()) => was_there = true,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::at_path("remove", &path, error)),
+        }
+    }
+    Ok(was_there)
+}
+
+/// The lock of those who change a record.
+fn edit_turn(directory: &Path) -> Result<File> {
+    let path = directory.join(EDIT);
+    let mut options = File::options();
+    let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.map_err(|error| Error::at_path("open", &path, error))?;
+    rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))
+        .map_err(|error| Error::at_path("lock", &path, error))?;
+    Ok(file)
 }
 
 impl Kept {
     /// The upper directories, and where in the container's root they belong.
     fn uppers(&self) -> Vec<(PathBuf, &Path)> {
         let root = std::iter::once(Path::new("/"));
-        let points = root.chain(self.submounts.iter().map(PathBuf::as_path));
+        let points = root.chain(self.record.submounts.iter().map(PathBuf::as_path));
         let numbered =
             points.enumerate().map(|(number, point)| (self.directory.join(format!("u{number}")), point));
         // A start that failed has made none.
@@ -358,47 +469,81 @@ impl Lease {
         &self.directory
     }
 
+    /// Its container's id.
+    pub(crate) fn id(&self) -> &str {
+        self.directory.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
+    /// Shows the name that it got.
+    pub(crate) fn know_name(&mut self) {
+        self.record.shown.name.clone_from(&self.record.name);
+    }
+
+    /// What is noted.
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Whose lock it is: held as long as any copy of this is open.
+    pub(crate) fn lock(&self) -> &File {
+        &self.lock
+    }
+
     /// From now on it stays, if it is to be kept.
     pub(crate) fn started(&mut self) {
-        self.has_started = true;
+        self.standing = Standing::Settled;
+    }
+
+    /// Changes the record, on the disk too.
+    pub(crate) fn edit(&mut self, change: impl FnOnce(&mut Record)) -> Result<()> {
+        self.record = self.containers.edit(self.id(), change)?;
+        Ok(())
     }
 
     /// Removes it, as dropping it before the start does; and says so where that fails.
     pub(crate) fn give_up(mut self) -> Result<()> {
-        self.has_started = true;
+        match std::mem::replace(&mut self.standing, Standing::Settled) {
+            Standing::New => self.remove(),
+            Standing::Settled => Ok(()),
+        }
+    }
+
+    /// Removes it with its name.
+    pub(crate) fn remove(&mut self) -> Result<()> {
+        remove_record(&self.directory)?;
+        self.containers.release_name(&self.record.name, self.id());
         remove_tree(&self.directory)
     }
 
-    /// Notes how it ended, or removes it.
-    pub(crate) fn end(mut self, code: i32) -> Result<()> {
-        if let Some(record) = &mut self.record {
-            record.ended(code);
+    /// Notes how it ended, or removes it where it is not kept.
+    pub(crate) fn end(mut self, end: End) -> Result<()> {
+        match self.record.stay {
+            Stay::Kept => self.note_end(end),
+            Stay::Removed => self.remove(),
         }
-        self.end_unknown()
     }
 
-    /// The same where nobody learned how it ended.
-    pub(crate) fn end_unknown(self) -> Result<()> {
-        let Some(record) = &self.record else { return remove_tree(&self.directory) };
-        for number in 0..=record.submounts.len() {
+    /// Notes how it ended.
+    pub(crate) fn note_end(&mut self, end: End) -> Result<()> {
+        for number in 0..=self.record.submounts.len() {
             // Nothing is in it any more; one of other ids goes with the container.
             let work = self.directory.join(format!("w{number}"));
             let removed = std::fs::remove_dir(work.join("work"));
             let _ = removed.and_then(|()| std::fs::remove_dir(&work));
         }
-        self.write()
+        self.edit(|record| record.end = Some(end))
     }
 
-    fn write(&self) -> Result<()> {
-        self.record.as_ref().map_or(Ok(()), |record| record.write(&self.directory.join(RECORD)))
+    fn write(&self, durability: Durability) -> Result<()> {
+        self.record.write(&self.directory, durability)
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if !self.has_started {
+        if self.standing == Standing::New {
             // An error is on its way to be told already; what stays is swept by the next one.
-            let _ = remove_tree(&self.directory);
+            let _ = self.remove();
         }
     }
 }
@@ -469,14 +614,13 @@ mod tests {
     fn container_of_which_nobody_learned_how_it_ended_is_listed_so_or_goes() {
         let path = std::env::temp_dir().join(format!("rabbitc-kept-unknown-{}", std::process::id()));
         let containers = KeptContainers { path: path.clone() };
-        let begin = |id: &str, record: Option<Record>| {
-            let mut lease = containers.begin(id, record).expect("begun");
+        for (id, stay) in [(ENDED, Stay::Removed), (UNKNOWN, Stay::Kept)] {
+            let record = Record { stay, ..Record::new(id, KeptRoot::Host, &[]) };
+            let mut lease = containers.begin(record, Durability::Process).expect("begun");
             std::fs::create_dir_all(lease.directory().join("w0/work")).expect("made");
             lease.started();
-            lease
-        };
-        begin(ENDED, None).end_unknown().expect("ended");
-        begin(UNKNOWN, Some(Record::new(UNKNOWN, KeptRoot::Host, &[]))).end_unknown().expect("ended");
+            lease.end(End::now(None)).expect("ended");
+        }
         let listed = containers.list().expect("listed");
         let listed: Vec<_> = listed.iter().map(|kept| (kept.id.as_str(), kept.state)).collect();
         assert_eq!(listed, [(UNKNOWN, KeptState::Unknown)]);
@@ -492,7 +636,9 @@ mod tests {
         assert!(containers.list().expect("listed").is_empty());
         for error in [
             containers.prune(&Default::default()).expect_err("not ours"),
-            containers.begin(ENDED, None).expect_err("not ours"),
+            containers
+                .begin(Record::new(ENDED, KeptRoot::Host, &[]), Durability::Process)
+                .expect_err("not ours"),
         ] {
             assert!(error.to_string().contains("`registries.conf.d` in it"), "{error}");
         }
@@ -506,12 +652,9 @@ mod tests {
         let containers = KeptContainers { path };
         for id in [ENDED, UNKNOWN] {
             let record = Record::new(id, KeptRoot::Host, &[]);
-            let mut lease = containers.begin(id, Some(record)).expect("begun");
+            let mut lease = containers.begin(record, Durability::Process).expect("begun");
             lease.started();
-            match id {
-                ENDED => lease.end(3).expect("ended"),
-                _ => lease.end_unknown().expect("ended"),
-            }
+            lease.end(End::now((id == ENDED).then_some(3))).expect("ended");
         }
         containers
     }

@@ -45,11 +45,11 @@ impl KeptContainers {
 impl Kept {
     fn passes(&self, filter: &ImageFilter) -> bool {
         let has = |label: &str, value: &Option<String>| {
-            let found = self.shown.labels.get(label);
+            let found = self.record.shown.labels.get(label);
             found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
         };
         match filter {
-            ImageFilter::Until(moment) => self.created < *moment,
+            ImageFilter::Until(moment) => self.record.created < *moment,
             ImageFilter::Label(label, value) => has(label, value),
             ImageFilter::NoLabel(label, value) => !has(label, value),
             _ => false,

@@ -8,8 +8,10 @@ use std::time::SystemTime;
 use runtime::ErrorKind;
 use serde::{Deserialize, Serialize};
 
-use super::Shown;
+use super::{PASSING, RECORD, Shown, Stay};
 use crate::error::{Error, Result};
+use crate::life::LifeOptions;
+use crate::options::{RootOptions, RunOptions};
 
 /// What a container is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +26,13 @@ pub enum KeptRoot {
         /// The digest of its manifest.
         manifest: String,
     },
-    /// A directory.
+    /// A directory below an overlay.
     Directory {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// A directory that is written to directly.
+    Bare {
         /// Its path.
         path: PathBuf,
     },
@@ -33,10 +40,40 @@ pub enum KeptRoot {
     Host,
 }
 
+impl KeptRoot {
+    /// What a container of these options is of.
+    pub(crate) fn of(root: &RootOptions) -> Result<KeptRoot> {
+        let absolute =
+            |path: &Path| std::path::absolute(path).map_err(|error| Error::at_path("find", path, error));
+        Ok(match root {
+            RootOptions::Host => KeptRoot::Host,
+            RootOptions::Directory(path) => KeptRoot::Bare { path: absolute(path)? },
+            RootOptions::Overlay(path) => KeptRoot::Directory { path: absolute(path)? },
+            RootOptions::Image(image) => KeptRoot::Image {
+                name: image.name.clone(),
+                store: image.store.clone(),
+                manifest: image.manifest.clone(),
+            },
+        })
+    }
+}
+
+/// What something written has to outlive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// The process.
+    Process,
+    /// Power.
+    Power,
+}
+
 /// The record of one container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) id: String,
+    /// Its name; those of before there were names have none.
+    #[serde(default)]
+    pub(crate) name: String,
     pub(crate) root: KeptRoot,
     pub(crate) command: Vec<String>,
     pub(crate) created: u64,
@@ -54,20 +91,71 @@ pub(crate) struct Record {
     /// What only a listing shows.
     #[serde(default)]
     pub(crate) shown: Shown,
+    /// What a start begins with; none where a container ends with the command that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) asked: Option<Box<Asked>>,
+    /// Whether it stays after its end.
+    #[serde(default)]
+    pub(crate) stay: Stay,
+    /// What a person wants to become of it.
+    #[serde(default)]
+    pub(crate) wish: Wish,
+    /// Seconds since 1970 at which it was started last.
+    #[serde(default)]
+    pub(crate) started: Option<u64>,
+    /// How often it was started again by itself.
+    #[serde(default)]
+    pub(crate) restarts: u32,
     pub(crate) end: Option<End>,
 }
 
-/// How it ended.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+/// A container as a person asked for it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Asked {
+    pub(crate) options: RunOptions,
+    pub(crate) life: LifeOptions,
+}
+
+/// What a person wants to become of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Wish {
+    /// It runs as long as it wants to, and is started again as it was asked for.
+    #[default]
+    Run,
+    /// It ends, and is not started again by itself.
+    Stop,
+}
+
+/// How it ended, or why it did not start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct End {
-    pub(crate) code: i32,
+    /// None where nobody learned it.
+    pub(crate) code: Option<i32>,
+    /// Seconds since 1970.
     pub(crate) at: u64,
+    /// Whether the kernel killed a process of it for want of memory.
+    #[serde(default)]
+    pub(crate) out_of_memory: bool,
+    /// Why it did not start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+}
+
+impl End {
+    /// An end of now.
+    pub(crate) fn now(code: Option<i32>) -> End {
+        End { code, at: now(), out_of_memory: false, error: None }
+    }
 }
 
 impl Record {
     pub(crate) fn new(id: &str, root: KeptRoot, command: &[String]) -> Record {
         Record {
             id: id.to_owned(),
+            name: String::new(),
             root,
             command: command.to_vec(),
             created: now(),
@@ -76,38 +164,52 @@ impl Record {
             hidden: Vec::new(),
             volumes: Vec::new(),
             shown: Shown::default(),
+            asked: None,
+            stay: Stay::Kept,
+            wish: Wish::Run,
+            started: None,
+            restarts: 0,
             end: None,
         }
     }
 
-    pub(super) fn ended(&mut self, code: i32) {
-        self.end = Some(End { code, at: now() });
+    /// Reads that of the container of `directory`; none where there is none.
+    pub(super) fn read(directory: &Path) -> Result<Option<Record>> {
+        for name in [RECORD, PASSING] {
+            let path = directory.join(name);
+            let text = match std::fs::read(&path) {
+                Ok(text) => text,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(Error::at_path("read", &path, error)),
+            };
+            return serde_json::from_slice(&text).map(Some).map_err(|error| {
+                let operation = format!("read `{}`", path.display());
+                let error = Error::new(ErrorKind::System, operation, error.to_string());
+                error.with_hint(
+                    "remove the directory that it is in, and with it what this container has changed",
+                )
+            });
+        }
+        Ok(None)
     }
 
-    /// Reads one; none where there is none.
-    pub(super) fn read(path: &Path) -> Result<Option<Record>> {
-        let text = match std::fs::read(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::at_path("read", path, error)),
-        };
-        let record = serde_json::from_slice(&text);
-        record.map(Some).map_err(|error| {
-            let operation = format!("read `{}`", path.display());
-            let error = Error::new(ErrorKind::System, operation, error.to_string());
-            error.with_hint("remove the directory that it is in, and with it what this container has changed")
-        })
+    /// What its file is called: one that goes with its command is known as such without being read.
+    fn file_name(&self) -> &'static str {
+        if self.asked.is_none() && self.stay == Stay::Removed { PASSING } else { RECORD }
     }
 
-    /// Writes it whole or not at all.
-    pub(super) fn write(&self, path: &Path) -> Result<()> {
+    /// Writes it whole or not at all; what is to outlive power comes onto the disk.
+    pub(super) fn write(&self, directory: &Path, durability: Durability) -> Result<()> {
+        let path = &directory.join(self.file_name());
         let draft = path.with_extension("draft");
         let text = serde_json::to_vec(self).expect("only string keys");
         let write = || -> std::io::Result<()> {
             let mut options = std::fs::OpenOptions::new();
             let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
             file.write_all(&text)?;
-            file.sync_all()?;
+            if durability == Durability::Power {
+                file.sync_all()?;
+            }
             std::fs::rename(&draft, path)
         };
         write().map_err(|error| Error::at_path("write", path, error))
@@ -115,6 +217,6 @@ impl Record {
 }
 
 /// Seconds since 1970.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }

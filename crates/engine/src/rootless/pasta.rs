@@ -334,6 +334,11 @@ impl Pasta {
         self.end()
     }
 
+    /// Leaves it to whoever keeps the descriptor open that comes back: it ends when that is closed.
+    pub(crate) fn entrust(mut self) -> OwnedFd {
+        self.ours.take().expect("only who consumes it takes it")
+    }
+
     fn end(&mut self) -> Stopped {
         let Some(ours) = self.ours.take() else { return Stopped::Now };
         // Closed first: that is what it waits for.

@@ -1,0 +1,88 @@
+//! How a container lives, as typed.
+
+use clap::Args;
+use engine::{Error, InputUntil, LifeOptions, Result, StandardInput, Stay, parse_log, parse_restart};
+
+use super::{RunArguments, said};
+
+/// How a container lives.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Life")]
+pub(crate) struct LifeArguments {
+    /// Return when it runs, and print its id
+    #[arg(short = 'd', long)]
+    pub(crate) detach: bool,
+    /// What it is called [default: two words]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Remove the container that has this name
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// When it is started again by itself: no, on-failure[:TIMES], always or unless-stopped [default: no]
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) restart: Option<String>,
+    /// Where its output is kept: json-file, k8s-file, journald or none [default: json-file]
+    #[arg(long, value_name = "DRIVER")]
+    pub(crate) log_driver: Option<String>,
+    /// How it is kept: max-size=SIZE, max-file=COUNT and others [default: 3 files of 10 MiB]
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) log_opt: Vec<String>,
+    /// Keys that leave a container in the foreground alone [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    pub(crate) detach_keys: Option<String>,
+    /// Which streams to attach to: stdin, stdout and stderr
+    #[arg(short = 'a', long, value_name = "STREAM")]
+    pub(crate) attach: Vec<String>,
+}
+
+/// How a container that `run` starts lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// It is this process's own child, with the caller's streams, and ends with it; nothing is kept of it but with
+    /// the second.
+    Own(Option<Stay>),
+    /// A process of its own stands behind it.
+    LivingOn(Stay),
+}
+
+impl RunArguments {
+    /// How the container lives; `of_image` says whether it is of one.
+    pub(crate) fn way_of_life(&self, of_image: bool) -> Result<Life> {
+        let life = &self.life;
+        let restarts = said(&life.restart).is_some_and(|policy| !matches!(policy, "no" | "never"));
+        if restarts && self.rm == Some(true) {
+            let reason = "a container that is removed at its end can't be started again";
+            let hint = "leave one of `--restart` and `--rm` out";
+            return Err(Error::invalid("--restart", reason.to_owned()).with_hint(hint));
+        }
+        let stay = if self.rm == Some(true) { Stay::Removed } else { Stay::Kept };
+        if life.detach || restarts || said(&life.log_driver).is_some() || !life.log_opt.is_empty() {
+            return Ok(Life::LivingOn(stay));
+        }
+        let named = said(&life.name).is_some();
+        Ok(match self.rm {
+            Some(true) if of_image || named => Life::Own(Some(Stay::Removed)),
+            Some(true) => Life::Own(None),
+            None if !of_image && !named => Life::Own(None),
+            // What only the parent of a container can do.
+            _ if self.look.explain.is_some() || self.process.preserve_fds > 0 => Life::Own(Some(Stay::Kept)),
+            _ => Life::LivingOn(Stay::Kept),
+        })
+    }
+
+    /// What is to become of a container that lives on.
+    pub(crate) fn life(&self) -> Result<LifeOptions> {
+        let life = &self.life;
+        let input = match (self.process.interactive, life.detach) {
+            (false, true) => StandardInput::Closed,
+            (true, true) => StandardInput::Open(InputUntil::ContainerEnd),
+            (_, false) => StandardInput::Open(InputUntil::FirstEnd),
+        };
+        Ok(LifeOptions {
+            restart: parse_restart(said(&life.restart).unwrap_or_default())?,
+            input,
+            log: parse_log(life.log_driver.as_deref(), &life.log_opt)?,
+            flags: self.given.flags().to_vec(),
+        })
+    }
+}

@@ -1,0 +1,61 @@
+//! The internal verbs of the process behind a container: `internal-start`, `internal-end`, `internal-adopt`.
+
+use std::ffi::{OsStr, OsString};
+use std::process::ExitCode;
+
+use engine::{ADOPT, BEGIN, Begun, END, Ended, Result, Standing};
+
+use crate::given::Given;
+use crate::render;
+
+/// Whether a first word is one of them.
+pub(crate) fn is_behind_verb(verb: Option<&OsStr>) -> bool {
+    verb.is_some_and(|verb| [BEGIN, END, ADOPT].iter().any(|one| verb == *one))
+}
+
+/// Does what the verb says; becomes the monitor of the container if that runs then.
+pub(crate) fn stand(arguments: &[OsString]) -> ExitCode {
+    let Some((verb, arguments)) = arguments.split_first() else { return ExitCode::from(crate::FAILED) };
+    match verb.to_str() {
+        Some(BEGIN) => begin(arguments),
+        Some(END) => finish(engine::end(arguments).map(Some)),
+        _ => finish(engine::adopt(arguments)),
+    }
+}
+
+fn begin(arguments: &[OsString]) -> ExitCode {
+    match engine::begin(arguments) {
+        Ok(Begun::Before) => ExitCode::SUCCESS,
+        Ok(Begun::Now(standing)) => {
+            standing.notices.iter().for_each(render::notice);
+            let published = standing.chosen_ports.iter();
+            published.for_each(|port| render::information(&format!("published {port}")));
+            become_monitor(*standing)
+        }
+        Err(failed) => {
+            render::failed_start(&failed.error, &Given::earlier(failed.flags));
+            ExitCode::from(failed.error.kind.exit_code() as u8)
+        }
+    }
+}
+
+fn finish(ended: Result<Option<Ended>>) -> ExitCode {
+    match ended {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(Ended::Over { remains })) => {
+            remains.iter().for_each(render::error);
+            if remains.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(crate::FAILED) }
+        }
+        Ok(Some(Ended::Again(standing))) => become_monitor(*standing),
+        Err(error) => {
+            render::error(&error);
+            ExitCode::from(crate::FAILED)
+        }
+    }
+}
+
+fn become_monitor(standing: Standing) -> ExitCode {
+    // Returns only where it could not.
+    render::error(&standing.stand());
+    ExitCode::from(crate::FAILED)
+}

@@ -1,0 +1,137 @@
+//! Containers that live on: `rabbitc create`, `start`, `stop`, `restart`, `rename`, `attach`, `logs`, and the internal verbs of the
+//! process behind each.
+
+mod attach;
+mod behind;
+mod logs;
+mod run;
+mod start;
+mod stop;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use engine::{EnginePaths, Error, Kept, KeptContainers, Result};
+
+pub(crate) use self::attach::AttachArguments;
+pub(crate) use self::behind::{is_behind_verb, stand};
+pub(crate) use self::logs::LogsArguments;
+pub(crate) use self::run::live;
+pub(crate) use self::start::{RestartArguments, StartArguments};
+pub(crate) use self::stop::{RenameArguments, StopArguments};
+use crate::args::{Refusal, RunArguments, read_plain};
+use crate::images::failed;
+
+/// The verbs, but for `create`, which has the flags of `run`.
+pub(crate) const VERBS: [&str; 6] = ["start", "stop", "restart", "rename", "attach", "logs"];
+
+/// One of them.
+pub(crate) enum LifeCommand {
+    Create(Box<RunArguments>),
+    Start(StartArguments),
+    Stop(StopArguments),
+    Restart(RestartArguments),
+    Rename(RenameArguments),
+    Attach(AttachArguments),
+    Logs(LogsArguments),
+}
+
+/// Where containers are.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArguments {
+    /// Directory that containers are kept below [default: /var/lib/rabbitc]
+    #[arg(long, value_name = "DIR", hide = true)]
+    root: Option<PathBuf>,
+    /// Directory for what concerns running containers [default: /run/rabbitc]
+    #[arg(long, alias = "state-dir", value_name = "DIR", hide = true)]
+    runroot: Option<PathBuf>,
+}
+
+impl PlaceArguments {
+    pub(crate) fn containers(&self) -> Result<KeptContainers> {
+        KeptContainers::of(self.root.as_deref())
+    }
+
+    pub(crate) fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
+    pub(crate) fn paths(&self) -> Result<EnginePaths> {
+        paths(self.runroot.as_deref())
+    }
+}
+
+/// Where what runs is.
+pub(crate) fn paths(directory: Option<&Path>) -> Result<EnginePaths> {
+    let Some(directory) = directory else { return Ok(EnginePaths::of_caller()) };
+    let absolute = std::path::absolute(directory);
+    Ok(EnginePaths::below(absolute.map_err(|error| Error::at_path("find", directory, error))?))
+}
+
+/// Reads what stands behind a verb.
+pub(crate) fn read(
+    verb: &str,
+    words: impl IntoIterator<Item = OsString>,
+) -> std::result::Result<LifeCommand, Refusal> {
+    match verb {
+        "start" => read_plain(words).map(LifeCommand::Start),
+        "stop" => read_plain(words).map(LifeCommand::Stop),
+        "restart" => read_plain(words).map(LifeCommand::Restart),
+        "rename" => read_plain(words).map(LifeCommand::Rename),
+        "attach" => read_plain(words).map(LifeCommand::Attach),
+        _ => read_plain(words).map(LifeCommand::Logs),
+    }
+}
+
+/// Does it, and says what became of it.
+pub(crate) fn run(command: LifeCommand) -> ExitCode {
+    let outcome = match command {
+        LifeCommand::Create(arguments) => run::create(&arguments),
+        LifeCommand::Start(arguments) => start::start(&arguments),
+        LifeCommand::Stop(arguments) => stop::stop(&arguments),
+        LifeCommand::Restart(arguments) => start::restart(&arguments),
+        LifeCommand::Rename(arguments) => stop::rename(&arguments),
+        LifeCommand::Attach(arguments) => attach::attach(&arguments),
+        LifeCommand::Logs(arguments) => logs::logs(&arguments),
+    };
+    outcome.unwrap_or_else(|error| failed(&error))
+}
+
+/// Each is tried, whatever became of the others; what was done is printed as it was named.
+fn each(named: &[(String, Kept)], mut act: impl FnMut(&Kept) -> Result<ExitCode>) -> Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    for (name, kept) in named {
+        match act(kept) {
+            Ok(done) if done == ExitCode::SUCCESS => crate::images::print(&format!("{name}\n"))?,
+            Ok(other) => code = other,
+            Err(error) => {
+                crate::render::error(&error);
+                code =
+                    ExitCode::from(if error.kind == engine::ErrorKind::NotFound { 1 } else { crate::FAILED });
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// Those that are named; what is wrong with one is told, and the others are found all the same.
+fn find_all(
+    containers: &KeptContainers,
+    paths: &EnginePaths,
+    names: &[String],
+    code: &mut ExitCode,
+) -> Vec<(String, Kept)> {
+    let mut found = Vec::new();
+    for name in names {
+        match containers.find_living(name, paths) {
+            Ok(kept) => found.push((name.clone(), kept)),
+            Err(error) => {
+                crate::render::error(&error);
+                *code = ExitCode::from(1);
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,95 @@
+//! `rabbitc run` and `create` of containers that live on.
+
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+use engine::{CreateRequest, EnginePaths, Error, KeptContainers, Look, ReadyImage, Result, Started, Stay};
+use sys::signal::SignalDescriptor;
+
+use super::attach::{Streams, follow, pair, parse_keys};
+use crate::args::{Life, RunArguments};
+use crate::id_files::IdFiles;
+use crate::images::{self, NotReady, print};
+use crate::run::terminal;
+
+/// Starts a container that lives on; attached to it, unless it is to be left alone.
+pub(crate) fn live(
+    arguments: &RunArguments,
+    paths: &EnginePaths,
+    image: Option<&ReadyImage>,
+    stay: Stay,
+) -> Result<ExitCode> {
+    let containers = arguments.containers()?;
+    let request = request(arguments, image, stay)?;
+    let keys = parse_keys(arguments.life.detach_keys.as_deref())?;
+    let files = IdFiles::open(&arguments.process)?;
+    make_room(arguments, &containers, paths)?;
+    let has_terminal = request.options.process.terminal != engine::TerminalMode::Inherit;
+    if arguments.life.detach {
+        let id = containers.create(request, paths, Look::AtStart)?;
+        return match containers.start(&id, None, paths)? {
+            Started::Failed(code) => Ok(ExitCode::from(code as u8)),
+            Started::Now | Started::Before => {
+                files.keep(&id, containers.pid(&id, paths)).iter().for_each(crate::render::notice);
+                print(&format!("{id}\n")).map(|()| ExitCode::SUCCESS)
+            }
+        };
+    }
+    // Before the start, so that no signal is lost between it and the attachment.
+    let (signals, _) = SignalDescriptor::block_and_open()
+        .map_err(|error| Error::system("open a signal descriptor", error))?;
+    let (ours, theirs) = pair()?;
+    let id = containers.create(request, paths, Look::AtStart)?;
+    if let Started::Failed(code) = containers.start(&id, Some(theirs), paths)? {
+        return Ok(ExitCode::from(code as u8));
+    }
+    files.keep(&id, containers.pid(&id, paths)).iter().for_each(crate::render::notice);
+    let streams = Streams::of_run(&arguments.life.attach, has_terminal, &arguments.process)?;
+    let passes_signals = arguments.process.sig_proxy;
+    follow(&containers, &id, paths, ours.as_fd(), &signals, streams, keys, passes_signals)
+}
+
+/// `rabbitc create`: prints the id.
+pub(super) fn create(arguments: &RunArguments) -> Result<ExitCode> {
+    let paths = arguments.paths();
+    let image = arguments.image().map(|name| images::ready(name, &arguments.of_image)).transpose();
+    let image = match image {
+        Ok(image) => image,
+        Err(NotReady::Failed(error)) => return Err(error),
+        Err(NotReady::Told(code)) => return Ok(code),
+    };
+    let stay = if arguments.rm == Some(true) { Stay::Removed } else { Stay::Kept };
+    let containers = arguments.containers()?;
+    let request = request(arguments, image.as_ref(), stay)?;
+    let files = IdFiles::open(&arguments.process)?;
+    make_room(arguments, &containers, &paths)?;
+    let id = containers.create(request, &paths, Look::Now)?;
+    files.keep_id(&id).iter().for_each(crate::render::notice);
+    print(&format!("{id}\n")).map(|()| ExitCode::SUCCESS)
+}
+
+fn request(arguments: &RunArguments, image: Option<&ReadyImage>, stay: Stay) -> Result<CreateRequest> {
+    // Conflicts are the same as where it is run at once.
+    let _: Life = arguments.way_of_life(image.is_some())?;
+    let directory =
+        std::env::current_dir().map_err(|error| Error::system("find the working directory", error))?;
+    let options = arguments.options(terminal(&arguments.process), image)?;
+    Ok(CreateRequest {
+        options: options.made_absolute(&directory),
+        life: arguments.life()?,
+        name: arguments.life.name.clone().filter(|name| !name.is_empty()),
+        stay,
+    })
+}
+
+/// `--replace`.
+fn make_room(arguments: &RunArguments, containers: &KeptContainers, paths: &EnginePaths) -> Result<()> {
+    match arguments.life.name.as_deref().filter(|_| arguments.life.replace) {
+        Some(name) => containers.remove_named(name, paths),
+        None if arguments.life.replace => {
+            let error = Error::invalid("--replace", "it takes a name to replace".to_owned());
+            Err(error.with_hint("write `--name` too"))
+        }
+        None => Ok(()),
+    }
+}

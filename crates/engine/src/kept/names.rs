@@ -1,0 +1,158 @@
+//! Names of containers: each a link in `.names` beside their directories. A name is taken as long as the directory that its
+//! link leads to is there, so that nothing has to be given back after a death half way.
+
+use std::fs::File;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use runtime::ErrorKind;
+use rustix::fs::{FlockOperation, flock};
+
+use super::{KeptContainers, is_id};
+use crate::error::{Error, Result};
+
+/// The directory of the links.
+const NAMES: &str = ".names";
+
+/// First words of names that nobody chose.
+const FIRST: [&str; 48] = [
+    "able", "airy", "amber", "apt", "avid", "bold", "brave", "brisk", "calm", "clear", "clever", "cosy",
+    "crisp", "deft", "eager", "early", "fair", "fleet", "fond", "free", "gentle", "glad", "golden", "happy",
+    "hardy", "honest", "jolly", "keen", "kind", "lively", "lucky", "merry", "mild", "neat", "nimble",
+    "patient", "plain", "proud", "quick", "quiet", "ready", "silver", "sleek", "spry", "sunny", "swift",
+    "tidy", "wise",
+];
+
+/// Second words of names that nobody chose.
+const SECOND: [&str; 48] = [
+    "acorn", "badger", "beaver", "birch", "bramble", "brook", "burrow", "clover", "crane", "cricket",
+    "daisy", "dormouse", "falcon", "fern", "finch", "fox", "hare", "hazel", "hedgehog", "heron", "ibis",
+    "jay", "kestrel", "lark", "leveret", "linnet", "lynx", "magpie", "maple", "marten", "meadow", "mole",
+    "newt", "otter", "owl", "pika", "plover", "rabbit", "robin", "rowan", "squirrel", "stoat", "swallow",
+    "thistle", "thrush", "vole", "warren", "wren",
+];
+
+/// A name as a person chose it, or none: then it gets one.
+pub(crate) fn parse(text: &str) -> Result<String> {
+    let is_first = |byte: u8| byte.is_ascii_alphanumeric();
+    let is_later = |byte: u8| is_first(byte) || matches!(byte, b'_' | b'.' | b'-');
+    // Docker shows names with a slash in front, and takes them so.
+    let name = text.strip_prefix('/').unwrap_or(text);
+    let is_name = name.bytes().next().is_some_and(is_first) && name.bytes().all(is_later);
+    if is_name && (2..=255).contains(&name.len()) {
+        return Ok(name.to_owned());
+    }
+    let reason = match name.len() {
+        256.. => "it is longer than 255 letters".to_owned(),
+        _ => format!("`{}` is no name of a container", text.escape_debug()),
+    };
+    let hint = "names have two letters at least, begin with a letter or a digit of ASCII, and go on with these, `_`, `.` and `-`";
+    Err(Error::invalid("--name", reason).with_hint(hint))
+}
+
+impl KeptContainers {
+    fn names_directory(&self) -> PathBuf {
+        self.path.join(NAMES)
+    }
+
+    /// Takes a name for the container `id`, whose directory is there; without one that a person chose, any that is free.
+    pub(crate) fn claim_name(&self, id: &str, wanted: Option<&str>) -> Result<String> {
+        let directory = self.names_directory();
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+        made.map_err(|error| Error::at_path("make", &directory, error))?;
+        let _turn = wait(&directory)?;
+        if let Some(name) = wanted {
+            return match self.holder_of(name)? {
+                Some(holder) if holder != id => Err(taken(name, &holder)),
+                _ => self.link(name, id).map(|()| name.to_owned()),
+            };
+        }
+        for number in 0u32.. {
+            let name = any(number)?;
+            if self.holder_of(&name)?.is_none() {
+                return self.link(&name, id).map(|()| name);
+            }
+        }
+        unreachable!("numbers make names without end")
+    }
+
+    /// The id of the container that has this name.
+    pub(crate) fn holder_of(&self, name: &str) -> Result<Option<String>> {
+        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+            return Ok(None);
+        }
+        let path = self.names_directory().join(name);
+        let id = match std::fs::read_link(&path) {
+            Ok(target) => target.to_string_lossy().into_owned(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::at_path("read", &path, error)),
+        };
+        Ok(Some(id).filter(|id| is_id(id) && self.path.join(id).exists()))
+    }
+
+    /// Gives a name back, if it is still this container's. Nobody needs it to be gone.
+    pub(crate) fn release_name(&self, name: &str, id: &str) {
+        let directory = self.names_directory();
+        if name.is_empty() {
+            return;
+        }
+        let Ok(_turn) = wait(&directory) else { return };
+        let path = directory.join(name);
+        if std::fs::read_link(&path).is_ok_and(|target| target == Path::new(id)) {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+
+    fn link(&self, name: &str, id: &str) -> Result<()> {
+        let directory = self.names_directory();
+        let (path, draft) = (directory.join(name), directory.join(format!(".{id}")));
+        let make = || -> std::io::Result<()> {
+            match std::fs::remove_file(&draft) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            std::os::unix::fs::symlink(id, &draft)?;
+            std::fs::rename(&draft, &path)
+        };
+        make().map_err(|error| Error::at_path("make", &path, error))
+    }
+}
+
+fn taken(name: &str, holder: &str) -> Error {
+    let reason = format!("the container name \"/{name}\" is already in use by container \"{holder}\"");
+    let error = Error::new(ErrorKind::AlreadyExists, format!("take the name `{name}`"), reason);
+    error.with_hint(format!("remove it with `rabbitc rm {name}`, or choose another name"))
+}
+
+/// The lock on the names, which goes with the descriptor.
+fn wait(directory: &Path) -> Result<File> {
+    let failed = |error| Error::at_path("lock", directory, error);
+    let file = File::open(directory).map_err(failed)?;
+    rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))
+        .map_err(|error| failed(error.into()))?;
+    Ok(file)
+}
+
+/// A name that nobody chose; after some that were taken, with a number behind it.
+fn any(number: u32) -> Result<String> {
+    let [one, other] = sys::random::bytes::<2>().map_err(|error| Error::system("choose a name", error))?;
+    let name =
+        format!("{}_{}", FIRST[usize::from(one) % FIRST.len()], SECOND[usize::from(other) % SECOND.len()]);
+    Ok(if number < 4 { name } else { format!("{name}{number}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_dockers() {
+        for (text, name) in [("web", Some("web")), ("/web", Some("web")), ("a.b_c-1", Some("a.b_c-1"))] {
+            assert_eq!(parse(text).ok().as_deref(), name);
+        }
+        for text in ["", "a", "-web", ".web", "we b", "a/b", "ü1", "//web", &"x".repeat(256)] {
+            let error = parse(text).expect_err("no name");
+            assert!(error.to_string().contains("--name") && error.hint.is_some(), "{error}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Containers behind which nobody stands any more, as their monitor was killed: those that run get another one, and what is left of
+//! the others is cleaned up.
+
+use std::ffi::OsString;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use monitor::{InputEnd, Io, Parentage, Service};
+use runtime::ContainerId;
+use runtime::lifecycle;
+use runtime::state_dir::{Lock, StateRoot};
+use rustix::fs::{Mode, OFlags};
+
+use super::begin::{Place, Standing, listener, log_options, then};
+use super::end::{Ended, finish};
+use super::{InputUntil, StandardInput};
+use crate::error::{Error, Result};
+use crate::kept::{Kept, KeptContainers, KeptState, Lease};
+use crate::paths::EnginePaths;
+
+/// The internal verb: `internal-adopt ID ROOT BASE`.
+pub const ADOPT: &str = "internal-adopt";
+
+impl Kept {
+    /// Whether whoever stood behind it is gone without a word of its end.
+    fn is_orphaned(&self) -> bool {
+        self.state == KeptState::Unknown && self.record.asked.is_some() && self.record.end.is_none()
+    }
+}
+
+impl KeptContainers {
+    /// Gives each of `kept` behind which nobody stands any more another monitor, or its end; whether there was one.
+    pub(crate) fn heal(&self, kept: &[Kept], paths: &EnginePaths) -> Result<bool> {
+        let failed = |error: std::io::Error| Error::system("start the process behind a container", error);
+        let mut children = Vec::new();
+        for one in kept.iter().filter(|one| one.is_orphaned()) {
+            let mut command = Command::new("/proc/self/exe");
+            command.arg(ADOPT).arg(&one.id).arg(self.data()).arg(paths.base());
+            // It closes its output when all is as it should be.
+            let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(failed)?;
+            children.push(child.stdout.take());
+        }
+        let any = !children.is_empty();
+        for mut output in children.into_iter().flatten() {
+            std::io::copy(&mut output, &mut std::io::sink()).map_err(failed)?;
+        }
+        Ok(any)
+    }
+
+    /// The directory that all of the caller's is kept below.
+    pub(super) fn data(&self) -> &Path {
+        self.path().parent().unwrap_or(Path::new("/"))
+    }
+}
+
+/// Takes a container over; none where somebody stands behind it.
+pub fn adopt(arguments: &[OsString]) -> Result<Option<Ended>> {
+    let place = Place::parse(arguments)?;
+    // Where this process leads a group already, it has left.
+    let _ = rustix::process::setsid();
+    let _ = rustix::process::chdir("/");
+    let Some(lease) = place.containers()?.resume(&place.id)? else { return Ok(None) };
+    if lease.record().end.is_some() {
+        return Ok(None);
+    }
+    let root = StateRoot::new(place.paths.containers());
+    let id = ContainerId::parse(&place.id)?;
+    let Ok(view) = lifecycle::view(&root, &id) else { return finish(&place, lease).map(Some) };
+    let Some(pidfd) = lifecycle::init(&view.record) else { return finish(&place, lease).map(Some) };
+    // Not waited for: who sweeps has it for a moment, and leaves a container that lives alone.
+    let state = root.open(&id, Lock::Wait)?;
+    let service = service(&place, &lease, view.record.pid, pidfd, state.into_lock())?;
+    Ok(Some(Ended::Again(Box::new(Standing::of(service)))))
+}
+
+fn service(place: &Place, lease: &Lease, pid: i32, pidfd: OwnedFd, state: OwnedFd) -> Result<Service> {
+    let directory = lease.directory();
+    let asked = lease.record().asked.clone().unwrap_or_default();
+    let open = |path: &Path, flags: OFlags| {
+        let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).map_err(|error| Error::at_path("open", path, error))
+    };
+    // Its terminal has gone with its monitor, and of that nothing comes any more.
+    let output = |name: &str| {
+        let path = directory.join(name);
+        if path.exists() { open(&path, OFlags::RDONLY) } else { open(Path::new("/dev/null"), OFlags::RDONLY) }
+    };
+    let lock = OwnedFd::from(lease.lock().try_clone().map_err(|error| Error::system("keep a lock", error))?);
+    let mut keep = vec![state];
+    let then = then(place, &lock, &keep);
+    debug_assert!(lock.as_raw_fd() > 2);
+    keep.push(lock);
+    Ok(Service {
+        pid,
+        pidfd,
+        parentage: Parentage::Adopted,
+        io: Io::Pipes {
+            // Nobody may read it any more.
+            stdin: open(&directory.join("in"), OFlags::WRONLY).ok(),
+            stdout: output("out")?,
+            stderr: output("err")?,
+        },
+        input_end: match asked.life.input {
+            StandardInput::Open(InputUntil::FirstEnd) => InputEnd::Closes,
+            _ => InputEnd::KeptOpen,
+        },
+        listener: listener(directory)?,
+        first_client: None,
+        log: log_options(&asked.life.log, directory, lease.record()),
+        exit: directory.join("exit"),
+        keep,
+        then,
+        time_limit: None,
+    })
+}

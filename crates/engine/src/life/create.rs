@@ -1,0 +1,51 @@
+//! Making a container that lives on: looked at, named, written down. Nothing runs.
+
+use super::LifeOptions;
+use crate::container::{self, new_id};
+use crate::error::Result;
+use crate::kept::{Asked, Durability, KeptContainers, KeptRoot, Record, Shown, Stay, parse_name};
+use crate::options::RunOptions;
+use crate::paths::EnginePaths;
+
+/// A container to be made.
+#[derive(Debug, Clone)]
+pub struct CreateRequest {
+    /// What is to run in it; its paths are absolute ([`RunOptions::made_absolute`]).
+    pub options: RunOptions,
+    /// What is to become of it.
+    pub life: LifeOptions,
+    /// How it is to be called; without a name it gets one.
+    pub name: Option<String>,
+    /// Whether it stays after its end.
+    pub stay: Stay,
+}
+
+/// When it is found out whether this host can do what is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Now: what is refused is refused before the container is made.
+    Now,
+    /// By the start, which comes at once.
+    AtStart,
+}
+
+impl KeptContainers {
+    /// Makes a container, and answers its id.
+    pub fn create(&self, request: CreateRequest, paths: &EnginePaths, look: Look) -> Result<String> {
+        let CreateRequest { options, life, name, stay } = request;
+        let name = name.as_deref().map(parse_name).transpose()?;
+        if look == Look::Now {
+            container::plan(&options, paths)?;
+        }
+        let id = new_id()?;
+        let root = KeptRoot::of(&options.files.root)?;
+        let mut record = Record::new(id.as_str(), root, &options.process.command);
+        record.name = name.unwrap_or_default();
+        record.stay = stay;
+        record.shown = Shown::of(&options);
+        record.asked = Some(Box::new(Asked { options, life }));
+        let durability = if stay == Stay::Kept { Durability::Power } else { Durability::Process };
+        self.begin(record, durability)?.started();
+        Ok(id.to_string())
+    }
+}

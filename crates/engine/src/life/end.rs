@@ -1,0 +1,142 @@
+//! The process behind a container after its end: nothing of it is left but what is kept; or it is started again.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+use runtime::lifecycle;
+use runtime::state_dir::{Lock, StateRoot};
+use runtime::{ContainerId, ErrorKind};
+use serde::Deserialize;
+
+use super::begin::{Place, Standing, start};
+use super::options::pause;
+use crate::container::{sweep, sweep_leases};
+use crate::error::{Error, Result};
+use crate::kept::{End, KeptContainers, Lease, Record, Stay, Wish, now};
+
+/// The internal verb: `internal-end ID ROOT BASE LOCK HELD`, the last two the numbers of descriptors.
+pub const END: &str = "internal-end";
+
+/// A container that lasted so long has come up: the next pause is the shortest again.
+const LASTING: Duration = Duration::from_secs(10);
+
+/// What became of a container that ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It is over.
+    Over {
+        /// What could not be removed, and what went wrong on the way.
+        remains: Vec<Error>,
+    },
+    /// It runs again: this process is to become its monitor.
+    Again(Box<Standing>),
+}
+
+/// What the monitor has written.
+#[derive(Debug, Deserialize)]
+struct Exit {
+    code: Option<i32>,
+}
+
+/// Cleans up after the container whose monitor this process was.
+pub fn end(arguments: &[OsString]) -> Result<Ended> {
+    let place = Place::parse(arguments)?;
+    let number = |word: &OsString| word.to_str().and_then(|word| word.parse::<i32>().ok());
+    let bad = || Error::invalid(END, "it is for rabbitc itself".to_owned());
+    let lock = arguments.get(3).and_then(number).ok_or_else(bad)?;
+    let held: Vec<i32> = arguments
+        .get(4)
+        .and_then(|list| list.to_str())
+        .into_iter()
+        .flat_map(|list| list.split(','))
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    // Its record, and all that was held for it: whoever looks finds nobody.
+    held.into_iter().for_each(|number| drop(sys::fd::adopt(number)));
+    let lock = File::from(sys::fd::adopt(lock).map_err(|error| Error::system("take a lock over", error))?);
+    let lease = place.containers()?.inherit(&place.id, lock)?;
+    finish(&place, lease)
+}
+
+/// The same for whoever holds the container's directory.
+pub(super) fn finish(place: &Place, mut lease: Lease) -> Result<Ended> {
+    let mut in_a_row = 0;
+    loop {
+        let mut remains = Vec::new();
+        let end = clean_up(place, &lease, &mut remains);
+        let code = end.code;
+        let lasted =
+            lease.record().started.is_some_and(|start| now().saturating_sub(start) >= LASTING.as_secs());
+        lease.note_end(end)?;
+        let record = lease.record();
+        let policy = record.asked.as_ref().map(|asked| asked.life.restart).unwrap_or_default();
+        if record.wish == Wish::Stop || !policy.wants(code, record.restarts) {
+            if record.stay == Stay::Removed {
+                remains.extend(lease.remove().err());
+            }
+            return Ok(Ended::Over { remains });
+        }
+        in_a_row = if lasted { 0 } else { in_a_row + 1 };
+        if !wait_to_start(&place.containers()?, lease.record(), pause(in_a_row)) {
+            // Somebody wants it to stay as it is.
+            return Ok(Ended::Over { remains });
+        }
+        lease.edit(|record| record.restarts += 1)?;
+        let lock = lease.lock().try_clone().map_err(|error| Error::system("keep a lock", error))?;
+        match start(place, lease, None, None) {
+            Ok(standing) => return Ok(Ended::Again(Box::new(standing))),
+            // It is told by the record, and tried again as its policy says.
+            Err(_) => lease = place.containers()?.inherit(&place.id, lock)?,
+        }
+    }
+}
+
+/// Waits; whether the container is still to be started then.
+fn wait_to_start(containers: &KeptContainers, record: &Record, pause: Duration) -> bool {
+    let end = Instant::now() + pause;
+    loop {
+        match containers.read(&record.id) {
+            Ok(Some(record)) if record.wish == Wish::Run => {}
+            _ => return false,
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
+        }
+        std::thread::sleep(left.min(Duration::from_millis(100)));
+    }
+}
+
+/// Removes all that there is of a container that has ended; how it ended.
+fn clean_up(place: &Place, lease: &Lease, remains: &mut Vec<Error>) -> End {
+    let exit = std::fs::read(lease.directory().join("exit")).ok();
+    let exit = exit.and_then(|text| serde_json::from_slice::<Exit>(&text).ok());
+    let mut end = match &lease.record().end {
+        // A start that failed has said why.
+        Some(end) => end.clone(),
+        None => End::now(exit.and_then(|exit| exit.code)),
+    };
+    let root = StateRoot::new(place.paths.containers());
+    if let Err(error) = remove_from_host(&root, &place.id, &mut end)
+        && error.kind != ErrorKind::NotFound
+    {
+        remains.push(error);
+    }
+    sweep(&place.paths, &mut |error| remains.push(error));
+    sweep_leases(&place.paths, &mut |error| remains.push(error));
+    for name in ["exit", "in", "out", "err", "attach"] {
+        // What stays is replaced by the next start.
+        let _ = std::fs::remove_file(lease.directory().join(name));
+    }
+    end
+}
+
+fn remove_from_host(root: &StateRoot, id: &str, end: &mut End) -> Result<()> {
+    let state = root.open(&ContainerId::parse(id)?, Lock::Wait)?;
+    let record = state.read()?;
+    if let Ok(Some(group)) = lifecycle::cgroup_of(&record) {
+        end.out_of_memory = group.memory_table().oom_kills.is_some_and(|kills| kills > 0);
+    }
+    lifecycle::remove(state, &record).map(drop)
+}

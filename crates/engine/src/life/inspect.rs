@@ -1,0 +1,388 @@
+//! All that is known of a container, in the shape of docker's API.
+
+use std::collections::BTreeMap;
+
+use runtime::ContainerId;
+use runtime::lifecycle::{self, Status};
+use runtime::state_dir::StateRoot;
+use serde_json::{Map, Value, json};
+
+use super::{RestartPolicy, StandardInput};
+use crate::error::Result;
+use crate::kept::{Asked, Kept, KeptContainers, KeptRoot, KeptState, Shown, Stay};
+use crate::options::{Access, Identity, MountKind, Propagation, RunOptions, TerminalMode, UserOption};
+use crate::paths::EnginePaths;
+
+/// The moment that docker shows where there was none.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+impl KeptContainers {
+    /// All that is known of a container, as docker's API has it, and some of what podman shows beside it.
+    pub fn inspect(&self, kept: &Kept, paths: &EnginePaths) -> Result<Value> {
+        let view = lifecycle::view(&StateRoot::new(paths.containers()), &ContainerId::parse(&kept.id)?).ok();
+        let view = view.filter(|view| lifecycle::init(&view.record).is_some());
+        let asked = kept.record.asked.clone().unwrap_or_default();
+        let shown = match &view {
+            Some(view) => serde_json::from_value(view.record.caller.clone()).unwrap_or_default(),
+            None => Shown { network: None, ..kept.record.shown.clone() },
+        };
+        let image = kept.image_id().unwrap_or_default();
+        let said = Said(&asked.life.flags);
+        let (program, arguments) = kept
+            .record
+            .command
+            .split_first()
+            .map_or((String::new(), &[][..]), |(one, rest)| (one.clone(), rest));
+        Ok(json!({
+            "Id": kept.id,
+            "Created": moment(Some(kept.record.created)),
+            "Path": program,
+            "Args": arguments,
+            "State": state(kept, view.as_ref().map(|view| (view.record.pid, view.status))),
+            "Image": image,
+            "ImageName": kept.record.shown.root,
+            "ResolvConfPath": "",
+            "HostnamePath": "",
+            "HostsPath": "",
+            "LogPath": log_path(kept, &asked),
+            "Name": format!("/{}", kept.name),
+            "RestartCount": kept.record.restarts,
+            "Driver": "overlay",
+            "Platform": "linux",
+            "MountLabel": "",
+            "ProcessLabel": "",
+            "AppArmorProfile": "",
+            "ExecIDs": null,
+            "HostConfig": host_config(kept, &asked, &said),
+            "GraphDriver": graph(kept),
+            "Mounts": mounts(&asked.options),
+            "Config": config(kept, &asked, &said),
+            "NetworkSettings": network_settings(&shown, &said),
+        }))
+    }
+}
+
+impl Kept {
+    /// The digest of its image's configuration.
+    fn image_id(&self) -> Option<String> {
+        let KeptRoot::Image { .. } = self.root else { return None };
+        Some(self.image().ok()?.1.id.to_string())
+    }
+}
+
+/// The flags that asked for a container.
+struct Said<'a>(&'a [String]);
+
+impl Said<'_> {
+    /// The values of all that are called so.
+    fn all(&self, name: &str) -> Vec<&str> {
+        let values =
+            self.0.iter().filter_map(|flag| flag.strip_prefix("--")?.strip_prefix(name)?.strip_prefix('='));
+        values.collect()
+    }
+
+    fn last(&self, name: &str) -> &str {
+        self.all(name).last().copied().unwrap_or_default()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|flag| flag.strip_prefix("--") == Some(name))
+    }
+}
+
+fn moment(seconds: Option<u64>) -> String {
+    seconds.map_or_else(|| NEVER.to_owned(), ::image::documents::moment)
+}
+
+fn state(kept: &Kept, process: Option<(i32, Status)>) -> Value {
+    let end = kept.record.end.as_ref();
+    let paused = matches!(process, Some((_, Status::Paused)));
+    let status = match kept.state {
+        KeptState::Created => "created",
+        KeptState::Running if paused => "paused",
+        KeptState::Running => "running",
+        KeptState::Restarting { .. } => "restarting",
+        KeptState::Exited { .. } | KeptState::Unknown => "exited",
+    };
+    json!({
+        "Status": status,
+        "Running": kept.state == KeptState::Running,
+        "Paused": paused,
+        "Restarting": status == "restarting",
+        "OOMKilled": end.is_some_and(|end| end.out_of_memory),
+        "Dead": false,
+        "Pid": process.map_or(0, |(pid, _)| pid),
+        // Null where nobody learned it.
+        "ExitCode": end.map_or(json!(0), |end| json!(end.code)),
+        "Error": end.and_then(|end| end.error.clone()).unwrap_or_default(),
+        "StartedAt": moment(kept.record.started),
+        "FinishedAt": moment(end.map(|end| end.at)),
+    })
+}
+
+fn log_path(kept: &Kept, asked: &Asked) -> String {
+    match asked.life.log.driver.as_str() {
+        "json-file" | "k8s-file" => kept.directory.join("log").display().to_string(),
+        _ => String::new(),
+    }
+}
+
+fn user(user: Option<&UserOption>) -> String {
+    let text = |identity: &Identity| match identity {
+        Identity::Id(id) => id.to_string(),
+        Identity::Name(name) => name.clone(),
+    };
+    user.map_or_else(String::new, |user| match &user.group {
+        Some(group) => format!("{}:{}", text(&user.user), text(group)),
+        None => text(&user.user),
+    })
+}
+
+fn config(kept: &Kept, asked: &Asked, said: &Said<'_>) -> Value {
+    let RunOptions { process, namespaces, .. } = &asked.options;
+    let has_input = asked.life.input != StandardInput::Closed;
+    let exposed: Map<String, Value> = asked
+        .options
+        .network
+        .publish
+        .iter()
+        .flat_map(|port| {
+            port.container.ports().map(move |number| (format!("{number}/{}", port.protocol), json!({})))
+        })
+        .collect();
+    json!({
+        "Hostname": namespaces.hostname(),
+        "Domainname": namespaces.domainname.clone().unwrap_or_default(),
+        "User": user(process.user.as_ref()),
+        "AttachStdin": has_input && !said.has("detach"),
+        "AttachStdout": !said.has("detach"),
+        "AttachStderr": !said.has("detach"),
+        "ExposedPorts": if exposed.is_empty() { Value::Null } else { Value::Object(exposed) },
+        "Tty": process.terminal != TerminalMode::Inherit,
+        "OpenStdin": said.has("interactive"),
+        "StdinOnce": said.has("interactive") && !said.has("detach"),
+        "Env": process.environment,
+        "Cmd": process.command,
+        "Image": kept.record.shown.root,
+        "Volumes": null,
+        "WorkingDir": process.directory,
+        "Entrypoint": null,
+        "OnBuild": null,
+        "Labels": kept.record.shown.labels,
+        "Annotations": process.annotations,
+        "StopSignal": process.stop_signal.to_string(),
+        "StopTimeout": process.stop_patience.map(|patience| patience.as_secs()),
+        "CreateCommand": said.0,
+    })
+}
+
+fn host_config(kept: &Kept, asked: &Asked, said: &Said<'_>) -> Value {
+    let RunOptions { files, limits, security, network, .. } = &asked.options;
+    let life = &asked.life;
+    let mut log: BTreeMap<&str, String> =
+        life.log.options.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    if matches!(life.log.driver.as_str(), "json-file" | "k8s-file") {
+        log.entry("max-file").or_insert_with(|| life.log.max_files.to_string());
+    }
+    let retries = match life.restart {
+        RestartPolicy::OnFailure(Some(most)) => most,
+        _ => 0,
+    };
+    let mode = |name: &str, default: &str| match said.last(name) {
+        "" => default.to_owned(),
+        text => text.to_owned(),
+    };
+    let ulimits: Vec<Value> = limits
+        .ulimits
+        .iter()
+        .map(|limit| {
+            let number = |value: u64| if value == u64::MAX { json!(-1) } else { json!(value) };
+            json!({"Name": limit.name, "Hard": number(limit.hard), "Soft": number(limit.soft)})
+        })
+        .collect();
+    let devices: Vec<Value> = said
+        .all("device")
+        .into_iter()
+        .map(|device| {
+            let mut parts = device.split(':');
+            let host = parts.next().unwrap_or_default();
+            let inside = parts.next().filter(|part| part.starts_with('/')).unwrap_or(host);
+            json!({"PathOnHost": host, "PathInContainer": inside, "CgroupPermissions": "rwm"})
+        })
+        .collect();
+    let tmpfs: Map<String, Value> = said
+        .all("tmpfs")
+        .into_iter()
+        .map(|text| text.split_once(':').unwrap_or((text, "")))
+        .map(|(path, options)| (path.to_owned(), json!(options)))
+        .collect();
+    let own = json!({
+        "Binds": said.all("volume"),
+        "ContainerIDFile": said.last("cidfile"),
+        "LogConfig": {"Type": life.log.driver, "Config": log},
+        "NetworkMode": mode("network", "bridge"),
+        "PortBindings": bindings(&network.publish),
+        "RestartPolicy": {"Name": life.restart.to_string(), "MaximumRetryCount": retries},
+        "AutoRemove": kept.record.stay == Stay::Removed,
+        "VolumeDriver": "",
+        "VolumesFrom": said.all("volumes-from"),
+        "ConsoleSize": [0, 0],
+        "Annotations": asked.options.process.annotations,
+        "CapAdd": said.all("cap-add"),
+        "CapDrop": said.all("cap-drop"),
+        "CgroupnsMode": mode("cgroupns", "private"),
+        "Dns": said.all("dns"),
+        "DnsOptions": said.all("dns-option"),
+        "DnsSearch": said.all("dns-search"),
+        "ExtraHosts": said.all("add-host"),
+        "GroupAdd": said.all("group-add"),
+        "IpcMode": mode("ipc", "private"),
+        "Cgroup": "",
+        "Links": null,
+        "OomScoreAdj": limits.oom_score_adj.unwrap_or(0),
+        "PidMode": mode("pid", ""),
+        "Privileged": security.privileged,
+        "PublishAllPorts": said.has("publish-all"),
+        "ReadonlyRootfs": files.read_only,
+        "SecurityOpt": said.all("security-opt"),
+        "Tmpfs": tmpfs,
+        "UTSMode": mode("uts", ""),
+        "UsernsMode": mode("userns", ""),
+        "ShmSize": limits.shm_size.unwrap_or(64 << 20),
+        "Sysctls": security.sysctls,
+        "Runtime": "rabbitc-runtime",
+        "Isolation": "",
+    });
+    let Value::Object(mut all) = own else { return Value::Null };
+    if let Value::Object(limits) = limit_config(asked, said, ulimits, devices) {
+        all.extend(limits);
+    }
+    Value::Object(all)
+}
+
+/// The part of it that is about limits and devices.
+fn limit_config(asked: &Asked, said: &Said<'_>, ulimits: Vec<Value>, devices: Vec<Value>) -> Value {
+    let limits = &asked.options.limits;
+    json!({
+        "CpuShares": limits.cpu_shares.unwrap_or(0),
+        "Memory": limits.memory.unwrap_or(0),
+        // Microseconds for each 100 ms.
+        "NanoCpus": limits.cpu_time.unwrap_or(0) * 10_000,
+        "CgroupParent": limits.cgroup_parent.clone().unwrap_or_default(),
+        "BlkioWeight": limits.blkio_weight.unwrap_or(0),
+        "CpuPeriod": limits.cpu_period.unwrap_or(0),
+        "CpuQuota": limits.cpu_quota.unwrap_or(0),
+        "CpuRealtimePeriod": limits.cpu_rt_period.unwrap_or(0),
+        "CpuRealtimeRuntime": limits.cpu_rt_runtime.unwrap_or(0),
+        "CpusetCpus": said.last("cpuset-cpus"),
+        "CpusetMems": said.last("cpuset-mems"),
+        "Devices": devices,
+        "DeviceCgroupRules": said.all("device-cgroup-rule"),
+        "DeviceRequests": null,
+        "MemoryReservation": limits.memory_reservation.unwrap_or(0),
+        "MemorySwap": limits.memory_swap.unwrap_or(0),
+        "MemorySwappiness": limits.memory_swappiness,
+        "OomKillDisable": limits.oom_kill_disable,
+        "PidsLimit": limits.pids_limit,
+        "Ulimits": ulimits,
+        "Init": asked.options.process.init,
+    })
+}
+
+/// Published ports as docker writes what was asked for.
+fn bindings(requests: &[::network::PortRequest]) -> Value {
+    let mut all: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for request in requests {
+        for (index, inside) in request.container.ports().enumerate() {
+            let host = match request.host {
+                ::network::HostPorts::From(first) => (usize::from(first) + index).to_string(),
+                ::network::HostPorts::OneOf(range) => format!("{}-{}", range.first(), range.last()),
+                ::network::HostPorts::Any => String::new(),
+            };
+            let address = request.address.map(|address| address.to_string()).unwrap_or_default();
+            let binding = json!({"HostIp": address, "HostPort": host});
+            all.entry(format!("{inside}/{}", request.protocol)).or_default().push(binding);
+        }
+    }
+    json!(all)
+}
+
+fn graph(kept: &Kept) -> Value {
+    let upper = kept.directory.join("u0");
+    let data = match kept.root {
+        KeptRoot::Image { .. } if upper.exists() => {
+            let lower: Vec<String> =
+                kept.lowers().unwrap_or_default().iter().map(|path| path.display().to_string()).collect();
+            json!({"LowerDir": lower.join(":"), "UpperDir": upper.display().to_string()})
+        }
+        _ => Value::Null,
+    };
+    json!({"Name": "overlay", "Data": data})
+}
+
+fn mounts(options: &RunOptions) -> Value {
+    let mounts = options.files.mounts.iter().filter_map(|mount| match &mount.kind {
+        MountKind::Bind(bind) => {
+            let read_only = !matches!(bind.access, Access::Writable | Access::ThrownAway);
+            Some(json!({
+                "Type": "bind",
+                "Source": bind.source.display().to_string(),
+                "Destination": mount.target,
+                "Mode": if read_only { "ro" } else { "" },
+                "RW": !read_only,
+                "Propagation": match bind.propagation {
+                    Propagation::Private => "rprivate",
+                    Propagation::Shared => "rshared",
+                    Propagation::Slave => "rslave",
+                },
+            }))
+        }
+        // Docker lists those of `--tmpfs` elsewhere.
+        MountKind::Tmpfs(_) => None,
+    });
+    Value::Array(mounts.collect())
+}
+
+fn network_settings(shown: &Shown, said: &Said<'_>) -> Value {
+    let mut ports: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for published in &shown.published {
+        // `0.0.0.0:8080->80/tcp`, with ranges on both sides.
+        let Some((host, inside)) = published.split_once("->") else { continue };
+        let (Some((address, host)), Some((inside, protocol))) =
+            (host.rsplit_once(':'), inside.split_once('/'))
+        else {
+            continue;
+        };
+        let numbers = |text: &str| -> Option<std::ops::RangeInclusive<u16>> {
+            let (first, last) = text.split_once('-').unwrap_or((text, text));
+            Some(first.parse().ok()?..=last.parse().ok()?)
+        };
+        let (Some(host), Some(inside)) = (numbers(host), numbers(inside)) else { continue };
+        let address = address.trim_matches(['[', ']']);
+        for (host, inside) in host.zip(inside) {
+            let binding = json!({"HostIp": address, "HostPort": host.to_string()});
+            ports.entry(format!("{inside}/{protocol}")).or_default().push(binding);
+        }
+    }
+    let mut networks = Map::new();
+    let mut flat =
+        json!({"IPAddress": "", "IPPrefixLen": 0, "Gateway": "", "MacAddress": "", "GlobalIPv6Address": ""});
+    if let Some(network) = &shown.network {
+        flat = json!({
+            "IPAddress": network.address,
+            "IPPrefixLen": network.prefix,
+            "Gateway": network.gateway,
+            "MacAddress": network.mac,
+            "GlobalIPv6Address": network.address_ipv6.map(|address| address.to_string()).unwrap_or_default(),
+        });
+        networks.insert(network.name.clone(), flat.clone());
+    } else if let name @ ("host" | "none") = said.last("network") {
+        networks.insert(name.to_owned(), flat.clone());
+    }
+    let Value::Object(mut settings) = flat else { return Value::Null };
+    settings.insert("Bridge".to_owned(), json!(""));
+    settings.insert("SandboxKey".to_owned(), json!(""));
+    settings.insert("Ports".to_owned(), json!(ports));
+    settings.insert("Networks".to_owned(), Value::Object(networks));
+    Value::Object(settings)
+}

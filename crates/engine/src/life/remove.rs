@@ -1,0 +1,54 @@
+//! Removing a container, whatever its state.
+
+use runtime::ErrorKind;
+
+use super::{Patience, StopRequest};
+use crate::error::{Error, Result};
+use crate::kept::{Kept, KeptContainers, KeptState};
+use crate::paths::EnginePaths;
+
+/// How insistent a removal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// One that runs is refused.
+    OfEnded,
+    /// One that runs has so long to stop, and is killed then.
+    Stopping(Patience),
+}
+
+impl KeptContainers {
+    /// Ends a container that is to be removed, if it runs and that is wanted.
+    pub fn make_removable(&self, kept: &Kept, removal: Removal, paths: &EnginePaths) -> Result<()> {
+        if !matches!(kept.state, KeptState::Running | KeptState::Restarting { .. }) {
+            return Ok(());
+        }
+        let Removal::Stopping(patience) = removal else {
+            let operation = format!("remove the container `{}`", kept.shown_name());
+            let state = if kept.state == KeptState::Running { "running" } else { "restarting" };
+            let reason = format!("container is {state}");
+            let hint =
+                format!("stop it with `rabbitc stop {}`, or remove it with `--force`", kept.shown_name());
+            return Err(Error::new(ErrorKind::WrongStatus, operation, reason).with_hint(hint));
+        };
+        self.stop(kept, StopRequest { signal: None, patience: Some(patience) }, paths).map(drop)
+    }
+
+    /// Removes a container that has ended, with what it has written; one that went by itself is removed.
+    pub fn remove_removable(&self, kept: &Kept) -> Result<()> {
+        match self.remove(kept) {
+            Err(error) if error.kind == ErrorKind::NotFound && kept.goes_by_itself() => Ok(()),
+            removed => removed,
+        }
+    }
+
+    /// Removes whoever has this name, if anybody has.
+    pub fn remove_named(&self, name: &str, paths: &EnginePaths) -> Result<()> {
+        let name = crate::kept::parse_name(name)?;
+        if self.holder_of(&name)?.is_none() {
+            return Ok(());
+        }
+        let kept = self.find_living(&name, paths)?;
+        self.make_removable(&kept, Removal::Stopping(Patience::For(std::time::Duration::ZERO)), paths)?;
+        self.remove_removable(&kept)
+    }
+}

@@ -1,0 +1,54 @@
+//! Starting a container that was made, from any process: another one, that will stand behind it, is started and heard.
+
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+
+use super::BEGIN;
+use crate::error::{Error, Result};
+use crate::kept::KeptContainers;
+use crate::paths::EnginePaths;
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Started {
+    /// It runs.
+    Now,
+    /// It ran already.
+    Before,
+    /// It does not run, and why has been told on standard error; the command's exit code.
+    Failed(i32),
+}
+
+/// What the new process says.
+pub(super) const RUNS: u8 = b'+';
+pub(super) const RAN: u8 = b'=';
+
+impl KeptContainers {
+    /// Starts the container `id`; `client` is the other end of the one who attaches to it from the first byte on. What goes wrong is
+    /// told on the standard error of this process, as is what a person should know.
+    pub fn start(&self, id: &str, client: Option<OwnedFd>, paths: &EnginePaths) -> Result<Started> {
+        let failed = |error: std::io::Error| Error::system("start the process behind a container", error);
+        let (mut ours, theirs) = UnixStream::pair().map_err(failed)?;
+        // By this link, as the file that runs may have no path.
+        let mut command = Command::new("/proc/self/exe");
+        command.arg(BEGIN).arg(id).arg(self.data()).arg(paths.base());
+        command.stdin(OwnedFd::from(theirs)).stdout(client.map_or_else(Stdio::null, Stdio::from));
+        let mut child = command.spawn().map_err(failed)?;
+        // With it, our copies of what the other has.
+        drop(command);
+        let mut said = [0; 1];
+        match ours.read(&mut said).map_err(failed)? {
+            1 if said[0] == RUNS => return Ok(Started::Now),
+            1 if said[0] == RAN => {
+                child.wait().map_err(failed)?;
+                return Ok(Started::Before);
+            }
+            _ => {}
+        }
+        let status = child.wait().map_err(failed)?;
+        Ok(Started::Failed(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))))
+    }
+}

@@ -1,0 +1,97 @@
+//! Ending a container from any process: asked, then killed, and waited for until nothing of it is left.
+
+use std::time::{Duration, Instant};
+
+use runtime::lifecycle::{self, Target};
+use runtime::state_dir::StateRoot;
+use runtime::{ContainerId, ErrorKind, Signal};
+
+use crate::error::{Error, Result};
+use crate::kept::{Kept, KeptContainers, KeptState, Wish};
+use crate::paths::EnginePaths;
+
+/// How a container is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StopRequest {
+    /// What asks it to stop, in the place of its own signal.
+    pub signal: Option<Signal>,
+    /// How long it has for that, in the place of its own time.
+    pub patience: Option<Patience>,
+}
+
+/// How long something is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// So long.
+    For(Duration),
+    /// As long as it takes.
+    Endless,
+}
+
+/// What became of a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// It has ended now.
+    Now,
+    /// It did not run.
+    Before,
+}
+
+/// How long the process behind a container may take to clean up.
+const CLEANING: Duration = Duration::from_secs(30);
+
+impl KeptContainers {
+    /// Stops a container, and waits until it is over.
+    pub fn stop(&self, kept: &Kept, request: StopRequest, paths: &EnginePaths) -> Result<Stopped> {
+        if !matches!(kept.state, KeptState::Running | KeptState::Restarting { .. }) {
+            return Ok(Stopped::Before);
+        }
+        // First, so that it is not started again.
+        let record = self.edit(&kept.id, |record| record.wish = Wish::Stop)?;
+        let asked = record.asked.as_ref().map(|asked| &asked.options.process);
+        let signal = request.signal.or(asked.map(|process| process.stop_signal)).unwrap_or(Signal::TERM);
+        let patience = match request.patience {
+            Some(Patience::For(patience)) => Some(patience),
+            Some(Patience::Endless) => None,
+            None => asked.map_or(Some(Duration::from_secs(10)), |process| process.stop_patience),
+        };
+        let root = StateRoot::new(paths.containers());
+        let id = ContainerId::parse(&kept.id)?;
+        let send = |signal: Signal| match lifecycle::kill(&root, &id, signal, Target::Init) {
+            // It has ended meanwhile.
+            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::WrongStatus) => Ok(()),
+            sent => sent,
+        };
+        // A zero is docker's word for: at once.
+        if patience != Some(Duration::ZERO) {
+            send(signal)?;
+            // One that stands still hears nothing.
+            let _ = lifecycle::resume(&root, &id);
+        }
+        let end = patience.and_then(|patience| Instant::now().checked_add(patience));
+        if self.wait_until_over(&kept.id, end)? {
+            return Ok(Stopped::Now);
+        }
+        send(Signal::KILL)?;
+        let _ = lifecycle::resume(&root, &id);
+        if self.wait_until_over(&kept.id, Some(Instant::now() + CLEANING))? {
+            return Ok(Stopped::Now);
+        }
+        let reason = "it does not end, though it was killed";
+        Err(Error::new(ErrorKind::System, format!("stop `{}`", kept.id), reason)
+            .with_hint("a process of it waits in the kernel, for a disk or a network file system; `rabbitc top` shows which"))
+    }
+
+    /// Waits until nobody stands behind a container any more; whether that came in time.
+    pub fn wait_until_over(&self, id: &str, end: Option<Instant>) -> Result<bool> {
+        let mut pause = Duration::from_millis(1);
+        while self.has_someone_behind(id)? {
+            if end.is_some_and(|end| Instant::now() >= end) {
+                return Ok(false);
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+        Ok(true)
+    }
+}
