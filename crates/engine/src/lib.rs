@@ -41,7 +41,7 @@ pub use kept::{
     Change, ChangeKind, CommitRequest, ContainerFilter, ContainerSize, DamagedContainer, Kept,
     KeptContainers, KeptRoot, KeptState, ListedContainer, PrunedContainers, Stay, Survey,
 };
-pub use monitor::{Input, Signals};
+pub use monitor::{Input, Signals, VERB as MONITOR_VERB, run_service as run_monitor};
 pub use network::tidy_networks;
 pub use options::{
     Access, BindRequest, DeviceAccess, DeviceRequest, DeviceRuleRequest, MountKind, MountRequest,
