@@ -28,15 +28,16 @@ fn main() -> ExitCode {
         // Inside a container, as its pid 1.
         return ExitCode::from(engine::reaper::run(words, std::env::vars_os()) as u8);
     }
-    let verb = std::env::args_os().nth(1);
+    let verb = words.next();
+    if verb.as_deref().is_some_and(|verb| verb == engine::MONITOR_VERB) {
+        // Behind a container for as long as that lives: nothing else is done before, so that little memory is touched.
+        return ExitCode::from(engine::run_monitor(words, std::env::vars_os()) as u8);
+    }
     if engine::is_unpack_verb(verb.as_deref()) {
         return ExitCode::from(engine::unpack_layer() as u8);
     }
     if engine::is_shift_verb(verb.as_deref()) {
         return ExitCode::from(engine::unpack_image_again() as u8);
-    }
-    if verb.as_deref().is_some_and(|verb| verb == engine::MONITOR) {
-        return ExitCode::from(engine::run_service(std::env::args_os().skip(2), std::env::vars_os()) as u8);
     }
     sys::signal::keep_children();
     if life::is_behind_verb(verb.as_deref()) {

@@ -49,9 +49,8 @@ pub use life::{
 };
 pub use monitor::{
     Attachment, Departure, DetachKeys, Input, LogEntry, LogQuery, LogStream, Moment, Reaction, Role, Signals,
-    Terminal, VERB as MONITOR, run_service,
+    Terminal, VERB as MONITOR_VERB, run_service as run_monitor,
 };
-
 pub use network::tidy_networks;
 pub use options::{
     Access, BindRequest, DeviceAccess, DeviceRequest, DeviceRuleRequest, MountKind, MountRequest,

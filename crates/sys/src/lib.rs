@@ -26,6 +26,7 @@ pub mod seccomp;
 pub mod shared;
 pub mod signal;
 pub mod socket;
+pub mod text;
 
 use std::io;
 

@@ -26,6 +26,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long the first client may take for what the container left, once that has ended; beside what its socket holds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// After how long without anything to do the process lets go of what it needs no more: there is one for each container.
+const QUIET: Duration = Duration::from_millis(500);
+
 /// Stands behind the container until it has ended and its record is written; answers with the connections of its clients,
 /// which were told.
 pub(super) fn serve(service: Service) -> Vec<OwnedFd> {
@@ -53,6 +56,14 @@ struct Server {
     /// The end of the container's time.
     due: Option<Instant>,
     time_is_up: bool,
+    memory: Memory,
+}
+
+/// How much memory the process has touched since it last let go of some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    Touched,
+    LetGo,
 }
 
 /// What a wait ended with.
@@ -89,6 +100,7 @@ impl Server {
             held: None,
             due: service.time_limit.and_then(|limit| Instant::now().checked_add(limit)),
             time_is_up: false,
+            memory: Memory::Touched,
         }
     }
 
@@ -204,7 +216,12 @@ impl Server {
             .map(|connection| add(Some(connection).filter(|_| listens), PollFlags::IN))
             .collect();
         match poll(&mut watched, self.timeout().as_ref()) {
-            Ok(_) => {}
+            Ok(0) if self.memory == Memory::Touched => {
+                self.memory = Memory::LetGo;
+                sys::text::let_go();
+            }
+            Ok(0) => {}
+            Ok(_) => self.memory = Memory::Touched,
             Err(Errno::INTR) => return None,
             Err(errno) => {
                 let object = format!("process {}", self.pid);
@@ -228,7 +245,8 @@ impl Server {
     fn timeout(&self) -> Option<Timespec> {
         let now = Instant::now();
         let left = self.due.into_iter().chain(self.pause).map(|time| time.saturating_duration_since(now));
-        left.chain(self.streams.timeout()).min().and_then(|left| Timespec::try_from(left).ok())
+        let quiet = (self.memory == Memory::Touched).then_some(QUIET);
+        left.chain(self.streams.timeout()).chain(quiet).min().and_then(|left| Timespec::try_from(left).ok())
     }
 
     /// Init has ended: hands on what it left, writes the record, and only then says so.
