@@ -21,14 +21,15 @@ use engine::{
     EnginePaths, Error, KeptContainers, ReadyImage, Result, RootOptions, RunOptions, Stay, TerminalMode,
 };
 
-pub(crate) use self::before_verb::verb_first;
+pub(crate) use self::before_verb::{behind_container, verb_first};
 use self::files::FileArguments;
 pub(crate) use self::image::{ImageArguments, Policy};
-use self::limits::LimitArguments;
+pub(crate) use self::limits::LimitArguments;
 use self::namespaces::NamespaceArguments;
 use self::network::NetworkArguments;
-pub(crate) use self::process::ProcessArguments;
+pub(crate) use self::process::{ProcessArguments, kept_descriptors, variables};
 use self::security::SecurityArguments;
+use crate::containers::{self, ContainerCommand};
 use crate::given::Given;
 use crate::images::{self, GroupArguments, ImageCommand};
 use crate::kept::{self, KeptCommand};
@@ -40,6 +41,7 @@ pub(crate) enum Command {
     Plan(Box<PlanArguments>),
     Images(ImageCommand),
     Kept(KeptCommand),
+    Containers(ContainerCommand),
     System(SystemCommand),
     /// Internal: removes networks that nobody uses any more, after the last container's command has returned.
     Tidy(EnginePaths),
@@ -180,6 +182,7 @@ pub(crate) fn may_start(arguments: &[OsString]) -> bool {
     let verb = arguments.get(1).and_then(|verb| verb.to_str()).unwrap_or_default();
     !images::VERBS.contains(&verb)
         && !kept::VERBS.contains(&verb)
+        && (!containers::VERBS.contains(&verb) || verb == "exec")
         && !matches!(verb, TIDY | "system" | "plan" | "help" | "--help" | "version" | "--version" | "-V")
 }
 
@@ -203,6 +206,9 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         "diff" => read_plain(words.skip(1)).map(KeptCommand::Changes).map(Command::Kept),
         "commit" => read_plain(words.skip(1)).map(KeptCommand::Commit).map(Command::Kept),
         "export" => read_plain(words.skip(1)).map(KeptCommand::Export).map(Command::Kept),
+        verb if containers::VERBS.contains(&verb) => {
+            read_container(verb, words.skip(1)).map(Command::Containers)
+        }
         "system" => read_plain::<SystemArguments>(words.skip(1)).map(|read| Command::System(read.command)),
         "help" if words.len() == 1 => read_run(["--help".into()]),
         "version" if words.len() == 1 => read_run(["--version".into()]),
@@ -291,6 +297,24 @@ fn read_images(words: Vec<OsString>) -> std::result::Result<Command, Refusal> {
 
     fn refused(words: &str) -> Refusal {
         Refusal::Words(self::refused::command(words))
+    }
+}
+
+/// Reads a verb of containers that run.
+fn read_container(
+    verb: &str,
+    words: impl IntoIterator<Item = OsString>,
+) -> std::result::Result<ContainerCommand, Refusal> {
+    match verb {
+        "kill" => read_plain(words).map(ContainerCommand::Kill),
+        "pause" => read_plain(words).map(ContainerCommand::Pause),
+        "unpause" => read_plain(words).map(ContainerCommand::Unpause),
+        "top" => read_plain(words).map(ContainerCommand::Top),
+        "stats" => read_plain(words).map(ContainerCommand::Stats),
+        "port" => read_plain(words).map(ContainerCommand::Port),
+        "wait" => read_plain(words).map(ContainerCommand::Wait),
+        "update" => read_plain(words).map(|read| ContainerCommand::Update(Box::new(read))),
+        _ => read_plain(words).map(ContainerCommand::Exec),
     }
 }
 

@@ -201,8 +201,18 @@ impl KeptContainers {
         Ok(())
     }
 
-    fn ids(&self) -> Result<Vec<String>> {
+    /// The ids of all that have a directory.
+    pub(crate) fn ids(&self) -> Result<Vec<String>> {
         Ok(self.names()?.into_iter().filter(|name| is_id(name)).collect())
+    }
+
+    /// The id of the container of this name.
+    pub(crate) fn id_of_name(&self, name: &str) -> Option<String> {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        let is_name =
+            name.bytes().all(legal) && name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let link = is_name.then(|| self.path.join("names").join(name))?;
+        std::fs::read_link(link).ok()?.file_name()?.to_str().map(str::to_owned)
     }
 
     fn names(&self) -> Result<Vec<String>> {
@@ -237,7 +247,7 @@ impl KeptContainers {
     }
 
     /// The container of one directory; none where it is not kept, or gone.
-    fn kept(&self, id: &str) -> Result<Option<Kept>> {
+    pub(crate) fn kept(&self, id: &str) -> Result<Option<Kept>> {
         let directory = self.path.join(id);
         let path = directory.join(RECORD);
         let Some(mut record) = Record::read(&path)? else { return Ok(None) };
