@@ -2,6 +2,7 @@
 //! what comes back is rendered.
 
 mod args;
+mod containers;
 mod explain;
 mod given;
 mod id_files;
@@ -39,6 +40,9 @@ fn main() -> ExitCode {
     if engine::is_shift_verb(verb.as_deref()) {
         return ExitCode::from(engine::unpack_image_again() as u8);
     }
+    if verb.as_deref() == Some(containers::HOLD.as_ref()) {
+        return containers::hold_terminal();
+    }
     sys::signal::keep_children();
     if life::is_behind_verb(verb.as_deref()) {
         let arguments: Vec<_> = std::env::args_os().collect();
@@ -52,7 +56,7 @@ fn main() -> ExitCode {
             }
         };
     }
-    let arguments = args::verb_first(std::env::args_os().collect());
+    let arguments = args::behind_container(args::verb_first(std::env::args_os().collect()));
     // Before the command line is read, as it would be read a second time after.
     let protected = match args::may_start(&arguments) {
         true => engine::host_binary::protect(c"rabbitc", arguments.iter().cloned(), std::env::vars_os()),
@@ -74,6 +78,13 @@ fn main() -> ExitCode {
         args::Command::Images(command) => images::run(command),
         args::Command::Kept(command) => kept::run(&command),
         args::Command::Life(command) => life::run(command),
+        args::Command::Containers(command) => match protected {
+            Ok(()) => containers::run(&command),
+            Err(error) => {
+                render::error(&error);
+                ExitCode::from(error.kind.exit_code() as u8)
+            }
+        },
         args::Command::System(command) => system::run(&command),
         args::Command::Tidy(paths) => run::tidy(&paths),
     }

@@ -124,6 +124,11 @@ pub(crate) fn terminal(process: &ProcessArguments) -> TerminalMode {
             remedy: Some("leave `-t` out to pass it on as it is".to_owned()),
         });
     }
+    window()
+}
+
+/// A terminal of the size of the caller's.
+pub(crate) fn window() -> TerminalMode {
     let size = rustix::termios::tcgetwinsize(std::io::stdout())
         .or_else(|_| rustix::termios::tcgetwinsize(std::io::stdin()));
     match size {
@@ -133,7 +138,7 @@ pub(crate) fn terminal(process: &ProcessArguments) -> TerminalMode {
 }
 
 /// Each descriptor to be handed on must be there: else one of our own would take its number.
-fn check_kept_descriptors(count: u32) -> Result<()> {
+pub(crate) fn check_kept_descriptors(count: u32) -> Result<()> {
     let missing = (3..count.saturating_add(3)).find(|number| !sys::fd::is_open(*number as i32));
     let Some(number) = missing else { return Ok(()) };
     let error = Error::invalid("--preserve-fds", format!("descriptor {number} is not open"));

@@ -1,6 +1,7 @@
 //! Users and groups by the root's own /etc/passwd and /etc/group. The files are hostile: they are opened inside the
 //! root, must be regular and small, and a line that is none is passed over.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsRawFd;
@@ -61,6 +62,21 @@ pub(crate) fn look_up(root: &dyn Fn() -> Result<Layers>, options: &ProcessOption
         }
     }
     Ok(account)
+}
+
+/// Names of all users and groups in the files of a root, by their numbers; none where a file can't be read. Of several names of one
+/// number, the first.
+pub(crate) fn names(root: &Layers) -> (BTreeMap<u32, String>, BTreeMap<u32, String>) {
+    let (mut users, mut groups) = (BTreeMap::new(), BTreeMap::new());
+    // Numbers say it as well.
+    let text = |path| read_inside(root, "names", path).ok().flatten().unwrap_or_default();
+    for user in text("/etc/passwd").split(|byte| *byte == b'\n').filter_map(User::parse) {
+        users.entry(user.uid).or_insert(user.name);
+    }
+    for group in text("/etc/group").split(|byte| *byte == b'\n').filter_map(Group::parse) {
+        groups.entry(group.gid).or_insert_with(|| group.name.to_owned());
+    }
+    (users, groups)
 }
 
 struct Files<'a> {

@@ -19,6 +19,7 @@ mod own_files;
 mod paths;
 mod peers;
 mod rootless;
+mod running;
 mod security_modules;
 mod user_namespace;
 mod volumes;
@@ -71,6 +72,10 @@ pub use options::{
 };
 pub use output::{OutputFile, output_error};
 pub use paths::EnginePaths;
+pub use running::{
+    Containers, Descriptor, ExecRequest, Execution, Found, PortMapping, Usage, WaitCondition, Waited,
+    WantedPort, exec_exit_code,
+};
 pub use runtime::launch::{LaunchOptions, StepTiming};
 pub use runtime::{ErrorKind, Signal, StepDescription, StepKind};
 pub use runtime::{host_binary, named_file, reaper};

@@ -291,6 +291,11 @@ impl Connection {
         }
     }
 
+    /// The published ports, those that were chosen included.
+    pub(crate) fn publications(&self) -> &[Publication] {
+        self.ports.as_ref().map(HeldPorts::publications).unwrap_or_default()
+    }
+
     /// The published ports that were not named, in words.
     pub(crate) fn chosen_ports(&self) -> Vec<String> {
         let all = self.ports.as_ref().map(HeldPorts::publications).unwrap_or_default();

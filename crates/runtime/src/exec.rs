@@ -13,7 +13,7 @@ use crate::id::ContainerId;
 use crate::init::step::{Action, Barrier, InitAction, JoinedNamespace, Step, Target, TargetKind};
 use crate::init::{self, Context, Trace};
 use crate::launch::{Clock, LineEnds, StepTiming, set_oom_score};
-use crate::lifecycle::{self, Status, Verb, permits};
+use crate::lifecycle::{self, Status, Verb, View, permits};
 use crate::plan::{MissingHome, always, c_string, devices, init_step, process};
 use crate::seccomp_agent::{Agent, Listener};
 use crate::spec::{Process, Spec};
@@ -57,12 +57,27 @@ pub struct Executed {
 
 /// Starts a program in the namespaces and the cgroup of container `id`.
 pub fn exec(root: &StateRoot, id: &ContainerId, options: ExecOptions) -> Result<Executed> {
+    let view = checked_view(root, id, &options)?;
+    let spec: Spec = crate::bundle::read_json(&lifecycle::config_path(&view.record))?;
+    exec_in(&view.record, &spec, options)
+}
+
+/// The same for a container that was started by `spec`, of which there is no bundle.
+pub fn exec_by(root: &StateRoot, id: &ContainerId, spec: &Spec, options: ExecOptions) -> Result<Executed> {
+    let view = checked_view(root, id, &options)?;
+    exec_in(&view.record, spec, options)
+}
+
+fn checked_view(root: &StateRoot, id: &ContainerId, options: &ExecOptions) -> Result<View> {
     let view = lifecycle::view(root, id)?;
     let paused = view.status == Status::Paused && options.ignore_paused;
-    if !permits(view.status, Verb::Exec) && !paused {
-        return Err(refused(id.as_str(), view.status));
+    match permits(view.status, Verb::Exec) || paused {
+        true => Ok(view),
+        false => Err(refused(id.as_str(), view.status)),
     }
-    let spec: Spec = crate::bundle::read_json(&lifecycle::config_path(&view.record))?;
+}
+
+fn exec_in(record: &crate::state_dir::Record, spec: &Spec, options: ExecOptions) -> Result<Executed> {
     let program = process::plan_program(&options.process, MissingHome::Sought)?;
     let subgroups = cgroup::Subgroup::parse_all(&options.subgroups)
         .map_err(|error| Error::from(error).from_field("--cgroup"))?;
@@ -76,7 +91,7 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: ExecOptions) -> Result<
         line_ends: options.line_ends,
         timed: options.timed,
     };
-    run_in(&view.record, &spec, start)
+    run_in(record, spec, start)
 }
 
 fn refused(id: &str, status: Status) -> Error {

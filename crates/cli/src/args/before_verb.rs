@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::refused;
-use crate::{images, kept};
+use crate::{containers, images, kept};
 
 /// Those flags.
 const FLAGS: [&[u8]; 2] = [b"--root", b"--runroot"];
@@ -48,6 +48,23 @@ pub(crate) fn verb_first(arguments: Vec<OsString>) -> Vec<OsString> {
     program.into_iter().chain(verb).chain(flags).chain(rest).collect()
 }
 
+/// The same command line with the verb alone where it stands behind `container`: all that act on a container stand by themselves, too.
+pub(crate) fn behind_container(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let word = |number: usize| arguments.get(number).and_then(|word| word.to_str()).unwrap_or_default();
+    if word(1) != "container" {
+        return arguments;
+    }
+    let verb = match word(2) {
+        "ls" | "list" => "ps",
+        "run" => "run",
+        verb if kept::VERBS.contains(&verb) || containers::VERBS.contains(&verb) => verb,
+        _ => return arguments,
+    };
+    let verb = OsString::from(verb);
+    arguments.splice(1..3, [verb]);
+    arguments
+}
+
 /// Of how many words one of those flags is, with its value.
 fn words_of_flag(word: &OsStr) -> Option<usize> {
     let word = word.as_bytes();
@@ -74,7 +91,9 @@ impl Verb {
             "image" | "system" | "manifest" => Verb::Group,
             "help" | "version" => Verb::Information,
             "run" | "plan" => Verb::Whole,
+            "container" => Verb::Group,
             verb if images::VERBS.contains(&verb)
+                || containers::VERBS.contains(&verb)
                 || kept::VERBS.contains(&verb)
                 || refused::is_command(verb) =>
             {
@@ -88,6 +107,23 @@ impl Verb {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn verbs_stand_behind_container_too() {
+        for (typed, expected) in [
+            ("container ls -a", "ps -a"),
+            ("container exec c ls", "exec c ls"),
+            ("container run x", "run x"),
+            ("container rm c", "rm c"),
+            ("container checkpoint c", "container checkpoint c"),
+            ("container", "container"),
+            ("exec container ls", "exec container ls"),
+        ] {
+            let words = ["rabbitc"].into_iter().chain(typed.split(' ')).map(OsString::from).collect();
+            let words = behind_container(words).into_iter().skip(1).collect::<Vec<_>>();
+            assert_eq!(words.join(OsStr::new(" ")), expected, "{typed}");
+        }
+    }
 
     #[test]
     fn flags_before_a_verb_are_read_behind_it() {

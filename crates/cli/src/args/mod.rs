@@ -22,15 +22,16 @@ use engine::{
     EnginePaths, Error, KeptContainers, ReadyImage, Result, RootOptions, RunOptions, Stay, TerminalMode,
 };
 
-pub(crate) use self::before_verb::verb_first;
+pub(crate) use self::before_verb::{behind_container, verb_first};
 use self::files::FileArguments;
 pub(crate) use self::image::{ImageArguments, Policy};
 pub(crate) use self::life::{Life, LifeArguments};
-use self::limits::LimitArguments;
+pub(crate) use self::limits::LimitArguments;
 use self::namespaces::NamespaceArguments;
 use self::network::NetworkArguments;
-pub(crate) use self::process::ProcessArguments;
+pub(crate) use self::process::{ProcessArguments, kept_descriptors, variables};
 use self::security::SecurityArguments;
+use crate::containers::{self, ContainerCommand};
 use crate::given::Given;
 use crate::images::{self, GroupArguments, ImageCommand};
 use crate::kept::{self, KeptCommand};
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Images(ImageCommand),
     Kept(KeptCommand),
     Life(LifeCommand),
+    Containers(ContainerCommand),
     System(SystemCommand),
     /// Internal: removes networks that nobody uses any more, after the last container's command has returned.
     Tidy(EnginePaths),
@@ -187,6 +189,7 @@ pub(crate) fn may_start(arguments: &[OsString]) -> bool {
     !images::VERBS.contains(&verb)
         && !kept::VERBS.contains(&verb)
         && !LIFE_VERBS.contains(&verb)
+        && (!containers::VERBS.contains(&verb) || verb == "exec")
         && !matches!(verb, TIDY | "system" | "plan" | "help" | "--help" | "version" | "--version" | "-V")
 }
 
@@ -216,6 +219,9 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
             other => Ok(other),
         }),
         verb if LIFE_VERBS.contains(&verb) => read_life(verb, words.skip(1)).map(Command::Life),
+        verb if containers::VERBS.contains(&verb) => {
+            read_container(verb, words.skip(1)).map(Command::Containers)
+        }
         "system" => read_plain::<SystemArguments>(words.skip(1)).map(|read| Command::System(read.command)),
         "help" if words.len() == 1 => read_run(["--help".into()]),
         "version" if words.len() == 1 => read_run(["--version".into()]),
@@ -304,6 +310,24 @@ fn read_images(words: Vec<OsString>) -> std::result::Result<Command, Refusal> {
 
     fn refused(words: &str) -> Refusal {
         Refusal::Words(self::refused::command(words))
+    }
+}
+
+/// Reads a verb of containers that run.
+fn read_container(
+    verb: &str,
+    words: impl IntoIterator<Item = OsString>,
+) -> std::result::Result<ContainerCommand, Refusal> {
+    match verb {
+        "kill" => read_plain(words).map(ContainerCommand::Kill),
+        "pause" => read_plain(words).map(ContainerCommand::Pause),
+        "unpause" => read_plain(words).map(ContainerCommand::Unpause),
+        "top" => read_plain(words).map(ContainerCommand::Top),
+        "stats" => read_plain(words).map(ContainerCommand::Stats),
+        "port" => read_plain(words).map(ContainerCommand::Port),
+        "wait" => read_plain(words).map(ContainerCommand::Wait),
+        "update" => read_plain(words).map(|read| ContainerCommand::Update(Box::new(read))),
+        _ => read_plain(words).map(ContainerCommand::Exec),
     }
 }
 

@@ -79,7 +79,7 @@ pub(crate) struct ProcessArguments {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timeout: Option<String>,
     /// Hand descriptors to the program: how many from 3 on
-    #[arg(long, value_name = "COUNT", default_value = "0", hide_default_value = true, value_parser = count)]
+    #[arg(long, value_name = "COUNT", default_value = "0", hide_default_value = true, value_parser = kept_descriptors)]
     pub(crate) preserve_fds: u32,
     /// Write the container's id to a file, which must not be there yet
     #[arg(long, value_name = "FILE")]
@@ -233,15 +233,7 @@ impl ProcessArguments {
                 environment.extend(of_caller("--http-proxy", name)?.map(|value| format!("{name}={value}")));
             }
         }
-        for path in &self.env_file {
-            let text = read("--env-file", path)?;
-            let lookup = |name: &str| of_caller("--env-file", name);
-            environment.extend(parse_variables("--env-file", &path.to_string_lossy(), &text, &lookup)?);
-        }
-        for entry in &self.env {
-            let lookup = |name: &str| of_caller("--env", name);
-            environment.extend(parse_variable("--env", entry, &names_of_caller, &lookup)?);
-        }
+        environment.extend(variables(&self.env_file, &self.env)?);
         Ok(environment)
     }
 
@@ -271,6 +263,21 @@ impl ProcessArguments {
     }
 }
 
+/// What `--env-file` and `--env` say, in this order.
+pub(crate) fn variables(files: &[PathBuf], entries: &[String]) -> Result<Vec<String>> {
+    let mut environment = Vec::new();
+    for path in files {
+        let text = read("--env-file", path)?;
+        let lookup = |name: &str| of_caller("--env-file", name);
+        environment.extend(parse_variables("--env-file", &path.to_string_lossy(), &text, &lookup)?);
+    }
+    for entry in entries {
+        let lookup = |name: &str| of_caller("--env", name);
+        environment.extend(parse_variable("--env", entry, &names_of_caller, &lookup)?);
+    }
+    Ok(environment)
+}
+
 /// The program of an image: its entrypoint with the words that were given, or with its own.
 fn of_image(image: &ImageDefaults, arguments: &[String]) -> Result<(Vec<String>, ProgramSource)> {
     let words = if arguments.is_empty() { &image.command } else { arguments };
@@ -289,7 +296,7 @@ fn of_image(image: &ImageDefaults, arguments: &[String]) -> Result<(Vec<String>,
 }
 
 /// More than there can be are as many as can be counted: the first that is not there is named.
-fn count(text: &str) -> std::result::Result<u32, std::num::ParseIntError> {
+pub(crate) fn kept_descriptors(text: &str) -> std::result::Result<u32, std::num::ParseIntError> {
     Ok(u32::try_from(limit_syntax::parse_unsigned(text)?).unwrap_or(u32::MAX))
 }
 

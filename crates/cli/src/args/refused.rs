@@ -171,39 +171,30 @@ const COMMANDS: &[&str] = &[
     "context",
     "cp",
     "events",
-    "exec",
     "farm",
     "generate",
     "healthcheck",
     "info",
     "init",
-    "kill",
     "kube",
     "machine",
     "mount",
     "network",
     "node",
-    "pause",
     "plugin",
     "pod",
-    "port",
     "quadlet",
     "restore",
     "secret",
     "service",
     "stack",
-    "stats",
     "swarm",
     "system",
-    "top",
     "trust",
     "umount",
     "unmount",
-    "unpause",
     "unshare",
-    "update",
     "volume",
-    "wait",
 ];
 
 /// Whether a first word is a command of docker or podman that rabbitc does not have.
@@ -222,9 +213,10 @@ pub(crate) fn command(word: &str) -> Error {
 }
 
 /// Commands that there are.
-const OWN: [&str; 22] = [
-    "run", "plan", "pull", "images", "rmi", "tag", "untag", "history", "inspect", "save", "load", "import",
-    "image", "manifest", "system", "ps", "rm", "diff", "commit", "export", "help", "version",
+const OWN: [&str; 31] = [
+    "exec", "kill", "pause", "unpause", "top", "stats", "port", "wait", "update", "run", "plan", "pull",
+    "images", "rmi", "tag", "untag", "history", "inspect", "save", "load", "import", "image", "manifest",
+    "system", "ps", "rm", "diff", "commit", "export", "help", "version",
 ];
 
 /// The refusal of a word that is none, and where a directory's program would stand behind its root: only behind `run` is it the

@@ -26,6 +26,7 @@ mod process;
 mod registries;
 mod remains;
 mod rootless;
+mod running;
 mod security;
 mod start;
 mod support;

@@ -41,6 +41,15 @@ pub(super) fn limit(
     Ok(())
 }
 
+/// Limits that change for a container which has others already.
+pub(crate) fn changed(options: &LimitOptions) -> Result<Resources> {
+    let host = HostCgroups::new(options)?;
+    let bounds = host.no_limits().map(|_| options.without_preferences());
+    let resources = resources(bounds.as_ref().unwrap_or(options), &host)?;
+    // What devices it may use is no limit.
+    Ok(Resources { devices: Vec::new(), ..resources })
+}
+
 /// The error of a plan that no group can keep the limits of, with their flags.
 pub(super) fn name_flags(mut error: Error, options: &LimitOptions) -> Error {
     let flags: Vec<&str> = options.wanted_controllers().into_iter().map(|(flag, _)| flag).collect();

@@ -5,7 +5,7 @@ use runtime::plan::seccomp::default_profile;
 use runtime::spec::{Capabilities, DeviceRule, Linux, Process, Spec};
 use runtime::{ErrorKind, capability};
 
-use super::{WhoseUsers, devices, seccomp_file};
+use super::{Rights, WhoseUsers, devices, seccomp_file};
 use crate::error::{Error, Result};
 use crate::options::{SeccompChoice, SecurityOptions};
 
@@ -126,23 +126,48 @@ fn grant(options: &SecurityOptions, users: WhoseUsers, process: &mut Process) ->
         let basis = if options.privileged { held } else { default };
         (basis & !drop.named) | add.named
     };
-    let names = |bits: u64| -> Vec<String> {
-        let known = capability::NAMES.iter().enumerate();
-        known.filter(|(number, _)| bits & (1 << number) != 0).map(|(_, name)| format!("CAP_{name}")).collect()
-    };
-    // Root has them by itself. Another user has what was named for him: file capabilities and set-user-ID programs,
-    // which would be the other way to them, give nothing under no_new_privs.
-    let root = process.user.uid == 0;
-    let usable = if root { granted } else { granted & add.named };
-    let ambient = if root { 0 } else { usable };
-    process.capabilities = Some(Capabilities {
+    process.capabilities = Some(sets(granted, add.named, process.user.uid));
+    Ok(names(granted))
+}
+
+/// Names of capabilities, of which each is a bit.
+fn names(bits: u64) -> Vec<String> {
+    let known = capability::NAMES.iter().enumerate();
+    known.filter(|(number, _)| bits & (1 << number) != 0).map(|(_, name)| format!("CAP_{name}")).collect()
+}
+
+/// What user `uid` has of what was granted. Root has it by itself. Another one has what was named for him: file capabilities and
+/// set-user-ID programs, which would be the other way to them, give nothing under no_new_privs.
+fn sets(granted: u64, named: u64, uid: u32) -> Capabilities {
+    let usable = if uid == 0 { granted } else { granted & named };
+    let ambient = if uid == 0 { 0 } else { usable };
+    Capabilities {
         bounding: names(granted),
         effective: names(usable),
         permitted: names(usable),
         inheritable: names(ambient),
         ambient: names(ambient),
-    });
-    Ok(names(granted))
+    }
+}
+
+/// As the module above says.
+pub(super) fn give_rights(process: &mut Process, named: u64, rights: Rights) -> Result<()> {
+    let of_container = || {
+        let bounding = process.capabilities.iter().flat_map(|sets| &sets.bounding);
+        let numbers = bounding.filter_map(|name| capability::number(name));
+        numbers.fold(0, |set, number| set | 1 << number)
+    };
+    let granted = match rights {
+        Rights::Containers => of_container(),
+        Rights::All => held(WhoseUsers::Callers)?,
+        Rights::AllOverOwnUsers => held(WhoseUsers::Own)?,
+    };
+    process.capabilities = Some(sets(granted, named, process.user.uid));
+    if rights != Rights::Containers {
+        // As docker has it.
+        process.apparmor_profile = None;
+    }
+    Ok(())
 }
 
 /// The capabilities that a container can have here.
@@ -221,7 +246,7 @@ mod tests {
     use super::*;
     use crate::options::CapabilityList;
 
-    fn sets(options: &SecurityOptions, uid: u32) -> Capabilities {
+    fn given(options: &SecurityOptions, uid: u32) -> Capabilities {
         let mut process = Process { user: User { uid, ..User::default() }, ..Process::default() };
         // With users of its own, so that what the machine holds does not matter.
         grant(options, WhoseUsers::Own, &mut process).expect("legal");
@@ -240,7 +265,7 @@ mod tests {
             privileged,
             ..SecurityOptions::default()
         };
-        sets(&options, 0).bounding
+        given(&options, 0).bounding
     }
 
     #[test]
@@ -270,7 +295,7 @@ mod tests {
     #[test]
     fn user_other_than_root_has_only_what_was_named() {
         let sets_of = |add: &[&str]| {
-            sets(&SecurityOptions { add_capabilities: list(add), ..SecurityOptions::default() }, 1000)
+            given(&SecurityOptions { add_capabilities: list(add), ..SecurityOptions::default() }, 1000)
         };
         let plain = sets_of(&[]);
         assert_eq!(plain.bounding.len(), 11);

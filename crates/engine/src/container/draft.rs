@@ -29,6 +29,7 @@ use crate::own_files;
 use crate::paths::EnginePaths;
 use crate::peers;
 use crate::rootless::{self, Adapted, Unprivileged, pasta};
+use crate::running::Basis;
 use crate::security_modules::{self, Modules};
 use crate::user_namespace::Users;
 use crate::user_namespace::leases::{self, RangeLease};
@@ -147,6 +148,7 @@ pub(super) fn draft(
     notices.extend(plan.warnings.iter().map(|warning| config::notice(warning, options)));
     let pasta = user.and_then(|user| user.pasta(pasta_request, &options.network.publish));
     let policy = policy(&options.process);
+    let basis = Box::new(Basis::of(options, &spec));
     let users = users.and_then(Users::into_lease);
     Ok(Prepared {
         paths: paths.clone(),
@@ -161,6 +163,7 @@ pub(super) fn draft(
         policy,
         kept,
         shown,
+        basis,
     })
 }
 

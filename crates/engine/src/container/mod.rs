@@ -23,6 +23,7 @@ use crate::options::RunOptions;
 use crate::paths::EnginePaths;
 use crate::rootless::PastaPlan;
 use crate::rootless::pasta::{Namespaces, Pasta, Stopped};
+use crate::running::{Basis, PublishedPort};
 use crate::user_namespace::leases::RangeLease;
 use crate::volumes::{self, Volumes};
 
@@ -51,6 +52,7 @@ pub struct Prepared {
     policy: Policy,
     kept: Option<Lease>,
     shown: Shown,
+    basis: Box<Basis>,
 }
 
 /// The steps that a start of `options` would consist of; nothing is touched.
@@ -110,6 +112,7 @@ impl Prepared {
             policy,
             mut kept,
             shown,
+            basis,
         } = self;
         let state = StateRoot::new(paths.containers());
         let mut host = EngineHost {
@@ -124,6 +127,7 @@ impl Prepared {
             notices: Vec::new(),
             stakes: Vec::new(),
             shown,
+            basis: &basis,
         };
         let container = runtime::launch::launch(&plan, &state, &mut host, options);
         let container = container.map_err(|mut error| {
@@ -167,6 +171,7 @@ struct EngineHost<'a> {
     notices: Vec<Notice>,
     stakes: Vec<MountPoints>,
     shown: Shown,
+    basis: &'a Basis,
 }
 
 impl EngineHost<'_> {
@@ -246,14 +251,18 @@ impl Host for EngineHost<'_> {
         failures
     }
 
-    fn record(&mut self) -> serde_json::Value {
+    fn record(&mut self) -> Result<serde_json::Value> {
+        self.basis.write(&StateRoot::new(self.paths.containers()).directory(self.plan.id()))?;
         self.shown.network = self.connection.as_ref().map(Connection::shown);
+        if let Some(connection) = &self.connection {
+            self.shown.ports = connection.publications().iter().map(PublishedPort::from).collect();
+        }
         let mut record = serde_json::to_value(&self.shown).expect("only string keys");
         let of_pasta = self.pasta.map_or(serde_json::Value::Null, PastaPlan::record);
         if let (Some(record), serde_json::Value::Object(more)) = (record.as_object_mut(), of_pasta) {
             record.extend(more);
         }
-        record
+        Ok(record)
     }
 }
 

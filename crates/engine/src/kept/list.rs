@@ -15,6 +15,7 @@ use super::{ContainerFilter, DamagedContainer, Kept, KeptContainers, KeptRoot, K
 use crate::error::{Error, Result, from_image};
 use crate::options::{RootOptions, RunOptions};
 use crate::paths::EnginePaths;
+use crate::running::PublishedPort;
 
 /// How the annotations begin that are labels.
 const LABEL: &str = "rabbitc.label.";
@@ -34,6 +35,9 @@ pub(crate) struct Shown {
     /// Its ports, as docker writes them.
     #[serde(default)]
     pub(crate) published: Vec<String>,
+    /// The same in numbers, those that were chosen included.
+    #[serde(default)]
+    pub(crate) ports: Vec<PublishedPort>,
     /// Its labels.
     #[serde(default)]
     pub(crate) labels: BTreeMap<String, String>,
@@ -72,6 +76,7 @@ impl Shown {
             },
             command: options.process.command.clone(),
             published: options.network.publish.iter().map(published).collect(),
+            ports: options.network.publish.iter().filter_map(PublishedPort::named).collect(),
             labels: labels(&options.process.annotations),
             network: None,
         }
@@ -160,11 +165,16 @@ impl KeptContainers {
             }
             let is_paused = view.status == Status::Paused;
             let pid = Some(view.record.pid);
+            let shown: Shown = serde_json::from_value(view.record.caller).unwrap_or_default();
+            // Of a record that tells of those that were chosen, all are there.
+            let ports = match shown.ports.is_empty() {
+                true => shown.published,
+                false => shown.ports.iter().map(ToString::to_string).collect(),
+            };
             if let Some(known) = all.iter_mut().find(|one| one.id == id.as_str()) {
-                (known.is_paused, known.pid) = (is_paused, pid);
+                (known.is_paused, known.pid, known.ports) = (is_paused, pid, ports);
                 continue;
             }
-            let shown: Shown = serde_json::from_value(view.record.caller).unwrap_or_default();
             all.push(ListedContainer {
                 id: id.to_string(),
                 name: shown.name,
@@ -178,7 +188,7 @@ impl KeptContainers {
                 state: KeptState::Running,
                 is_paused,
                 pid,
-                ports: shown.published,
+                ports,
                 labels: shown.labels,
                 kept: None,
             });

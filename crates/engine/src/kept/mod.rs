@@ -282,7 +282,8 @@ impl KeptContainers {
         Ok(matches!(found, Lock::Busy))
     }
 
-    fn ids(&self) -> Result<Vec<String>> {
+    /// The ids of all that have a directory.
+    pub(crate) fn ids(&self) -> Result<Vec<String>> {
         Ok(self.names()?.into_iter().filter(|name| is_id(name)).collect())
     }
 
@@ -319,7 +320,7 @@ impl KeptContainers {
     }
 
     /// The container of one directory; none where it is not kept, or gone.
-    fn kept(&self, id: &str) -> Result<Option<Kept>> {
+    pub(crate) fn kept(&self, id: &str) -> Result<Option<Kept>> {
         let directory = self.path.join(id);
         let Some(mut record) = Record::read(&directory)? else { return Ok(None) };
         // Whoever has noted an end is nobody who runs, so that its lock is left to those who remove it; unless it is to be started

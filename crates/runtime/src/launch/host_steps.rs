@@ -350,7 +350,7 @@ impl Launch<'_> {
     fn write_draft(&mut self, host: &mut dyn Host) -> Result<()> {
         let pid = self.pid();
         crate::lifecycle::note_init(&mut self.record, pid)?;
-        self.record.caller = host.record();
+        self.record.caller = host.record()?;
         if let Some(joined) = &mut self.record.joined_mounts {
             joined.mount = crate::shared_root::mount_id(Path::new(&format!("/proc/{pid}/root")));
         }

@@ -46,8 +46,8 @@ pub trait Host {
         Vec::new()
     }
     /// What is kept in the record for the caller, asked for when everything is made.
-    fn record(&mut self) -> serde_json::Value {
-        serde_json::Value::Null
+    fn record(&mut self) -> Result<serde_json::Value> {
+        Ok(serde_json::Value::Null)
     }
 }
 

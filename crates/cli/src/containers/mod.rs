@@ -1,0 +1,145 @@
+//! The verbs that act on containers that run: `rabbitc exec`, `kill` and others, each with a file of its own; by themselves and behind
+//! `rabbitc container`.
+
+mod exec;
+mod port;
+mod signal;
+mod stats;
+mod targets;
+mod top;
+mod update;
+mod wait;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use engine::{Containers, EnginePaths, Error, Found, Result};
+
+pub(crate) use self::exec::{ExecArguments, HOLD, hold_terminal};
+pub(crate) use self::port::PortArguments;
+pub(crate) use self::signal::{KillArguments, PauseArguments, UnpauseArguments};
+pub(crate) use self::stats::StatsArguments;
+pub(crate) use self::top::TopArguments;
+pub(crate) use self::update::UpdateArguments;
+pub(crate) use self::wait::WaitArguments;
+use crate::render;
+
+/// The verbs.
+pub(crate) const VERBS: [&str; 9] =
+    ["exec", "kill", "pause", "unpause", "top", "stats", "port", "wait", "update"];
+
+/// One of them.
+pub(crate) enum ContainerCommand {
+    Exec(ExecArguments),
+    Kill(KillArguments),
+    Pause(PauseArguments),
+    Unpause(UnpauseArguments),
+    Top(TopArguments),
+    Stats(StatsArguments),
+    Port(PortArguments),
+    Wait(WaitArguments),
+    Update(Box<UpdateArguments>),
+}
+
+/// What docker exits with where a container is not there, or not as it must be for a verb.
+const REFUSED: u8 = 1;
+
+/// Does it, and says what became of it.
+pub(crate) fn run(command: &ContainerCommand) -> ExitCode {
+    match command {
+        ContainerCommand::Exec(arguments) => exec::exec(arguments),
+        ContainerCommand::Kill(arguments) => signal::kill(arguments),
+        ContainerCommand::Pause(arguments) => signal::pause(arguments),
+        ContainerCommand::Unpause(arguments) => signal::unpause(arguments),
+        ContainerCommand::Top(arguments) => done(top::top(arguments)),
+        ContainerCommand::Stats(arguments) => done(stats::stats(arguments)),
+        ContainerCommand::Port(arguments) => done(port::port(arguments)),
+        ContainerCommand::Wait(arguments) => wait::wait(arguments),
+        ContainerCommand::Update(arguments) => update::update(arguments),
+    }
+}
+
+/// Where containers are looked for.
+#[derive(Debug, Args)]
+pub(crate) struct Places {
+    /// Directory that containers are kept below [default: /var/lib/rabbitc]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Directory of those that run, as `run --runroot` had it [default: /run/rabbitc]
+    #[arg(long, alias = "state-dir", value_name = "DIR")]
+    runroot: Option<PathBuf>,
+}
+
+impl Places {
+    fn containers(&self) -> Result<Containers> {
+        let paths = match &self.runroot {
+            Some(directory) => EnginePaths::below(
+                std::path::absolute(directory).map_err(|error| Error::at_path("find", directory, error))?,
+            ),
+            None => EnginePaths::of_caller(),
+        };
+        Containers::of(&paths, self.root.as_deref())
+    }
+}
+
+fn done(outcome: Result<()>) -> ExitCode {
+    outcome.map_or_else(|error| refused(&error), |()| ExitCode::SUCCESS)
+}
+
+/// Says why it is refused.
+fn refused(error: &Error) -> ExitCode {
+    render::error(error);
+    ExitCode::from(REFUSED)
+}
+
+/// Says what is wrong with the command line.
+fn mistaken(error: &Error) -> ExitCode {
+    render::error(error);
+    ExitCode::from(crate::FAILED)
+}
+
+/// A verb that names no container.
+fn nameless(verb: &str) -> Error {
+    let error =
+        Error::invalid(format!("rabbitc {verb}"), "it needs the name or id of a container".to_owned());
+    error.with_hint(format!("`rabbitc {verb} --help` shows how"))
+}
+
+/// The container that is named, or the one that was made last.
+fn find(containers: &Containers, named: Option<&str>) -> Result<Found> {
+    match named {
+        Some(called) => containers.find(called),
+        None => containers.latest(),
+    }
+}
+
+/// The first of the words behind a verb's flags, which names a container, and the others, which are another program's. With
+/// `latest` all of them are.
+fn split<'a>(verb: &str, words: &'a [String], latest: Latest) -> Result<(Option<&'a str>, &'a [String])> {
+    let (named, rest) = match (latest, words) {
+        (Latest::Meant, all) => return Ok((None, all)),
+        (Latest::No, [named, rest @ ..]) => (named, rest),
+        (Latest::No, []) => return Err(nameless(verb)),
+    };
+    // The words of the other program may begin so, and therefore the parser lets this one through.
+    if named.starts_with('-') {
+        let reason = format!("there is no flag `{}`", named.escape_debug());
+        let error = Error::invalid(format!("rabbitc {verb}"), reason);
+        return Err(error.with_hint(format!("`rabbitc {verb} --help` lists those that there are")));
+    }
+    Ok((Some(named), rest))
+}
+
+/// Whether the container that was made last is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Latest {
+    Meant,
+    No,
+}
+
+impl From<bool> for Latest {
+    fn from(is_meant: bool) -> Latest {
+        if is_meant { Latest::Meant } else { Latest::No }
+    }
+}

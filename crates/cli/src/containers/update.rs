@@ -1,0 +1,75 @@
+//! `rabbitc update`: other limits for containers that run.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use engine::{Error, Result, limit_syntax};
+
+use super::mistaken;
+use super::targets::{All, Targets};
+use crate::args::LimitArguments;
+use crate::render;
+
+/// Changes limits of containers that run. What is not named stays as it is.
+#[derive(Debug, Parser)]
+#[command(name = "rabbitc update", max_term_width = 100)]
+pub(crate) struct UpdateArguments {
+    #[command(flatten)]
+    targets: Targets,
+    #[command(flatten)]
+    limits: LimitArguments,
+    /// `--cpu-shares`
+    #[arg(short = 'c', hide = true, value_name = "NUMBER", value_parser = limit_syntax::parse_unsigned)]
+    shares: Option<u64>,
+    /// When it is to be started again
+    #[arg(long, hide = true, value_name = "POLICY")]
+    restart: Option<String>,
+}
+
+pub(super) fn update(arguments: &UpdateArguments) -> ExitCode {
+    let limits = match check(arguments).and_then(|()| arguments.limits.options()) {
+        Ok(mut limits) => {
+            limits.cpu_shares = arguments.shares.filter(|shares| *shares != 0).or(limits.cpu_shares);
+            limits
+        }
+        Err(error) => return mistaken(&error),
+    };
+    if limits == engine::LimitOptions::default() {
+        let error = Error::invalid(
+            "rabbitc update",
+            "you must provide one or more flags when using this command".to_owned(),
+        );
+        return mistaken(&error.with_hint("`rabbitc update --help` lists the limits"));
+    }
+    arguments.targets.each("update", All::No, |found| {
+        found.update(&limits)?.iter().for_each(render::notice);
+        Ok(())
+    })
+}
+
+/// Refuses what belongs to a start.
+fn check(arguments: &UpdateArguments) -> Result<()> {
+    let limits = &arguments.limits;
+    let refused = [
+        (!limits.ulimit.is_empty(), "--ulimit"),
+        (limits.shm_size.is_some(), "--shm-size"),
+        (limits.cgroup_parent.is_some(), "--cgroup-parent"),
+        (limits.oom_kill_disable, "--oom-kill-disable"),
+        (limits.oom_score_adj.is_some(), "--oom-score-adj"),
+    ];
+    if let Some((_, flag)) = refused.into_iter().find(|(is_given, _)| *is_given) {
+        let error = Error::invalid(flag, "it can't be changed for a container that runs".to_owned());
+        return Err(error.with_hint("start a container with it"));
+    }
+    match &arguments.restart {
+        Some(_) => {
+            let error = Error::unsupported(
+                "--restart",
+                "to change when it is started again".to_owned(),
+                "leave it out",
+            );
+            Err(error)
+        }
+        None => Ok(()),
+    }
+}

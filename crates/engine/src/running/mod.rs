@@ -1,0 +1,237 @@
+//! What is done with containers that run, one file a verb, and how a container is found by what a person calls it. Must not start or
+//! remove one.
+
+mod basis;
+mod exec;
+mod limits;
+mod ports;
+mod processes;
+mod signal;
+mod usage;
+mod wait;
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use runtime::layers::Layers;
+use runtime::lifecycle::{self, Status, View};
+use runtime::state_dir::StateRoot;
+use runtime::{ContainerId, ErrorKind};
+
+pub(crate) use self::basis::Basis;
+pub use self::exec::{ExecRequest, Execution, exec_exit_code};
+pub(crate) use self::ports::PublishedPort;
+pub use self::ports::{PortMapping, WantedPort};
+pub use self::processes::Descriptor;
+pub use self::usage::Usage;
+pub use self::wait::{WaitCondition, Waited};
+use crate::error::{Error, Result};
+use crate::kept::{Kept, KeptContainers, KeptState, Shown};
+use crate::paths::EnginePaths;
+
+/// The containers of the caller: those that run, and those that are kept.
+#[derive(Debug, Clone)]
+pub struct Containers {
+    paths: EnginePaths,
+    kept: KeptContainers,
+}
+
+/// A container that was found.
+#[derive(Debug)]
+pub struct Found {
+    /// Its id.
+    pub id: String,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// What there is of it while it runs or is paused.
+    view: Option<View>,
+    /// What is kept of it.
+    kept: Option<Kept>,
+    state: StateRoot,
+}
+
+/// Why nothing was found, for a caller who looks for an end.
+const NOT_THERE: &str = "no such container";
+
+impl Containers {
+    /// Those that run by `paths`, and those that are kept below `root`, or where the caller's are without a word. Nothing is made.
+    pub fn of(paths: &EnginePaths, root: Option<&Path>) -> Result<Containers> {
+        Ok(Containers { paths: paths.clone(), kept: KeptContainers::of(root)? })
+    }
+
+    /// The one that is called so: by its id, its name, or the beginning of its id, in this order.
+    pub fn find(&self, called: &str) -> Result<Found> {
+        let operation = || format!("find the container `{}`", called.escape_debug());
+        let id = match self.kept.holder_of(called.strip_prefix('/').unwrap_or(called))? {
+            Some(id) => id,
+            None => {
+                let mut ids = self.ids()?;
+                ids.retain(|id| id.starts_with(called) && !called.is_empty());
+                match (ids.contains(called), ids.len()) {
+                    (true, _) => called.to_owned(),
+                    (false, 1) => ids.pop_first().expect("one"),
+                    (false, 0) => return Err(not_found(called)),
+                    (false, number) => {
+                        let reason = format!("multiple IDs found with provided prefix: {number} begin so");
+                        return Err(Error::invalid(operation(), reason).with_hint("write more of the id"));
+                    }
+                }
+            }
+        };
+        self.look(&id)?.ok_or_else(|| not_found(called))
+    }
+
+    /// The one that was made last, in whatever state.
+    pub fn latest(&self) -> Result<Found> {
+        let mut latest: Option<Found> = None;
+        for found in self.all()? {
+            if latest.as_ref().is_none_or(|latest| latest.created() <= found.created()) {
+                latest = Some(found);
+            }
+        }
+        latest.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "find the latest container", "there are no containers")
+        })
+    }
+
+    /// All of them; one that goes meanwhile, or whose record can't be read, hides no others.
+    pub fn all(&self) -> Result<Vec<Found>> {
+        let mut found: Vec<Found> =
+            self.ids()?.iter().filter_map(|id| self.look(id).ok().flatten()).collect();
+        found.sort_by(|one, other| other.created().cmp(&one.created()).then_with(|| one.id.cmp(&other.id)));
+        Ok(found)
+    }
+
+    /// Those that run or are paused.
+    pub fn running(&self) -> Result<Vec<Found>> {
+        let mut found = self.all()?;
+        found.retain(Found::is_up);
+        Ok(found)
+    }
+
+    fn ids(&self) -> Result<BTreeSet<String>> {
+        let running = StateRoot::new(self.paths.containers()).list()?;
+        Ok(running.iter().map(ToString::to_string).chain(self.kept.ids()?).collect())
+    }
+
+    /// What there is of a container; nothing where it is neither up nor kept.
+    fn look(&self, id: &str) -> Result<Option<Found>> {
+        let mut kept = self.kept.kept(id)?;
+        if let Some(found) = &kept
+            && self.kept.heal(std::slice::from_ref(found), &self.paths)?
+        {
+            kept = self.kept.kept(id)?;
+        }
+        let state = StateRoot::new(self.paths.containers());
+        let is_up = |view: &View| matches!(view.status, Status::Running | Status::Paused);
+        let view = match ContainerId::parse(id).and_then(|id| lifecycle::view(&state, &id)) {
+            Ok(view) => Some(view).filter(is_up),
+            Err(error) if error.kind == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if view.is_none() && kept.is_none() {
+            return Ok(None);
+        }
+        let named = |view: &View| serde_json::from_value::<Shown>(view.record.caller.clone()).ok();
+        let name = match &kept {
+            Some(kept) => Some(kept.name.clone()),
+            None => view.as_ref().and_then(named).map(|shown| shown.name),
+        };
+        let name = name.filter(|name| !name.is_empty());
+        Ok(Some(Found { id: id.to_owned(), name, view, kept, state }))
+    }
+}
+
+fn not_found(called: &str) -> Error {
+    let operation = format!("find the container `{}`", called.escape_debug());
+    Error::new(ErrorKind::NotFound, operation, NOT_THERE)
+        .with_hint("`rabbitc ps -a` lists those that there are")
+}
+
+impl Found {
+    /// What people call it: its name, or the beginning of its id.
+    pub fn called(&self) -> &str {
+        self.name.as_deref().unwrap_or_else(|| self.id.get(..12).unwrap_or(&self.id))
+    }
+
+    /// Whether it runs or is paused.
+    pub fn is_up(&self) -> bool {
+        self.view.is_some()
+    }
+
+    /// Whether its processes stand still.
+    pub fn is_paused(&self) -> bool {
+        self.view.as_ref().is_some_and(|view| view.status == Status::Paused)
+    }
+
+    /// Seconds since 1970 at which it was made.
+    pub fn created(&self) -> u64 {
+        let of_view = || self.view.as_ref().map(|view| view.record.created);
+        self.kept.as_ref().map(|kept| kept.record.created).or_else(of_view).unwrap_or_default()
+    }
+
+    /// How it is, in docker's words: `created`, `running`, `paused`, `restarting` or `exited`.
+    pub fn status(&self) -> &'static str {
+        match (&self.view, self.kept_state()) {
+            (Some(_), _) if self.is_paused() => "paused",
+            (Some(_), _) => "running",
+            (None, Some(KeptState::Created)) => "created",
+            (None, Some(KeptState::Restarting { .. })) => "restarting",
+            (None, _) => "exited",
+        }
+    }
+
+    /// What a listing shows of it.
+    fn shown(&self) -> Shown {
+        match &self.view {
+            Some(view) => serde_json::from_value(view.record.caller.clone()).unwrap_or_default(),
+            None => Shown::default(),
+        }
+    }
+
+    /// How one that is kept has ended.
+    fn kept_state(&self) -> Option<KeptState> {
+        self.kept.as_ref().map(|kept| kept.state)
+    }
+
+    fn runtime_id(&self) -> Result<ContainerId> {
+        ContainerId::parse(&self.id)
+    }
+
+    /// What there is of it, for something that `operation` does only with one that runs or is paused.
+    fn up(&self, operation: &str) -> Result<&View> {
+        self.view.as_ref().ok_or_else(|| {
+            let operation = format!("{operation} `{}`", self.called());
+            let reason = format!("container {} is not running", self.id);
+            Error::new(ErrorKind::WrongStatus, operation, reason)
+                .with_hint("`rabbitc ps` lists those that run")
+        })
+    }
+
+    /// The same with its first process, which is held to be the one that was found.
+    fn first(&self, operation: &str) -> Result<(&View, OwnedFd)> {
+        let view = self.up(operation)?;
+        match lifecycle::init(&view.record) {
+            Some(pidfd) => Ok((view, pidfd)),
+            None => Err(self.has_ended(operation)),
+        }
+    }
+
+    /// The root of its first process.
+    fn root(&self, operation: &str) -> Result<Layers> {
+        let (view, first) = self.first(operation)?;
+        let layers = Layers::open([Path::new(&format!("/proc/{}/root", view.record.pid))])?;
+        match lifecycle::has_ended(first.as_fd()) {
+            // Its number may have been another process's by then.
+            true => Err(self.has_ended(operation)),
+            false => Ok(layers),
+        }
+    }
+
+    fn has_ended(&self, operation: &str) -> Error {
+        let operation = format!("{operation} `{}`", self.called());
+        let reason = format!("container {} is not running: it has just ended", self.id);
+        Error::new(ErrorKind::WrongStatus, operation, reason).with_hint("`rabbitc ps` lists those that run")
+    }
+}
