@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::refused;
-use crate::{containers, images, kept};
+use crate::{containers, images, kept, life};
 
 /// Those flags.
 const FLAGS: [&[u8]; 2] = [b"--root", b"--runroot"];
@@ -57,11 +57,22 @@ pub(crate) fn behind_container(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let verb = match word(2) {
         "ls" | "list" => "ps",
         "run" => "run",
-        verb if kept::VERBS.contains(&verb) || containers::VERBS.contains(&verb) => verb,
+        "create" => "create",
+        "inspect" => "inspect",
+        "container" => return arguments,
+        verb if kept::VERBS.contains(&verb)
+            || containers::VERBS.contains(&verb)
+            || life::VERBS.contains(&verb) =>
+        {
+            verb
+        }
         _ => return arguments,
     };
-    let verb = OsString::from(verb);
-    arguments.splice(1..3, [verb]);
+    let mut words = vec![OsString::from(verb)];
+    if verb == "inspect" {
+        words.push("--type=container".into());
+    }
+    arguments.splice(1..3, words);
     arguments
 }
 
@@ -94,6 +105,7 @@ impl Verb {
             "container" => Verb::Group,
             verb if images::VERBS.contains(&verb)
                 || containers::VERBS.contains(&verb)
+                || life::VERBS.contains(&verb)
                 || kept::VERBS.contains(&verb)
                 || refused::is_command(verb) =>
             {
@@ -114,6 +126,8 @@ mod tests {
             ("container ls -a", "ps -a"),
             ("container exec c ls", "exec c ls"),
             ("container run x", "run x"),
+            ("container inspect x", "inspect --type=container x"),
+            ("container prune -f", "container prune -f"),
             ("container rm c", "rm c"),
             ("container checkpoint c", "container checkpoint c"),
             ("container", "container"),

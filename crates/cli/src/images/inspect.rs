@@ -1,40 +1,47 @@
-//! `rabbitc inspect` and `image inspect`: all that is known of images, as docker and podman write it.
+//! `rabbitc inspect`, by itself and behind `image`: all that is known of containers and images, as docker and podman write it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use engine::{Error, ErrorKind, ImageName, ImageStore, Inspected, Result, rfc3339};
+use engine::{Error, ErrorKind, ImageName, Inspected, KeptContainers, Result, rfc3339};
 
 use super::registries::open_to_read;
-use super::{failed, parse_names, print};
-use crate::render;
+use super::{failed, print};
 use crate::template::{Field, Map, Template, Value};
+use crate::{life, render};
 
-/// Shows all that is known of images.
+/// Shows all that is known of containers and images.
 #[derive(Debug, Parser)]
 #[command(name = "rabbitc inspect", max_term_width = 100)]
 pub(crate) struct InspectArguments {
-    /// Their names or ids
-    #[arg(required = true, value_name = "IMAGE")]
+    /// Their names or ids; of a container and an image of one name, the container
+    #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
     /// `json`, or a line for each image such as `{{.Id}} {{json .Config.Env}}` [default: one JSON document]
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
-    /// Of which kind they are; there are only images yet
-    #[arg(long, value_name = "KIND", default_value = "image")]
+    /// Of which kind they are: container or image [default: either]
+    #[arg(long, value_name = "KIND", default_value = "all", hide_default_value = true)]
     r#type: String,
     /// Sizes, too, which are always there
     #[arg(short, long)]
     size: bool,
-    /// Directory that the images are kept below [default: /var/lib/rabbitc]
+    /// Directory that containers and images are kept below [default: /var/lib/rabbitc]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Directory of containers that run, as `run --runroot` had it [default: /run/rabbitc]
+    #[arg(long, alias = "state-dir", value_name = "DIR")]
+    runroot: Option<PathBuf>,
 }
 
-/// The remedy of whoever means one.
-const CONTAINERS: &str = "a container of this id is here, and only images are shown yet; `rabbitc ps -a --no-trunc --format json` \
-                          tells what is known of containers, and `rabbitc diff` what one has changed";
+/// Of which kind something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Either,
+    Container,
+    Image,
+}
 
 /// Each image is shown, whatever became of the others.
 pub(super) fn inspect(arguments: &InspectArguments) -> ExitCode {
@@ -45,20 +52,34 @@ pub(super) fn inspect(arguments: &InspectArguments) -> ExitCode {
 }
 
 fn show(arguments: &InspectArguments) -> Result<ExitCode> {
-    if !matches!(arguments.r#type.as_str(), "image" | "all" | "") {
-        let reason = format!("`{}` is not known", arguments.r#type.escape_debug());
-        let hint = "write `image`: nothing else is shown yet; `rabbitc ps -a` lists containers";
-        return Err(Error::invalid("--type", reason).with_hint(hint));
-    }
+    let kind = match arguments.r#type.as_str() {
+        "container" => Kind::Container,
+        "image" => Kind::Image,
+        "all" | "" => Kind::Either,
+        other => {
+            let reason = format!("`{}` is not known", other.escape_debug());
+            let hint = "write `container`, `image` or `all`";
+            return Err(Error::invalid("--type", reason).with_hint(hint));
+        }
+    };
     let template = match arguments.format.as_deref() {
         None | Some("" | "json") => None,
         Some(format) => Some(Template::parse(format)?),
     };
-    let names = parse_names(&arguments.names)?;
-    let images = open_to_read(arguments.root.as_deref())?;
+    let root = arguments.root.as_deref();
+    let (containers, paths) = (KeptContainers::of(root)?, life::paths(arguments.runroot.as_deref())?);
     let (mut found, mut lines, mut errors) = (Vec::new(), String::new(), Vec::new());
-    for name in &names {
-        let shown = look(&images, name).and_then(|value| {
+    for name in &arguments.names {
+        let container = match kind {
+            Kind::Image => None,
+            Kind::Either | Kind::Container => Some(containers.find_living(name, &paths)),
+        };
+        let value = match container {
+            Some(Ok(kept)) => containers.inspect(&kept, &paths).map(Value::from),
+            Some(Err(error)) if kind == Kind::Container || error.kind != ErrorKind::NotFound => Err(error),
+            _ => image(name, root, kind),
+        };
+        let shown = value.and_then(|value| {
             if let Some(template) = &template {
                 lines.push_str(&template.render(&value)?);
                 lines.push('\n');
@@ -82,14 +103,19 @@ fn show(arguments: &InspectArguments) -> Result<ExitCode> {
     })
 }
 
-fn look(images: &ImageStore, name: &ImageName) -> Result<Value> {
-    images.inspect(name).map(value).map_err(|error| {
-        let is_container =
-            error.kind == ErrorKind::NotFound && images.containers().find(name.as_str()).is_ok();
-        match is_container {
-            true => error.with_hint(CONTAINERS),
-            false => error,
+fn image(name: &str, root: Option<&Path>, kind: Kind) -> Result<Value> {
+    let found = name.parse::<ImageName>().and_then(|name| open_to_read(root)?.inspect(&name));
+    found.map(value).map_err(|error| match kind {
+        Kind::Either if error.kind == ErrorKind::NotFound => {
+            let operation = format!("inspect `{}`", name.escape_debug());
+            Error::new(
+                ErrorKind::NotFound,
+                operation,
+                "there is no container and no image of this name or id",
+            )
+            .with_hint("`rabbitc ps -a` lists containers, `rabbitc images` lists images")
         }
+        _ => error,
     })
 }
 

@@ -3,6 +3,7 @@
 
 mod attach;
 mod behind;
+mod group;
 mod logs;
 mod run;
 mod start;
@@ -17,6 +18,7 @@ use engine::{EnginePaths, Error, Kept, KeptContainers, Result};
 
 pub(crate) use self::attach::AttachArguments;
 pub(crate) use self::behind::{is_behind_verb, stand};
+pub(crate) use self::group::GroupArguments;
 pub(crate) use self::logs::LogsArguments;
 pub(crate) use self::run::live;
 pub(crate) use self::start::{RestartArguments, StartArguments};
@@ -25,7 +27,7 @@ use crate::args::{Refusal, RunArguments, read_plain};
 use crate::images::failed;
 
 /// The verbs, but for `create`, which has the flags of `run`.
-pub(crate) const VERBS: [&str; 6] = ["start", "stop", "restart", "rename", "attach", "logs"];
+pub(crate) const VERBS: [&str; 7] = ["start", "stop", "restart", "rename", "attach", "logs", "container"];
 
 /// One of them.
 pub(crate) enum LifeCommand {
@@ -36,6 +38,7 @@ pub(crate) enum LifeCommand {
     Rename(RenameArguments),
     Attach(AttachArguments),
     Logs(LogsArguments),
+    Group(GroupArguments),
 }
 
 /// Where containers are.
@@ -81,6 +84,7 @@ pub(crate) fn read(
         "restart" => read_plain(words).map(LifeCommand::Restart),
         "rename" => read_plain(words).map(LifeCommand::Rename),
         "attach" => read_plain(words).map(LifeCommand::Attach),
+        "container" => read_plain(words).map(LifeCommand::Group),
         _ => read_plain(words).map(LifeCommand::Logs),
     }
 }
@@ -95,6 +99,7 @@ pub(crate) fn run(command: LifeCommand) -> ExitCode {
         LifeCommand::Rename(arguments) => stop::rename(&arguments),
         LifeCommand::Attach(arguments) => attach::attach(&arguments),
         LifeCommand::Logs(arguments) => logs::logs(&arguments),
+        LifeCommand::Group(arguments) => group::run(&arguments),
     };
     outcome.unwrap_or_else(|error| failed(&error))
 }

@@ -48,7 +48,8 @@ impl Place<'_> {
 
     fn is_empty(&self) {
         let containers = self.host.directory().join("store/containers");
-        assert_eq!(crate::support::names(&containers), [""; 0]);
+        let kept = crate::support::names(&containers).into_iter().filter(|name| name != ".names");
+        assert_eq!(kept.collect::<Vec<_>>(), [""; 0]);
     }
 }
 

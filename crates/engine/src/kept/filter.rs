@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 pub enum ContainerFilter {
     /// The beginning of its id.
     Id(String),
+    /// A part of its name; with `^` in front its beginning, with `$` behind its end.
+    Name(String),
     /// How it is, in docker's words.
     Status(String),
     /// With which code it has ended.
@@ -25,7 +27,7 @@ pub enum ContainerFilter {
     Label(String, Option<String>),
 }
 
-const HINT: &str = "there are id=ID, name=ID, status=running|paused|exited, exited=CODE, ancestor=IMAGE, before=ID, since=ID and \
+const HINT: &str = "there are id=ID, name=NAME, status=running|paused|exited, exited=CODE, ancestor=IMAGE, before=NAME, since=NAME and \
                     label=NAME[=VALUE]";
 
 impl FromStr for ContainerFilter {
@@ -37,8 +39,8 @@ impl FromStr for ContainerFilter {
         let Some((key, value)) = text.split_once('=') else { return refuse(format!("`{shown}` has no `=`")) };
         let own = value.to_owned();
         Ok(match key {
-            // There are no names but the ids.
-            "id" | "name" => ContainerFilter::Id(own),
+            "id" => ContainerFilter::Id(own),
+            "name" => ContainerFilter::Name(own),
             "status" => match value {
                 "running" | "paused" | "exited" | "created" | "restarting" | "removing" | "dead"
                 | "stopped" => ContainerFilter::Status(own.replace("stopped", "exited")),
@@ -96,8 +98,8 @@ impl ContainerFilter {
 
     fn holds(&self, container: &ListedContainer, all: &[ListedContainer]) -> Result<bool> {
         let moment = |id: &String| {
-            let found = all.iter().find(|one| one.id.starts_with(id.as_str()));
-            found.map(|one| one.created).ok_or_else(|| {
+            let found = all.iter().find(|one| one.name == *id || one.id.starts_with(id.as_str()));
+            found.map(|one| one.made).ok_or_else(|| {
                 let error =
                     Error::invalid("--filter", format!("there is no container `{}`", id.escape_debug()));
                 error.with_hint("`rabbitc ps -a` lists those that there are")
@@ -105,13 +107,24 @@ impl ContainerFilter {
         };
         Ok(match self {
             ContainerFilter::Id(id) => container.id.starts_with(id.as_str()),
+            ContainerFilter::Name(name) => {
+                let (name, begins) = name.strip_prefix('^').map_or((name.as_str(), false), |name| (name, true));
+                let name = name.strip_prefix('/').unwrap_or(name);
+                let (name, ends) = name.strip_suffix('$').map_or((name, false), |name| (name, true));
+                match (begins, ends) {
+                    (true, true) => container.name == name,
+                    (true, false) => container.name.starts_with(name),
+                    (false, true) => container.name.ends_with(name),
+                    (false, false) => container.name.contains(name),
+                }
+            }
             ContainerFilter::Status(status) => container.status() == status,
             ContainerFilter::Exited(wanted) => {
                 matches!(container.state, KeptState::Exited { code, .. } if code == *wanted)
             }
             ContainerFilter::Ancestor(name) => is_of(&container.root, name),
-            ContainerFilter::Before(id) => container.created < moment(id)?,
-            ContainerFilter::Since(id) => container.created > moment(id)?,
+            ContainerFilter::Before(id) => container.made < moment(id)?,
+            ContainerFilter::Since(id) => container.made > moment(id)?,
             ContainerFilter::Label(name, value) => match container.labels.get(name) {
                 Some(found) => value.as_ref().is_none_or(|value| value == found),
                 None => false,

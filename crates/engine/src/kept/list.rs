@@ -11,7 +11,7 @@ use runtime::state_dir::StateRoot;
 use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerFilter, DamagedContainer, Kept, KeptContainers, KeptRoot, KeptState, Survey};
+use super::{ContainerFilter, DamagedContainer, Kept, KeptContainers, KeptRoot, KeptState, Survey, seconds};
 use crate::error::{Error, Result, from_image};
 use crate::options::{RootOptions, RunOptions};
 use crate::paths::EnginePaths;
@@ -118,6 +118,8 @@ pub struct ListedContainer {
     pub command: Vec<String>,
     /// Seconds since 1970 at which it was made.
     pub created: u64,
+    /// The same in nanoseconds.
+    pub(super) made: u64,
     /// Seconds since 1970 at which it was started last, where that is known.
     pub started: Option<u64>,
     /// How it is.
@@ -184,6 +186,7 @@ impl KeptContainers {
                 },
                 command: shown.command,
                 created: view.record.created,
+                made: view.record.created.saturating_mul(1_000_000_000),
                 started: Some(view.record.created),
                 state: KeptState::Running,
                 is_paused,
@@ -193,7 +196,7 @@ impl KeptContainers {
                 kept: None,
             });
         }
-        all.sort_by(|one, other| other.created.cmp(&one.created).then_with(|| one.id.cmp(&other.id)));
+        all.sort_by(|one, other| other.made.cmp(&one.made).then_with(|| one.id.cmp(&other.id)));
         Ok((ContainerFilter::apply(filters, all)?, damaged))
     }
 }
@@ -210,8 +213,9 @@ impl From<Kept> for ListedContainer {
                 KeptRoot::Host => "/".to_owned(),
             },
             command: kept.record.command.clone(),
-            created: kept.record.created,
-            started: kept.record.started,
+            created: seconds(kept.record.created),
+            made: kept.record.created,
+            started: kept.record.started.map(seconds),
             state: kept.state,
             is_paused: false,
             pid: None,

@@ -2,7 +2,7 @@
 
 use runtime::ErrorKind;
 
-use super::{Kept, KeptContainers, KeptState};
+use super::{Kept, KeptContainers, KeptState, seconds};
 use crate::error::Result;
 use crate::images::{ImageFilter, ImageFilters};
 
@@ -22,7 +22,8 @@ impl KeptContainers {
         self.check_is_own()?;
         let mut pruned = PrunedContainers::default();
         for kept in self.list()? {
-            if kept.state == KeptState::Running || !filters.0.iter().all(|filter| kept.passes(filter)) {
+            let runs = matches!(kept.state, KeptState::Running | KeptState::Restarting { .. });
+            if runs || !filters.0.iter().all(|filter| kept.passes(filter)) {
                 continue;
             }
             // This only informs: what can't be looked at is not counted.
@@ -49,7 +50,7 @@ impl Kept {
             found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
         };
         match filter {
-            ImageFilter::Until(moment) => self.record.created < *moment,
+            ImageFilter::Until(moment) => seconds(self.record.created) < *moment,
             ImageFilter::Label(label, value) => has(label, value),
             ImageFilter::NoLabel(label, value) => !has(label, value),
             _ => false,

@@ -76,6 +76,7 @@ pub(crate) struct Record {
     pub(crate) name: String,
     pub(crate) root: KeptRoot,
     pub(crate) command: Vec<String>,
+    /// Nanoseconds since 1970 at which it was made.
     pub(crate) created: u64,
     /// Mounts of the host's root that have upper directories of their own, in their order.
     pub(crate) submounts: Vec<PathBuf>,
@@ -100,7 +101,7 @@ pub(crate) struct Record {
     /// What a person wants to become of it.
     #[serde(default)]
     pub(crate) wish: Wish,
-    /// Seconds since 1970 at which it was started last.
+    /// Nanoseconds since 1970 at which it was started last.
     #[serde(default)]
     pub(crate) started: Option<u64>,
     /// How often it was started again by itself.
@@ -134,7 +135,7 @@ pub(crate) enum Wish {
 pub(crate) struct End {
     /// None where nobody learned it.
     pub(crate) code: Option<i32>,
-    /// Seconds since 1970.
+    /// Nanoseconds since 1970.
     pub(crate) at: u64,
     /// Whether the kernel killed a process of it for want of memory.
     #[serde(default)]
@@ -216,7 +217,13 @@ impl Record {
     }
 }
 
-/// Seconds since 1970.
+/// Nanoseconds since 1970.
 pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Seconds since 1970, of nanoseconds.
+pub(crate) fn seconds(nanoseconds: u64) -> u64 {
+    nanoseconds / 1_000_000_000
 }

@@ -67,7 +67,7 @@ pub(super) fn finish(place: &Place, mut lease: Lease) -> Result<Ended> {
         let end = clean_up(place, &lease, &mut remains);
         let code = end.code;
         let lasted =
-            lease.record().started.is_some_and(|start| now().saturating_sub(start) >= LASTING.as_secs());
+            lease.record().started.is_some_and(|start| Duration::from_nanos(now().saturating_sub(start)) >= LASTING);
         lease.note_end(end)?;
         let record = lease.record();
         let policy = record.asked.as_ref().map(|asked| asked.life.restart).unwrap_or_default();

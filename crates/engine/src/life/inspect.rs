@@ -90,8 +90,9 @@ impl Said<'_> {
     }
 }
 
-fn moment(seconds: Option<u64>) -> String {
-    seconds.map_or_else(|| NEVER.to_owned(), ::image::documents::moment)
+fn moment(nanoseconds: Option<u64>) -> String {
+    let moment = nanoseconds.and_then(|nanoseconds| i64::try_from(nanoseconds).ok());
+    moment.map_or_else(|| NEVER.to_owned(), |moment| monitor::Moment(moment).to_string())
 }
 
 fn state(kept: &Kept, process: Option<(i32, Status)>) -> Value {

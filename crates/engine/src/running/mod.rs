@@ -165,9 +165,9 @@ impl Found {
         self.view.as_ref().is_some_and(|view| view.status == Status::Paused)
     }
 
-    /// Seconds since 1970 at which it was made.
+    /// Nanoseconds since 1970 at which it was made.
     pub fn created(&self) -> u64 {
-        let of_view = || self.view.as_ref().map(|view| view.record.created);
+        let of_view = || self.view.as_ref().map(|view| view.record.created.saturating_mul(1_000_000_000));
         self.kept.as_ref().map(|kept| kept.record.created).or_else(of_view).unwrap_or_default()
     }
 

@@ -1,0 +1,284 @@
+//! Containers that live on: made, started, stopped, found again.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::support::{Host, Ran, binary, eventually, finish, names};
+
+/// A host with containers of its own.
+struct Place<'a> {
+    host: &'a Host,
+    root: String,
+    state: String,
+}
+
+impl Place<'_> {
+    fn of(host: &Host) -> Place<'_> {
+        Place {
+            host,
+            root: format!("--root={}", host.directory().join("store").display()),
+            state: format!("--state-dir={}", host.state().display()),
+        }
+    }
+
+    fn command(&self, verb: &str, arguments: &[&str]) -> std::process::Command {
+        let mut command = self.host.command(binary());
+        command.args(verb.split(' ')).arg(&self.root).arg(&self.state).args(arguments);
+        command
+    }
+
+    fn verb(&self, verb: &str, arguments: &[&str]) -> Ran {
+        finish(self.command(verb, arguments).spawn().expect("nsenter runs"), None)
+    }
+
+    /// `run` or `create` of a shell's script, on the host's root directory, without a network.
+    fn script(&self, verb: &str, flags: &[&str], script: &str) -> Ran {
+        let rootfs = self.host.rootfs_flag();
+        let fixed = ["--network=none", rootfs.as_str(), "/bin/sh", "-c", script];
+        self.verb(verb, &[flags, &fixed].concat())
+    }
+
+    /// How a container is, by one of docker's fields.
+    fn field(&self, name: &str, field: &str) -> String {
+        let shown = self.verb("inspect", &["--format", &format!("{{{{{field}}}}}"), name]);
+        assert_eq!(shown.code(), 0, "{shown:?}");
+        shown.text().to_owned()
+    }
+
+    fn status(&self, name: &str) -> String {
+        self.field(name, ".State.Status")
+    }
+
+    fn directory(&self, name: &str) -> std::path::PathBuf {
+        self.host.directory().join("store/containers").join(self.field(name, ".Id"))
+    }
+
+    /// The process behind a container: who has its directory locked.
+    fn monitor(&self, name: &str) -> String {
+        let id = self.field(name, ".Id");
+        let lines = self.host.processes();
+        let found = lines.iter().find(|line| line.contains("internal-monitor") && line.contains(&id));
+        let words = found.unwrap_or_else(|| panic!("somebody stands behind it: {lines:?}"));
+        words.split(' ').nth(1).expect("a pid").to_owned()
+    }
+
+    /// Nothing is kept, and nothing runs.
+    fn assert_nothing_left(&self) {
+        let removed = self.verb("rm", &["-af"]);
+        assert_eq!(removed.code(), 0, "{removed:?}");
+        let containers = self.host.directory().join("store/containers");
+        let kept: Vec<String> = names(&containers).into_iter().filter(|name| name != ".names").collect();
+        assert_eq!(kept, [""; 0]);
+        assert_eq!(names(&containers.join(".names")), [""; 0]);
+        self.host.assert_nothing_left();
+    }
+}
+
+/// A script that runs until it is told to end, and says so.
+const WAITS: &str = "trap 'echo told; exit 3' TERM; echo up; while :; do sleep 0.1; done";
+
+#[test]
+fn container_outlives_its_command_and_is_stopped_started_and_removed() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    let made = place.script("run", &["-d", "--name=web"], WAITS);
+    assert_eq!((made.code(), made.text().len(), made.stderr.as_str()), (0, 64, ""), "{made:?}");
+    assert_eq!((place.status("web"), place.field("web", ".Name")), ("running".into(), "/web".into()));
+    assert_eq!(
+        place.verb("ps", &["--format", "{{.Names}} {{.ID}}"]).text(),
+        format!("web {}", &made.text()[..12])
+    );
+    eventually("it is up", || place.verb("logs", &["web"]).text() == "up");
+    // By its name, its id, and the beginning of that.
+    for called in ["web", "/web", made.text(), &made.text()[..7]] {
+        assert_eq!(place.field(called, ".Id"), made.text());
+    }
+    assert_eq!(place.verb("start", &["web"]).text(), "web", "it runs already, and that is fine");
+    let refused = place.verb("rm", &["web"]);
+    refused.refuses(1, &["container is running", "rabbitc stop web", "--force"]);
+    assert_eq!(place.verb("stop", &["web"]).text(), "web");
+    assert_eq!((place.status("web"), place.field("web", ".State.ExitCode")), ("exited".into(), "3".into()));
+    assert!(place.verb("ps", &["-a"]).text().contains("Exited (3) "));
+    assert_eq!(place.verb("stop", &["web"]).code(), 0, "it does not run, and that is fine");
+    assert_eq!(place.verb("start", &["web"]).code(), 0);
+    eventually("it is up again", || place.verb("logs", &["web"]).text() == "up\ntold\nup");
+    assert_eq!(place.verb("restart", &["web"]).code(), 0);
+    assert_eq!(place.status("web"), "running");
+    assert_eq!(place.verb("rm", &["-f", "web"]).text(), "web");
+    place.verb("start", &["web"]).refuses(1, &["web"]);
+    place.assert_nothing_left();
+}
+
+#[test]
+fn container_that_does_not_heed_its_signal_is_killed_when_its_time_is_up() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    let deaf = "trap '' TERM; while :; do sleep 0.1; done";
+    assert_eq!(place.script("run", &["-d", "--name=deaf"], deaf).code(), 0);
+    let start = Instant::now();
+    assert_eq!(place.verb("stop", &["-t1", "deaf"]).code(), 0);
+    assert!(start.elapsed() >= Duration::from_secs(1));
+    assert_eq!(place.field("deaf", ".State.ExitCode"), "137");
+    place.assert_nothing_left();
+}
+
+#[test]
+fn foreground_container_that_is_kept_has_a_log_and_its_exit_code_and_can_be_started_again() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    let ran = place.script("run", &["--name=job"], "echo out; echo err >&2; exit 7");
+    assert_eq!((ran.code(), ran.stdout.as_str(), ran.stderr.as_str()), (7, "out\n", "err\n"));
+    let logs = place.verb("logs", &["job"]);
+    assert_eq!((logs.stdout.as_str(), logs.stderr.as_str()), ("out\n", "err\n"));
+    let again = place.verb("start", &["--attach", "job"]);
+    assert_eq!((again.code(), again.stdout.as_str()), (7, "out\n"));
+    assert_eq!(place.verb("logs", &["--tail=1", "job"]).stderr, "err\n");
+    // What is written to it comes, with its end.
+    let rootfs = host.rootfs_flag();
+    let mut cat = place.command("run", &["-i", "--name=cat", "--network=none", &rootfs, "cat"]);
+    let ran = finish(cat.stdin(Stdio::piped()).spawn().expect("nsenter runs"), Some(b"typed\n".to_vec()));
+    assert_eq!((ran.code(), ran.stdout.as_str()), (0, "typed\n"), "{ran:?}");
+    place.assert_nothing_left();
+}
+
+#[test]
+fn container_lives_on_without_its_monitor_and_the_next_command_gives_it_another() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    let counts = "i=0; while [ $i -lt 30 ]; do echo $i; i=$((i+1)); sleep 0.1; done; exit 9";
+    assert_eq!(place.script("run", &["-d", "--name=counts"], counts).code(), 0);
+    let first = place.monitor("counts");
+    host.shell(&format!("kill -9 {first}"));
+    eventually("it is dead", || !std::path::Path::new(&format!("/proc/{first}/status")).exists());
+    assert!(place.verb("ps", &[]).text().contains("Up "));
+    assert_ne!(place.monitor("counts"), first);
+    let waited = place.verb("wait", &["counts"]);
+    // The kernel tells it, where it can.
+    assert_eq!(waited.text(), "9", "{waited:?}");
+    assert_eq!(place.field("counts", ".State.ExitCode"), "9");
+    let expected: Vec<String> = (0..30).map(|number| number.to_string()).collect();
+    assert_eq!(place.verb("logs", &["counts"]).text(), expected.join("\n"), "not a line is lost");
+    place.assert_nothing_left();
+}
+
+#[test]
+fn end_that_nobody_saw_is_not_made_up() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    assert_eq!(place.script("run", &["-d", "--name=gone"], WAITS).code(), 0);
+    let pid = place.field("gone", ".State.Pid");
+    host.shell(&format!("kill -9 {} {pid}", place.monitor("gone")));
+    eventually("it is found out", || place.status("gone") == "exited");
+    assert_eq!(place.verb("inspect", &["--format", "{{json .State.ExitCode}}", "gone"]).text(), "null");
+    assert!(place.verb("ps", &["-a"]).text().contains("Exited (unknown)"));
+    assert_eq!(place.verb("start", &["gone"]).code(), 0);
+    assert_eq!(place.status("gone"), "running");
+    place.assert_nothing_left();
+}
+
+#[test]
+fn restart_policy_is_kept_until_somebody_stops_it() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    assert_eq!(
+        place.script("run", &["-d", "--name=few", "--restart=on-failure:2"], "echo began; exit 5").code(),
+        0
+    );
+    eventually("it gave up", || place.status("few") == "exited");
+    assert_eq!(place.verb("logs", &["few"]).text(), "began\nbegan\nbegan");
+    assert_eq!(
+        (place.field("few", ".RestartCount"), place.field("few", ".State.ExitCode")),
+        ("2".into(), "5".into())
+    );
+    let done = place.script("run", &["-d", "--name=done", "--restart=on-failure"], "exit 0");
+    assert_eq!(done.code(), 0);
+    eventually("it is done", || place.status("done") == "exited");
+    assert_eq!(place.field("done", ".RestartCount"), "0");
+    assert_eq!(place.script("run", &["-d", "--name=ever", "--restart=always"], "echo began").code(), 0);
+    eventually("it came back", || place.verb("logs", &["ever"]).text().lines().count() > 1);
+    assert_eq!(place.verb("stop", &["ever"]).code(), 0);
+    assert_eq!(place.status("ever"), "exited");
+    let count = place.verb("logs", &["ever"]).text().lines().count();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(place.verb("logs", &["ever"]).text().lines().count(), count, "it stays as it is");
+    place.script("run", &["-d", "--rm", "--restart=always"], "true").refuses(125, &["--restart", "--rm"]);
+    place.assert_nothing_left();
+}
+
+#[test]
+fn name_is_one_containers_until_that_is_gone() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    let first = place.script("create", &["--name=one"], "true");
+    assert_eq!((first.code(), place.status("one")), (0, "created".into()), "{first:?}");
+    place
+        .script("create", &["--name=one"], "true")
+        .refuses(125, &["\"/one\" is already in use", first.text()]);
+    place.script("run", &["--rm", "--name=one"], "true").refuses(125, &["\"/one\" is already in use"]);
+    place.script("create", &["--name=-one"], "true").refuses(125, &["--name", "`-one`"]);
+    assert_eq!(place.verb("rename", &["one", "two"]).code(), 0);
+    assert_eq!(place.field("two", ".Name"), "/two");
+    assert_eq!(place.script("create", &["--name=one"], "true").code(), 0, "it is free now");
+    place.verb("rename", &["one", "two"]).refuses(125, &["\"/two\" is already in use"]);
+    let replaced = place.script("create", &["--name=two", "--replace"], "true");
+    assert_ne!(replaced.text(), first.text());
+    // Half a removal: whoever died before it gave the name back.
+    std::fs::remove_dir_all(place.directory("two")).expect("there");
+    assert_eq!(place.script("create", &["--name=two"], "true").code(), 0);
+    assert_eq!(place.verb("container exists", &["two"]).code(), 0);
+    assert_eq!(place.verb("container exists", &["three"]).code(), 1);
+    assert_eq!(place.verb("start", &["-a", "two"]).code(), 0);
+    let pruned = place.verb("container prune", &["-f"]);
+    assert!(pruned.text().starts_with("Deleted Containers:\n"), "{pruned:?}");
+    place.assert_nothing_left();
+}
+
+#[test]
+fn start_that_fails_tells_why_and_leaves_what_can_be_looked_at() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    let rootfs = host.rootfs_flag();
+    let bad = place.verb("run", &["-d", "--name=bad", "--network=none", &rootfs, "/no/such"]);
+    bad.refuses(127, &["execute `/no/such`", "no such file", "hint:"]);
+    assert_eq!(place.status("bad"), "created");
+    assert!(place.field("bad", ".State.Error").contains("/no/such"));
+    place.verb("start", &["bad"]).refuses(127, &["/no/such"]);
+    let gone = place.verb("run", &["--rm", "-d", "--network=none", &rootfs, "/no/such"]);
+    assert_eq!(gone.code(), 127);
+    assert_eq!(place.verb("ps", &["-aq"]).text().lines().count(), 1, "the other one goes by itself");
+    place.assert_nothing_left();
+}
+
+#[test]
+fn detached_container_keeps_its_address_and_ports_from_others_until_it_ends() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    let rootfs = host.rootfs_flag();
+    let serve = "while :; do echo -e 'HTTP/1.0 200 OK\\r\\n\\r\\nserved' | nc -l -p 80 >/dev/null; done";
+    let flags = ["-d", "--name=server", "-p", "8080:80", &rootfs, "/bin/sh", "-c", serve];
+    let made = place.verb("run", &flags);
+    assert_eq!(made.code(), 0, "{made:?}");
+    let address = place.field("server", ".NetworkSettings.IPAddress");
+    assert_eq!(address, "172.19.0.2");
+    let ask = || host.shell("busybox wget -q -T 2 -O - http://127.0.0.1:8080/ 2>/dev/null || true");
+    eventually("it answers", || ask() == "served");
+    let taken = place.verb("run", &["-d", "-p", "8080:80", &rootfs, "true"]);
+    taken.refuses(125, &["8080"]);
+    let other = host.inside(&[], "ip -o -4 addr show dev eth0");
+    assert!(other.text().contains("172.19.0.3"), "{other:?}");
+    // Without its monitor all of that holds, and after the next command, too.
+    host.shell(&format!("kill -9 {}", place.monitor("server")));
+    let other = host.inside(&[], "ip -o -4 addr show dev eth0");
+    assert!(other.text().contains("172.19.0.3"), "{other:?}");
+    eventually("it still answers", || ask() == "served");
+    assert_eq!(place.verb("ps", &["-q"]).text().len(), 12);
+    place.verb("run", &["-d", "-p", "8080:80", &rootfs, "true"]).refuses(125, &["8080"]);
+    assert_eq!(place.verb("stop", &["-t0", "server"]).code(), 0);
+    assert_eq!(ask(), "");
+    let next = place.verb(
+        "run",
+        &["--name=next", "-p", "8080:80", &rootfs, "/bin/sh", "-c", "ip -o -4 addr show dev eth0"],
+    );
+    assert!(next.code() == 0 && next.text().contains("172.19.0.2"), "{next:?}");
+    place.assert_nothing_left();
+}
