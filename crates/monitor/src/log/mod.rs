@@ -116,6 +116,7 @@ impl Log {
     /// The container writes no more: keeps what waits for the end of its line.
     pub(crate) fn finish(&mut self, incidents: &mut Incidents) {
         let now = Moment::now();
+        self.driver.say_what_was_lost(now, incidents);
         for (stream, lines) in [(LogStream::Stdout, &mut self.stdout), (LogStream::Stderr, &mut self.stderr)]
         {
             let driver = &mut self.driver;

@@ -222,3 +222,71 @@ fn descriptor(value: &[u8]) -> Result<OwnedFd, Errno> {
     rustix::io::fcntl_setfd(&descriptor, FdFlags::CLOEXEC)?;
     Ok(descriptor)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    fn descriptor() -> OwnedFd {
+        std::io::stdin().as_fd().try_clone_to_owned().unwrap()
+    }
+
+    /// Writes and reads it; the numbers are owned by what was read.
+    fn travel(service: Service) -> (Vec<OsString>, Service) {
+        let words = write(&service);
+        std::mem::forget(service);
+        let read = read(words.clone()).unwrap();
+        (words, read)
+    }
+
+    #[test]
+    fn service_travels_through_words_whole() {
+        let files = LogFiles {
+            path: OsString::from_vec(b"/a =\xff".to_vec()).into(),
+            max_size: Some(7),
+            max_files: 3,
+        };
+        let pairs = vec![("a".to_owned(), "b=c\n".to_owned())];
+        let logs = [
+            LogOptions::None,
+            LogOptions::JsonFile { files: files.clone(), attributes: pairs.clone() },
+            LogOptions::K8sFile { files: LogFiles { max_size: None, ..files } },
+            LogOptions::Journald { socket: "/x".into(), fields: pairs },
+        ];
+        for (log, parentage) in logs.into_iter().zip([Parentage::Own, Parentage::Adopted].into_iter().cycle())
+        {
+            let own = parentage == Parentage::Own;
+            let io = match own {
+                true => Io::Terminal { outer: descriptor() },
+                false => Io::Pipes { stdin: Some(descriptor()), stdout: descriptor(), stderr: descriptor() },
+            };
+            let (words, read) = travel(Service {
+                pid: 7,
+                pidfd: descriptor(),
+                parentage,
+                io,
+                input_end: if own { InputEnd::Closes } else { InputEnd::KeptOpen },
+                listener: descriptor(),
+                first_client: own.then(descriptor),
+                log: log.clone(),
+                exit: "/exit".into(),
+                keep: vec![descriptor(), descriptor()],
+                then: ["rabbitc", "internal-end", "pid=3"].map(OsString::from).to_vec(),
+                time_limit: own.then_some(Duration::from_nanos(1_500)),
+            });
+            assert_eq!((read.parentage, &read.log, read.keep.len()), (parentage, &log, 2));
+            assert_eq!(write(&read), words);
+            assert_eq!(read.descriptors().len(), if own { 6 } else { 7 });
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        let error = |words: &[&str]| read(words.iter().map(OsString::from)).unwrap_err().to_string();
+        assert_eq!(error(&["pid=x"]), "read the argument `pid=x`: invalid argument");
+        assert_eq!(error(&["what=1"]), "read the argument `what=1`: invalid argument");
+        assert_eq!(error(&["stdout=9999"]), "read the argument `stdout=9999`: bad file descriptor");
+        assert_eq!(error(&["pid=1", "--", "x"]), "read the argument `stdout`: invalid argument");
+    }
+}

@@ -30,8 +30,10 @@ pub(super) enum Delivery {
 pub(super) enum Request {
     /// So many bytes of input are in the room that was given.
     Input(usize),
-    /// It has no more of it, or is gone.
+    /// It has no more of it.
     InputEnd,
+    /// It is gone, and had not said that its input has ended.
+    Left,
     /// Its window's rows and columns.
     Resize(u16, u16),
     /// Nothing that concerns the container.
@@ -59,6 +61,10 @@ impl Clients {
             protocol::WANTS_INPUT | protocol::WANTS_OUTPUT | protocol::WANTS_ERROR | protocol::WANTS_ALL;
         let first = first.map(|connection| Client { connection, wants, lost: 0 });
         Clients { list: first.into_iter().collect() }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.list.len()
     }
 
     pub(super) fn connections(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
@@ -154,7 +160,7 @@ impl Clients {
             Err(Gone) => {
                 let had_input = client.wants & protocol::WANTS_INPUT != 0;
                 self.list.remove(index);
-                if had_input { Request::InputEnd } else { Request::Nothing }
+                if had_input { Request::Left } else { Request::Nothing }
             }
         }
     }

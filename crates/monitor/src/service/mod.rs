@@ -48,10 +48,10 @@ pub enum Io {
     },
 }
 
-/// What the end of a client's input means to a container without a terminal; docker's `StdinOnce`.
+/// What the end of a client's input means to a container; docker's `StdinOnce`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum InputEnd {
-    /// The container's input ends with it, and with a client that had input and is gone: `run -i`.
+    /// The container's input ends with it: `run -i`. Without a terminal also with a client that had input and is gone.
     #[default]
     Closes,
     /// Nothing: another client may come. `create -i`, `run -d -i`.

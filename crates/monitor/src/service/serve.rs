@@ -115,8 +115,7 @@ impl Server {
             if ready.input {
                 self.streams.write(&mut self.incidents);
             }
-            // From the last one on, as one that is gone is removed.
-            ready.clients.iter().rev().for_each(|index| self.listen(*index));
+            self.listen(&ready.clients);
             self.streams.type_end_of_input(&mut self.incidents);
             if ready.held {
                 self.tell_first_again();
@@ -153,17 +152,28 @@ impl Server {
         }
     }
 
-    fn listen(&mut self, index: usize) {
-        let Some(room) = self.streams.room_for_input() else { return };
-        match self.clients.listen(index, room) {
-            Request::Input(count) => self.streams.type_input(count, &mut self.incidents),
-            Request::InputEnd => self.streams.end_input(),
-            Request::Resize(rows, columns) => self.streams.resize(rows, columns),
-            Request::Nothing => {}
+    /// Hears one message of each, those who came first before the others.
+    fn listen(&mut self, indexes: &[usize]) {
+        let mut removed = 0;
+        for index in indexes {
+            let before = self.clients.count();
+            self.listen_to(index - removed);
+            removed += before - self.clients.count();
         }
         // It may have been the one that was waited for.
         if self.clients.first().is_none() {
             self.held = None;
+        }
+    }
+
+    fn listen_to(&mut self, index: usize) {
+        let Some(room) = self.streams.room_for_input() else { return };
+        match self.clients.listen(index, room) {
+            Request::Input(count) => self.streams.type_input(count, &mut self.incidents),
+            Request::InputEnd => self.streams.end_input(),
+            Request::Left => self.streams.leave_input(),
+            Request::Resize(rows, columns) => self.streams.resize(rows, columns),
+            Request::Nothing => {}
         }
     }
 
@@ -194,7 +204,7 @@ impl Server {
 
     /// Waits for something to do; nothing where that failed.
     fn wait(&mut self) -> Option<Ready> {
-        let mut watched = Vec::with_capacity(5 + self.clients.connections().count());
+        let mut watched = Vec::with_capacity(6 + self.clients.count());
         // A descriptor of which nothing is wanted stays out: it would report a hang-up for ever.
         let mut add = |descriptor: Option<_>, flags: PollFlags| {
             watched.push(PollFd::from_borrowed_fd(descriptor?, flags));

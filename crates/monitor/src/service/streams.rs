@@ -159,6 +159,13 @@ impl Streams {
         }
     }
 
+    /// A client that had input is gone. At a terminal that means nothing: it was detached, or its line was cut.
+    pub(super) fn leave_input(&mut self) {
+        if self.terminal.is_none() {
+            self.end_input();
+        }
+    }
+
     /// Types the end of input into a terminal, where that is due.
     pub(super) fn type_end_of_input(&mut self, incidents: &mut Incidents) {
         let (Some(terminal), Some(input)) = (&mut self.terminal, &self.input) else { return };
