@@ -118,7 +118,7 @@ fn name_that_podman_gave_on_this_host_is_found_without_its_registry_where_no_oth
     assert_eq!(place.rabbitc(&["tag", &id, "localhost/built:1"]).text(), "");
     let shown = |name: &str| place.rabbitc(&["inspect", "--format={{.RepoTags}}", name]);
     assert!(shown("built:1").text().contains("localhost/built:1"));
-    place.rabbitc(&["inspect", "built:2"]).refuses(1, &["none of this name"]);
+    place.rabbitc(&["inspect", "built:2"]).refuses(1, &["no image of this name"]);
     // What comes from a registry goes before it.
     std::fs::write(place.path("root.tar"), [0; 1024]).expect("written");
     let other = place.rabbitc(&["import", &place.path("root.tar"), "docker.io/library/built:1"]);
@@ -280,7 +280,7 @@ fn verbs_of_images_say_what_dockers_and_podmans_say() {
         .refuses(125, &["--format: `.Nope` is no field", "RepoTags"]);
     place.rabbitc(&["inspect", "--type=volume", NAME]).refuses(125, &["--type: `volume` is not known"]);
     let ran = place.rabbitc(&["inspect", NAME, "nothing:here"]);
-    ran.refuses(1, &["inspect the image `nothing:here`: there is none of this name or id"]);
+    ran.refuses(1, &["inspect `nothing:here`: there is no container and no image of this name or id"]);
     assert!(ran.stdout.contains(&id), "the other is shown: {ran:?}");
     assert_eq!(place.rabbitc(&["image", "exists", short]).code(), 0);
     assert_eq!(place.rabbitc(&["image", "exists", "nothing"]).code(), 1);

@@ -287,7 +287,7 @@ fn container_of_an_image_is_as_the_image_says() {
     let mut running = Background::of(command.stdin(Stdio::piped()).spawn().expect("nsenter runs"));
     let mut sign = [0u8; 3];
     running.read_exact(&mut sign);
-    registry.rabbitc("rmi", &[APP]).refuses(1, &["a running container is of it", "end the container"]);
+    registry.rabbitc("rmi", &[APP]).refuses(1, &["is of it", "end the container"]);
     assert!(!registry.host.mount_table().contains("merged"), "nothing of it is mounted on the host");
     running.release();
     assert_eq!(registry.rabbitc("rmi", &[APP]).code(), 0);

@@ -254,13 +254,18 @@ fn detached_container_keeps_its_address_and_ports_from_others_until_it_ends() {
     let Some(host) = Host::new() else { return };
     let place = Place::of(&host);
     let rootfs = host.rootfs_flag();
-    let serve = "while :; do echo -e 'HTTP/1.0 200 OK\\r\\n\\r\\nserved' | nc -l -p 80 >/dev/null; done";
+    std::fs::write(host.rootfs().join("bin/page"), "served").expect("written");
+    let serve = "exec /bin/busybox httpd -f -p 80 -h /bin";
     let flags = ["-d", "--name=server", "-p", "8080:80", &rootfs, "/bin/sh", "-c", serve];
     let made = place.verb("run", &flags);
     assert_eq!(made.code(), 0, "{made:?}");
     let address = place.field("server", ".NetworkSettings.IPAddress");
     assert_eq!(address, "172.19.0.2");
-    let ask = || host.shell("busybox wget -q -T 2 -O - http://127.0.0.1:8080/ 2>/dev/null || true");
+    let ask = || {
+        host.shell(
+            "printf 'GET /page HTTP/1.0\\r\\n\\r\\n' | busybox nc -w 2 127.0.0.1 8080 2>/dev/null | tail -n1",
+        )
+    };
     eventually("it answers", || ask() == "served");
     let taken = place.verb("run", &["-d", "-p", "8080:80", &rootfs, "true"]);
     taken.refuses(125, &["8080"]);

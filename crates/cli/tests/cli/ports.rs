@@ -216,8 +216,10 @@ fn taken_port_names_its_holder_and_nothing_is_made() {
 
     let first = host.background(&["-p", "8080:80"], "up", "read end");
     let [id] = host.containers().try_into().expect("one container");
-    host.run(&[&rootfs, "-p", "8080:81", "--cmd=/bin/true"]).refuses(125, &["8080/tcp", "container", &id]);
-    host.run(&[&rootfs, "-p", "127.0.0.1:8079-8081:79-81", "--cmd=/bin/true"]).refuses(125, &["8080", &id]);
+    host.run(&[&rootfs, "-p", "8080:81", "--cmd=/bin/true"])
+        .refuses(125, &["8080/tcp", "container", &id[..12]]);
+    host.run(&[&rootfs, "-p", "127.0.0.1:8079-8081:79-81", "--cmd=/bin/true"])
+        .refuses(125, &["8080", &id[..12]]);
     // A program of the host does not get it either.
     in_network_of(host.pid(), || TcpListener::bind("127.0.0.1:8080")).expect_err("held");
     // UDP is another port, and so is the next one of a choice.

@@ -16,7 +16,7 @@ use sys::signal::SignalDescriptor;
 
 pub(crate) use self::draft::{new_id, sweep, sweep_leases};
 use crate::error::{Error, Result, from_monitor};
-use crate::kept::{End, Lease, Shown};
+use crate::kept::{End, Lease, MemoryEnd, Shown};
 use crate::mount_points::{Directory, Ground, MountPoints};
 use crate::network::Connection;
 use crate::options::RunOptions;
@@ -317,6 +317,12 @@ pub struct MemoryKill {
     pub peak: Option<u64>,
 }
 
+impl MemoryKill {
+    fn noted(self) -> MemoryEnd {
+        MemoryEnd { kills: self.kills, limit: self.limit, peak: self.peak }
+    }
+}
+
 /// A container that has ended, and of which nothing is left.
 #[derive(Debug)]
 pub struct Finished {
@@ -412,8 +418,15 @@ impl Running {
         match ended {
             Ok(outcome) => {
                 finished.exit = outcome.exit;
-                let end =
-                    End { out_of_memory: finished.memory.is_some(), ..End::now(Some(outcome.exit.code())) };
+                let end = End {
+                    memory: finished.memory.map(MemoryKill::noted),
+                    time_was_up: outcome.time_was_up,
+                    signal: match outcome.exit {
+                        Exit::Signal { number, .. } => Some(number),
+                        Exit::Code(_) => None,
+                    },
+                    ..End::now(Some(outcome.exit.code()))
+                };
                 if let Some(Err(error)) = kept.map(|kept| kept.end(end)) {
                     finished.remains.push(error);
                 }

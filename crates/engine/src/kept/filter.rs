@@ -108,7 +108,8 @@ impl ContainerFilter {
         Ok(match self {
             ContainerFilter::Id(id) => container.id.starts_with(id.as_str()),
             ContainerFilter::Name(name) => {
-                let (name, begins) = name.strip_prefix('^').map_or((name.as_str(), false), |name| (name, true));
+                let (name, begins) =
+                    name.strip_prefix('^').map_or((name.as_str(), false), |name| (name, true));
                 let name = name.strip_prefix('/').unwrap_or(name);
                 let (name, ends) = name.strip_suffix('$').map_or((name, false), |name| (name, true));
                 match (begins, ends) {

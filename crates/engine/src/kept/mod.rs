@@ -37,7 +37,7 @@ pub(crate) use self::list::{Shown, ShownNetwork};
 pub(crate) use self::names::parse as parse_name;
 pub use self::prune::PrunedContainers;
 pub use self::record::KeptRoot;
-pub(crate) use self::record::{Asked, Durability, End, Record, Wish, now, seconds};
+pub(crate) use self::record::{Asked, Durability, End, MemoryEnd, Record, Wish, now, seconds};
 use crate::error::{Error, Result};
 use crate::images::{data_directory, enter_own_users};
 use crate::life::RestartPolicy;
@@ -340,7 +340,9 @@ impl KeptContainers {
                 };
                 match (&record.end, found) {
                     (_, Lock::Gone) => return Ok(None),
-                    (Some(end), Lock::Busy) => KeptState::Restarting { code: end.code, ended: seconds(end.at) },
+                    (Some(end), Lock::Busy) => {
+                        KeptState::Restarting { code: end.code, ended: seconds(end.at) }
+                    }
                     (Some(end), Lock::Held(_)) => KeptState::from(end),
                     (None, Lock::Busy) => KeptState::Running,
                     (None, Lock::Held(_)) if record.started.is_none() && record.asked.is_some() => {

@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use runtime::ErrorKind;
+use runtime::{ErrorKind, Signal};
 use serde::{Deserialize, Serialize};
 
 use super::{PASSING, RECORD, Shown, Stay};
@@ -108,6 +108,9 @@ pub(crate) struct Record {
     #[serde(default)]
     pub(crate) restarts: u32,
     pub(crate) end: Option<End>,
+    /// Signals that were sent to it since it was started last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) sent: Vec<Sent>,
 }
 
 /// A container as a person asked for it.
@@ -137,18 +140,72 @@ pub(crate) struct End {
     pub(crate) code: Option<i32>,
     /// Nanoseconds since 1970.
     pub(crate) at: u64,
-    /// Whether the kernel killed a process of it for want of memory.
+    /// The signal that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signal: Option<i32>,
+    /// Whether it left a core.
     #[serde(default)]
-    pub(crate) out_of_memory: bool,
+    pub(crate) core_dumped: bool,
+    /// Processes of it that the kernel killed for want of memory, and what it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) memory: Option<MemoryEnd>,
     /// Why it did not start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
+    /// Bytes of its output that were not kept.
+    #[serde(default)]
+    pub(crate) lost_bytes: u64,
+    /// Whether its time was up.
+    #[serde(default)]
+    pub(crate) time_was_up: bool,
+    /// What else its monitor had to say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) incidents: Vec<String>,
 }
+
+/// Memory ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MemoryEnd {
+    /// How many processes the kernel killed.
+    pub(crate) kills: u64,
+    /// The limit in bytes.
+    pub(crate) limit: Option<u64>,
+    /// The most that was in use.
+    pub(crate) peak: Option<u64>,
+}
+
+/// A signal that was sent by a verb.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Sent {
+    /// The verb.
+    pub(crate) verb: String,
+    /// The signal.
+    pub(crate) signal: String,
+    /// Nanoseconds since 1970.
+    pub(crate) at: u64,
+    /// The user who called it.
+    pub(crate) user: u32,
+}
+
+/// How many of them are kept.
+const MOST_SENT: usize = 8;
 
 impl End {
     /// An end of now.
     pub(crate) fn now(code: Option<i32>) -> End {
-        End { code, at: now(), out_of_memory: false, error: None }
+        End {
+            code,
+            at: now(),
+            signal: None,
+            core_dumped: false,
+            memory: None,
+            error: None,
+            lost_bytes: 0,
+            time_was_up: false,
+            incidents: Vec::new(),
+        }
     }
 }
 
@@ -171,7 +228,17 @@ impl Record {
             started: None,
             restarts: 0,
             end: None,
+            sent: Vec::new(),
         }
+    }
+
+    /// Notes a signal that `verb` is about to send.
+    pub(crate) fn note_sent(&mut self, verb: &str, signal: Signal) {
+        if self.sent.len() >= MOST_SENT {
+            self.sent.remove(0);
+        }
+        let user = rustix::process::getuid().as_raw();
+        self.sent.push(Sent { verb: verb.to_owned(), signal: signal.to_string(), at: now(), user });
     }
 
     /// Reads that of the container of `directory`; none where there is none.

@@ -14,7 +14,7 @@ use super::start::{RAN, RUNS};
 use super::{END, InputUntil, LifeOptions, LogChoice, StandardInput};
 use crate::container::{self, Entrusted, Notice};
 use crate::error::{Error, Result, from_monitor};
-use crate::kept::{End, KeptContainers, Lease, Record, Wish, now};
+use crate::kept::{End, KeptContainers, Lease, Record, Stay, Wish, now};
 use crate::options::TerminalMode;
 use crate::paths::EnginePaths;
 
@@ -123,13 +123,25 @@ pub(super) fn start(
     client: Option<OwnedFd>,
 ) -> Result<Standing> {
     let lock = lease.lock().try_clone().map_err(|error| Error::system("keep a lock", error))?;
-    lease.edit(|record| (record.wish, record.end, record.started) = (Wish::Run, None, Some(now())))?;
+    lease.edit(|record| {
+        (record.wish, record.end, record.started) = (Wish::Run, None, Some(now()));
+        record.sent.clear();
+    })?;
     let begun = launch(place, lease, report.as_ref());
     let outcome = begun.and_then(|(entrusted, life, more)| serve(place, entrusted, &life, client, more));
     match outcome {
         Ok(standing) => Ok(Standing { report, ..standing }),
         Err(error) => {
             let end = End { error: Some(error.to_string()), ..End::now(Some(error.kind.exit_code())) };
+            let containers = place.containers()?;
+            if let Ok(Some(record)) = containers.read(&place.id)
+                && record.stay == Stay::Removed
+            {
+                let mut error = error;
+                let removed = containers.inherit(&place.id, lock).and_then(|mut lease| lease.remove());
+                error.rollback.extend(removed.err());
+                return Err(error);
+            }
             // The error that matters is the one at hand.
             let noted = place
                 .containers()?

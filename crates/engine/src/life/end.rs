@@ -13,7 +13,7 @@ use super::begin::{Place, Standing, start};
 use super::options::pause;
 use crate::container::{sweep, sweep_leases};
 use crate::error::{Error, Result};
-use crate::kept::{End, KeptContainers, Lease, Record, Stay, Wish, now};
+use crate::kept::{End, KeptContainers, Lease, MemoryEnd, Record, Stay, Wish, now};
 
 /// The internal verb: `internal-end ID ROOT BASE LOCK HELD`, the last two the numbers of descriptors.
 pub const END: &str = "internal-end";
@@ -34,9 +34,28 @@ pub enum Ended {
 }
 
 /// What the monitor has written.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Exit {
     code: Option<i32>,
+    signal: Option<i32>,
+    core_dumped: bool,
+    lost_bytes: u64,
+    time_was_up: bool,
+    incidents: Vec<String>,
+}
+
+impl Exit {
+    fn end(self) -> End {
+        End {
+            signal: self.signal,
+            core_dumped: self.core_dumped,
+            lost_bytes: self.lost_bytes,
+            time_was_up: self.time_was_up,
+            incidents: self.incidents,
+            ..End::now(self.code)
+        }
+    }
 }
 
 /// Cleans up after the container whose monitor this process was.
@@ -66,8 +85,10 @@ pub(super) fn finish(place: &Place, mut lease: Lease) -> Result<Ended> {
         let mut remains = Vec::new();
         let end = clean_up(place, &lease, &mut remains);
         let code = end.code;
-        let lasted =
-            lease.record().started.is_some_and(|start| Duration::from_nanos(now().saturating_sub(start)) >= LASTING);
+        let lasted = lease
+            .record()
+            .started
+            .is_some_and(|start| Duration::from_nanos(now().saturating_sub(start)) >= LASTING);
         lease.note_end(end)?;
         let record = lease.record();
         let policy = record.asked.as_ref().map(|asked| asked.life.restart).unwrap_or_default();
@@ -115,7 +136,7 @@ fn clean_up(place: &Place, lease: &Lease, remains: &mut Vec<Error>) -> End {
     let mut end = match &lease.record().end {
         // A start that failed has said why.
         Some(end) => end.clone(),
-        None => End::now(exit.and_then(|exit| exit.code)),
+        None => exit.unwrap_or_default().end(),
     };
     let root = StateRoot::new(place.paths.containers());
     if let Err(error) = remove_from_host(&root, &place.id, &mut end)
@@ -136,7 +157,9 @@ fn remove_from_host(root: &StateRoot, id: &str, end: &mut End) -> Result<()> {
     let state = root.open(&ContainerId::parse(id)?, Lock::Wait)?;
     let record = state.read()?;
     if let Ok(Some(group)) = lifecycle::cgroup_of(&record) {
-        end.out_of_memory = group.memory_table().oom_kills.is_some_and(|kills| kills > 0);
+        let table = group.memory_table();
+        let kills = table.oom_kills.filter(|kills| *kills > 0);
+        end.memory = kills.map(|kills| MemoryEnd { kills, limit: table.limit, peak: table.peak });
     }
     lifecycle::remove(state, &record).map(drop)
 }

@@ -110,7 +110,7 @@ fn state(kept: &Kept, process: Option<(i32, Status)>) -> Value {
         "Running": kept.state == KeptState::Running,
         "Paused": paused,
         "Restarting": status == "restarting",
-        "OOMKilled": end.is_some_and(|end| end.out_of_memory),
+        "OOMKilled": end.is_some_and(|end| end.memory.is_some()),
         "Dead": false,
         "Pid": process.map_or(0, |(pid, _)| pid),
         // Null where nobody learned it.

@@ -64,6 +64,7 @@ impl KeptContainers {
         };
         // A zero is docker's word for: at once.
         if patience != Some(Duration::ZERO) {
+            self.edit(&kept.id, |record| record.note_sent("stop", signal))?;
             send(signal)?;
             // One that stands still hears nothing.
             let _ = lifecycle::resume(&root, &id);
@@ -72,6 +73,7 @@ impl KeptContainers {
         if self.wait_until_over(&kept.id, end)? {
             return Ok(Stopped::Now);
         }
+        self.note_kill(&kept.id)?;
         send(Signal::KILL)?;
         let _ = lifecycle::resume(&root, &id);
         if self.wait_until_over(&kept.id, Some(Instant::now() + CLEANING))? {
@@ -80,6 +82,14 @@ impl KeptContainers {
         let reason = "it does not end, though it was killed";
         Err(Error::new(ErrorKind::System, format!("stop `{}`", kept.id), reason)
             .with_hint("a process of it waits in the kernel, for a disk or a network file system; `rabbitc top` shows which"))
+    }
+
+    fn note_kill(&self, id: &str) -> Result<()> {
+        match self.edit(id, |record| record.note_sent("stop", Signal::KILL)) {
+            // It has just gone by itself.
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            noted => noted.map(drop),
+        }
     }
 
     /// Waits until nobody stands behind a container any more; whether that came in time.

@@ -48,6 +48,7 @@ pub struct Found {
     view: Option<View>,
     /// What is kept of it.
     kept: Option<Kept>,
+    containers: KeptContainers,
     state: StateRoot,
 }
 
@@ -139,7 +140,7 @@ impl Containers {
             None => view.as_ref().and_then(named).map(|shown| shown.name),
         };
         let name = name.filter(|name| !name.is_empty());
-        Ok(Some(Found { id: id.to_owned(), name, view, kept, state }))
+        Ok(Some(Found { id: id.to_owned(), name, view, kept, containers: self.kept.clone(), state }))
     }
 }
 

@@ -4,19 +4,37 @@ use runtime::{ErrorKind, Signal, lifecycle};
 
 use super::Found;
 use crate::error::{Error, Result};
+use crate::kept::Wish;
 
 impl Found {
     /// Sends a signal to its first process; SIGKILL also ends one that is paused.
     pub fn kill(&self, signal: Signal) -> Result<()> {
         let operation = "kill";
         self.up(operation)?;
-        // Where containers are started again by themselves, this is the place to note that a person has ended this one.
+        self.note_signal(signal)?;
         lifecycle::kill(&self.state, &self.runtime_id()?, signal, lifecycle::Target::Init).map_err(|error| {
             match error.kind {
                 ErrorKind::WrongStatus => self.has_ended(operation),
                 _ => error,
             }
         })
+    }
+
+    /// Writes down that a person has sent a signal, so that it is not started again by itself where that is to end it.
+    fn note_signal(&self, signal: Signal) -> Result<()> {
+        let Some(kept) = &self.kept else { return Ok(()) };
+        let own = kept.record.asked.as_ref().map(|asked| asked.options.process.stop_signal);
+        let noted = self.containers.edit(&self.id, |record| {
+            record.note_sent("kill", signal);
+            if signal == Signal::KILL || Some(signal) == own {
+                record.wish = Wish::Stop;
+            }
+        });
+        match noted {
+            // It has just gone by itself.
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            noted => noted.map(drop),
+        }
     }
 
     /// Makes all of its processes stand still.

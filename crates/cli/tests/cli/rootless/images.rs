@@ -154,7 +154,7 @@ fn user_pulls_lists_runs_and_removes_an_image() {
     command.args(["run", &place.user.state_flag(), "--rm", "--network=none", APP, "echo up; read end"]);
     let mut running = Background::of(command.stdin(Stdio::piped()).spawn().expect("nsenter runs"));
     running.read_exact(&mut [0u8; 3]);
-    place.rabbitc("rmi", &[APP]).refuses(1, &["a running container is of it", "end the container"]);
+    place.rabbitc("rmi", &[APP]).refuses(1, &["is of it", "end the container"]);
     running.release();
     assert_eq!(place.rabbitc("rmi", &[APP]).code(), 0);
     assert_eq!(place.kept(), [""; 0], "files of other ids go as well");

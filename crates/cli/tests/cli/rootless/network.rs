@@ -250,10 +250,10 @@ fn published_port_is_reached_from_outside_and_shows_who_calls() {
     assert!(log.contains("192.0.2.2"), "{log}");
     // Its port is taken as long as it runs, and by whom is known although nobody sees what pasta has open.
     let [id] = user.host.containers().try_into().expect("one container");
-    let holder = format!("8081/tcp`: the port is taken by container `{id}`");
+    let holder = format!("8081/tcp`: the port is taken by container `{}`", &id[..12]);
     user.inside_as_is(&flags, "true").refuses(125, &["--publish", &holder, "stop its holder"]);
     user.inside_as_is(&["--publish=127.0.0.1:8080-8082:80-82"], "true")
-        .refuses(125, &[&format!("8081/tcp`: the port is taken by container `{id}`")]);
+        .refuses(125, &[&format!("8081/tcp`: the port is taken by container `{}`", &id[..12])]);
     user.inside_as_is(&["--publish=81:80"], "true")
         .refuses(125, &["--publish", "81/tcp", "ports below 1024 are root's"]);
     container.write(b"end\n");
