@@ -46,7 +46,7 @@ pub use kept::{
 pub use life::{
     ADOPT, BEGIN, Begun, CreateRequest, END, Ended, FailedBegin, InputUntil, LifeOptions, LogChoice, Look,
     Patience, Removal as ContainerRemoval, RestartPolicy, StandardInput, Standing, Started, StopRequest,
-    Stopped, adopt, attach, begin, end, parse_log, parse_moment, parse_restart, wait_for_hangup,
+    Stopped, Verdict, adopt, attach, begin, end, parse_log, parse_moment, parse_restart, wait_for_hangup,
 };
 pub use monitor::{
     Attachment, Departure, DetachKeys, Input, LogEntry, LogQuery, LogStream, Moment, Reaction, Role, Signals,

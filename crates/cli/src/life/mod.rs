@@ -8,6 +8,7 @@ mod logs;
 mod run;
 mod start;
 mod stop;
+mod why;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -23,11 +24,13 @@ pub(crate) use self::logs::LogsArguments;
 pub(crate) use self::run::live;
 pub(crate) use self::start::{RestartArguments, StartArguments};
 pub(crate) use self::stop::{RenameArguments, StopArguments};
+pub(crate) use self::why::WhyArguments;
 use crate::args::{Refusal, RunArguments, read_plain};
 use crate::images::failed;
 
 /// The verbs, but for `create`, which has the flags of `run`.
-pub(crate) const VERBS: [&str; 7] = ["start", "stop", "restart", "rename", "attach", "logs", "container"];
+pub(crate) const VERBS: [&str; 8] =
+    ["start", "stop", "restart", "rename", "attach", "logs", "why", "container"];
 
 /// One of them.
 pub(crate) enum LifeCommand {
@@ -38,6 +41,7 @@ pub(crate) enum LifeCommand {
     Rename(RenameArguments),
     Attach(AttachArguments),
     Logs(LogsArguments),
+    Why(WhyArguments),
     Group(GroupArguments),
 }
 
@@ -84,6 +88,7 @@ pub(crate) fn read(
         "restart" => read_plain(words).map(LifeCommand::Restart),
         "rename" => read_plain(words).map(LifeCommand::Rename),
         "attach" => read_plain(words).map(LifeCommand::Attach),
+        "why" => read_plain(words).map(LifeCommand::Why),
         "container" => read_plain(words).map(LifeCommand::Group),
         _ => read_plain(words).map(LifeCommand::Logs),
     }
@@ -99,6 +104,7 @@ pub(crate) fn run(command: LifeCommand) -> ExitCode {
         LifeCommand::Rename(arguments) => stop::rename(&arguments),
         LifeCommand::Attach(arguments) => attach::attach(&arguments),
         LifeCommand::Logs(arguments) => logs::logs(&arguments),
+        LifeCommand::Why(arguments) => why::why(&arguments),
         LifeCommand::Group(arguments) => group::run(&arguments),
     };
     outcome.unwrap_or_else(|error| failed(&error))

@@ -287,3 +287,46 @@ fn detached_container_keeps_its_address_and_ports_from_others_until_it_ends() {
     assert!(next.code() == 0 && next.text().contains("172.19.0.2"), "{next:?}");
     place.assert_nothing_left();
 }
+
+#[test]
+fn why_tells_who_ended_a_container_and_what_it_wrote_last() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    let says = |name: &str, parts: &[&str]| {
+        let said = place.verb("why", &[name]);
+        for part in parts {
+            assert!(said.code() == 0 && said.stdout.contains(part), "{part:?} in {said:?}");
+        }
+    };
+    assert_eq!(place.script("run", &["--name=own"], "echo first; echo last words >&2; exit 4").code(), 4);
+    says("own", &["`own` has ended by itself, with code 4", "stderr | last words", "lasted"]);
+    assert_eq!(place.script("run", &["-d", "--name=told"], "sleep 1000").code(), 0);
+    says("told", &["`told` runs"]);
+    assert_eq!(place.verb("stop", &["-t0", "told"]).code(), 0);
+    says("told", &["ended by SIGKILL: `rabbitc stop` of user 0 sent KILL"]);
+    assert_eq!(place.script("run", &["-d", "--name=shot"], "sleep 1000").code(), 0);
+    host.shell(&format!("kill -9 {}", place.field("shot", ".State.Pid")));
+    eventually("it has ended", || place.status("shot") == "exited");
+    says("shot", &["ended by SIGKILL, which nobody sent through rabbitc", "dmesg"]);
+    assert_eq!(place.script("create", &["--name=new"], "true").code(), 0);
+    says("new", &["`new` was never started", "rabbitc start new"]);
+    let rootfs = host.rootfs_flag();
+    assert_eq!(place.verb("run", &["--name=bad", "--network=none", &rootfs, "/no/such"]).code(), 127);
+    says("bad", &["`bad` did not start: execute `/no/such`"]);
+    let greedy = [
+        "--name=greedy",
+        "--memory=16m",
+        "--network=none",
+        &rootfs,
+        "/bin/sh",
+        "-c",
+        "x=a; while :; do x=$x$x; done",
+    ];
+    assert_eq!(place.verb("run", &greedy).code(), 137);
+    says("greedy", &["ran out of memory", "limit 16.0 MiB", "--memory"]);
+    assert_eq!(place.field("greedy", ".State.OOMKilled"), "true");
+    let json = place.verb("why", &["--format=json", "own"]);
+    let json: serde_json::Value = serde_json::from_str(json.text()).expect("JSON");
+    assert_eq!(json["output"][1]["line"], "last words");
+    place.assert_nothing_left();
+}

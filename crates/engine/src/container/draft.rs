@@ -206,7 +206,7 @@ fn keep(
         Birth::Again(mut lease) => {
             let submounts = submounts()?;
             lease.edit(|record| note(record, submounts))?;
-            return Ok(Some(lease));
+            return Ok(Some(*lease));
         }
     };
     let Some((containers, stay)) = &options.stay else { return Ok(None) };

@@ -69,7 +69,7 @@ pub fn prepare(options: &RunOptions, name: Option<&str>, paths: &EnginePaths) ->
 
 /// The same for one that is there already and lives on.
 pub(crate) fn prepare_again(options: &RunOptions, paths: &EnginePaths, lease: Lease) -> Result<Prepared> {
-    draft::draft(options, paths, Effects::Allowed, Birth::Again(lease))
+    draft::draft(options, paths, Effects::Allowed, Birth::Again(Box::new(lease)))
 }
 
 /// Where a container comes from.
@@ -81,7 +81,7 @@ pub(crate) enum Birth<'a> {
         name: Option<&'a str>,
     },
     /// It was made before, and lives on.
-    Again(Lease),
+    Again(Box<Lease>),
 }
 
 /// Whether planning may sweep remains and lease an address and ids.

@@ -37,7 +37,7 @@ pub(crate) use self::list::{Shown, ShownNetwork};
 pub(crate) use self::names::parse as parse_name;
 pub use self::prune::PrunedContainers;
 pub use self::record::KeptRoot;
-pub(crate) use self::record::{Asked, Durability, End, MemoryEnd, Record, Wish, now, seconds};
+pub(crate) use self::record::{Asked, Durability, End, MemoryEnd, Record, Sent, Wish, now, seconds};
 use crate::error::{Error, Result};
 use crate::images::{data_directory, enter_own_users};
 use crate::life::RestartPolicy;

@@ -50,9 +50,9 @@ pub struct FailedBegin {
     pub flags: Vec<String>,
 }
 
-impl From<Error> for FailedBegin {
-    fn from(error: Error) -> FailedBegin {
-        FailedBegin { error, flags: Vec::new() }
+impl From<Error> for Box<FailedBegin> {
+    fn from(error: Error) -> Box<FailedBegin> {
+        Box::new(FailedBegin { error, flags: Vec::new() })
     }
 }
 
@@ -89,7 +89,7 @@ impl Place {
 
 /// Starts the container as a child of this process, which has left its caller's session. To be called by a process of its own: it
 /// changes its standard streams and its directory.
-pub fn begin(arguments: &[OsString]) -> std::result::Result<Begun, FailedBegin> {
+pub fn begin(arguments: &[OsString]) -> std::result::Result<Begun, Box<FailedBegin>> {
     let place = Place::parse(arguments)?;
     // Out of the way of the container's own streams.
     let take = |descriptor: std::os::fd::BorrowedFd<'_>| {
@@ -111,7 +111,7 @@ pub fn begin(arguments: &[OsString]) -> std::result::Result<Begun, FailedBegin> 
     let flags = lease.record().asked.as_ref().map(|asked| asked.life.flags.clone()).unwrap_or_default();
     match start(&place, lease, Some(report), client) {
         Ok(standing) => Ok(Begun::Now(Box::new(standing))),
-        Err(error) => Err(FailedBegin { error, flags }),
+        Err(error) => Err(Box::new(FailedBegin { error, flags })),
     }
 }
 

@@ -15,6 +15,7 @@ mod options;
 mod remove;
 mod start;
 mod stop;
+mod why;
 
 pub use self::adopt::{ADOPT, adopt};
 pub use self::begin::{BEGIN, Begun, FailedBegin, Standing, begin};
@@ -27,3 +28,4 @@ pub use self::options::{
 pub use self::remove::Removal;
 pub use self::start::Started;
 pub use self::stop::{Patience, StopRequest, Stopped};
+pub use self::why::Verdict;
