@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use rabbitc_monitor::{LogFiles, LogOptions, LogQuery, Moment, Operation, read_log};
 
-use crate::support::new_directory;
+use crate::support::{new_directory, once_more};
 
 /// A log of files that the test writes itself.
 struct Written {
@@ -174,4 +175,15 @@ fn follower_waits_for_a_log_that_is_not_there_yet() {
     .unwrap();
     writer.join().unwrap();
     assert_eq!(numbers, [b"1\n"]);
+}
+
+#[test]
+fn follower_does_without_being_told_of_changes() {
+    // A namespace in which nobody may watch files.
+    let program = once_more("reading::follower_reads_over_rotations_up_to_the_last_line");
+    let words = program.get_args().map(|word| word.display().to_string()).collect::<Vec<_>>().join(" ");
+    let limit = "/proc/sys/user/max_inotify_instances";
+    let line = format!("echo 0 >{limit} && exec '{}' {words}", program.get_program().display());
+    let status = Command::new("unshare").args(["--map-root-user", "sh", "-c", &line]).status().unwrap();
+    assert!(status.success());
 }
