@@ -6,7 +6,7 @@ const BILLION: i64 = 1_000_000_000;
 const DAY: i64 = 86_400;
 
 /// The length of the written form with all its digits.
-pub(crate) const LENGTH: usize = "2006-01-02T15:04:05.000000000Z".len();
+const LENGTH: usize = "2006-01-02T15:04:05.000000000Z".len();
 
 /// An instant, in nanoseconds since 1970; so from 1677 to 2262.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,7 +39,7 @@ impl Moment {
     }
 
     /// With all nine digits of the nanoseconds.
-    pub(crate) fn written(self) -> [u8; LENGTH] {
+    fn written(self) -> [u8; LENGTH] {
         let (seconds, nanoseconds) = (self.0.div_euclid(BILLION), self.0.rem_euclid(BILLION));
         let (year, month, day) = date(seconds.div_euclid(DAY));
         let second = seconds.rem_euclid(DAY);
@@ -62,15 +62,32 @@ impl Moment {
         text
     }
 
-    /// Without the noughts at the end of the nanoseconds, as docker writes it to files (Go's `RFC3339Nano`): the text's
-    /// array, and how much of it is used.
-    pub(crate) fn written_short(self) -> ([u8; LENGTH], usize) {
+    /// As logs in files have it, by Kubernetes' form: all its digits.
+    pub(crate) fn stamp(self) -> Stamp {
+        Stamp { text: self.written(), length: LENGTH }
+    }
+
+    /// As docker writes it to files (Go's `RFC3339Nano`): without the noughts at the end of the nanoseconds.
+    pub(crate) fn short_stamp(self) -> Stamp {
         let mut text = self.written();
         let noughts = text[20..29].iter().rev().take_while(|digit| **digit == b'0').count();
         // Without any digits there is no point either.
         let end = if noughts == 9 { 19 } else { 29 - noughts };
         text[end] = b'Z';
-        (text, end + 1)
+        Stamp { text, length: end + 1 }
+    }
+}
+
+/// A moment, written once for many lines.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp {
+    text: [u8; LENGTH],
+    length: usize,
+}
+
+impl Stamp {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.text[..self.length]
     }
 }
 
@@ -158,10 +175,8 @@ mod tests {
 
     #[test]
     fn short_form_has_no_noughts_at_the_end() {
-        let short = |nanoseconds| {
-            let (text, length) = Moment(nanoseconds).written_short();
-            String::from_utf8(text[..length].to_vec()).unwrap()
-        };
+        let short =
+            |nanoseconds| String::from_utf8(Moment(nanoseconds).short_stamp().bytes().to_vec()).unwrap();
         assert_eq!(short(0), "1970-01-01T00:00:00Z");
         assert_eq!(short(120_000_000), "1970-01-01T00:00:00.12Z");
         assert_eq!(short(123_456_789), "1970-01-01T00:00:00.123456789Z");

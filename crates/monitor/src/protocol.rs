@@ -51,5 +51,5 @@ pub(crate) fn send(connection: BorrowedFd<'_>, kind: u8, bytes: &[u8]) -> Result
 
 /// Whether a message could not be sent now, and may be later.
 pub(crate) fn is_full(errno: Errno) -> bool {
-    matches!(errno, Errno::AGAIN | Errno::NOBUFS)
+    matches!(errno, Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM)
 }

@@ -3,13 +3,13 @@
 use crate::log::lines::Piece;
 use crate::log::scan;
 use crate::logs::LogStream;
-use crate::moment::Moment;
+use crate::moment::Stamp;
 
 /// Adds the line for `piece`, as docker's `json-file` driver does.
 pub(super) fn encode(
     record: &mut Vec<u8>,
     stream: LogStream,
-    now: Moment,
+    time: &Stamp,
     piece: Piece<'_>,
     attributes: &[u8],
 ) {
@@ -21,8 +21,7 @@ pub(super) fn encode(
     });
     record.extend_from_slice(attributes);
     record.extend_from_slice(b"\"time\":\"");
-    let (time, length) = now.written_short();
-    record.extend_from_slice(&time[..length]);
+    record.extend_from_slice(time.bytes());
     record.extend_from_slice(b"\"}\n");
 }
 
@@ -110,12 +109,13 @@ fn escape_wide(text: &mut Vec<u8>, bytes: &[u8], first: u8) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::moment::Moment;
 
     #[test]
     fn line_is_dockers() {
         let mut record = Vec::new();
         let piece = Piece::line(b"a\"b\\<\x01\t\xc3\xa4\xff\xe2\x80\xa8\n");
-        encode(&mut record, LogStream::Stderr, Moment(500_000_000), piece, b"");
+        encode(&mut record, LogStream::Stderr, &Moment(500_000_000).short_stamp(), piece, b"");
         let expected = concat!(
             r#"{"log":"a\"b\\\u003c\u0001\u0009ä\ufffd\u2028\n","stream":"stderr","#,
             r#""time":"1970-01-01T00:00:00.5Z"}"#,

@@ -14,7 +14,7 @@ use crate::log::file::FileLog;
 use crate::log::journal::Journal;
 use crate::log::lines::{Lines, Piece};
 use crate::logs::LogStream;
-use crate::moment::Moment;
+use crate::moment::{Moment, Stamp};
 
 /// Where a container's output is kept, and in which form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,25 +102,25 @@ impl Log {
         if matches!(self.driver, Driver::None) {
             return;
         }
-        let now = Moment::now();
-        self.driver.say_what_was_lost(now, incidents);
+        let time = self.driver.stamp(Moment::now());
+        self.driver.say_what_was_lost(&time, incidents);
         let lines = match stream {
             LogStream::Stdout => &mut self.stdout,
             LogStream::Stderr => &mut self.stderr,
         };
         let driver = &mut self.driver;
-        lines.split(bytes, &mut |piece| driver.put(stream, now, piece, incidents));
+        lines.split(bytes, &mut |piece| driver.put(stream, &time, piece, incidents));
         self.driver.flush(incidents);
     }
 
     /// The container writes no more: keeps what waits for the end of its line.
     pub(crate) fn finish(&mut self, incidents: &mut Incidents) {
-        let now = Moment::now();
-        self.driver.say_what_was_lost(now, incidents);
+        let time = self.driver.stamp(Moment::now());
+        self.driver.say_what_was_lost(&time, incidents);
         for (stream, lines) in [(LogStream::Stdout, &mut self.stdout), (LogStream::Stderr, &mut self.stderr)]
         {
             let driver = &mut self.driver;
-            lines.finish(&mut |piece| driver.put(stream, now, piece, incidents));
+            lines.finish(&mut |piece| driver.put(stream, &time, piece, incidents));
         }
         self.driver.flush(incidents);
     }
@@ -144,23 +144,31 @@ impl Log {
 }
 
 impl Driver {
-    fn put(&mut self, stream: LogStream, now: Moment, piece: Piece<'_>, incidents: &mut Incidents) {
+    /// As the form has it.
+    fn stamp(&self, now: Moment) -> Stamp {
+        match self {
+            Driver::JsonFile { .. } => now.short_stamp(),
+            Driver::None | Driver::K8sFile(_) | Driver::Journald(_) => now.stamp(),
+        }
+    }
+
+    fn put(&mut self, stream: LogStream, time: &Stamp, piece: Piece<'_>, incidents: &mut Incidents) {
         match self {
             Driver::None => {}
             Driver::JsonFile { file, attributes } => {
                 file.add(piece.bytes.len(), incidents, |record| {
-                    json::encode(record, stream, now, piece, attributes);
+                    json::encode(record, stream, time, piece, attributes);
                 });
             }
             Driver::K8sFile(file) => {
-                file.add(piece.bytes.len(), incidents, |record| k8s::encode(record, stream, now, piece));
+                file.add(piece.bytes.len(), incidents, |record| k8s::encode(record, stream, time, piece));
             }
             Driver::Journald(journal) => journal.send(stream, piece, incidents),
         }
     }
 
     /// What a reader should know, once there may be room for it.
-    fn say_what_was_lost(&mut self, now: Moment, incidents: &mut Incidents) {
+    fn say_what_was_lost(&mut self, time: &Stamp, incidents: &mut Incidents) {
         let (Driver::JsonFile { file, .. } | Driver::K8sFile(file)) = self else { return };
         let Some(count) = file.take_unsaid() else { return };
         let note = format!("rabbitc: {count} bytes of output are missing here: they could not be written\n");
@@ -168,11 +176,11 @@ impl Driver {
         match self {
             Driver::JsonFile { file, attributes } => {
                 file.add_note(count, incidents, |record| {
-                    json::encode(record, LogStream::Stderr, now, piece, attributes);
+                    json::encode(record, LogStream::Stderr, time, piece, attributes);
                 });
             }
             Driver::K8sFile(file) => {
-                file.add_note(count, incidents, |record| k8s::encode(record, LogStream::Stderr, now, piece));
+                file.add_note(count, incidents, |record| k8s::encode(record, LogStream::Stderr, time, piece));
             }
             Driver::None | Driver::Journald(_) => {}
         }

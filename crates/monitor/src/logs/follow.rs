@@ -17,50 +17,72 @@ use crate::log::LogFiles;
 /// How long nobody is asked whether there will be more.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What tells of changes.
-pub(super) struct Watch(OwnedFd);
+/// How long nobody looks, where nothing tells of changes.
+const BLIND_PAUSE: Duration = Duration::from_millis(50);
+
+/// What tells of changes. A user has few of these (`fs.inotify.max_user_instances`), so one may have to do without.
+pub(super) struct Watch(Option<OwnedFd>);
+
+/// A file that is watched itself.
+pub(super) struct Watched(i32);
 
 impl Watch {
     /// Watches the directory of `path` for files that come, go and are renamed.
-    pub(super) fn new(path: &Path) -> Result<Watch, Errno> {
-        let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let flags = WatchFlags::CREATE | WatchFlags::MOVE | WatchFlags::DELETE | WatchFlags::ONLYDIR;
-        inotify::add_watch(&watch, directory.unwrap_or(Path::new(".")), flags)?;
-        Ok(Watch(watch))
+    pub(super) fn new(path: &Path) -> Watch {
+        Watch(watch_directory(path).ok())
     }
 
     /// Watches a file itself: not by way of its directory, where every byte of the container's FIFOs would be told too.
-    fn add(&self, file: &File) -> Result<i32, Errno> {
+    fn add(&mut self, file: &File) -> Option<Watched> {
         let path = format!("/proc/self/fd/{}", file.descriptor.as_raw_fd());
-        inotify::add_watch(&self.0, path, WatchFlags::MODIFY)
+        match inotify::add_watch(self.0.as_ref()?, path, WatchFlags::MODIFY) {
+            Ok(number) => Some(Watched(number)),
+            Err(_) => {
+                self.0 = None;
+                None
+            }
+        }
     }
 
-    fn remove(&self, number: i32) {
-        // One that was removed with its file is gone already.
-        let _ = inotify::remove_watch(&self.0, number);
+    fn remove(&self, watched: Watched) {
+        if let Some(watch) = &self.0 {
+            // One that was removed with its file is gone already.
+            let _ = inotify::remove_watch(watch, watched.0);
+        }
     }
 
     /// Until something changes, or the pause is over.
     fn wait(&self) -> Result<(), Errno> {
+        let Some(watch) = &self.0 else {
+            std::thread::sleep(BLIND_PAUSE);
+            return Ok(());
+        };
         let pause = Timespec::try_from(PAUSE).ok();
-        match poll(&mut [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)], pause.as_ref()) {
+        match poll(&mut [PollFd::from_borrowed_fd(watch.as_fd(), PollFlags::IN)], pause.as_ref()) {
             Ok(0) | Err(Errno::INTR) => Ok(()),
-            Ok(_) => self.forget(),
+            Ok(_) => forget(watch),
             Err(errno) => Err(errno),
         }
     }
+}
 
-    /// What changed is seen by looking.
-    fn forget(&self) -> Result<(), Errno> {
-        let mut room = [const { MaybeUninit::uninit() }; 4096];
-        let mut reader = inotify::Reader::new(&self.0, &mut room);
-        loop {
-            match reader.next() {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Ok(()),
-                Err(errno) => return Err(errno),
-            }
+fn watch_directory(path: &Path) -> Result<OwnedFd, Errno> {
+    let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let flags = WatchFlags::CREATE | WatchFlags::MOVE | WatchFlags::DELETE | WatchFlags::ONLYDIR;
+    inotify::add_watch(&watch, directory.unwrap_or(Path::new(".")), flags)?;
+    Ok(watch)
+}
+
+/// What changed is seen by looking.
+fn forget(watch: &OwnedFd) -> Result<(), Errno> {
+    let mut room = [const { MaybeUninit::uninit() }; 4096];
+    let mut reader = inotify::Reader::new(watch, &mut room);
+    loop {
+        match reader.next() {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(()),
+            Err(errno) => return Err(errno),
         }
     }
 }
@@ -71,9 +93,9 @@ pub(super) fn follow(
     files: &LogFiles,
     mut current: Option<Records>,
     is_served: &mut dyn FnMut() -> bool,
-    watch: &Watch,
+    mut watch: Watch,
 ) -> Result<(), Errno> {
-    let mut watched = current.as_ref().map(|records| watch.add(&records.file)).transpose()?;
+    let mut watched = current.as_ref().and_then(|records| watch.add(&records.file));
     loop {
         // Asked before the last look: what was written before the answer is read.
         let is_last_look = !is_served();
@@ -89,8 +111,8 @@ pub(super) fn follow(
             {
                 return Ok(());
             }
-            watched.take().into_iter().for_each(|number| watch.remove(number));
-            watched = Some(watch.add(&file)?);
+            watched.take().into_iter().for_each(|watched| watch.remove(watched));
+            watched = watch.add(&file);
             let records = current.insert(Records::new(file, 0));
             if reading.hand_on(records)?.is_break() {
                 return Ok(());

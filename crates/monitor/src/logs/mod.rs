@@ -92,7 +92,7 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn read(&mut self, files: &LogFiles, is_served: Option<&mut dyn FnMut() -> bool>) -> Result<(), Errno> {
         // Before the first look, so that nothing is missed between it and the wait.
-        let watch = is_served.is_some().then(|| follow::Watch::new(&files.path)).transpose()?;
+        let watch = is_served.is_some().then(|| follow::Watch::new(&files.path));
         let all = open_all(files)?;
         let mut begin = match self.query.tail {
             Some(count) => tail::begin(&all, count, &mut self.parser)?,
@@ -108,7 +108,7 @@ impl Reading<'_> {
             last = Some(records);
         }
         match (is_served, watch) {
-            (Some(is_served), Some(watch)) => follow::follow(self, files, last, is_served, &watch),
+            (Some(is_served), Some(watch)) => follow::follow(self, files, last, is_served, watch),
             _ => Ok(()),
         }
     }

@@ -4,7 +4,7 @@ use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, SocketFlags, accept_with, recvmsg};
+use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, SocketFlags, accept_with, recvmsg, sockopt};
 
 use crate::exit_record::ExitRecord;
 use crate::logs::LogStream;
@@ -122,15 +122,9 @@ impl Clients {
         }
     }
 
-    /// Gives each as much room as the kernel allows: what is sent from now on is read after the monitor's end.
-    pub(super) fn make_room(&mut self) {
-        for client in &self.list {
-            // Best effort: the second is for root alone.
-            if rustix::net::sockopt::set_socket_send_buffer_size_force(&client.connection, LAST_ROOM).is_err()
-            {
-                let _ = rustix::net::sockopt::set_socket_send_buffer_size(&client.connection, LAST_ROOM);
-            }
-        }
+    /// The container has ended: the first client has room for what it left, however slow it reads.
+    pub(super) fn make_room_for_first(&self) {
+        self.first().into_iter().for_each(|first| make_room(first, LAST_ROOM / 2));
     }
 
     /// Tells all how the container ended.
@@ -145,6 +139,8 @@ impl Clients {
         let code = record.exit.map_or(0, |exit| exit.code()).to_le_bytes();
         let message = [code[0], code[1], code[2], code[3], flags];
         for client in &mut self.list {
+            // Those that did not read have room for this all the same.
+            make_room(client.connection.as_fd(), LAST_ROOM);
             // One that cannot be told sees the end of its connection.
             let _ = client.tell_what_was_lost();
             let _ = send(client.connection.as_fd(), protocol::EXIT, &message);
@@ -163,6 +159,14 @@ impl Clients {
                 if had_input { Request::Left } else { Request::Nothing }
             }
         }
+    }
+}
+
+/// Asks for a buffer of this size: what is sent from now on is read after the monitor's end.
+fn make_room(connection: BorrowedFd<'_>, size: usize) {
+    // Best effort; the first of them is for root alone.
+    if sockopt::set_socket_send_buffer_size_force(connection, size).is_err() {
+        let _ = sockopt::set_socket_send_buffer_size(connection, size);
     }
 }
 

@@ -262,7 +262,7 @@ impl Server {
     /// Init has ended: hands on what it left, writes the record, and only then says so.
     fn finish(mut self) -> Vec<OwnedFd> {
         let time = Moment::now();
-        self.clients.make_room();
+        self.clients.make_room_for_first();
         self.drain();
         self.log.finish(&mut self.incidents);
         let exit = match ending::status(self.pidfd.as_fd(), self.pid, self.parentage) {

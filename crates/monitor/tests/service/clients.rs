@@ -66,6 +66,19 @@ fn first_client_that_reads_after_the_end_has_lost_nothing_that_its_socket_could_
 }
 
 #[test]
+fn first_client_that_reads_nothing_at_all_keeps_the_end_from_being_told_for_a_while_only() {
+    // More than its socket holds, in a pipe that the container made longer.
+    let script = "perl -e 'fcntl(STDOUT, 1031, 1 << 20) or die; syswrite(STDOUT, \"x\" x 1000000)'; exit 6";
+    let (mut container, first) = Container::start_with_first("patience", &[], script);
+    let begin = std::time::Instant::now();
+    assert!(container.end().starts_with("{\"code\":6,"));
+    assert!(begin.elapsed() < Duration::from_secs(30));
+    let (output, _, lost, end) = first.receive_all();
+    assert_eq!(output.len() as u64 + lost, 1_000_000);
+    assert_eq!(end, [6, 0, 0, 0, 0]);
+}
+
+#[test]
 fn first_client_that_is_gone_holds_nobody_back() {
     let (mut container, first) = Container::start_with_first("gone", &[], MEGABYTES);
     std::thread::sleep(Duration::from_millis(200));

@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use rabbitc_monitor::{LogFiles, LogOptions, LogQuery, Moment, Operation, read_log};
 
-use crate::support::new_directory;
+use crate::support::{new_directory, once_more};
 
 /// A log of files that the test writes itself.
 struct Written {
@@ -16,13 +17,13 @@ struct Written {
 }
 
 impl Written {
-    /// Lines of numbers, in files that begin with these; a number's time is so many seconds after 1970.
-    fn new(name: &str, files: &[std::ops::Range<u32>]) -> Written {
+    /// Lines of numbers, in files that have these, up to the second; a number's time is so many seconds after 1970.
+    fn new(name: &str, files: &[(u32, u32)]) -> Written {
         let written = Written { directory: new_directory(name) };
         for (back, numbers) in files.iter().rev().enumerate() {
             let name = if back == 0 { "log".to_owned() } else { format!("log.{back}") };
             let mut file = File::create(written.directory.join(name)).unwrap();
-            numbers.clone().for_each(|number| file.write_all(line(number).as_bytes()).unwrap());
+            (numbers.0..numbers.1).for_each(|number| file.write_all(line(number).as_bytes()).unwrap());
         }
         written
     }
@@ -65,7 +66,7 @@ fn append(path: &Path, text: &str) {
 #[test]
 fn tail_goes_back_over_files() {
     // Of more than one block.
-    let written = Written::new("tail", &[0..10, 10..5000, 5000..5003]);
+    let written = Written::new("tail", &[(0, 10), (10, 5000), (5000, 5003)]);
     let tail = |count| written.numbers(LogQuery { tail: Some(count), ..LogQuery::default() });
     for count in [0, 1, 3, 4, 10, 4000, 4993, 4994, 5003, 9000] {
         let expected: Vec<u32> = (5003 - count.min(5003)..5003).collect();
@@ -75,7 +76,7 @@ fn tail_goes_back_over_files() {
 
 #[test]
 fn line_without_its_end_is_one_of_the_last() {
-    let written = Written::new("open", &[0..5]);
+    let written = Written::new("open", &[(0, 5)]);
     append(&written.path(), &line(5).replace("\\n", ""));
     let tail = |count| written.numbers(LogQuery { tail: Some(count), ..LogQuery::default() });
     assert_eq!(tail(1), [5]);
@@ -85,7 +86,7 @@ fn line_without_its_end_is_one_of_the_last() {
 
 #[test]
 fn since_and_until_are_heeded_and_the_tail_is_counted_before() {
-    let written = Written::new("since", &[0..10, 10..20]);
+    let written = Written::new("since", &[(0, 10), (10, 20)]);
     let at = |seconds: i64| Some(Moment(seconds * 1_000_000_000));
     let query = LogQuery { since: at(5), until: at(12), tail: None };
     assert_eq!(written.numbers(query), (5..=12).collect::<Vec<_>>());
@@ -105,7 +106,7 @@ fn log_that_is_not_there_is_empty_and_one_of_another_kind_is_refused() {
 
 #[test]
 fn reader_may_have_enough() {
-    let written = Written::new("enough", &[0..10]);
+    let written = Written::new("enough", &[(0, 10)]);
     let mut count = 0;
     read_log(&written.log(), LogQuery::default(), None, &mut |_| {
         count += 1;
@@ -117,7 +118,7 @@ fn reader_may_have_enough() {
 
 #[test]
 fn follower_reads_over_rotations_up_to_the_last_line() {
-    let written = Written::new("follow", &[0..10]);
+    let written = Written::new("follow", &[(0, 10)]);
     let (path, served) = (written.path(), written.directory.join("served"));
     File::create(&served).unwrap();
     let writer = std::thread::spawn({
@@ -174,4 +175,15 @@ fn follower_waits_for_a_log_that_is_not_there_yet() {
     .unwrap();
     writer.join().unwrap();
     assert_eq!(numbers, [b"1\n"]);
+}
+
+#[test]
+fn follower_does_without_being_told_of_changes() {
+    // A namespace in which nobody may watch files.
+    let program = once_more("reading::follower_reads_over_rotations_up_to_the_last_line");
+    let words = program.get_args().map(|word| word.display().to_string()).collect::<Vec<_>>().join(" ");
+    let limit = "/proc/sys/user/max_inotify_instances";
+    let line = format!("echo 0 >{limit} && exec '{}' {words}", program.get_program().display());
+    let status = Command::new("unshare").args(["--map-root-user", "sh", "-c", &line]).status().unwrap();
+    assert!(status.success());
 }
