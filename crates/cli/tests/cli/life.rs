@@ -303,7 +303,7 @@ fn why_tells_who_ended_a_container_and_what_it_wrote_last() {
     assert_eq!(place.script("run", &["-d", "--name=told"], "sleep 1000").code(), 0);
     says("told", &["`told` runs"]);
     assert_eq!(place.verb("stop", &["-t0", "told"]).code(), 0);
-    says("told", &["ended by SIGKILL: `rabbitc stop` of user 0 sent KILL"]);
+    says("told", &["ended by SIGKILL: `rabbitc stop` of user 0 sent SIGKILL"]);
     assert_eq!(place.script("run", &["-d", "--name=shot"], "sleep 1000").code(), 0);
     host.shell(&format!("kill -9 {}", place.field("shot", ".State.Pid")));
     eventually("it has ended", || place.status("shot") == "exited");

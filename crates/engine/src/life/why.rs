@@ -177,7 +177,7 @@ fn outside(signal: Option<i32>) -> String {
 
 fn signal_name(number: i32) -> String {
     Signal::parse(&number.to_string())
-        .map_or_else(|_| format!("signal {number}"), |signal| format!("SIG{signal}"))
+        .map_or_else(|_| format!("signal {number}"), |signal| signal.to_string())
 }
 
 fn table(memory: MemoryEnd) -> String {
