@@ -12,6 +12,7 @@ mod render;
 mod run;
 mod system;
 mod template;
+mod volumes;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,9 @@ fn main() -> ExitCode {
     }
     if engine::is_shift_verb(verb.as_deref()) {
         return ExitCode::from(engine::unpack_image_again() as u8);
+    }
+    if engine::is_volume_verb(verb.as_deref()) {
+        return ExitCode::from(engine::change_volume() as u8);
     }
     sys::signal::keep_children();
     let arguments = args::verb_first(std::env::args_os().collect());
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         args::Command::Images(command) => images::run(command),
         args::Command::Kept(command) => kept::run(&command),
         args::Command::System(command) => system::run(&command),
+        args::Command::Volumes(command) => volumes::run(&command),
         args::Command::Tidy(paths) => run::tidy(&paths),
     }
 }

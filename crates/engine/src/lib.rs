@@ -3,6 +3,7 @@
 //! Nothing here prints, exits or reads the environment; what a person should know comes back as a value.
 
 mod accounts;
+mod apart;
 mod config;
 mod container;
 mod error;
@@ -20,6 +21,7 @@ mod peers;
 mod rootless;
 mod security_modules;
 mod user_namespace;
+mod volume_store;
 mod volumes;
 
 pub use ::image::documents::{Form as ManifestForm, moment as rfc3339};
@@ -45,7 +47,8 @@ pub use monitor::{Input, Signals};
 pub use network::tidy_networks;
 pub use options::{
     Access, BindRequest, DeviceAccess, DeviceRequest, DeviceRuleRequest, MountKind, MountRequest,
-    Propagation, Reach, ReadOnlyTmpfs, Relabel, TmpfsRequest, Toggle,
+    Propagation, Reach, ReadOnlyTmpfs, Relabel, TmpfsRequest, Toggle, VolumeContent, VolumeRequest,
+    VolumeSettings, VolumesFrom,
 };
 pub use options::{
     AppArmorChoice, CapabilityList, CgroupMode, Clock, DeviceLimit, FileOptions, HostAddress, ImageRoot,
@@ -65,3 +68,7 @@ pub use paths::EnginePaths;
 pub use runtime::launch::{LaunchOptions, StepTiming};
 pub use runtime::{ErrorKind, Signal, StepDescription, StepKind};
 pub use runtime::{host_binary, named_file, reaper};
+pub use volume_store::{
+    CreatedVolume, NewVolume, PrunedVolumes, UnneededVolumes, Volume, VolumeFilter, VolumeStore,
+    VolumeSurvey, VolumeUsage, VolumeUsers, change_volume, is_volume_verb,
+};

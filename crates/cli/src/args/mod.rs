@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use engine::{
     EnginePaths, Error, KeptContainers, ReadyImage, Result, RootOptions, RunOptions, Stay, TerminalMode,
+    VolumeStore,
 };
 
 pub(crate) use self::before_verb::verb_first;
@@ -33,6 +34,7 @@ use crate::given::Given;
 use crate::images::{self, GroupArguments, ImageCommand};
 use crate::kept::{self, KeptCommand};
 use crate::system::{SystemArguments, SystemCommand};
+use crate::volumes::{VolumeArguments, VolumeCommand};
 
 /// A command line, parsed.
 pub(crate) enum Command {
@@ -41,6 +43,7 @@ pub(crate) enum Command {
     Images(ImageCommand),
     Kept(KeptCommand),
     System(SystemCommand),
+    Volumes(VolumeCommand),
     /// Internal: removes networks that nobody uses any more, after the last container's command has returned.
     Tidy(EnginePaths),
 }
@@ -59,6 +62,7 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc rmi IMAGE...                remove images\n  \
                      rabbitc manifest --help             lists of images for several machines\n  \
                      rabbitc ps -a, rm, diff, commit, export  containers that are kept, and what they have changed\n  \
+                     rabbitc volume --help               directories that are kept for containers\n  \
                      rabbitc system df|check|prune       how much room images take, whether they are whole, and less of both\n  \
                      rabbitc image --help                what else there is for images\n\n\
                      Examples:\n  sudo rabbitc --rootfs=./root\n  sudo rabbitc --rootfs=./root /bin/server -f\n  \
@@ -180,7 +184,10 @@ pub(crate) fn may_start(arguments: &[OsString]) -> bool {
     let verb = arguments.get(1).and_then(|verb| verb.to_str()).unwrap_or_default();
     !images::VERBS.contains(&verb)
         && !kept::VERBS.contains(&verb)
-        && !matches!(verb, TIDY | "system" | "plan" | "help" | "--help" | "version" | "--version" | "-V")
+        && !matches!(
+            verb,
+            TIDY | "system" | "volume" | "plan" | "help" | "--help" | "version" | "--version" | "-V"
+        )
 }
 
 /// Parses the command line; help and mistakes are printed here.
@@ -204,6 +211,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         "commit" => read_plain(words.skip(1)).map(KeptCommand::Commit).map(Command::Kept),
         "export" => read_plain(words.skip(1)).map(KeptCommand::Export).map(Command::Kept),
         "system" => read_plain::<SystemArguments>(words.skip(1)).map(|read| Command::System(read.command)),
+        "volume" => read_plain::<VolumeArguments>(words.skip(1)).map(|read| Command::Volumes(read.command)),
         "help" if words.len() == 1 => read_run(["--help".into()]),
         "version" if words.len() == 1 => read_run(["--version".into()]),
         verb if refused::is_command(verb) => Err(Refusal::Words(refused::command(verb))),
@@ -392,6 +400,9 @@ impl RunArguments {
             files.root = RootOptions::Image(image.root.clone());
         } else {
             self.of_image.check_none(self.files.rootfs.as_ref())?;
+        }
+        if files.may_need_volumes() {
+            files.volume_store = Some(VolumeStore::of(self.of_image.root.as_deref())?);
         }
         Ok(RunOptions {
             process: self.process.options(terminal, arguments, image.map(|image| &image.defaults))?,

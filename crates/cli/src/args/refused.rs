@@ -24,8 +24,6 @@ enum Reason {
     Monitor,
     /// There are no names and nothing else that outlives the command.
     Names,
-    /// A container's mounts end with it.
-    Mounts,
     /// There is no health check.
     Health,
     /// Output goes to the caller alone.
@@ -73,10 +71,6 @@ impl Reason {
             Reason::Names => (
                 "containers have no names yet; `rm`, `diff`, `commit` and `export` take their ids",
                 "leave it out; `--cidfile` tells the container's id, and `rabbitc ps` lists it",
-            ),
-            Reason::Mounts => (
-                "a container's mounts end with it, and no other can take them over yet",
-                "give both containers the same `--volume`",
             ),
             Reason::Health => ("there are no health checks yet", "leave it out"),
             Reason::Logs => (
@@ -132,7 +126,6 @@ const ROWS: &[Row] = &[
     row("replace", false, Reason::Names),
     row("requires", true, Reason::Names),
     row("link", true, Reason::Names),
-    row("volumes-from", true, Reason::Mounts),
     row("secret", true, Reason::NotYet),
     row("health-cmd", true, Reason::Health),
     row("health-interval", true, Reason::Health),
@@ -248,7 +241,6 @@ const COMMANDS: &[&str] = &[
     "unpause",
     "unshare",
     "update",
-    "volume",
     "wait",
 ];
 
@@ -268,9 +260,9 @@ pub(crate) fn command(word: &str) -> Error {
 }
 
 /// Commands that there are.
-const OWN: [&str; 22] = [
+const OWN: [&str; 23] = [
     "run", "plan", "pull", "images", "rmi", "tag", "untag", "history", "inspect", "save", "load", "import",
-    "image", "manifest", "system", "ps", "rm", "diff", "commit", "export", "help", "version",
+    "image", "manifest", "system", "volume", "ps", "rm", "diff", "commit", "export", "help", "version",
 ];
 
 /// The refusal of a word that is none, and where a directory's program would stand behind its root: only behind `run` is it the

@@ -17,6 +17,7 @@ pub(crate) use self::list::ListArguments;
 use crate::images::progress::{Quiet, Shown};
 use crate::images::{failed, print};
 use crate::render;
+use crate::volumes::paths;
 
 /// The verbs.
 pub(crate) const VERBS: [&str; 5] = ["ps", "rm", "diff", "commit", "export"];
@@ -47,9 +48,15 @@ pub(crate) struct RemoveArguments {
     /// Nothing is wrong with one that is not there
     #[arg(short, long)]
     force: bool,
+    /// Their own volumes go, too: those that nobody has named
+    #[arg(short, long)]
+    volumes: bool,
     /// Directory that containers are kept below [default: /var/lib/rabbitc]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Directory of those that run, as `run --runroot` had it [default: /run/rabbitc]
+    #[arg(long, alias = "state-dir", value_name = "DIR")]
+    runroot: Option<PathBuf>,
 }
 
 /// Lists what a container has added (A), changed (C) and deleted (D) below its root.
@@ -132,13 +139,19 @@ fn short(id: &str) -> &str {
 
 /// Each is tried, whatever became of the others.
 fn remove(arguments: &RemoveArguments) -> ExitCode {
-    let containers = match KeptContainers::open(arguments.root.as_deref()) {
-        Ok(containers) => containers,
+    // Before this process is another user's.
+    let opened = paths(arguments.runroot.as_deref())
+        .and_then(|paths| Ok((KeptContainers::open(arguments.root.as_deref())?, paths)));
+    let (containers, paths) = match opened {
+        Ok(opened) => opened,
         Err(error) => return failed(&error),
     };
     let mut code = ExitCode::SUCCESS;
     for id in &arguments.ids {
-        let removed = containers.find(id).and_then(|kept| containers.remove(&kept));
+        let removed = containers.find(id).and_then(|kept| {
+            containers.remove(&kept)?;
+            if arguments.volumes { containers.remove_volumes_of(&kept, &paths) } else { Ok(()) }
+        });
         match removed {
             Ok(()) => {
                 if let Err(error) = print(&format!("{id}\n")) {

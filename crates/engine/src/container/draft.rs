@@ -32,6 +32,7 @@ use crate::rootless::{self, Adapted, Unprivileged, pasta};
 use crate::security_modules::{self, Modules};
 use crate::user_namespace::Users;
 use crate::user_namespace::leases::{self, RangeLease};
+use crate::volume_store;
 use crate::volumes::{self, Volumes};
 
 /// From what is meant to a plan that is legal here: who calls, the root, the config, the network, users, mounts.
@@ -51,6 +52,9 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
     }
     let settled = peers::settle(options, paths)?;
     let options = settled.as_ref().map_or(options, |settled| &settled.options);
+    let kept_volumes = volume_store::settle(options, paths, effects)?;
+    let options = kept_volumes.as_ref().map_or(options, |settled| &settled.options);
+    options.files.check()?;
     let bridge = match options.network.mode {
         NetworkMode::Bridge => Some(network::check(options)?),
         _ => None,
@@ -93,6 +97,10 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
         Some(options) => open_root(options.files.root.directories()[0])?,
         None => root,
     };
+    let (leases, made_later) = kept_volumes
+        .as_ref()
+        .map_or((None, &[][..]), |settled| (settled.leases.as_ref(), &settled.made_later));
+    leases.map_or(Ok(()), |leases| leases.fill(&options.files))?;
     config::give_devices(options, &mut spec)?;
     // A person's own stand in their place.
     files.retain(|file| options.files.mounts.iter().all(|mount| mount.target != file.destination));
@@ -118,12 +126,14 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
     plan_options.cgroup_name = Some(cgroup_name);
     plan_options.root_directory = Some(root.clone());
     plan_options.files = files;
+    plan_options.made_later = made_later.to_vec();
     lay_out(options, paths, user.is_some(), &drawn, wiring, &mut plan_options)?;
     let plan = ContainerPlan::new(&spec, &plan_options)
         .map_err(|error| config::name_flags(error, options, &spec, user.as_ref()))?;
     user.iter().try_for_each(|user| user.check_reach(options, &spec))?;
     volumes::check(&options.files, &spec, &plan)?;
     volumes::destinations::check(&options.files, &spec, &plan)?;
+    leases.map_or(Ok(()), |leases| leases.verify(&options.files, &spec, &plan))?;
     check_directory(options, &plan)?;
     settled.iter().try_for_each(peers::Settled::verify)?;
     notices.extend(plan.warnings.iter().map(|warning| config::notice(warning, options)));
@@ -142,6 +152,7 @@ pub(super) fn draft(options: &RunOptions, paths: &EnginePaths, effects: Effects)
         notices,
         policy,
         kept,
+        kept_volumes: kept_volumes.and_then(|settled| settled.leases),
         shown,
     })
 }
@@ -388,11 +399,6 @@ fn lay_out(
         RootOptions::Host if ordinary_user => RootSource::Pieces(host_root::pieces()?),
         RootOptions::Host => overlay(Vec::new(), host_root::submounts()?),
     };
-    if let RootOptions::Image(image) = &options.files.root {
-        // A person's own stand in their place.
-        let is_left = |path: &&String| options.files.mounts.iter().all(|mount| mount.target != **path);
-        plan_options.own_mounts = image.volumes.iter().filter(is_left).cloned().collect();
-    }
     plan_options.preparations = vec![preparations::of_root(&options.files.root, drawn.root.path())];
     plan_options.preparations.extend(wiring.iter().map(|wiring| preparations::of_network(&wiring.network)));
     if drawn.points.iter().any(|point| point.mount.is_some()) {

@@ -23,6 +23,7 @@ use crate::paths::EnginePaths;
 use crate::rootless::PastaPlan;
 use crate::rootless::pasta::{Namespaces, Pasta, Stopped};
 use crate::user_namespace::leases::RangeLease;
+use crate::volume_store::VolumeLeases;
 use crate::volumes::{self, Volumes};
 
 /// Something a person should know that is no failure.
@@ -49,6 +50,7 @@ pub struct Prepared {
     notices: Vec<Notice>,
     policy: Policy,
     kept: Option<Lease>,
+    kept_volumes: Option<VolumeLeases>,
     shown: Shown,
 }
 
@@ -91,6 +93,7 @@ impl Prepared {
             mut notices,
             policy,
             mut kept,
+            mut kept_volumes,
             shown,
         } = self;
         let state = StateRoot::new(paths.containers());
@@ -120,6 +123,7 @@ impl Prepared {
         notices.extend(more);
         connection.iter().for_each(Connection::settle);
         kept.iter_mut().for_each(Lease::started);
+        kept_volumes.iter_mut().for_each(|volumes| volumes.started(plan.id().as_str()));
         Ok(Running {
             container,
             connection,
@@ -131,6 +135,7 @@ impl Prepared {
             terminal: plan.terminal,
             policy,
             kept,
+            kept_volumes,
         })
     }
 }
@@ -261,6 +266,7 @@ pub struct Running {
     terminal: bool,
     policy: Policy,
     kept: Option<Lease>,
+    kept_volumes: Option<VolumeLeases>,
 }
 
 /// Memory ran out in a container.
@@ -344,7 +350,10 @@ impl Running {
         let limit = self.policy.time_limit;
         let ended = monitor::supervise(supervision);
         let kept = self.kept.take();
+        let kept_volumes = self.kept_volumes.take();
         let mut finished = self.finish();
+        // Before the container itself: where this is killed, its record still tells of them.
+        finished.remains.extend(kept_volumes.into_iter().flat_map(VolumeLeases::end));
         match ended {
             Ok(outcome) => {
                 finished.exit = outcome.exit;

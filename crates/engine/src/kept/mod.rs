@@ -29,8 +29,8 @@ pub(crate) use self::changes::changes_of;
 pub use self::changes::{Change, ChangeKind};
 pub use self::commit::CommitRequest;
 pub use self::filter::ContainerFilter;
-pub(crate) use self::list::Shown;
 pub use self::list::{ContainerSize, ListedContainer};
+pub(crate) use self::list::{Shown, bytes_below};
 pub use self::prune::PrunedContainers;
 use self::record::End;
 pub use self::record::KeptRoot;
@@ -152,6 +152,11 @@ impl KeptContainers {
     }
 
     /// Where they are.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The same, to be changed.
     pub(crate) fn path_mut(&mut self) -> &mut PathBuf {
         &mut self.path
     }
