@@ -179,7 +179,7 @@ mod tests {
 
     /// Flags that the engine itself gives as the origin of a mount, a device or the program, with their values.
     const NAMED_BY_THE_ENGINE: &[&str] =
-        &["--volume", "--mount", "--tmpfs", "--device", "--shm-size", "--entrypoint"];
+        &["--volume", "--volumes-from", "--mount", "--tmpfs", "--device", "--shm-size", "--entrypoint"];
 
     /// Flags for which no step of the start is there that would not be without them.
     const WITHOUT_A_STEP: &[&str] = &[

@@ -14,6 +14,7 @@ mod render;
 mod run;
 mod system;
 mod template;
+mod volumes;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,9 @@ fn main() -> ExitCode {
     }
     if verb.as_deref() == Some(containers::HOLD.as_ref()) {
         return containers::hold_terminal();
+    }
+    if engine::is_volume_verb(verb.as_deref()) {
+        return ExitCode::from(engine::change_volume() as u8);
     }
     sys::signal::keep_children();
     if life::is_behind_verb(verb.as_deref()) {
@@ -86,6 +90,7 @@ fn main() -> ExitCode {
             }
         },
         args::Command::System(command) => system::run(&command),
+        args::Command::Volumes(command) => volumes::run(&command),
         args::Command::Tidy(paths) => run::tidy(&paths),
     }
 }

@@ -171,7 +171,7 @@ fn size(bytes: u64) -> String {
 
 /// Leaves it to a process of its own to remove the network once the kernel has taken the container's part of it
 /// apart: that takes a while, and nobody needs to wait for it. So does the closing of `lingering`.
-fn tidy_later(paths: &EnginePaths, lingering: Option<OwnedFd>) {
+pub(crate) fn tidy_later(paths: &EnginePaths, lingering: Option<OwnedFd>) {
     if !paths.networks().exists() {
         return;
     }

@@ -3,6 +3,7 @@
 //! Nothing here prints, exits or reads the environment; what a person should know comes back as a value.
 
 mod accounts;
+mod apart;
 mod config;
 mod container;
 mod error;
@@ -22,6 +23,7 @@ mod rootless;
 mod running;
 mod security_modules;
 mod user_namespace;
+mod volume_store;
 mod volumes;
 
 pub use ::image::documents::{Form as ManifestForm, moment as rfc3339};
@@ -55,7 +57,8 @@ pub use monitor::{
 pub use network::tidy_networks;
 pub use options::{
     Access, BindRequest, DeviceAccess, DeviceRequest, DeviceRuleRequest, MountKind, MountRequest,
-    Propagation, Reach, ReadOnlyTmpfs, Relabel, TmpfsRequest, Toggle,
+    Propagation, Reach, ReadOnlyTmpfs, Relabel, TmpfsRequest, Toggle, VolumeContent, VolumeRequest,
+    VolumeSettings, VolumesFrom,
 };
 pub use options::{
     AppArmorChoice, CapabilityList, CgroupMode, Clock, DeviceLimit, FileOptions, HostAddress, ImageRoot,
@@ -79,3 +82,7 @@ pub use running::{
 pub use runtime::launch::{LaunchOptions, StepTiming};
 pub use runtime::{ErrorKind, Signal, StepDescription, StepKind};
 pub use runtime::{host_binary, named_file, reaper};
+pub use volume_store::{
+    CreatedVolume, NewVolume, PrunedVolumes, UnneededVolumes, Volume, VolumeFilter, VolumeStore,
+    VolumeSurvey, VolumeUsage, VolumeUsers, change_volume, is_volume_verb,
+};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use engine::{
     DeviceRequest, DeviceRuleRequest, FileOptions, MountRequest, ReadOnlyTmpfs, Result, RootOptions,
+    VolumesFrom,
 };
 
 /// Root, mounts and devices.
@@ -24,10 +25,14 @@ pub(crate) struct FileArguments {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true,
           default_missing_value = "true", action = clap::ArgAction::Set)]
     pub(crate) read_only_tmpfs: bool,
-    /// Show a directory or file of the host inside; options are ro, z, Z, U, O, rslave and others
-    #[arg(short = 'v', long, value_name = "SOURCE:DESTINATION[:OPTIONS]")]
+    /// Show a directory or file of the host inside, or a volume by its name, or a new one; options are ro, nocopy, z, Z,
+    /// U, O, rslave and others
+    #[arg(short = 'v', long, value_name = "[SOURCE:]DESTINATION[:OPTIONS]")]
     pub(crate) volume: Vec<String>,
-    /// Mount in docker's long form: type=bind or tmpfs, source=, target=, readonly, and others
+    /// Show what another container has of volumes and of the host; `:ro` to be read only
+    #[arg(long, value_name = "CONTAINER[:OPTIONS]")]
+    pub(crate) volumes_from: Vec<String>,
+    /// Mount in docker's long form: type=volume, bind or tmpfs, source=, target=, readonly, and others
     #[arg(long, value_name = "KEY=VALUE,…")]
     pub(crate) mount: Vec<String>,
     /// Put a file system in memory at a path
@@ -56,6 +61,12 @@ impl FileArguments {
             read_only: self.read_only,
             read_only_tmpfs: if self.read_only_tmpfs { ReadOnlyTmpfs::Usual } else { ReadOnlyTmpfs::None },
             mounts: self.mounts()?,
+            volumes_from: self
+                .volumes_from
+                .iter()
+                .map(|text| VolumesFrom::parse(text))
+                .collect::<Result<_>>()?,
+            volume_store: None,
             devices: devices.collect::<Result<_>>()?,
             device_rules: rules.collect::<Result<_>>()?,
         })

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use engine::{
     EnginePaths, Error, KeptContainers, ReadyImage, Result, RootOptions, RunOptions, Stay, TerminalMode,
+    VolumeStore,
 };
 
 pub(crate) use self::before_verb::{behind_container, verb_first};
@@ -37,6 +38,7 @@ use crate::images::{self, GroupArguments, ImageCommand};
 use crate::kept::{self, KeptCommand};
 use crate::life::{LifeCommand, VERBS as LIFE_VERBS, read as read_life};
 use crate::system::{SystemArguments, SystemCommand};
+use crate::volumes::{VolumeArguments, VolumeCommand};
 
 /// A command line, parsed.
 pub(crate) enum Command {
@@ -47,6 +49,7 @@ pub(crate) enum Command {
     Life(LifeCommand),
     Containers(ContainerCommand),
     System(SystemCommand),
+    Volumes(VolumeCommand),
     /// Internal: removes networks that nobody uses any more, after the last container's command has returned.
     Tidy(EnginePaths),
 }
@@ -65,6 +68,7 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc rmi IMAGE...                remove images\n  \
                      rabbitc manifest --help             lists of images for several machines\n  \
                      rabbitc ps -a, rm, diff, commit, export  containers that are kept, and what they have changed\n  \
+                     rabbitc volume --help               directories that are kept for containers\n  \
                      rabbitc system df|check|prune       how much room images take, whether they are whole, and less of both\n  \
                      rabbitc image --help                what else there is for images\n\n\
                      Examples:\n  sudo rabbitc --rootfs=./root\n  sudo rabbitc --rootfs=./root /bin/server -f\n  \
@@ -190,7 +194,10 @@ pub(crate) fn may_start(arguments: &[OsString]) -> bool {
         && !kept::VERBS.contains(&verb)
         && !LIFE_VERBS.contains(&verb)
         && (!containers::VERBS.contains(&verb) || verb == "exec")
-        && !matches!(verb, TIDY | "system" | "plan" | "help" | "--help" | "version" | "--version" | "-V")
+        && !matches!(
+            verb,
+            TIDY | "system" | "volume" | "plan" | "help" | "--help" | "version" | "--version" | "-V"
+        )
 }
 
 /// Parses the command line; help and mistakes are printed here.
@@ -223,6 +230,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
             read_container(verb, words.skip(1)).map(Command::Containers)
         }
         "system" => read_plain::<SystemArguments>(words.skip(1)).map(|read| Command::System(read.command)),
+        "volume" => read_plain::<VolumeArguments>(words.skip(1)).map(|read| Command::Volumes(read.command)),
         "help" if words.len() == 1 => read_run(["--help".into()]),
         "version" if words.len() == 1 => read_run(["--version".into()]),
         verb if refused::is_command(verb) => Err(Refusal::Words(refused::command(verb))),
@@ -429,6 +437,9 @@ impl RunArguments {
             files.root = RootOptions::Image(image.root.clone());
         } else {
             self.of_image.check_none(self.files.rootfs.as_ref())?;
+        }
+        if files.may_need_volumes() {
+            files.volume_store = Some(VolumeStore::of(self.of_image.root.as_deref())?);
         }
         Ok(RunOptions {
             process: self.process.options(terminal, arguments, image.map(|image| &image.defaults))?,

@@ -19,8 +19,6 @@ enum Reason {
     Monitor,
     /// There are no names and nothing else that outlives the command.
     Names,
-    /// A container's mounts end with it.
-    Mounts,
     /// There is no health check.
     Health,
     /// Nothing of images has it.
@@ -55,10 +53,6 @@ impl Reason {
             Reason::Names => (
                 "containers know nothing of one another yet",
                 "leave it out; with a network of their own they reach one another by address",
-            ),
-            Reason::Mounts => (
-                "a container's mounts end with it, and no other can take them over yet",
-                "give both containers the same `--volume`",
             ),
             Reason::Health => ("there are no health checks yet", "leave it out"),
             Reason::Images => ("rabbitc does not have it for images yet", "leave it out"),
@@ -97,7 +91,6 @@ const ROWS: &[Row] = &[
     row("conmon-pidfile", true, Reason::Monitor),
     row("requires", true, Reason::Names),
     row("link", true, Reason::Names),
-    row("volumes-from", true, Reason::Mounts),
     row("secret", true, Reason::NotYet),
     row("health-cmd", true, Reason::Health),
     row("health-interval", true, Reason::Health),
@@ -194,7 +187,6 @@ const COMMANDS: &[&str] = &[
     "umount",
     "unmount",
     "unshare",
-    "volume",
 ];
 
 /// Whether a first word is a command of docker or podman that rabbitc does not have.
@@ -213,10 +205,48 @@ pub(crate) fn command(word: &str) -> Error {
 }
 
 /// Commands that there are.
-const OWN: [&str; 31] = [
-    "exec", "kill", "pause", "unpause", "top", "stats", "port", "wait", "update", "run", "plan", "pull",
-    "images", "rmi", "tag", "untag", "history", "inspect", "save", "load", "import", "image", "manifest",
-    "system", "ps", "rm", "diff", "commit", "export", "help", "version",
+const OWN: [&str; 41] = [
+    "exec",
+    "kill",
+    "pause",
+    "unpause",
+    "top",
+    "stats",
+    "port",
+    "wait",
+    "update",
+    "run",
+    "plan",
+    "pull",
+    "images",
+    "rmi",
+    "tag",
+    "untag",
+    "history",
+    "inspect",
+    "save",
+    "load",
+    "import",
+    "image",
+    "manifest",
+    "system",
+    "volume",
+    "ps",
+    "rm",
+    "diff",
+    "commit",
+    "export",
+    "help",
+    "version",
+    "create",
+    "start",
+    "stop",
+    "restart",
+    "rename",
+    "attach",
+    "logs",
+    "why",
+    "container",
 ];
 
 /// The refusal of a word that is none, and where a directory's program would stand behind its root: only behind `run` is it the

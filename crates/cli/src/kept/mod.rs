@@ -64,6 +64,9 @@ pub(crate) struct RemoveArguments {
     /// Read ids from this file, too
     #[arg(long, value_name = "FILE")]
     cidfile: Vec<PathBuf>,
+    /// Their own volumes go, too: those that nobody has named
+    #[arg(short, long)]
+    volumes: bool,
     #[command(flatten)]
     place: PlaceArguments,
 }
@@ -198,7 +201,12 @@ fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
     }
     let containers = KeptContainers::open(arguments.place.root())?;
     for (name, kept) in ended {
-        match containers.remove_removable(&kept) {
+        let removed = containers.remove_removable(&kept);
+        let removed = removed.and_then(|()| match arguments.volumes {
+            true => containers.remove_volumes_of(&kept, &paths),
+            false => Ok(()),
+        });
+        match removed {
             Ok(()) => print(&format!("{name}\n"))?,
             Err(error) => failed(error),
         }

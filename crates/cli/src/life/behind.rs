@@ -1,12 +1,14 @@
 //! The internal verbs of the process behind a container: `internal-start`, `internal-end`, `internal-adopt`.
 
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use engine::{ADOPT, BEGIN, Begun, END, Ended, Result, Standing};
+use engine::{ADOPT, BEGIN, Begun, END, Ended, EnginePaths, Result, Standing};
 
 use crate::given::Given;
 use crate::render;
+use crate::run::tidy_later;
 
 /// Whether a first word is one of them.
 pub(crate) fn is_behind_verb(verb: Option<&OsStr>) -> bool {
@@ -18,8 +20,8 @@ pub(crate) fn stand(arguments: &[OsString]) -> ExitCode {
     let Some((verb, arguments)) = arguments.split_first() else { return ExitCode::from(crate::FAILED) };
     match verb.to_str() {
         Some(BEGIN) => begin(arguments),
-        Some(END) => finish(engine::end(arguments).map(Some)),
-        _ => finish(engine::adopt(arguments)),
+        Some(END) => finish(engine::end(arguments).map(Some), arguments),
+        _ => finish(engine::adopt(arguments), arguments),
     }
 }
 
@@ -39,11 +41,14 @@ fn begin(arguments: &[OsString]) -> ExitCode {
     }
 }
 
-fn finish(ended: Result<Option<Ended>>) -> ExitCode {
+fn finish(ended: Result<Option<Ended>>, arguments: &[OsString]) -> ExitCode {
     match ended {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(Ended::Over { remains })) => {
             remains.iter().for_each(render::error);
+            if let Some(base) = arguments.get(2) {
+                tidy_later(&EnginePaths::below(PathBuf::from(base)), None);
+            }
             if remains.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(crate::FAILED) }
         }
         Ok(Some(Ended::Again(standing))) => become_monitor(*standing),

@@ -6,13 +6,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use engine::{CheckDepth, Error, ImageFilter, ImageFilters, Outcome, Repair, Result, StoreUsage};
+use engine::{
+    CheckDepth, Error, ImageFilter, ImageFilters, Outcome, PrunedVolumes, Repair, Result, StoreUsage,
+    UnneededVolumes, VolumeFilter, VolumeUsage,
+};
 use serde_json::json;
 
 use crate::images::table::size;
 use crate::images::{access, failed, open_to_change, print, prune};
 use crate::render;
 use crate::template::columns;
+use crate::volumes::{deleted, paths};
 
 /// What concerns all that rabbitc keeps.
 #[derive(Debug, Parser)]
@@ -25,7 +29,7 @@ pub(crate) struct SystemArguments {
 /// One of its verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SystemCommand {
-    /// How much room images and containers take
+    /// How much room images, containers and volumes take
     Df(UsageArguments),
     /// Looks whether all that images consist of is there and what it was; exits with 1 if not
     Check(CheckArguments),
@@ -33,10 +37,10 @@ pub(crate) enum SystemCommand {
     Prune(PruneArguments),
 }
 
-/// How much room images and containers take.
+/// How much room images, containers and volumes take.
 #[derive(Debug, Args)]
 pub(crate) struct UsageArguments {
-    /// Each image, too
+    /// Each image and each volume, too
     #[arg(short, long)]
     verbose: bool,
     /// As a table, or as JSON
@@ -45,6 +49,9 @@ pub(crate) struct UsageArguments {
     /// Directory that the images are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Directory of containers that run, as `run --runroot` had it [default: /run/rabbitc]
+    #[arg(long, alias = "state-dir", value_name = "DIR")]
+    runroot: Option<PathBuf>,
 }
 
 /// Forms of that.
@@ -77,12 +84,15 @@ pub(crate) struct CheckArguments {
 pub(crate) struct PruneArguments {
     #[command(flatten)]
     choice: prune::ChoiceArguments,
-    /// Volumes that no container has, too; there are none yet
+    /// Volumes that no container has and nobody has named, too
     #[arg(long)]
     volumes: bool,
     /// Directory that images and containers are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Directory of containers that run, as `run --runroot` had it [default: /run/rabbitc]
+    #[arg(long, alias = "state-dir", value_name = "DIR")]
+    runroot: Option<PathBuf>,
 }
 
 /// Does it, and says what became of it.
@@ -97,22 +107,30 @@ pub(crate) fn run(command: &SystemCommand) -> ExitCode {
 
 fn usage(arguments: &UsageArguments) -> Result<()> {
     // Without root it takes this user's ids to look into what containers have written.
-    let usage = open_to_change(arguments.root.as_deref())?.usage()?;
+    let paths = paths(arguments.runroot.as_deref())?;
+    let images = open_to_change(arguments.root.as_deref())?;
+    let (usage, volumes) = (images.usage()?, images.volumes().usage(&paths)?);
     match arguments.format {
-        UsageFormat::Json => print(&as_json(&usage)),
-        UsageFormat::Table => print(&as_table(&usage, arguments.verbose)),
+        UsageFormat::Json => print(&as_json(&usage, &volumes)),
+        UsageFormat::Table => print(&as_table(&usage, &volumes, arguments.verbose)),
     }
 }
 
 fn prune(arguments: &PruneArguments) -> Result<()> {
     let filters = prune::parse_filters(&arguments.choice.filter)?;
     check_filters(&filters)?;
+    let paths = paths(arguments.runroot.as_deref())?;
     let images = open_to_change(arguments.root.as_deref())?;
     let containers = images.containers();
     containers.check_is_own()?;
     let (which, what) = prune::unneeded(arguments.choice.all);
     if !arguments.choice.force {
-        let warning = warning(what, &arguments.choice.filter);
+        let mut kinds = vec!["all stopped containers"];
+        if arguments.volumes {
+            kinds.push("all anonymous volumes not used by at least one container");
+        }
+        kinds.push(what);
+        let warning = warning(&kinds, &arguments.choice.filter);
         let what = format!("all stopped containers, and {what}");
         if !prune::is_wanted("rabbitc system prune", &what, &warning)? {
             return Ok(());
@@ -123,18 +141,36 @@ fn prune(arguments: &PruneArguments) -> Result<()> {
     if !gone.ids.is_empty() {
         text.push_str(&format!("Deleted Containers:\n{}\n\n", gone.ids.join("\n")));
     }
+    let mut volumes = PrunedVolumes::default();
+    if arguments.volumes {
+        // A volume has no moment after which nobody needed it: docker's filter `until` is not about them.
+        let filters: Vec<VolumeFilter> = filters.0.iter().filter_map(of_volumes).collect();
+        volumes = images.volumes().prune(UnneededVolumes::Anonymous, &filters, &paths)?;
+        volumes.notices.iter().for_each(render::notice);
+        text.push_str(&deleted(&volumes.names));
+    }
     let pruned = images.prune(which, &filters)?;
     pruned.notices.iter().for_each(render::notice);
     // Without an image that goes there is nothing that sweeps, and killed commands leave something too.
     let swept = images.sweep()?.unwrap_or(0);
     text.push_str(&prune::deleted(&pruned));
-    let bytes = gone.bytes + pruned.bytes + swept;
+    let bytes = gone.bytes + volumes.bytes + pruned.bytes + swept;
     print(&format!("{text}Total reclaimed space: {}\n", size(bytes)))
 }
 
+/// Conditions that are about volumes, too.
+fn of_volumes(filter: &ImageFilter) -> Option<VolumeFilter> {
+    match filter {
+        ImageFilter::Label(name, value) => Some(VolumeFilter::Label(name.clone(), value.clone())),
+        ImageFilter::NoLabel(name, value) => Some(VolumeFilter::NoLabel(name.clone(), value.clone())),
+        _ => None,
+    }
+}
+
 /// In docker's words.
-fn warning(images: &str, filters: &[String]) -> String {
-    let mut text = format!("WARNING! This will remove:\n  - all stopped containers\n  - {images}\n");
+fn warning(kinds: &[&str], filters: &[String]) -> String {
+    let mut text = "WARNING! This will remove:\n".to_owned();
+    text.extend(kinds.iter().map(|kind| format!("  - {kind}\n")));
     if !filters.is_empty() {
         text.push_str("\n  Items to be pruned will be filtered with:\n");
         text.extend(filters.iter().map(|filter| format!("  - {}\n", filter.escape_debug())));
@@ -157,7 +193,7 @@ fn check_filters(filters: &ImageFilters) -> Result<()> {
     }
 }
 
-fn as_json(usage: &StoreUsage) -> String {
+fn as_json(usage: &StoreUsage, volumes: &[VolumeUsage]) -> String {
     let images = usage.images.iter().map(|image| {
         json!({"ID": image.id, "Names": image.names, "SharedSize": image.shared, "UniqueSize": image.unique,
             "Size": image.shared + image.unique, "InUse": image.is_in_use})
@@ -166,11 +202,16 @@ fn as_json(usage: &StoreUsage) -> String {
     let containers = &usage.containers;
     let containers = json!({"Total": containers.total, "Active": containers.running, "Size": containers.bytes,
         "Reclaimable": containers.reclaimable});
-    let all = json!({"Images": images, "Size": usage.bytes, "Reclaimable": usage.reclaimable, "Containers": containers});
+    let volumes: Vec<_> = volumes
+        .iter()
+        .map(|volume| json!({"Name": volume.name, "Links": volume.links, "Size": volume.bytes}))
+        .collect();
+    let all = json!({"Images": images, "Size": usage.bytes, "Reclaimable": usage.reclaimable, "Containers": containers,
+        "Volumes": volumes});
     format!("{all}\n")
 }
 
-fn as_table(usage: &StoreUsage, verbose: bool) -> String {
+fn as_table(usage: &StoreUsage, volumes: &[VolumeUsage], verbose: bool) -> String {
     let active = usage.images.iter().filter(|image| image.is_in_use).count();
     let cells = |kind: &str, total: usize, active: usize, bytes: u64, reclaimable: u64| {
         let percent = (reclaimable * 100).checked_div(bytes).unwrap_or(0);
@@ -178,9 +219,13 @@ fn as_table(usage: &StoreUsage, verbose: bool) -> String {
         [kind.to_owned(), total.to_string(), active.to_string(), size(bytes), reclaimable]
     };
     let containers = &usage.containers;
+    let sum = |volumes: &mut dyn Iterator<Item = &VolumeUsage>| volumes.map(|volume| volume.bytes).sum();
+    let used = volumes.iter().filter(|volume| volume.links > 0).count();
+    let idle = sum(&mut volumes.iter().filter(|volume| volume.links == 0));
     let kinds = [
         cells("Images", usage.images.len(), active, usage.bytes, usage.reclaimable),
         cells("Containers", containers.total, containers.running, containers.bytes, containers.reclaimable),
+        cells("Local Volumes", volumes.len(), used, sum(&mut volumes.iter()), idle),
     ];
     let mut lines = vec![vec!["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]];
     lines.extend(kinds.iter().map(|cells| cells.iter().map(String::as_str).collect()));
@@ -203,6 +248,14 @@ fn as_table(usage: &StoreUsage, verbose: bool) -> String {
         })
         .collect();
     let mut lines = vec![vec!["NAME", "IMAGE ID", "SIZE", "SHARED SIZE", "UNIQUE SIZE"]];
+    lines.extend(rows.iter().map(|row| row.iter().map(String::as_str).collect()));
+    text.push('\n');
+    text.push_str(&columns(&lines));
+    let rows: Vec<[String; 3]> = volumes
+        .iter()
+        .map(|volume| [volume.name.clone(), volume.links.to_string(), size(volume.bytes)])
+        .collect();
+    let mut lines = vec![vec!["VOLUME NAME", "LINKS", "SIZE"]];
     lines.extend(rows.iter().map(|row| row.iter().map(String::as_str).collect()));
     text.push('\n');
     text.push_str(&columns(&lines));

@@ -16,6 +16,7 @@ mod image_store;
 mod images;
 mod init;
 mod kept;
+mod kept_volumes;
 mod life;
 mod limits;
 mod limits_refused;

@@ -110,7 +110,9 @@ fn bind_options(request: &MountRequest, bind: &BindRequest) -> Vec<String> {
             Access::ReadOnlyHere => Some("ro"),
             Access::ThrownAway => Some("tmpoverlay"),
         },
-        (request.suid != Toggle::On).then_some("rnosuid"),
+        // What is in a volume came from containers, and what their programs may is bounded otherwise.
+        (request.suid == Toggle::Off || (request.suid == Toggle::Default && bind.volume.is_none()))
+            .then_some("rnosuid"),
         (request.dev == Toggle::Off || (request.dev == Toggle::Default && !devices)).then_some("rnodev"),
         (request.exec == Toggle::Off).then_some("rnoexec"),
         match bind.propagation {

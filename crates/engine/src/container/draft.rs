@@ -24,7 +24,7 @@ use crate::host_root;
 use crate::kept::{Durability, KeptRoot, Lease, Record, Shown, Stay};
 use crate::mount_points::{self, Directory, Ground};
 use crate::network::{self, Connection, Patience, Wiring};
-use crate::options::{NetworkMode, ProcessOptions, RootOptions, RunOptions};
+use crate::options::{FileOptions, NetworkMode, ProcessOptions, RootOptions, RunOptions};
 use crate::own_files;
 use crate::paths::EnginePaths;
 use crate::peers;
@@ -33,6 +33,7 @@ use crate::running::Basis;
 use crate::security_modules::{self, Modules};
 use crate::user_namespace::Users;
 use crate::user_namespace::leases::{self, RangeLease};
+use crate::volume_store;
 use crate::volumes::{self, Volumes};
 
 /// From what is meant to a plan that is legal here: who calls, the root, the config, the network, users, mounts.
@@ -57,6 +58,9 @@ pub(super) fn draft(
     }
     let settled = peers::settle(options, paths)?;
     let options = settled.as_ref().map_or(options, |settled| &settled.options);
+    let kept_volumes = volume_store::settle(options, paths, effects)?;
+    let options = kept_volumes.as_ref().map_or(options, |settled| &settled.options);
+    options.files.check()?;
     let bridge = match options.network.mode {
         NetworkMode::Bridge => Some(network::check(options)?),
         _ => None,
@@ -106,6 +110,10 @@ pub(super) fn draft(
         Some(options) => open_root(options.files.root.directories()[0])?,
         None => root,
     };
+    let (leases, made_later) = kept_volumes
+        .as_ref()
+        .map_or((None, &[][..]), |settled| (settled.leases.as_ref(), &settled.made_later));
+    leases.map_or(Ok(()), |leases| leases.fill(&options.files))?;
     config::give_devices(options, &mut spec)?;
     // A person's own stand in their place.
     files.retain(|file| options.files.mounts.iter().all(|mount| mount.target != file.destination));
@@ -117,7 +125,8 @@ pub(super) fn draft(
     }
     let volumes = volumes::needs(&options.files, &spec);
     let shown = Shown::of(options);
-    let found = Found { spec: &spec, files: &files, hidden: &hidden, shown: &shown };
+    let with_volumes = kept_volumes.as_ref().map(|settled| &settled.options.files);
+    let found = Found { spec: &spec, files: &files, hidden: &hidden, shown: &shown, with_volumes };
     let kept = keep(options, user.is_some(), &id, birth, &found, effects)?;
     let shown = kept.as_ref().map_or(shown.clone(), |lease| lease.record().shown.clone());
     // Files of an ordinary user's other ids take a process in a user namespace to remove; what is in memory goes by itself.
@@ -137,12 +146,14 @@ pub(super) fn draft(
     plan_options.cgroup_name = Some(cgroup_name);
     plan_options.root_directory = Some(root.clone());
     plan_options.files = files;
+    plan_options.made_later = made_later.to_vec();
     lay_out(options, paths, user.is_some(), &drawn, wiring, &mut plan_options)?;
     let plan = ContainerPlan::new(&spec, &plan_options)
         .map_err(|error| config::name_flags(error, options, &spec, user.as_ref()))?;
     user.iter().try_for_each(|user| user.check_reach(options, &spec))?;
     volumes::check(&options.files, &spec, &plan)?;
     volumes::destinations::check(&options.files, &spec, &plan)?;
+    leases.map_or(Ok(()), |leases| leases.verify(&options.files, &spec, &plan))?;
     check_directory(options, &plan)?;
     settled.iter().try_for_each(peers::Settled::verify)?;
     notices.extend(plan.warnings.iter().map(|warning| config::notice(warning, options)));
@@ -162,6 +173,7 @@ pub(super) fn draft(
         notices,
         policy,
         kept,
+        kept_volumes: kept_volumes.and_then(|settled| settled.leases),
         shown,
         basis,
     })
@@ -173,6 +185,8 @@ struct Found<'a> {
     files: &'a [OwnFile],
     hidden: &'a [String],
     shown: &'a Shown,
+    /// Its files as they are with volumes that have names.
+    with_volumes: Option<&'a FileOptions>,
 }
 
 /// Makes the directory in which what the container writes stays, if that is asked for; of one that is there, notes what is
@@ -205,7 +219,14 @@ fn keep(
         Birth::New { name } => name.unwrap_or_default(),
         Birth::Again(mut lease) => {
             let submounts = submounts()?;
-            lease.edit(|record| note(record, submounts))?;
+            lease.edit(|record| {
+                note(record, submounts);
+                // The next start takes the same ones.
+                if let (Some(asked), Some(files)) = (&mut record.asked, found.with_volumes) {
+                    asked.options.files =
+                        FileOptions { root: asked.options.files.root.clone(), ..files.clone() };
+                }
+            })?;
             return Ok(Some(*lease));
         }
     };
@@ -418,11 +439,6 @@ fn lay_out(
         RootOptions::Host if ordinary_user => RootSource::Pieces(host_root::pieces()?),
         RootOptions::Host => overlay(Vec::new(), host_root::submounts()?),
     };
-    if let RootOptions::Image(image) = &options.files.root {
-        // A person's own stand in their place.
-        let is_left = |path: &&String| options.files.mounts.iter().all(|mount| mount.target != **path);
-        plan_options.own_mounts = image.volumes.iter().filter(is_left).cloned().collect();
-    }
     plan_options.preparations = vec![preparations::of_root(&options.files.root, drawn.root.path())];
     plan_options.preparations.extend(wiring.iter().map(|wiring| preparations::of_network(&wiring.network)));
     if drawn.points.iter().any(|point| point.mount.is_some()) {

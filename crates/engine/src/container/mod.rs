@@ -25,6 +25,7 @@ use crate::rootless::PastaPlan;
 use crate::rootless::pasta::{Namespaces, Pasta, Stopped};
 use crate::running::{Basis, PublishedPort};
 use crate::user_namespace::leases::RangeLease;
+use crate::volume_store::VolumeLeases;
 use crate::volumes::{self, Volumes};
 
 /// Something a person should know that is no failure.
@@ -51,6 +52,7 @@ pub struct Prepared {
     notices: Vec<Notice>,
     policy: Policy,
     kept: Option<Lease>,
+    kept_volumes: Option<VolumeLeases>,
     shown: Shown,
     basis: Box<Basis>,
 }
@@ -111,6 +113,7 @@ impl Prepared {
             mut notices,
             policy,
             mut kept,
+            mut kept_volumes,
             shown,
             basis,
         } = self;
@@ -142,6 +145,7 @@ impl Prepared {
         notices.extend(more);
         connection.iter().for_each(Connection::settle);
         kept.iter_mut().for_each(Lease::started);
+        kept_volumes.iter_mut().for_each(|volumes| volumes.started(plan.id().as_str()));
         Ok(Running {
             container,
             connection,
@@ -153,6 +157,7 @@ impl Prepared {
             terminal: plan.terminal,
             policy,
             kept,
+            kept_volumes,
         })
     }
 }
@@ -289,6 +294,7 @@ pub struct Running {
     terminal: bool,
     policy: Policy,
     kept: Option<Lease>,
+    kept_volumes: Option<VolumeLeases>,
 }
 
 /// A container that was left to its record.
@@ -373,7 +379,8 @@ impl Running {
     /// Leaves the container to its record and to the descriptors that come back: no other container gets what it has as long
     /// as either is there. So it is for one that was prepared to live on.
     pub(crate) fn entrust(self) -> Result<Entrusted> {
-        let Running { container, connection, pasta, users, categories, stakes, kept, .. } = self;
+        let Running { container, connection, pasta, users, categories, stakes, kept, kept_volumes, .. } =
+            self;
         let record = container.state.path().to_owned();
         let mut held = Vec::new();
         if let Some(connection) = connection {
@@ -386,6 +393,7 @@ impl Running {
         for lease in [users, categories].into_iter().flatten() {
             lease.release()?;
         }
+        held.extend(kept_volumes.into_iter().flat_map(VolumeLeases::entrust));
         held.extend(pasta.map(Pasta::entrust));
         held.push(container.state.into_lock());
         Ok(Entrusted { pid: container.pid, pidfd: container.pidfd, console: container.console, held, kept })
@@ -414,7 +422,10 @@ impl Running {
         let limit = self.policy.time_limit;
         let ended = monitor::supervise(supervision);
         let kept = self.kept.take();
+        let kept_volumes = self.kept_volumes.take();
         let mut finished = self.finish();
+        // Before the container itself: where this is killed, its record still tells of them.
+        finished.remains.extend(kept_volumes.into_iter().flat_map(VolumeLeases::end));
         match ended {
             Ok(outcome) => {
                 finished.exit = outcome.exit;

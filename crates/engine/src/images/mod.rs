@@ -68,13 +68,14 @@ pub use self::shifted::{is_shift_verb, unpack_image_again};
 pub(crate) use self::tag::as_name;
 pub use self::transport::{SaveLayout, Transport};
 pub use self::tree::{Tree, TreeLayer};
-pub(crate) use self::unpack::Apart;
+pub(crate) use self::unpack::{Apart, has_one_id};
 pub use self::unpack::{is_unpack_verb, unpack_layer};
 pub use self::usage::{ContainersUsage, ImageUsage, StoreUsage};
 use crate::container::Notice;
 use crate::error::{Error, Result, from_image};
 use crate::kept::KeptContainers;
 use crate::rootless;
+use crate::volume_store::VolumeStore;
 
 /// An image as somebody typed it: a name, an id or the beginning of an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -216,6 +217,11 @@ impl ImageStore {
     /// The containers that are kept beside them.
     pub fn containers(&self) -> KeptContainers {
         KeptContainers::beside(self.store.path())
+    }
+
+    /// The volumes that are kept beside them.
+    pub fn volumes(&self) -> VolumeStore {
+        VolumeStore::beside(self.store.path())
     }
 
     /// Whether to bring or remove images takes a user namespace that this process is not in.

@@ -29,7 +29,7 @@ pub fn unpack_layer() -> i32 {
 }
 
 /// Whether there is one user and one group alone where this process is (user_namespaces(7)).
-fn has_one_id() -> bool {
+pub(crate) fn has_one_id() -> bool {
     let is_one = |name: &str| {
         let map = std::fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
         let mut counts = map.lines().filter_map(|line| line.split_ascii_whitespace().nth(2));

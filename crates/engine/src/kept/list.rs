@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use image::pack::walk;
 use runtime::lifecycle::{self, Status};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ContainerFilter, DamagedContainer, Kept, KeptContainers, KeptRoot, KeptState, Survey, seconds};
 use crate::error::{Error, Result, from_image};
-use crate::options::{RootOptions, RunOptions};
+use crate::options::{MountRequest, RootOptions, RunOptions};
 use crate::paths::EnginePaths;
 use crate::running::PublishedPort;
 
@@ -44,6 +44,9 @@ pub(crate) struct Shown {
     /// Where it is in its network, while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) network: Option<ShownNetwork>,
+    /// What a person and its image have mounted: by this it is known which volumes it has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) mounts: Vec<MountRequest>,
 }
 
 /// A container's place in its network.
@@ -79,6 +82,7 @@ impl Shown {
             ports: options.network.publish.iter().filter_map(PublishedPort::named).collect(),
             labels: labels(&options.process.annotations),
             network: None,
+            mounts: options.files.mounts.clone(),
         }
     }
 }
@@ -248,20 +252,31 @@ impl ListedContainer {
 impl Kept {
     /// Bytes of files that it has made or changed, by their lengths, as docker counts them; one of several names counts once.
     pub(crate) fn own_bytes(&self) -> Result<u64> {
-        let (mut bytes, mut seen) = (0, BTreeSet::new());
-        for (upper, _) in self.uppers() {
-            let root = File::open(&upper).map_err(|error| Error::at_path("open", &upper, error))?;
-            let mut add = |found: &image::pack::Found<'_>| {
-                let (stat, is_file) = (&found.stat, found.kind() == FileType::RegularFile);
-                if is_file && (stat.st_nlink == 1 || seen.insert((stat.st_dev, stat.st_ino))) {
-                    bytes += stat.st_size as u64;
-                }
-                Ok(())
-            };
-            walk(root.as_fd(), &mut add).map_err(from_image)?;
-        }
-        Ok(bytes)
+        let uppers: Vec<PathBuf> = self.uppers().into_iter().map(|(upper, _)| upper).collect();
+        bytes_below(&uppers)
     }
+
+    /// What a person and its image have mounted in it.
+    pub(crate) fn mounts(&self) -> &[MountRequest] {
+        &self.record.shown.mounts
+    }
+}
+
+/// Bytes of all files below directories, by their lengths; one of several names counts once.
+pub(crate) fn bytes_below(directories: &[PathBuf]) -> Result<u64> {
+    let (mut bytes, mut seen) = (0, BTreeSet::new());
+    for directory in directories {
+        let root = File::open(directory).map_err(|error| Error::at_path("open", directory, error))?;
+        let mut add = |found: &image::pack::Found<'_>| {
+            let (stat, is_file) = (&found.stat, found.kind() == FileType::RegularFile);
+            if is_file && (stat.st_nlink == 1 || seen.insert((stat.st_dev, stat.st_ino))) {
+                bytes += stat.st_size as u64;
+            }
+            Ok(())
+        };
+        walk(root.as_fd(), &mut add).map_err(from_image)?;
+    }
+    Ok(bytes)
 }
 
 /// Whether a path is there as it was named, for filters by what a container is of.

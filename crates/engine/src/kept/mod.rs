@@ -33,7 +33,7 @@ pub use self::changes::{Change, ChangeKind};
 pub use self::commit::CommitRequest;
 pub use self::filter::ContainerFilter;
 pub use self::list::{ContainerSize, ListedContainer};
-pub(crate) use self::list::{Shown, ShownNetwork};
+pub(crate) use self::list::{Shown, ShownNetwork, bytes_below};
 pub(crate) use self::names::parse as parse_name;
 pub use self::prune::PrunedContainers;
 pub use self::record::KeptRoot;
@@ -182,6 +182,11 @@ impl KeptContainers {
     }
 
     /// Where they are.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The same, to be changed.
     pub(crate) fn path_mut(&mut self) -> &mut PathBuf {
         &mut self.path
     }
@@ -264,11 +269,6 @@ impl KeptContainers {
             }
         }
         Ok(())
-    }
-
-    /// Where they are.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// The record of one; none where there is none.

@@ -166,7 +166,10 @@ fn launch(place: &Place, lease: Lease, report: Option<&OwnedFd>) -> Result<(Entr
         Error::new(runtime::ErrorKind::WrongStatus, format!("start `{}`", place.id), reason)
     })?;
     let directory = lease.directory().to_owned();
-    let prepared = container::prepare_again(&asked.options, &place.paths, lease)?;
+    let mut options = asked.options.clone();
+    // What becomes of its own volumes goes by it.
+    options.stay = Some((place.containers()?, lease.record().stay));
+    let prepared = container::prepare_again(&options, &place.paths, lease)?;
     let streams = match asked.options.process.terminal {
         TerminalMode::Inherit => Streams::make(&directory, asked.life.input)?,
         TerminalMode::New(..) => Streams::default(),

@@ -74,6 +74,9 @@ pub fn end(arguments: &[OsString]) -> Result<Ended> {
     // Its record, and all that was held for it: whoever looks finds nobody.
     held.into_iter().for_each(|number| drop(sys::fd::adopt(number)));
     let lock = File::from(sys::fd::adopt(lock).map_err(|error| Error::system("take a lock over", error))?);
+    // Those who are attached wait for the end of this process, and of no other.
+    sys::fd::close_on_exec_from(3)
+        .map_err(|error| Error::system("keep descriptors to this process", error))?;
     let lease = place.containers()?.inherit(&place.id, lock)?;
     finish(&place, lease)
 }
@@ -93,6 +96,7 @@ pub(super) fn finish(place: &Place, mut lease: Lease) -> Result<Ended> {
         let record = lease.record();
         let policy = record.asked.as_ref().map(|asked| asked.life.restart).unwrap_or_default();
         if record.wish == Wish::Stop || !policy.wants(code, record.restarts) {
+            remains.extend(place.containers()?.end_volumes(record, &place.paths));
             if record.stay == Stay::Removed {
                 remains.extend(lease.remove().err());
             }

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::devices::{DeviceRequest, DeviceRuleRequest};
-use super::mounts::{MountKind, MountRequest};
+use super::mounts::{MountKind, MountRequest, VolumesFrom};
 use crate::error::{Error, Result};
+use crate::volume_store::VolumeStore;
 
 /// What stands at the container's root.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -73,6 +74,11 @@ pub struct FileOptions {
     pub read_only_tmpfs: ReadOnlyTmpfs,
     /// Directories and files of the host, and file systems in memory.
     pub mounts: Vec<MountRequest>,
+    /// Containers whose mounts it gets, too.
+    pub volumes_from: Vec<VolumesFrom>,
+    /// Where volumes are; without it, where the caller's are without a word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_store: Option<VolumeStore>,
     /// Device nodes of the host.
     pub devices: Vec<DeviceRequest>,
     /// Devices that may be used wherever a node of them is.
@@ -80,6 +86,19 @@ pub struct FileOptions {
 }
 
 impl FileOptions {
+    /// Whether they ask for volumes, by themselves or by their image.
+    pub fn may_need_volumes(&self) -> bool {
+        let is_volume = |mount: &MountRequest| match &mount.kind {
+            MountKind::Bind(bind) => bind.volume.is_some(),
+            MountKind::Tmpfs(_) => false,
+        };
+        let of_image = match &self.root {
+            RootOptions::Image(image) => !image.volumes.is_empty(),
+            RootOptions::Host | RootOptions::Directory(_) | RootOptions::Overlay(_) => false,
+        };
+        of_image || !self.volumes_from.is_empty() || self.mounts.iter().any(is_volume)
+    }
+
     /// Refuses mounts that get in each other's way, or in that of the container's own.
     pub(crate) fn check(&self) -> Result<()> {
         for (index, mount) in self.mounts.iter().enumerate() {

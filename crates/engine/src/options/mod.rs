@@ -27,7 +27,9 @@ pub use self::limits::{DeviceLimit, LimitOptions, NumberList, Ulimit, parse_size
 use self::limits::{MOST_BYTES, SizeMistake, read_size};
 pub use self::mounts::{
     Access, BindRequest, MountKind, MountRequest, Propagation, Reach, Relabel, TmpfsRequest, Toggle,
+    VolumeContent, VolumeRequest, VolumeSettings, VolumesFrom,
 };
+pub(crate) use self::mounts::{VOLUME_NAME_HINT, check_volume_name};
 pub use self::namespaces::{CgroupMode, Clock, IpcMode, NamespaceMode, NamespaceOptions, TimeMode};
 pub use self::network::{
     HostAddress, NameOptions, NetworkMode, NetworkOptions, parse_host, parse_mac, parse_name_server,

@@ -11,6 +11,7 @@ use super::{
     IpcMode, MountKind, NamespaceMode, NetworkMode, RootOptions, RunOptions, SeccompChoice, UserNamespace,
     parse_mac, parse_publish,
 };
+use crate::volume_store::VolumeStore;
 
 impl RunOptions {
     /// The same with every path of the host absolute, where the relative ones began at `directory`: whoever starts the container
@@ -38,9 +39,10 @@ impl RunOptions {
             }
         }
         paths.extend(files.mounts.iter_mut().filter_map(|mount| match &mut mount.kind {
-            MountKind::Bind(bind) => Some(&mut bind.source),
-            MountKind::Tmpfs(_) => None,
+            MountKind::Bind(bind) if bind.volume.is_none() => Some(&mut bind.source),
+            MountKind::Bind(_) | MountKind::Tmpfs(_) => None,
         }));
+        paths.extend(files.volume_store.as_mut().map(VolumeStore::path_mut));
         paths.extend(files.devices.iter_mut().map(|device| &mut device.source));
         paths.extend(limits.blkio_weight_device.iter_mut().map(|limit| &mut limit.path));
         for rates in [

@@ -376,11 +376,6 @@ fn init(action: &InitAction) -> Words {
             "where the caller's is a standard stream",
             "no open file then lies on the host's /dev, and a checkpoint can hold all of them",
         ),
-        InitAction::OwnMounts { targets } => words(
-            "make directories mounts of their own",
-            listed(targets.iter().map(|target| format!("/{}", target.path.to_string_lossy()))),
-            "they are for data: they can be written to where the root can't, and what is in them is no change of it",
-        ),
         InitAction::Mask { targets } => words(
             "mask paths",
             listed(targets.iter().map(|target| format!("/{}", target.path.to_string_lossy()))),

@@ -257,7 +257,6 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         InitAction::NullStreams { target, proc } => {
             null_streams::replace(context, target, proc.as_ref().map(OwnedFd::as_fd))
         }
-        InitAction::OwnMounts { targets } => mount::own_mounts(context, targets),
         InitAction::Mask { targets } => mount::mask(context, targets),
         InitAction::ReadOnlyPaths { targets } => mount::read_only_paths(context, targets),
         InitAction::PivotRoot => mount::pivot(context),

@@ -317,18 +317,6 @@ fn bind_device(context: &Context<'_>, device: &DeviceNode) -> Outcome {
     attach(tree.as_fd(), place.as_fd())
 }
 
-/// Binds each target onto itself, with what is in it; one that is missing is made. While all is writable that can be so: the root
-/// becomes read-only by its own mount alone.
-pub(super) fn own_mounts(context: &mut Context<'_>, targets: &[Target]) -> Outcome {
-    for (item, target) in targets.iter().enumerate() {
-        let of_item = |failure: Failure| Failure { item: item as u32, ..failure };
-        let found = open_target(Way::to(context, target)?).map_err(of_item)?;
-        let tree = clone_tree(found.as_fd(), c"", false).during_item(Call::OpenTree, item)?;
-        attach(tree.as_fd(), found.as_fd()).map_err(of_item)?;
-    }
-    Ok(())
-}
-
 /// Makes symbolic links; one that is there stays.
 pub(super) fn links(context: &mut Context<'_>, links: &[Link]) -> Outcome {
     for (item, link) in links.iter().enumerate() {

@@ -76,7 +76,14 @@ pub(super) fn plan_bind(
         Some((opened, namespace)) => (opened, Some(namespace)),
         None => {
             let flags = OFlags::PATH | OFlags::CLOEXEC;
-            (rustix::fs::open(&path, flags, Mode::empty()).map_err(failed)?, None)
+            let opened = match rustix::fs::open(&path, flags, Mode::empty()) {
+                // Nothing is done with it but to say that it is a directory.
+                Err(Errno::NOENT) if context.made_later.contains(&path) => {
+                    rustix::fs::open(c"/", flags, Mode::empty())
+                }
+                opened => opened,
+            };
+            (opened.map_err(failed)?, None)
         }
     };
     let status = rustix::fs::fstat(&opened).map_err(failed)?;

@@ -75,6 +75,8 @@ pub(crate) struct MountContext<'a> {
     pub(crate) bind_rules: BindRules,
     /// The root directory, where it is the container's root as it is.
     pub(crate) rootfs: Option<&'a Path>,
+    /// Sources of binds that are made before the start.
+    pub(crate) made_later: &'a [PathBuf],
 }
 
 /// The label for the container's file systems (config-linux.md, "Mount Label"), where SELinux is there to obey it.
@@ -424,6 +426,7 @@ mod tests {
             propagation: propagation::PRIVATE,
             bind_rules: BindRules::Strict,
             rootfs: None,
+            made_later: &[],
         };
         let mount = |kind: &str, option: &str| Mount {
             destination: "/x".to_owned(),

@@ -183,8 +183,8 @@ pub struct PlanOptions {
     pub root: RootSource,
     /// The directory that config.json names as the root, where the caller has opened it; else that is done here.
     pub root_directory: Option<RootDirectory>,
-    /// Directories of an overlay as root that become mounts of their own, as absolute paths: an image's for data.
-    pub own_mounts: Vec<String>,
+    /// Sources of bind mounts that are not there and will be directories, made before the start. Such a plan is only to be shown.
+    pub made_later: Vec<PathBuf>,
     /// How it becomes `/`.
     pub root_change: RootChange,
     /// Whose its files look.
@@ -232,7 +232,7 @@ impl PlanOptions {
             lifetime: Lifetime::Own,
             root: RootSource::Directory,
             root_directory: None,
-            own_mounts: Vec::new(),
+            made_later: Vec::new(),
             root_change: RootChange::Pivot,
             root_owners: RootOwners::AsOnDisk,
             bind_rules: BindRules::Strict,

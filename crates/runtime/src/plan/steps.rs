@@ -250,7 +250,6 @@ impl Steps {
         }
         let label = spec.linux.as_ref().and_then(|linux| mounts::label_in_force(linux, mounts::has_selinux));
         self.root(spec, options, root, users, label)?;
-        self.own_mounts(options)?;
         let callers = mounts::callers_groups(spec, options).filter(|_| cgroup.is_none());
         let context = MountContext {
             bundle: &options.bundle,
@@ -263,6 +262,7 @@ impl Steps {
             propagation: flags,
             bind_rules: options.bind_rules,
             rootfs: (options.root == RootSource::Directory).then(|| root.path()),
+            made_later: &options.made_later,
         };
         let mounts = mounts::plan_mounts(spec, &context, &mut self.detached)?;
         self.list.extend(mounts);
@@ -398,15 +398,6 @@ impl Steps {
         Ok(())
     }
 
-    fn own_mounts(&mut self, options: &PlanOptions) -> Result<()> {
-        let parse = |path: &String| Target::parse(path, TargetKind::Directory, "root.path");
-        let targets: Vec<Target> = options.own_mounts.iter().map(parse).collect::<Result<_>>()?;
-        if !targets.is_empty() {
-            self.list.push(init_step(InitAction::OwnMounts { targets }, "root.path"));
-        }
-        Ok(())
-    }
-
     /// The overlays that the root has beside its own.
     pub(super) fn layers(&self) -> Result<Vec<CString>> {
         let place = |target: &Target| c_string(&format!("/{}", target.path.to_string_lossy()), "root.path");
@@ -517,7 +508,5 @@ fn overlay_points(spec: &Spec, options: &PlanOptions) -> Vec<CString> {
     let files = options.files.iter().map(|file| file.destination);
     let points = mount_points(spec, files).into_iter().filter(|point| point.mount.is_none());
     let target = |point: MountPoint| Target::parse(&point.path, point.kind, "mounts").ok();
-    let own = options.own_mounts.iter();
-    let own = own.filter_map(|path| Target::parse(path, TargetKind::Directory, "root.path").ok());
-    own.chain(points.filter_map(target)).map(|target| target.path).collect()
+    points.filter_map(target).map(|target| target.path).collect()
 }

@@ -148,9 +148,9 @@ fn item(action: &InitAction, failure: Failure) -> Option<String> {
     match action {
         InitAction::Devices { devices } => Some(inside(&devices.get(index)?.target.path)),
         InitAction::Links { links } => Some(inside(&links.get(index)?.target.path)),
-        InitAction::Mask { targets }
-        | InitAction::ReadOnlyPaths { targets }
-        | InitAction::OwnMounts { targets } => Some(inside(&targets.get(index)?.path)),
+        InitAction::Mask { targets } | InitAction::ReadOnlyPaths { targets } => {
+            Some(inside(&targets.get(index)?.path))
+        }
         InitAction::Sysctls { values, .. } => {
             let one = values.get(index)?;
             Some(match failure.call {

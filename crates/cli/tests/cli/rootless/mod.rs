@@ -7,3 +7,4 @@ mod images;
 mod life;
 mod network;
 mod user;
+mod volumes;

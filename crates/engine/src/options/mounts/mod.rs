@@ -5,6 +5,7 @@ mod mount;
 mod tmpfs;
 mod volume;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// A mount that somebody asked for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MountRequest {
     /// The flag with its value, as typed.
@@ -30,7 +31,7 @@ pub struct MountRequest {
 }
 
 /// What is mounted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum MountKind {
     /// A directory or file of the host.
@@ -40,11 +41,14 @@ pub enum MountKind {
 }
 
 /// A directory or file of the host.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BindRequest {
-    /// Its path, absolute.
+    /// Its path, absolute; that of a volume is found when it is known which one it is.
     pub source: PathBuf,
+    /// Which volume it is, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeRequest>,
     /// Whether what is mounted below it comes along.
     pub reach: Reach,
     /// What may be written to.
@@ -59,8 +63,83 @@ pub struct BindRequest {
     pub idmap: bool,
 }
 
+/// A volume: a directory that is kept for containers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VolumeRequest {
+    /// Its name; none before one is chosen for a container's own.
+    pub name: Option<String>,
+    /// Whether it is a container's own, which nobody has named.
+    pub anonymous: bool,
+    /// What is in it in the beginning.
+    pub content: VolumeContent,
+    /// The directory in it that is shown, where it is not all of it.
+    pub subpath: Option<String>,
+    /// How it is made, where it is not there.
+    pub settings: VolumeSettings,
+}
+
+/// What is in a volume in the beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum VolumeContent {
+    /// What the container's root has at that place.
+    #[default]
+    Copied,
+    /// Nothing.
+    Nothing,
+}
+
+/// How a volume is made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VolumeSettings {
+    /// `type`, `device` and `o`: what is mounted, where it is no directory of its own.
+    pub options: BTreeMap<String, String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What `--volumes-from` asks for: the mounts of another container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumesFrom {
+    /// The container's name or id, or the beginning of that.
+    pub container: String,
+    /// What may be written to, if not the same as there.
+    pub access: Option<Access>,
+    /// For whom SELinux labels them.
+    pub relabel: Option<Relabel>,
+}
+
+impl VolumesFrom {
+    /// Reads `CONTAINER[:ro|rw|z|Z]`.
+    pub fn parse(text: &str) -> Result<VolumesFrom> {
+        let flag = format!("--volumes-from {text}");
+        let (container, words) = text.split_once(':').unwrap_or((text, ""));
+        let mut from = VolumesFrom { container: container.to_owned(), access: None, relabel: None };
+        if container.is_empty() {
+            let error = Error::invalid(flag, "it names no container".to_owned());
+            return Err(error.with_hint("write CONTAINER[:ro]"));
+        }
+        for word in words.split(',').filter(|word| !word.is_empty()) {
+            match word {
+                "ro" => from.access = Some(Access::ReadOnly),
+                "rw" => from.access = Some(Access::Writable),
+                "z" => from.relabel = Some(Relabel::Shared),
+                "Z" => from.relabel = Some(Relabel::Private),
+                _ => {
+                    let error = Error::invalid(flag, format!("`{}` is not known", word.escape_debug()));
+                    return Err(error.with_hint("write ro, rw, z or Z behind the colon, or nothing"));
+                }
+            }
+        }
+        Ok(from)
+    }
+}
+
 /// A file system in memory.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TmpfsRequest {
     /// Whether it refuses writes.
@@ -182,6 +261,7 @@ struct Words {
     chown: Choice<bool>,
     idmap: bool,
     copy_up: Choice<bool>,
+    content: Choice<VolumeContent>,
     parameters: Vec<(String, String)>,
 }
 
@@ -210,9 +290,17 @@ impl Words {
         self.chown.get() == Some(true)
     }
 
-    fn into_bind(self, flag: String, source: PathBuf, target: String) -> MountRequest {
+    fn into_bind(self, flag: String, source: Source, target: String) -> MountRequest {
+        let (source, volume) = match source {
+            Source::Path(path) => (path, None),
+            Source::Volume(mut volume) => {
+                volume.content = self.content.get().unwrap_or_default();
+                (PathBuf::new(), Some(volume))
+            }
+        };
         let bind = BindRequest {
             source,
+            volume,
             reach: self.reach.get().unwrap_or_default(),
             access: self.access.get().unwrap_or_default(),
             propagation: self.propagation.get().unwrap_or_default(),
@@ -256,8 +344,44 @@ fn parse_target(flag: &str, text: &str) -> Result<String> {
     Ok(format!("/{}", parts.join("/")))
 }
 
+/// What a mount shows.
+enum Source {
+    Path(PathBuf),
+    Volume(VolumeRequest),
+}
+
+/// The source of `-v`: a path, or else the name of a volume.
+fn parse_source(flag: &str, text: &str, directory: &Path) -> Result<Source> {
+    match text.starts_with(['/', '.', '~']) || text.is_empty() || text.contains('/') {
+        true => parse_path(flag, text, directory).map(Source::Path),
+        false => parse_name(flag, text).map(Source::Volume),
+    }
+}
+
+/// A volume by its name.
+fn parse_name(flag: &str, text: &str) -> Result<VolumeRequest> {
+    if let Err(reason) = check_volume_name(text) {
+        return Err(Error::invalid(flag, reason).with_hint(VOLUME_NAME_HINT));
+    }
+    Ok(VolumeRequest { name: Some(text.to_owned()), ..VolumeRequest::default() })
+}
+
+/// How a volume may be called.
+pub(crate) const VOLUME_NAME_HINT: &str = "a volume's name has letters, digits, `_`, `.` and `-`, begins with a letter or a digit, \
+                                           and is no longer than 255 bytes; for a directory of the host write an absolute path";
+
+/// Docker's rule, and what a directory can be called.
+pub(crate) fn check_volume_name(text: &str) -> std::result::Result<(), String> {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    match begins && text.len() <= 255 && text.bytes().all(is_legal) {
+        true => Ok(()),
+        false => Err(format!("`{}` is no name of a volume", text.escape_debug())),
+    }
+}
+
 /// The source of a bind: absolute, or relative to the caller's directory if it says so by a dot at its beginning.
-fn parse_source(flag: &str, text: &str, directory: &Path) -> Result<PathBuf> {
+fn parse_path(flag: &str, text: &str, directory: &Path) -> Result<PathBuf> {
     if text.is_empty() {
         let error = Error::invalid(flag, "the source is empty".to_owned());
         return Err(error.with_hint("name a directory or file of the host"));
@@ -284,12 +408,6 @@ fn parse_source(flag: &str, text: &str, directory: &Path) -> Result<PathBuf> {
         // Without the dot itself.
         return Ok(directory.join(text).components().collect());
     }
-    if text.contains('/') {
-        let error = Error::invalid(flag, format!("the source `{text}` begins neither with `/` nor with `.`"));
-        return Err(error.with_hint(format!("write `./{text}` for what lies in this directory")));
-    }
-    let error = Error::unsupported(flag, format!("a named volume (`{text}`)"), "");
-    Err(error.with_hint(format!(
-        "write `./{text}` for a directory here, or the absolute path of another one; volumes with names are to come"
-    )))
+    let error = Error::invalid(flag, format!("the source `{text}` begins neither with `/` nor with `.`"));
+    Err(error.with_hint(format!("write `./{text}` for what lies in this directory")))
 }

@@ -4,14 +4,16 @@ use std::path::Path;
 
 use super::tmpfs::{check_tmpfs, take_parameter};
 use super::{
-    Access, CONSISTENCY, Choice, MountRequest, Propagation, Reach, Relabel, Words, csv, parse_source,
-    parse_target,
+    Access, CONSISTENCY, Choice, MountRequest, Propagation, Reach, Relabel, Source, VolumeContent,
+    VolumeRequest, VolumeSettings, Words, csv, parse_name, parse_path, parse_target,
 };
 use crate::error::{Error, Result};
 
 /// Kinds that name something of the host or of memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    /// As with docker, what nothing is said of.
+    Volume,
     Bind,
     Tmpfs,
 }
@@ -24,6 +26,9 @@ struct Fields {
     target: Option<String>,
     words: Words,
     recursion: Choice<Recursion>,
+    subpath: Option<String>,
+    settings: VolumeSettings,
+    driver: Option<String>,
 }
 
 /// `bind-recursive`.
@@ -45,7 +50,7 @@ impl MountRequest {
         if text.is_empty() {
             let error = Error::invalid("--mount", "is empty".to_owned());
             return Err(error.with_hint(
-                "write `type=bind,source=PATH,target=PATH`; a variable that it comes from may not be set",
+                "write `type=bind,source=PATH,target=PATH`, or `source=NAME,target=PATH` for a volume; a variable that it comes from may not be set",
             ));
         }
         let flag = format!("--mount {text}");
@@ -63,8 +68,8 @@ impl MountRequest {
 
 /// The fields, without synonyms.
 const KNOWN: &str = "type, source, target, readonly, bind-propagation, bind-recursive, bind-nonrecursive, idmap, relabel, \
-                     chown, tmpfs-size, tmpfs-mode, tmpcopyup, uid, gid, nr_inodes, nr_blocks, exec, suid, dev, noexec, \
-                     nosuid, nodev";
+                     chown, volume-nocopy, volume-subpath, volume-label, volume-driver, volume-opt, tmpfs-size, tmpfs-mode, \
+                     tmpcopyup, uid, gid, nr_inodes, nr_blocks, exec, suid, dev, noexec, nosuid, nodev";
 
 fn boolean(flag: &str, key: &str, value: Option<&str>) -> Result<bool> {
     match value.unwrap_or("true").to_ascii_lowercase().as_str() {
@@ -114,11 +119,26 @@ impl Fields {
             ("notmpcopyup", None) => self.words.copy_up.set(false, field, flag)?,
             ("consistency", Some(value)) if CONSISTENCY.contains(&value) => {}
             (other, None) if self.words.take(other, flag)? => {}
-            (other, _)
-                if other.starts_with("volume-") || other.starts_with("image-") || other == "subpath" =>
-            {
+            ("volume-nocopy", value) => {
+                let content =
+                    if boolean(flag, key, value)? { VolumeContent::Nothing } else { VolumeContent::Copied };
+                self.words.content.set(content, field, flag)?;
+            }
+            ("nocopy", None) => self.words.content.set(VolumeContent::Nothing, field, flag)?,
+            ("copy", None) => self.words.content.set(VolumeContent::Copied, field, flag)?,
+            ("volume-subpath" | "subpath", Some(value)) => set(&mut self.subpath, value, key, flag)?,
+            ("volume-driver", Some(value)) => set(&mut self.driver, value, key, flag)?,
+            ("volume-label", Some(value)) => {
+                let (name, value) = value.split_once('=').unwrap_or((value, ""));
+                self.settings.labels.insert(name.to_owned(), value.to_owned());
+            }
+            ("volume-opt", Some(value)) => {
+                let (name, value) = value.split_once('=').unwrap_or((value, ""));
+                self.settings.options.insert(name.to_owned(), value.to_owned());
+            }
+            (other, _) if other.starts_with("image-") => {
                 let error = Error::unsupported(flag, format!("`{key}`"), "");
-                return Err(error.with_hint("it is for volumes with names and for images, which are to come"));
+                return Err(error.with_hint("it is for images, which are to come"));
             }
             ("", None) => {
                 let error = Error::invalid(flag, "a field is empty".to_owned());
@@ -138,17 +158,21 @@ impl Fields {
     }
 
     fn finish(mut self, flag: String, directory: &Path) -> Result<MountRequest> {
-        let Some(kind) = self.kind.get() else {
-            let error = Error::unsupported(flag.as_str(), "a volume with a name".to_owned(), "");
-            return Err(error.with_hint("say `type=bind` for a directory of the host, or `type=tmpfs`"));
-        };
+        let kind = self.kind.get().unwrap_or(Kind::Volume);
         let Some(target) = &self.target else {
             let error = Error::invalid(flag.as_str(), "it has no target".to_owned());
             return Err(error.with_hint("add `target=PATH`, where it appears inside"));
         };
         let target = parse_target(&flag, target)?;
+        if kind != Kind::Volume {
+            self.refuse_what_is_of_volumes(&flag)?;
+        }
         self.resolve_recursion(&flag)?;
         match kind {
+            Kind::Volume => {
+                let volume = self.volume(&flag)?;
+                Ok(self.words.into_bind(flag, Source::Volume(volume), target))
+            }
             Kind::Bind => {
                 let Some(source) = &self.source else {
                     let error = Error::invalid(flag.as_str(), "it has no source".to_owned());
@@ -159,8 +183,8 @@ impl Fields {
                         Error::invalid(flag.as_str(), "tmpfs options are for `type=tmpfs`".to_owned());
                     return Err(error.with_hint("leave them out"));
                 }
-                let source = parse_source(&flag, source, directory)?;
-                Ok(self.words.into_bind(flag, source, target))
+                let source = parse_path(&flag, source, directory)?;
+                Ok(self.words.into_bind(flag, Source::Path(source), target))
             }
             Kind::Tmpfs => {
                 if self.source.is_some() {
@@ -170,6 +194,58 @@ impl Fields {
                 check_tmpfs(&self.words, &flag)?;
                 Ok(self.words.into_tmpfs(flag, target))
             }
+        }
+    }
+
+    /// The volume that is meant.
+    fn volume(&mut self, flag: &str) -> Result<VolumeRequest> {
+        let refuse = |reason: String, hint: &str| Err(Error::invalid(flag, reason).with_hint(hint));
+        if self.recursion.get().is_some() {
+            return refuse("bind-recursive is for `type=bind`".to_owned(), "leave it out");
+        }
+        if !self.words.parameters.is_empty() || self.words.copy_up.get().is_some() {
+            return refuse("tmpfs options are for `type=tmpfs`".to_owned(), "leave them out");
+        }
+        if let Some(driver) = self.driver.as_deref().filter(|driver| !matches!(*driver, "" | "local")) {
+            let error =
+                Error::unsupported(flag, format!("the volume driver `{}`", driver.escape_debug()), "");
+            return Err(error.with_hint("there is `local`, which need not be named"));
+        }
+        if let Some(subpath) = &self.subpath
+            && (subpath.starts_with('/') || subpath.split('/').any(|part| part == ".."))
+        {
+            let reason = format!("`{}` leads out of the volume", subpath.escape_debug());
+            return refuse(reason, "write a path that begins in the volume, without `..`");
+        }
+        let mut volume = match self.source.as_deref().filter(|source| !source.is_empty()) {
+            Some(name) if name.starts_with(['/', '.']) => {
+                return refuse(
+                    format!("`{name}` is no name of a volume"),
+                    "say `type=bind` for a directory of the host",
+                );
+            }
+            Some(name) => parse_name(flag, name)?,
+            None => VolumeRequest { anonymous: true, ..VolumeRequest::default() },
+        };
+        volume.subpath = self.subpath.take();
+        volume.settings = std::mem::take(&mut self.settings);
+        Ok(volume)
+    }
+
+    fn refuse_what_is_of_volumes(&self, flag: &str) -> Result<()> {
+        let found = [
+            (self.words.content.get().is_some(), "volume-nocopy"),
+            (self.subpath.is_some(), "volume-subpath"),
+            (self.driver.is_some(), "volume-driver"),
+            (!self.settings.labels.is_empty(), "volume-label"),
+            (!self.settings.options.is_empty(), "volume-opt"),
+        ];
+        match found.into_iter().find(|(given, _)| *given) {
+            Some((_, name)) => {
+                let error = Error::invalid(flag, format!("{name} is for `type=volume`"));
+                Err(error.with_hint("leave it out"))
+            }
+            None => Ok(()),
         }
     }
 
@@ -207,13 +283,15 @@ fn kind(value: &str, flag: &str) -> Result<Kind> {
     match value.to_ascii_lowercase().as_str() {
         "bind" => Ok(Kind::Bind),
         "tmpfs" => Ok(Kind::Tmpfs),
-        "volume" | "image" | "artifact" | "cluster" | "glob" | "ramfs" | "devpts" | "npipe" => {
+        "volume" => Ok(Kind::Volume),
+        "image" | "artifact" | "cluster" | "glob" | "ramfs" | "devpts" | "npipe" => {
             let error = Error::unsupported(flag, format!("`type={value}`"), "");
-            Err(error.with_hint("say `type=bind` for a directory of the host, or `type=tmpfs`"))
+            Err(error
+                .with_hint("say `type=volume`, `type=bind` for a directory of the host, or `type=tmpfs`"))
         }
         _ => {
             let error = Error::invalid(flag, format!("`{value}` is no type of mount"));
-            Err(error.with_hint("known are bind and tmpfs"))
+            Err(error.with_hint("known are volume, bind and tmpfs"))
         }
     }
 }
@@ -333,6 +411,10 @@ mod tests {
             ("bind-propagation", "rslave"),
             ("bind-recursive", "enabled"),
             ("relabel", "shared"),
+            ("volume-subpath", "a"),
+            ("volume-label", "a=b"),
+            ("volume-driver", "local"),
+            ("volume-opt", "o=bind"),
             ("tmpfs-size", "1m"),
             ("tmpfs-mode", "700"),
             ("uid", "1"),
@@ -353,10 +435,31 @@ mod tests {
     }
 
     #[test]
+    fn volume_has_a_name_or_is_the_containers_own_and_says_how_it_is_made() {
+        let text =
+            "source=x,target=/b,ro,volume-nocopy,volume-label=a=b,volume-opt=type=tmpfs,volume-subpath=c/d";
+        let MountKind::Bind(bind) = parse(text).expect("legal").kind else { panic!("a volume") };
+        let volume = bind.volume.expect("a volume");
+        assert_eq!((volume.name.as_deref(), volume.subpath.as_deref()), (Some("x"), Some("c/d")));
+        assert_eq!((volume.content, bind.access), (VolumeContent::Nothing, Access::ReadOnly));
+        assert_eq!((&*volume.settings.labels["a"], &*volume.settings.options["type"]), ("b", "tmpfs"));
+        for text in ["type=volume,target=/b", "target=/b", "type=volume,source=,target=/b"] {
+            let MountKind::Bind(bind) = parse(text).expect(text).kind else { panic!("a volume") };
+            assert!(bind.volume.is_some_and(|volume| volume.anonymous && volume.name.is_none()), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_or_to_come_is_refused_with_the_flag() {
         for text in [
             "source=/a,target=/b",
-            "type=volume,source=x,target=/b",
+            "type=volume,source=/x,target=/b",
+            "type=volume,source=x",
+            "type=volume,source=x,target=/b,bind-recursive=enabled",
+            "type=volume,source=x,target=/b,tmpfs-size=1m",
+            "type=volume,source=x,target=/b,volume-driver=other",
+            "type=volume,source=x,target=/b,volume-subpath=a/../b",
+            "type=tmpfs,target=/b,volume-opt=a=b",
             "type=image,source=x,target=/b",
             "type=what,target=/b",
             "type=bind,source=/a",

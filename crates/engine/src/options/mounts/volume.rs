@@ -1,12 +1,16 @@
-//! `-v`, `--volume SOURCE:DESTINATION[:OPTIONS]`.
+//! `-v`, `--volume [SOURCE:]DESTINATION[:OPTIONS]`.
 
 use std::path::Path;
 
-use super::{Access, CONSISTENCY, MountRequest, Reach, Relabel, Words, parse_source, parse_target};
+use super::{
+    Access, CONSISTENCY, MountRequest, Reach, Relabel, Source, VolumeContent, VolumeRequest, Words,
+    parse_source, parse_target,
+};
 use crate::error::{Error, Result};
 
 impl MountRequest {
-    /// Reads `SOURCE:DESTINATION[:OPTIONS]`; `directory` is where relative sources begin.
+    /// Reads `SOURCE:DESTINATION[:OPTIONS]`, or a destination alone for a volume of the container's own; `directory` is where
+    /// relative sources begin.
     pub fn parse_volume(text: &str, directory: &Path) -> Result<MountRequest> {
         let flag = format!("--volume {text}");
         let parts: Vec<&str> = text.split(':').collect();
@@ -14,7 +18,7 @@ impl MountRequest {
             [""] => {
                 let error = Error::invalid("--volume", "is empty".to_owned());
                 return Err(error.with_hint(
-                    "write `SOURCE:DESTINATION[:OPTIONS]`; a variable that it comes from may not be set",
+                    "write `[SOURCE:]DESTINATION[:OPTIONS]`; a variable that it comes from may not be set",
                 ));
             }
             [lone] if !lone.starts_with('/') => {
@@ -25,10 +29,9 @@ impl MountRequest {
                 )));
             }
             [target] => {
-                let error = Error::unsupported(flag.as_str(), "a volume without a source".to_owned(), "");
-                return Err(error.with_hint(format!(
-                    "use `--tmpfs {target}` for room in memory, or put a directory of the host in front: `/srv/x:{target}`"
-                )));
+                let target = parse_target(&flag, target)?;
+                let volume = VolumeRequest { anonymous: true, ..VolumeRequest::default() };
+                return Ok(Words::default().into_bind(flag, Source::Volume(volume), target));
             }
             [source, target] => (*source, *target, ""),
             [source, target, options] => (*source, *target, *options),
@@ -62,8 +65,9 @@ fn take_volume_word(words: &mut Words, word: &str, flag: &str) -> Result<()> {
         "idmap" => words.idmap = true,
         "rbind" => words.reach.set(Reach::Tree, word, flag)?,
         "bind" => words.reach.set(Reach::Mount, word, flag)?,
-        // About volumes with names, which alone are ever filled from an image.
-        "nocopy" | "copy" => {}
+        // About volumes, which alone are ever filled from an image.
+        "nocopy" => words.content.set(VolumeContent::Nothing, word, flag)?,
+        "copy" => words.content.set(VolumeContent::Copied, word, flag)?,
         _ if CONSISTENCY.contains(&word) => {}
         _ if word.starts_with("idmap=") => {
             let error = Error::unsupported(flag, format!("a map of the mount's own (`{word}`)"), "");
@@ -76,7 +80,7 @@ fn take_volume_word(words: &mut Words, word: &str, flag: &str) -> Result<()> {
         }
         _ => {
             let known = "ro, rw, z, Z, U, O, rprivate, rslave, rshared, exec, suid, dev, noexec, nosuid, nodev, \
-                         bind, rbind, idmap; and, without effect, cached, delegated, consistent, nocopy";
+                         bind, rbind, idmap, nocopy; and, without effect, cached, delegated, consistent";
             let error = Error::invalid(flag, format!("`{word}` is no option of a volume"));
             return Err(error.with_hint(format!("known are {known}")));
         }
@@ -119,17 +123,32 @@ mod tests {
         assert_eq!(bind(".:/d").source, Path::new("/here"));
         assert_eq!(bind(".hidden:/d").source, Path::new("/here/.hidden"));
         MountRequest::parse_volume(".:/d", Path::new("")).expect_err("a directory that is gone");
-        for (text, hint) in [("data:/d", "./data"), ("sub/data:/d", "./sub/data")] {
+        let error = parse("sub/data:/d").expect_err("neither a path nor a name");
+        assert!(error.hint.as_deref().is_some_and(|found| found.contains("./sub/data")), "{error:?}");
+    }
+
+    #[test]
+    fn what_is_no_path_is_the_name_of_a_volume_and_no_source_is_a_volume_of_the_containers_own() {
+        let named = bind("data:/d:ro,nocopy");
+        let volume = named.volume.expect("a volume");
+        assert_eq!((volume.name.as_deref(), volume.anonymous), (Some("data"), false));
+        assert_eq!((volume.content, named.access), (VolumeContent::Nothing, Access::ReadOnly));
+        let own = parse("/d//e/.").expect("legal");
+        assert_eq!(own.target, "/d/e");
+        let MountKind::Bind(BindRequest { volume: Some(volume), .. }) = own.kind else { panic!("a volume") };
+        assert_eq!((volume.name, volume.anonymous), (None, true));
+        assert_eq!(volume.content, VolumeContent::Copied);
+        for text in ["-x:/d", "_x:/d", "a b:/d", "ä:/d", &format!("{}:/d", "x".repeat(256))] {
             let error = parse(text).expect_err(text);
-            assert!(error.hint.as_deref().is_some_and(|found| found.contains(hint)), "{error:?}");
+            assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("a volume's name")), "{error:?}");
         }
     }
 
     #[test]
     fn what_contradicts_itself_or_means_nothing_is_refused_with_the_flag() {
         for text in [
-            "/d",
             "d",
+            "/d/../e",
             ".",
             "/a:b",
             "/a:/b:ro:x",

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::super::*;
 use super::{Path, PathBuf};
 use crate::kept::{KeptContainers, Stay};
+use crate::volume_store::VolumeStore;
 
 /// Numbers that look random and are the same each time (a 64-bit generator of L'Ecuyer's).
 struct Choices(u64);
@@ -142,6 +143,13 @@ impl Choices {
         } else {
             MountKind::Bind(BindRequest {
                 source: self.path(),
+                volume: self.maybe(|choices| VolumeRequest {
+                    name: choices.maybe(Choices::word),
+                    anonymous: choices.is(),
+                    content: choices.of(&[VolumeContent::Copied, VolumeContent::Nothing]),
+                    subpath: choices.maybe(Choices::word),
+                    settings: VolumeSettings { options: choices.map(), labels: choices.map() },
+                }),
                 reach: self.of(&[Reach::Tree, Reach::Mount]),
                 access: self.of(&[
                     Access::Writable,
@@ -182,6 +190,12 @@ impl Choices {
             read_only: self.is(),
             read_only_tmpfs: self.of(&[ReadOnlyTmpfs::Usual, ReadOnlyTmpfs::None]),
             mounts: self.some(Choices::mount),
+            volumes_from: self.some(|choices| VolumesFrom {
+                container: choices.word(),
+                access: choices.of(&[None, Some(Access::ReadOnly), Some(Access::Writable)]),
+                relabel: choices.of(&[None, Some(Relabel::Shared), Some(Relabel::Private)]),
+            }),
+            volume_store: self.maybe(|choices| VolumeStore::beside(&choices.path().join("images"))),
             devices: self.some(|choices| DeviceRequest {
                 flag: choices.word(),
                 source: choices.path(),
@@ -433,7 +447,12 @@ fn every_path_of_the_host_is_made_absolute() {
         let paths = options.host_paths();
         assert!(paths.iter().all(|path| path.is_absolute()), "{paths:?}");
         let text = serde_json::to_string(&options).expect("written");
-        assert!(!text.contains("\"relative/path") && !text.contains("\"./here"), "{text}");
+        // Where a volume is is found anew each time.
+        let is_of_a_volume = text.contains("\"volume\":{");
+        assert!(
+            is_of_a_volume || (!text.contains("\"relative/path") && !text.contains("\"./here")),
+            "{text}"
+        );
         assert_eq!(options.clone().made_absolute(Path::new("/there")), options);
     }
     let options = RunOptions {

@@ -48,7 +48,6 @@ impl Action {
                 | Init::SetAttributes { .. }
                 | Init::Devices { .. }
                 | Init::Links { .. }
-                | Init::OwnMounts { .. }
                 | Init::Mask { .. }
                 | Init::ReadOnlyPaths { .. }
                 | Init::PivotRoot

@@ -197,10 +197,6 @@ pub(crate) enum InitAction {
         target: Target,
         proc: Option<OwnedFd>,
     },
-    /// Directories of the root become mounts of their own, with what is in them; those that are missing are made.
-    OwnMounts {
-        targets: Vec<Target>,
-    },
     Mask {
         targets: Vec<Target>,
     },

@@ -1,0 +1,85 @@
+//! `rabbitc volume inspect`: all that is known of volumes, as docker writes it.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::Args;
+use engine::{ErrorKind, Result, Volume, rfc3339};
+
+use super::Places;
+use crate::images::print;
+use crate::render;
+use crate::template::{Field, Map, Template, Value};
+
+/// Shows all that is known of volumes.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArguments {
+    /// Their names
+    #[arg(required_unless_present = "all", value_name = "VOLUME")]
+    names: Vec<String>,
+    /// All of them
+    #[arg(short, long, conflicts_with = "names")]
+    all: bool,
+    /// `json`, or a line for each volume such as `{{.Mountpoint}}` [default: one JSON document]
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    #[command(flatten)]
+    places: Places,
+}
+
+/// Each volume is shown, whatever became of the others.
+pub(super) fn inspect(arguments: &InspectArguments) -> Result<ExitCode> {
+    let template = match arguments.format.as_deref() {
+        None | Some("" | "json") => None,
+        Some(format) => Some(Template::parse(format)?),
+    };
+    let store = arguments.places.volumes()?;
+    let names = match arguments.all {
+        true => store.survey()?.volumes.into_iter().map(|volume| volume.name).collect(),
+        false => arguments.names.clone(),
+    };
+    let (mut found, mut lines, mut errors) = (Vec::new(), String::new(), Vec::new());
+    for name in &names {
+        let shown = store.find(name).map(value).and_then(|value| {
+            if let Some(template) = &template {
+                lines.push_str(&template.render(&value)?);
+                lines.push('\n');
+            }
+            Ok(value)
+        });
+        match shown {
+            Ok(value) => found.push(value),
+            Err(error) => errors.push(error),
+        }
+    }
+    match template {
+        Some(_) => print(&lines)?,
+        None => print(&format!("{}\n", Value::List(found).pretty_json()))?,
+    }
+    errors.iter().for_each(render::error);
+    Ok(match errors.iter().find(|error| error.kind != ErrorKind::NotFound) {
+        Some(error) => ExitCode::from(error.kind.exit_code() as u8),
+        // As docker's.
+        None => ExitCode::from(u8::from(!errors.is_empty())),
+    })
+}
+
+/// Docker's fields in its order, then one that only podman has.
+fn value(volume: Volume) -> Value {
+    let texts = |map: BTreeMap<String, String>| -> Value {
+        let kind = Value::Map(Map::with_zero(""));
+        let written = (!map.is_empty()).then(|| serde_json::json!(map));
+        Value::of_kind(&kind, written.as_ref())
+    };
+    vec![
+        Field::new("CreatedAt", rfc3339(volume.created)),
+        Field::new("Driver", "local"),
+        Field::new("Labels", texts(volume.labels)),
+        Field::new("Mountpoint", volume.mountpoint.display().to_string()),
+        Field::new("Name", volume.name),
+        Field::new("Options", texts(volume.options)),
+        Field::new("Scope", "local"),
+        Field::if_set("Anonymous", Value::Bool(volume.is_anonymous)),
+    ]
+    .into()
+}

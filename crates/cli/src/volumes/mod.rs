@@ -1,0 +1,264 @@
+//! `rabbitc volume`: directories that are kept for containers.
+
+mod inspect;
+mod list;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use engine::{
+    CreatedVolume, EnginePaths, Error, ErrorKind, NewVolume, Notice, Result, UnneededVolumes, VolumeFilter,
+    VolumeStore,
+};
+
+use self::inspect::InspectArguments;
+use self::list::ListArguments;
+use crate::images::prune::is_wanted;
+use crate::images::table::size;
+use crate::images::{failed, print};
+use crate::render;
+
+/// What concerns volumes: directories that are kept for containers.
+#[derive(Debug, Parser)]
+#[command(name = "rabbitc volume", max_term_width = 100)]
+pub(crate) struct VolumeArguments {
+    #[command(subcommand)]
+    pub(crate) command: VolumeCommand,
+}
+
+/// One of its verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum VolumeCommand {
+    /// Makes a volume, unless there is one of that name
+    Create(CreateArguments),
+    /// Says by its exit code whether a volume is there
+    Exists(ExistsArguments),
+    /// Shows all that is known of volumes
+    Inspect(InspectArguments),
+    /// Lists volumes
+    #[command(visible_alias = "list")]
+    Ls(ListArguments),
+    /// Removes volumes that no container has and nobody has named, and with `--all` named ones, too
+    Prune(PruneArguments),
+    /// Removes volumes that no container has
+    #[command(visible_alias = "remove")]
+    Rm(RemoveArguments),
+}
+
+/// Where volumes are, and containers.
+#[derive(Debug, Args)]
+pub(crate) struct Places {
+    /// Directory that volumes are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Directory of containers that run, as `run --runroot` had it [default: /run/rabbitc]
+    #[arg(long, alias = "state-dir", value_name = "DIR")]
+    runroot: Option<PathBuf>,
+}
+
+/// Makes a volume.
+#[derive(Debug, Args)]
+pub(crate) struct CreateArguments {
+    /// What it is to be called [default: 64 random digits]
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// Its driver: `local` is there
+    #[arg(short, long, value_name = "DRIVER", default_value = "local")]
+    driver: String,
+    /// Where there is one of that name, that is no warning
+    #[arg(long)]
+    ignore: bool,
+    /// A label
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    label: Vec<String>,
+    /// What is mounted there: `type=`, `device=` and `o=`, as mount(8) has them
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    opt: Vec<String>,
+    #[command(flatten)]
+    places: Places,
+}
+
+/// Says by its exit code whether a volume is there.
+#[derive(Debug, Args)]
+pub(crate) struct ExistsArguments {
+    /// Its name
+    #[arg(value_name = "VOLUME")]
+    name: String,
+    #[command(flatten)]
+    places: Places,
+}
+
+/// Removes volumes.
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArguments {
+    /// Their names
+    #[arg(required_unless_present = "all", value_name = "VOLUME")]
+    names: Vec<String>,
+    /// All that no container has
+    #[arg(short, long, conflicts_with = "names")]
+    all: bool,
+    /// Nothing is wrong with one that is not there
+    #[arg(short, long)]
+    force: bool,
+    #[command(flatten)]
+    places: Places,
+}
+
+/// Removes volumes that no container has.
+#[derive(Debug, Args)]
+pub(crate) struct PruneArguments {
+    /// Those that have names, too
+    #[arg(short, long)]
+    all: bool,
+    /// Only those of which this holds: `label=NAME[=VALUE]`, `label!=NAME`, `until=24h`, `all=true`
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
+    /// Don't ask
+    #[arg(short, long)]
+    force: bool,
+    #[command(flatten)]
+    places: Places,
+}
+
+impl Places {
+    fn paths(&self) -> Result<EnginePaths> {
+        paths(self.runroot.as_deref())
+    }
+
+    /// For somebody who only looks at them, or makes one.
+    fn volumes(&self) -> Result<VolumeStore> {
+        VolumeStore::of(self.root.as_deref())
+    }
+
+    /// For somebody who removes some, with where containers run.
+    fn open(&self) -> Result<(VolumeStore, EnginePaths)> {
+        // Before this process is another user's.
+        let paths = self.paths()?;
+        Ok((VolumeStore::open(self.root.as_deref())?, paths))
+    }
+}
+
+/// Where containers run.
+pub(crate) fn paths(runroot: Option<&Path>) -> Result<EnginePaths> {
+    let Some(directory) = runroot else { return Ok(EnginePaths::of_caller()) };
+    let absolute =
+        std::path::absolute(directory).map_err(|error| Error::at_path("find", directory, error))?;
+    Ok(EnginePaths::below(absolute))
+}
+
+/// Does it, and says what became of it.
+pub(crate) fn run(command: &VolumeCommand) -> ExitCode {
+    let outcome = match command {
+        VolumeCommand::Create(arguments) => create(arguments).map(|()| ExitCode::SUCCESS),
+        VolumeCommand::Exists(arguments) => exists(arguments),
+        VolumeCommand::Inspect(arguments) => inspect::inspect(arguments),
+        VolumeCommand::Ls(arguments) => list::list(arguments).map(|()| ExitCode::SUCCESS),
+        VolumeCommand::Prune(arguments) => prune(arguments).map(|()| ExitCode::SUCCESS),
+        VolumeCommand::Rm(arguments) => remove(arguments),
+    };
+    outcome.unwrap_or_else(|error| failed(&error))
+}
+
+fn create(arguments: &CreateArguments) -> Result<()> {
+    if !matches!(arguments.driver.as_str(), "" | "local") {
+        let reason = format!("`{}` is no driver of volumes here", arguments.driver.escape_debug());
+        let error = Error::new(ErrorKind::Unsupported, "--driver", reason);
+        return Err(error.with_hint("there is `local`, which need not be named"));
+    }
+    let mut options = std::collections::BTreeMap::new();
+    for option in &arguments.opt {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        options.insert(name.to_owned(), value.to_owned());
+    }
+    let new = NewVolume {
+        name: arguments.name.clone().filter(|name| !name.is_empty()),
+        options,
+        labels: labels(&arguments.label)?,
+    };
+    let volume = match arguments.places.volumes()?.create(&new)? {
+        CreatedVolume::Made(volume) => volume,
+        CreatedVolume::Found(volume) => {
+            let differs = !new.options.is_empty() && new.options != volume.options;
+            if differs && !arguments.ignore {
+                render::notice(&Notice {
+                    what: format!("the volume `{}` was there already, with other options", volume.name),
+                    remedy: Some("`rabbitc volume rm` removes it, with what is in it".to_owned()),
+                });
+            }
+            volume
+        }
+    };
+    print(&format!("{}\n", volume.name))
+}
+
+fn labels(texts: &[String]) -> Result<std::collections::BTreeMap<String, String>> {
+    let mut labels = std::collections::BTreeMap::new();
+    for text in texts {
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        if name.is_empty() {
+            let error = Error::invalid("--label", format!("`{}` has no name", text.escape_debug()));
+            return Err(error.with_hint("write NAME=VALUE, or NAME alone"));
+        }
+        labels.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(labels)
+}
+
+fn exists(arguments: &ExistsArguments) -> Result<ExitCode> {
+    let found = arguments.places.volumes()?.get(&arguments.name)?;
+    Ok(ExitCode::from(u8::from(found.is_none())))
+}
+
+/// Each is tried, whatever became of the others.
+fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
+    let (volumes, paths) = arguments.places.open()?;
+    if arguments.all {
+        let gone = volumes.prune(UnneededVolumes::All, &[], &paths)?;
+        gone.notices.iter().for_each(render::notice);
+        print(&gone.names.iter().map(|name| format!("{name}\n")).collect::<String>())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut code = ExitCode::SUCCESS;
+    for name in &arguments.names {
+        match volumes.remove(name, &paths) {
+            Err(error) if !(arguments.force && error.kind == ErrorKind::NotFound) => {
+                render::error(&error);
+                // As docker's.
+                code = ExitCode::from(1);
+            }
+            _ => print(&format!("{name}\n"))?,
+        }
+    }
+    Ok(code)
+}
+
+/// Which volumes are meant by `--all`, or without it, and in docker's words.
+pub(crate) fn unneeded(all: bool) -> (UnneededVolumes, &'static str) {
+    match all {
+        true => (UnneededVolumes::All, "all local volumes not used by at least one container"),
+        false => (UnneededVolumes::Anonymous, "anonymous local volumes not used by at least one container"),
+    }
+}
+
+/// Docker's words of what has gone.
+pub(crate) fn deleted(names: &[String]) -> String {
+    match names.is_empty() {
+        true => String::new(),
+        false => format!("Deleted Volumes:\n{}\n\n", names.join("\n")),
+    }
+}
+
+fn prune(arguments: &PruneArguments) -> Result<()> {
+    let filters: Vec<VolumeFilter> =
+        arguments.filter.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
+    let (volumes, paths) = arguments.places.open()?;
+    let (which, what) = unneeded(arguments.all || filters.contains(&VolumeFilter::All(true)));
+    let warning = format!("WARNING! This will remove {what}.\n");
+    if !arguments.force && !is_wanted("rabbitc volume prune", what, &warning)? {
+        return Ok(());
+    }
+    let pruned = volumes.prune(which, &filters, &paths)?;
+    pruned.notices.iter().for_each(render::notice);
+    print(&format!("{}Total reclaimed space: {}\n", deleted(&pruned.names), size(pruned.bytes)))
+}

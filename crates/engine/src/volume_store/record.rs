@@ -1,0 +1,72 @@
+//! What is written down of a volume.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use runtime::ErrorKind;
+use serde::{Deserialize, Serialize};
+
+use super::{DATA, Durability, Volume};
+use crate::error::{Error, Result};
+
+/// Its file.
+const NAME: &str = "volume.json";
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Record {
+    pub(super) name: String,
+    /// Seconds since 1970.
+    pub(super) created: u64,
+    #[serde(default)]
+    pub(super) anonymous: bool,
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) options: BTreeMap<String, String>,
+}
+
+impl Record {
+    /// Reads that of the volume of a directory; none where there is none.
+    pub(super) fn read(directory: &Path) -> Result<Option<Record>> {
+        let path = directory.join(NAME);
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::at_path("read", &path, error)),
+        };
+        serde_json::from_slice(&text).map(Some).map_err(|error| {
+            let operation = format!("read `{}`", path.display());
+            let error = Error::new(ErrorKind::System, operation, error.to_string());
+            error.with_hint(
+                "what is in the volume is in `_data` beside it: save that, and remove the directory",
+            )
+        })
+    }
+
+    /// Writes it into a directory that nobody else knows.
+    pub(super) fn write(&self, directory: &Path, durability: Durability) -> Result<()> {
+        let path = directory.join(NAME);
+        let text = serde_json::to_vec(self).expect("only string keys");
+        let write = || -> std::io::Result<()> {
+            let mut options = std::fs::OpenOptions::new();
+            let mut file = options.write(true).create_new(true).mode(0o600).open(&path)?;
+            file.write_all(&text)?;
+            if durability == Durability::Power { file.sync_all() } else { Ok(()) }
+        };
+        write().map_err(|error| Error::at_path("write", &path, error))
+    }
+
+    pub(super) fn into_volume(self, directory: &Path) -> Volume {
+        let Record { name, created, anonymous, labels, options } = self;
+        Volume { name, created, is_anonymous: anonymous, labels, options, mountpoint: directory.join(DATA) }
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}

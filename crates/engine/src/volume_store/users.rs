@@ -1,0 +1,147 @@
+//! Which containers have which volumes: told by the records of those that are kept and of those that run.
+
+use std::collections::BTreeMap;
+
+use runtime::lifecycle::{self, Status};
+use runtime::state_dir::StateRoot;
+
+use super::VolumeStore;
+use crate::error::{Error, Result};
+use crate::kept::{Kept, KeptContainers, Record, Shown, Stay};
+use crate::options::{MountKind, MountRequest};
+use crate::paths::EnginePaths;
+
+/// Containers, by the volumes that they have.
+#[derive(Debug, Default)]
+pub struct VolumeUsers {
+    /// Their ids.
+    pub(super) by_name: BTreeMap<String, Vec<String>>,
+    /// Why it is not known what volumes another container has.
+    pub damaged: Option<Error>,
+}
+
+impl VolumeUsers {
+    /// Those of one volume, by their ids.
+    pub fn of(&self, name: &str) -> Vec<String> {
+        self.by_name.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Whether a container has it, or may have it.
+    pub fn is_needed(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// Without one container.
+    pub(super) fn without(mut self, id: &str) -> VolumeUsers {
+        for ids in self.by_name.values_mut() {
+            ids.retain(|user| user != id);
+        }
+        self.by_name.retain(|_, ids| !ids.is_empty());
+        self
+    }
+
+    fn add(&mut self, id: &str, mounts: &[MountRequest]) {
+        for name in names(mounts) {
+            let ids = self.by_name.entry(name.to_owned()).or_default();
+            if !ids.iter().any(|known| known == id) {
+                ids.push(id.to_owned());
+            }
+        }
+    }
+}
+
+/// How much room a volume takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeUsage {
+    /// Its name.
+    pub name: String,
+    /// How many containers have it.
+    pub links: usize,
+    /// Bytes of what is in it.
+    pub bytes: u64,
+}
+
+/// The volumes among mounts, by their names.
+pub(super) fn names(mounts: &[MountRequest]) -> impl Iterator<Item = &str> {
+    mounts.iter().filter_map(|mount| match &mount.kind {
+        MountKind::Bind(bind) => bind.volume.as_ref()?.name.as_deref(),
+        MountKind::Tmpfs(_) => None,
+    })
+}
+
+impl VolumeStore {
+    /// How much room each takes.
+    pub fn usage(&self, paths: &EnginePaths) -> Result<Vec<VolumeUsage>> {
+        let users = self.users(paths)?;
+        let volumes = self.survey()?.volumes.into_iter();
+        // This only informs: what somebody removes meanwhile is not counted.
+        let usage = volumes.map(|volume| VolumeUsage {
+            links: users.of(&volume.name).len(),
+            bytes: self.size(&volume).unwrap_or(0),
+            name: volume.name,
+        });
+        Ok(usage.collect())
+    }
+
+    /// The containers that have volumes: those that are kept beside them, and those that run.
+    pub fn users(&self, paths: &EnginePaths) -> Result<VolumeUsers> {
+        let mut users = VolumeUsers::default();
+        let survey = KeptContainers::beside(&self.path).survey()?;
+        for kept in &survey.kept {
+            users.add(&kept.id, kept.mounts());
+        }
+        users.damaged = survey.damaged.into_iter().next().map(|damaged| damaged.error);
+        for (id, shown) in running(paths)? {
+            users.add(&id, &shown.mounts);
+        }
+        Ok(users)
+    }
+}
+
+impl KeptContainers {
+    /// Removes the own volumes of a container that was removed, unless others have them.
+    pub fn remove_volumes_of(&self, kept: &Kept, paths: &EnginePaths) -> Result<()> {
+        let store = VolumeStore::beside(self.path());
+        for mount in kept.mounts() {
+            let MountKind::Bind(bind) = &mount.kind else { continue };
+            let Some(volume) = bind.volume.as_ref().filter(|volume| volume.anonymous) else { continue };
+            if let Some(name) = &volume.name {
+                store.remove_after(name, &kept.id, paths)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl KeptContainers {
+    /// Gives the volumes back of a container that has ended, and was left to its record; its own go with one that goes.
+    pub(crate) fn end_volumes(&self, record: &Record, paths: &EnginePaths) -> Vec<Error> {
+        let store = VolumeStore::beside(self.path());
+        let mut failures = Vec::new();
+        for mount in &record.shown.mounts {
+            let MountKind::Bind(bind) = &mount.kind else { continue };
+            let Some(volume) = &bind.volume else { continue };
+            let Some(name) = &volume.name else { continue };
+            let given_back = match volume.anonymous && record.stay == Stay::Removed {
+                true => store.remove_after(name, &record.id, paths),
+                false => store.unmount_idle(name, &record.id, paths),
+            };
+            failures.extend(given_back.err());
+        }
+        failures
+    }
+}
+
+/// What is shown of the containers that run.
+pub(super) fn running(paths: &EnginePaths) -> Result<Vec<(String, Shown)>> {
+    let root = StateRoot::new(paths.containers());
+    let mut found = Vec::new();
+    for id in root.list()? {
+        // Removed in between, or of another version.
+        let Ok(view) = lifecycle::view(&root, &id) else { continue };
+        if view.status != Status::Stopped {
+            found.push((id.to_string(), serde_json::from_value(view.record.caller).unwrap_or_default()));
+        }
+    }
+    Ok(found)
+}
