@@ -63,7 +63,9 @@ fn main() -> ExitCode {
     let arguments = args::behind_container(args::verb_first(std::env::args_os().collect()));
     // Before the command line is read, as it would be read a second time after.
     let protected = match args::may_start(&arguments) {
-        true => engine::host_binary::protect(c"rabbitc", arguments.iter().cloned(), std::env::vars_os()),
+        true => {
+            engine::host_binary::protect(c"rabbitc", arguments.iter().cloned(), std::env::vars_os()).map(drop)
+        }
         false => Ok(()),
     };
     let command = match args::parse(arguments) {

@@ -8,7 +8,7 @@ mod render;
 
 use std::process::ExitCode;
 
-use runtime::Error;
+use runtime::{Error, host_binary};
 
 use crate::args::Start;
 use crate::commands::Failure;
@@ -32,8 +32,8 @@ fn main() -> ExitCode {
     sys::signal::keep_children();
     // Before the command line is read, as it would be read a second time after: it may be another's argument that is a verb.
     let protected = match std::env::args_os().any(|word| ENTERING.iter().any(|verb| word == *verb)) {
-        true => runtime::host_binary::protect(c"rabbitc-runtime", std::env::args_os(), std::env::vars_os()),
-        false => Ok(()),
+        true => host_binary::protect(c"rabbitc-runtime", std::env::args_os(), std::env::vars_os()).map(Some),
+        false => Ok(None),
     };
     let mut parser = lexopt::Parser::from_env();
     let (globals, verb) = match args::globals(&mut parser) {
@@ -50,10 +50,11 @@ fn main() -> ExitCode {
             .with_hint("name a file in a directory that is there, or leave `--log` out");
         return render::fail(&args::Globals::default(), &verb, &error, 1);
     }
-    if ENTERING.contains(&verb.as_str())
-        && let Err(error) = protected
-    {
-        return render::fail(&globals, &verb, &error, 1);
+    if ENTERING.contains(&verb.as_str()) {
+        match protected {
+            Ok(protection) => commands::tell_protected(&globals, protection),
+            Err(error) => return render::fail(&globals, &verb, &error, 1),
+        }
     }
     match commands::run(&verb, parser, &globals) {
         Ok(code) => ExitCode::from(code),

@@ -207,6 +207,7 @@ fn debug_tells_the_flags_of_the_filter() {
         let said = run_with(flags);
         assert!(said.contains(&format!("msg=\"seccomp filter flags: {number}\"")), "{said}");
         for stage in [
+            "runc exeseal: using /proc/self/exe clone",
             "nsexec container setup",
             "child process in init()",
             "init: closing the pipe to signal completion",

@@ -77,6 +77,39 @@ fn clocks_are_shifted_also_for_users_of_its_own() {
     }
 }
 
+/// The kernel would refuse it, but only when the program's rights are set, which is not before `start`.
+#[test]
+fn inheritable_capability_outside_the_bounding_set_is_refused_before_anything_is_made() {
+    root_only!();
+    let bundle = Bundle::hostile("inheritable", &["true"]);
+    bundle.edit(|config| {
+        config["process"]["capabilities"]["inheritable"] = json!(["CAP_KILL", "CAP_SYS_ADMIN"]);
+        config["process"]["capabilities"]["bounding"] = json!(["CAP_KILL"]);
+    });
+    let output = bundle.create();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let words =
+        "process.capabilities.inheritable: CAP_SYS_ADMIN is not in `bounding`: operation not permitted";
+    assert!(text(&output).contains(words), "{}", text(&output));
+    bundle.assert_clean("after the refusal");
+}
+
+#[test]
+fn unknown_capabilities_are_told_once_in_the_words_that_are_looked_for() {
+    root_only!();
+    let bundle = Bundle::hostile("unknown", &["true"]);
+    bundle.edit(|config| {
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set] = json!(["CAP_NONE", "CAP_KILL", "CAP_ANY", "CAP_NONE"]);
+        }
+    });
+    let output = bundle.run();
+    assert!(output.status.success(), "{output:?}");
+    let told =
+        "warning: process.capabilities: ignoring unknown or unavailable capabilities: [CAP_ANY CAP_NONE]\n";
+    assert_eq!(errors(&output), told);
+}
+
 /// buildah asks for ambient capabilities and for no inheritable ones: such are left out, and the container starts.
 #[test]
 fn ambient_capability_that_can_not_be_raised_is_told_and_left_out() {

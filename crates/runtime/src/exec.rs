@@ -390,7 +390,7 @@ fn plan(
         Some(linux) => crate::plan::seccomp_step(linux, &mut warnings)?,
         None => None,
     };
-    let rights = process::plan_rights(process, &user, &mut warnings);
+    let rights = process::plan_rights(process, &user, &mut warnings)?;
     steps.extend(process::plan_end(process, filter, label, None, false, rights, program));
     Ok(steps)
 }

@@ -63,10 +63,10 @@ pub enum Event {
     OutOfMemory,
 }
 
-/// What a container uses now.
+/// What a container uses now: nothing that anybody could tell where it has no cgroup.
 pub fn statistics(root: &StateRoot, id: &ContainerId) -> Result<Statistics> {
-    let (_, group) = group_of(root, id)?;
-    Ok(group.statistics())
+    let (_, group) = living(root, id)?;
+    Ok(group.map_or_else(Statistics::default, |group| group.statistics()))
 }
 
 /// Tells `sink` what the container uses, each `interval`, and at once when memory runs out. Returns when its init has
@@ -123,6 +123,14 @@ fn wait(memory: Option<BorrowedFd<'_>>, init: BorrowedFd<'_>, until: Instant) ->
 
 /// Init and the cgroup of a container that lives.
 fn group_of(root: &StateRoot, id: &ContainerId) -> Result<(OwnedFd, cgroup::Cgroup)> {
+    match living(root, id)? {
+        (init, Some(group)) => Ok((init, group)),
+        (_, None) => Err(lifecycle::no_cgroup(format!("look at the limits of `{id}`"))),
+    }
+}
+
+/// Likewise, of one that need not have a cgroup.
+fn living(root: &StateRoot, id: &ContainerId) -> Result<(OwnedFd, Option<cgroup::Cgroup>)> {
     let view = lifecycle::view(root, id)?;
     demand(id.as_str(), view.status, Verb::Update)?;
     let gone = |what: &str| {
@@ -130,8 +138,8 @@ fn group_of(root: &StateRoot, id: &ContainerId) -> Result<(OwnedFd, cgroup::Cgro
     };
     let init = lifecycle::init(&view.record).ok_or_else(|| gone("its init process"))?;
     if view.record.cgroup_path.is_none() {
-        return Err(lifecycle::no_cgroup(format!("look at the limits of `{id}`")));
+        return Ok((init, None));
     }
     let group = lifecycle::cgroup_of(&view.record)?.ok_or_else(|| gone("its cgroup"))?;
-    Ok((init, group))
+    Ok((init, Some(group)))
 }

@@ -57,7 +57,7 @@ is LoadState not-found
 # The next of that name starts at once.
 for round in 1 2 3; do start web; $runtime delete --force web; done
 
-echo 'what systemd stops is stopped; what runs out of memory leaves no failed unit'
+echo 'what systemd stops is stopped; what runs out of memory leaves no failed unit behind'
 start web
 systemctl stop $scope
 until $runtime state web | grep -q '"status": "stopped"'; do sleep 0.1; done
@@ -71,6 +71,17 @@ test $status = 137 || fail "it ended with $status: $(cat /tmp/output)"
 # The scope's own file has gone with it; the slice counts what was killed below it.
 grep -qx 'oom_kill 1' ${group%/*}/memory.events || fail "it was not killed for memory: $(cat ${group%/*}/memory.events)"
 is LoadState not-found
+
+echo 'a unit that failed tells so until its container is deleted'
+change '.process.args = ["sleep", "1000"] | .annotations["org.systemd.property.RuntimeMaxSec"] = "1"
+  | .annotations["org.systemd.property.TimeoutStopSec"] = "1"'
+start web
+until $runtime state web | grep -q '"status": "stopped"'; do sleep 0.1; done
+until test "$(property ActiveState)" = failed; do sleep 0.1; done
+is Result timeout
+$runtime delete web
+is LoadState not-found
+change 'del(.annotations["org.systemd.property.RuntimeMaxSec"])'
 
 echo 'one task at most is room for init'
 change '.linux.resources.pids.limit = 1 | .process.args = ["/bin/true"]'

@@ -68,7 +68,6 @@ impl<'a> Scope<'a> {
             Property::new("Delegate", Value::Boolean(true)),
             // Ordered after nothing and in conflict with no shutdown: whoever manages the container ends it.
             Property::new("DefaultDependencies", Value::Boolean(false)),
-            Property::new("CollectMode", text("inactive-or-failed")),
         ];
         for controller in ["Memory", "CPU", "IO", "Tasks"] {
             all.push(Property::new(&format!("{controller}Accounting"), Value::Boolean(true)));

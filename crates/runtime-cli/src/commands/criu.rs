@@ -1,13 +1,12 @@
-//! What `checkpoint` and `restore` have in common: finding criu, and the options that both have.
+//! What `checkpoint` and `restore` have in common: where criu is looked for, and the options that both have.
 
 use std::ffi::CString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use lexopt::Parser;
 use runtime::checkpoint::{CgroupMode, Common, Criu};
-use runtime::{Error, ErrorKind, Result};
+use runtime::{Error, Result};
 
 use crate::args;
 
@@ -70,7 +69,7 @@ impl Arguments {
 
     pub(super) fn common(&self) -> Result<Common> {
         Ok(Common {
-            criu: find()?,
+            criu: criu(),
             images: self.images()?,
             work: self.work.as_deref().map(|path| absolute("--work-path", path)).transpose()?,
             tcp_established: self.tcp_established,
@@ -90,22 +89,13 @@ fn absolute(option: &str, path: &Path) -> Result<PathBuf> {
 }
 
 /// criu by `PATH`, with this process's environment.
-fn find() -> Result<Criu> {
-    let executable = |path: &PathBuf| {
-        std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-    };
-    let directories = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
-    let program =
-        std::env::split_paths(&directories).map(|directory| directory.join("criu")).find(executable);
-    let Some(program) = program else {
-        return Err(Error::new(ErrorKind::Unsupported, "find criu", "no directory of PATH has it")
-            .with_hint("install criu 4, which writes and restores the processes"));
-    };
+fn criu() -> Criu {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
     let variables = std::env::vars_os().filter_map(|(name, value)| {
         let mut text = name.into_vec();
         text.push(b'=');
         text.extend_from_slice(value.as_bytes());
         CString::new(text).ok()
     });
-    Ok(Criu { program, environment: variables.collect() })
+    Criu { directories: std::env::split_paths(&path).collect(), environment: variables.collect() }
 }

@@ -28,6 +28,8 @@ mod update;
 use lexopt::Parser;
 use runtime::{Error, ErrorKind};
 
+pub(crate) use self::stages::tell_protected;
+
 use crate::args::{self, Globals};
 use crate::render;
 

@@ -2,10 +2,22 @@
 //! Must tell of nothing but what has happened.
 
 use runtime::Executed;
+use runtime::host_binary::Protection;
 use runtime::plan::ContainerPlan;
 
 use crate::args::Globals;
 use crate::render;
+
+/// What this program, which enters a container, itself runs from: not the host's file as it lies there. Scripts look for
+/// the whole of runc's sentences, its name among it.
+pub(crate) fn tell_protected(globals: &Globals, protection: Option<Protection>) {
+    if protection == Some(Protection::Overlay) {
+        render::debug(globals, "runc exeseal: using overlayfs for sealed /proc/self/exe");
+    }
+    if protection.is_some() {
+        render::debug(globals, "runc exeseal: using /proc/self/exe clone");
+    }
+}
 
 /// A container's process that has its namespaces, ran its steps, and left its end of the socket to the kernel to close.
 pub(super) fn tell_launched(globals: &Globals, plan: &ContainerPlan, pid: i32) {

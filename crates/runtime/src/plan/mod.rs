@@ -255,7 +255,7 @@ impl ContainerPlan {
             let what = "left out, as one's own group alone is mapped";
             warnings.push(Warning::new("process.user.additionalGids", what));
         }
-        let rights = process::plan_rights(process, &user, &mut warnings);
+        let rights = process::plan_rights(process, &user, &mut warnings)?;
         plan.list.extend(process::plan_end(
             process,
             filter,

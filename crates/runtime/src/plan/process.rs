@@ -1,5 +1,6 @@
 //! The container's program: who runs it, with which rights and limits, from where.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 
 use rustix::process::{Resource, Rlimit};
@@ -11,20 +12,35 @@ use crate::init::step::{Action, Execution, InitAction, InitProgram, ProgramUser,
 use crate::plan::{MissingHome, Warning, always, c_string, init_step, number_list, scheduling};
 use crate::spec::{Process, User};
 
-/// A set of capabilities, one bit each.
-fn capability_bits(names: &[String], known: u32, field: &str, warnings: &mut Vec<Warning>) -> u64 {
+/// A set of capabilities, one bit each; names that this kernel has no number for go to `unknown`.
+fn capability_bits<'a>(names: &'a [String], known: u32, unknown: &mut BTreeSet<&'a str>) -> u64 {
     let mut bits = 0;
     for name in names {
         match capability::number(name).filter(|number| *number <= known) {
             Some(number) => bits |= 1 << number,
-            // The specification: a runtime must not fail for a capability it does not know.
-            None => {
-                let what = format!("`{name}` is unknown to this kernel and left out");
-                warnings.push(Warning::new(field, what));
-            }
+            None => drop(unknown.insert(name)),
         }
     }
     bits
+}
+
+/// The kernel takes no capability as inheritable that is not in the bounding set, unless the process has it so already
+/// (capset(2)): refused before anything is made, and not by `start`.
+fn check_inheritable(inheritable: u64, bounding: u64) -> Result<()> {
+    let outside = inheritable & !bounding;
+    if outside == 0 {
+        return Ok(());
+    }
+    let had = rustix::thread::capabilities(None).map_or(0, |sets| sets.inheritable.bits());
+    match numbers(outside & !had).first() {
+        None => Ok(()),
+        Some(number) => {
+            let name = capability::NAMES.get(*number as usize).copied().unwrap_or_default();
+            let reason = format!("CAP_{name} is not in `bounding`: operation not permitted");
+            Err(Error::invalid("process.capabilities.inheritable", reason)
+                .with_hint("add it to `process.capabilities.bounding`, or leave it out here"))
+        }
+    }
 }
 
 fn numbers(bits: u64) -> Vec<u32> {
@@ -65,16 +81,26 @@ pub(crate) fn directory_to_make(process: &Process) -> Option<Target> {
 }
 
 /// The steps from root's credentials to the program's, in the order the kernel demands.
-pub(crate) fn plan_rights(process: &Process, user: &ProgramUser, warnings: &mut Vec<Warning>) -> Vec<Step> {
+pub(crate) fn plan_rights(
+    process: &Process,
+    user: &ProgramUser,
+    warnings: &mut Vec<Warning>,
+) -> Result<Vec<Step>> {
     let known = crate::capability::last();
     let mut steps = Vec::new();
     let sets = process.capabilities.clone().unwrap_or_default();
-    let mut bits = |names: &[String], set: &str| {
-        capability_bits(names, known, &format!("process.capabilities.{set}"), warnings)
-    };
-    let bounding = bits(&sets.bounding, "bounding");
-    let (effective, permitted) = (bits(&sets.effective, "effective"), bits(&sets.permitted, "permitted"));
-    let (inheritable, ambient) = (bits(&sets.inheritable, "inheritable"), bits(&sets.ambient, "ambient"));
+    let mut unknown = BTreeSet::new();
+    let mut bits = |names| capability_bits(names, known, &mut unknown);
+    let bounding = bits(&sets.bounding);
+    let (effective, permitted) = (bits(&sets.effective), bits(&sets.permitted));
+    let (inheritable, ambient) = (bits(&sets.inheritable), bits(&sets.ambient));
+    if !unknown.is_empty() {
+        // The specification: a runtime must not fail for one that it does not know. In runc's words, which are looked for.
+        let names: Vec<&str> = unknown.into_iter().collect();
+        let what = format!("ignoring unknown or unavailable capabilities: [{}]", names.join(" "));
+        warnings.push(Warning::new("process.capabilities", what));
+    }
+    check_inheritable(inheritable, bounding)?;
     // Dropping one that is not there is no error, so nobody needs to ask.
     let drop = numbers(!bounding & ((1u64 << (known + 1)) - 1));
     let asked = "process.capabilities";
@@ -100,7 +126,7 @@ pub(crate) fn plan_rights(process: &Process, user: &ProgramUser, warnings: &mut 
     if process.no_new_privileges {
         steps.push(init_step(InitAction::NoNewPrivileges, "process.noNewPrivileges"));
     }
-    steps
+    Ok(steps)
 }
 
 /// Where `args[0]` may be found, in order.
