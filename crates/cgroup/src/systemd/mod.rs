@@ -54,8 +54,9 @@ impl Cgroup {
         };
         let holder = format!("{unit}/{HOLDER}");
         // 0 is whoever writes it.
-        files::write(hierarchy, &holder, "cgroup.procs", "0")
-            .map_err(|errno| Error::kernel(Operation::Join, hierarchy.display(&holder, "cgroup.procs"), errno))
+        files::write(hierarchy, &holder, "cgroup.procs", "0").map_err(|errno| {
+            Error::kernel(Operation::Join, hierarchy.display(&holder, "cgroup.procs"), errno)
+        })
     }
 }
 

@@ -130,7 +130,9 @@ pub(super) fn install(arguments: &InstallArguments) -> Result<ExitCode> {
         let user = if whose == Whose::User { " --user" } else { "" };
         render::notice(&Notice {
             what: "the unit is there, and systemd could not be told so".to_owned(),
-            remedy: Some(format!("`systemctl{user} daemon-reload && systemctl{user} enable {UNIT}` tells it")),
+            remedy: Some(format!(
+                "`systemctl{user} daemon-reload && systemctl{user} enable {UNIT}` tells it"
+            )),
         });
     }
     if whose == Whose::User {
@@ -150,7 +152,9 @@ fn write(directory: &Path, path: &Path, text: &str) -> Result<()> {
         if !String::from_utf8_lossy(&found).contains("system boot") {
             let reason = format!("`{}` is there already, and is none of rabbitc's", path.display());
             let error = Error::new(ErrorKind::AlreadyExists, "rabbitc system install", reason);
-            return Err(error.with_hint("move it away, or write `--print` to see the unit that would be put there"));
+            return Err(
+                error.with_hint("move it away, or write `--print` to see the unit that would be put there")
+            );
         }
     }
     let draft = path.with_extension("service.new");

@@ -10,8 +10,8 @@ use runtime::{ContainerId, ErrorKind, Signal};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use super::{RestartPolicy, StandardInput};
 use super::begin::log_options;
+use super::{RestartPolicy, StandardInput};
 use crate::error::{Error, Result, from_monitor};
 use crate::kept::{Kept, KeptContainers, KeptState, Stay, Wish};
 use crate::options::TerminalMode;
