@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         let protected =
             engine::host_binary::protect(c"rabbitc", arguments.iter().cloned(), std::env::vars_os());
         return match protected {
-            Ok(()) => life::stand(&arguments[1..]),
+            Ok(_) => life::stand(&arguments[1..]),
             Err(error) => {
                 render::error(&error);
                 ExitCode::from(error.kind.exit_code() as u8)

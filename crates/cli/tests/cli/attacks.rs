@@ -39,6 +39,21 @@ fn clear(host: &Host) {
     }
 }
 
+/// What lies on top of the root is where `..` leads from there, whatever the container's own root is.
+#[test]
+fn nothing_of_the_host_lies_on_top_of_the_root() {
+    let Some(host) = Host::new() else { return };
+    for flags in [&[][..], &["--overlay"], &["--userns=auto"], &["--overlay", "--userns=auto"]] {
+        let flags = [&["--network=none"], flags].concat();
+        let ran = host.inside(&flags, "echo $(ls /) = $(ls /..); grep -c ' / / ' /proc/self/mountinfo");
+        let lines: Vec<&str> = ran.stdout.lines().collect();
+        let (own, above) = lines[0].split_once(" = ").expect("both are listed");
+        assert_eq!(own, above, "{flags:?}");
+        assert!(lines[1] <= "1", "{flags:?}: one mount at most is the root, from its own root on: {ran:?}");
+    }
+    host.assert_nothing_left();
+}
+
 /// CVE-2019-5736: what enters a container is a file that nobody can write to, not even once it runs no more.
 #[test]
 fn host_binary_runs_from_where_it_can_not_be_written_and_stays_as_it_is() {

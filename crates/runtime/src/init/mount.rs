@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
@@ -403,13 +403,27 @@ pub(super) fn read_only_paths(context: &mut Context<'_>, targets: &[Target]) -> 
     Ok(())
 }
 
+/// The most mounts that lie on top of a root that was just changed.
+const MOST_COVERS: usize = 16;
+
 /// Makes the container's root the root, and lets go of the host's tree.
 pub(super) fn pivot(context: &mut Context<'_>) -> Outcome {
     rustix::process::fchdir(context.root()?).during(Call::Chdir)?;
     sys::mount::pivot_root_here().during(Call::PivotRoot)?;
-    // The old root now lies on top of the new one; nothing of it is in use here.
-    unmount(c".", UnmountFlags::DETACH).during(Call::Umount)?;
-    rustix::process::chdir(c"/").during(Call::Chdir)
+    let mount = |directory: BorrowedFd<'_>, path: &CStr, flags: AtFlags| {
+        let found = rustix::fs::statx(directory, path, flags, StatxFlags::MNT_ID).during(Call::Stat)?;
+        Ok::<u64, Failure>(found.stx_mnt_id)
+    };
+    let own = mount(context.root()?, c"", AtFlags::EMPTY_PATH)?;
+    // The old root now lies on top of the new one, and on top of it what was mounted at its own root, as the place of an overlay's
+    // layers is in a user namespace: each goes by itself. What stayed would be found behind `/..`.
+    for _ in 0..MOST_COVERS {
+        unmount(c".", UnmountFlags::DETACH).during(Call::Umount)?;
+        if mount(CWD, c"/..", AtFlags::empty())? == own {
+            return rustix::process::chdir(c"/").during(Call::Chdir);
+        }
+    }
+    Err(Errno::BUSY).during(Call::Umount)
 }
 
 /// Moves the root onto `/`, for a host whose root is a ramdisk and can't be left by pivot_root. Whatever shows the whole of

@@ -142,6 +142,8 @@ fn user_pulls_lists_runs_and_removes_an_image() {
         place.run(&[APP, "grep -c ' / / .* overlay ' /proc/self/mountinfo; mkdir /srv/deep"]).text(),
         "1"
     );
+    // Where an overlay's layers were put together lay on the host's root, which must not be left behind.
+    assert_eq!(place.run(&[APP, "test \"$(ls /)\" = \"$(ls /..)\" && echo alone"]).text(), "alone");
     place.run(&["-u", "nobody", APP, "true"]).refuses(125, &["--user: there is no user `nobody`"]);
     place.run(&["-v", "/etc:/etc/passwd", APP, "true"]).refuses(125, &["`/etc/passwd`", "file"]);
     let plan = place.rabbitc("plan", &[&place.user.state_flag(), "--network=none", APP]);
