@@ -78,9 +78,8 @@ fn root_of(host: &Host) -> String {
 fn verb(host: &Host, words: &[&str]) -> Ran {
     let mut command = host.command(binary());
     command.args(words).arg(root_of(host));
-    if ["volume", "system", "rm", "ps"].contains(&words[0])
-        && !["create", "ls"].contains(words.get(1).unwrap_or(&""))
-    {
+    let takes_it = ["volume", "system", "rm", "ps", "start", "stop", "restart", "inspect", "wait"];
+    if takes_it.contains(&words[0]) && !["create", "ls"].contains(words.get(1).unwrap_or(&"")) {
         command.arg(format!("--runroot={}", host.state().display()));
     }
     finish(command.spawn().expect("nsenter runs"), None)
@@ -424,5 +423,69 @@ fn containers_that_start_at_once_with_a_new_volume_all_find_it_whole() {
         assert_eq!(names(&place.volumes()), ["same"]);
         assert_eq!(place.verb(&["volume", "rm", "same"]).text(), "same");
     }
+    place.end();
+}
+
+#[test]
+fn container_that_lives_on_has_its_volumes_from_when_it_is_made_and_they_are_filled_once() {
+    let Some(place) = Place::new() else { return };
+    let (root, rootfs) =
+        (place.root(), format!("--rootfs={}", place.host.directory().join("image").display()));
+    let script = "cat /data/file; rm -r /data/* 2>/dev/null; echo x >/own/x; exit 0";
+    let fixed = [
+        "create",
+        &root,
+        "--network=none",
+        "--overlay",
+        "--name=lives",
+        &rootfs,
+        "-v",
+        "named:/data",
+        "-v",
+        "/own",
+    ];
+    let mut command = place.host.command(binary());
+    command
+        .args(fixed)
+        .arg(format!("--state-dir={}", place.host.state().display()))
+        .args(["/bin/sh", "-c", script]);
+    assert_eq!(finish(command.spawn().expect("nsenter runs"), None).code(), 0);
+    assert_eq!(names(&place.volumes()).len(), 2);
+    place.verb(&["volume", "rm", "named"]).refuses(1, &["volume is in use - ["]);
+    let format = "--format={{range .Mounts}}{{.Type}} {{.Destination}} {{.Driver}};{{end}}";
+    assert_eq!(place.verb(&["inspect", format, "lives"]).text(), "volume /data local;volume /own local;");
+    for _ in 0..2 {
+        assert_eq!(names(&place.data("named")), [""; 0]);
+        assert_eq!(place.verb(&["start", "lives"]).text(), "lives");
+        assert_eq!(place.verb(&["wait", "lives"]).text(), "0");
+    }
+    let logged = verb(&place.host, &["logs", "lives"]);
+    assert_eq!(logged.stdout, "first\n", "what it has emptied stays empty: {logged:?}");
+    assert_eq!(place.run(&["--volumes-from=lives"], "cat /own/x").text(), "x");
+    assert_eq!(place.verb(&["rm", "-v", "lives"]).text(), "lives");
+    assert_eq!(names(&place.volumes()), ["named"]);
+    place.end();
+}
+
+#[test]
+fn own_volume_goes_with_a_container_that_lives_on_and_with_one_whose_command_is_killed() {
+    let Some(place) = Place::new() else { return };
+    assert_eq!(
+        place
+            .run(&["-d", "--rm", "--name=passing", "-v", "/own", "-v", "named:/n"], "cat /own/x; sleep 100")
+            .code(),
+        0
+    );
+    assert_eq!(names(&place.volumes()).len(), 2);
+    assert_eq!(place.verb(&["stop", "-t", "0", "passing"]).text(), "passing");
+    eventually("it has gone", || names(&place.volumes()) == ["named"]);
+    let mut running = place.background(&["--rm", "-v", "/own", "-v", "named:/n"]);
+    assert_eq!(names(&place.volumes()).len(), 2);
+    running.signal("KILL");
+    drop(running);
+    eventually("the next command has removed it", || {
+        assert_eq!(place.run(&["--rm"], "true").code(), 0);
+        names(&place.volumes()) == ["named"]
+    });
     place.end();
 }

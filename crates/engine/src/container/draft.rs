@@ -11,7 +11,7 @@ use runtime::plan::{
     mount_point, mount_points,
 };
 use runtime::spec::Spec;
-use runtime::state_dir::StateRoot;
+use runtime::state_dir::{self, StateRoot};
 use runtime::{ContainerId, RootDirectory, lifecycle};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -33,7 +33,7 @@ use crate::running::Basis;
 use crate::security_modules::{self, Modules};
 use crate::user_namespace::Users;
 use crate::user_namespace::leases::{self, RangeLease};
-use crate::volume_store;
+use crate::volume_store::{self, Filling};
 use crate::volumes::{self, Volumes};
 
 /// From what is meant to a plan that is legal here: who calls, the root, the config, the network, users, mounts.
@@ -58,6 +58,10 @@ pub(super) fn draft(
     }
     let settled = peers::settle(options, paths)?;
     let options = settled.as_ref().map_or(options, |settled| &settled.options);
+    let filling = match &birth {
+        Birth::Again(lease) if lease.record().filled => Filling::Unfinished,
+        Birth::Again(_) | Birth::New { .. } => Filling::First,
+    };
     let kept_volumes = volume_store::settle(options, paths, effects)?;
     let options = kept_volumes.as_ref().map_or(options, |settled| &settled.options);
     options.files.check()?;
@@ -113,7 +117,7 @@ pub(super) fn draft(
     let (leases, made_later) = kept_volumes
         .as_ref()
         .map_or((None, &[][..]), |settled| (settled.leases.as_ref(), &settled.made_later));
-    leases.map_or(Ok(()), |leases| leases.fill(&options.files))?;
+    leases.map_or(Ok(()), |leases| leases.fill(&options.files, filling))?;
     config::give_devices(options, &mut spec)?;
     // A person's own stand in their place.
     files.retain(|file| options.files.mounts.iter().all(|mount| mount.target != file.destination));
@@ -208,6 +212,7 @@ fn keep(
             RootOptions::Image(image) => image.volumes.iter().map(PathBuf::from).collect(),
             _ => Vec::new(),
         };
+        record.filled = true;
         record.submounts = submounts;
         record.shown = Shown { name: record.name.clone(), ..found.shown.clone() };
     };
@@ -554,7 +559,13 @@ fn sweep_noting(paths: &EnginePaths, notices: &mut Vec<Notice>) {
 
 /// Removes what killed commands left: containers whose supervisor is gone, mount points and networks nobody uses.
 pub(crate) fn sweep(paths: &EnginePaths, failed: &mut dyn FnMut(Error)) {
-    let swept = lifecycle::sweep(&StateRoot::new(paths.containers()), &mut |_| {}, failed);
+    let mut ended = Vec::new();
+    let mut note = |record: &state_dir::Record| ended.push((record.id.clone(), record.caller.clone()));
+    let swept = lifecycle::sweep(&StateRoot::new(paths.containers()), &mut note, failed);
+    for (id, caller) in ended {
+        let shown: Shown = serde_json::from_value(caller).unwrap_or_default();
+        volume_store::sweep_after(&id, &shown.mounts, paths).into_iter().for_each(&mut *failed);
+    }
     mount_points::sweep(&paths.roots(), failed);
     let swept = swept.unwrap_or_else(|error| {
         failed(error);

@@ -266,6 +266,11 @@ impl KeptContainers {
             if !is_empty
                 && let Ok(Lock::Held(_lock)) = lock(&directory, FlockOperation::NonBlockingLockExclusive)
             {
+                let record = Record::read(&directory).ok().flatten();
+                if record.is_some_and(|record| !self.sweep_volumes(&record).is_empty()) {
+                    // Its record alone tells of them: the next one tries again.
+                    continue;
+                }
                 remove_tree(&directory)?;
             }
         }

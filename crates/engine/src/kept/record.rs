@@ -89,6 +89,9 @@ pub(crate) struct Record {
     /// Its image's directories for data: what is in them is no change of the root.
     #[serde(default)]
     pub(crate) volumes: Vec<PathBuf>,
+    /// Whether its volumes have what its image has in their places: that is done once.
+    #[serde(default)]
+    pub(crate) filled: bool,
     /// What only a listing shows.
     #[serde(default)]
     pub(crate) shown: Shown,
@@ -223,6 +226,7 @@ impl Record {
             points: Vec::new(),
             hidden: Vec::new(),
             volumes: Vec::new(),
+            filled: false,
             shown: Shown::default(),
             asked: None,
             stay: Stay::Kept,

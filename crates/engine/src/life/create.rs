@@ -1,11 +1,12 @@
 //! Making a container that lives on: looked at, named, written down. Nothing runs.
 
 use super::LifeOptions;
-use crate::container::{self, new_id};
+use crate::container::{self, Effects, new_id};
 use crate::error::Result;
 use crate::kept::{Asked, Durability, KeptContainers, KeptRoot, Record, Shown, Stay, parse_name};
 use crate::options::RunOptions;
 use crate::paths::EnginePaths;
+use crate::volume_store;
 
 /// A container to be made.
 #[derive(Debug, Clone)]
@@ -37,6 +38,16 @@ impl KeptContainers {
         if look == Look::Now {
             container::plan(&options, paths)?;
         }
+        let mut options = options;
+        // By it goes what becomes of the container's own volumes.
+        options.stay = Some((self.clone(), stay));
+        // As with docker they are there from now on, and the record tells of them by their names.
+        let (mut options, volumes) = match volume_store::settle(&options, paths, Effects::Allowed)? {
+            Some(settled) => (settled.options, settled.leases),
+            None => (options, None),
+        };
+        options.stay = None;
+        options.files.check()?;
         let id = new_id()?;
         let root = KeptRoot::of(&options.files.root)?;
         let mut record = Record::new(id.as_str(), root, &options.process.command);
@@ -46,6 +57,7 @@ impl KeptContainers {
         record.asked = Some(Box::new(Asked { options, life }));
         let durability = if stay == Stay::Kept { Durability::Power } else { Durability::Process };
         self.begin(record, durability)?.started();
+        volumes.into_iter().for_each(|mut volumes| volumes.started(id.as_str()));
         Ok(id.to_string())
     }
 }

@@ -325,6 +325,18 @@ fn mounts(options: &RunOptions) -> Value {
     let mounts = options.files.mounts.iter().filter_map(|mount| match &mount.kind {
         MountKind::Bind(bind) => {
             let read_only = !matches!(bind.access, Access::Writable | Access::ThrownAway);
+            if let Some(volume) = &bind.volume {
+                return Some(json!({
+                    "Type": "volume",
+                    "Name": volume.name,
+                    "Source": bind.source.display().to_string(),
+                    "Destination": mount.target,
+                    "Driver": "local",
+                    "Mode": if read_only { "ro" } else { "" },
+                    "RW": !read_only,
+                    "Propagation": "",
+                }));
+            }
             Some(json!({
                 "Type": "bind",
                 "Source": bind.source.display().to_string(),

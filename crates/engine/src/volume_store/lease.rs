@@ -32,6 +32,15 @@ pub(crate) enum OwnVolumes {
     Go,
 }
 
+/// Which volumes are filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filling {
+    /// Those that are empty: the container has not run yet.
+    First,
+    /// Those alone that were being filled when somebody was killed: what a container has emptied stays empty.
+    Unfinished,
+}
+
 /// The volumes that a container has. Dropped before it has started, those are gone again that were made for it.
 #[derive(Debug)]
 pub(crate) struct VolumeLeases {
@@ -140,7 +149,7 @@ impl VolumeLeases {
     }
 
     /// Fills those that are empty with what the root has in their places, the outer ones first.
-    pub(crate) fn fill(&self, files: &FileOptions) -> Result<()> {
+    pub(crate) fn fill(&self, files: &FileOptions, filling: Filling) -> Result<()> {
         let layers: Vec<PathBuf> = match &files.root {
             // What the host has in a place is no content of an image.
             RootOptions::Host => Vec::new(),
@@ -160,7 +169,8 @@ impl VolumeLeases {
                 continue;
             };
             let directory = self.store.path.join(&held.name);
-            let wants = request.content == VolumeContent::Copied
+            let wants = filling == Filling::First
+                && request.content == VolumeContent::Copied
                 && request.subpath.is_none()
                 && held.behind == Behind::Directory
                 && !layers.is_empty()
@@ -237,7 +247,7 @@ impl VolumeLeases {
 
     fn give_back(&self, name: &str, id: &str, goes: bool) -> Result<()> {
         match goes {
-            true => self.store.remove_after(name, id, &self.paths),
+            true => self.store.remove_after(name, id, Some(&self.paths)),
             false => self.store.unmount_idle(name, id, &self.paths),
         }
     }
@@ -276,8 +286,12 @@ impl Drop for VolumeLeases {
 
 impl VolumeStore {
     /// Removes the own volume of a container that has ended, unless others have it; one that is gone is no failure.
-    pub(crate) fn remove_after(&self, name: &str, id: &str, paths: &EnginePaths) -> Result<()> {
-        let users = || self.users(paths).map(|users| users.without(id));
+    pub(super) fn remove_after(&self, name: &str, id: &str, paths: Option<&EnginePaths>) -> Result<()> {
+        let users = || match paths {
+            Some(paths) => self.users(paths).map(|users| users.without(id)),
+            // Whoever runs without a record holds its lock.
+            None => self.kept_users().map(|users| users.without(id)),
+        };
         match self.remove_unless(name, &users) {
             Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::WrongStatus) => Ok(()),
             removed => removed,
@@ -285,7 +299,7 @@ impl VolumeStore {
     }
 
     /// Takes away what is mounted on a volume, unless a container that runs has it; `id` is one that does not any more.
-    pub(crate) fn unmount_idle(&self, name: &str, id: &str, paths: &EnginePaths) -> Result<()> {
+    pub(super) fn unmount_idle(&self, name: &str, id: &str, paths: &EnginePaths) -> Result<()> {
         let directory = self.path.join(name);
         let Some(record) = Record::read(&directory)? else { return Ok(()) };
         if record.options.is_empty() {

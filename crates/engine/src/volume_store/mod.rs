@@ -39,11 +39,12 @@ use serde::{Deserialize, Serialize};
 
 pub use self::apart::{change_volume, is_volume_verb};
 pub use self::filter::VolumeFilter;
-pub(crate) use self::lease::VolumeLeases;
+pub(crate) use self::lease::{Filling, VolumeLeases};
 pub use self::make::{CreatedVolume, NewVolume};
 pub use self::prune::{PrunedVolumes, UnneededVolumes};
 use self::record::Record;
 pub(crate) use self::settle::settle;
+pub(crate) use self::users::sweep_after;
 pub use self::users::{VolumeUsage, VolumeUsers};
 use crate::error::{Error, Result};
 use crate::images::{data_directory, enter_own_users};

@@ -1,6 +1,7 @@
 //! Which containers have which volumes: told by the records of those that are kept and of those that run.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use runtime::lifecycle::{self, Status};
 use runtime::state_dir::StateRoot;
@@ -85,15 +86,21 @@ impl VolumeStore {
 
     /// The containers that have volumes: those that are kept beside them, and those that run.
     pub fn users(&self, paths: &EnginePaths) -> Result<VolumeUsers> {
+        let mut users = self.kept_users()?;
+        for (id, shown) in running(paths)? {
+            users.add(&id, &shown.mounts);
+        }
+        Ok(users)
+    }
+
+    /// Those of them that have records beside the volumes.
+    pub(super) fn kept_users(&self) -> Result<VolumeUsers> {
         let mut users = VolumeUsers::default();
         let survey = KeptContainers::beside(&self.path).survey()?;
         for kept in &survey.kept {
             users.add(&kept.id, kept.mounts());
         }
         users.damaged = survey.damaged.into_iter().next().map(|damaged| damaged.error);
-        for (id, shown) in running(paths)? {
-            users.add(&id, &shown.mounts);
-        }
         Ok(users)
     }
 }
@@ -106,7 +113,7 @@ impl KeptContainers {
             let MountKind::Bind(bind) = &mount.kind else { continue };
             let Some(volume) = bind.volume.as_ref().filter(|volume| volume.anonymous) else { continue };
             if let Some(name) = &volume.name {
-                store.remove_after(name, &kept.id, paths)?;
+                store.remove_after(name, &kept.id, Some(paths))?;
             }
         }
         Ok(())
@@ -123,13 +130,48 @@ impl KeptContainers {
             let Some(volume) = &bind.volume else { continue };
             let Some(name) = &volume.name else { continue };
             let given_back = match volume.anonymous && record.stay == Stay::Removed {
-                true => store.remove_after(name, &record.id, paths),
+                true => store.remove_after(name, &record.id, Some(paths)),
                 false => store.unmount_idle(name, &record.id, paths),
             };
             failures.extend(given_back.err());
         }
         failures
     }
+}
+
+impl KeptContainers {
+    /// Removes the own volumes of a container whose command was killed, which would have removed them.
+    pub(crate) fn sweep_volumes(&self, record: &Record) -> Vec<Error> {
+        let store = VolumeStore::beside(self.path());
+        let removed = own(&record.shown.mounts).map(|(_, name)| store.remove_after(name, &record.id, None));
+        removed.filter_map(Result::err).collect()
+    }
+}
+
+/// The same for one that had no record but that of its run, which is swept; what is kept tells of its own volumes itself.
+pub(crate) fn sweep_after(id: &str, mounts: &[MountRequest], paths: &EnginePaths) -> Vec<Error> {
+    let mut failures = Vec::new();
+    for (data, name) in own(mounts) {
+        let Some(volumes) = data.ancestors().nth(2) else { continue };
+        let store = VolumeStore { path: volumes.to_owned() };
+        match KeptContainers::beside(volumes).read(id) {
+            Ok(None) => failures.extend(store.remove_after(name, id, Some(paths)).err()),
+            Ok(Some(_)) => {}
+            Err(error) => failures.push(error),
+        }
+    }
+    failures
+}
+
+/// The volumes that nobody has named: where each is, and its name.
+fn own(mounts: &[MountRequest]) -> impl Iterator<Item = (&Path, &str)> {
+    mounts.iter().filter_map(|mount| match &mount.kind {
+        MountKind::Bind(bind) => {
+            let volume = bind.volume.as_ref().filter(|volume| volume.anonymous)?;
+            Some((bind.source.as_path(), volume.name.as_deref()?))
+        }
+        MountKind::Tmpfs(_) => None,
+    })
 }
 
 /// What is shown of the containers that run.
