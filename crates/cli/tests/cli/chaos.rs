@@ -118,5 +118,7 @@ fn after_many_verbs_at_once_and_sigkill_of_anybody_all_is_true_and_nothing_is_le
         assert!(is_told, "an exit code that nobody gave: {line}: {shown:?}");
     }
     eventually("all can be removed", || place.verb("rm", &["-af"]).code() == 0);
+    // Whatever a dead one left behind its back, the next command takes away.
+    assert_eq!(place.script("run", &["--rm"], "true").code(), 0);
     place.assert_nothing_left();
 }

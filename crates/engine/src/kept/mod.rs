@@ -207,9 +207,14 @@ impl KeptContainers {
         make(&self.path)?;
         self.sweep()?;
         let directory = self.path.join(&record.id);
-        make(&directory)?;
-        let Lock::Held(lock) = lock(&directory, FlockOperation::NonBlockingLockExclusive)? else {
-            return Err(Error::at_path("lock", &directory, Errno::WOULDBLOCK));
+        let lock = loop {
+            make(&directory)?;
+            // Nobody else knows the id; but a sweep may find an empty directory, and remove it.
+            if let Lock::Held(lock) = lock(&directory, FlockOperation::NonBlockingLockExclusive)?
+                && is_at(&lock, &directory)
+            {
+                break lock;
+            }
         };
         let mut lease = Lease { containers: self.clone(), directory, record, standing: Standing::New, lock };
         let Record { id, name, .. } = &lease.record;
@@ -267,11 +272,8 @@ impl KeptContainers {
             if directory.join(RECORD).exists() {
                 continue;
             }
-            // One of another command that has just made it is held, or has no lock yet and nothing in it.
-            let is_empty = std::fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_none());
-            if !is_empty
-                && let Ok(Lock::Held(_lock)) = lock(&directory, FlockOperation::NonBlockingLockExclusive)
-            {
+            // One of another command that has just made it is held, or will be made again.
+            if let Ok(Lock::Held(_lock)) = lock(&directory, FlockOperation::NonBlockingLockExclusive) {
                 let record = Record::read(&directory).ok().flatten();
                 if record.is_some_and(|record| !self.sweep_volumes(&record).is_empty()) {
                     // Its record alone tells of them: the next one tries again.
@@ -584,6 +586,15 @@ fn lock(directory: &Path, operation: FlockOperation) -> Result<Lock> {
         Ok(()) => Ok(Lock::Held(file)),
         Err(Errno::WOULDBLOCK) => Ok(Lock::Busy),
         Err(error) => Err(Error::at_path("lock", directory, error)),
+    }
+}
+
+/// Whether a directory that is open is the one of this path.
+fn is_at(open: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (open.metadata(), std::fs::symlink_metadata(path)) {
+        (Ok(open), Ok(found)) => (open.dev(), open.ino()) == (found.dev(), found.ino()),
+        _ => false,
     }
 }
 

@@ -19,6 +19,12 @@ pub enum Removal {
 impl KeptContainers {
     /// Ends a container that is to be removed, if it runs and that is wanted.
     pub fn make_removable(&self, kept: &Kept, removal: Removal, paths: &EnginePaths) -> Result<()> {
+        if self.heal(std::slice::from_ref(kept), paths)? {
+            // Whoever was to take it over has died, too.
+            let reason = "nobody stands behind it, though it may run";
+            let operation = format!("remove the container `{}`", kept.shown_name());
+            return Err(Error::new(ErrorKind::WrongStatus, operation, reason).with_hint("try it again"));
+        }
         if !matches!(kept.state, KeptState::Running | KeptState::Restarting { .. }) {
             return Ok(());
         }

@@ -37,6 +37,9 @@ pub enum Stopped {
     Before,
 }
 
+/// How long it is until the next SIGKILL.
+const AGAIN: Duration = Duration::from_millis(200);
+
 /// How long the process behind a container may take to clean up.
 const CLEANING: Duration = Duration::from_secs(30);
 
@@ -96,10 +99,14 @@ impl KeptContainers {
             return Ok(Stopped::Now);
         }
         self.note_kill(&kept.id)?;
-        send(Signal::KILL)?;
-        let _ = lifecycle::resume(&root, &id);
-        if self.wait_until_over(&kept.id, Some(Instant::now() + CLEANING))? {
-            return Ok(Stopped::Now);
+        let end = Instant::now() + CLEANING;
+        while Instant::now() < end {
+            // Again and again: one that is just being started may be there only after the first.
+            send(Signal::KILL)?;
+            let _ = lifecycle::resume(&root, &id);
+            if self.wait_until_over(&kept.id, Some(Instant::now() + AGAIN))? {
+                return Ok(Stopped::Now);
+            }
         }
         let reason = "it does not end, though it was killed";
         Err(Error::new(ErrorKind::System, format!("stop `{}`", kept.id), reason)
