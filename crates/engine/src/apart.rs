@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// Why it could not be done.
-#[derive(Serialize, Deserialize)]
-struct Failure {
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Failure {
     operation: String,
     kind: ErrorKind,
     reason: String,

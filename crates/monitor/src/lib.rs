@@ -36,4 +36,6 @@ pub use log::{JOURNAL_SOCKET, LogFiles, LogOptions};
 pub use logs::{LogEntry, LogQuery, LogStream, read_log};
 pub use moment::Moment;
 pub use service::{InputEnd, Io, Parentage, Service, VERB, run_service};
-pub use supervise::{Console, Input, Outcome, Policy, Signals, Supervision, supervise};
+pub use supervise::{
+    Console, Input, Outcome, Policy, Signals, Supervised, Supervision, supervise, supervise_until_left,
+};

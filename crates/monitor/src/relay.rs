@@ -9,6 +9,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::pty::OpenptFlags;
 
+use crate::attach::{DetachKeys, Finder, Typed};
 use crate::buffer::Buffer;
 use crate::caller::{CallerTerminal, Job, copy_window_size};
 use crate::end_of_input::EndOfInput;
@@ -46,6 +47,8 @@ pub(crate) enum Line {
     Up,
     /// It is gone, and with it whoever used the container.
     HungUp,
+    /// The keys to leave the container were typed.
+    Left,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +72,8 @@ pub(crate) struct Relay<'a> {
     to_container: Buffer,
     to_caller: Buffer,
     last_typed: Option<u8>,
+    /// Looks for the keys by which the caller leaves.
+    keys: Finder,
     /// There once the caller's input is over, and from the start where it is not read.
     end_of_input: Option<EndOfInput>,
     left_after_exit: usize,
@@ -79,6 +84,7 @@ impl<'a> Relay<'a> {
         terminal: OwnedFd,
         input: Option<BorrowedFd<'a>>,
         output: BorrowedFd<'a>,
+        keys: &DetachKeys,
         incidents: &mut Incidents,
     ) -> Result<Relay<'a>, Error> {
         let prepared = rustix::fs::fcntl_getfl(&terminal)
@@ -106,6 +112,7 @@ impl<'a> Relay<'a> {
             to_container: Buffer::with_size(INPUT_BUFFER),
             to_caller: Buffer::with_size(OUTPUT_BUFFER),
             last_typed: None,
+            keys: keys.finder(),
             left_after_exit: MOST_AFTER_EXIT,
         };
         relay.look_at_caller(incidents);
@@ -122,8 +129,9 @@ impl<'a> Relay<'a> {
             wanted.terminal.set(PollFlags::OUT, !self.to_container.is_empty());
         }
         let in_background = self.caller.as_ref().is_some_and(|caller| caller.job() == Job::Background);
-        // Two bytes: the end of input may take as many.
-        let takes_input = self.input.is_some() && self.to_container.room_left() >= 2 && !in_background;
+        // Two bytes: the end of input may take as many; and so may the keys that turn out to be none to leave by.
+        let needed = 2 + self.keys.length();
+        let takes_input = self.input.is_some() && self.to_container.room_left() >= needed && !in_background;
         wanted.input.set(PollFlags::IN, takes_input);
         wanted.output.set(PollFlags::OUT, self.output.is_some() && !self.to_caller.is_empty());
         wanted
@@ -226,6 +234,15 @@ impl<'a> Relay<'a> {
         }
     }
 
+    /// Gives the caller's terminal back, and the container's to whoever is to hold it.
+    pub(crate) fn leave(mut self) -> Result<OwnedFd, Error> {
+        self.caller.as_mut().map_or(Ok(()), CallerTerminal::give_back)?;
+        rustix::fs::fcntl_getfl(&self.terminal)
+            .and_then(|flags| rustix::fs::fcntl_setfl(&self.terminal, flags - OFlags::NONBLOCK))
+            .map_err(|errno| terminal_error(Operation::PrepareTerminal, errno))?;
+        Ok(self.terminal)
+    }
+
     /// Gives the caller's terminal back, with the error if that fails.
     pub(crate) fn finish(mut self) -> Result<(), Error> {
         self.caller.as_mut().map_or(Ok(()), CallerTerminal::give_back)
@@ -285,11 +302,24 @@ impl<'a> Relay<'a> {
 
     fn read_input(&mut self, incidents: &mut Incidents) -> Line {
         let Some(input) = &self.input else { return Line::Up };
-        match input.read(self.to_container.room()) {
+        let room = self.to_container.room();
+        let most = room.len().saturating_sub(self.keys.length());
+        match input.read(&mut room[..most]) {
             Ok(count @ 1..) => {
-                self.to_container.filled(count);
+                let line = match self.keys.length() {
+                    0 => {
+                        self.to_container.filled(count);
+                        Line::Up
+                    }
+                    _ => {
+                        let (typed, mut input) = (room[..count].to_vec(), Vec::with_capacity(count));
+                        let found = self.keys.find(&typed, &mut input);
+                        input.into_iter().for_each(|byte| self.to_container.push(byte));
+                        if found == Typed::Keys { Line::Left } else { Line::Up }
+                    }
+                };
                 self.last_typed = self.to_container.pending().last().copied();
-                return Line::Up;
+                return line;
             }
             Err(Errno::AGAIN | Errno::INTR) => return Line::Up,
             Err(errno) if errno != Errno::IO => {
@@ -311,6 +341,9 @@ impl<'a> Relay<'a> {
             }
             None => {
                 self.input = None;
+                let mut kept_back = Vec::new();
+                self.keys.give_back(&mut kept_back);
+                kept_back.into_iter().for_each(|byte| self.to_container.push(byte));
                 self.end_of_input = Some(EndOfInput::behind(self.last_typed));
                 self.type_end_of_input();
                 Line::Up

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 use sys::signal::SignalDescriptor;
 
+use crate::attach::DetachKeys;
 use crate::error::{Error, Incidents, Operation, errno_of};
 use crate::exit::Exit;
 use crate::relay::{Events, Line, Relay};
@@ -112,22 +113,44 @@ pub struct Outcome {
 ///
 /// A failure of the supervision itself is an error; the container may be running then.
 pub fn supervise(supervision: Supervision<'_>) -> Result<Outcome, Error> {
+    match supervise_until_left(supervision, &DetachKeys::NONE)? {
+        Supervised::Ended(outcome) => Ok(outcome),
+        Supervised::Left(_) => unreachable!("no keys lead away"),
+    }
+}
+
+/// How a supervision ended.
+#[derive(Debug)]
+pub enum Supervised {
+    /// The container has ended.
+    Ended(Outcome),
+    /// The caller has left it by the keys for that, and it runs: the controlling end of its terminal is for somebody to hold.
+    Left(OwnedFd),
+}
+
+/// The same, unless the caller leaves it before, by typing `keys` at a terminal.
+pub fn supervise_until_left(supervision: Supervision<'_>, keys: &DetachKeys) -> Result<Supervised, Error> {
     let Supervision { pidfd, pid, signals, console, input, output, policy } = supervision;
     let container = Container { pidfd, pid, signals, policy };
     let mut incidents = Incidents::default();
     let input = (policy.input == Input::Copied).then_some(input);
     let mut relay = match console {
         Console::Inherited => None,
-        Console::Terminal { outer } => Some(Relay::new(outer, input, output, &mut incidents)?),
+        Console::Terminal { outer } => Some(Relay::new(outer, input, output, keys, &mut incidents)?),
     };
-    let End { asked, time_is_up } = container.stand_by(&mut relay, &mut incidents)?;
+    let end = container.stand_by(&mut relay, &mut incidents)?;
+    if let (None, Some(relay)) = (&end, relay.take_if(|_| end.is_none())) {
+        return relay.leave().map(Supervised::Left);
+    }
+    let End { asked, time_is_up } = end.expect("without a relay nobody leaves");
     let exit = container.reap()?;
     if let Some(mut relay) = relay {
         container.drain(&mut relay, &asked, &mut incidents)?;
         incidents.note(relay.finish());
     }
     let killed = matches!(exit, Exit::Signal { number, .. } if number == Signal::KILL.as_raw());
-    Ok(Outcome { exit, incidents: incidents.into_errors(), time_was_up: time_is_up && killed })
+    let time_was_up = time_is_up && killed;
+    Ok(Supervised::Ended(Outcome { exit, incidents: incidents.into_errors(), time_was_up }))
 }
 
 struct Container<'a> {
@@ -183,8 +206,12 @@ enum Asked {
 }
 
 impl Container<'_> {
-    /// Forwards signals and copies the terminal until init has ended.
-    fn stand_by(&self, relay: &mut Option<Relay<'_>>, incidents: &mut Incidents) -> Result<End, Error> {
+    /// Forwards signals and copies the terminal until init has ended; none where the caller has left before.
+    fn stand_by(
+        &self,
+        relay: &mut Option<Relay<'_>>,
+        incidents: &mut Incidents,
+    ) -> Result<Option<End>, Error> {
         let mut due = Due {
             end: self.policy.time_limit.and_then(|limit| Instant::now().checked_add(limit)),
             kill: None,
@@ -202,10 +229,13 @@ impl Container<'_> {
                 }
             }
             if ready.exited {
-                return Ok(End { asked, time_is_up });
+                return Ok(Some(End { asked, time_is_up }));
             }
             time_is_up |= self.do_what_is_due(&mut due, incidents);
             let line = relay.as_mut().map(|relay| relay.copy(ready.relay, incidents));
+            if line == Some(Line::Left) {
+                return Ok(None);
+            }
             if line == Some(Line::HungUp) {
                 if let Some(relay) = relay {
                     relay.hang_up();

@@ -8,12 +8,14 @@ use std::process::{Command, ExitCode, Stdio};
 
 use clap::Parser;
 use engine::{
-    Error, ErrorKind, ExecRequest, Execution, Input, Result, TerminalMode, exec_exit_code, parse_user,
+    DetachKeys, Error, ErrorKind, ExecOutcome, ExecRequest, Execution, Input, Result, TerminalMode,
+    exec_exit_code, parse_user,
 };
 use sys::signal::SignalDescriptor;
 
 use super::{Places, find, mistaken, refused, split};
 use crate::args::{kept_descriptors, variables};
+use crate::life::parse_keys;
 use crate::render;
 use crate::run::{check_kept_descriptors, window};
 
@@ -29,6 +31,9 @@ pub(crate) struct ExecArguments {
     /// Don't wait for it; nobody sees what it writes
     #[arg(short, long)]
     detach: bool,
+    /// Keys by which to leave it at a terminal, while it runs on [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
     /// Set a variable of its environment; `NAME` and `NAME*` take the caller's
     #[arg(short, long, value_name = "NAME=VALUE")]
     env: Vec<String>,
@@ -76,9 +81,10 @@ pub(super) fn exec(arguments: &ExecArguments) -> ExitCode {
     // Before a file of our own is open, which would have a number that was to be handed on.
     let asked = check_kept_descriptors(arguments.preserve_fds).and_then(|()| {
         let (named, command) = split("exec", &arguments.words, arguments.latest.into())?;
-        Ok((named, request(arguments, command)?))
+        let keys = parse_keys(arguments.detach_keys.as_deref())?;
+        Ok((named, request(arguments, command)?, keys))
     });
-    let (named, request) = match asked {
+    let (named, request, keys) = match asked {
         Ok(asked) => asked,
         Err(error) => return mistaken(&error),
     };
@@ -88,7 +94,7 @@ pub(super) fn exec(arguments: &ExecArguments) -> ExitCode {
     };
     let started = match arguments.detach {
         true => detached(|| found.exec(&request)).map(|()| Left::Running),
-        false => attached(arguments, || found.exec(&request)).map(Left::Waited),
+        false => attached(arguments, &keys, || found.exec(&request)).map(Left::Waited),
     };
     match started {
         Ok(Left::Waited(code)) => code,
@@ -119,7 +125,11 @@ fn request(arguments: &ExecArguments, command: &[String]) -> Result<ExecRequest>
 }
 
 /// Starts it and stands behind it.
-fn attached(arguments: &ExecArguments, start: impl FnOnce() -> Result<Execution>) -> Result<ExitCode> {
+fn attached(
+    arguments: &ExecArguments,
+    keys: &DetachKeys,
+    start: impl FnOnce() -> Result<Execution>,
+) -> Result<ExitCode> {
     if arguments.tty && arguments.interactive && !std::io::stdin().is_terminal() {
         render::notice(&engine::Notice {
             what: "standard input is no terminal, and is typed into the program's: keys such as Ctrl-C in it do what \
@@ -136,10 +146,19 @@ fn attached(arguments: &ExecArguments, start: impl FnOnce() -> Result<Execution>
         .map_err(|error| Error::system("open a signal descriptor", error))?;
     let execution = start()?;
     let typed = if arguments.interactive { Input::Copied } else { Input::Unread };
-    let (exit, notices) =
-        execution.supervise(&signals, typed, (std::io::stdin().as_fd(), std::io::stdout().as_fd()))?;
-    notices.iter().for_each(render::notice);
-    Ok(ExitCode::from(exit.code() as u8))
+    let (input, output) = (std::io::stdin(), std::io::stdout());
+    match execution.supervise(&signals, typed, keys, (input.as_fd(), output.as_fd()))? {
+        ExecOutcome::Ended(exit, notices) => {
+            notices.iter().for_each(render::notice);
+            Ok(ExitCode::from(exit.code() as u8))
+        }
+        ExecOutcome::Left(terminal) => {
+            hand_over(terminal)?;
+            // As docker has it.
+            render::information("read escape sequence");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
 }
 
 /// Starts it without streams, and leaves it to itself.

@@ -86,7 +86,7 @@ impl Streams {
 }
 
 /// `--detach-keys`.
-pub(super) fn parse_keys(text: Option<&str>) -> Result<DetachKeys> {
+pub(crate) fn parse_keys(text: Option<&str>) -> Result<DetachKeys> {
     DetachKeys::parse(text.unwrap_or("ctrl-p,ctrl-q")).map_err(|unknown| {
         let error = Error::invalid("--detach-keys", format!("`{}` is no key", unknown.0.escape_debug()));
         error.with_hint("write letters, or `ctrl-` and a letter or one of @ ^ [ , _, with commas between: `ctrl-p,ctrl-q`")

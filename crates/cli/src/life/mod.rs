@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use clap::Args;
 use engine::{EnginePaths, Error, Kept, KeptContainers, Result};
 
-pub(crate) use self::attach::AttachArguments;
+pub(crate) use self::attach::{AttachArguments, parse_keys};
 pub(crate) use self::behind::{is_behind_verb, stand};
 pub(crate) use self::group::GroupArguments;
 pub(crate) use self::logs::LogsArguments;

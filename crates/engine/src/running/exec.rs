@@ -1,8 +1,8 @@
 //! `exec`: another program in a container that runs.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use monitor::{Console, Exit, Input, Policy, Supervision};
+use monitor::{Console, DetachKeys, Exit, Input, Policy, Supervised, Supervision};
 use runtime::launch::LineEnds;
 use runtime::layers::Layers;
 use runtime::spec::{ConsoleSize, Process};
@@ -33,6 +33,15 @@ pub struct ExecRequest {
     pub privileged: bool,
     /// How many descriptors from 3 on it inherits.
     pub kept_descriptors: u32,
+}
+
+/// What became of a program that somebody stood behind.
+#[derive(Debug)]
+pub enum ExecOutcome {
+    /// How it ended, and what a person should know.
+    Ended(Exit, Vec<Notice>),
+    /// It runs, and this end of its terminal is for somebody to hold.
+    Left(OwnedFd),
 }
 
 /// A program that was started in a container.
@@ -144,13 +153,14 @@ impl Execution {
         self.started.pid
     }
 
-    /// Stands behind it until it ends: how it ended, and what a person should know. The caller's signals are passed on to it.
+    /// Stands behind it until it ends, or until `keys` are typed. The caller's signals are passed on to it.
     pub fn supervise(
         self,
         signals: &SignalDescriptor,
         typed: Input,
+        keys: &DetachKeys,
         (input, output): (BorrowedFd<'_>, BorrowedFd<'_>),
-    ) -> Result<(Exit, Vec<Notice>)> {
+    ) -> Result<ExecOutcome> {
         let runtime::Executed { pid, pidfd, console, .. } = self.started;
         let console = match console {
             Some(outer) => Console::Terminal { outer },
@@ -158,16 +168,21 @@ impl Execution {
         };
         let policy = Policy { input: typed, ..Policy::default() };
         let supervision = Supervision { pidfd: pidfd.as_fd(), pid, signals, console, input, output, policy };
-        let outcome = monitor::supervise(supervision).map_err(|error| from_monitor(&error))?;
+        let outcome = monitor::supervise_until_left(supervision, keys);
         let notice = |error: &monitor::Error| Notice {
             what: error.to_string(),
             remedy: error.hint().map(str::to_owned),
         };
-        Ok((outcome.exit, outcome.incidents.iter().map(notice).collect()))
+        Ok(match outcome.map_err(|error| from_monitor(&error))? {
+            Supervised::Ended(outcome) => {
+                ExecOutcome::Ended(outcome.exit, outcome.incidents.iter().map(notice).collect())
+            }
+            Supervised::Left(terminal) => ExecOutcome::Left(terminal),
+        })
     }
 
     /// Leaves it to itself; the controlling end of its terminal, where it has one, is for somebody to hold.
-    pub fn leave(self) -> Option<std::os::fd::OwnedFd> {
+    pub fn leave(self) -> Option<OwnedFd> {
         self.started.console
     }
 }

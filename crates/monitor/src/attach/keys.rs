@@ -30,14 +30,14 @@ impl DetachKeys {
         Ok(DetachKeys { keys: keys.collect::<Result<_, _>>()? })
     }
 
-    pub(super) fn finder(&self) -> Finder {
+    pub(crate) fn finder(&self) -> Finder {
         Finder { keys: self.keys.clone(), found: 0 }
     }
 }
 
 /// Looks for the keys in what is typed. A beginning of them is kept back until it is known what it was.
 #[derive(Debug)]
-pub(super) struct Finder {
+pub(crate) struct Finder {
     keys: Vec<u8>,
     /// How many of them were typed.
     found: usize,
@@ -45,7 +45,7 @@ pub(super) struct Finder {
 
 /// What was typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Typed {
+pub(crate) enum Typed {
     /// Input for the container.
     Input,
     /// The keys, at the end of it.
@@ -53,8 +53,13 @@ pub(super) enum Typed {
 }
 
 impl Finder {
+    /// How many keys there are.
+    pub(crate) fn length(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Appends to `input` what of `typed` is for the container.
-    pub(super) fn find(&mut self, typed: &[u8], input: &mut Vec<u8>) -> Typed {
+    pub(crate) fn find(&mut self, typed: &[u8], input: &mut Vec<u8>) -> Typed {
         if self.keys.is_empty() {
             input.extend_from_slice(typed);
             return Typed::Input;
@@ -80,7 +85,7 @@ impl Finder {
     }
 
     /// There is no more input: what was kept back was part of it.
-    pub(super) fn give_back(&mut self, input: &mut Vec<u8>) {
+    pub(crate) fn give_back(&mut self, input: &mut Vec<u8>) {
         input.extend_from_slice(&self.keys[..self.found]);
         self.found = 0;
     }

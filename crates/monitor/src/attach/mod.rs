@@ -13,6 +13,7 @@ use sys::signal::SignalDescriptor;
 use crate::error::{Error, Operation};
 
 pub use keys::{DetachKeys, UnknownKey};
+pub(crate) use keys::{Finder, Typed};
 
 /// Whether the container has a terminal of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
