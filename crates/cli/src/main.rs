@@ -41,6 +41,9 @@ fn main() -> ExitCode {
     if engine::is_shift_verb(verb.as_deref()) {
         return ExitCode::from(engine::unpack_image_again() as u8);
     }
+    if engine::is_copy_verb(verb.as_deref()) {
+        return ExitCode::from(engine::copy_apart(std::env::args_os().nth(2)) as u8);
+    }
     if verb.as_deref() == Some(containers::HOLD.as_ref()) {
         return containers::hold_terminal();
     }

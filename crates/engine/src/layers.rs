@@ -44,6 +44,50 @@ pub(crate) fn open_as_one(layers: &[&Path], operation: &str) -> Result<OwnedFd> 
     })
 }
 
+/// What takes the changes of an overlay.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Upper<'a> {
+    /// Where they are.
+    pub(crate) directory: &'a Path,
+    /// An empty directory beside it.
+    pub(crate) work: &'a Path,
+}
+
+/// The root of `upper` over `lowers`, to be changed, where nobody else sees it: it goes with its value.
+pub(crate) fn open_over(upper: Upper<'_>, lowers: &[&Path], operation: &str) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = |root: rustix::io::Result<OwnedFd>| root.map_err(|error| failed(operation, "opened", error));
+    apart(operation, || {
+        // By mount(2), which every kernel takes: descriptors stand for the layers, as a path may have a comma.
+        attach_over(upper, lowers, operation)?;
+        opened(rustix::fs::open(upper.work, flags, Mode::empty()))
+    })
+}
+
+fn attach_over(upper: Upper<'_>, lowers: &[&Path], operation: &str) -> Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = |layer: &Path| {
+        let opened = rustix::fs::open(layer, flags, Mode::empty()).map(File::from);
+        opened.map_err(|error| layer_failed(operation, layer, error))
+    };
+    let by = |file: &File| format!("/proc/self/fd/{}", file.as_raw_fd());
+    let (directory, work) = (open(upper.directory)?, open(upper.work)?);
+    let opened: Vec<File> = lowers.iter().map(|layer| open(layer)).collect::<Result<_>>()?;
+    let lowers: Vec<String> = opened.iter().map(by).collect();
+    let more = if takes_user_attributes() { ",userxattr" } else { "" };
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={},redirect_dir=off,index=off,metacopy=off{more}",
+        lowers.join(":"),
+        by(&directory),
+        by(&work)
+    );
+    let options = CString::new(options).expect("numbers have no NUL");
+    let flags = MountFlags::NODEV | MountFlags::NOSUID;
+    // At the place of the directory that it works in, which nobody looks at.
+    rustix::mount::mount("overlay", upper.work, "overlay", flags, options.as_c_str())
+        .map_err(|error| failed(operation, "mounted", error))
+}
+
 /// The mount, attached nowhere; none where the kernel takes the layers by mount(2) alone.
 fn mounted(layers: &[&Path], operation: &str) -> Result<Option<OwnedFd>> {
     let opened = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)

@@ -76,8 +76,8 @@ pub use options::{
 pub use output::{OutputFile, output_error};
 pub use paths::EnginePaths;
 pub use running::{
-    Containers, Descriptor, ExecRequest, Execution, Found, PortMapping, Usage, WaitCondition, Waited,
-    WantedPort, exec_exit_code,
+    Containers, CopyEnd, CopyRequest, Descriptor, ExecRequest, Execution, Found, PortMapping, Usage,
+    WaitCondition, Waited, WantedPort, copy, copy_apart, exec_exit_code, is_copy_verb,
 };
 pub use runtime::launch::{LaunchOptions, StepTiming};
 pub use runtime::{ErrorKind, Signal, StepDescription, StepKind};

@@ -91,6 +91,12 @@ fn inheritable_capability_outside_the_bounding_set_is_refused_before_anything_is
     let words =
         "process.capabilities.inheritable: CAP_SYS_ADMIN is not in `bounding`: operation not permitted";
     assert!(text(&output).contains(words), "{}", text(&output));
+    // A name that is wrong may be the one that is missing.
+    bundle.edit(|config| config["process"]["capabilities"]["bounding"] = json!(["CAP_KILL", "CAP_ADMIN"]));
+    let output = bundle.create();
+    let words =
+        "`bounding` (ignoring unknown or unavailable capabilities: [CAP_ADMIN]): operation not permitted";
+    assert!(text(&output).contains(words), "{}", text(&output));
     bundle.assert_clean("after the refusal");
 }
 

@@ -1,7 +1,7 @@
 //! User namespaces without a container: those whose maps show owners, and the one in which the caller is root over ids of its own.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::io::Errno;
@@ -31,11 +31,26 @@ pub fn enter(users: &[IdMapping], groups: &[IdMapping]) -> Result<()> {
     if allow_groups {
         sys::process::set_groups(&[]).map_err(system)?;
     }
-    // Who is not mapped stays who it is.
+    become_root().map_err(system)
+}
+
+/// Moves this process into a user namespace that is there, and makes it root there. What it has open stays open.
+///
+/// Only for processes with one thread: the kernel refuses others. There is no way back.
+pub fn join(namespace: BorrowedFd<'_>) -> Result<()> {
+    let system = |error: io::Error| Error::system("enter a user namespace", error);
+    sys::namespace::join(namespace, flags::NEWUSER).map_err(system)?;
+    // Refused where the namespace's maker may not change them.
+    let _ = sys::process::set_groups(&[]);
+    become_root().map_err(system)
+}
+
+/// Who is not mapped stays who it is.
+fn become_root() -> io::Result<()> {
     for become_root in [sys::process::set_group, sys::process::set_user] {
         match become_root(0) {
             Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {}
-            done => done.map_err(system)?,
+            done => done?,
         }
     }
     Ok(())

@@ -20,6 +20,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Kind, Operation};
 use crate::files;
+use crate::group::Cgroup;
 use crate::layout::{Hierarchy, Layout, Version};
 use bus::{Connection, Refusal};
 use message::Writer;
@@ -40,6 +41,24 @@ const CONTAINERS: &str = "containers";
 
 /// The group in the unit to which systemd moves callers from a user's sessions.
 const CALLERS: &str = "callers";
+
+impl Cgroup {
+    /// Moves the calling process out of its caller's unit, to where the unit of containers keeps its own process: who stands behind
+    /// a container outlives the session or service that asked for it. Nothing is done where the group is in no such unit.
+    pub fn take_keeper_in(&self) -> Result<(), Error> {
+        let Some(hierarchy) = self.layout().unified() else { return Ok(()) };
+        let path = self.path().as_str();
+        let between = format!("/{CONTAINERS}/");
+        let Some((unit, _)) = path.split_once(&between).filter(|(unit, _)| unit.ends_with(".service")) else {
+            return Ok(());
+        };
+        let holder = format!("{unit}/{HOLDER}");
+        // 0 is whoever writes it.
+        files::write(hierarchy, &holder, "cgroup.procs", "0").map_err(|errno| {
+            Error::kernel(Operation::Join, hierarchy.display(&holder, "cgroup.procs"), errno)
+        })
+    }
+}
 
 /// The slice in which systemd expects containers, see systemd.special(7).
 const SYSTEM_SLICE: &str = "machine.slice";

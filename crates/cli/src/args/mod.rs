@@ -193,7 +193,7 @@ pub(crate) fn may_start(arguments: &[OsString]) -> bool {
     !images::VERBS.contains(&verb)
         && !kept::VERBS.contains(&verb)
         && !LIFE_VERBS.contains(&verb)
-        && (!containers::VERBS.contains(&verb) || verb == "exec")
+        && (!containers::VERBS.contains(&verb) || containers::ENTERING.contains(&verb))
         && !matches!(
             verb,
             TIDY | "system" | "volume" | "plan" | "help" | "--help" | "version" | "--version" | "-V"
@@ -334,6 +334,7 @@ fn read_container(
         "stats" => read_plain(words).map(ContainerCommand::Stats),
         "port" => read_plain(words).map(ContainerCommand::Port),
         "wait" => read_plain(words).map(ContainerCommand::Wait),
+        "cp" => read_plain(words).map(ContainerCommand::Copy),
         "update" => read_plain(words).map(|read| ContainerCommand::Update(Box::new(read))),
         _ => read_plain(words).map(ContainerCommand::Exec),
     }

@@ -162,7 +162,6 @@ const COMMANDS: &[&str] = &[
     "compose",
     "config",
     "context",
-    "cp",
     "events",
     "farm",
     "generate",
@@ -205,7 +204,8 @@ pub(crate) fn command(word: &str) -> Error {
 }
 
 /// Commands that there are.
-const OWN: [&str; 41] = [
+const OWN: [&str; 42] = [
+    "cp",
     "exec",
     "kill",
     "pause",

@@ -1,6 +1,7 @@
 //! The verbs that act on containers that run: `rabbitc exec`, `kill` and others, each with a file of its own; by themselves and behind
 //! `rabbitc container`.
 
+mod copy;
 mod exec;
 mod port;
 mod signal;
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 use clap::Args;
 use engine::{Containers, EnginePaths, Error, Found, Result};
 
+pub(crate) use self::copy::CopyArguments;
 pub(crate) use self::exec::{ExecArguments, HOLD, hold_terminal};
 pub(crate) use self::port::PortArguments;
 pub(crate) use self::signal::{KillArguments, PauseArguments, UnpauseArguments};
@@ -26,8 +28,11 @@ pub(crate) use self::wait::WaitArguments;
 use crate::render;
 
 /// The verbs.
-pub(crate) const VERBS: [&str; 9] =
-    ["exec", "kill", "pause", "unpause", "top", "stats", "port", "wait", "update"];
+pub(crate) const VERBS: [&str; 10] =
+    ["exec", "kill", "pause", "unpause", "top", "stats", "port", "wait", "cp", "update"];
+
+/// Those of which a process is root of a container's users, or more than that: this program must not be written to from there.
+pub(crate) const ENTERING: [&str; 2] = ["exec", "cp"];
 
 /// One of them.
 pub(crate) enum ContainerCommand {
@@ -39,6 +44,7 @@ pub(crate) enum ContainerCommand {
     Stats(StatsArguments),
     Port(PortArguments),
     Wait(WaitArguments),
+    Copy(CopyArguments),
     Update(Box<UpdateArguments>),
 }
 
@@ -56,6 +62,7 @@ pub(crate) fn run(command: &ContainerCommand) -> ExitCode {
         ContainerCommand::Stats(arguments) => done(stats::stats(arguments)),
         ContainerCommand::Port(arguments) => done(port::port(arguments)),
         ContainerCommand::Wait(arguments) => wait::wait(arguments),
+        ContainerCommand::Copy(arguments) => copy::cp(arguments),
         ContainerCommand::Update(arguments) => update::update(arguments),
     }
 }

@@ -1,6 +1,8 @@
 //! `rabbitc system df`, `check` and `prune`: how much room all takes, whether they are what they were, and no more of all than
 //! is needed.
 
+mod boot;
+
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,6 +37,14 @@ pub(crate) enum SystemCommand {
     Check(CheckArguments),
     /// Removes containers that have ended, and images that nobody needs
     Prune(PruneArguments),
+    /// Has systemd bring back at boot the containers that are to run
+    Install(boot::InstallArguments),
+    /// Starts the containers that are to run; for the unit that `install` writes
+    #[command(hide = true)]
+    Boot(boot::BootArguments),
+    /// Stops all containers, which the next boot starts again; for the same unit
+    #[command(hide = true)]
+    Shutdown(boot::ShutdownArguments),
 }
 
 /// How much room images, containers and volumes take.
@@ -100,6 +110,9 @@ pub(crate) fn run(command: &SystemCommand) -> ExitCode {
     let outcome = match command {
         SystemCommand::Df(arguments) => usage(arguments).map(|()| ExitCode::SUCCESS),
         SystemCommand::Check(arguments) => check(arguments),
+        SystemCommand::Install(arguments) => boot::install(arguments),
+        SystemCommand::Boot(arguments) => boot::boot(arguments),
+        SystemCommand::Shutdown(arguments) => boot::shutdown(arguments),
         SystemCommand::Prune(arguments) => prune(arguments).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| failed(&error))

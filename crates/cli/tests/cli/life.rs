@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use crate::support::{Host, Ran, binary, eventually, finish, names};
 
 /// A host with containers of its own.
-struct Place<'a> {
+pub struct Place<'a> {
     host: &'a Host,
     root: String,
     state: String,
 }
 
 impl Place<'_> {
-    fn of(host: &Host) -> Place<'_> {
+    pub fn of(host: &Host) -> Place<'_> {
         Place {
             host,
             root: format!("--root={}", host.directory().join("store").display()),
@@ -27,12 +27,12 @@ impl Place<'_> {
         command
     }
 
-    fn verb(&self, verb: &str, arguments: &[&str]) -> Ran {
+    pub fn verb(&self, verb: &str, arguments: &[&str]) -> Ran {
         finish(self.command(verb, arguments).spawn().expect("nsenter runs"), None)
     }
 
     /// `run` or `create` of a shell's script, on the host's root directory, without a network.
-    fn script(&self, verb: &str, flags: &[&str], script: &str) -> Ran {
+    pub fn script(&self, verb: &str, flags: &[&str], script: &str) -> Ran {
         let rootfs = self.host.rootfs_flag();
         let fixed = ["--network=none", rootfs.as_str(), "/bin/sh", "-c", script];
         self.verb(verb, &[flags, &fixed].concat())
@@ -45,7 +45,7 @@ impl Place<'_> {
         shown.text().to_owned()
     }
 
-    fn status(&self, name: &str) -> String {
+    pub fn status(&self, name: &str) -> String {
         self.field(name, ".State.Status")
     }
 
@@ -63,7 +63,7 @@ impl Place<'_> {
     }
 
     /// Nothing is kept, and nothing runs.
-    fn assert_nothing_left(&self) {
+    pub fn assert_nothing_left(&self) {
         let removed = self.verb("rm", &["-af"]);
         assert_eq!(removed.code(), 0, "{removed:?}");
         let containers = self.host.directory().join("store/containers");

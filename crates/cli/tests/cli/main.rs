@@ -1,6 +1,7 @@
 //! `rabbitc` as a person types it, each test on a host of its own: see [`support::Host`].
 
 mod attacks;
+mod chaos;
 mod devices;
 mod errors;
 mod explain;

@@ -33,6 +33,15 @@ fn container(host: &Host, flags: &[&str]) -> (Background, String) {
     (running, id.expect("it is recorded"))
 }
 
+/// The same with an overlay, so that nothing that is copied into it stays.
+fn throw_away(host: &Host, flags: &[&str]) -> (Background, String) {
+    let all = [&["--network=none", "--overlay"], flags].concat();
+    let mut command = host.script(&all, "echo up; read -r end");
+    let mut running = Background::of(command.stdin(Stdio::piped()).spawn().expect("nsenter runs"));
+    running.read_exact(&mut [0; 3]);
+    (running, host.containers().remove(0))
+}
+
 const ACCOUNTS: &str = "mkdir -p \"$0/etc\"; echo 'root:x:0:0::/root:/bin/sh
 alice:x:1000:1001::/home/alice:/bin/sh' >\"$0/etc/passwd\"; echo 'alice:x:1001:
 staff:x:50:alice
@@ -397,5 +406,162 @@ fn exec_takes_no_longer_than_a_start() {
     // Beside nsenter, on a machine that does other things: this finds only waits that somebody put in.
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     running.release();
+    host.assert_nothing_left();
+}
+
+/// The shell of the host, with `$1` the program, `$2` and so on its flags for the containers of this host.
+fn copying(host: &Host, id: &str, script: &str) -> Ran {
+    let mut command = host.command("sh");
+    let places =
+        format!("--runroot={} --root={}", host.state().display(), host.directory().join("store").display());
+    let cp = format!("cp_() {{ {} cp {places} \"$@\"; }}; C={id}; ", binary().display());
+    let inside = format!("inside() {{ {} exec {places} -u 0 $C \"$@\"; }}; ", binary().display());
+    let work = host.directory().join("work");
+    std::fs::create_dir_all(&work).expect("made");
+    command.current_dir(&work).args(["-c", &format!("{cp}{inside}cd {}; {script}", work.display())]);
+    finish(command.spawn().expect("nsenter runs"), None)
+}
+
+#[test]
+fn files_and_directories_are_copied_both_ways_by_dockers_rules() {
+    let Some(host) = Host::new() else { return };
+    let (running, id) = throw_away(&host, &["--user=7:8"]);
+    let script = "mkdir -p d/s; echo in >d/s/f; echo file >f; chmod 640 f; chown 3:4 f
+        cp_ f $C:/new && cp_ f $C:/bin && cp_ -a f $C:/owned && cp_ d $C:/d && cp_ d $C:/d && cp_ d/. $C:/d && inside sh -c \
+        'cat /new /bin/f; ls -ln /new /owned; cat /d/s/f /d/d/s/f' &&
+        cp_ $C:/d/. content && cp_ $C:/d there && cp_ $C:/new . && cat content/s/f there/d/s/f new && ls -ln new
+        for to in /no/such /nosuch/ /new/; do cp_ f $C:$to 2>&1; echo $?; done | grep -v hint; cp_ d $C:/new 2>&1 | grep -v hint";
+    let ran = copying(&host, &id, script);
+    let columns = |line: &str| line.split_whitespace().take(4).collect::<Vec<_>>().join(" ");
+    let lines: Vec<String> = ran
+        .stdout
+        .lines()
+        .map(|line| if line.starts_with('-') { columns(line) } else { line.to_owned() })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "file",
+            "file",
+            "-rw-r----- 1 3 4",
+            "-rw-r----- 1 7 8",
+            "in",
+            "in",
+            "in",
+            "in",
+            "file",
+            "-rw-r----- 1 3 4",
+            "error: copy to `/no/such`: no such directory",
+            "1",
+            "error: copy to `/nosuch/`: no such directory",
+            "1",
+            "error: copy to `/new/`: a part of it is no directory",
+            "1",
+            "error: copy to `/new`: cannot copy directory: there is something else",
+        ],
+        "{ran:?}"
+    );
+    running.release();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn archives_are_copied_on_streams() {
+    let Some(host) = Host::new() else { return };
+    if !has_program("tar") {
+        return;
+    }
+    let (running, id) = throw_away(&host, &[]);
+    let script =
+        "mkdir -p d; echo in >d/f; tar cz d | cp_ - $C:/bin && inside cat /bin/d/f && cp_ $C:/bin/d - | tar t
+        tar c d | cp_ - $C:/nosuch 2>&1; echo no archive at all | cp_ - $C:/bin 2>&1; echo $?
+        cp_ $C:/nosuch - 2>&1 | head -1; cp_ f f 2>&1 | head -1";
+    let ran = copying(&host, &id, script);
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines[..3], ["in", "d/", "d/f"], "{ran:?}");
+    assert!(lines[3].contains("destination must be a directory when copying from stdin"), "{ran:?}");
+    assert!(ran.stdout.contains("source must be a (compressed) tar archive"), "{ran:?}");
+    assert!(ran.stdout.contains("copy `/nosuch`: could not find the file"), "{ran:?}");
+    assert!(ran.stdout.contains("must specify at least one container source"), "{ran:?}");
+    running.release();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn no_link_of_a_container_leads_a_copy_out_of_it() {
+    let Some(host) = Host::new() else { return };
+    let (running, id) = throw_away(&host, &["--pid=host"]);
+    let script = "echo of the host >secret; echo hostile >f; W=$(pwd)
+        inside sh -c \"ln -s $W/secret /s; ln -s ../../../../../../../../..$W /w; ln -s /proc/1/root$W /p; ln -s /proc/1/cwd /c\"
+        for link in w p c; do cp_ f $C:/$link/got 2>/dev/null; cp_ f $C:/$link 2>/dev/null; done
+        cp_ -L $C:/s out 2>/dev/null; cp_ $C:/w/secret out 2>/dev/null; cp_ $C:/p/secret out 2>/dev/null
+        cp_ $C:/s as-link; readlink as-link; ls";
+    let ran = copying(&host, &id, script);
+    let work = host.directory().join("work");
+    assert_eq!(ran.text(), format!("{}/secret\nas-link\nf\nsecret", work.display()));
+    running.release();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn what_is_mounted_in_a_container_is_copied_and_ids_are_those_of_its_users() {
+    let Some(host) = Host::new() else { return };
+    let volume = format!("-v={}:/volume", host.directory().join("work").display());
+    std::fs::create_dir(host.directory().join("work")).expect("made");
+    let (running, id) = throw_away(&host, &["--userns=auto", "--tmpfs=/memory", &volume]);
+    let script = "echo file >f; cp_ f $C:/memory/ && cp_ f $C:/volume/through && cp_ f $C:/own && inside sh -c \
+        'ls -ln /memory/f /own; echo inside >/own; chown 9:9 /own' && cat through && cp_ $C:/own back && cp_ $C:/own $C:/again && \
+        inside cat /again && ls -ln back; inside sh -c 'test -d /proc/1 && echo proc'; cp_ $C:/proc p && ls p | wc -l";
+    let ran = copying(&host, &id, script);
+    let lines: Vec<String> = ran
+        .stdout
+        .lines()
+        .map(|line| line.split_whitespace().take(4).collect::<Vec<_>>().join(" "))
+        .collect();
+    let own = "-rw-r--r-- 1 0 0";
+    assert_eq!(lines, [own, own, "file", "inside", "-rw-r--r-- 1 9 9", "proc", "0"], "{ran:?}");
+    running.release();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn kinds_are_replaced_by_overwrite_alone() {
+    let Some(host) = Host::new() else { return };
+    let (running, id) = throw_away(&host, &[]);
+    let script = "echo file >x; inside mkdir -p /bin/x/y; cp_ x $C:/bin 2>&1 | head -1; cp_ --overwrite x $C:/bin && inside cat /bin/x
+        rm x; mkdir x; cp_ x $C:/bin 2>&1 | head -1; cp_ --overwrite x $C:/bin && inside ls -d /bin/x/";
+    let ran = copying(&host, &id, script);
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert!(lines[0].contains("cannot overwrite directory with non-directory"), "{ran:?}");
+    assert!(lines[2].contains("cannot overwrite non-directory with directory"), "{ran:?}");
+    assert_eq!((lines[1], lines[3]), ("file", "/bin/x/"), "{ran:?}");
+    running.release();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn files_of_a_container_that_has_ended_are_copied_too() {
+    let Some(host) = Host::new() else { return };
+    let store = format!("--root={}", host.directory().join("store").display());
+    let ran = host.run(&[
+        "run",
+        &store,
+        &host.rootfs_flag(),
+        "--overlay",
+        "--rm=false",
+        "--network=none",
+        "/bin/sh",
+        "-c",
+        "echo kept >/kept; rm /bin/seq",
+    ]);
+    assert_eq!(ran.code(), 0, "{ran:?}");
+    let id = crate::support::names(&host.directory().join("store/containers")).remove(0);
+    let script = "cp_ $C:/kept . && cat kept && echo new >new && cp_ new $C:/bin/new && cp_ $C:/bin/new back && cat back
+        cp_ $C:/bin/seq . 2>&1 | head -1; cp_ $C:/bin/busybox . && test -x busybox && echo whole";
+    let ran = copying(&host, &id, script);
+    assert_eq!(ran.text(), "kept\nnew\nerror: copy `/bin/seq`: could not find the file\nwhole", "{ran:?}");
+    assert!(!host.rootfs().join("bin/new").exists(), "it is the container's own");
+    let changes = verb(&host, "diff", &[&id]);
+    assert!(changes.text().contains("A /bin/new") && changes.text().contains("D /bin/seq"), "{changes:?}");
     host.assert_nothing_left();
 }

@@ -381,6 +381,10 @@ impl Running {
     pub(crate) fn entrust(self) -> Result<Entrusted> {
         let Running { container, connection, pasta, users, categories, stakes, kept, kept_volumes, .. } =
             self;
+        if let Some(group) = &container.cgroup {
+            // Refused, it ends with its caller's session, as any program there; the next command brings another.
+            let _ = group.take_keeper_in();
+        }
         let record = container.state.path().to_owned();
         let mut held = Vec::new();
         if let Some(connection) = connection {

@@ -17,6 +17,7 @@ mod list;
 mod names;
 mod prune;
 mod record;
+mod root;
 
 use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};

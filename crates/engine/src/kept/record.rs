@@ -133,6 +133,8 @@ pub(crate) enum Wish {
     Run,
     /// It ends, and is not started again by itself.
     Stop,
+    /// The same until the next boot.
+    Rest,
 }
 
 /// How it ended, or why it did not start.

@@ -68,6 +68,11 @@ pub fn adopt(arguments: &[OsString]) -> Result<Option<Ended>> {
     let id = ContainerId::parse(&place.id)?;
     let Ok(view) = lifecycle::view(&root, &id) else { return finish(&place, lease).map(Some) };
     let Some(pidfd) = lifecycle::init(&view.record) else { return finish(&place, lease).map(Some) };
+    // Made last by a start, when all is left to the record: without it that start died before, and others may have by now what
+    // this container has.
+    if !lease.directory().join("attach").exists() {
+        return finish(&place, lease).map(Some);
+    }
     // Not waited for: who sweeps has it for a moment, and leaves a container that lives alone.
     let state = root.open(&id, Lock::Wait)?;
     let service = service(&place, &lease, view.record.pid, pidfd, state.into_lock())?;

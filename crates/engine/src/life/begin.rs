@@ -127,6 +127,16 @@ pub(super) fn start(
         (record.wish, record.end, record.started) = (Wish::Run, None, Some(now()));
         record.sent.clear();
     })?;
+    // Of an earlier start that was not cleaned up, as by a power cut: they would tell of this one.
+    for name in ["exit", "attach"] {
+        let path = lease.directory().join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::at_path("remove", &path, error));
+            }
+            _ => {}
+        }
+    }
     let begun = launch(place, lease, report.as_ref());
     let outcome = begun.and_then(|(entrusted, life, more)| serve(place, entrusted, &life, client, more));
     match outcome {

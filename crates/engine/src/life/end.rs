@@ -95,7 +95,7 @@ pub(super) fn finish(place: &Place, mut lease: Lease) -> Result<Ended> {
         lease.note_end(end)?;
         let record = lease.record();
         let policy = record.asked.as_ref().map(|asked| asked.life.restart).unwrap_or_default();
-        if record.wish == Wish::Stop || !policy.wants(code, record.restarts) {
+        if record.wish != Wish::Run || !policy.wants(code, record.restarts) {
             remains.extend(place.containers()?.end_volumes(record, &place.paths));
             if record.stay == Stay::Removed {
                 remains.extend(lease.remove().err());

@@ -10,10 +10,10 @@ use runtime::{ContainerId, ErrorKind, Signal};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use super::StandardInput;
 use super::begin::log_options;
+use super::{RestartPolicy, StandardInput};
 use crate::error::{Error, Result, from_monitor};
-use crate::kept::{Kept, KeptContainers, Stay};
+use crate::kept::{Kept, KeptContainers, KeptState, Stay, Wish};
 use crate::options::TerminalMode;
 use crate::paths::EnginePaths;
 
@@ -128,6 +128,18 @@ impl Kept {
     /// How it is called: by its name, if it has one.
     pub fn shown_name(&self) -> &str {
         if self.name.is_empty() { self.id.get(..12).unwrap_or(&self.id) } else { &self.name }
+    }
+
+    /// Whether a boot starts it.
+    pub fn is_to_run_at_boot(&self) -> bool {
+        if matches!(self.state, KeptState::Running | KeptState::Restarting { .. }) {
+            return false;
+        }
+        match self.record.asked.as_ref().map(|asked| asked.life.restart) {
+            Some(RestartPolicy::Always) => true,
+            Some(RestartPolicy::UnlessStopped) => self.record.wish != Wish::Stop,
+            Some(RestartPolicy::No | RestartPolicy::OnFailure(_)) | None => false,
+        }
     }
 
     /// Whether it is removed at its end.

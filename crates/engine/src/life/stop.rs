@@ -46,8 +46,30 @@ impl KeptContainers {
         if !matches!(kept.state, KeptState::Running | KeptState::Restarting { .. }) {
             return Ok(Stopped::Before);
         }
+        self.stop_wishing(kept, request, Wish::Stop, paths)
+    }
+
+    /// Stops all containers until the next boot; what failed.
+    pub fn rest(&self, paths: &EnginePaths) -> Result<Vec<Error>> {
+        let mut all = self.living(paths)?;
+        all.retain(|kept| matches!(kept.state, KeptState::Running | KeptState::Restarting { .. }));
+        let stop = |kept| self.stop_wishing(kept, StopRequest::default(), Wish::Rest, paths).err();
+        // All at once: each may take its seconds.
+        Ok(std::thread::scope(|scope| {
+            let begun: Vec<_> = all.iter().map(|kept| scope.spawn(move || stop(kept))).collect();
+            begun.into_iter().filter_map(|one| one.join().expect("it does not panic")).collect()
+        }))
+    }
+
+    fn stop_wishing(
+        &self,
+        kept: &Kept,
+        request: StopRequest,
+        wish: Wish,
+        paths: &EnginePaths,
+    ) -> Result<Stopped> {
         // First, so that it is not started again.
-        let record = self.edit(&kept.id, |record| record.wish = Wish::Stop)?;
+        let record = self.edit(&kept.id, |record| record.wish = wish)?;
         let asked = record.asked.as_ref().map(|asked| &asked.options.process);
         let signal = request.signal.or(asked.map(|process| process.stop_signal)).unwrap_or(Signal::TERM);
         let patience = match request.patience {

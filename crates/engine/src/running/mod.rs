@@ -2,6 +2,7 @@
 //! remove one.
 
 mod basis;
+mod copy;
 mod exec;
 mod limits;
 mod ports;
@@ -20,6 +21,7 @@ use runtime::state_dir::StateRoot;
 use runtime::{ContainerId, ErrorKind};
 
 pub(crate) use self::basis::Basis;
+pub use self::copy::{CopyEnd, CopyRequest, copy, copy_apart, is_copy_verb};
 pub use self::exec::{ExecRequest, Execution, exec_exit_code};
 pub(crate) use self::ports::PublishedPort;
 pub use self::ports::{PortMapping, WantedPort};

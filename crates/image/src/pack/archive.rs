@@ -33,13 +33,13 @@ pub fn pack(
     left_out: &BTreeSet<Vec<u8>>,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let mut archive = Archive { builder: Builder::new(out), form, links: HashMap::new() };
+    let mut archive = Archive::new(form, out);
     // A directory that only leads to what is left out is packed with what else is in it, or for itself: nobody is hurt by it.
     walk(root, &mut |found| match is_in(left_out, found.path) {
         true => Ok(()),
         false => archive.add(found),
     })?;
-    archive.builder.into_inner().and_then(Write::flush).map_err(written)
+    archive.finish()
 }
 
 /// Whether a path is one of these, or below one.
@@ -50,12 +50,12 @@ fn is_in(paths: &BTreeSet<Vec<u8>>, path: &[u8]) -> bool {
 
 /// Writes all that `overlays` show as one tree, as [`pack`] does; the directories `closed` have nothing in them.
 pub fn pack_merged(overlays: &[Overlay], closed: &BTreeSet<Vec<u8>>, out: &mut dyn Write) -> Result<()> {
-    let mut archive = Archive { builder: Builder::new(out), form: Form::Tree, links: HashMap::new() };
+    let mut archive = Archive::new(Form::Tree, out);
     walk_merged(overlays, closed, &mut |found| archive.add(found))?;
-    archive.builder.into_inner().and_then(Write::flush).map_err(written)
+    archive.finish()
 }
 
-struct Archive<'a> {
+pub(super) struct Archive<'a> {
     builder: Builder<&'a mut dyn Write>,
     form: Form,
     /// Files of several names, and the first of these.
@@ -66,8 +66,16 @@ fn written(error: io::Error) -> Error {
     Error::system("write an archive", error)
 }
 
-impl Archive<'_> {
-    fn add(&mut self, found: &Found<'_>) -> Result<()> {
+impl<'a> Archive<'a> {
+    pub(super) fn new(form: Form, out: &'a mut dyn Write) -> Archive<'a> {
+        Archive { builder: Builder::new(out), form, links: HashMap::new() }
+    }
+
+    pub(super) fn finish(self) -> Result<()> {
+        self.builder.into_inner().and_then(Write::flush).map_err(written)
+    }
+
+    pub(super) fn add(&mut self, found: &Found<'_>) -> Result<()> {
         let kind = found.kind();
         match found.hides {
             Hides::Name => return self.add_whiteout(found, &[b".wh.", found.name.to_bytes()].concat()),

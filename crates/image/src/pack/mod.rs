@@ -3,10 +3,12 @@
 
 mod archive;
 mod merged;
+mod one;
 mod walk;
 
 pub use self::archive::{Form, pack, pack_merged};
 pub use self::merged::{Overlay, walk_merged};
+pub use self::one::pack_one;
 pub use self::walk::{Found, Hides, walk};
 
 #[cfg(test)]

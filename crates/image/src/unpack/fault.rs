@@ -29,6 +29,11 @@ impl Fault {
         Fault { kind: Kind::TooMuch, ..Fault::corrupt(reason) }
     }
 
+    /// It is not to be done with what is there.
+    pub(crate) fn refused(reason: impl Into<String>) -> Fault {
+        Fault { kind: Kind::Invalid, ..Fault::corrupt(reason) }
+    }
+
     /// The kernel refused to do something, named by a verb and its object.
     pub(crate) fn system(what: &str, errno: Errno) -> Fault {
         let text = sys::errno_text(errno.raw_os_error());

@@ -4,6 +4,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod compression;
+mod copied;
 pub(crate) mod fault;
 mod layer;
 mod name;
@@ -13,6 +14,7 @@ mod tree;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::copied::{Copied, Replaces, RootEntry, copied};
 pub use self::layer::layer;
 pub use self::serve::{answer, serve};
 use crate::digest::Digest;

@@ -16,7 +16,8 @@ pub(crate) const BLOCK: usize = 512;
 /// An archive that is being read.
 pub(crate) struct Stream<R: Read> {
     decoder: Decoder<Counted<R>>,
-    digester: Digester,
+    /// None where nobody asks for the digest.
+    digester: Option<Digester>,
     buffer: Box<[u8]>,
     /// What is in the buffer and was not taken yet.
     start: usize,
@@ -31,13 +32,18 @@ impl<R: Read> Stream<R> {
         let counted = Counted { inner: archive, count: 0 };
         Ok(Stream {
             decoder: Decoder::new(counted).map_err(|error| Fault::reading(&error))?,
-            digester: Digester::new(Algorithm::Sha256),
+            digester: Some(Digester::new(Algorithm::Sha256)),
             buffer: vec![0; CHUNK].into_boxed_slice(),
             start: 0,
             end: 0,
             given: 0,
             limits,
         })
+    }
+
+    /// The same without a digest.
+    pub(super) fn undigested(archive: R, limits: Limits) -> Outcome<Stream<R>> {
+        Ok(Stream { digester: None, ..Stream::new(archive, limits)? })
     }
 
     /// The next bytes, as many as are at hand and at most `most`; none at the end.
@@ -81,11 +87,18 @@ impl<R: Read> Stream<R> {
 
     /// Reads what is left, at most `most` bytes: it belongs to the digest, whatever it is.
     pub(crate) fn finish(mut self, most: u64) -> Outcome<(Digest, u64)> {
+        self.skip_trailing(most)?;
+        let digester = self.digester.expect("whoever asks for the digest has it made");
+        Ok((digester.finish(), self.given))
+    }
+
+    /// Reads what is left, at most `most` bytes.
+    pub(super) fn skip_trailing(&mut self, most: u64) -> Outcome<()> {
         let mut left = most;
         loop {
             let length = self.some(u64::MAX)?.len() as u64;
             if length == 0 {
-                return Ok((self.digester.finish(), self.given));
+                return Ok(());
             }
             left = left.checked_sub(length).ok_or_else(|| {
                 Fault::too_much(format!("more than {most} bytes follow the end of the archive"))
@@ -101,7 +114,9 @@ impl<R: Read> Stream<R> {
             }
         };
         (self.start, self.end) = (0, count);
-        self.digester.update(&self.buffer[..count]);
+        if let Some(digester) = &mut self.digester {
+            digester.update(&self.buffer[..count]);
+        }
         self.given += count as u64;
         let Limits { bytes, ratio, ratio_from, .. } = self.limits;
         if self.given > bytes {

@@ -26,7 +26,9 @@ fn capability_bits<'a>(names: &'a [String], known: u32, unknown: &mut BTreeSet<&
 
 /// The kernel takes no capability as inheritable that is not in the bounding set, unless the process has it so already
 /// (capset(2)): refused before anything is made, and not by `start`.
-fn check_inheritable(inheritable: u64, bounding: u64) -> Result<()> {
+///
+/// `ignored` tells of names that are unknown: one of them may have been meant.
+fn check_inheritable(inheritable: u64, bounding: u64, ignored: Option<&str>) -> Result<()> {
     let outside = inheritable & !bounding;
     if outside == 0 {
         return Ok(());
@@ -36,7 +38,8 @@ fn check_inheritable(inheritable: u64, bounding: u64) -> Result<()> {
         None => Ok(()),
         Some(number) => {
             let name = capability::NAMES.get(*number as usize).copied().unwrap_or_default();
-            let reason = format!("CAP_{name} is not in `bounding`: operation not permitted");
+            let aside = ignored.map(|ignored| format!(" ({ignored})")).unwrap_or_default();
+            let reason = format!("CAP_{name} is not in `bounding`{aside}: operation not permitted");
             Err(Error::invalid("process.capabilities.inheritable", reason)
                 .with_hint("add it to `process.capabilities.bounding`, or leave it out here"))
         }
@@ -94,13 +97,13 @@ pub(crate) fn plan_rights(
     let bounding = bits(&sets.bounding);
     let (effective, permitted) = (bits(&sets.effective), bits(&sets.permitted));
     let (inheritable, ambient) = (bits(&sets.inheritable), bits(&sets.ambient));
-    if !unknown.is_empty() {
-        // The specification: a runtime must not fail for one that it does not know. In runc's words, which are looked for.
+    // The specification: a runtime must not fail for one that it does not know. In runc's words, which are looked for.
+    let ignored = (!unknown.is_empty()).then(|| {
         let names: Vec<&str> = unknown.into_iter().collect();
-        let what = format!("ignoring unknown or unavailable capabilities: [{}]", names.join(" "));
-        warnings.push(Warning::new("process.capabilities", what));
-    }
-    check_inheritable(inheritable, bounding)?;
+        format!("ignoring unknown or unavailable capabilities: [{}]", names.join(" "))
+    });
+    check_inheritable(inheritable, bounding, ignored.as_deref())?;
+    warnings.extend(ignored.map(|what| Warning::new("process.capabilities", what)));
     // Dropping one that is not there is no error, so nobody needs to ask.
     let drop = numbers(!bounding & ((1u64 << (known + 1)) - 1));
     let asked = "process.capabilities";

@@ -78,8 +78,16 @@ pub(super) struct Archive<R: Read> {
 
 impl<R: Read> Archive<R> {
     pub(super) fn new(archive: R, limits: Limits) -> Outcome<Archive<R>> {
-        let stream = Stream::new(archive, limits)?;
-        Ok(Archive { stream, content: 0, padding: 0, left: limits.entries, limits })
+        Ok(Archive::of(Stream::new(archive, limits)?, limits))
+    }
+
+    /// The same without a digest.
+    pub(super) fn undigested(archive: R, limits: Limits) -> Outcome<Archive<R>> {
+        Ok(Archive::of(Stream::undigested(archive, limits)?, limits))
+    }
+
+    fn of(stream: Stream<R>, limits: Limits) -> Archive<R> {
+        Archive { stream, content: 0, padding: 0, left: limits.entries, limits }
     }
 
     /// The next entry, after what is left of this one. With a fault comes the entry's name, as far as it is known.
@@ -137,6 +145,11 @@ impl<R: Read> Archive<R> {
     /// Reads to the very end; the digest and the length of all there was before compression.
     pub(super) fn finish(self) -> Outcome<(Digest, u64)> {
         self.stream.finish(MOST_TRAILING_BYTES)
+    }
+
+    /// Reads to the very end.
+    pub(super) fn end(mut self) -> Outcome<()> {
+        self.stream.skip_trailing(MOST_TRAILING_BYTES)
     }
 
     /// The next block that is a header. Two blocks of zeros end an archive, and so does its own end.

@@ -54,6 +54,16 @@ impl<'a> Tree<'a> {
         Tree { root, options, at: None, unfinished: Vec::new(), kept: 0, user, left_out }
     }
 
+    /// What has this name now, if anything has.
+    pub(super) fn standing(&mut self, name: &Name) -> Outcome<Option<FileType>> {
+        let Some(parent) = self.walk(&name.parent, Missing::Refused)? else { return Ok(None) };
+        match rustix::fs::statat(&parent, &name.last, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok(Some(FileType::from_raw_mode(found.st_mode))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Makes a directory; one that is there keeps what is in it.
     pub(super) fn directory(&mut self, name: &Name, entry: &Entry) -> Outcome<()> {
         let (path, directory) = if name.is_root() {

@@ -1,0 +1,66 @@
+//! The root of a container, running or kept, for a copy.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use runtime::lifecycle;
+use rustix::fs::{CWD, Mode, OFlags};
+
+use super::super::{Basis, Found};
+use crate::error::{Error, Result};
+
+/// A container's root, as long as the value lives.
+pub(super) struct Ground {
+    pub(super) root: OwnedFd,
+    /// Its user namespace, where that is not this process's.
+    pub(super) users: Option<OwnedFd>,
+    /// Who its program is.
+    pub(super) owner: (u32, u32),
+    /// Of one that does not run: so that nobody starts or removes it meanwhile.
+    _lock: Option<File>,
+}
+
+/// Whether something is to be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write,
+}
+
+impl Found {
+    pub(super) fn ground(&self, access: Access) -> Result<Ground> {
+        if !self.is_up() {
+            let kept = self.kept.as_ref().expect("what is not up is kept");
+            let (root, lock) = match access {
+                Access::Read => kept.open_root()?,
+                Access::Write => kept.open_root_to_write()?,
+            };
+            return Ok(Ground { root, users: None, owner: (0, 0), _lock: Some(lock) });
+        }
+        let operation = "copy from or to";
+        let (view, first) = self.first(operation)?;
+        let path = PathBuf::from(format!("/proc/{}/root", view.record.pid));
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(CWD, &path, flags, Mode::empty())
+            .map_err(|error| Error::at_path("open the root", &path, error))?;
+        let users = users_of(view.record.pid)?;
+        if lifecycle::has_ended(first.as_fd()) {
+            // Its number may have been another process's by then.
+            return Err(self.has_ended(operation));
+        }
+        let user = Basis::read(&self.state, view)?.spec.process.unwrap_or_default().user;
+        Ok(Ground { root, users, owner: (user.uid, user.gid), _lock: None })
+    }
+}
+
+/// The user namespace of process `pid`, where it is not this process's own.
+fn users_of(pid: i32) -> Result<Option<OwnedFd>> {
+    use std::os::unix::fs::MetadataExt;
+    let path = PathBuf::from(format!("/proc/{pid}/ns/user"));
+    let file = File::open(&path).map_err(|error| Error::at_path("open the namespace", &path, error))?;
+    let inode =
+        |found: std::io::Result<std::fs::Metadata>| found.map(|found| (found.dev(), found.ino())).ok();
+    let is_own = inode(file.metadata()) == inode(std::fs::metadata(Path::new("/proc/self/ns/user")));
+    Ok((!is_own).then(|| file.into()))
+}
