@@ -110,7 +110,8 @@ fn after_many_verbs_at_once_and_sigkill_of_anybody_all_is_true_and_nothing_is_le
             eventually("what is said to run does", || {
                 let shown = place.verb("inspect", &["--format", "{{.State.Pid}} {{.State.Status}}", id]);
                 let Some((pid, status)) = shown.text().split_once(' ') else { return true };
-                status != "running" || std::path::Path::new(&format!("/proc/{pid}/status")).exists() && pid != "0"
+                status != "running"
+                    || std::path::Path::new(&format!("/proc/{pid}/status")).exists() && pid != "0"
             });
         }
         let is_told = ["0", "7", "137", "143", "null", "125", "126", "127"].contains(&code);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::unpack::Apart;
 use crate::apart;
 use crate::container::Notice;
-use crate::error::{Error, Failure, Result, from_image};
+use crate::error::{Error, Result, from_image};
 use crate::options::ImageRoot;
 
 /// The verb by which this program is executed again for that; not for people.
