@@ -90,7 +90,7 @@ impl Named<'_> {
         Ok(match self {
             Named::Host(path) => CopyEnd::Host(PathBuf::from(path)),
             Named::Container(called, path) => {
-                CopyEnd::Container(containers.find(called)?, (*path).to_owned())
+                CopyEnd::Container(Box::new(containers.find(called)?), (*path).to_owned())
             }
             Named::Stream => CopyEnd::Stream,
         })

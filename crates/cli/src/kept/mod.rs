@@ -196,10 +196,12 @@ fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
             Err(error) => failed(error),
         }
     }
-    if ended.is_empty() {
+    containers.sweep_ended(&paths).iter().for_each(render::error);
+    if ended.is_empty() && !by_filter {
         return Ok(code);
     }
     let containers = KeptContainers::open(arguments.place.root())?;
+    containers.sweep_all()?;
     for (name, kept) in ended {
         let removed = containers.remove_removable(&kept);
         let removed = removed.and_then(|()| match arguments.volumes {

@@ -248,7 +248,7 @@ fn flags_that_can_not_be_read_are_told_like_all_other_errors() {
         ("--network=mybridge", &["--network: `mybridge` is not known", "--network-name"]),
         ("--userns=foo", &["--userns: `foo` is not known", "as root use auto"]),
         ("--volume=~/x:/x", &["`~/x`", "\"$HOME\"/x"]),
-        ("--volume=", &["--volume: is empty", "SOURCE:DESTINATION"]),
+        ("--volume=", &["--volume: is empty", "[SOURCE:]DESTINATION"]),
         ("--volume=/bin:/b:idmap", &["--volume /bin:/b:idmap: `idmap` shows owners", "--userns=auto"]),
         ("--volume=.", &["--volume .: it has no destination", "`.:/PATH`"]),
         ("--volume=data", &["--volume data: it has no destination", "`./data:/PATH`"]),

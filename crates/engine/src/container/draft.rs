@@ -11,7 +11,7 @@ use runtime::plan::{
     mount_point, mount_points,
 };
 use runtime::spec::Spec;
-use runtime::state_dir::{self, StateRoot};
+use runtime::state_dir::{self, Lock, StateRoot};
 use runtime::{ContainerId, RootDirectory, lifecycle};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -561,19 +561,42 @@ fn sweep_noting(paths: &EnginePaths, notices: &mut Vec<Notice>) {
 pub(crate) fn sweep(paths: &EnginePaths, failed: &mut dyn FnMut(Error)) {
     let mut ended = Vec::new();
     let mut note = |record: &state_dir::Record| ended.push((record.id.clone(), record.caller.clone()));
-    let swept = lifecycle::sweep(&StateRoot::new(paths.containers()), &mut note, failed);
+    let root = StateRoot::new(paths.containers());
+    let swept = lifecycle::sweep(&root, &mut note, failed);
     for (id, caller) in ended {
         let shown: Shown = serde_json::from_value(caller).unwrap_or_default();
         volume_store::sweep_after(&id, &shown.mounts, paths).into_iter().for_each(&mut *failed);
     }
-    mount_points::sweep(&paths.roots(), failed);
-    let swept = swept.unwrap_or_else(|error| {
+    let mut swept = swept.unwrap_or_else(|error| {
         failed(error);
         Vec::new()
     });
+    swept.extend(sweep_ended(&root, failed));
+    mount_points::sweep(&paths.roots(), failed);
     if !swept.is_empty() {
         sweep_leases(paths, failed);
     }
+}
+
+/// Removes what there still is of containers that lived on and have ended, where whoever stood behind them was killed: how they ended
+/// is told elsewhere.
+fn sweep_ended(root: &StateRoot, failed: &mut dyn FnMut(Error)) -> Vec<ContainerId> {
+    let mut swept = Vec::new();
+    for id in root.list().unwrap_or_default() {
+        let Ok(state) = root.open(&id, Lock::No) else { continue };
+        if !state.try_lock() {
+            continue;
+        }
+        let Ok(record) = state.read() else { continue };
+        if record.dies_with_launcher || lifecycle::init(&record).is_some() {
+            continue;
+        }
+        match lifecycle::remove(state, &record) {
+            Ok(_) => swept.push(id),
+            Err(error) => failed(error),
+        }
+    }
+    swept
 }
 
 /// Removes what nobody holds any more of ids, labels and networks.

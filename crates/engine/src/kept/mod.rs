@@ -253,6 +253,12 @@ impl KeptContainers {
         Err(error.with_hint("name another directory with `--root`, or move away what is not rabbitc's"))
     }
 
+    /// Removes all that killed commands have left: directories without a record, and names of nobody.
+    pub fn sweep_all(&self) -> Result<()> {
+        self.sweep()?;
+        self.sweep_names()
+    }
+
     /// Removes directories without a record that nobody holds.
     fn sweep(&self) -> Result<()> {
         self.check_is_own()?;

@@ -103,6 +103,25 @@ impl KeptContainers {
         }
     }
 
+    /// Removes links that lead to nobody.
+    pub(super) fn sweep_names(&self) -> Result<()> {
+        let directory = self.names_directory();
+        if !directory.exists() {
+            return Ok(());
+        }
+        let _turn = wait(&directory)?;
+        let failed = |error| Error::at_path("read", &directory, error);
+        for entry in std::fs::read_dir(&directory).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let leads_nowhere = std::fs::read_link(&path).is_ok_and(|id| !self.path.join(id).exists());
+            if leads_nowhere {
+                // Who needs the name takes it anyway.
+                let _ = std::fs::remove_file(&path);
+            }
+        }
+        Ok(())
+    }
+
     fn link(&self, name: &str, id: &str) -> Result<()> {
         let directory = self.names_directory();
         let (path, draft) = (directory.join(name), directory.join(format!(".{id}")));

@@ -38,7 +38,7 @@ impl KeptContainers {
                 Err(error) => return Err(error),
             }
         }
-        self.sweep()?;
+        self.sweep_all()?;
         Ok(pruned)
     }
 }

@@ -13,7 +13,7 @@ use runtime::state_dir::{Lock, StateRoot};
 use rustix::fs::{Mode, OFlags};
 
 use super::begin::{Place, Standing, listener, log_options, then};
-use super::end::{Ended, finish};
+use super::end::{Ended, finish, memory};
 use super::{InputUntil, StandardInput};
 use crate::error::{Error, Result};
 use crate::kept::{Kept, KeptContainers, KeptState, Lease};
@@ -66,12 +66,16 @@ pub fn adopt(arguments: &[OsString]) -> Result<Option<Ended>> {
     }
     let root = StateRoot::new(place.paths.containers());
     let id = ContainerId::parse(&place.id)?;
-    let Ok(view) = lifecycle::view(&root, &id) else { return finish(&place, lease).map(Some) };
-    let Some(pidfd) = lifecycle::init(&view.record) else { return finish(&place, lease).map(Some) };
+    let Ok(view) = lifecycle::view(&root, &id) else {
+        return finish(&place, lease, memory(&place)).map(Some);
+    };
+    let Some(pidfd) = lifecycle::init(&view.record) else {
+        return finish(&place, lease, memory(&place)).map(Some);
+    };
     // Made last by a start, when all is left to the record: without it that start died before, and others may have by now what
     // this container has.
     if !lease.directory().join("attach").exists() {
-        return finish(&place, lease).map(Some);
+        return finish(&place, lease, memory(&place)).map(Some);
     }
     // Not waited for: who sweeps has it for a moment, and leaves a container that lives alone.
     let state = root.open(&id, Lock::Wait)?;

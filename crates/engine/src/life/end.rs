@@ -71,6 +71,8 @@ pub fn end(arguments: &[OsString]) -> Result<Ended> {
         .flat_map(|list| list.split(','))
         .filter_map(|word| word.parse().ok())
         .collect();
+    // As long as its record is held: whoever sweeps may remove the group after.
+    let memory = memory(&place);
     // Its record, and all that was held for it: whoever looks finds nobody.
     held.into_iter().for_each(|number| drop(sys::fd::adopt(number)));
     let lock = File::from(sys::fd::adopt(lock).map_err(|error| Error::system("take a lock over", error))?);
@@ -78,15 +80,15 @@ pub fn end(arguments: &[OsString]) -> Result<Ended> {
     sys::fd::close_on_exec_from(3)
         .map_err(|error| Error::system("keep descriptors to this process", error))?;
     let lease = place.containers()?.inherit(&place.id, lock)?;
-    finish(&place, lease)
+    finish(&place, lease, memory)
 }
 
 /// The same for whoever holds the container's directory.
-pub(super) fn finish(place: &Place, mut lease: Lease) -> Result<Ended> {
+pub(super) fn finish(place: &Place, mut lease: Lease, mut memory: Option<MemoryEnd>) -> Result<Ended> {
     let mut in_a_row = 0;
     loop {
         let mut remains = Vec::new();
-        let end = clean_up(place, &lease, &mut remains);
+        let end = clean_up(place, &lease, memory.take(), &mut remains);
         let code = end.code;
         let lasted = lease
             .record()
@@ -134,7 +136,7 @@ fn wait_to_start(containers: &KeptContainers, record: &Record, pause: Duration) 
 }
 
 /// Removes all that there is of a container that has ended; how it ended.
-fn clean_up(place: &Place, lease: &Lease, remains: &mut Vec<Error>) -> End {
+fn clean_up(place: &Place, lease: &Lease, memory: Option<MemoryEnd>, remains: &mut Vec<Error>) -> End {
     let exit = std::fs::read(lease.directory().join("exit")).ok();
     let exit = exit.and_then(|text| serde_json::from_slice::<Exit>(&text).ok());
     let mut end = match &lease.record().end {
@@ -142,8 +144,9 @@ fn clean_up(place: &Place, lease: &Lease, remains: &mut Vec<Error>) -> End {
         Some(end) => end.clone(),
         None => exit.unwrap_or_default().end(),
     };
+    end.memory = end.memory.or(memory);
     let root = StateRoot::new(place.paths.containers());
-    if let Err(error) = remove_from_host(&root, &place.id, &mut end)
+    if let Err(error) = remove_from_host(&root, &place.id)
         && error.kind != ErrorKind::NotFound
     {
         remains.push(error);
@@ -157,13 +160,17 @@ fn clean_up(place: &Place, lease: &Lease, remains: &mut Vec<Error>) -> End {
     end
 }
 
-fn remove_from_host(root: &StateRoot, id: &str, end: &mut End) -> Result<()> {
+fn remove_from_host(root: &StateRoot, id: &str) -> Result<()> {
     let state = root.open(&ContainerId::parse(id)?, Lock::Wait)?;
     let record = state.read()?;
-    if let Ok(Some(group)) = lifecycle::cgroup_of(&record) {
-        let table = group.memory_table();
-        let kills = table.oom_kills.filter(|kills| *kills > 0);
-        end.memory = kills.map(|kills| MemoryEnd { kills, limit: table.limit, peak: table.peak });
-    }
     lifecycle::remove(state, &record).map(drop)
+}
+
+/// What the container's group tells of memory that ran out.
+pub(super) fn memory(place: &Place) -> Option<MemoryEnd> {
+    let root = StateRoot::new(place.paths.containers());
+    let view = lifecycle::view(&root, &ContainerId::parse(&place.id).ok()?).ok()?;
+    let table = lifecycle::cgroup_of(&view.record).ok()??.memory_table();
+    let kills = table.oom_kills.filter(|kills| *kills > 0)?;
+    Some(MemoryEnd { kills, limit: table.limit, peak: table.peak })
 }

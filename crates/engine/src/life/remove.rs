@@ -33,6 +33,13 @@ impl KeptContainers {
         self.stop(kept, StopRequest { signal: None, patience: Some(patience) }, paths).map(drop)
     }
 
+    /// Removes what commands that were killed have left of containers that run no more; what failed.
+    pub fn sweep_ended(&self, paths: &EnginePaths) -> Vec<Error> {
+        let mut failures = Vec::new();
+        crate::container::sweep(paths, &mut |error| failures.push(error));
+        failures
+    }
+
     /// Removes a container that has ended, with what it has written; one that went by itself is removed.
     pub fn remove_removable(&self, kept: &Kept) -> Result<()> {
         match self.remove(kept) {

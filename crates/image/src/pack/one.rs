@@ -50,7 +50,9 @@ fn add(directory: BorrowedFd<'_>, name: &CStr, path: &mut Vec<u8>, archive: &mut
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
         opened => opened.map_err(|error| at(path, "open", error))?,
     };
-    if rustix::fs::fstatfs(&inner).is_ok_and(|found| OF_THE_KERNEL.contains(&(found.f_type as i64))) {
+    if rustix::fs::fstatfs(&inner)
+        .is_ok_and(|found| OF_THE_KERNEL.iter().any(|kind| i128::from(found.f_type) == i128::from(*kind)))
+    {
         return Ok(());
     }
     let listed: Vec<CString> = names(inner.as_fd(), path)?;

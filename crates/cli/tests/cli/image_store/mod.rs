@@ -182,8 +182,8 @@ fn image_of_a_running_container_is_not_repaired_below_it() {
     is_clean(&registry);
     let used = system(&registry, "df", &["-v"]);
     let lines: Vec<&str> = used.text().lines().collect();
-    assert!(lines[1].starts_with("Images       1       0") && lines[1].ends_with("(100%)"), "{used:?}");
-    assert!(lines[2].starts_with("Containers   0       0") && lines[5].starts_with(APP), "{used:?}");
+    assert!(lines[1].starts_with("Images          1       0") && lines[1].ends_with("(100%)"), "{used:?}");
+    assert!(lines[2].starts_with("Containers      0       0") && lines[6].starts_with(APP), "{used:?}");
     registry.end();
 }
 

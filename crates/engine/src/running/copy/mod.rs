@@ -29,7 +29,7 @@ pub enum CopyEnd {
     /// A path of the caller's.
     Host(PathBuf),
     /// A path of a container; one that does not begin with `/` begins at its root.
-    Container(Found, String),
+    Container(Box<Found>, String),
     /// An archive on a stream of the caller's.
     Stream,
 }
