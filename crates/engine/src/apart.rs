@@ -6,34 +6,10 @@ use std::process::{Command, Stdio};
 
 use runtime::ErrorKind;
 use rustix::process::Signal;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-
-/// Why it could not be done.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Failure {
-    operation: String,
-    kind: ErrorKind,
-    reason: String,
-    errno: Option<i32>,
-    hint: Option<String>,
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        let Error { operation, kind, reason, errno, hint, .. } = error;
-        Failure { operation, kind, reason, errno, hint }
-    }
-}
-
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Error {
-        let Failure { operation, kind, reason, errno, hint } = failure;
-        Error { errno, hint, ..Error::new(kind, operation, reason) }
-    }
-}
+use crate::error::{Error, Failure, Result};
 
 /// Has the process of `verb` do what `request` says, and waits for it.
 pub(crate) fn ask(verb: &str, request: &impl Serialize, operation: &str) -> Result<()> {
@@ -83,21 +59,4 @@ pub(crate) fn answer(outcome: Result<()>) -> i32 {
     // Where nobody reads the answer, the exit code still tells.
     let _ = std::io::stdout().write_all(&text);
     1
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn failure_of_the_process_is_told_with_its_kind_and_its_number() {
-        let denied = Error::system("unpack", rustix::io::Errno::ACCESS).with_hint("a hint");
-        let text = serde_json::to_vec(&Failure::from(denied)).expect("only string keys");
-        let told: Error = serde_json::from_slice::<Failure>(&text).expect("as it was written").into();
-        assert_eq!((told.kind, told.errno), (ErrorKind::Permission, Some(13)));
-        assert_eq!(
-            (told.to_string().as_str(), told.hint.as_deref()),
-            ("unpack: permission denied", Some("a hint"))
-        );
-    }
 }

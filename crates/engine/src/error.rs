@@ -76,4 +76,16 @@ mod tests {
         assert_eq!(error.errno, Some(cause.raw_os_error()));
         assert!(error.hint.is_some_and(|hint| hint.contains("SIGCHLD")));
     }
+
+    #[test]
+    fn failure_of_the_process_is_told_with_its_kind_and_its_number() {
+        let denied = Error::system("unpack", rustix::io::Errno::ACCESS).with_hint("a hint");
+        let text = serde_json::to_vec(&Failure::from(denied)).expect("only string keys");
+        let told: Error = serde_json::from_slice::<Failure>(&text).expect("as it was written").into();
+        assert_eq!((told.kind, told.errno), (ErrorKind::Permission, Some(13)));
+        assert_eq!(
+            (told.to_string().as_str(), told.hint.as_deref()),
+            ("unpack: permission denied", Some("a hint"))
+        );
+    }
 }

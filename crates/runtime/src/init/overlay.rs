@@ -102,6 +102,20 @@ pub(super) fn make_directory(scratch: BorrowedFd<'_>, letter: u8, number: usize)
         .during(Call::Open)
 }
 
+/// The directory of this letter and number that an overlay writes to, and whether it is new: a container that is started again finds
+/// its own, as it left it.
+fn upper_directory(ground: Ground<'_>, letter: u8, number: usize) -> Result<(OwnedFd, bool), Failure> {
+    match make_directory(ground.uppers(), letter, number) {
+        Err(failure) if ground.kept.is_some() && failure.errno == Errno::EXIST.raw_os_error() => {
+            let mut name = Digits::after(&[letter], number);
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let opened = rustix::fs::openat(ground.uppers(), name.c_str(), flags, Mode::empty());
+            opened.map(|opened| (opened, false)).during(Call::Open)
+        }
+        made => made.map(|made| (made, true)),
+    }
+}
+
 /// One overlay over `lowers`, the topmost one first; `points` are what will be mounted in it.
 pub(super) fn overlay_over<Lower: AsFd>(
     ground: Ground<'_>,
@@ -111,13 +125,15 @@ pub(super) fn overlay_over<Lower: AsFd>(
     label: Option<&CStr>,
     points: &[CString],
 ) -> Result<OwnedFd, Failure> {
-    let (upper, work) =
-        (make_directory(ground.uppers(), b'u', number)?, make_directory(ground.uppers(), b'w', number)?);
+    let (upper, is_new) = upper_directory(ground, b'u', number)?;
+    let (work, _) = upper_directory(ground, b'w', number)?;
     let mut each = lowers.iter().flatten().map(AsFd::as_fd);
     let (top, more) = (each.next().ok_or(Errno::NOENT).during(Call::Open)?, each.next().is_some());
     // The merged root shows the owner and mode of the upper directory.
     let below = rustix::fs::fstat(top).during(Call::Stat)?;
-    copy_looks(&below, upper.as_fd(), rights)?;
+    if is_new {
+        copy_looks(&below, upper.as_fd(), rights)?;
+    }
     if rights == Rights::UserNamespace {
         for lower in lowers.iter().flatten() {
             points.iter().try_for_each(|point| open_the_way(lower.as_fd(), upper.as_fd(), point))?;
