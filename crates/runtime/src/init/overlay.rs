@@ -102,6 +102,26 @@ pub(super) fn make_directory(scratch: BorrowedFd<'_>, letter: u8, number: usize)
         .during(Call::Open)
 }
 
+/// Since when a directory is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Made {
+    Now,
+    /// By an earlier start of the container, whose changes stay.
+    Before,
+}
+
+/// Makes and opens a directory that may be there from an earlier start.
+fn upper_directory(ground: BorrowedFd<'_>, letter: u8, number: usize) -> Result<(OwnedFd, Made), Failure> {
+    let mut name = Digits::after(&[letter], number);
+    let name = name.c_str();
+    let made = match rustix::fs::mkdirat(ground, name, Mode::from_raw_mode(0o755)) {
+        Err(Errno::EXIST) => Made::Before,
+        made => made.during(Call::Mkdir).map(|()| Made::Now)?,
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok((rustix::fs::openat(ground, name, flags, Mode::empty()).during(Call::Open)?, made))
+}
+
 /// One overlay over `lowers`, the topmost one first; `points` are what will be mounted in it.
 pub(super) fn overlay_over<Lower: AsFd>(
     ground: Ground<'_>,
@@ -111,13 +131,15 @@ pub(super) fn overlay_over<Lower: AsFd>(
     label: Option<&CStr>,
     points: &[CString],
 ) -> Result<OwnedFd, Failure> {
-    let (upper, work) =
-        (make_directory(ground.uppers(), b'u', number)?, make_directory(ground.uppers(), b'w', number)?);
+    let (upper, made) = upper_directory(ground.uppers(), b'u', number)?;
+    let (work, _) = upper_directory(ground.uppers(), b'w', number)?;
     let mut each = lowers.iter().flatten().map(AsFd::as_fd);
     let (top, more) = (each.next().ok_or(Errno::NOENT).during(Call::Open)?, each.next().is_some());
-    // The merged root shows the owner and mode of the upper directory.
-    let below = rustix::fs::fstat(top).during(Call::Stat)?;
-    copy_looks(&below, upper.as_fd(), rights)?;
+    // The merged root shows the owner and mode of the upper directory. One that was there before keeps what the container gave it.
+    if made == Made::Now {
+        let below = rustix::fs::fstat(top).during(Call::Stat)?;
+        copy_looks(&below, upper.as_fd(), rights)?;
+    }
     if rights == Rights::UserNamespace {
         for lower in lowers.iter().flatten() {
             points.iter().try_for_each(|point| open_the_way(lower.as_fd(), upper.as_fd(), point))?;
