@@ -54,6 +54,21 @@ impl Place<'_> {
 }
 
 #[test]
+fn container_of_an_image_starts_again_with_what_it_changed() {
+    let Some(registry) = Registry::new() else { return };
+    let place = Place::of(&registry.host);
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    let script = "if [ -e /began ]; then ls -ld /; exit 4; fi; echo >/began; chmod 711 /; exit 3";
+    assert_eq!(place.run(&["-u0", "--name=again", APP, "-c", script]).code(), 3);
+    for _ in 0..2 {
+        let again = place.verb("start", &["--attach", "again"]);
+        assert_eq!(again.code(), 4, "{again:?}");
+        assert!(again.stdout.starts_with("drwx--x--x"), "{again:?}");
+    }
+    assert_eq!(place.verb("rm", &["again"]).code(), 0);
+}
+
+#[test]
 fn container_of_an_image_stays_with_what_it_changed_until_it_is_removed() {
     let Some(registry) = Registry::new() else { return };
     let place = Place::of(&registry.host);

@@ -92,6 +92,8 @@ fn leave_out(said: &mut Value, default: &Value) {
     if let (Value::Object(said), Value::Object(default)) = (said, default) {
         said.retain(|key, value| match default.get(key) {
             Some(same) if same == value => false,
+            // A duration has no fields that may lack.
+            Some(Value::Object(other)) if other.contains_key("nanos") => true,
             Some(other) => {
                 leave_out(value, other);
                 true

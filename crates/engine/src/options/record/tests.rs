@@ -417,6 +417,16 @@ fn what_is_so_by_default_is_not_written_and_what_a_later_version_adds_is_passed_
 }
 
 #[test]
+fn time_other_than_the_default_is_written_whole() {
+    for seconds in [0, 7] {
+        let mut options = RunOptions::default();
+        options.process.stop_patience = Some(std::time::Duration::from_secs(seconds));
+        let text = serde_json::to_string(&options).expect("written");
+        assert_eq!(serde_json::from_str::<RunOptions>(&text).expect("read"), options, "{text}");
+    }
+}
+
+#[test]
 fn record_of_the_first_version_is_still_read() {
     let text = r#"{
         "process":{"command":["/bin/true"],"source":"words","terminal":{"new":[24,80]},"input":"unread",
