@@ -18,8 +18,7 @@ use super::CopyRequest;
 use super::ends::{Taking, receive, send};
 use super::ground::Access;
 use super::place::Place;
-use crate::apart::Failure;
-use crate::error::{Error, Result};
+use crate::error::{Error, Failure, Result};
 
 /// The verb by which this program is executed again for that; not for people.
 const VERB: &str = "internal-copy";
