@@ -67,9 +67,12 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc images                      list the images that are here\n  \
                      rabbitc rmi IMAGE...                remove images\n  \
                      rabbitc manifest --help             lists of images for several machines\n  \
-                     rabbitc ps -a, rm, diff, commit, export  containers that are kept, and what they have changed\n  \
+                     rabbitc run -d, create, start, stop, restart, rm  containers that live on, and their end\n  \
+                     rabbitc ps, logs, attach, inspect, rename, why  what runs, what it writes, why it has ended\n  \
+                     rabbitc exec, cp, kill, pause, unpause, top, stats, port, wait, update  a container that runs\n  \
+                     rabbitc diff, commit, export        what a container has changed\n  \
                      rabbitc volume --help               directories that are kept for containers\n  \
-                     rabbitc system df|check|prune       how much room images take, whether they are whole, and less of both\n  \
+                     rabbitc system df|check|prune|install  how much room images take, whether they are whole, less of both; start at boot\n  \
                      rabbitc image --help                what else there is for images\n\n\
                      Examples:\n  sudo rabbitc --rootfs=./root\n  sudo rabbitc --rootfs=./root /bin/server -f\n  \
                      sudo rabbitc --explain -- /bin/true";
