@@ -555,7 +555,7 @@ fn files_of_a_container_that_has_ended_are_copied_too() {
         "echo kept >/kept; rm /bin/seq",
     ]);
     assert_eq!(ran.code(), 0, "{ran:?}");
-    let id = crate::support::names(&host.directory().join("store/containers")).remove(0);
+    let id = verb(&host, "ps", &["-aq", "--no-trunc"]).text().to_owned();
     let script = "cp_ $C:/kept . && cat kept && echo new >new && cp_ new $C:/bin/new && cp_ $C:/bin/new back && cat back
         cp_ $C:/bin/seq . 2>&1 | head -1; cp_ $C:/bin/busybox . && test -x busybox && echo whole";
     let ran = copying(&host, &id, script);
@@ -563,5 +563,58 @@ fn files_of_a_container_that_has_ended_are_copied_too() {
     assert!(!host.rootfs().join("bin/new").exists(), "it is the container's own");
     let changes = verb(&host, "diff", &[&id]);
     assert!(changes.text().contains("A /bin/new") && changes.text().contains("D /bin/seq"), "{changes:?}");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn files_that_are_copied_into_one_that_has_not_run_are_there_at_each_start() {
+    let Some(host) = Host::new() else { return };
+    let script = ["/bin/sh", "-c", "cat /bin/given; echo more >>/bin/given"];
+    let rootfs = host.rootfs_flag();
+    let flags = ["--name=again", "--overlay", "--network=none", &rootfs];
+    verb(&host, "create", &[&flags[..], &script].concat()).text();
+    let ran = copying(
+        &host,
+        "again",
+        "echo given >given; cp_ given $C:/bin/ && cp_ $C:/bin/given - | tar t; cp_ $C:/bin/busybox . && ls",
+    );
+    assert_eq!(ran.text(), "given\nbusybox\ngiven", "{ran:?}");
+    assert_eq!(verb(&host, "start", &["-a", "again"]).text(), "given");
+    // Its own writes are there at its next start, too.
+    assert_eq!(verb(&host, "start", &["-a", "again"]).text(), "given\nmore");
+    assert!(!host.rootfs().join("bin/given").exists(), "they are the container's");
+    assert_eq!(verb(&host, "rm", &["again"]).code(), 0);
+    host.assert_nothing_left();
+}
+
+#[test]
+fn exec_is_left_by_keys_and_its_program_runs_on() {
+    let Some(host) = Host::new() else { return };
+    if !has_program("script") {
+        return;
+    }
+    let (running, id) = container(&host, &[]);
+    let places =
+        format!("--runroot={} --root={}", host.state().display(), host.directory().join("store").display());
+    let line = format!(
+        "{} exec {places} -it {id} sh -c 'echo up >/at; read x; echo $x >/got; sleep 1000'; echo left with $?",
+        binary().display()
+    );
+    let mut typed = host.command("script");
+    typed.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env("SHELL", "/bin/sh");
+    let mut typed = Background::of(typed.stdin(Stdio::piped()).spawn().expect("script runs"));
+    let file = |name: &str| host.rootfs().join(name);
+    eventually("it runs", || file("at").exists());
+    // A beginning of the keys is typed on.
+    typed.write(b"a\x10b\r");
+    eventually("it came", || std::fs::read_to_string(file("got")).is_ok_and(|got| got == "a\u{10}b\n"));
+    typed.write(b"\x10\x11");
+    let seen = typed.finish();
+    assert!(seen.stdout.contains("left with 0") && seen.stdout.contains("read escape sequence"), "{seen:?}");
+    assert!(verb(&host, "exec", &[&id, "ps"]).text().contains("sleep 1000"), "it runs on");
+    for name in ["at", "got"] {
+        std::fs::remove_file(file(name)).expect("it is there");
+    }
+    running.release();
     host.assert_nothing_left();
 }

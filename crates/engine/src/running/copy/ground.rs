@@ -9,6 +9,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 use super::super::{Basis, Found};
 use crate::error::{Error, Result};
+use crate::images::enter_own_users;
 
 /// A container's root, as long as the value lives.
 pub(super) struct Ground {
@@ -32,6 +33,8 @@ impl Found {
     pub(super) fn ground(&self, access: Access) -> Result<Ground> {
         if !self.is_up() {
             let kept = self.kept.as_ref().expect("what is not up is kept");
+            // Without root its files are of ids of the user's own.
+            enter_own_users()?;
             let (root, lock) = match access {
                 Access::Read => kept.open_root()?,
                 Access::Write => kept.open_root_to_write()?,

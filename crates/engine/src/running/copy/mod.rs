@@ -62,8 +62,9 @@ pub fn copy(
             Ok(Vec::new())
         }
         (CopyEnd::Container(found, path), CopyEnd::Host(to)) => {
-            let mut source = Apart::start(found, source_role(path, request))?;
+            // Before this process is another user's.
             let is_root = rustix::process::geteuid().is_root();
+            let mut source = Apart::start(found, source_role(path, request))?;
             let taking = Taking {
                 owner: None,
                 owners: if is_root { Owners::Named } else { Owners::Unpackers },
