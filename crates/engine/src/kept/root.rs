@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use runtime::ErrorKind;
+use rustix::fs::{Mode, OFlags};
 
 use super::{Kept, KeptRoot, Lock, lock_soon};
 use crate::error::{Error, Result};
@@ -15,6 +16,9 @@ impl Kept {
     /// Opens it to be read. What was mounted in it is not there any more. As long as the file is open, nobody starts or removes it.
     pub(crate) fn open_root(&self) -> Result<(OwnedFd, File)> {
         let operation = self.operation();
+        if let KeptRoot::Bare { path } = &self.root {
+            return Ok((open_bare(path)?, self.lock(&operation)?));
+        }
         let (lock, upper, lowers) = self.layers(&operation)?;
         let layers: Vec<&Path> =
             std::iter::once(upper.as_path()).chain(lowers.iter().map(PathBuf::as_path)).collect();
@@ -24,6 +28,9 @@ impl Kept {
     /// The same to be changed.
     pub(crate) fn open_root_to_write(&self) -> Result<(OwnedFd, File)> {
         let operation = self.operation();
+        if let KeptRoot::Bare { path } = &self.root {
+            return Ok((open_bare(path)?, self.lock(&operation)?));
+        }
         let (lock, upper, lowers) = self.layers(&operation)?;
         let work = self.directory.join("w0");
         // It goes when the container ends.
@@ -38,19 +45,20 @@ impl Kept {
         format!("open the root of the container `{}`", self.id)
     }
 
-    fn layers(&self, operation: &str) -> Result<(File, PathBuf, Vec<PathBuf>)> {
-        let wrong = |reason: &str| Error::new(ErrorKind::WrongStatus, operation.to_owned(), reason);
-        let lock = match lock_soon(&self.directory)? {
-            Lock::Held(lock) => lock,
-            Lock::Gone => {
-                return Err(Error::new(
-                    ErrorKind::NotFound,
-                    operation.to_owned(),
-                    "it has just been removed",
-                ));
+    /// The lock that whoever starts or removes it needs.
+    fn lock(&self, operation: &str) -> Result<File> {
+        let wrong = |kind: ErrorKind, reason: &str| Error::new(kind, operation.to_owned(), reason);
+        match lock_soon(&self.directory)? {
+            Lock::Held(lock) => Ok(lock),
+            Lock::Gone => Err(wrong(ErrorKind::NotFound, "it has just been removed")),
+            Lock::Busy => {
+                Err(wrong(ErrorKind::WrongStatus, "it is just starting or ending").with_hint("try it again"))
             }
-            Lock::Busy => return Err(wrong("it is just starting or ending").with_hint("try it again")),
-        };
+        }
+    }
+
+    fn layers(&self, operation: &str) -> Result<(File, PathBuf, Vec<PathBuf>)> {
+        let lock = self.lock(operation)?;
         if self.root == KeptRoot::Host {
             let error = Error::unsupported(
                 operation.to_owned(),
@@ -59,9 +67,38 @@ impl Kept {
             );
             return Err(error);
         }
-        let Some((upper, _)) = self.uppers().into_iter().next() else {
-            return Err(Error::new(ErrorKind::NotFound, operation.to_owned(), "it has never run"));
+        let upper = self.uppers().into_iter().next().map(|(upper, _)| upper);
+        let lowers = self.lowers()?;
+        let upper = match (upper, lowers.first()) {
+            (Some(upper), _) => upper,
+            (None, Some(below)) => self.first_upper(below)?,
+            (None, None) => {
+                return Err(Error::new(ErrorKind::NotFound, operation.to_owned(), "it has never run"));
+            }
         };
-        Ok((lock, upper, self.lowers()?))
+        Ok((lock, upper, lowers))
     }
+
+    /// Makes the upper directory of one that has never run, as its first start would make it: with the owner and mode of what is
+    /// below, which the start then leaves as they are.
+    fn first_upper(&self, below: &Path) -> Result<PathBuf> {
+        let (new, upper) = (self.directory.join("u.new"), self.directory.join("u0"));
+        let failed = |error: std::io::Error| Error::at_path("make", &upper, error);
+        let looks = std::fs::metadata(below).map_err(|error| Error::at_path("look at", below, error))?;
+        match std::fs::create_dir(&new) {
+            // Of one that was killed here.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(failed)?,
+        }
+        std::os::unix::fs::chown(&new, Some(looks.uid()), Some(looks.gid())).map_err(failed)?;
+        std::fs::set_permissions(&new, looks.permissions()).map_err(failed)?;
+        std::fs::rename(&new, &upper).map_err(failed)?;
+        Ok(upper)
+    }
+}
+
+/// The root of one that writes where it is of.
+fn open_bare(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(|error| Error::at_path("open", path, error))
 }
