@@ -3,13 +3,15 @@
 mod inspect;
 mod list;
 
+use std::fs::File;
+use std::io::{BufReader, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use engine::{
-    CreatedVolume, EnginePaths, Error, ErrorKind, NewVolume, Notice, Result, UnneededVolumes, VolumeFilter,
-    VolumeStore,
+    CreatedVolume, EnginePaths, Error, ErrorKind, NewVolume, Notice, OutputFile, Result, UnneededVolumes,
+    Volume, VolumeFilter, VolumeStore, output_error,
 };
 
 use self::inspect::InspectArguments;
@@ -34,16 +36,25 @@ pub(crate) enum VolumeCommand {
     Create(CreateArguments),
     /// Says by its exit code whether a volume is there
     Exists(ExistsArguments),
+    /// Writes what is in a volume as an archive (tar)
+    Export(ExportArguments),
+    /// Puts what is in an archive (tar) into a volume
+    Import(ImportArguments),
     /// Shows all that is known of volumes
     Inspect(InspectArguments),
     /// Lists volumes
     #[command(visible_alias = "list")]
     Ls(ListArguments),
+    /// Says where what is in volumes is on the host
+    Mount(MountArguments),
     /// Removes volumes that no container has and nobody has named, and with `--all` named ones, too
     Prune(PruneArguments),
     /// Removes volumes that no container has
     #[command(visible_alias = "remove")]
     Rm(RemoveArguments),
+    /// Ends what `mount` began, which is nothing that needs an end
+    #[command(alias = "umount")]
+    Unmount(MountArguments),
 }
 
 /// Where volumes are, and containers.
@@ -85,6 +96,42 @@ pub(crate) struct ExistsArguments {
     /// Its name
     #[arg(value_name = "VOLUME")]
     name: String,
+    #[command(flatten)]
+    places: Places,
+}
+
+/// Writes what is in a volume.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArguments {
+    /// Its name
+    #[arg(value_name = "VOLUME")]
+    name: String,
+    /// Into this file, in the place of standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    places: Places,
+}
+
+/// Puts what is in an archive into a volume.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArguments {
+    /// Its name
+    #[arg(value_name = "VOLUME")]
+    name: String,
+    /// The archive, compressed or not; `-` is standard input
+    #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
+    file: PathBuf,
+    #[command(flatten)]
+    places: Places,
+}
+
+/// Says where what is in volumes is.
+#[derive(Debug, Args)]
+pub(crate) struct MountArguments {
+    /// Their names
+    #[arg(required = true, value_name = "VOLUME")]
+    names: Vec<String>,
     #[command(flatten)]
     places: Places,
 }
@@ -152,6 +199,10 @@ pub(crate) fn run(command: &VolumeCommand) -> ExitCode {
     let outcome = match command {
         VolumeCommand::Create(arguments) => create(arguments).map(|()| ExitCode::SUCCESS),
         VolumeCommand::Exists(arguments) => exists(arguments),
+        VolumeCommand::Export(arguments) => export(arguments).map(|()| ExitCode::SUCCESS),
+        VolumeCommand::Import(arguments) => import(arguments).map(|()| ExitCode::SUCCESS),
+        VolumeCommand::Mount(arguments) => mount(arguments, |volume| volume.mountpoint.display().to_string()),
+        VolumeCommand::Unmount(arguments) => mount(arguments, |volume| volume.name.clone()),
         VolumeCommand::Inspect(arguments) => inspect::inspect(arguments),
         VolumeCommand::Ls(arguments) => list::list(arguments).map(|()| ExitCode::SUCCESS),
         VolumeCommand::Prune(arguments) => prune(arguments).map(|()| ExitCode::SUCCESS),
@@ -208,6 +259,68 @@ fn labels(texts: &[String]) -> Result<std::collections::BTreeMap<String, String>
 fn exists(arguments: &ExistsArguments) -> Result<ExitCode> {
     let found = arguments.places.volumes()?.get(&arguments.name)?;
     Ok(ExitCode::from(u8::from(found.is_none())))
+}
+
+fn export(arguments: &ExportArguments) -> Result<()> {
+    if arguments.output.is_none() && std::io::stdout().is_terminal() {
+        let error = Error::invalid("--output", "an archive is nothing for a terminal".to_owned());
+        return Err(error.with_hint("name a file with `-o FILE`, or write into a pipe"));
+    }
+    // The caller's file by the caller's rights; and nothing is begun for a volume that is not there.
+    arguments.places.volumes()?.directory("export", &arguments.name)?;
+    let begin = |path: &Path| OutputFile::begin(path).map(|file| (file, path.to_owned()));
+    let output = arguments.output.as_deref().map(begin).transpose()?;
+    let (volumes, _) = arguments.places.open()?;
+    match output {
+        Some((mut file, path)) => {
+            volumes.export(&arguments.name, &mut file).map_err(|error| output_error(error, &path))?;
+            file.finish()
+        }
+        None => {
+            let mut output = BufWriter::with_capacity(256 << 10, std::io::stdout().lock());
+            volumes.export(&arguments.name, &mut output)?;
+            output.flush().map_err(|error| Error::system("write to standard output", error))
+        }
+    }
+}
+
+fn import(arguments: &ImportArguments) -> Result<()> {
+    arguments.places.volumes()?.directory("import", &arguments.name)?;
+    let path = &arguments.file;
+    let archive: Box<dyn Read> = match path.as_os_str() == "-" {
+        true if std::io::stdin().is_terminal() => {
+            let error =
+                Error::invalid("rabbitc volume import", "an archive comes from no terminal".to_owned());
+            return Err(error.with_hint("name a file, or pass one on standard input"));
+        }
+        true => Box::new(std::io::stdin().lock()),
+        // By the caller's rights, as with `export`.
+        false => Box::new(File::open(path).map_err(|error| {
+            Error::at_path("open", path, error).with_hint("name an archive, or `-` for standard input")
+        })?),
+    };
+    let (volumes, _) = arguments.places.open()?;
+    let left_out = volumes.import(&arguments.name, BufReader::with_capacity(256 << 10, archive))?;
+    if left_out > 0 {
+        render::notice(&Notice {
+            what: format!("{left_out} devices, attributes and owners of the archive could not be had"),
+            remedy: Some("root can have them".to_owned()),
+        });
+    }
+    Ok(())
+}
+
+/// A volume is a directory, and so it is there already.
+fn mount(arguments: &MountArguments, shown: impl Fn(&Volume) -> String) -> Result<ExitCode> {
+    let volumes = arguments.places.volumes()?;
+    let mut code = ExitCode::SUCCESS;
+    for name in &arguments.names {
+        match volumes.directory("mount", name) {
+            Ok(volume) => print(&format!("{}\n", shown(&volume)))?,
+            Err(error) => code = failed(&error),
+        }
+    }
+    Ok(code)
 }
 
 /// Each is tried, whatever became of the others.

@@ -489,3 +489,27 @@ fn own_volume_goes_with_a_container_that_lives_on_and_with_one_whose_command_is_
     });
     place.end();
 }
+
+#[test]
+fn volume_is_written_out_and_brought_in_elsewhere() {
+    let Some(place) = Place::new() else { return };
+    let archive = place.host.directory().join("v.tar").display().to_string();
+    assert_eq!(place.run(&["-v=one:/data"], "echo new >/data/new").code(), 0);
+    let written = place.verb(&["volume", "export", "-o", &archive, "one"]);
+    assert_eq!(written.code(), 0, "{written:?}");
+    assert_eq!(place.verb(&["volume", "create", "two"]).code(), 0);
+    let brought = place.verb(&["volume", "import", "two", &archive]);
+    assert_eq!(brought.code(), 0, "{brought:?}");
+    let shown = |name: &str| {
+        place.host.shell(&format!("cd {}; stat -c '%n %u %g %a' * deep/*", place.data(name).display()))
+    };
+    assert_eq!(shown("two"), shown("one"), "owners and modes, too");
+    assert_eq!(place.verb(&["volume", "mount", "two"]).text(), place.data("two").display().to_string());
+    assert_eq!(place.verb(&["volume", "unmount", "two"]).text(), "two");
+    place.verb(&["volume", "export", "none"]).refuses(125, &["there is no such volume"]);
+    place.verb(&["volume", "import", "two", "/no/such"]).refuses(125, &["/no/such"]);
+    assert_eq!(place.verb(&["volume", "create", "-o=type=tmpfs", "-o=device=tmpfs", "memory"]).code(), 0);
+    place
+        .verb(&["volume", "export", "-o", &archive, "memory"])
+        .refuses(125, &["mounted for its containers alone"]);
+}

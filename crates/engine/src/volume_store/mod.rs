@@ -25,6 +25,7 @@ mod remove;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod users;
 
 use std::collections::BTreeMap;
