@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::options::parse_size;
 
 /// What a container that lives on is asked for beside what runs in it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -159,7 +158,12 @@ pub fn parse_log(driver: Option<&str>, options: &[String]) -> Result<LogChoice> 
         match name {
             // Without a bound, in docker's words.
             "max-size" if value == "-1" => choice.max_size = u64::MAX,
-            "max-size" => choice.max_size = parse_size("--log-opt", value)?.max(1).unsigned_abs(),
+            "max-size" => match log_size(value) {
+                Some(size) => choice.max_size = size.max(1),
+                None => {
+                    return refuse(format!("`{}` is no size", value.escape_debug()), "write bytes, or `10m`");
+                }
+            },
             "max-file" => match value.parse::<u32>() {
                 Ok(count @ 1..) => choice.max_files = count,
                 _ => {
@@ -180,9 +184,37 @@ pub fn parse_log(driver: Option<&str>, options: &[String]) -> Result<LogChoice> 
     Ok(choice)
 }
 
+/// A size in docker's words for logs, of which a kilobyte has 1000 bytes.
+fn log_size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let (number, unit) =
+        text.split_at(text.find(|one: char| !one.is_ascii_digit() && one != '.').unwrap_or(text.len()));
+    let unit = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" | "kib" => 1e3,
+        "m" | "mb" | "mib" => 1e6,
+        "g" | "gb" | "gib" => 1e9,
+        "t" | "tb" | "tib" => 1e12,
+        _ => return None,
+    };
+    number.parse::<f64>().ok().map(|number| (number * unit).round() as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_of_logs_are_decimal() {
+        for (text, size) in
+            [("10m", 10_000_000), ("7.043m", 7_043_000), ("512", 512), ("1KB", 1000), ("2g", 2_000_000_000)]
+        {
+            assert_eq!(log_size(text), Some(size), "{text}");
+        }
+        for text in ["", "m", "-1", "1x", "1.2.3"] {
+            assert_eq!(log_size(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn restart_policies_are_dockers() {
