@@ -102,18 +102,21 @@ impl Containers {
     }
 
     /// The exit code of one that has ended, once whoever stands behind it has written it down.
-    fn code(&self, id: &str, mut now: Option<Found>, mut first: Option<OwnedFd>) -> Result<i32> {
-        let mut end = Instant::now() + CLEAN_UP;
+    fn code(&self, id: &str, mut now: Option<Found>, first: Option<OwnedFd>) -> Result<i32> {
+        let end = Instant::now() + CLEAN_UP;
         let mut pause = FIRST_LOOK;
         loop {
             match now.as_ref().and_then(Found::kept_state) {
                 Some(KeptState::Exited { code, .. }) => return Ok(code),
                 // As docker has it: one that never ran has not failed.
                 Some(KeptState::Created) => return Ok(0),
-                Some(KeptState::Restarting { .. }) => {
-                    first = now.as_ref().and_then(Found::first_process).or(first);
-                    end = Instant::now() + CLEAN_UP;
+                // As docker has it: that it will be started again does not undo that it has ended.
+                Some(KeptState::Restarting { code: Some(code), .. }) => return Ok(code),
+                // It has been started again since.
+                Some(KeptState::Running) if first.is_some() && now.as_ref().is_some_and(Found::goes_on) => {
+                    break;
                 }
+                Some(KeptState::Restarting { code: None, .. }) => break,
                 Some(KeptState::Running) if Instant::now() < end => {}
                 Some(KeptState::Running | KeptState::Unknown) | None => break,
             }
@@ -133,6 +136,11 @@ impl Containers {
 }
 
 impl Found {
+    /// Whether its first process has not ended.
+    fn goes_on(&self) -> bool {
+        self.first_process().is_some_and(|first| !lifecycle::has_ended(first.as_fd()))
+    }
+
     fn first_process(&self) -> Option<OwnedFd> {
         self.view.as_ref().and_then(|view| lifecycle::init(&view.record))
     }
