@@ -178,14 +178,23 @@ mod tests {
     }
 
     /// Flags that the engine itself gives as the origin of a mount, a device or the program, with their values.
-    const NAMED_BY_THE_ENGINE: &[&str] =
-        &["--volume", "--volumes-from", "--mount", "--tmpfs", "--device", "--shm-size", "--entrypoint"];
+    const NAMED_BY_THE_ENGINE: &[&str] = &[
+        "--volume",
+        "--volumes-from",
+        "--mount",
+        "--tmpfs",
+        "--tz",
+        "--device",
+        "--shm-size",
+        "--entrypoint",
+    ];
 
     /// Flags for which no step of the start is there that would not be without them.
     const WITHOUT_A_STEP: &[&str] = &[
         // What the command does before and after the start, and around the program.
         "--interactive",
         "--rm",
+        "--rmi",
         "--sig-proxy",
         "--stop-signal",
         "--stop-timeout",
@@ -233,6 +242,8 @@ mod tests {
         "--dns-search",
         "--dns-option",
         "--add-host",
+        "--no-hosts",
+        "--no-hostname",
         // About what other flags ask for.
         "--expose",
         "--read-only-tmpfs",

@@ -63,7 +63,15 @@ fn main() -> ExitCode {
             }
         };
     }
-    let arguments = args::behind_container(args::verb_first(std::env::args_os().collect()));
+    let typed = args::take_output(std::env::args_os().collect());
+    let redirected = typed.and_then(|(typed, output)| output.redirect().map(|()| typed));
+    let arguments = match redirected {
+        Ok(typed) => args::behind_container(args::verb_first(typed)),
+        Err(error) => {
+            render::error(&error);
+            return ExitCode::from(FAILED);
+        }
+    };
     // Before the command line is read, as it would be read a second time after.
     let protected = match args::may_start(&arguments) {
         true => {

@@ -49,7 +49,12 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
         Err(error) => return images::failed(&error),
         Ok(_) => {}
     }
-    match image.and_then(|image| run_container(&arguments, &paths, image)) {
+    let ended = image.and_then(|image| run_container(&arguments, &paths, image));
+    if arguments.process.rmi {
+        // Also where it failed to start; what else is of the image keeps it.
+        remove_image(&arguments);
+    }
+    match ended {
         Ok((mut finished, timeline)) => {
             if finished.network_idle {
                 tidy_later(&paths, finished.lingering.take());
@@ -97,6 +102,21 @@ fn run_container(
     let timeline = running.timeline().to_vec();
     let finished = running.supervise(&signals, std::io::stdin().as_fd(), std::io::stdout().as_fd())?;
     Ok((finished, timeline))
+}
+
+/// `--rmi`: that the image stays is no failure of the container.
+fn remove_image(arguments: &RunArguments) {
+    let Some(name) = arguments.image() else { return };
+    if let Err(error) = images::remove_one(name, arguments.of_image.root.as_deref()) {
+        let why = match error.kind {
+            ErrorKind::WrongStatus => "image is in use by a container",
+            _ => "it can't be removed",
+        };
+        render::notice(&engine::Notice {
+            what: format!("the image stays: {why}: {error}"),
+            remedy: error.hint,
+        });
+    }
 }
 
 fn tell_foreign(image: &ReadyImage) {

@@ -63,9 +63,9 @@ pub use options::{
 pub use options::{
     AppArmorChoice, CapabilityList, CgroupMode, Clock, DeviceLimit, FileOptions, HostAddress, ImageRoot,
     IpcMode, LabelOptions, LimitOptions, NameOptions, NamespaceMode, NamespaceOptions, NetworkMode,
-    NetworkOptions, NumberList, ProcessOptions, ProgramSource, RootOptions, RunOptions, SeccompChoice,
-    SecurityOptions, TerminalMode, TimeMode, Ulimit, Unmask, limit_syntax, nearest, parse_exposed,
-    parse_host, parse_mac, parse_name_server, parse_publish, parse_resolver_word, parse_size,
+    NetworkOptions, NumberList, OwnedFile, ProcessOptions, ProgramSource, RootOptions, RunOptions,
+    SeccompChoice, SecurityOptions, TerminalMode, TimeMode, Ulimit, Unmask, limit_syntax, nearest,
+    parse_exposed, parse_host, parse_mac, parse_name_server, parse_publish, parse_resolver_word, parse_size,
     publish_exposed,
 };
 pub use options::{AutoUsers, KeptIds, MappedUsers, UserFlags, UserNamespace};

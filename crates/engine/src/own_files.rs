@@ -9,26 +9,29 @@ use runtime::plan::OwnFile;
 use crate::container::Notice;
 use crate::error::io_text;
 use crate::network::Wiring;
-use crate::options::{HostAddress, NamespaceOptions, NetworkMode, RunOptions};
+use crate::options::{HostAddress, NamespaceOptions, NetworkMode, OwnedFile, RunOptions};
 use crate::rootless::pasta;
 
-/// The three files; `wiring` is there with a network of the container's own.
+/// The three files, as far as the container does not have the root's own; `wiring` is there with a network of the container's own.
 pub(crate) fn own_files(
     options: &RunOptions,
     wiring: Option<&Wiring>,
     pasta: &mut pasta::Request,
     notices: &mut Vec<Notice>,
 ) -> Vec<OwnFile> {
-    let hostname = format!("{}\n", options.namespaces.hostname());
-    vec![
-        OwnFile { name: "hosts", destination: "/etc/hosts", content: hosts(options, wiring, notices) },
-        OwnFile { name: "hostname", destination: "/etc/hostname", content: hostname },
-        OwnFile {
-            name: "resolv.conf",
-            destination: "/etc/resolv.conf",
-            content: resolvers(options, pasta, notices),
-        },
-    ]
+    let names = &options.network.names;
+    let mut files = Vec::new();
+    if names.hosts_file == OwnedFile::Made {
+        let content = hosts(options, wiring, notices);
+        files.push(OwnFile { name: "hosts", destination: "/etc/hosts", content });
+    }
+    if names.hostname_file == OwnedFile::Made {
+        let content = format!("{}\n", options.namespaces.hostname());
+        files.push(OwnFile { name: "hostname", destination: "/etc/hostname", content });
+    }
+    let content = resolvers(options, pasta, notices);
+    files.push(OwnFile { name: "resolv.conf", destination: "/etc/resolv.conf", content });
+    files
 }
 
 /// hosts(5).

@@ -8,6 +8,7 @@ use runtime::state_dir::StateRoot;
 use runtime::{ContainerId, ErrorKind};
 
 use crate::error::{Error, Result};
+use crate::kept::KeptContainers;
 use crate::options::{IpcMode, NamespaceMode, NetworkMode, RunOptions, UserNamespace};
 use crate::paths::EnginePaths;
 
@@ -24,6 +25,35 @@ pub(crate) struct Peer {
 pub(crate) struct Settled {
     pub(crate) options: RunOptions,
     peers: Vec<Peer>,
+}
+
+impl RunOptions {
+    /// The same with containers whose namespaces are joined called by their ids, where they were called by names that some have now.
+    pub fn naming_peers_by_id(mut self, containers: &KeptContainers) -> Result<RunOptions> {
+        let RunOptions { namespaces, network, .. } = &mut self;
+        let mut names = Vec::new();
+        let ipc = match &mut namespaces.ipc {
+            IpcMode::Shared(mode) => Some(mode),
+            IpcMode::Private | IpcMode::None => None,
+        };
+        for mode in [Some(&mut namespaces.pid), Some(&mut namespaces.uts), ipc].into_iter().flatten() {
+            if let NamespaceMode::Container(name) = mode {
+                names.push(name);
+            }
+        }
+        if let UserNamespace::Container(name) = &mut namespaces.users {
+            names.push(name);
+        }
+        if let NetworkMode::Container(name) = &mut network.mode {
+            names.push(name);
+        }
+        for name in names {
+            if let Some(id) = containers.holder_of(name.strip_prefix('/').unwrap_or(name))? {
+                *name = id;
+            }
+        }
+        Ok(self)
+    }
 }
 
 /// Looks up what `options` share; `None` where they share nothing, which is most often the case.

@@ -77,7 +77,7 @@ pub(crate) fn behind_container(mut arguments: Vec<OsString>) -> Vec<OsString> {
 }
 
 /// Of how many words one of those flags is, with its value.
-fn words_of_flag(word: &OsStr) -> Option<usize> {
+pub(super) fn words_of_flag(word: &OsStr) -> Option<usize> {
     let word = word.as_bytes();
     let name = word.split(|byte| *byte == b'=').next().unwrap_or_default();
     FLAGS.contains(&name).then_some(if name.len() < word.len() { 1 } else { 2 })
@@ -99,9 +99,9 @@ enum Verb {
 impl Verb {
     fn of(word: &OsStr) -> Verb {
         match word.to_str().unwrap_or_default() {
-            "image" | "system" | "manifest" => Verb::Group,
+            "image" | "system" | "manifest" | "volume" => Verb::Group,
             "help" | "version" => Verb::Information,
-            "run" | "plan" => Verb::Whole,
+            "run" | "create" | "plan" | "info" => Verb::Whole,
             "container" => Verb::Group,
             verb if images::VERBS.contains(&verb)
                 || containers::VERBS.contains(&verb)

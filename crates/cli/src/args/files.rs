@@ -1,12 +1,14 @@
 //! Root, mounts and devices, as typed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use engine::{
-    DeviceRequest, DeviceRuleRequest, FileOptions, MountRequest, ReadOnlyTmpfs, Result, RootOptions,
+    DeviceRequest, DeviceRuleRequest, Error, FileOptions, MountRequest, ReadOnlyTmpfs, Result, RootOptions,
     VolumesFrom,
 };
+
+use super::said;
 
 /// Root, mounts and devices.
 #[derive(Debug, Args)]
@@ -44,6 +46,9 @@ pub(crate) struct FileArguments {
     /// Permit devices wherever a node of them is, such as `c 189:* rwm`
     #[arg(long, value_name = "RULE")]
     pub(crate) device_cgroup_rule: Vec<String>,
+    /// Show the host's file of this time zone as /etc/localtime, such as `Europe/Vienna`; `local` is the host's own
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) tz: Option<String>,
 }
 
 impl FileArguments {
@@ -73,14 +78,49 @@ impl FileArguments {
     }
 
     fn mounts(&self) -> Result<Vec<MountRequest>> {
+        let zone = said(&self.tz).map(zone).transpose()?;
         if self.volume.is_empty() && self.mount.is_empty() && self.tmpfs.is_empty() {
-            return Ok(Vec::new());
+            return Ok(zone.into_iter().collect());
         }
         // Where relative sources begin; none where it is gone, and those are refused then.
         let directory = std::env::current_dir().unwrap_or_default();
         let volumes = self.volume.iter().map(|text| MountRequest::parse_volume(text, &directory));
         let mounts = self.mount.iter().map(|text| MountRequest::parse_mount(text, &directory));
         let tmpfs = self.tmpfs.iter().map(|text| MountRequest::parse_tmpfs(text));
-        volumes.chain(mounts).chain(tmpfs).collect()
+        volumes.chain(mounts).chain(tmpfs).chain(zone.map(Ok)).collect()
     }
+}
+
+/// Where a host has the files of time zones (tzset(3)), unless `TZDIR` says another directory.
+const ZONES: &str = "/usr/share/zoneinfo";
+
+/// `--tz`: one of the host's files in the place where programs look for the local time.
+fn zone(name: &str) -> Result<MountRequest> {
+    let wrong = |reason: String| {
+        let error = Error::invalid("--tz", reason);
+        error.with_hint(format!(
+            "`ls {ZONES}` lists those that the host has; or set `--env=TZ=…`, which takes the root's own"
+        ))
+    };
+    let shown = name.escape_debug();
+    let path = match name {
+        "local" => PathBuf::from("/etc/localtime"),
+        _ => {
+            // Nothing but a file below that directory.
+            if name.starts_with('/')
+                || name.split('/').any(|part| matches!(part, "" | "." | ".."))
+                || name.contains(':')
+            {
+                return Err(wrong(format!("`{shown}` is no time zone")));
+            }
+            let directory = std::env::var_os("TZDIR").filter(|directory| !directory.is_empty());
+            directory.map_or_else(|| PathBuf::from(ZONES), PathBuf::from).join(name)
+        }
+    };
+    let found = path.canonicalize().ok().filter(|found| found.is_file());
+    let found = found.ok_or_else(|| wrong(format!("the host has no file of the time zone `{shown}`")))?;
+    let mount = format!("type=bind,source={},target=/etc/localtime,readonly", found.display());
+    let request = MountRequest::parse_mount(&mount, Path::new("/"));
+    let request = request.map_err(|error| error.from_field("--tz"))?;
+    Ok(MountRequest { flag: format!("--tz {name}"), ..request })
 }

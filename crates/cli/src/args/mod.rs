@@ -9,6 +9,7 @@ mod mistakes;
 mod namespaces;
 mod network;
 mod normal;
+mod output;
 mod process;
 mod refused;
 mod security;
@@ -30,6 +31,7 @@ pub(crate) use self::life::{Life, LifeArguments};
 pub(crate) use self::limits::LimitArguments;
 use self::namespaces::NamespaceArguments;
 use self::network::NetworkArguments;
+pub(crate) use self::output::take as take_output;
 pub(crate) use self::process::{ProcessArguments, kept_descriptors, variables};
 use self::security::SecurityArguments;
 use crate::containers::{self, ContainerCommand};
@@ -199,7 +201,7 @@ pub(crate) fn may_start(arguments: &[OsString]) -> bool {
         && (!containers::VERBS.contains(&verb) || containers::ENTERING.contains(&verb))
         && !matches!(
             verb,
-            TIDY | "system" | "volume" | "plan" | "help" | "--help" | "version" | "--version" | "-V"
+            TIDY | "info" | "system" | "volume" | "plan" | "help" | "--help" | "version" | "--version" | "-V"
         )
 }
 
@@ -232,6 +234,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         verb if containers::VERBS.contains(&verb) => {
             read_container(verb, words.skip(1)).map(Command::Containers)
         }
+        "info" => read_plain(words.skip(1)).map(SystemCommand::Info).map(Command::System),
         "system" => read_plain::<SystemArguments>(words.skip(1)).map(|read| Command::System(read.command)),
         "volume" => read_plain::<VolumeArguments>(words.skip(1)).map(|read| Command::Volumes(read.command)),
         "help" if words.len() == 1 => read_run(["--help".into()]),
@@ -348,7 +351,7 @@ pub(crate) fn read_plain<T: CommandFactory + FromArgMatches>(
     words: impl IntoIterator<Item = OsString>,
 ) -> std::result::Result<T, Refusal> {
     // As everywhere, the last of two counts.
-    let mut command = with_podmans_directories(T::command().args_override_self(true));
+    let mut command = taking_any_value(with_podmans_directories(T::command().args_override_self(true)));
     let name = command.get_name().to_owned();
     let line = std::iter::once(OsString::from(&name)).chain(words);
     command
@@ -362,6 +365,16 @@ pub(crate) fn read_plain<T: CommandFactory + FromArgMatches>(
             }
             None => Refusal::Parser(error.format(&mut command)),
         })
+}
+
+/// As with docker and podman, the word behind a flag that takes one is its value, whatever it begins with.
+fn taking_any_value(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|flag| {
+        let takes_next =
+            flag.get_action().takes_values() && !flag.is_positional() && !flag.is_require_equals_set();
+        if takes_next { flag.allow_hyphen_values(true) } else { flag }
+    });
+    command.mut_subcommands(taking_any_value)
 }
 
 /// Podman's verbs all take the directories of what is kept and of what runs, where these mean nothing, too.
@@ -445,7 +458,7 @@ impl RunArguments {
         if files.may_need_volumes() {
             files.volume_store = Some(VolumeStore::of(self.of_image.root.as_deref())?);
         }
-        Ok(RunOptions {
+        let options = RunOptions {
             process: self.process.options(terminal, arguments, image.map(|image| &image.defaults))?,
             files,
             limits: self.limits.options()?,
@@ -453,7 +466,8 @@ impl RunArguments {
             security: self.security.options()?,
             network: self.network.options(image.map(|image| &image.defaults))?,
             stay: self.stay(image)?,
-        })
+        };
+        options.naming_peers_by_id(&self.containers()?)
     }
 
     /// Where what it writes is, if that is on the disk.

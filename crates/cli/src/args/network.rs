@@ -2,11 +2,12 @@
 
 use clap::Args;
 use engine::{
-    Error, ImageDefaults, NameOptions, NetworkMode, NetworkOptions, Result, parse_exposed, parse_host,
-    parse_mac, parse_name_server, parse_publish, parse_resolver_word, publish_exposed,
+    Error, ImageDefaults, NameOptions, NetworkMode, NetworkOptions, OwnedFile, Result, parse_exposed,
+    parse_host, parse_mac, parse_name_server, parse_publish, parse_resolver_word, publish_exposed,
 };
 
 use super::said;
+use crate::render;
 
 /// How the container is connected.
 #[derive(Debug, Args)]
@@ -50,26 +51,49 @@ pub(crate) struct NetworkArguments {
     /// A name in /etc/hosts; `host-gateway` as address is the host, with a bridge or the network of the host
     #[arg(long, value_name = "NAME:IP")]
     pub(crate) add_host: Vec<String>,
+    /// Leave /etc/hosts as the root has it
+    #[arg(long)]
+    pub(crate) no_hosts: bool,
+    /// Leave /etc/hostname as the root has it
+    #[arg(long)]
+    pub(crate) no_hostname: bool,
 }
 
 impl NetworkArguments {
     /// What they mean.
     pub(crate) fn options(&self, image: Option<&ImageDefaults>) -> Result<NetworkOptions> {
+        let mode = match &self.network {
+            None => NetworkMode::Default,
+            Some(text) => NetworkMode::parse("--network", text)?,
+        };
+        if self.no_hosts && !self.add_host.is_empty() {
+            let error = Error::invalid("--no-hosts", "means nothing with `--add-host`".to_owned());
+            return Err(error.with_hint("leave one of the two out"));
+        }
+        let mut publish = self.published_ports(image)?;
+        // As docker and podman have it: what is written for a bridge runs with another network, too.
+        if matches!(mode, NetworkMode::Host | NetworkMode::None) && !publish.is_empty() {
+            let name = self.network.as_deref().unwrap_or_default();
+            render::warning(&format!(
+                "published ports are discarded, as the container's network is `{name}`{}",
+                if mode == NetworkMode::Host { ": its ports are the host's already" } else { "" }
+            ));
+            publish.clear();
+        }
         Ok(NetworkOptions {
-            mode: match &self.network {
-                None => NetworkMode::Default,
-                Some(text) => NetworkMode::parse("--network", text)?,
-            },
+            mode,
             name: self.network_name.clone(),
             ip: self.network_ip.clone(),
             container_ip: said(&self.container_ip).map(str::to_owned),
             mac: said(&self.mac_address).map(|text| parse_mac("--mac-address", text)).transpose()?,
-            publish: self.published_ports(image)?,
+            publish,
             names: NameOptions {
                 servers: each(&self.dns, |text| parse_name_server("--dns", text))?,
                 search: each(&self.dns_search, |text| parse_resolver_word("--dns-search", text))?,
                 options: each(&self.dns_option, |text| parse_resolver_word("--dns-option", text))?,
                 hosts: each(&self.add_host, |text| parse_host("--add-host", text))?,
+                hosts_file: if self.no_hosts { OwnedFile::OfTheRoot } else { OwnedFile::Made },
+                hostname_file: if self.no_hostname { OwnedFile::OfTheRoot } else { OwnedFile::Made },
             },
         })
     }

@@ -179,7 +179,7 @@ impl<'a> Walk<'a> {
         if on {
             self.normal.flags.push(word);
         }
-        if name == "rm" {
+        if name == "rm" || (name == "rmi" && on) {
             self.normal.rm = Some(on);
         }
         Ok(())

@@ -32,6 +32,9 @@ pub(crate) struct ProcessArguments {
     /// Remove the container at its end; without it, one of an image stays
     #[arg(long, hide = true)]
     pub(crate) rm: bool,
+    /// Remove the container at its end, and then its image, where no other container is of it
+    #[arg(long)]
+    pub(crate) rmi: bool,
     /// Run as this user, by the root's own /etc/passwd and /etc/group, or by numbers
     #[arg(short = 'u', long, value_name = "USER[:GROUP]")]
     pub(crate) user: Option<String>,

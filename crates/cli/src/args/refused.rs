@@ -25,8 +25,6 @@ enum Reason {
     Images,
     /// What passes is tried again anyway.
     Retries,
-    /// Another verb removes images.
-    Removal,
     /// There are no pods.
     Pods,
     /// systemd inside a container wants more than rabbitc gives.
@@ -37,8 +35,6 @@ enum Reason {
     Init,
     /// The root's own files are not changed.
     Accounts,
-    /// The time zone.
-    Zone,
     /// Nothing of it yet.
     NotYet,
 }
@@ -57,9 +53,6 @@ impl Reason {
             Reason::Health => ("there are no health checks yet", "leave it out"),
             Reason::Images => ("rabbitc does not have it for images yet", "leave it out"),
             Reason::Retries => ("what passes is tried five times, with pauses of its own", "leave it out"),
-            Reason::Removal => {
-                ("an image stays with the container yet", "leave it out; `rabbitc rmi` removes images")
-            }
             Reason::Pods => ("there are no pods yet", "leave it out"),
             Reason::Systemd => (
                 "systemd as the container's program is not supported yet",
@@ -70,10 +63,6 @@ impl Reason {
             Reason::Accounts => (
                 "rabbitc does not change /etc/passwd and /etc/group of the root",
                 "leave it out; `--user` takes numbers that are in no file, too",
-            ),
-            Reason::Zone => (
-                "rabbitc does not change /etc/localtime of the root",
-                "set `--env=TZ=…`, which takes the zone's file in the root",
             ),
             Reason::NotYet => {
                 ("rabbitc does not have it yet", "leave it out; `rabbitc --help` lists what there is")
@@ -114,7 +103,6 @@ const ROWS: &[Row] = &[
     row("image-volume", true, Reason::Images),
     row("retry", true, Reason::Retries),
     row("retry-delay", true, Reason::Retries),
-    row("rmi", false, Reason::Removal),
     row("seccomp-policy", true, Reason::Images),
     row("storage-opt", true, Reason::Images),
     row("pod", true, Reason::Pods),
@@ -132,7 +120,6 @@ const ROWS: &[Row] = &[
     row("passwd-entry", true, Reason::Accounts),
     row("group-entry", true, Reason::Accounts),
     row("hostuser", true, Reason::Accounts),
-    row("tz", true, Reason::Zone),
     row("cgroups", true, Reason::NotYet),
     row("chrootdirs", true, Reason::NotYet),
     row("gpus", true, Reason::NotYet),
@@ -142,8 +129,6 @@ const ROWS: &[Row] = &[
     row("preserve-fd", true, Reason::NotYet),
     row("net-alias", true, Reason::NotYet),
     row("network-alias", true, Reason::NotYet),
-    row("no-hostname", false, Reason::NotYet),
-    row("no-hosts", false, Reason::NotYet),
     row("personality", true, Reason::NotYet),
     row("rdt-class", true, Reason::NotYet),
     row("runtime", true, Reason::NotYet),
@@ -166,7 +151,6 @@ const COMMANDS: &[&str] = &[
     "farm",
     "generate",
     "healthcheck",
-    "info",
     "init",
     "kube",
     "machine",
@@ -204,7 +188,8 @@ pub(crate) fn command(word: &str) -> Error {
 }
 
 /// Commands that there are.
-const OWN: [&str; 42] = [
+const OWN: [&str; 43] = [
+    "info",
     "cp",
     "exec",
     "kill",
@@ -336,7 +321,7 @@ mod tests {
         let row = by_name("disable-content-trust").expect("it is listed");
         assert!(row.asks_for_nothing(None) && row.asks_for_nothing(Some("true")));
         assert!(!row.asks_for_nothing(Some("false")) && !row.asks_for_nothing(Some("x")));
-        assert!(by_name("rmi").expect("it is listed").asks_for_nothing(Some("false")));
+        assert!(by_name("passwd").expect("it is listed").asks_for_nothing(Some("false")));
     }
 
     #[test]

@@ -109,7 +109,7 @@ fn all_of(containers: &Containers, all: All) -> Result<Vec<(String, Result<Found
 }
 
 /// The id in a file of `run --cidfile`.
-fn read_id(path: &Path) -> Result<String> {
+pub(crate) fn read_id(path: &Path) -> Result<String> {
     let text = named_file::read("read", path, named_file::LONGEST_LIST)
         .map_err(|error| error.from_field("--cidfile").with_hint("name a file that `run --cidfile` wrote"))?;
     Ok(String::from_utf8_lossy(&text).trim().to_owned())

@@ -137,8 +137,14 @@ pub(crate) enum Order {
 #[command(name = "rabbitc rmi", max_term_width = 100)]
 pub(crate) struct RemoveArguments {
     /// Names or ids
-    #[arg(required = true, value_name = "IMAGE")]
+    #[arg(required_unless_present = "all", value_name = "IMAGE")]
     pub(crate) names: Vec<String>,
+    /// All that there are
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Nothing is wrong with a name that is not there
+    #[arg(short, long)]
+    pub(crate) ignore: bool,
     /// With all of its names; and nothing is wrong with a name that is not there
     #[arg(short, long)]
     pub(crate) force: bool,

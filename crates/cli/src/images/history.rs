@@ -13,8 +13,9 @@ use crate::template::{Field, Heading, Listing, Value};
 
 const COLUMNS: &str = "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
 const COLUMNS_IN_NUMBERS: &str = "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
-const TITLES: [(&str, &str); 6] = [
+const TITLES: [(&str, &str); 7] = [
     ("ID", "IMAGE"),
+    ("Created", "CREATED"),
     ("CreatedSince", "CREATED"),
     ("CreatedAt", "CREATED AT"),
     ("CreatedBy", "CREATED BY"),
@@ -85,6 +86,7 @@ fn row(step: &HistoryEntry, arguments: &HistoryArguments, now: u64) -> Value {
     vec![
         Field::new("ID", id(step, arguments)),
         Field::new("CreatedSince", known(|moment, now| since(now.saturating_sub(moment)))),
+        Field::alias("Created", known(|moment, now| since(now.saturating_sub(moment)))),
         Field::new("CreatedAt", known(|moment, _| rfc3339(moment))),
         Field::new("CreatedBy", command),
         Field::new("Size", if arguments.human { size(step.size) } else { step.size.to_string() }),

@@ -11,13 +11,27 @@ use super::{failed, print};
 use crate::template::{Field, Map, Template, Value};
 use crate::{life, render};
 
+/// What of a container is of known fields, so that one that there is not is no empty one.
+const RECORDS: &[&str] = &[
+    "State",
+    "Config",
+    "HostConfig",
+    "HostConfig.LogConfig",
+    "HostConfig.RestartPolicy",
+    "NetworkSettings",
+    "GraphDriver",
+];
+
 /// Shows all that is known of containers and images.
 #[derive(Debug, Parser)]
 #[command(name = "rabbitc inspect", max_term_width = 100)]
 pub(crate) struct InspectArguments {
     /// Their names or ids; of a container and an image of one name, the container
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required_unless_present = "latest", value_name = "NAME")]
     names: Vec<String>,
+    /// The container that was made last
+    #[arg(short, long)]
+    latest: bool,
     /// `json`, or a line for each image such as `{{.Id}} {{json .Config.Env}}` [default: one JSON document]
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
@@ -69,13 +83,17 @@ fn show(arguments: &InspectArguments) -> Result<ExitCode> {
     let root = arguments.root.as_deref();
     let (containers, paths) = (KeptContainers::of(root)?, life::paths(arguments.runroot.as_deref())?);
     let (mut found, mut lines, mut errors) = (Vec::new(), String::new(), Vec::new());
-    for name in &arguments.names {
+    let mut names = arguments.names.clone();
+    if arguments.latest {
+        names.push(life::latest(&containers, &paths)?.0);
+    }
+    for name in &names {
         let container = match kind {
             Kind::Image => None,
             Kind::Either | Kind::Container => Some(containers.find_living(name, &paths)),
         };
         let value = match container {
-            Some(Ok(kept)) => containers.inspect(&kept, &paths).map(Value::from),
+            Some(Ok(kept)) => containers.inspect(&kept, &paths).map(|all| Value::record(all, RECORDS)),
             Some(Err(error)) if kind == Kind::Container || error.kind != ErrorKind::NotFound => Err(error),
             _ => image(name, root, kind),
         };

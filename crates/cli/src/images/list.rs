@@ -12,8 +12,9 @@ use crate::template::{Field, Heading, Listing, Value};
 const COLUMNS: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
 const COLUMNS_WITH_DIGESTS: &str =
     "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
-const TITLES: [(&str, &str); 11] = [
+const TITLES: [(&str, &str); 12] = [
     ("Containers", "CONTAINERS"),
+    ("Created", "CREATED"),
     ("CreatedAt", "CREATED AT"),
     ("CreatedSince", "CREATED"),
     ("Digest", "DIGEST"),
@@ -71,6 +72,7 @@ fn row(image: &Listed, whole: bool, now: u64) -> Value {
     };
     vec![
         Field::new("Containers", "N/A"),
+        Field::alias("Created", known(|moment, now| since(now.saturating_sub(moment)))),
         Field::new("CreatedAt", known(|moment, _| at(moment))),
         Field::new("CreatedSince", known(|moment, now| since(now.saturating_sub(moment)))),
         Field::new("Digest", or_none(&image.digest)),

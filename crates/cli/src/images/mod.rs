@@ -46,6 +46,7 @@ pub(crate) use self::prune::PruneArguments;
 pub(crate) use self::pull::{NotReady, PullArguments, here, ready};
 pub(crate) use self::push::PushArguments;
 pub(crate) use self::registries::{access, open_to_change};
+pub(crate) use self::remove::remove_one;
 pub(crate) use self::save::SaveArguments;
 pub(crate) use self::search::SearchArguments;
 pub(crate) use self::tag::{ExistsArguments, TagArguments, UntagArguments};

@@ -146,6 +146,10 @@ pub(crate) fn here(name: &str, arguments: &ImageArguments) -> Result<ReadyImage>
 
 /// The image of a container: fetched as the policy of `arguments` says.
 pub(crate) fn ready(name: &str, arguments: &ImageArguments) -> std::result::Result<ReadyImage, NotReady> {
+    if Transport::parse(name).is_some() {
+        // As podman's `run docker-archive:FILE`.
+        return Ok(here(&bring_apart(name, arguments)?, arguments)?);
+    }
     let wanted = Wanted::new(name, arguments)?;
     let images = open_to_read(arguments.root.as_deref())?;
     let is_here = match arguments.pull {
@@ -170,6 +174,27 @@ pub(crate) fn ready(name: &str, arguments: &ImageArguments) -> std::result::Resu
         Err(reason) => return Err(reason),
     }
     Ok(wanted.find(&open_to_read(arguments.root.as_deref())?, Fetched::Yes)?)
+}
+
+/// Brings what an archive or a directory has, by a process of its own, which may take a user namespace; the id of the last image.
+fn bring_apart(place: &str, arguments: &ImageArguments) -> std::result::Result<String, NotReady> {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["pull", "--quiet"]).args(arguments.fetch.words());
+    if let Some(root) = &arguments.root {
+        command.arg("--root").arg(root);
+    }
+    command.args(["--", place]).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = command.output().map_err(|error| Error::system(format!("pull `{place}`"), error))?;
+    if !output.status.success() {
+        let code = output.status.code().unwrap_or(i32::from(crate::FAILED));
+        return Err(NotReady::Told(ExitCode::from(code as u8)));
+    }
+    let ids = String::from_utf8_lossy(&output.stdout);
+    let id = ids.lines().last().ok_or_else(|| {
+        let error = Error::new(ErrorKind::NotFound, format!("pull `{place}`"), "there is no image in it");
+        error.with_hint("`rabbitc load -i` says more of an archive")
+    })?;
+    Ok(id.to_owned())
 }
 
 /// Whether an image has just been looked for in its registry.

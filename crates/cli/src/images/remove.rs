@@ -1,8 +1,9 @@
 //! `rabbitc rmi`: names go, and with its last name the image.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use engine::{ErrorKind, ImageName, Removal, Removed};
+use engine::{Error, ErrorKind, ImageFilters, ImageName, ImageStore, Listed, Removal, Removed, Result};
 
 use super::registries::open_to_change;
 use super::{RemoveArguments, failed, parse_names, print};
@@ -15,18 +16,43 @@ pub(super) fn remove(arguments: &RemoveArguments) -> ExitCode {
         Ok(opened) => opened,
         Err(error) => return failed(&error),
     };
+    if arguments.all && !arguments.names.is_empty() {
+        let error =
+            Error::invalid("rabbitc rmi", "all images and some of them exclude each other".to_owned());
+        return failed(&error.with_hint("leave `--all` out, or the images"));
+    }
+    let names = match arguments.all {
+        true => match all(&images) {
+            Ok(names) => names,
+            Err(error) => return failed(&error),
+        },
+        false => names,
+    };
     let how = if arguments.force { Removal::Forced } else { Removal::Careful };
+    // Of all, one that goes with another one's name is no one's loss.
+    let may_lack = arguments.force || arguments.ignore || arguments.all;
     each(&names, |name| match images.remove(name, how) {
-        Err(error) if arguments.force && error.kind == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if may_lack && error.kind == ErrorKind::NotFound => Ok(Vec::new()),
         removed => removed,
     })
 }
 
+/// Removes one by its name, where nothing is of it.
+pub(crate) fn remove_one(name: &str, root: Option<&Path>) -> Result<()> {
+    open_to_change(root)?.remove(&ImageName::in_registry(name)?, Removal::Careful).map(drop)
+}
+
+/// Every name, and the ids of those without one.
+fn all(images: &ImageStore) -> Result<Vec<ImageName>> {
+    let called = |one: &Listed| match (&one.repository, &one.tag) {
+        (Some(repository), Some(tag)) => format!("{repository}:{tag}"),
+        _ => one.id.clone(),
+    };
+    images.list(&ImageFilters(Vec::new()))?.iter().map(|one| called(one).parse()).collect()
+}
+
 /// Removes each, whatever became of the others.
-pub(super) fn each(
-    names: &[ImageName],
-    remove: impl Fn(&ImageName) -> engine::Result<Vec<Removed>>,
-) -> ExitCode {
+pub(super) fn each(names: &[ImageName], remove: impl Fn(&ImageName) -> Result<Vec<Removed>>) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for name in names {
         match remove(name) {

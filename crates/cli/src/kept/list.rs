@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use clap::{Parser, ValueEnum};
 use engine::{
-    ContainerFilter, EnginePaths, Error, KeptContainers, KeptState, ListedContainer, Notice, Result, rfc3339,
+    ContainerFilter, EnginePaths, Error, KeptContainers, KeptState, ListedContainer, MountKind, MountRequest,
+    Notice, Result, rfc3339,
 };
 
 use super::short;
@@ -16,13 +17,15 @@ use crate::template::{Field, Heading, Listing, Value};
 
 const COLUMNS: &str =
     "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
-const TITLES: [(&str, &str); 14] = [
+const TITLES: [(&str, &str); 16] = [
     ("Command", "COMMAND"),
     ("CreatedAt", "CREATED AT"),
     ("ExitCode", "EXIT CODE"),
     ("ID", "CONTAINER ID"),
     ("Image", "IMAGE"),
     ("Labels", "LABELS"),
+    ("LocalVolumes", "LOCAL VOLUMES"),
+    ("Mounts", "MOUNTS"),
     ("Names", "NAMES"),
     ("Networks", "NETWORKS"),
     ("Pid", "PID"),
@@ -68,6 +71,9 @@ pub(crate) struct ListArguments {
     /// By what they are sorted [default: created, the newest first]
     #[arg(long, value_name = "COLUMN")]
     sort: Option<Order>,
+    /// Taken for podman's sake: there are no others
+    #[arg(long, hide = true)]
+    external: bool,
     /// Directory that containers are kept below [default: /var/lib/rabbitc]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -119,7 +125,9 @@ pub(super) fn list(arguments: &ListArguments) -> Result<()> {
     listed.retain(|one| all || matches!(one.state, KeptState::Running | KeptState::Restarting { .. }));
     listed.truncate(last.unwrap_or(listed.len()));
     match arguments.sort {
-        None | Some(Order::Created) => {}
+        None => {}
+        // As podman has it, who alone has the flag: the oldest first.
+        Some(Order::Created) => listed.reverse(),
         Some(Order::Command) => listed.sort_by(|one, other| one.command.cmp(&other.command)),
         Some(Order::Id) => listed.sort_by(|one, other| one.id.cmp(&other.id)),
         Some(Order::Names) => listed.sort_by(|one, other| one.name.cmp(&other.name)),
@@ -153,6 +161,24 @@ pub(super) fn list(arguments: &ListArguments) -> Result<()> {
     print(&listing.render(&rows)?)
 }
 
+/// Names of volumes and paths of the host, as docker shows them.
+fn mounts(one: &ListedContainer, whole: bool) -> String {
+    let shown = |mount: &MountRequest| {
+        let name = match &mount.kind {
+            MountKind::Bind(bind) => match &bind.volume {
+                Some(volume) => volume.name.clone()?,
+                None => bind.source.display().to_string(),
+            },
+            MountKind::Tmpfs(_) => return None,
+        };
+        Some(match !whole && name.chars().count() > 15 {
+            true => name.chars().take(14).chain(['…']).collect(),
+            false => name,
+        })
+    };
+    one.mounts.iter().filter_map(shown).collect::<Vec<_>>().join(",")
+}
+
 /// Docker's fields, in its order, and some of podman's.
 fn row(one: &ListedContainer, id: String, whole: bool, room: String, now: u64) -> Value {
     let mut command = one.command.join(" ").escape_debug().to_string();
@@ -180,6 +206,9 @@ fn row(one: &ListedContainer, id: String, whole: bool, room: String, now: u64) -
             String::new()
         }
     };
+    let is_volume =
+        |mount: &&MountRequest| matches!(&mount.kind, MountKind::Bind(bind) if bind.volume.is_some());
+    let volumes = one.mounts.iter().filter(is_volume).count();
     let labels: Vec<String> = one.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     vec![
         Field::new("Command", format!("\"{command}\"")),
@@ -193,7 +222,9 @@ fn row(one: &ListedContainer, id: String, whole: bool, room: String, now: u64) -
         Field::new("Image", one.root.clone()),
         Field::if_set("Label", Value::method(one.labels.clone())),
         Field::new("Labels", labels.join(",")),
-        Field::new("Networks", ""),
+        Field::new("LocalVolumes", volumes.to_string()),
+        Field::new("Mounts", mounts(one, whole)),
+        Field::new("Networks", one.network.clone().unwrap_or_default()),
         Field::new("Pid", one.pid.map(|pid| pid.to_string()).unwrap_or_default()),
         Field::new("Ports", one.ports.join(", ")),
         Field::new("RunningFor", ago(one.created)),

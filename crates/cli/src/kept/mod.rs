@@ -17,7 +17,7 @@ use serde_json::json;
 pub(crate) use self::list::ListArguments;
 use crate::images::progress::{Quiet, Shown};
 use crate::images::{failed, print};
-use crate::life::PlaceArguments;
+use crate::life::{PlaceArguments, latest};
 use crate::render;
 
 /// The verbs.
@@ -55,6 +55,9 @@ pub(crate) struct RemoveArguments {
     /// Nothing is wrong with one that is not there
     #[arg(short, long)]
     ignore: bool,
+    /// The one that was made last
+    #[arg(short, long)]
+    latest: bool,
     /// Only those of which this holds, as for `rabbitc ps`
     #[arg(long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
@@ -165,6 +168,9 @@ fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
         let text = std::fs::read_to_string(path);
         let text = text.map_err(|error| Error::at_path("read", path, error).from_field("--cidfile"))?;
         names.push(text.trim().to_owned());
+    }
+    if arguments.latest {
+        names.push(latest(&containers, &paths)?.0);
     }
     let by_filter = arguments.all || !arguments.filter.is_empty();
     if by_filter {

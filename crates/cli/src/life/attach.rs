@@ -11,7 +11,7 @@ use engine::{
 };
 use sys::signal::SignalDescriptor;
 
-use super::PlaceArguments;
+use super::{PlaceArguments, latest};
 use crate::args::ProcessArguments;
 use crate::render;
 
@@ -20,8 +20,11 @@ use crate::render;
 #[command(name = "rabbitc attach", max_term_width = 100)]
 pub(crate) struct AttachArguments {
     /// Its name, id, or the beginning of it
-    #[arg(value_name = "CONTAINER")]
-    name: String,
+    #[arg(required_unless_present = "latest", value_name = "CONTAINER")]
+    name: Option<String>,
+    /// The one that was made last
+    #[arg(short, long, conflicts_with = "name")]
+    latest: bool,
     /// Keys that leave it alone [default: ctrl-p,ctrl-q]
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<String>,
@@ -170,10 +173,13 @@ pub(super) fn follow(
 pub(super) fn attach(arguments: &AttachArguments) -> Result<ExitCode> {
     let (containers, paths) = (arguments.place.containers()?, arguments.place.paths()?);
     let keys = parse_keys(arguments.detach_keys.as_deref())?;
-    let kept = containers.find_living(&arguments.name, &paths)?;
+    let kept = match &arguments.name {
+        Some(name) => containers.find_living(name, &paths)?,
+        None => latest(&containers, &paths)?.1,
+    };
     if kept.state != KeptState::Running {
         let reason = "you cannot attach to a stopped container, start it first";
-        return Err(Error::new(ErrorKind::WrongStatus, format!("attach to `{}`", arguments.name), reason));
+        return Err(Error::new(ErrorKind::WrongStatus, format!("attach to `{}`", kept.name), reason));
     }
     let (signals, _) = SignalDescriptor::block_and_open()
         .map_err(|error| Error::system("open a signal descriptor", error))?;

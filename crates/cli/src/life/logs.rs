@@ -7,23 +7,26 @@ use std::process::ExitCode;
 use clap::Parser;
 use engine::{Error, KeptContainers, LogEntry, LogQuery, LogStream, Result};
 
-use super::{PlaceArguments, find_all};
+use super::{PlaceArguments, find_all, latest};
 
 /// Shows what a container has written.
 #[derive(Debug, Parser)]
 #[command(name = "rabbitc logs", max_term_width = 100)]
 pub(crate) struct LogsArguments {
     /// Its name, id, or the beginning of it
-    #[arg(required = true, value_name = "CONTAINER")]
+    #[arg(required_unless_present = "latest", value_name = "CONTAINER")]
     names: Vec<String>,
+    /// The one that was made last
+    #[arg(short, long)]
+    latest: bool,
     /// Go on with what it writes meanwhile
     #[arg(short, long)]
     follow: bool,
     /// From then on: a moment such as `2026-11-27T10:00:00Z`, or so long ago: `10m`
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     since: Option<String>,
     /// Up to then
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     until: Option<String>,
     /// So many lines at the end [default: all]
     #[arg(short = 'n', long, value_name = "NUMBER", allow_negative_numbers = true)]
@@ -35,7 +38,7 @@ pub(crate) struct LogsArguments {
     #[arg(long)]
     details: bool,
     /// With the container's name before each line
-    #[arg(long)]
+    #[arg(long = "names")]
     names_shown: bool,
     #[command(flatten)]
     place: PlaceArguments,
@@ -52,9 +55,18 @@ pub(super) fn logs(arguments: &LogsArguments) -> Result<ExitCode> {
         until: moment("--until", &arguments.until)?,
     };
     let mut code = ExitCode::SUCCESS;
-    for (name, kept) in find_all(&containers, &paths, &arguments.names, &mut code) {
-        let prefix = if arguments.names_shown { format!("{name} ") } else { String::new() };
-        show(&containers, &kept, query, arguments, &prefix)?;
+    let mut named = find_all(&containers, &paths, &arguments.names, &mut code);
+    if arguments.latest {
+        named.push(latest(&containers, &paths)?);
+    }
+    for (_, kept) in &named {
+        // As podman's: whose a line is, where there are several.
+        let prefix = match (arguments.names_shown, named.len()) {
+            (true, _) => format!("{} ", kept.name),
+            (false, 0 | 1) => String::new(),
+            (false, _) => format!("{} ", kept.id.get(..12).unwrap_or(&kept.id)),
+        };
+        show(&containers, kept, query, arguments, &prefix)?;
     }
     Ok(code)
 }

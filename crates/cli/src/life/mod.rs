@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use engine::{EnginePaths, Error, Kept, KeptContainers, Result};
+use engine::{ContainerFilter, EnginePaths, Error, ErrorKind, Kept, KeptContainers, Result};
 
 pub(crate) use self::attach::{AttachArguments, parse_keys};
 pub(crate) use self::behind::{is_behind_verb, stand};
@@ -125,6 +125,24 @@ fn each(named: &[(String, Kept)], mut act: impl FnMut(&Kept) -> Result<ExitCode>
         }
     }
     Ok(code)
+}
+
+/// Those by which filters hold, as they are.
+fn filtered(containers: &KeptContainers, paths: &EnginePaths, filters: &[String]) -> Result<Vec<Kept>> {
+    let filters: Vec<ContainerFilter> = filters.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
+    let (listed, _) = containers.list_all(paths, &filters)?;
+    // One that goes by itself meanwhile is no one's loss.
+    Ok(listed.iter().filter_map(|one| containers.find(&one.id).ok()).collect())
+}
+
+/// The one that was made last, with its id.
+pub(crate) fn latest(containers: &KeptContainers, paths: &EnginePaths) -> Result<(String, Kept)> {
+    let (listed, _) = containers.list_all(paths, &[])?;
+    let last = listed.iter().find(|one| one.is_kept()).ok_or_else(|| {
+        let error = Error::new(ErrorKind::NotFound, "find the container that was made last", "there is none");
+        error.with_hint("`rabbitc create` and `rabbitc run` make some")
+    })?;
+    Ok((last.id.clone(), containers.find(&last.id)?))
 }
 
 /// Those that are named; what is wrong with one is told, and the others are found all the same.

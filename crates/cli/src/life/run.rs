@@ -44,6 +44,11 @@ pub(crate) fn live(
         return Ok(ExitCode::from(code as u8));
     }
     files.keep(&id, containers.pid(&id, paths)).iter().for_each(crate::render::notice);
+    let shows = |name: &String| !name.eq_ignore_ascii_case("stdin");
+    if !arguments.life.attach.is_empty() && !arguments.life.attach.iter().any(shows) {
+        // As docker has it: whoever sees nothing of the container learns what it is called.
+        print(&format!("{id}\n"))?;
+    }
     let streams = Streams::of_run(&arguments.life.attach, has_terminal, &arguments.process)?;
     let passes_signals = arguments.process.sig_proxy;
     follow(&containers, &id, paths, ours.as_fd(), &signals, streams, keys, passes_signals)

@@ -1,6 +1,7 @@
 //! `rabbitc start` and `restart`.
 
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -8,8 +9,9 @@ use engine::{Error, ErrorKind, KeptState, Result, Started};
 use sys::signal::SignalDescriptor;
 
 use super::attach::{Streams, follow, pair, parse_keys};
-use super::stop::Timing;
-use super::{PlaceArguments, each, find_all};
+use super::stop::{Timing, told};
+use super::{PlaceArguments, each, filtered, find_all, latest};
+use crate::containers::read_id;
 
 /// Starts containers that were made, or have ended.
 #[derive(Debug, Parser)]
@@ -21,6 +23,12 @@ pub(crate) struct StartArguments {
     /// All that don't run
     #[arg(long)]
     all: bool,
+    /// Only those of which this holds, as for `rabbitc ps`
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
+    /// The one that was made last
+    #[arg(short, long)]
+    latest: bool,
     /// Show its output, pass signals on, and end with its exit code
     #[arg(short, long)]
     attach: bool,
@@ -51,6 +59,15 @@ pub(crate) struct RestartArguments {
     /// All that run
     #[arg(long)]
     running: bool,
+    /// Only those of which this holds, as for `rabbitc ps`
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
+    /// A file that an id stands in, as `run --cidfile` writes it; may be repeated
+    #[arg(long, value_name = "FILE")]
+    cidfile: Vec<PathBuf>,
+    /// The one that was made last
+    #[arg(short, long)]
+    latest: bool,
     #[command(flatten)]
     timing: Timing,
     #[command(flatten)]
@@ -60,13 +77,30 @@ pub(crate) struct RestartArguments {
 pub(super) fn start(arguments: &StartArguments) -> Result<ExitCode> {
     let (containers, paths) = (arguments.place.containers()?, arguments.place.paths()?);
     let mut code = ExitCode::SUCCESS;
+    if arguments.all && !arguments.names.is_empty() {
+        let reason = "either start all containers or the container(s) provided in the arguments";
+        let error = Error::invalid("rabbitc start", reason.to_owned());
+        return Err(error.with_hint("leave `--all` out, or the containers"));
+    }
     let mut named = find_all(&containers, &paths, &arguments.names, &mut code);
-    if arguments.all {
-        let others = containers.living(&paths)?.into_iter();
-        named.extend(others.filter(|one| one.state != KeptState::Running).map(|one| (one.id.clone(), one)));
-    } else if arguments.names.is_empty() {
+    if arguments.latest {
+        named.push(latest(&containers, &paths)?);
+    }
+    // As with podman: the filter chooses among those that are named, or among all.
+    if !arguments.filter.is_empty() {
+        let matching = filtered(&containers, &paths, &arguments.filter)?;
+        match arguments.names.is_empty() && !arguments.latest {
+            true => named = matching.into_iter().map(|one| (one.id.clone(), one)).collect(),
+            false => named.retain(|(_, kept)| matching.iter().any(|one| one.id == kept.id)),
+        }
+    } else if arguments.all {
+        named = containers.living(&paths)?.into_iter().map(|one| (one.id.clone(), one)).collect();
+    } else if arguments.names.is_empty() && !arguments.latest {
         return Err(Error::invalid("rabbitc start", "a container is to be named".to_owned())
             .with_hint("`rabbitc ps -a` lists those that there are"));
+    }
+    if arguments.all {
+        named.retain(|(_, one)| one.state != KeptState::Running);
     }
     if !arguments.attach && !arguments.interactive {
         let done = each(&named, |kept| {
@@ -105,18 +139,31 @@ pub(super) fn start(arguments: &StartArguments) -> Result<ExitCode> {
 pub(super) fn restart(arguments: &RestartArguments) -> Result<ExitCode> {
     let (containers, paths) = (arguments.place.containers()?, arguments.place.paths()?);
     let mut code = ExitCode::SUCCESS;
-    let mut named = find_all(&containers, &paths, &arguments.names, &mut code);
+    let mut names = arguments.names.clone();
+    for path in &arguments.cidfile {
+        names.push(read_id(path)?);
+    }
+    let mut named = find_all(&containers, &paths, &names, &mut code);
+    if arguments.latest {
+        named.push(latest(&containers, &paths)?);
+    }
     if arguments.all || arguments.running {
         let others = containers.living(&paths)?.into_iter();
         let wanted = others.filter(|one| arguments.all || one.state == KeptState::Running);
         named.extend(wanted.map(|one| (one.id.clone(), one)));
-    } else if arguments.names.is_empty() {
+    } else if !arguments.filter.is_empty() {
+        let matching = filtered(&containers, &paths, &arguments.filter)?;
+        match named.is_empty() && names.is_empty() {
+            true => named = matching.into_iter().map(|one| (one.id.clone(), one)).collect(),
+            false => named.retain(|(_, kept)| matching.iter().any(|one| one.id == kept.id)),
+        }
+    } else if names.is_empty() && !arguments.latest {
         return Err(Error::invalid("rabbitc restart", "a container is to be named".to_owned())
             .with_hint("`rabbitc ps -a` lists those that there are"));
     }
     let request = arguments.timing.request()?;
     let done = each(&named, |kept| {
-        containers.stop(kept, request, &paths)?;
+        told(kept, containers.stop(kept, request, &paths)?);
         Ok(match containers.start(&kept.id, None, &paths)? {
             Started::Now | Started::Before => ExitCode::SUCCESS,
             Started::Failed(code) => ExitCode::from(code as u8),

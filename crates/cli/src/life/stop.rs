@@ -1,11 +1,16 @@
 //! `rabbitc stop` and `rename`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser};
-use engine::{ContainerFilter, Error, KeptState, Patience, Result, StopRequest, parse_seconds, parse_signal};
+use engine::{
+    Error, ErrorKind, Kept, KeptState, Patience, Result, StopRequest, Stopped, parse_seconds, parse_signal,
+};
 
-use super::{PlaceArguments, each, find_all};
+use super::{PlaceArguments, each, filtered, find_all, latest};
+use crate::containers::read_id;
+use crate::render;
 
 /// How a container is asked to stop.
 #[derive(Debug, Args)]
@@ -54,6 +59,12 @@ pub(crate) struct StopArguments {
     /// Only those of which this holds, as for `rabbitc ps`
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
+    /// A file that an id stands in, as `run --cidfile` writes it; may be repeated
+    #[arg(long, value_name = "FILE")]
+    cidfile: Vec<PathBuf>,
+    /// The one that was made last
+    #[arg(short, long)]
+    latest: bool,
     #[command(flatten)]
     timing: Timing,
     #[command(flatten)]
@@ -79,36 +90,40 @@ pub(super) fn stop(arguments: &StopArguments) -> Result<ExitCode> {
     let request = arguments.timing.request()?;
     let mut code = ExitCode::SUCCESS;
     let mut named = Vec::new();
+    let mut names = arguments.names.clone();
+    for path in &arguments.cidfile {
+        match read_id(path) {
+            Ok(id) => names.push(id),
+            Err(error) if arguments.ignore && error.kind == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
     if arguments.ignore {
-        let found = arguments.names.iter().map(|name| (name.clone(), containers.find_living(name, &paths)));
+        let found = names.iter().map(|name| (name.clone(), containers.find_living(name, &paths)));
         for (name, found) in found {
             match found {
                 Ok(kept) => named.push((name, kept)),
-                Err(error) if error.kind == engine::ErrorKind::NotFound => {}
+                Err(error) if error.kind == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
     } else {
-        named = find_all(&containers, &paths, &arguments.names, &mut code);
+        named = find_all(&containers, &paths, &names, &mut code);
+    }
+    if arguments.latest {
+        named.push(latest(&containers, &paths)?);
     }
     if arguments.all || !arguments.filter.is_empty() {
-        let filters: Vec<ContainerFilter> =
-            arguments.filter.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
-        let (listed, _) = containers.list_all(&paths, &filters)?;
-        for one in
-            listed.iter().filter(|one| matches!(one.state, KeptState::Running | KeptState::Restarting { .. }))
-        {
-            if let Ok(kept) = containers.find(&one.id) {
-                named.push((one.id.clone(), kept));
-            }
-        }
-    } else if arguments.names.is_empty() {
+        let runs = |one: &Kept| matches!(one.state, KeptState::Running | KeptState::Restarting { .. });
+        let matching = filtered(&containers, &paths, &arguments.filter)?;
+        named.extend(matching.into_iter().filter(runs).map(|one| (one.id.clone(), one)));
+    } else if arguments.names.is_empty() && arguments.cidfile.is_empty() && !arguments.latest {
         return Err(Error::invalid("rabbitc stop", "a container is to be named".to_owned())
             .with_hint("`rabbitc ps` lists those that run; `--all` stops all of them"));
     }
     // All at once: each may take its seconds.
     let done = if named.len() < 2 {
-        each(&named, |kept| containers.stop(kept, request, &paths).map(|_| ExitCode::SUCCESS))?
+        each(&named, |kept| containers.stop(kept, request, &paths).map(|stopped| told(kept, stopped)))?
     } else {
         let outcomes: Vec<_> = std::thread::scope(|scope| {
             let begun: Vec<_> = named
@@ -118,9 +133,21 @@ pub(super) fn stop(arguments: &StopArguments) -> Result<ExitCode> {
             begun.into_iter().map(|one| one.join().expect("it does not panic")).collect()
         });
         let mut outcomes = outcomes.into_iter();
-        each(&named, |_| outcomes.next().expect("one for each").map(|_| ExitCode::SUCCESS))?
+        each(&named, |kept| outcomes.next().expect("one for each").map(|stopped| told(kept, stopped)))?
     };
     Ok(if code == ExitCode::SUCCESS { done } else { code })
+}
+
+/// Says of a container that had to be killed that it had to be, as podman does: what it wanted to write last may be lost.
+pub(super) fn told(kept: &Kept, stopped: Stopped) -> ExitCode {
+    if let Stopped::Killed { asked, patience } = stopped {
+        let seconds = patience.as_secs();
+        render::warning(&format!(
+            "StopSignal {asked} failed to stop container {} in {seconds} seconds, resorting to SIGKILL",
+            kept.name
+        ));
+    }
+    ExitCode::SUCCESS
 }
 
 pub(super) fn rename(arguments: &RenameArguments) -> Result<ExitCode> {

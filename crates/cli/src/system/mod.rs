@@ -2,6 +2,7 @@
 //! is needed.
 
 mod boot;
+mod info;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use engine::{
 };
 use serde_json::json;
 
+pub(crate) use self::info::InfoArguments;
 use crate::images::table::size;
 use crate::images::{access, failed, open_to_change, print, prune};
 use crate::render;
@@ -35,6 +37,8 @@ pub(crate) enum SystemCommand {
     Df(UsageArguments),
     /// Looks whether all that images consist of is there and what it was; exits with 1 if not
     Check(CheckArguments),
+    /// Shows what this host is, and what rabbitc keeps on it
+    Info(InfoArguments),
     /// Removes containers that have ended, and images that nobody needs
     Prune(PruneArguments),
     /// Has systemd bring back at boot the containers that are to run
@@ -110,6 +114,7 @@ pub(crate) fn run(command: &SystemCommand) -> ExitCode {
     let outcome = match command {
         SystemCommand::Df(arguments) => usage(arguments).map(|()| ExitCode::SUCCESS),
         SystemCommand::Check(arguments) => check(arguments),
+        SystemCommand::Info(arguments) => info::info(arguments).map(|()| ExitCode::SUCCESS),
         SystemCommand::Install(arguments) => boot::install(arguments),
         SystemCommand::Boot(arguments) => boot::boot(arguments),
         SystemCommand::Shutdown(arguments) => boot::shutdown(arguments),

@@ -239,7 +239,7 @@ fn fields_of(value: Value, fields: &[String]) -> Result<Value> {
 fn field(value: Value, name: &str) -> Result<Value> {
     match value {
         Value::Record(fields) => {
-            let names: Vec<&str> = fields.iter().map(|field| field.name).collect();
+            let names: Vec<&str> = fields.iter().map(|field| field.name.as_ref()).collect();
             match names.iter().position(|known| known.eq_ignore_ascii_case(name)) {
                 Some(index) => Ok(fields.into_iter().nth(index).expect("it was found").value),
                 None => {

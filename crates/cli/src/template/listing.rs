@@ -49,7 +49,7 @@ impl Listing<'_> {
     }
 
     fn title_row(&self) -> Value {
-        self.titles.iter().map(|(name, title)| Field::new(name, *title)).collect::<Vec<_>>().into()
+        self.titles.iter().map(|(name, title)| Field::new(*name, *title)).collect::<Vec<_>>().into()
     }
 }
 

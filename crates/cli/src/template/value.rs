@@ -1,5 +1,6 @@
 //! What templates look at, and what is printed as JSON.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::ser::{SerializeMap, SerializeSeq};
@@ -42,7 +43,7 @@ impl Map {
 /// A field of a record.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Field {
-    pub(super) name: &'static str,
+    pub(super) name: Cow<'static, str>,
     pub(super) value: Value,
     /// Whether JSON has it also where it is empty.
     always: bool,
@@ -50,12 +51,17 @@ pub(crate) struct Field {
 
 impl Field {
     /// One that JSON always has.
-    pub(crate) fn new(name: &'static str, value: impl Into<Value>) -> Field {
-        Field { name, value: value.into(), always: true }
+    pub(crate) fn new(name: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Field {
+        Field { name: name.into(), value: value.into(), always: true }
+    }
+
+    /// Another name for one, which templates know and JSON has not: podman's, where docker has its own.
+    pub(crate) fn alias(name: &'static str, value: impl Into<Value>) -> Field {
+        Field::if_set(name, Value::Unset(Box::new(value.into())))
     }
 
     /// One that JSON has where it is not empty.
-    pub(crate) fn if_set(name: &'static str, value: impl Into<Value>) -> Field {
+    pub(crate) fn if_set(name: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Field {
         Field { always: false, ..Field::new(name, value) }
     }
 }
@@ -72,6 +78,22 @@ impl Value {
             (Value::Map(map), Value::Map(kind)) => Value::Map(Map { zero: kind.zero.clone(), ..map }),
             (written, _) => written,
         }
+    }
+
+    /// A JSON object of known fields; those of them that `inner` names are, too, by their paths with points between.
+    pub(crate) fn record(object: serde_json::Value, inner: &[&str]) -> Value {
+        let serde_json::Value::Object(object) = object else { return object.into() };
+        let field = |(name, value): (String, serde_json::Value)| {
+            let value = match inner.contains(&name.as_str()) {
+                true => {
+                    let below = inner.iter().filter_map(|path| path.strip_prefix(&name)?.strip_prefix('.'));
+                    Value::record(value, &below.collect::<Vec<_>>())
+                }
+                false => value.into(),
+            };
+            Field::new(name, value)
+        };
+        Value::Record(object.into_iter().map(field).collect())
     }
 
     /// What is found by the keys of `map`, and nothing by others.
@@ -163,7 +185,7 @@ impl Serialize for Value {
             Value::Record(fields) => {
                 let mut all = serializer.serialize_map(None)?;
                 let shown = fields.iter().filter(|field| field.always || !field.value.is_empty());
-                shown.into_iter().try_for_each(|field| all.serialize_entry(field.name, &field.value))?;
+                shown.into_iter().try_for_each(|field| all.serialize_entry(&field.name, &field.value))?;
                 all.end()
             }
         }

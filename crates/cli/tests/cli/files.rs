@@ -1,6 +1,6 @@
 //! The root file system: what is mounted, where writes go, and mount points that come and go.
 
-use crate::support::{Host, names};
+use crate::support::{Host, finish, names};
 
 #[test]
 fn container_has_the_usual_mounts_nodes_and_files() {
@@ -196,4 +196,22 @@ fn link_out_of_the_root_is_followed_inside_alone() {
     std::fs::remove_file(host.rootfs().join("etc")).expect("removed");
     // The target inside may have been made on the way, and goes as well.
     host.assert_nothing_left();
+}
+
+#[test]
+fn time_zone_is_a_file_of_the_hosts() {
+    let Some(host) = Host::new() else { return };
+    let zones = host.directory().join("zones");
+    std::fs::create_dir_all(zones.join("Far")).expect("made");
+    std::fs::write(zones.join("Far/Away"), "a zone").expect("written");
+    let run = |zone: &str| {
+        let rootfs = host.rootfs_flag();
+        let mut command = host.rabbitc(&["run", &rootfs, "--network=none", zone, "cat", "/etc/localtime"]);
+        command.env("TZDIR", &zones);
+        finish(command.spawn().expect("nsenter runs"), None)
+    };
+    assert_eq!(run("--tz=Far/Away").text(), "a zone");
+    for wrong in ["--tz=Far", "--tz=Near", "--tz=../zones/Far/Away", "--tz=/etc/passwd"] {
+        run(wrong).refuses(125, &["--tz", "time zone", "TZ=…"]);
+    }
 }

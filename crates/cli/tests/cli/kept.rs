@@ -54,6 +54,59 @@ impl Place<'_> {
 }
 
 #[test]
+fn files_are_copied_into_a_container_before_its_first_start() {
+    let Some(registry) = Registry::new() else { return };
+    let place = Place::of(&registry.host);
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    let directory = registry.host.directory();
+    std::fs::write(directory.join("word"), "before").expect("written");
+    let (from, back) =
+        (directory.join("word").display().to_string(), directory.join("back").display().to_string());
+    let script = "cat /word; ls -ld /";
+    assert_eq!(place.verb("create", &["--network=none", "-u0", "--name=made", APP, "-c", script]).code(), 0);
+    assert_eq!(place.verb("cp", &["made:/etc/name", &back]).code(), 0, "nothing has run yet");
+    assert_eq!(place.verb("cp", &[&from, "made:/"]).code(), 0);
+    let started = place.verb("start", &["--attach", "made"]);
+    assert!(started.stdout.starts_with("beforedrwxr-xr-x"), "{started:?}");
+    // And after it.
+    assert_eq!(place.verb("cp", &["made:/word", &back]).code(), 0);
+    assert_eq!(std::fs::read_to_string(&back).expect("it is there"), "before");
+    assert_eq!(place.verb("rm", &["made"]).code(), 0);
+}
+
+#[test]
+fn image_goes_with_its_last_container_where_that_is_asked_for() {
+    let Some(registry) = Registry::new() else { return };
+    let place = Place::of(&registry.host);
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    assert_eq!(place.run(&["--name=other", APP, "-c", "true"]).code(), 0);
+    place.run(&["--rmi", "-d", APP]).refuses(125, &["--rmi", "--detach"]);
+    place.run(&["--rmi", "--rm=false", APP]).refuses(125, &["--rmi", "its container stays"]);
+    let kept = place.run(&["--rmi", APP, "-c", "exit 3"]);
+    assert_eq!(kept.code(), 3, "{kept:?}");
+    assert!(kept.stderr.contains("the image stays"), "{kept:?}");
+    assert_eq!(place.verb("rm", &["other"]).code(), 0);
+    let gone = place.run(&["--rmi", APP, "-c", "exit 3"]);
+    assert_eq!((gone.code(), gone.stderr.as_str()), (3, ""), "{gone:?}");
+    assert_eq!(place.verb("ps", &["-aq"]).text(), "");
+    assert_eq!(place.verb("images", &["-q"]).text(), "");
+    // Brought from an archive by the run itself.
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    let archive = registry.host.directory().join("app.tar").display().to_string();
+    assert_eq!(place.verb("save", &["-o", &archive, APP]).code(), 0);
+    assert_eq!(place.verb("rmi", &["-a"]).code(), 0);
+    let brought = place.run(&["--rm", &format!("docker-archive:{archive}"), "-c", "exit 5"]);
+    assert_eq!(brought.code(), 5, "{brought:?}");
+    assert_eq!(place.verb("rmi", &["-af"]).code(), 0);
+    // All at once.
+    assert_eq!(place.verb("rmi", &["--all"]).stdout, "", "there are none");
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    place.verb("rmi", &["--all", APP]).refuses(125, &["all images and some of them"]);
+    assert!(place.verb("rmi", &["--all"]).text().contains("Deleted: "));
+    assert_eq!(place.verb("rmi", &["--ignore", APP]).code(), 0);
+}
+
+#[test]
 fn container_of_an_image_starts_again_with_what_it_changed() {
     let Some(registry) = Registry::new() else { return };
     let place = Place::of(&registry.host);

@@ -331,3 +331,141 @@ fn why_tells_who_ended_a_container_and_what_it_wrote_last() {
     assert_eq!(json["output"][1]["line"], "last words");
     place.assert_nothing_left();
 }
+
+#[test]
+fn containers_are_started_and_stopped_by_filters_files_and_as_the_last_one() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    let file = host.directory().join("id");
+    let cidfile = format!("--cidfile={}", file.display());
+    assert_eq!(place.script("create", &["--name=ever", "--restart=always"], WAITS).code(), 0);
+    assert_eq!(place.script("create", &["--name=once", &cidfile], WAITS).code(), 0);
+    place.verb("start", &["--all", "once"]).refuses(125, &["either start all containers or"]);
+    place
+        .verb("start", &["--filter=restart-policy=some"])
+        .refuses(125, &["restart policy", "unless-stopped"]);
+    assert_eq!(place.verb("start", &["--filter=restart-policy=on-failure", "ever"]).text(), "");
+    let started = place.verb("start", &["--filter=restart-policy=always", "ever", "once"]);
+    assert_eq!((started.text(), place.status("once")), ("ever", "created".to_owned()), "{started:?}");
+    let id = place.field("once", ".ID");
+    assert_eq!(place.verb("start", &["--latest"]).text(), id);
+    assert_eq!(place.verb("inspect", &["--latest", "--format={{.Name}}"]).text(), "/once");
+    place.verb("stop", &["--cidfile=/no/such/file"]).refuses(125, &["/no/such/file"]);
+    assert_eq!(place.verb("stop", &["--ignore", "--cidfile=/no/such/file"]).stdout, "");
+    assert_eq!(place.verb("stop", &[&cidfile]).text(), id);
+    assert_eq!(place.verb("stop", &["--filter=name=ever"]).code(), 0);
+    // One that hears nothing is killed, and that is said.
+    assert_eq!(
+        place.script("run", &["-d", "--name=deaf"], "trap '' TERM; while :; do sleep 0.1; done").code(),
+        0
+    );
+    let stopped = place.verb("stop", &["-t1", "deaf"]);
+    assert!(
+        stopped.stderr.contains("failed to stop container deaf in 1 seconds, resorting to SIGKILL"),
+        "{stopped:?}"
+    );
+    place.assert_nothing_left();
+}
+
+#[test]
+fn end_is_an_end_for_who_waits_also_where_the_container_starts_again() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    assert_eq!(
+        place.script("run", &["-d", "--name=ever", "--restart=always"], "sleep 0.3; exit 6").code(),
+        0
+    );
+    assert_eq!(place.verb("wait", &["ever"]).text(), "6");
+    place.assert_nothing_left();
+}
+
+#[test]
+fn lines_of_several_containers_say_whose_they_are() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    for name in ["one", "two"] {
+        assert_eq!(place.script("run", &[&format!("--name={name}")], "echo line; echo more").code(), 0);
+    }
+    let ids = ["one", "two"].map(|name| place.field(name, ".Id")[..12].to_owned());
+    let shown = place.verb("logs", &["one", "two"]);
+    let [one, two] = &ids;
+    assert_eq!(shown.text(), format!("{one} line\n{one} more\n{two} line\n{two} more"));
+    assert_eq!(place.verb("logs", &["--names", "one"]).text(), "one line\none more");
+    // As `date --iso-8601=ns` writes it, and a moment that is to come.
+    assert_eq!(place.verb("logs", &["--since=2020-01-01T00:00:00,5+00:00", "one"]).text(), "line\nmore");
+    assert_eq!(place.verb("logs", &["--since", "-1h", "one"]).text(), "");
+    // Whoever sees nothing of a container learns what it is called.
+    let silent = place.script("run", &["--attach=stdin", "--name=silent"], "echo unseen");
+    assert_eq!(silent.text(), place.field("silent", ".Id"));
+    place.assert_nothing_left();
+}
+
+#[test]
+fn field_that_a_container_has_not_is_refused() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    assert_eq!(place.script("create", &["--name=one", "--label=a=b"], "true").code(), 0);
+    place
+        .verb("inspect", &["--format={{.State.Nope}}", "one"])
+        .refuses(125, &["`.Nope` is no field", "Status"]);
+    assert_eq!(place.field("one", ".Config.Labels.a"), "b");
+    assert!(place.field("one", ".HostConfig.LogConfig.Path").ends_with("/log"));
+    assert_eq!(place.field("one", ".HostConfig.LogConfig.Size"), "10.49MB");
+    assert_eq!(
+        (place.field("one", ".State.ConmonPid"), place.field("one", ".State.StoppedByUser")),
+        ("0".into(), "false".into())
+    );
+    assert_eq!(place.script("run", &["-d", "--name=two", "--stop-timeout=7"], WAITS).code(), 0);
+    assert_eq!(place.field("two", ".State.ConmonPid"), place.monitor("two"));
+    assert_eq!(place.field("two", ".Config.StopTimeout"), "7");
+    assert_eq!(place.verb("stop", &["two"]).code(), 0);
+    assert_eq!(place.field("two", ".State.StoppedByUser"), "true");
+    place.assert_nothing_left();
+}
+
+#[test]
+fn output_goes_where_it_is_said_before_the_verb() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    let file = host.directory().join("out").display().to_string();
+    let rootfs = host.rootfs_flag();
+    let run = |flags: &[&str], verb: &str| {
+        let fixed = [verb, &place.root, &place.state, "--network=none", &rootfs, "/bin/echo", "said"];
+        let mut command = host.command(binary());
+        finish(command.args(flags).args(fixed).spawn().expect("nsenter runs"), None)
+    };
+    assert_eq!(run(&["--noout"], "run").stdout, "");
+    assert_eq!(run(&["--out", &file], "run").stdout, "");
+    assert_eq!(std::fs::read_to_string(&file).expect("it was written"), "said\n");
+    assert_eq!(run(&["--out", &file], "create").stdout, "");
+    assert_eq!(std::fs::read_to_string(&file).expect("it was written").trim().len(), 64);
+    place.assert_nothing_left();
+}
+
+#[test]
+fn namespaces_of_a_container_are_joined_by_its_name() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    let made = place.script("run", &["-d", "--name=donor"], WAITS);
+    let rootfs = host.rootfs_flag();
+    for (flag, file, field) in [
+        ("--ipc", "ipc", "IpcMode"),
+        ("--pid", "pid", "PidMode"),
+        ("--network", "net", "NetworkMode"),
+        ("--uts", "uts", "UTSMode"),
+    ] {
+        let own = place.verb("exec", &["donor", "readlink", &format!("/proc/self/ns/{file}")]);
+        let joined = format!("{flag}=container:donor");
+        let none = if flag == "--network" { &[][..] } else { &["--network=none"][..] };
+        let script = format!("readlink /proc/self/ns/{file}");
+        let fixed = ["--name=other", &joined, &rootfs, "/bin/sh", "-c", &script];
+        let ran = place.verb("run", &[none, &fixed].concat());
+        assert_eq!(ran.text(), own.text(), "{flag}: {ran:?}");
+        assert_eq!(
+            place.field("other", &format!(".HostConfig.{field}")),
+            format!("container:{}", made.text())
+        );
+        assert_eq!(place.verb("rm", &["other"]).code(), 0);
+    }
+    place.assert_nothing_left();
+}

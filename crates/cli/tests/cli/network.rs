@@ -386,3 +386,20 @@ fn records_of_a_namespace_that_is_gone_go_with_the_next_command() {
     assert_eq!(host.inside(&[], "true").code(), 0);
     host.assert_nothing_left();
 }
+
+#[test]
+fn files_of_names_are_left_to_the_root_where_that_is_asked_for() {
+    let Some(host) = Host::new() else { return };
+    let mounts = "grep -o '/etc/host[a-z]*' /proc/self/mountinfo | sort -u | tr '\\n' ' '";
+    for (flags, expected) in [
+        (&[][..], "/etc/hostname /etc/hosts"),
+        (&["--no-hosts"], "/etc/hostname"),
+        (&["--no-hostname"], "/etc/hosts"),
+        (&["--no-hosts", "--no-hostname"], ""),
+    ] {
+        let ran = host.inside(&[&["--network=none"], flags].concat(), mounts);
+        assert_eq!(ran.text(), expected, "{flags:?}: {ran:?}");
+    }
+    let refused = host.inside(&["--no-hosts", "--add-host=a:192.0.2.1"], "true");
+    refused.refuses(125, &["--no-hosts", "--add-host"]);
+}

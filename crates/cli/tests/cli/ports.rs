@@ -343,8 +343,13 @@ fn contradictions_of_network_flags_are_refused() {
         arguments.extend(flags);
         host.run(&arguments).refuses(125, parts);
     };
-    refused(&["--network=none", "-p", "80:80"], &["--publish", "--network=none"]);
-    refused(&["--net=host", "-p", "80:80"], &["--publish", "--network=host"]);
+    // As with docker, what is written for a bridge runs with these, too.
+    for mode in ["none", "host"] {
+        let ran = host.run(&[&rootfs, "--cmd=/bin/true", &format!("--net={mode}"), "-p", "80:80"]);
+        assert_eq!(ran.code(), 0, "{ran:?}");
+        assert!(ran.stderr.contains("published ports are discarded") && ran.stderr.contains(mode), "{ran:?}");
+    }
+    refused(&["--network=container:0123", "-p", "80:80"], &["--publish", "--network=container:ID"]);
     refused(&["--network=none", "-t", "172.19.0.3"], &["--container-ip", "--network=none"]);
     refused(&["--network=host", "--ip=172.19.0.3"], &["--container-ip", "--network=host"]);
     refused(&["--network=none", "--mac-address=02:00:00:00:00:01"], &["--mac-address"]);

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use super::KeptState;
 use super::list::{ListedContainer, is_of};
 use crate::error::{Error, Result};
+use crate::life::{RestartPolicy, parse_restart};
 
 /// One condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,10 +26,12 @@ pub enum ContainerFilter {
     Since(String),
     /// A label, and its value where that counts.
     Label(String, Option<String>),
+    /// When it is started again by itself, as `--restart` names it, whatever the count.
+    RestartPolicy(RestartPolicy),
 }
 
-const HINT: &str = "there are id=ID, name=NAME, status=running|paused|exited, exited=CODE, ancestor=IMAGE, before=NAME, since=NAME and \
-                    label=NAME[=VALUE]";
+const HINT: &str = "there are id=ID, name=NAME, status=running|paused|exited, exited=CODE, ancestor=IMAGE, before=NAME, since=NAME, \
+                    label=NAME[=VALUE] and restart-policy=no|on-failure|always|unless-stopped";
 
 impl FromStr for ContainerFilter {
     type Err = Error;
@@ -56,6 +59,10 @@ impl FromStr for ContainerFilter {
             "label" => match value.split_once('=') {
                 Some((name, value)) => ContainerFilter::Label(name.to_owned(), Some(value.to_owned())),
                 None => ContainerFilter::Label(own, None),
+            },
+            "restart-policy" => match parse_restart(if value == "none" { "no" } else { value }) {
+                Ok(policy) => ContainerFilter::RestartPolicy(policy),
+                Err(_) => return refuse(format!("`{}` is an invalid restart policy", value.escape_debug())),
             },
             _ => return refuse(format!("`{}` is not known", key.escape_debug())),
         })
@@ -126,6 +133,9 @@ impl ContainerFilter {
             ContainerFilter::Ancestor(name) => is_of(&container.root, name),
             ContainerFilter::Before(id) => container.made < moment(id)?,
             ContainerFilter::Since(id) => container.made > moment(id)?,
+            ContainerFilter::RestartPolicy(policy) => {
+                std::mem::discriminant(policy) == std::mem::discriminant(&container.restart)
+            }
             ContainerFilter::Label(name, value) => match container.labels.get(name) {
                 Some(found) => value.as_ref().is_none_or(|value| value == found),
                 None => false,

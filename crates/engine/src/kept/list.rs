@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ContainerFilter, DamagedContainer, Kept, KeptContainers, KeptRoot, KeptState, Survey, seconds};
 use crate::error::{Error, Result, from_image};
+use crate::life::RestartPolicy;
 use crate::options::{MountRequest, RootOptions, RunOptions};
 use crate::paths::EnginePaths;
 use crate::running::PublishedPort;
@@ -136,6 +137,12 @@ pub struct ListedContainer {
     pub ports: Vec<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// When it is started again by itself.
+    pub restart: RestartPolicy,
+    /// What a person and its image have mounted.
+    pub mounts: Vec<MountRequest>,
+    /// The name of its network, where it has one while it runs.
+    pub network: Option<String>,
     /// Where it is kept, if it is.
     kept: Option<Kept>,
 }
@@ -173,12 +180,14 @@ impl KeptContainers {
             let pid = Some(view.record.pid);
             let shown: Shown = serde_json::from_value(view.record.caller).unwrap_or_default();
             // Of a record that tells of those that were chosen, all are there.
+            let network = shown.network.as_ref().map(|network| network.name.clone());
             let ports = match shown.ports.is_empty() {
                 true => shown.published,
                 false => shown.ports.iter().map(ToString::to_string).collect(),
             };
             if let Some(known) = all.iter_mut().find(|one| one.id == id.as_str()) {
                 (known.is_paused, known.pid, known.ports) = (is_paused, pid, ports);
+                known.network = network;
                 continue;
             }
             all.push(ListedContainer {
@@ -197,6 +206,9 @@ impl KeptContainers {
                 pid,
                 ports,
                 labels: shown.labels,
+                restart: RestartPolicy::No,
+                mounts: shown.mounts,
+                network,
                 kept: None,
             });
         }
@@ -226,6 +238,9 @@ impl From<Kept> for ListedContainer {
             // One that has ended has none any more.
             ports: if is_running { kept.record.shown.published.clone() } else { Vec::new() },
             labels: kept.record.shown.labels.clone(),
+            restart: kept.record.asked.as_ref().map(|asked| asked.life.restart).unwrap_or_default(),
+            mounts: kept.record.shown.mounts.clone(),
+            network: None,
             kept: Some(kept),
         }
     }

@@ -49,7 +49,7 @@ impl KeptContainers {
     }
 
     /// The directory that all of the caller's is kept below.
-    pub(super) fn data(&self) -> &Path {
+    pub fn data(&self) -> &Path {
         self.path().parent().unwrap_or(Path::new("/"))
     }
 }

@@ -1,6 +1,7 @@
 //! All that is known of a container, in the shape of docker's API.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 
 use runtime::ContainerId;
 use runtime::lifecycle::{self, Status};
@@ -9,8 +10,11 @@ use serde_json::{Map, Value, json};
 
 use super::{RestartPolicy, StandardInput};
 use crate::error::Result;
-use crate::kept::{Asked, Kept, KeptContainers, KeptRoot, KeptState, Shown, Stay};
-use crate::options::{Access, Identity, MountKind, Propagation, RunOptions, TerminalMode, UserOption};
+use crate::kept::{Asked, Kept, KeptContainers, KeptRoot, KeptState, Shown, Stay, Wish};
+use crate::options::{
+    Access, Identity, IpcMode, MountKind, NamespaceMode, NetworkMode, Propagation, RunOptions, TerminalMode,
+    UserOption,
+};
 use crate::paths::EnginePaths;
 
 /// The moment that docker shows where there was none.
@@ -118,7 +122,24 @@ fn state(kept: &Kept, process: Option<(i32, Status)>) -> Value {
         "Error": end.and_then(|end| end.error.clone()).unwrap_or_default(),
         "StartedAt": moment(kept.record.started),
         "FinishedAt": moment(end.map(|end| end.at)),
+        // Podman's, for scripts that look after what stands behind a container.
+        "ConmonPid": behind(kept),
+        "StoppedByUser": kept.record.wish == Wish::Stop,
     })
+}
+
+/// The process that stands behind it, as the kernel tells who holds the lock of its directory (proc_locks(5)); 0 where nobody does.
+fn behind(kept: &Kept) -> i32 {
+    let Ok(directory) = std::fs::metadata(&kept.directory) else { return 0 };
+    let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+    let file = format!(":{}", directory.ino());
+    let holder = locks.lines().find_map(|line| {
+        // `1: FLOCK ADVISORY WRITE 77 08:01:1234 0 EOF`; who only waits for a lock has `->` behind the number.
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [_, "FLOCK", _, "WRITE", pid, place, ..] = words[..] else { return None };
+        place.ends_with(&file).then(|| pid.parse().ok()).flatten()
+    });
+    holder.filter(|pid| *pid > 0).unwrap_or(0)
 }
 
 fn log_path(kept: &Kept, asked: &Asked) -> String {
@@ -126,6 +147,21 @@ fn log_path(kept: &Kept, asked: &Asked) -> String {
         "json-file" | "k8s-file" => kept.directory.join("log").display().to_string(),
         _ => String::new(),
     }
+}
+
+/// How large its log may become, as podman shows it.
+fn log_size(asked: &Asked) -> String {
+    let log = &asked.life.log;
+    let is_file = matches!(log.driver.as_str(), "json-file" | "k8s-file");
+    let (mut size, mut unit) = (if is_file { log.max_size as f64 } else { 0.0 }, 0);
+    while size >= 1000.0 && unit < 4 {
+        (size, unit) = (size / 1000.0, unit + 1);
+    }
+    // Four digits that count, as Go's `%.4g`.
+    let digits = 4_usize.saturating_sub(format!("{}", size as u64).len());
+    let text = format!("{size:.digits$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{}", ["B", "kB", "MB", "GB", "TB"][unit])
 }
 
 fn user(user: Option<&UserOption>) -> String {
@@ -193,6 +229,19 @@ fn host_config(kept: &Kept, asked: &Asked, said: &Said<'_>) -> Value {
         "" => default.to_owned(),
         text => text.to_owned(),
     };
+    let shared = |name: &str, found: &NamespaceMode, default: &str| match found {
+        NamespaceMode::Container(id) => format!("container:{id}"),
+        _ => mode(name, default),
+    };
+    let namespaces = &asked.options.namespaces;
+    let ipc = match &namespaces.ipc {
+        IpcMode::Shared(found) => shared("ipc", found, "private"),
+        IpcMode::Private | IpcMode::None => mode("ipc", "private"),
+    };
+    let network_mode = match &network.mode {
+        NetworkMode::Container(id) => format!("container:{id}"),
+        _ => mode("network", "bridge"),
+    };
     let ulimits: Vec<Value> = limits
         .ulimits
         .iter()
@@ -220,8 +269,14 @@ fn host_config(kept: &Kept, asked: &Asked, said: &Said<'_>) -> Value {
     let own = json!({
         "Binds": said.all("volume"),
         "ContainerIDFile": said.last("cidfile"),
-        "LogConfig": {"Type": life.log.driver, "Config": log},
-        "NetworkMode": mode("network", "bridge"),
+        "LogConfig": {
+            "Type": life.log.driver,
+            "Config": log,
+            "Path": log_path(kept, asked),
+            "Size": log_size(asked),
+            "Tag": log.get("tag").cloned().unwrap_or_default(),
+        },
+        "NetworkMode": network_mode,
         "PortBindings": bindings(&network.publish),
         "RestartPolicy": {"Name": life.restart.to_string(), "MaximumRetryCount": retries},
         "AutoRemove": kept.record.stay == Stay::Removed,
@@ -237,17 +292,17 @@ fn host_config(kept: &Kept, asked: &Asked, said: &Said<'_>) -> Value {
         "DnsSearch": said.all("dns-search"),
         "ExtraHosts": said.all("add-host"),
         "GroupAdd": said.all("group-add"),
-        "IpcMode": mode("ipc", "private"),
+        "IpcMode": ipc,
         "Cgroup": "",
         "Links": null,
         "OomScoreAdj": limits.oom_score_adj.unwrap_or(0),
-        "PidMode": mode("pid", ""),
+        "PidMode": shared("pid", &namespaces.pid, ""),
         "Privileged": security.privileged,
         "PublishAllPorts": said.has("publish-all"),
         "ReadonlyRootfs": files.read_only,
         "SecurityOpt": said.all("security-opt"),
         "Tmpfs": tmpfs,
-        "UTSMode": mode("uts", ""),
+        "UTSMode": shared("uts", &namespaces.uts, ""),
         "UsernsMode": mode("userns", ""),
         "ShmSize": limits.shm_size.unwrap_or(64 << 20),
         "Sysctls": security.sysctls,

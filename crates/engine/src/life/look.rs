@@ -172,6 +172,13 @@ pub fn parse_moment(flag: &str, text: &str) -> Result<Moment> {
         let ago = i64::try_from(ago.as_nanos()).map_err(|_| refuse())?;
         return Ok(Moment(Moment::now().0.saturating_sub(ago)));
     }
+    // So long from now.
+    if let Some(ahead) = text.strip_prefix('-').and_then(crate::options::parse_duration) {
+        let ahead = i64::try_from(ahead.as_nanos()).map_err(|_| refuse())?;
+        return Ok(Moment(Moment::now().0.saturating_add(ahead)));
+    }
+    // ISO 8601 has a comma before a part of a second, and `date` writes it so.
+    let text = &text.replacen(',', ".", 1);
     // What is left out is the beginning.
     let whole = match text.len() {
         10 => format!("{text}T00:00:00Z"),

@@ -33,6 +33,13 @@ pub enum Patience {
 pub enum Stopped {
     /// It has ended now.
     Now,
+    /// It was asked so, did not end in that time, and was killed.
+    Killed {
+        /// What asked it.
+        asked: Signal,
+        /// How long it had.
+        patience: Duration,
+    },
     /// It did not run.
     Before,
 }
@@ -105,7 +112,11 @@ impl KeptContainers {
             send(Signal::KILL)?;
             let _ = lifecycle::resume(&root, &id);
             if self.wait_until_over(&kept.id, Some(Instant::now() + AGAIN))? {
-                return Ok(Stopped::Now);
+                // Where it was given no time nobody is surprised.
+                let waited = patience.filter(|patience| !patience.is_zero() && signal != Signal::KILL);
+                return Ok(
+                    waited.map_or(Stopped::Now, |patience| Stopped::Killed { asked: signal, patience })
+                );
             }
         }
         let reason = "it does not end, though it was killed";

@@ -106,6 +106,23 @@ pub struct NameOptions {
     pub options: Vec<String>,
     /// More names of hosts, each with its address.
     pub hosts: Vec<(String, HostAddress)>,
+    /// Whose /etc/hosts the container sees.
+    #[serde(default)]
+    pub hosts_file: OwnedFile,
+    /// Whose /etc/hostname it sees.
+    #[serde(default)]
+    pub hostname_file: OwnedFile,
+}
+
+/// Whose a file is that a container usually gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OwnedFile {
+    /// One is made for it.
+    #[default]
+    Made,
+    /// The root's own, if it has one.
+    OfTheRoot,
 }
 
 /// The address of a name in `hosts`.

@@ -368,6 +368,8 @@ impl Choices {
                     let address = choices.maybe(Choices::address);
                     (choices.word(), address.map_or(HostAddress::Host, HostAddress::Ip))
                 }),
+                hosts_file: self.of(&[OwnedFile::Made, OwnedFile::OfTheRoot]),
+                hostname_file: self.of(&[OwnedFile::Made, OwnedFile::OfTheRoot]),
             },
         }
     }
