@@ -3,6 +3,7 @@
 pub use runtime::{Error, Result};
 
 use runtime::ErrorKind;
+use serde::{Deserialize, Serialize};
 
 /// An error of the system in the house's words, without its number.
 pub(crate) fn io_text(error: &std::io::Error) -> String {
@@ -61,6 +62,30 @@ pub(crate) fn from_network(error: network::Error) -> Error {
     result.errno = error.cause.map(|errno| errno.raw_os_error());
     result.hint = error.hint();
     result
+}
+
+/// An error on its way from one process of this program to another.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    operation: String,
+    kind: ErrorKind,
+    reason: String,
+    errno: Option<i32>,
+    hint: Option<String>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let Error { operation, kind, reason, errno, hint, .. } = error;
+        Failure { operation, kind, reason, errno, hint }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        let Failure { operation, kind, reason, errno, hint } = failure;
+        Error { errno, hint, ..Error::new(kind, operation, reason) }
+    }
 }
 
 #[cfg(test)]
