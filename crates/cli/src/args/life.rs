@@ -61,6 +61,10 @@ impl RunArguments {
             let error = Error::invalid("--rmi", reason.to_owned());
             return Err(error.with_hint("leave it out; `rabbitc rmi` removes images"));
         }
+        if self.process.rmi && self.rm != Some(true) {
+            let reason = "an image can't go while its container stays".to_owned();
+            return Err(Error::invalid("--rmi", reason).with_hint("leave `--rm=false` out"));
+        }
         let stay = if self.rm == Some(true) { Stay::Removed } else { Stay::Kept };
         if life.detach || restarts || said(&life.log_driver).is_some() || !life.log_opt.is_empty() {
             return Ok(Life::LivingOn(stay));

@@ -295,7 +295,9 @@ fn import(arguments: &ImportArguments) -> Result<()> {
         }
         true => Box::new(std::io::stdin().lock()),
         // By the caller's rights, as with `export`.
-        false => Box::new(File::open(path).map_err(|error| Error::at_path("open", path, error))?),
+        false => Box::new(File::open(path).map_err(|error| {
+            Error::at_path("open", path, error).with_hint("name an archive, or `-` for standard input")
+        })?),
     };
     let (volumes, _) = arguments.places.open()?;
     let left_out = volumes.import(&arguments.name, BufReader::with_capacity(256 << 10, archive))?;

@@ -254,7 +254,10 @@ fn flags_that_can_not_be_read_are_told_like_all_other_errors() {
         ("--volume=data", &["--volume data: it has no destination", "`./data:/PATH`"]),
         ("--volume=/bin:/b:readonly", &["`readonly` is no option", "did you mean `ro`?"]),
         ("--security-opt=secomp=/x", &["--security-opt: `secomp=/x`", "did you mean `seccomp`?"]),
-        ("--volume=/bin:/b:nope", &["`nope` is no option", "without effect, cached, delegated, consistent"]),
+        (
+            "--volume=/bin:/b:nope",
+            &["`nope` is no option", "nocopy; and, without effect, cached, delegated, consistent"],
+        ),
         ("--restart=sometimes", &["--restart: `sometimes` is no restart policy", "unless-stopped"]),
         ("--conmon-pidfile=x", &["--conmon-pidfile: ", "--pidfile"]),
     ] {

@@ -81,6 +81,7 @@ fn image_goes_with_its_last_container_where_that_is_asked_for() {
     assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
     assert_eq!(place.run(&["--name=other", APP, "-c", "true"]).code(), 0);
     place.run(&["--rmi", "-d", APP]).refuses(125, &["--rmi", "--detach"]);
+    place.run(&["--rmi", "--rm=false", APP]).refuses(125, &["--rmi", "its container stays"]);
     let kept = place.run(&["--rmi", APP, "-c", "exit 3"]);
     assert_eq!(kept.code(), 3, "{kept:?}");
     assert!(kept.stderr.contains("the image stays"), "{kept:?}");
