@@ -237,7 +237,8 @@ fn container_that_is_not_kept_leaves_nothing_and_one_that_runs_is_not_removed() 
         "-u0",
         APP,
         "-c",
-        "echo x >/x; echo up; read end",
+        // Not until its input ends: that does with the command.
+        "echo x >/x; echo up; while :; do sleep 1; done",
     ]);
     let mut running = Background::of(command.stdin(Stdio::piped()).spawn().expect("nsenter runs"));
     let mut sign = [0u8; 3];
