@@ -1,8 +1,8 @@
 //! Owns the parent's side of running containers: terminals, signals, output, exit status. Must not start or remove anything:
 //! whoever calls it has started the container and cleans up after it.
 //!
-//! [`supervise`] stands behind a container for as long as its caller does. [`run_service`] is a process of its own behind one
-//! that lives on: it keeps the log, serves the clients that [`attach`], and records the end.
+//! [`supervise()`] stands behind a container for as long as its caller does. [`run_service`] is a process of its own behind one
+//! that lives on: it keeps the log, serves the clients that [`attach()`], and records the end.
 //!
 //! One thread, one `poll(2)`, buffers of fixed size: what stands behind a container for as long as that lives should
 //! cost next to nothing. It knows neither network nor image, so that it can run as a process of its own.

@@ -18,7 +18,7 @@ pub(crate) struct LifeArguments {
     /// Remove the container that has this name
     #[arg(long)]
     pub(crate) replace: bool,
-    /// When it is started again by itself: no, on-failure[:TIMES], always or unless-stopped [default: no]
+    /// When it is started again by itself: no, on-failure, on-failure:TIMES, always or unless-stopped [default: no]
     #[arg(long, value_name = "POLICY")]
     pub(crate) restart: Option<String>,
     /// Where its output is kept: json-file, k8s-file, journald or none [default: json-file]

@@ -84,7 +84,15 @@ impl KeptContainers {
         let path = self.names_directory().join(name);
         let id = match std::fs::read_link(&path) {
             Ok(target) => target.to_string_lossy().into_owned(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            // Where this user may not look there is nothing of theirs.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                return Ok(None);
+            }
             Err(error) => return Err(Error::at_path("read", &path, error)),
         };
         Ok(Some(id).filter(|id| is_id(id) && self.path.join(id).exists()))

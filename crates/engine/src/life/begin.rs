@@ -124,7 +124,11 @@ pub(super) fn start(
 ) -> Result<Standing> {
     let lock = lease.lock().try_clone().map_err(|error| Error::system("keep a lock", error))?;
     lease.edit(|record| {
-        (record.wish, record.end, record.started) = (Wish::Run, None, Some(now()));
+        // One that comes back by itself does not overrule whoever has just stopped it.
+        if report.is_some() {
+            record.wish = Wish::Run;
+        }
+        (record.end, record.started) = (None, Some(now()));
         record.sent.clear();
     })?;
     // Of an earlier start that was not cleaned up, as by a power cut: they would tell of this one.

@@ -73,7 +73,7 @@ pub struct Service {
     pub input_end: InputEnd,
     /// A listening socket of type SEQPACKET: clients come by it.
     pub listener: OwnedFd,
-    /// One that is there from the start (the other end of a SEQPACKET pair is [`attach`](crate::attach)'s): it holds the
+    /// One that is there from the start (the other end of a SEQPACKET pair is [`attach`](crate::attach())'s): it holds the
     /// container back as a pipe would, so that nothing is lost. Without a word from it, it wants all there is.
     pub first_client: Option<OwnedFd>,
     /// Where output is kept.
