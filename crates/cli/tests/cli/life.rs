@@ -469,3 +469,30 @@ fn namespaces_of_a_container_are_joined_by_its_name() {
     }
     place.assert_nothing_left();
 }
+
+#[test]
+fn start_of_a_container_that_has_lost_its_monitor_takes_it_over_and_the_pauses_of_one_that_fails_grow() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    // No other command looks at it before: `start` finds by itself that nobody stands behind one that runs.
+    let made = place.script("run", &["-d", "--name=lost"], WAITS);
+    let (pid, monitor) = (place.field("lost", ".State.Pid"), place.monitor("lost"));
+    let root = place.root.trim_start_matches("--root=").to_owned();
+    let state = place.state.trim_start_matches("--state-dir=").to_owned();
+    host.shell(&format!("kill -9 {monitor}"));
+    eventually("it is dead", || !std::path::Path::new(&format!("/proc/{monitor}/status")).exists());
+    let begun = host.shell(&format!(
+        "{} internal-start {} {root} {state} </dev/null",
+        binary().display(),
+        made.text()
+    ));
+    assert_eq!((begun.as_str(), place.field("lost", ".State.Pid")), ("", pid), "it is the same one");
+    assert_eq!(place.status("lost"), "running");
+    let failing = place.script("run", &["-d", "--name=failing", "--restart=always"], "exit 5");
+    assert_eq!(failing.code(), 0, "{failing:?}");
+    // 0.1, 0.2, 0.4, 0.8 seconds, as docker has it.
+    std::thread::sleep(Duration::from_millis(1500));
+    let count: u32 = place.field("failing", ".RestartCount").parse().expect("a number");
+    assert!((2..=4).contains(&count), "{count}");
+    place.assert_nothing_left();
+}

@@ -572,9 +572,9 @@ pub(crate) fn sweep(paths: &EnginePaths, failed: &mut dyn FnMut(Error)) {
         Vec::new()
     });
     swept.extend(sweep_ended(&root, failed));
-    mount_points::sweep(&paths.roots(), failed);
-    if !swept.is_empty() {
-        sweep_leases(paths, failed);
+    match swept.is_empty() {
+        true => mount_points::sweep(&paths.roots(), failed),
+        false => release_unheld(paths, failed),
     }
 }
 
@@ -599,8 +599,9 @@ fn sweep_ended(root: &StateRoot, failed: &mut dyn FnMut(Error)) -> Vec<Container
     swept
 }
 
-/// Removes what nobody holds any more of ids, labels and networks.
-pub(crate) fn sweep_leases(paths: &EnginePaths, failed: &mut dyn FnMut(Error)) {
+/// Removes what nobody holds any more of mount points, ids, labels and networks.
+pub(crate) fn release_unheld(paths: &EnginePaths, failed: &mut dyn FnMut(Error)) {
+    mount_points::sweep(&paths.roots(), failed);
     leases::sweep(&paths.user_ids(), failed);
     leases::sweep(&paths.labels(), failed);
     network::tidy(paths, Patience::None, failed);

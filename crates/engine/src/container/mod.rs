@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use sys::signal::SignalDescriptor;
 
-pub(crate) use self::draft::{new_id, sweep, sweep_leases};
+pub(crate) use self::draft::{new_id, release_unheld, sweep};
 use crate::error::{Error, Result, from_monitor};
 use crate::kept::{End, Lease, MemoryEnd, Shown};
 use crate::mount_points::{Directory, Ground, MountPoints};

@@ -110,6 +110,9 @@ pub(crate) struct Record {
     /// How often it was started again by itself.
     #[serde(default)]
     pub(crate) restarts: u32,
+    /// How many starts in a row did not last: the next pause goes by it.
+    #[serde(default)]
+    pub(crate) short_lives: u32,
     pub(crate) end: Option<End>,
     /// Signals that were sent to it since it was started last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -233,6 +236,7 @@ impl Record {
             wish: Wish::Run,
             started: None,
             restarts: 0,
+            short_lives: 0,
             end: None,
             sent: Vec::new(),
         }

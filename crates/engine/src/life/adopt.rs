@@ -2,14 +2,14 @@
 //! the others is cleaned up.
 
 use std::ffi::OsString;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use monitor::{InputEnd, Io, Parentage, Service};
-use runtime::ContainerId;
 use runtime::lifecycle;
 use runtime::state_dir::{Lock, StateRoot};
+use runtime::{ContainerId, ErrorKind};
 use rustix::fs::{Mode, OFlags};
 
 use super::begin::{Place, Standing, listener, log_options, then};
@@ -64,23 +64,41 @@ pub fn adopt(arguments: &[OsString]) -> Result<Option<Ended>> {
     if lease.record().end.is_some() {
         return Ok(None);
     }
+    match left_over(&place, &lease)? {
+        LeftOver::Running(standing) => Ok(Some(Ended::Again(standing))),
+        LeftOver::Remains | LeftOver::Nothing => finish(&place, lease, memory(&place)).map(Some),
+    }
+}
+
+/// What there is of a container behind which nobody stands.
+pub(super) enum LeftOver {
+    /// It runs: this process can become its monitor.
+    Running(Box<Standing>),
+    /// It has ended, or is half made.
+    Remains,
+    /// Nothing.
+    Nothing,
+}
+
+/// Looks what there is of a container whose directory is held.
+pub(super) fn left_over(place: &Place, lease: &Lease) -> Result<LeftOver> {
     let root = StateRoot::new(place.paths.containers());
     let id = ContainerId::parse(&place.id)?;
-    let Ok(view) = lifecycle::view(&root, &id) else {
-        return finish(&place, lease, memory(&place)).map(Some);
+    let view = match lifecycle::view(&root, &id) {
+        Ok(view) => view,
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(LeftOver::Nothing),
+        Err(_) => return Ok(LeftOver::Remains),
     };
-    let Some(pidfd) = lifecycle::init(&view.record) else {
-        return finish(&place, lease, memory(&place)).map(Some);
+    // The socket is made last by a start, when all is left to the record: without it that start died before, and others may have
+    // by now what this container has.
+    let is_whole = lease.directory().join("attach").exists();
+    let Some(pidfd) = lifecycle::init(&view.record).filter(|_| is_whole) else {
+        return Ok(LeftOver::Remains);
     };
-    // Made last by a start, when all is left to the record: without it that start died before, and others may have by now what
-    // this container has.
-    if !lease.directory().join("attach").exists() {
-        return finish(&place, lease, memory(&place)).map(Some);
-    }
-    // Not waited for: who sweeps has it for a moment, and leaves a container that lives alone.
+    // Who sweeps has it for a moment, and leaves a container that lives alone.
     let state = root.open(&id, Lock::Wait)?;
-    let service = service(&place, &lease, view.record.pid, pidfd, state.into_lock())?;
-    Ok(Some(Ended::Again(Box::new(Standing::of(service)))))
+    let service = service(place, lease, view.record.pid, pidfd, state.into_lock())?;
+    Ok(LeftOver::Running(Box::new(Standing::of(service))))
 }
 
 fn service(place: &Place, lease: &Lease, pid: i32, pidfd: OwnedFd, state: OwnedFd) -> Result<Service> {
@@ -98,7 +116,6 @@ fn service(place: &Place, lease: &Lease, pid: i32, pidfd: OwnedFd, state: OwnedF
     let lock = OwnedFd::from(lease.lock().try_clone().map_err(|error| Error::system("keep a lock", error))?);
     let mut keep = vec![state];
     let then = then(place, &lock, &keep);
-    debug_assert!(lock.as_raw_fd() > 2);
     keep.push(lock);
     Ok(Service {
         pid,

@@ -2,6 +2,7 @@
 //! who started it, its standard output that of who attaches from the first byte on, if anybody does.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,8 @@ use runtime::launch::LaunchOptions;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::adopt::{LeftOver, left_over};
+use super::end::remove_from_host;
 use super::start::{RAN, RUNS};
 use super::{END, InputUntil, LifeOptions, LogChoice, StandardInput};
 use crate::container::{self, Entrusted, Notice};
@@ -108,6 +111,15 @@ pub fn begin(arguments: &[OsString]) -> std::result::Result<Begun, Box<FailedBeg
         tell(&report, RAN);
         return Ok(Begun::Before);
     };
+    match left_over(&place, &lease)? {
+        // Its monitor was killed, and nobody has looked since.
+        LeftOver::Running(standing) => {
+            tell(&report, RAN);
+            return Ok(Begun::Now(standing));
+        }
+        LeftOver::Remains => remove_from_host(&place)?,
+        LeftOver::Nothing => {}
+    }
     let flags = lease.record().asked.as_ref().map(|asked| asked.life.flags.clone()).unwrap_or_default();
     match start(&place, lease, Some(report), client) {
         Ok(standing) => Ok(Begun::Now(Box::new(standing))),
@@ -126,7 +138,7 @@ pub(super) fn start(
     lease.edit(|record| {
         // One that comes back by itself does not overrule whoever has just stopped it.
         if report.is_some() {
-            record.wish = Wish::Run;
+            (record.wish, record.restarts, record.short_lives) = (Wish::Run, 0, 0);
         }
         (record.end, record.started) = (None, Some(now()));
         record.sent.clear();
@@ -142,28 +154,28 @@ pub(super) fn start(
         }
     }
     let begun = launch(place, lease, report.as_ref());
-    let outcome = begun.and_then(|(entrusted, life, more)| serve(place, entrusted, &life, client, more));
-    match outcome {
-        Ok(standing) => Ok(Standing { report, ..standing }),
-        Err(error) => {
-            let end = End { error: Some(error.to_string()), ..End::now(Some(error.kind.exit_code())) };
-            let containers = place.containers()?;
-            if let Ok(Some(record)) = containers.read(&place.id)
-                && record.stay == Stay::Removed
-            {
-                let mut error = error;
-                let removed = containers.inherit(&place.id, lock).and_then(|mut lease| lease.remove());
-                error.rollback.extend(removed.err());
-                return Err(error);
-            }
-            // The error that matters is the one at hand.
-            let noted = place
-                .containers()?
-                .edit(&place.id, |record| (record.end, record.started) = (Some(end), None));
-            drop((noted, lock));
-            Err(error)
+    let standing = begun.and_then(|(entrusted, life, more)| {
+        let served = serve(place, entrusted, &life, client, more);
+        served.map_err(|mut error| {
+            error.rollback.extend(remove_from_host(place).err());
+            error
+        })
+    });
+    standing.map(|standing| Standing { report, ..standing }).map_err(|error| note_failure(place, lock, error))
+}
+
+/// Notes why a container did not start, or removes it where it goes with its end.
+fn note_failure(place: &Place, lock: File, mut error: Error) -> Error {
+    let end = End { error: Some(error.to_string()), ..End::now(Some(error.kind.exit_code())) };
+    let note = || -> Result<()> {
+        let mut lease = place.containers()?.inherit(&place.id, lock)?;
+        match lease.record().stay {
+            Stay::Removed => lease.remove(),
+            Stay::Kept => lease.edit(|record| (record.end, record.started) = (Some(end), None)),
         }
-    }
+    };
+    error.rollback.extend(note().err());
+    error
 }
 
 /// What is left to say of a start.

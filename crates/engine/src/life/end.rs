@@ -4,14 +4,14 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use runtime::lifecycle;
-use runtime::state_dir::{Lock, StateRoot};
+use runtime::lifecycle::{self, Force};
+use runtime::state_dir::StateRoot;
 use runtime::{ContainerId, ErrorKind};
 use serde::Deserialize;
 
 use super::begin::{Place, Standing, start};
 use super::options::pause;
-use crate::container::{sweep, sweep_leases};
+use crate::container::release_unheld;
 use crate::error::{Error, Result};
 use crate::kept::{End, KeptContainers, Lease, MemoryEnd, Record, Stay, Wish, now};
 
@@ -85,7 +85,6 @@ pub fn end(arguments: &[OsString]) -> Result<Ended> {
 
 /// The same for whoever holds the container's directory.
 pub(super) fn finish(place: &Place, mut lease: Lease, mut memory: Option<MemoryEnd>) -> Result<Ended> {
-    let mut in_a_row = 0;
     loop {
         let mut remains = Vec::new();
         let end = clean_up(place, &lease, memory.take(), &mut remains);
@@ -95,6 +94,7 @@ pub(super) fn finish(place: &Place, mut lease: Lease, mut memory: Option<MemoryE
             .started
             .is_some_and(|start| Duration::from_nanos(now().saturating_sub(start)) >= LASTING);
         lease.note_end(end)?;
+        lease.edit(|record| record.short_lives = if lasted { 0 } else { record.short_lives + 1 })?;
         let record = lease.record();
         let policy = record.asked.as_ref().map(|asked| asked.life.restart).unwrap_or_default();
         if record.wish != Wish::Run || !policy.wants(code, record.restarts) {
@@ -104,8 +104,7 @@ pub(super) fn finish(place: &Place, mut lease: Lease, mut memory: Option<MemoryE
             }
             return Ok(Ended::Over { remains });
         }
-        in_a_row = if lasted { 0 } else { in_a_row + 1 };
-        if !wait_to_start(&place.containers()?, lease.record(), pause(in_a_row)) {
+        if !wait_to_start(&place.containers()?, record, pause(record.short_lives.saturating_sub(1))) {
             // Somebody wants it to stay as it is.
             return Ok(Ended::Over { remains });
         }
@@ -145,14 +144,8 @@ fn clean_up(place: &Place, lease: &Lease, memory: Option<MemoryEnd>, remains: &m
         None => exit.unwrap_or_default().end(),
     };
     end.memory = end.memory.or(memory);
-    let root = StateRoot::new(place.paths.containers());
-    if let Err(error) = remove_from_host(&root, &place.id)
-        && error.kind != ErrorKind::NotFound
-    {
-        remains.push(error);
-    }
-    sweep(&place.paths, &mut |error| remains.push(error));
-    sweep_leases(&place.paths, &mut |error| remains.push(error));
+    remains.extend(remove_from_host(place).err());
+    release_unheld(&place.paths, &mut |error| remains.push(error));
     for name in ["exit", "in", "out", "err", "attach"] {
         // What stays is replaced by the next start.
         let _ = std::fs::remove_file(lease.directory().join(name));
@@ -160,10 +153,13 @@ fn clean_up(place: &Place, lease: &Lease, memory: Option<MemoryEnd>, remains: &m
     end
 }
 
-fn remove_from_host(root: &StateRoot, id: &str) -> Result<()> {
-    let state = root.open(&ContainerId::parse(id)?, Lock::Wait)?;
-    let record = state.read()?;
-    lifecycle::remove(state, &record).map(drop)
+/// Ends what there is of the container, and removes it and its record; it need not be there.
+pub(super) fn remove_from_host(place: &Place) -> Result<()> {
+    let root = StateRoot::new(place.paths.containers());
+    match lifecycle::delete(&root, &ContainerId::parse(&place.id)?, Force::Yes) {
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+        deleted => deleted.map(drop),
+    }
 }
 
 /// What the container's group tells of memory that ran out.

@@ -42,10 +42,8 @@ impl KeptContainers {
         let mut said = [0; 1];
         match ours.read(&mut said).map_err(failed)? {
             1 if said[0] == RUNS => return Ok(Started::Now),
-            1 if said[0] == RAN => {
-                child.wait().map_err(failed)?;
-                return Ok(Started::Before);
-            }
+            // It may stay, as the monitor of one that had lost its own.
+            1 if said[0] == RAN => return Ok(Started::Before),
             _ => {}
         }
         let status = child.wait().map_err(failed)?;
