@@ -7,24 +7,26 @@ use monitor::Policy;
 use runtime::caller::Caller;
 use runtime::layers::Layers;
 use runtime::plan::{
-    ContainerPlan, Lifetime, MissingHome, MountPoint, OwnFile, PlanOptions, RootOwners, RootSource,
-    mount_point, mount_points,
+    ContainerPlan, Lifetime, MissingHome, MountPoint, PlanOptions, RootOwners, RootSource, mount_point,
+    mount_points,
 };
 use runtime::spec::Spec;
-use runtime::state_dir::{self, Lock, StateRoot};
-use runtime::{ContainerId, RootDirectory, lifecycle};
+use runtime::state_dir::StateRoot;
+use runtime::{ContainerId, RootDirectory};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::keep::{Found, keep};
+use super::sweep::sweep_noting;
 use super::{Birth, Effects, Notice, Prepared, preparations};
 use crate::accounts;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::host_root;
-use crate::kept::{Durability, KeptRoot, Lease, Record, Shown, Stay};
+use crate::kept::{Lease, Shown, Stay};
 use crate::mount_points::{self, Directory, Ground};
-use crate::network::{self, Connection, Patience, Wiring};
-use crate::options::{FileOptions, NetworkMode, ProcessOptions, RootOptions, RunOptions};
+use crate::network::{self, Connection, Wiring};
+use crate::options::{NetworkMode, ProcessOptions, RootOptions, RunOptions};
 use crate::own_files;
 use crate::paths::EnginePaths;
 use crate::peers;
@@ -32,7 +34,7 @@ use crate::rootless::{self, Adapted, Unprivileged, pasta};
 use crate::running::Basis;
 use crate::security_modules::{self, Modules};
 use crate::user_namespace::Users;
-use crate::user_namespace::leases::{self, RangeLease};
+use crate::user_namespace::leases::RangeLease;
 use crate::volume_store::{self, Filling};
 use crate::volumes::{self, Volumes};
 
@@ -181,89 +183,6 @@ pub(super) fn draft(
         shown,
         basis,
     })
-}
-
-/// What a draft has found out that the record tells.
-struct Found<'a> {
-    spec: &'a Spec,
-    files: &'a [OwnFile],
-    hidden: &'a [String],
-    shown: &'a Shown,
-    /// Its files as they are with volumes that have names.
-    with_volumes: Option<&'a FileOptions>,
-}
-
-/// Makes the directory in which what the container writes stays, if that is asked for; of one that is there, notes what is
-/// mounted in it now.
-fn keep(
-    options: &RunOptions,
-    ordinary_user: bool,
-    id: &ContainerId,
-    birth: Birth<'_>,
-    found: &Found<'_>,
-    effects: Effects,
-) -> Result<Option<Lease>> {
-    let note = |record: &mut Record, submounts: Vec<PathBuf>| {
-        let points = found.spec.mounts.iter().map(|mount| PathBuf::from(&mount.destination));
-        let files = found.files.iter().map(|file| PathBuf::from(file.destination));
-        record.points = points.chain(files).collect();
-        record.hidden = found.hidden.iter().map(PathBuf::from).collect();
-        record.volumes = match &options.files.root {
-            RootOptions::Image(image) => image.volumes.iter().map(PathBuf::from).collect(),
-            _ => Vec::new(),
-        };
-        record.filled = true;
-        record.submounts = submounts;
-        record.shown = Shown { name: record.name.clone(), ..found.shown.clone() };
-    };
-    let submounts = || match options.files.root {
-        RootOptions::Host if !ordinary_user => host_root::submounts(),
-        _ => Ok(Vec::new()),
-    };
-    let name = match birth {
-        Birth::New { name } => name.unwrap_or_default(),
-        Birth::Again(mut lease) => {
-            let submounts = submounts()?;
-            lease.edit(|record| {
-                note(record, submounts);
-                // The next start takes the same ones.
-                if let (Some(asked), Some(files)) = (&mut record.asked, found.with_volumes) {
-                    asked.options.files =
-                        FileOptions { root: asked.options.files.root.clone(), ..files.clone() };
-                }
-            })?;
-            return Ok(Some(*lease));
-        }
-    };
-    let Some((containers, stay)) = &options.stay else { return Ok(None) };
-    let refuse =
-        |reason: &str, hint: &str| Err(Error::invalid("--rm=false", reason.to_owned()).with_hint(hint));
-    match &options.files.root {
-        RootOptions::Directory(_) if *stay == Stay::Kept => {
-            return refuse(
-                "what a container writes to a directory stays there anyway",
-                "leave it out; or write `--overlay` to have it apart",
-            );
-        }
-        RootOptions::Host if ordinary_user && *stay == Stay::Kept => {
-            return refuse(
-                "of the host's root nothing can be kept without root of the host",
-                "run it with sudo, or use an image",
-            );
-        }
-        _ => {}
-    }
-    if effects == Effects::None {
-        return Ok(None);
-    }
-    let mut record = Record::new(id.as_str(), KeptRoot::of(&options.files.root)?, &options.process.command);
-    record.name = name.to_owned();
-    record.stay = *stay;
-    note(&mut record, submounts()?);
-    let durability = if *stay == Stay::Kept { Durability::Power } else { Durability::Process };
-    let mut lease = containers.begin(record, durability)?;
-    lease.know_name();
-    Ok(Some(lease))
 }
 
 /// Refuses a working directory that would be made in a root directory that is to be read-only. Above an overlay it is made
@@ -545,64 +464,4 @@ fn hidden(options: &RunOptions, paths: &EnginePaths) -> Vec<String> {
         }
         _ => Vec::new(),
     }
-}
-
-/// Removes what killed commands left, and notes what could not be: somebody else's container is no reason to refuse this one.
-fn sweep_noting(paths: &EnginePaths, notices: &mut Vec<Notice>) {
-    sweep(paths, &mut |error: Error| {
-        notices.push(Notice {
-            what: format!("remains of a dead container: {error}"),
-            remedy: error.hint.clone(),
-        });
-    });
-}
-
-/// Removes what killed commands left: containers whose supervisor is gone, mount points and networks nobody uses.
-pub(crate) fn sweep(paths: &EnginePaths, failed: &mut dyn FnMut(Error)) {
-    let mut ended = Vec::new();
-    let mut note = |record: &state_dir::Record| ended.push((record.id.clone(), record.caller.clone()));
-    let root = StateRoot::new(paths.containers());
-    let swept = lifecycle::sweep(&root, &mut note, failed);
-    for (id, caller) in ended {
-        let shown: Shown = serde_json::from_value(caller).unwrap_or_default();
-        volume_store::sweep_after(&id, &shown.mounts, paths).into_iter().for_each(&mut *failed);
-    }
-    let mut swept = swept.unwrap_or_else(|error| {
-        failed(error);
-        Vec::new()
-    });
-    swept.extend(sweep_ended(&root, failed));
-    match swept.is_empty() {
-        true => mount_points::sweep(&paths.roots(), failed),
-        false => release_unheld(paths, failed),
-    }
-}
-
-/// Removes what there still is of containers that lived on and have ended, where whoever stood behind them was killed: how they ended
-/// is told elsewhere.
-fn sweep_ended(root: &StateRoot, failed: &mut dyn FnMut(Error)) -> Vec<ContainerId> {
-    let mut swept = Vec::new();
-    for id in root.list().unwrap_or_default() {
-        let Ok(state) = root.open(&id, Lock::No) else { continue };
-        if !state.try_lock() {
-            continue;
-        }
-        let Ok(record) = state.read() else { continue };
-        if record.dies_with_launcher || lifecycle::init(&record).is_some() {
-            continue;
-        }
-        match lifecycle::remove(state, &record) {
-            Ok(_) => swept.push(id),
-            Err(error) => failed(error),
-        }
-    }
-    swept
-}
-
-/// Removes what nobody holds any more of mount points, ids, labels and networks.
-pub(crate) fn release_unheld(paths: &EnginePaths, failed: &mut dyn FnMut(Error)) {
-    mount_points::sweep(&paths.roots(), failed);
-    leases::sweep(&paths.user_ids(), failed);
-    leases::sweep(&paths.labels(), failed);
-    network::tidy(paths, Patience::None, failed);
 }

@@ -1,7 +1,9 @@
 //! One container in the foreground: everything from what a person asked for to nothing left.
 
 mod draft;
+mod keep;
 mod preparations;
+mod sweep;
 
 use std::path::Path;
 
@@ -14,7 +16,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use sys::signal::SignalDescriptor;
 
-pub(crate) use self::draft::{new_id, release_unheld, sweep};
+pub(crate) use self::draft::new_id;
+pub(crate) use self::sweep::{release_unheld, sweep};
 use crate::error::{Error, Result, from_monitor};
 use crate::kept::{End, Lease, MemoryEnd, Shown};
 use crate::mount_points::{Directory, Ground, MountPoints};
@@ -144,7 +147,7 @@ impl Prepared {
         let EngineHost { connection, stakes, attached: pasta, notices: more, .. } = host;
         notices.extend(more);
         connection.iter().for_each(Connection::settle);
-        kept.iter_mut().for_each(Lease::started);
+        kept.iter_mut().for_each(Lease::settle);
         kept_volumes.iter_mut().for_each(|volumes| volumes.started(plan.id().as_str()));
         Ok(Running {
             container,

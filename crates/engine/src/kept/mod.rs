@@ -6,6 +6,8 @@
 //! containers/.names/NAME          a link to the ID of the one that is called so
 //! containers/ID/container.json    what it is of, what was asked for and how it ended; without it the directory goes with the container
 //! containers/ID/edit              whose lock those have who change that
+//! containers/ID/log, log.1        its output, where that is logged
+//! containers/ID/in, out, err      FIFOs of one that lives on, while it runs; `attach` is where its monitor listens, `exit` what that learned
 //! containers/ID/u0, w0            upper and work directory of the root's overlay; u1 and so on those of the host's other mounts
 //! ```
 
@@ -13,28 +15,30 @@ mod changes;
 mod commit;
 mod export;
 mod filter;
+mod lease;
 mod list;
+mod lock;
 mod names;
 mod prune;
 mod record;
 mod root;
+#[cfg(test)]
+mod tests;
 
-use std::fs::File;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use runtime::ErrorKind;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::changes::changes_of;
 pub use self::changes::{Change, ChangeKind};
 pub use self::commit::CommitRequest;
 pub use self::filter::ContainerFilter;
+pub(crate) use self::lease::Lease;
 pub use self::list::{ContainerSize, ListedContainer};
 pub(crate) use self::list::{Shown, ShownNetwork, bytes_below};
+use self::lock::{Lock, edit_turn, lock, lock_soon, remove_tree};
 pub(crate) use self::names::parse as parse_name;
 pub use self::prune::PrunedContainers;
 pub use self::record::KeptRoot;
@@ -48,12 +52,6 @@ const RECORD: &str = "container.json";
 
 /// The same of one that goes with the command that runs it.
 const PASSING: &str = "passing.json";
-
-/// The file whose lock those have who change the record.
-const EDIT: &str = "edit";
-
-/// How long those who only look at a container are waited for.
-const LOOK: Duration = Duration::from_millis(250);
 
 /// The containers of the caller that are on the disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,26 +140,6 @@ impl From<&End> for KeptState {
     }
 }
 
-/// The directory of a container that this process runs. Dropped before the container has started, it is gone.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    containers: KeptContainers,
-    directory: PathBuf,
-    record: Record,
-    standing: Standing,
-    /// Locked.
-    lock: File,
-}
-
-/// What becomes of a container's directory where its start fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// It goes.
-    New,
-    /// It stays.
-    Settled,
-}
-
 /// Whether a directory's name is a container's id.
 fn is_id(name: &str) -> bool {
     // Twelve: as they were made in 2026.
@@ -195,56 +173,6 @@ impl KeptContainers {
     /// Those beside the images of a store.
     pub(crate) fn beside(store: &Path) -> KeptContainers {
         KeptContainers { path: store.with_file_name("containers") }
-    }
-
-    /// Makes the directory of a container, with the name that `record` wants, or any; and removes what commands that were killed
-    /// have left.
-    pub(crate) fn begin(&self, record: Record, durability: Durability) -> Result<Lease> {
-        let make = |path: &Path| {
-            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-            made.map_err(|error| Error::at_path("make", path, error))
-        };
-        make(&self.path)?;
-        self.sweep()?;
-        let directory = self.path.join(&record.id);
-        let lock = loop {
-            make(&directory)?;
-            // Nobody else knows the id; but a sweep may find an empty directory, and remove it.
-            if let Lock::Held(lock) = lock(&directory, FlockOperation::NonBlockingLockExclusive)?
-                && is_at(&lock, &directory)
-            {
-                break lock;
-            }
-        };
-        let mut lease = Lease { containers: self.clone(), directory, record, standing: Standing::New, lock };
-        let Record { id, name, .. } = &lease.record;
-        lease.record.name = self.claim_name(id, Some(name.as_str()).filter(|name| !name.is_empty()))?;
-        lease.write(durability)?;
-        Ok(lease)
-    }
-
-    /// Takes hold of a container that is there and behind which nobody stands; none where somebody does.
-    pub(crate) fn resume(&self, id: &str) -> Result<Option<Lease>> {
-        let directory = self.path.join(id);
-        let gone = || {
-            Error::new(ErrorKind::NotFound, format!("find the container `{id}`"), "it has just been removed")
-        };
-        let lock = match lock_soon(&directory)? {
-            Lock::Held(lock) => lock,
-            Lock::Busy => return Ok(None),
-            Lock::Gone => return Err(gone()),
-        };
-        let record = Record::read(&directory)?.ok_or_else(gone)?;
-        Ok(Some(Lease { containers: self.clone(), directory, record, standing: Standing::Settled, lock }))
-    }
-
-    /// The same for who has inherited its lock.
-    pub(crate) fn inherit(&self, id: &str, lock: File) -> Result<Lease> {
-        let directory = self.path.join(id);
-        let gone =
-            || Error::new(ErrorKind::NotFound, format!("find the container `{id}`"), "its record is gone");
-        let record = Record::read(&directory)?.ok_or_else(gone)?;
-        Ok(Lease { containers: self.clone(), directory, record, standing: Standing::Settled, lock })
     }
 
     /// Refuses a directory that somebody else has made, as /etc/containers is one: what lies there is no remains of containers.
@@ -425,11 +353,7 @@ impl KeptContainers {
                     matches!(lock(&kept.directory, FlockOperation::NonBlockingLockShared)?, Lock::Held(_));
                 let (reason, hint) = match is_looked_at {
                     true => ("somebody looks at it", "try it again"),
-                    false => (
-                        "it runs",
-                        "end it first: its command stands in a terminal, or behind `&`; `kill -9 PID` ends it, too, with the pid \
-                         that `rabbitc ps --format '{{.ID}} {{.Pid}}'` shows",
-                    ),
+                    false => ("it runs", "end it first, with `rabbitc stop` or `rabbitc rm --force`"),
                 };
                 return Err(Error::new(ErrorKind::WrongStatus, operation(), reason).with_hint(hint));
             }
@@ -440,6 +364,18 @@ impl KeptContainers {
         }
         self.release_name(&kept.name, &kept.id);
         remove_tree(&kept.directory)
+    }
+}
+
+impl Kept {
+    /// The upper directories, and where in the container's root they belong.
+    fn uppers(&self) -> Vec<(PathBuf, &Path)> {
+        let root = std::iter::once(Path::new("/"));
+        let points = root.chain(self.record.submounts.iter().map(PathBuf::as_path));
+        let numbered =
+            points.enumerate().map(|(number, point)| (self.directory.join(format!("u{number}")), point));
+        // A start that failed has made none.
+        numbered.filter(|(upper, _)| upper.is_dir()).collect()
     }
 }
 
@@ -455,283 +391,4 @@ fn remove_record(directory: &Path) -> Result<bool> {
         }
     }
     Ok(was_there)
-}
-
-/// The lock of those who change a record.
-fn edit_turn(directory: &Path) -> Result<File> {
-    let path = directory.join(EDIT);
-    let mut options = File::options();
-    let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = file.map_err(|error| Error::at_path("open", &path, error))?;
-    rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))
-        .map_err(|error| Error::at_path("lock", &path, error))?;
-    Ok(file)
-}
-
-impl Kept {
-    /// The upper directories, and where in the container's root they belong.
-    fn uppers(&self) -> Vec<(PathBuf, &Path)> {
-        let root = std::iter::once(Path::new("/"));
-        let points = root.chain(self.record.submounts.iter().map(PathBuf::as_path));
-        let numbered =
-            points.enumerate().map(|(number, point)| (self.directory.join(format!("u{number}")), point));
-        // A start that failed has made none.
-        numbered.filter(|(upper, _)| upper.is_dir()).collect()
-    }
-}
-
-impl Lease {
-    /// Where the upper directories are to be.
-    pub(crate) fn directory(&self) -> &Path {
-        &self.directory
-    }
-
-    /// Its container's id.
-    pub(crate) fn id(&self) -> &str {
-        self.directory.file_name().and_then(|name| name.to_str()).unwrap_or_default()
-    }
-
-    /// Shows the name that it got.
-    pub(crate) fn know_name(&mut self) {
-        self.record.shown.name.clone_from(&self.record.name);
-    }
-
-    /// What is noted.
-    pub(crate) fn record(&self) -> &Record {
-        &self.record
-    }
-
-    /// Whose lock it is: held as long as any copy of this is open.
-    pub(crate) fn lock(&self) -> &File {
-        &self.lock
-    }
-
-    /// From now on it stays, if it is to be kept.
-    pub(crate) fn started(&mut self) {
-        self.standing = Standing::Settled;
-    }
-
-    /// Changes the record, on the disk too.
-    pub(crate) fn edit(&mut self, change: impl FnOnce(&mut Record)) -> Result<()> {
-        self.record = self.containers.edit(self.id(), change)?;
-        Ok(())
-    }
-
-    /// Removes it, as dropping it before the start does; and says so where that fails.
-    pub(crate) fn give_up(mut self) -> Result<()> {
-        match std::mem::replace(&mut self.standing, Standing::Settled) {
-            Standing::New => self.remove(),
-            Standing::Settled => Ok(()),
-        }
-    }
-
-    /// Removes it with its name.
-    pub(crate) fn remove(&mut self) -> Result<()> {
-        remove_record(&self.directory)?;
-        self.containers.release_name(&self.record.name, self.id());
-        remove_tree(&self.directory)
-    }
-
-    /// Notes how it ended, or removes it where it is not kept.
-    pub(crate) fn end(mut self, end: End) -> Result<()> {
-        match self.record.stay {
-            Stay::Kept => self.note_end(end),
-            Stay::Removed => self.remove(),
-        }
-    }
-
-    /// Notes how it ended.
-    pub(crate) fn note_end(&mut self, end: End) -> Result<()> {
-        for number in 0..=self.record.submounts.len() {
-            // Nothing is in it any more; one of other ids goes with the container.
-            let work = self.directory.join(format!("w{number}"));
-            let removed = std::fs::remove_dir(work.join("work"));
-            let _ = removed.and_then(|()| std::fs::remove_dir(&work));
-        }
-        self.edit(|record| record.end = Some(end))
-    }
-
-    fn write(&self, durability: Durability) -> Result<()> {
-        self.record.write(&self.directory, durability)
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if self.standing == Standing::New {
-            // An error is on its way to be told already; what stays is swept by the next one.
-            let _ = self.remove();
-        }
-    }
-}
-
-/// What became of asking for a lock.
-#[derive(Debug)]
-enum Lock {
-    /// It is had as long as the value is.
-    Held(File),
-    /// Somebody else has it.
-    Busy,
-    /// There is no such directory.
-    Gone,
-}
-
-/// A lock on a directory.
-fn lock(directory: &Path, operation: FlockOperation) -> Result<Lock> {
-    let file = match File::open(directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Lock::Gone),
-        opened => opened.map_err(|error| Error::at_path("open", directory, error))?,
-    };
-    match flock(&file, operation) {
-        Ok(()) => Ok(Lock::Held(file)),
-        Err(Errno::WOULDBLOCK) => Ok(Lock::Busy),
-        Err(error) => Err(Error::at_path("lock", directory, error)),
-    }
-}
-
-/// Whether a directory that is open is the one of this path.
-fn is_at(open: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (open.metadata(), std::fs::symlink_metadata(path)) {
-        (Ok(open), Ok(found)) => (open.dev(), open.ino()) == (found.dev(), found.ino()),
-        _ => false,
-    }
-}
-
-/// A lock that nobody else has: those who only look have theirs for a moment, and so has whoever has just noted an end.
-fn lock_soon(directory: &Path) -> Result<Lock> {
-    let end = Instant::now() + LOOK;
-    loop {
-        match lock(directory, FlockOperation::NonBlockingLockExclusive)? {
-            Lock::Busy if Instant::now() < end => std::thread::sleep(LOOK / 50),
-            other => return Ok(other),
-        }
-    }
-}
-
-/// Removes a directory with all that is in it, if it is there; links are not followed.
-fn remove_tree(path: &Path) -> Result<()> {
-    // The kernel gives the directory that an overlay works in no rights at all, and only root needs none.
-    for number in 0.. {
-        let work = path.join(format!("w{number}"));
-        if !work.exists() {
-            break;
-        }
-        // What matters is whether it can be removed.
-        let _ = std::fs::set_permissions(work.join("work"), std::fs::Permissions::from_mode(0o700));
-    }
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::at_path("remove", path, error))
-        }
-        _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Ids, as they are made.
-    const ENDED: &str = "e00000000001";
-    const UNKNOWN: &str = "a00000000002";
-
-    #[test]
-    fn container_of_which_nobody_learned_how_it_ended_is_listed_so_or_goes() {
-        let path = std::env::temp_dir().join(format!("rabbitc-kept-unknown-{}", std::process::id()));
-        let containers = KeptContainers { path: path.clone() };
-        for (id, stay) in [(ENDED, Stay::Removed), (UNKNOWN, Stay::Kept)] {
-            let record = Record { stay, ..Record::new(id, KeptRoot::Host, &[]) };
-            let mut lease = containers.begin(record, Durability::Process).expect("begun");
-            std::fs::create_dir_all(lease.directory().join("w0/work")).expect("made");
-            lease.started();
-            lease.end(End::now(None)).expect("ended");
-        }
-        let listed = containers.list().expect("listed");
-        let listed: Vec<_> = listed.iter().map(|kept| (kept.id.as_str(), kept.state)).collect();
-        assert_eq!(listed, [(UNKNOWN, KeptState::Unknown)]);
-        assert!(!path.join(ENDED).exists() && !path.join(UNKNOWN).join("w0").exists());
-        std::fs::remove_dir_all(&path).expect("removed");
-    }
-
-    #[test]
-    fn what_is_no_containers_is_neither_listed_nor_removed_nor_put_beside_one() {
-        let path = std::env::temp_dir().join(format!("rabbitc-kept-foreign-{}", std::process::id()));
-        let containers = KeptContainers { path: path.clone() };
-        std::fs::create_dir_all(path.join("registries.conf.d/more")).expect("made");
-        assert!(containers.list().expect("listed").is_empty());
-        for error in [
-            containers.prune(&Default::default()).expect_err("not ours"),
-            containers
-                .begin(Record::new(ENDED, KeptRoot::Host, &[]), Durability::Process)
-                .expect_err("not ours"),
-        ] {
-            assert!(error.to_string().contains("`registries.conf.d` in it"), "{error}");
-        }
-        assert!(path.join("registries.conf.d/more").exists());
-        std::fs::remove_dir_all(&path).expect("removed");
-    }
-
-    /// Two containers that have ended, the second of which nobody learned how.
-    fn two(name: &str) -> KeptContainers {
-        let path = std::env::temp_dir().join(format!("rabbitc-kept-{name}-{}", std::process::id()));
-        let containers = KeptContainers { path };
-        for id in [ENDED, UNKNOWN] {
-            let record = Record::new(id, KeptRoot::Host, &[]);
-            let mut lease = containers.begin(record, Durability::Process).expect("begun");
-            lease.started();
-            lease.end(End::now((id == ENDED).then_some(3))).expect("ended");
-        }
-        containers
-    }
-
-    #[test]
-    fn those_who_look_at_a_container_and_those_who_remove_it_do_not_hinder_one_another() {
-        let containers = two("looked-at");
-        let ended = containers.find(ENDED).expect("there");
-        // Whoever removes it has its lock.
-        let held = lock(&ended.directory, FlockOperation::NonBlockingLockExclusive).expect("locked");
-        assert_eq!(
-            containers.find(ENDED).expect("there").state,
-            KeptState::Exited {
-                code: 3,
-                ended: match ended.state {
-                    KeptState::Exited { ended, .. } => ended,
-                    _ => unreachable!("it has ended"),
-                }
-            }
-        );
-        let error = containers.remove(&ended).expect_err("it is held");
-        assert!(error.kind == ErrorKind::WrongStatus && error.reason == "it runs", "{error}");
-        drop(held);
-        // Whoever looks at it shares it: for a moment, or for longer.
-        let share = || lock(&ended.directory, FlockOperation::NonBlockingLockShared).expect("locked");
-        let look = share();
-        let error = containers.remove(&ended).expect_err("it is looked at");
-        assert_eq!(error.reason, "somebody looks at it");
-        let moment = std::thread::spawn(move || {
-            std::thread::sleep(LOOK / 5);
-            drop(look);
-        });
-        containers.remove(&ended).expect("removed");
-        moment.join().expect("it does not panic");
-        let error = containers.remove(&ended).expect_err("it is gone");
-        assert_eq!(error.kind, ErrorKind::NotFound);
-        std::fs::remove_dir_all(&containers.path).expect("removed");
-    }
-
-    #[test]
-    fn damaged_record_hides_no_other_container_and_is_told() {
-        let containers = two("damaged");
-        std::fs::write(containers.path.join(ENDED).join(RECORD), "{").expect("written");
-        let survey = containers.survey().expect("listed");
-        let ids: Vec<&str> = survey.kept.iter().map(|kept| kept.id.as_str()).collect();
-        assert_eq!((ids, survey.damaged.len()), (vec![UNKNOWN], 1));
-        let told = survey.damaged[0].error.to_string();
-        assert!(survey.damaged[0].id == ENDED && told.contains("/e00000000001/container.json"), "{told}");
-        let error = containers.find("e0").expect_err("it is damaged");
-        assert!(error.hint.is_some_and(|hint| hint.contains("remove the directory")));
-        containers.remove(&containers.find(UNKNOWN).expect("there")).expect("removed");
-        std::fs::remove_dir_all(&containers.path).expect("removed");
-    }
 }

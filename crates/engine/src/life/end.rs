@@ -13,13 +13,10 @@ use super::begin::{Place, Standing, start};
 use super::options::pause;
 use crate::container::release_unheld;
 use crate::error::{Error, Result};
-use crate::kept::{End, KeptContainers, Lease, MemoryEnd, Record, Stay, Wish, now};
+use crate::kept::{End, KeptContainers, Lease, MemoryEnd, Record, Stay, Wish};
 
 /// The internal verb: `internal-end ID ROOT BASE LOCK HELD`, the last two the numbers of descriptors.
 pub const END: &str = "internal-end";
-
-/// A container that lasted so long has come up: the next pause is the shortest again.
-const LASTING: Duration = Duration::from_secs(10);
 
 /// What became of a container that ended.
 #[derive(Debug)]
@@ -89,23 +86,17 @@ pub(super) fn finish(place: &Place, mut lease: Lease, mut memory: Option<MemoryE
         let mut remains = Vec::new();
         let end = clean_up(place, &lease, memory.take(), &mut remains);
         let code = end.code;
-        let lasted = lease
-            .record()
-            .started
-            .is_some_and(|start| Duration::from_nanos(now().saturating_sub(start)) >= LASTING);
         lease.note_end(end)?;
-        lease.edit(|record| record.short_lives = if lasted { 0 } else { record.short_lives + 1 })?;
         let record = lease.record();
         let policy = record.asked.as_ref().map(|asked| asked.life.restart).unwrap_or_default();
-        if record.wish != Wish::Run || !policy.wants(code, record.restarts) {
+        let returns = record.wish == Wish::Run
+            && policy.wants(code, record.restarts)
+            && wait_to_start(&place.containers()?, record, pause(record.short_lives.saturating_sub(1)));
+        if !returns {
             remains.extend(place.containers()?.end_volumes(record, &place.paths));
             if record.stay == Stay::Removed {
                 remains.extend(lease.remove().err());
             }
-            return Ok(Ended::Over { remains });
-        }
-        if !wait_to_start(&place.containers()?, record, pause(record.short_lives.saturating_sub(1))) {
-            // Somebody wants it to stay as it is.
             return Ok(Ended::Over { remains });
         }
         lease.edit(|record| record.restarts += 1)?;
@@ -118,7 +109,7 @@ pub(super) fn finish(place: &Place, mut lease: Lease, mut memory: Option<MemoryE
     }
 }
 
-/// Waits; whether the container is still to be started then.
+/// Waits; whether the container is still to be started then, and nobody wants it to stay as it is.
 fn wait_to_start(containers: &KeptContainers, record: &Record, pause: Duration) -> bool {
     let end = Instant::now() + pause;
     loop {
