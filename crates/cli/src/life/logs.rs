@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use engine::{Error, KeptContainers, LogEntry, LogQuery, LogStream, Result};
 
-use super::{PlaceArguments, find_all, latest};
+use super::PlaceArguments;
+use super::targets::{Missing, Targets};
 
 /// Shows what a container has written.
 #[derive(Debug, Parser)]
@@ -45,7 +46,6 @@ pub(crate) struct LogsArguments {
 }
 
 pub(super) fn logs(arguments: &LogsArguments) -> Result<ExitCode> {
-    let (containers, paths) = (arguments.place.containers()?, arguments.place.paths()?);
     let moment = |flag: &str, text: &Option<String>| {
         text.as_deref().map(|text| engine::parse_moment(flag, text)).transpose()
     };
@@ -54,21 +54,17 @@ pub(super) fn logs(arguments: &LogsArguments) -> Result<ExitCode> {
         since: moment("--since", &arguments.since)?,
         until: moment("--until", &arguments.until)?,
     };
-    let mut code = ExitCode::SUCCESS;
-    let mut named = find_all(&containers, &paths, &arguments.names, &mut code);
-    if arguments.latest {
-        named.push(latest(&containers, &paths)?);
-    }
-    for (_, kept) in &named {
+    let targets = Targets::find(&arguments.place, &arguments.names, arguments.latest, Missing::Told)?;
+    for (_, kept) in &targets.named {
         // As podman's: whose a line is, where there are several.
-        let prefix = match (arguments.names_shown, named.len()) {
+        let prefix = match (arguments.names_shown, targets.named.len()) {
             (true, _) => format!("{} ", kept.name),
             (false, 0 | 1) => String::new(),
             (false, _) => format!("{} ", kept.id.get(..12).unwrap_or(&kept.id)),
         };
-        show(&containers, kept, query, arguments, &prefix)?;
+        show(&targets.containers, kept, query, arguments, &prefix)?;
     }
-    Ok(code)
+    Ok(targets.code())
 }
 
 fn tail(text: Option<&str>) -> Result<Option<u64>> {

@@ -8,6 +8,7 @@ mod logs;
 mod run;
 mod start;
 mod stop;
+mod targets;
 mod why;
 
 use std::ffi::OsString;
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use engine::{ContainerFilter, EnginePaths, Error, ErrorKind, Kept, KeptContainers, Result};
+use engine::{EnginePaths, Error, KeptContainers, Result};
 
 pub(crate) use self::attach::{AttachArguments, parse_keys};
 pub(crate) use self::behind::{is_behind_verb, stand};
@@ -24,6 +25,7 @@ pub(crate) use self::logs::LogsArguments;
 pub(crate) use self::run::live;
 pub(crate) use self::start::{RestartArguments, StartArguments};
 pub(crate) use self::stop::{RenameArguments, StopArguments};
+pub(crate) use self::targets::latest;
 pub(crate) use self::why::WhyArguments;
 use crate::args::{Refusal, RunArguments, read_plain};
 use crate::images::failed;
@@ -108,59 +110,4 @@ pub(crate) fn run(command: LifeCommand) -> ExitCode {
         LifeCommand::Group(arguments) => group::run(&arguments),
     };
     outcome.unwrap_or_else(|error| failed(&error))
-}
-
-/// Each is tried, whatever became of the others; what was done is printed as it was named.
-fn each(named: &[(String, Kept)], mut act: impl FnMut(&Kept) -> Result<ExitCode>) -> Result<ExitCode> {
-    let mut code = ExitCode::SUCCESS;
-    for (name, kept) in named {
-        match act(kept) {
-            Ok(done) if done == ExitCode::SUCCESS => crate::images::print(&format!("{name}\n"))?,
-            Ok(other) => code = other,
-            Err(error) => {
-                crate::render::error(&error);
-                code =
-                    ExitCode::from(if error.kind == engine::ErrorKind::NotFound { 1 } else { crate::FAILED });
-            }
-        }
-    }
-    Ok(code)
-}
-
-/// Those by which filters hold, as they are.
-fn filtered(containers: &KeptContainers, paths: &EnginePaths, filters: &[String]) -> Result<Vec<Kept>> {
-    let filters: Vec<ContainerFilter> = filters.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
-    let (listed, _) = containers.list_all(paths, &filters)?;
-    // One that goes by itself meanwhile is no one's loss.
-    Ok(listed.iter().filter_map(|one| containers.find(&one.id).ok()).collect())
-}
-
-/// The one that was made last, with its id.
-pub(crate) fn latest(containers: &KeptContainers, paths: &EnginePaths) -> Result<(String, Kept)> {
-    let (listed, _) = containers.list_all(paths, &[])?;
-    let last = listed.iter().find(|one| one.is_kept()).ok_or_else(|| {
-        let error = Error::new(ErrorKind::NotFound, "find the container that was made last", "there is none");
-        error.with_hint("`rabbitc create` and `rabbitc run` make some")
-    })?;
-    Ok((last.id.clone(), containers.find(&last.id)?))
-}
-
-/// Those that are named; what is wrong with one is told, and the others are found all the same.
-fn find_all(
-    containers: &KeptContainers,
-    paths: &EnginePaths,
-    names: &[String],
-    code: &mut ExitCode,
-) -> Vec<(String, Kept)> {
-    let mut found = Vec::new();
-    for name in names {
-        match containers.find_living(name, paths) {
-            Ok(kept) => found.push((name.clone(), kept)),
-            Err(error) => {
-                crate::render::error(&error);
-                *code = ExitCode::from(1);
-            }
-        }
-    }
-    found
 }
