@@ -17,6 +17,7 @@ mod image_store;
 mod images;
 mod init;
 mod kept;
+mod kept_roots;
 mod kept_volumes;
 mod life;
 mod limits;
