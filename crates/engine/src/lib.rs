@@ -7,6 +7,7 @@ mod apart;
 mod config;
 mod container;
 mod error;
+mod filter;
 mod host_root;
 mod images;
 mod kept;
