@@ -6,6 +6,7 @@ mod accounts;
 mod apart;
 mod config;
 mod container;
+mod directories;
 mod error;
 mod filter;
 mod host_root;

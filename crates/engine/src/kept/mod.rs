@@ -20,13 +20,12 @@ mod record;
 mod root;
 
 use std::fs::File;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use runtime::ErrorKind;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::changes::changes_of;
@@ -38,7 +37,9 @@ pub(crate) use self::list::{Shown, ShownNetwork, bytes_below};
 pub(crate) use self::names::parse as parse_name;
 pub use self::prune::PrunedContainers;
 pub use self::record::KeptRoot;
-pub(crate) use self::record::{Asked, Durability, End, MemoryEnd, Record, Sent, Wish, now, seconds};
+pub(crate) use self::record::{Asked, End, MemoryEnd, Record, Sent, Wish, now, seconds};
+pub(crate) use crate::directories::Durability;
+use crate::directories::{Lock, lock, lock_file, names};
 use crate::error::{Error, Result};
 use crate::images::{data_directory, enter_own_users};
 use crate::life::RestartPolicy;
@@ -210,9 +211,7 @@ impl KeptContainers {
         let lock = loop {
             make(&directory)?;
             // Nobody else knows the id; but a sweep may find an empty directory, and remove it.
-            if let Lock::Held(lock) = lock(&directory, FlockOperation::NonBlockingLockExclusive)?
-                && is_at(&lock, &directory)
-            {
+            if let Lock::Held(lock) = lock(&directory, FlockOperation::NonBlockingLockExclusive)? {
                 break lock;
             }
         };
@@ -251,7 +250,7 @@ impl KeptContainers {
     pub fn check_is_own(&self) -> Result<()> {
         // A disk of its own has that directory.
         let is_other = |name: &String| !is_id(name) && !name.starts_with('.') && name != "lost+found";
-        let Some(other) = self.names()?.into_iter().find(is_other) else { return Ok(()) };
+        let Some(other) = names(&self.path)?.into_iter().find(is_other) else { return Ok(()) };
         let operation = format!("look for containers in `{}`", self.path.display());
         let reason = format!("`{}` in it is none of rabbitc's", other.escape_debug());
         let error = Error::new(ErrorKind::Invalid, operation, reason);
@@ -298,20 +297,7 @@ impl KeptContainers {
 
     /// The ids of all that have a directory.
     pub(crate) fn ids(&self) -> Result<Vec<String>> {
-        Ok(self.names()?.into_iter().filter(|name| is_id(name)).collect())
-    }
-
-    fn names(&self) -> Result<Vec<String>> {
-        let failed = |error| Error::at_path("list", &self.path, error);
-        let listed = match std::fs::read_dir(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            listed => listed.map_err(failed)?,
-        };
-        let mut names = Vec::new();
-        for entry in listed {
-            names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
-        }
-        Ok(names)
+        Ok(names(&self.path)?.into_iter().filter(|name| is_id(name)).collect())
     }
 
     /// All that are kept, the newest first; without those whose records are damaged.
@@ -402,7 +388,7 @@ impl KeptContainers {
     /// Changes the record of a container as nobody else does at the same time; what comes back is the record as it is then.
     pub(crate) fn edit(&self, id: &str, change: impl FnOnce(&mut Record)) -> Result<Record> {
         let directory = self.path.join(id);
-        let _turn = edit_turn(&directory)?;
+        let _turn = lock_file(&directory.join(EDIT))?;
         let gone = || {
             Error::new(ErrorKind::NotFound, format!("find the container `{id}`"), "it has just been removed")
         };
@@ -455,17 +441,6 @@ fn remove_record(directory: &Path) -> Result<bool> {
         }
     }
     Ok(was_there)
-}
-
-/// The lock of those who change a record.
-fn edit_turn(directory: &Path) -> Result<File> {
-    let path = directory.join(EDIT);
-    let mut options = File::options();
-    let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = file.map_err(|error| Error::at_path("open", &path, error))?;
-    rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))
-        .map_err(|error| Error::at_path("lock", &path, error))?;
-    Ok(file)
 }
 
 impl Kept {
@@ -562,39 +537,6 @@ impl Drop for Lease {
             // An error is on its way to be told already; what stays is swept by the next one.
             let _ = self.remove();
         }
-    }
-}
-
-/// What became of asking for a lock.
-#[derive(Debug)]
-enum Lock {
-    /// It is had as long as the value is.
-    Held(File),
-    /// Somebody else has it.
-    Busy,
-    /// There is no such directory.
-    Gone,
-}
-
-/// A lock on a directory.
-fn lock(directory: &Path, operation: FlockOperation) -> Result<Lock> {
-    let file = match File::open(directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Lock::Gone),
-        opened => opened.map_err(|error| Error::at_path("open", directory, error))?,
-    };
-    match flock(&file, operation) {
-        Ok(()) => Ok(Lock::Held(file)),
-        Err(Errno::WOULDBLOCK) => Ok(Lock::Busy),
-        Err(error) => Err(Error::at_path("lock", directory, error)),
-    }
-}
-
-/// Whether a directory that is open is the one of this path.
-fn is_at(open: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (open.metadata(), std::fs::symlink_metadata(path)) {
-        (Ok(open), Ok(found)) => (open.dev(), open.ino()) == (found.dev(), found.ino()),
-        _ => false,
     }
 }
 

@@ -113,7 +113,7 @@ fn remains_of_killed_commands_are_swept_and_what_is_being_made_is_not() {
         std::fs::write(place.store.path.join(name).join("x"), "").expect("written");
     }
     let alive = File::open(place.store.path.join(".new-alive")).expect("opened");
-    flock(&alive, FlockOperation::LockExclusive).expect("locked");
+    rustix::fs::flock(&alive, FlockOperation::LockExclusive).expect("locked");
     place.store.sweep();
     assert_eq!(names(&place.store.path), [".new-alive", ".new-fresh", "one"]);
 }
