@@ -1,12 +1,14 @@
 //! `rabbitc`: the engine's command line. Arguments as typed become options as meant, one engine call follows, and
 //! what comes back is rendered.
 
+mod archive;
 mod args;
 mod containers;
 mod explain;
 mod given;
 mod id_files;
 mod images;
+mod inspect;
 mod kept;
 mod life;
 mod plan;

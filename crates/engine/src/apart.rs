@@ -49,7 +49,7 @@ pub(crate) fn asked<T: DeserializeOwned>() -> Result<T> {
 /// takes it back.
 pub(crate) fn end_with_parent() -> Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|error| Error::system("end with the command that starts the container", error))
+        .map_err(|error| Error::system("end with the command that asks for it", error))
 }
 
 /// Answers; the exit code.

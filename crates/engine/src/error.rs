@@ -72,19 +72,23 @@ pub(crate) struct Failure {
     reason: String,
     errno: Option<i32>,
     hint: Option<String>,
+    rollback: Vec<Failure>,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        let Error { operation, kind, reason, errno, hint, .. } = error;
-        Failure { operation, kind, reason, errno, hint }
+        // Such a process runs no plan, so that there is no step.
+        let Error { operation, kind, reason, errno, step: _, hint, rollback } = error;
+        let rollback = rollback.into_iter().map(Failure::from).collect();
+        Failure { operation, kind, reason, errno, hint, rollback }
     }
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Error {
-        let Failure { operation, kind, reason, errno, hint } = failure;
-        Error { errno, hint, ..Error::new(kind, operation, reason) }
+        let Failure { operation, kind, reason, errno, hint, rollback } = failure;
+        let rollback = rollback.into_iter().map(Error::from).collect();
+        Error { errno, hint, rollback, ..Error::new(kind, operation, reason) }
     }
 }
 
@@ -104,10 +108,12 @@ mod tests {
 
     #[test]
     fn failure_of_the_process_is_told_with_its_kind_and_its_number() {
-        let denied = Error::system("unpack", rustix::io::Errno::ACCESS).with_hint("a hint");
+        let mut denied = Error::system("unpack", rustix::io::Errno::ACCESS).with_hint("a hint");
+        denied.rollback.push(Error::system("remove", rustix::io::Errno::BUSY));
         let text = serde_json::to_vec(&Failure::from(denied)).expect("only string keys");
         let told: Error = serde_json::from_slice::<Failure>(&text).expect("as it was written").into();
         assert_eq!((told.kind, told.errno), (ErrorKind::Permission, Some(13)));
+        assert_eq!(told.rollback.iter().map(|failed| failed.errno).collect::<Vec<_>>(), [Some(16)]);
         assert_eq!(
             (told.to_string().as_str(), told.hint.as_deref()),
             ("unpack: permission denied", Some("a hint"))

@@ -56,16 +56,8 @@ pub(crate) fn behind_container(mut arguments: Vec<OsString>) -> Vec<OsString> {
     }
     let verb = match word(2) {
         "ls" | "list" => "ps",
-        "run" => "run",
-        "create" => "create",
-        "inspect" => "inspect",
         "container" => return arguments,
-        verb if kept::VERBS.contains(&verb)
-            || containers::VERBS.contains(&verb)
-            || life::VERBS.contains(&verb) =>
-        {
-            verb
-        }
+        verb if matches!(verb, "run" | "create" | "inspect") || is_of_containers(verb) => verb,
         _ => return arguments,
     };
     let mut words = vec![OsString::from(verb)];
@@ -74,6 +66,11 @@ pub(crate) fn behind_container(mut arguments: Vec<OsString>) -> Vec<OsString> {
     }
     arguments.splice(1..3, words);
     arguments
+}
+
+/// Whether a verb acts on containers that there are.
+fn is_of_containers(verb: &str) -> bool {
+    kept::VERBS.contains(&verb) || containers::VERBS.contains(&verb) || life::VERBS.contains(&verb)
 }
 
 /// Of how many words one of those flags is, with its value.
@@ -99,16 +96,10 @@ enum Verb {
 impl Verb {
     fn of(word: &OsStr) -> Verb {
         match word.to_str().unwrap_or_default() {
-            "image" | "system" | "manifest" | "volume" => Verb::Group,
+            "image" | "system" | "manifest" | "volume" | "container" => Verb::Group,
             "help" | "version" => Verb::Information,
             "run" | "create" | "plan" | "info" => Verb::Whole,
-            "container" => Verb::Group,
-            verb if images::VERBS.contains(&verb)
-                || containers::VERBS.contains(&verb)
-                || life::VERBS.contains(&verb)
-                || kept::VERBS.contains(&verb)
-                || refused::is_command(verb) =>
-            {
+            verb if images::VERBS.contains(&verb) || is_of_containers(verb) || refused::is_command(verb) => {
                 Verb::Whole
             }
             _ => Verb::No,

@@ -1,11 +1,11 @@
 //! Root, mounts and devices, as typed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use engine::{
-    DeviceRequest, DeviceRuleRequest, Error, FileOptions, MountRequest, ReadOnlyTmpfs, Result, RootOptions,
-    VolumesFrom,
+    Access, BindRequest, DeviceRequest, DeviceRuleRequest, Error, FileOptions, MountKind, MountRequest,
+    ReadOnlyTmpfs, Result, RootOptions, Toggle, VolumesFrom,
 };
 
 use super::said;
@@ -119,8 +119,13 @@ fn zone(name: &str) -> Result<MountRequest> {
     };
     let found = path.canonicalize().ok().filter(|found| found.is_file());
     let found = found.ok_or_else(|| wrong(format!("the host has no file of the time zone `{shown}`")))?;
-    let mount = format!("type=bind,source={},target=/etc/localtime,readonly", found.display());
-    let request = MountRequest::parse_mount(&mount, Path::new("/"));
-    let request = request.map_err(|error| error.from_field("--tz"))?;
-    Ok(MountRequest { flag: format!("--tz {name}"), ..request })
+    let bind = BindRequest { source: found, access: Access::ReadOnly, ..BindRequest::default() };
+    Ok(MountRequest {
+        flag: format!("--tz {name}"),
+        target: "/etc/localtime".to_owned(),
+        kind: MountKind::Bind(bind),
+        exec: Toggle::Default,
+        suid: Toggle::Default,
+        dev: Toggle::Default,
+    })
 }

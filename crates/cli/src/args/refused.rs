@@ -3,6 +3,8 @@
 
 use engine::Error;
 
+use crate::{containers, images, kept, life};
+
 /// One flag.
 #[derive(Debug)]
 pub(crate) struct Row {
@@ -188,57 +190,16 @@ pub(crate) fn command(word: &str) -> Error {
 }
 
 /// Commands that there are.
-const OWN: [&str; 43] = [
-    "info",
-    "cp",
-    "exec",
-    "kill",
-    "pause",
-    "unpause",
-    "top",
-    "stats",
-    "port",
-    "wait",
-    "update",
-    "run",
-    "plan",
-    "pull",
-    "images",
-    "rmi",
-    "tag",
-    "untag",
-    "history",
-    "inspect",
-    "save",
-    "load",
-    "import",
-    "image",
-    "manifest",
-    "system",
-    "volume",
-    "ps",
-    "rm",
-    "diff",
-    "commit",
-    "export",
-    "help",
-    "version",
-    "create",
-    "start",
-    "stop",
-    "restart",
-    "rename",
-    "attach",
-    "logs",
-    "why",
-    "container",
-];
+fn own() -> impl Iterator<Item = &'static str> {
+    let alone = ["run", "create", "plan", "info", "system", "volume", "help", "version"];
+    alone.into_iter().chain(images::VERBS).chain(containers::VERBS).chain(life::VERBS).chain(kept::VERBS)
+}
 
 /// The refusal of a word that is none, and where a directory's program would stand behind its root: only behind `run` is it the
 /// name of an image, so that nothing is fetched for a slip of the finger.
 pub(crate) fn no_command(word: &str) -> Error {
     let shown = word.escape_debug();
-    let hint = match engine::nearest(word, OWN.into_iter()) {
+    let hint = match engine::nearest(word, own()) {
         Some(own) if own == word => format!("write `rabbitc {own}` first, and its flags behind it"),
         Some(own) => {
             format!("did you mean `rabbitc {own}`? `rabbitc run {shown}` runs an image of this name")
@@ -314,6 +275,16 @@ mod tests {
             .filter(|name| known.contains(*name) || !seen.insert(*name))
             .collect();
         assert!(dead.is_empty(), "{dead:?}");
+    }
+
+    #[test]
+    fn slip_of_the_finger_is_told_the_command_that_may_be_meant() {
+        for (typed, meant) in
+            [("serach", "search"), ("logn", "login"), ("exce", "exec"), ("whi", "why"), ("volumes", "volume")]
+        {
+            let hint = no_command(typed).hint.expect("there is one");
+            assert!(hint.contains(&format!("did you mean `rabbitc {meant}`?")), "{hint}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use engine::{Containers, EnginePaths, Error, Found, Result};
+use engine::{Containers, Error, Found, Result};
 
 pub(crate) use self::copy::CopyArguments;
 pub(crate) use self::exec::{ExecArguments, HOLD, hold_terminal};
@@ -26,7 +26,7 @@ pub(crate) use self::targets::read_id;
 pub(crate) use self::top::TopArguments;
 pub(crate) use self::update::UpdateArguments;
 pub(crate) use self::wait::WaitArguments;
-use crate::render;
+use crate::{life, render};
 
 /// The verbs.
 pub(crate) const VERBS: [&str; 10] =
@@ -81,13 +81,7 @@ pub(crate) struct Places {
 
 impl Places {
     fn containers(&self) -> Result<Containers> {
-        let paths = match &self.runroot {
-            Some(directory) => EnginePaths::below(
-                std::path::absolute(directory).map_err(|error| Error::at_path("find", directory, error))?,
-            ),
-            None => EnginePaths::of_caller(),
-        };
-        Containers::of(&paths, self.root.as_deref())
+        Containers::of(&life::paths(self.runroot.as_deref())?, self.root.as_deref())
     }
 }
 

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use engine::{Error, ErrorKind, ImageName, Inspected, KeptContainers, Result, rfc3339};
 
+use super::failed;
 use super::registries::open_to_read;
-use super::{failed, print};
-use crate::template::{Field, Map, Template, Value};
-use crate::{life, render};
+use crate::inspect::Form;
+use crate::life;
+use crate::template::{Field, Map, Value};
 
 /// What of a container is of known fields, so that one that there is not is no empty one.
 const RECORDS: &[&str] = &[
@@ -76,48 +77,23 @@ fn show(arguments: &InspectArguments) -> Result<ExitCode> {
             return Err(Error::invalid("--type", reason).with_hint(hint));
         }
     };
-    let template = match arguments.format.as_deref() {
-        None | Some("" | "json") => None,
-        Some(format) => Some(Template::parse(format)?),
-    };
+    let form = Form::parse(arguments.format.as_deref())?;
     let root = arguments.root.as_deref();
     let (containers, paths) = (KeptContainers::of(root)?, life::paths(arguments.runroot.as_deref())?);
-    let (mut found, mut lines, mut errors) = (Vec::new(), String::new(), Vec::new());
     let mut names = arguments.names.clone();
     if arguments.latest {
         names.push(life::latest(&containers, &paths)?.0);
     }
-    for name in &names {
+    form.show(&names, |name| {
         let container = match kind {
             Kind::Image => None,
             Kind::Either | Kind::Container => Some(containers.find_living(name, &paths)),
         };
-        let value = match container {
+        match container {
             Some(Ok(kept)) => containers.inspect(&kept, &paths).map(|all| Value::record(all, RECORDS)),
             Some(Err(error)) if kind == Kind::Container || error.kind != ErrorKind::NotFound => Err(error),
             _ => image(name, root, kind),
-        };
-        let shown = value.and_then(|value| {
-            if let Some(template) = &template {
-                lines.push_str(&template.render(&value)?);
-                lines.push('\n');
-            }
-            Ok(value)
-        });
-        match shown {
-            Ok(value) => found.push(value),
-            Err(error) => errors.push(error),
         }
-    }
-    match template {
-        Some(_) => print(&lines)?,
-        None => print(&format!("{}\n", Value::List(found).pretty_json()))?,
-    }
-    errors.iter().for_each(render::error);
-    Ok(match errors.iter().find(|error| error.kind != ErrorKind::NotFound) {
-        Some(error) => ExitCode::from(error.kind.exit_code() as u8),
-        // As docker's.
-        None => ExitCode::from(u8::from(!errors.is_empty())),
     })
 }
 

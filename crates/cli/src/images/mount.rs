@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use engine::{EnginePaths, Error, ImageMount, Result, Unmount};
+use engine::{ImageMount, Result, Unmount};
 use serde_json::json;
 
 use super::registries::{open_to_change, open_to_read};
 use super::table::short;
 use super::{failed, parse_names, print};
-use crate::render;
+use crate::{life, render};
 
 /// Mounts images, read-only, and prints where; without a name, lists those that are mounted.
 #[derive(Debug, Parser)]
@@ -61,12 +61,7 @@ pub(crate) struct UnmountArguments {
 pub(super) fn mount(arguments: &MountArguments) -> Result<()> {
     let names = parse_names(&arguments.names)?;
     let images = open_to_read(arguments.root.as_deref())?;
-    let paths = match &arguments.runroot {
-        Some(directory) => EnginePaths::below(
-            std::path::absolute(directory).map_err(|error| Error::at_path("find", directory, error))?,
-        ),
-        None => EnginePaths::of_caller(),
-    };
+    let paths = life::paths(arguments.runroot.as_deref())?;
     let mounts = match (&names[..], arguments.all) {
         (_, true) => images.mount_all(&paths)?,
         ([], false) => images.mounts()?,

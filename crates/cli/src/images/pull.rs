@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
 use clap::Parser;
 use engine::{
@@ -178,23 +178,36 @@ pub(crate) fn ready(name: &str, arguments: &ImageArguments) -> std::result::Resu
 
 /// Brings what an archive or a directory has, by a process of its own, which may take a user namespace; the id of the last image.
 fn bring_apart(place: &str, arguments: &ImageArguments) -> std::result::Result<String, NotReady> {
-    let mut command = Command::new("/proc/self/exe");
-    command.args(["pull", "--quiet"]).args(arguments.fetch.words());
-    if let Some(root) = &arguments.root {
-        command.arg("--root").arg(root);
-    }
-    command.args(["--", place]).stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = command.output().map_err(|error| Error::system(format!("pull `{place}`"), error))?;
-    if !output.status.success() {
-        let code = output.status.code().unwrap_or(i32::from(crate::FAILED));
-        return Err(NotReady::Told(ExitCode::from(code as u8)));
-    }
+    let mut command = pull_apart(arguments);
+    command.args(["--quiet", "--", place]).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let operation = format!("pull `{place}`");
+    let output = command.output().map_err(|error| Error::system(operation.as_str(), error))?;
+    told(output.status, &operation)?;
     let ids = String::from_utf8_lossy(&output.stdout);
     let id = ids.lines().last().ok_or_else(|| {
-        let error = Error::new(ErrorKind::NotFound, format!("pull `{place}`"), "there is no image in it");
+        let error = Error::new(ErrorKind::NotFound, operation, "there is no image in it");
         error.with_hint("`rabbitc load -i` says more of an archive")
     })?;
     Ok(id.to_owned())
+}
+
+/// The command of a process that pulls: without root that takes a user namespace, and the container gets another one.
+fn pull_apart(arguments: &ImageArguments) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("pull").args(arguments.fetch.words());
+    if let Some(root) = &arguments.root {
+        command.arg("--root").arg(root);
+    }
+    command
+}
+
+/// What became of it.
+fn told(status: ExitStatus, operation: &str) -> std::result::Result<(), NotReady> {
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(code) => Err(NotReady::Told(ExitCode::from(code as u8))),
+        None => Err(Error::new(ErrorKind::System, operation, format!("it was ended by {status}")).into()),
+    }
 }
 
 /// Whether an image has just been looked for in its registry.
@@ -263,13 +276,9 @@ impl Wanted<'_> {
         Ok(())
     }
 
-    /// Fetches in a process of its own: without root that takes a user namespace, and the container gets another one.
+    /// Fetches in a process of its own.
     fn fetch_apart(&self) -> std::result::Result<(), NotReady> {
-        let mut command = Command::new("/proc/self/exe");
-        command.arg("pull").args(self.arguments.fetch.words());
-        if let Some(root) = &self.arguments.root {
-            command.arg("--root").arg(root);
-        }
+        let mut command = pull_apart(self.arguments);
         if self.show() == Show::Nothing {
             command.arg("--quiet");
         }
@@ -277,15 +286,8 @@ impl Wanted<'_> {
         // What the program prints is all that is read there. A password is typed there and stands on no command line.
         let stdin = if self.arguments.fetch.asks() { Stdio::inherit() } else { Stdio::null() };
         command.args(["--", name]).stdin(stdin).stdout(Stdio::null());
-        let status = command.status().map_err(|error| Error::system(format!("pull `{name}`"), error))?;
-        match status.code() {
-            Some(0) => Ok(()),
-            Some(code) => Err(NotReady::Told(ExitCode::from(code as u8))),
-            None => {
-                let operation = format!("pull `{name}`");
-                Err(Error::new(ErrorKind::System, operation, format!("it was ended by {status}")).into())
-            }
-        }
+        let operation = format!("pull `{name}`");
+        told(command.status().map_err(|error| Error::system(operation.as_str(), error))?, &operation)
     }
 
     /// A newer one could not be had.

@@ -5,15 +5,15 @@ use std::time::SystemTime;
 
 use clap::{Parser, ValueEnum};
 use engine::{
-    ContainerFilter, EnginePaths, Error, KeptContainers, KeptState, ListedContainer, MountKind, MountRequest,
-    Notice, Result, rfc3339,
+    ContainerFilter, KeptContainers, KeptState, ListedContainer, MountKind, MountRequest, Notice, Result,
+    rfc3339,
 };
 
 use super::short;
 use crate::images::print;
 use crate::images::table::{since, size};
-use crate::render;
 use crate::template::{Field, Heading, Listing, Value};
+use crate::{life, render};
 
 const COLUMNS: &str =
     "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
@@ -97,12 +97,7 @@ enum Order {
 pub(super) fn list(arguments: &ListArguments) -> Result<()> {
     let filters: Vec<ContainerFilter> =
         arguments.filter.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
-    let paths = match &arguments.runroot {
-        Some(directory) => EnginePaths::below(
-            std::path::absolute(directory).map_err(|error| Error::at_path("find", directory, error))?,
-        ),
-        None => EnginePaths::of_caller(),
-    };
+    let paths = life::paths(arguments.runroot.as_deref())?;
     // Before this process is another user's.
     let root = arguments.root.as_deref();
     let is_sized = arguments.size

@@ -2,7 +2,7 @@
 
 mod list;
 
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,11 +10,12 @@ use std::time::Duration;
 use clap::Parser;
 use engine::{
     Change, ChangeKind, CommitRequest, ContainerFilter, ContainerRemoval, Error, ErrorKind, KeptContainers,
-    KeptRoot, ListedContainer, OutputFile, Patience, Result, output_error, parse_seconds,
+    KeptRoot, ListedContainer, Patience, Result, parse_seconds,
 };
 use serde_json::json;
 
 pub(crate) use self::list::ListArguments;
+use crate::archive::{Output, check_output};
 use crate::images::progress::{Quiet, Shown};
 use crate::images::{failed, print};
 use crate::life::{PlaceArguments, latest};
@@ -282,29 +283,11 @@ fn commit(arguments: &CommitArguments) -> Result<()> {
 }
 
 fn export(arguments: &ExportArguments) -> Result<()> {
-    if arguments.output.is_none() && std::io::stdout().is_terminal() {
-        let error = Error::invalid("--output", "an archive is nothing for a terminal".to_owned());
-        return Err(error.with_hint("name a file with `-o FILE`, or write into a pipe"));
-    }
-    let root = arguments.root.as_deref();
-    let output = match &arguments.output {
-        Some(path) => {
-            // The caller's file by the caller's rights; and nothing is begun for a container that is not there.
-            KeptContainers::of(root)?.find(&arguments.id)?;
-            Some((OutputFile::begin(path)?, path))
-        }
-        None => None,
-    };
+    let (root, output) = (arguments.root.as_deref(), arguments.output.as_deref());
+    check_output(output)?;
+    // Nothing is begun for a container that is not there.
+    KeptContainers::of(root)?.find(&arguments.id)?;
+    let output = Output::begin(output)?;
     let kept = KeptContainers::open(root)?.find(&arguments.id)?;
-    match output {
-        Some((mut file, path)) => {
-            kept.export(&mut file).map_err(|error| output_error(error, path))?;
-            file.finish()
-        }
-        None => {
-            let mut output = BufWriter::with_capacity(256 << 10, std::io::stdout().lock());
-            kept.export(&mut output)?;
-            output.flush().map_err(|error| Error::system("write to standard output", error))
-        }
-    }
+    output.take(|out| kept.export(out))
 }

@@ -18,9 +18,10 @@ use serde_json::json;
 pub(crate) use self::info::InfoArguments;
 use crate::images::table::size;
 use crate::images::{access, failed, open_to_change, print, prune};
+use crate::life::paths;
 use crate::render;
 use crate::template::columns;
-use crate::volumes::{deleted, paths};
+use crate::volumes::deleted;
 
 /// What concerns all that rabbitc keeps.
 #[derive(Debug, Parser)]

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Args;
-use engine::{ErrorKind, Result, Volume, rfc3339};
+use engine::{Result, Volume, rfc3339};
 
 use super::Places;
-use crate::images::print;
-use crate::render;
-use crate::template::{Field, Map, Template, Value};
+use crate::inspect::Form;
+use crate::template::{Field, Map, Value};
 
 /// Shows all that is known of volumes.
 #[derive(Debug, Args)]
@@ -29,39 +28,13 @@ pub(crate) struct InspectArguments {
 
 /// Each volume is shown, whatever became of the others.
 pub(super) fn inspect(arguments: &InspectArguments) -> Result<ExitCode> {
-    let template = match arguments.format.as_deref() {
-        None | Some("" | "json") => None,
-        Some(format) => Some(Template::parse(format)?),
-    };
+    let form = Form::parse(arguments.format.as_deref())?;
     let store = arguments.places.volumes()?;
     let names = match arguments.all {
         true => store.survey()?.volumes.into_iter().map(|volume| volume.name).collect(),
         false => arguments.names.clone(),
     };
-    let (mut found, mut lines, mut errors) = (Vec::new(), String::new(), Vec::new());
-    for name in &names {
-        let shown = store.find(name).map(value).and_then(|value| {
-            if let Some(template) = &template {
-                lines.push_str(&template.render(&value)?);
-                lines.push('\n');
-            }
-            Ok(value)
-        });
-        match shown {
-            Ok(value) => found.push(value),
-            Err(error) => errors.push(error),
-        }
-    }
-    match template {
-        Some(_) => print(&lines)?,
-        None => print(&format!("{}\n", Value::List(found).pretty_json()))?,
-    }
-    errors.iter().for_each(render::error);
-    Ok(match errors.iter().find(|error| error.kind != ErrorKind::NotFound) {
-        Some(error) => ExitCode::from(error.kind.exit_code() as u8),
-        // As docker's.
-        None => ExitCode::from(u8::from(!errors.is_empty())),
-    })
+    form.show(&names, |name| store.find(name).map(value))
 }
 
 /// Docker's fields in its order, then one that only podman has.

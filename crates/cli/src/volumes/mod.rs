@@ -4,22 +4,23 @@ mod inspect;
 mod list;
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, IsTerminal, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{BufReader, IsTerminal, Read};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use engine::{
-    CreatedVolume, EnginePaths, Error, ErrorKind, NewVolume, Notice, OutputFile, Result, UnneededVolumes,
-    Volume, VolumeFilter, VolumeStore, output_error,
+    CreatedVolume, EnginePaths, Error, ErrorKind, NewVolume, Notice, Result, UnneededVolumes, Volume,
+    VolumeFilter, VolumeStore,
 };
 
 use self::inspect::InspectArguments;
 use self::list::ListArguments;
+use crate::archive::{Output, check_output};
 use crate::images::prune::is_wanted;
 use crate::images::table::size;
 use crate::images::{failed, print};
-use crate::render;
+use crate::{life, render};
 
 /// What concerns volumes: directories that are kept for containers.
 #[derive(Debug, Parser)]
@@ -170,7 +171,7 @@ pub(crate) struct PruneArguments {
 
 impl Places {
     fn paths(&self) -> Result<EnginePaths> {
-        paths(self.runroot.as_deref())
+        life::paths(self.runroot.as_deref())
     }
 
     /// For somebody who only looks at them, or makes one.
@@ -184,14 +185,6 @@ impl Places {
         let paths = self.paths()?;
         Ok((VolumeStore::open(self.root.as_deref())?, paths))
     }
-}
-
-/// Where containers run.
-pub(crate) fn paths(runroot: Option<&Path>) -> Result<EnginePaths> {
-    let Some(directory) = runroot else { return Ok(EnginePaths::of_caller()) };
-    let absolute =
-        std::path::absolute(directory).map_err(|error| Error::at_path("find", directory, error))?;
-    Ok(EnginePaths::below(absolute))
 }
 
 /// Does it, and says what became of it.
@@ -262,26 +255,13 @@ fn exists(arguments: &ExistsArguments) -> Result<ExitCode> {
 }
 
 fn export(arguments: &ExportArguments) -> Result<()> {
-    if arguments.output.is_none() && std::io::stdout().is_terminal() {
-        let error = Error::invalid("--output", "an archive is nothing for a terminal".to_owned());
-        return Err(error.with_hint("name a file with `-o FILE`, or write into a pipe"));
-    }
-    // The caller's file by the caller's rights; and nothing is begun for a volume that is not there.
+    let output = arguments.output.as_deref();
+    check_output(output)?;
+    // Nothing is begun for a volume that is not there.
     arguments.places.volumes()?.directory("export", &arguments.name)?;
-    let begin = |path: &Path| OutputFile::begin(path).map(|file| (file, path.to_owned()));
-    let output = arguments.output.as_deref().map(begin).transpose()?;
+    let output = Output::begin(output)?;
     let (volumes, _) = arguments.places.open()?;
-    match output {
-        Some((mut file, path)) => {
-            volumes.export(&arguments.name, &mut file).map_err(|error| output_error(error, &path))?;
-            file.finish()
-        }
-        None => {
-            let mut output = BufWriter::with_capacity(256 << 10, std::io::stdout().lock());
-            volumes.export(&arguments.name, &mut output)?;
-            output.flush().map_err(|error| Error::system("write to standard output", error))
-        }
-    }
+    output.take(|out| volumes.export(&arguments.name, out))
 }
 
 fn import(arguments: &ImportArguments) -> Result<()> {

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use runtime::ContainerId;
 use runtime::plan::Warning;
-use runtime::spec::{Linux, Process, Root, Spec, VERSION};
+use runtime::spec::{Linux, Root, Spec, VERSION};
 
 use crate::accounts::Account;
 use crate::container::Notice;
@@ -54,28 +54,13 @@ pub(crate) fn spec(
 pub(crate) use files::is_of_the_kernel;
 pub(crate) use labels::{label, wants_label};
 pub(crate) use limits::{changed as changed_limits, notices as limit_notices};
+pub(crate) use security::{Rights, give_rights};
 
 /// Adds the devices that a person asks for, once it is known whose users the container has, and puts outer mounts first.
 pub(crate) fn give_devices(options: &RunOptions, spec: &mut Spec) -> Result<()> {
     devices::give(&options.files, spec)?;
     files::sort(&options.files, &mut spec.mounts);
     Ok(())
-}
-
-/// Which capabilities a further process of a container has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rights {
-    /// The container's.
-    Containers,
-    /// All that can be given where the container has the caller's users.
-    All,
-    /// All that there are, as the container has users of its own.
-    AllOverOwnUsers,
-}
-
-/// Gives a further process of a container its capabilities, by whom it runs as. `named` are those that any user has.
-pub(crate) fn give_rights(process: &mut Process, named: u64, rights: Rights) -> Result<()> {
-    security::give_rights(process, named, rights)
 }
 
 /// What asks for what an image says.

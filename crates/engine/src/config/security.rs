@@ -5,7 +5,7 @@ use runtime::plan::seccomp::default_profile;
 use runtime::spec::{Capabilities, DeviceRule, Linux, Process, Spec};
 use runtime::{ErrorKind, capability};
 
-use super::{Rights, WhoseUsers, devices, seccomp_file};
+use super::{WhoseUsers, devices, seccomp_file};
 use crate::error::{Error, Result};
 use crate::options::{SeccompChoice, SecurityOptions};
 
@@ -150,8 +150,19 @@ fn sets(granted: u64, named: u64, uid: u32) -> Capabilities {
     }
 }
 
-/// As the module above says.
-pub(super) fn give_rights(process: &mut Process, named: u64, rights: Rights) -> Result<()> {
+/// Which capabilities a further process of a container has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rights {
+    /// The container's.
+    Containers,
+    /// All that can be given where the container has the caller's users.
+    All,
+    /// All that there are, as the container has users of its own.
+    AllOverOwnUsers,
+}
+
+/// Gives a further process of a container its capabilities, by whom it runs as. `named` are those that any user has.
+pub(crate) fn give_rights(process: &mut Process, named: u64, rights: Rights) -> Result<()> {
     let of_container = || {
         let bounding = process.capabilities.iter().flat_map(|sets| &sets.bounding);
         let numbers = bounding.filter_map(|name| capability::number(name));

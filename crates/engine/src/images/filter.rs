@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
-use std::time::SystemTime;
 
-use image::documents::seconds;
 use image::store::{Image, List, Name};
 use image::{Digest, Reference};
 
 use super::list::familiar;
 use super::{ImageName, ImageStore};
 use crate::error::{Error, Result, from_image};
-use crate::options::parse_duration;
+use crate::filter::{has, moment, pair, truth};
 
 /// One condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,66 +42,32 @@ impl FromStr for ImageFilter {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<ImageFilter> {
-        let refuse = |reason: String, hint: &str| Err(Error::invalid("--filter", reason).with_hint(hint));
         const HINT: &str = "there are dangling=true, reference=PATTERN, label=NAME[=VALUE], label!=NAME[=VALUE], before=IMAGE, \
              since=IMAGE, until=TIME, id=ID and digest=DIGEST";
+        let refuse = |reason: String| Error::invalid("--filter", reason).with_hint(HINT);
         let Some((key, value)) = text.split_once('=') else {
-            return refuse(format!("`{}` has no `=`", text.escape_debug()), HINT);
+            return Err(refuse(format!("`{}` has no `=`", text.escape_debug())));
         };
-        let label = || match value.split_once('=') {
-            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
-            None => (value.to_owned(), None),
+        let label = |make: fn(String, Option<String>) -> ImageFilter| {
+            let (name, value) = pair(value);
+            make(name, value)
         };
         Ok(match key {
-            "dangling" => match value {
-                "true" | "1" | "t" | "T" | "TRUE" | "True" => ImageFilter::Dangling(true),
-                "false" | "0" | "f" | "F" | "FALSE" | "False" => ImageFilter::Dangling(false),
-                _ => return refuse(format!("`{}` is neither true nor false", value.escape_debug()), HINT),
-            },
+            "dangling" => ImageFilter::Dangling(
+                truth(value)
+                    .ok_or_else(|| refuse(format!("`{}` is neither true nor false", value.escape_debug())))?,
+            ),
             "reference" => ImageFilter::Reference(value.to_owned()),
-            "label" => {
-                let (name, value) = label();
-                ImageFilter::Label(name, value)
-            }
-            "label!" => {
-                let (name, value) = label();
-                ImageFilter::NoLabel(name, value)
-            }
+            "label" => label(ImageFilter::Label),
+            "label!" => label(ImageFilter::NoLabel),
             "before" => ImageFilter::Before(value.parse()?),
             "since" | "after" => ImageFilter::Since(value.parse()?),
-            "until" => match moment(value) {
-                Some(moment) => ImageFilter::Until(moment),
-                None => {
-                    let reason = format!("`{}` is no time", value.escape_debug());
-                    return refuse(
-                        reason,
-                        "write `until=24h`, `until=2030-01-31` or `until=2030-01-31T12:00:00Z`",
-                    );
-                }
-            },
+            "until" => ImageFilter::Until(moment(value)?),
             "id" => ImageFilter::Id(value.trim_start_matches("sha256:").to_owned()),
             "digest" => ImageFilter::Digest(value.to_owned()),
-            _ => return refuse(format!("`{}` is not known", key.escape_debug()), HINT),
+            _ => return Err(refuse(format!("`{}` is not known", key.escape_debug()))),
         })
     }
-}
-
-/// A moment as docker takes it, in seconds since 1970: how long ago, a date, or the seconds themselves.
-fn moment(text: &str) -> Option<u64> {
-    if let Ok(moment) = text.parse() {
-        return Some(moment);
-    }
-    let whole = match text.len() {
-        10 => format!("{text}T00:00:00Z"),
-        16 => format!("{text}:00Z"),
-        19 => format!("{text}Z"),
-        _ => text.to_owned(),
-    };
-    seconds(&whole).or_else(|| Some(now().saturating_sub(parse_duration(text)?.as_secs())))
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// A condition whose images have been looked up.
@@ -201,10 +165,6 @@ impl Subject<'_> {
     }
 
     fn meets(&self, condition: &Condition) -> bool {
-        let has = |label: &str, value: &Option<String>| {
-            let found = self.labels.get(label);
-            found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
-        };
         let filter = match condition {
             Condition::Before(moment) => return self.created < *moment,
             Condition::Since(moment) => return self.created > *moment,
@@ -218,8 +178,8 @@ impl Subject<'_> {
                     .iter()
                     .any(|shown| is_match(pattern.as_bytes(), shown.as_bytes()))
             }),
-            ImageFilter::Label(label, value) => has(label, value),
-            ImageFilter::NoLabel(label, value) => !has(label, value),
+            ImageFilter::Label(label, value) => has(self.labels, label, value.as_ref()),
+            ImageFilter::NoLabel(label, value) => !has(self.labels, label, value.as_ref()),
             ImageFilter::Until(moment) => self.created < *moment,
             ImageFilter::Id(digits) => self.id.starts_with(digits),
             ImageFilter::Digest(digest) => self.digest.to_string().starts_with(digest),
@@ -291,6 +251,7 @@ fn one(pattern: &[u8], letter: Option<u8>) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kept::{now, seconds};
 
     #[test]
     fn patterns_are_those_of_path_match() {
@@ -322,7 +283,7 @@ mod tests {
         assert_eq!(read("until=1970-01-02"), Ok(ImageFilter::Until(86_400)));
         assert_eq!(read("until=7"), Ok(ImageFilter::Until(7)));
         let Ok(ImageFilter::Until(moment)) = read("until=1h30m") else { panic!("it is a duration") };
-        assert!(moment.abs_diff(now() - 5400) < 60);
+        assert!(moment.abs_diff(seconds(now()) - 5400) < 60);
         for wrong in ["", "x", "dangling=perhaps", "until=soon", "nope=1", "before="] {
             assert!(read(wrong).is_err(), "{wrong}");
         }

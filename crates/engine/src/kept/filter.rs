@@ -5,6 +5,7 @@ use std::str::FromStr;
 use super::KeptState;
 use super::list::{ListedContainer, is_of};
 use crate::error::{Error, Result};
+use crate::filter::{has, pair, passing};
 use crate::life::{RestartPolicy, parse_restart};
 
 /// One condition.
@@ -56,10 +57,10 @@ impl FromStr for ContainerFilter {
             "ancestor" => ContainerFilter::Ancestor(own),
             "before" => ContainerFilter::Before(own),
             "since" => ContainerFilter::Since(own),
-            "label" => match value.split_once('=') {
-                Some((name, value)) => ContainerFilter::Label(name.to_owned(), Some(value.to_owned())),
-                None => ContainerFilter::Label(own, None),
-            },
+            "label" => {
+                let (name, value) = pair(value);
+                ContainerFilter::Label(name, value)
+            }
             "restart-policy" => match parse_restart(if value == "none" { "no" } else { value }) {
                 Ok(policy) => ContainerFilter::RestartPolicy(policy),
                 Err(_) => return refuse(format!("`{}` is an invalid restart policy", value.escape_debug())),
@@ -80,27 +81,8 @@ impl ContainerFilter {
         filters: &[ContainerFilter],
         all: Vec<ListedContainer>,
     ) -> Result<Vec<ListedContainer>> {
-        let mut wanted = Vec::new();
-        for container in &all {
-            let holds = |filter: &ContainerFilter| filter.holds(container, &all);
-            let mut matches = true;
-            for filter in filters {
-                let is_like = |other: &&ContainerFilter| {
-                    std::mem::discriminant(*other) == std::mem::discriminant(filter)
-                };
-                matches &= match filter {
-                    ContainerFilter::Label(..) => holds(filter)?,
-                    _ => {
-                        let alike: Vec<bool> =
-                            filters.iter().filter(is_like).map(holds).collect::<Result<_>>()?;
-                        alike.contains(&true)
-                    }
-                };
-            }
-            wanted.push(matches);
-        }
-        let mut wanted = wanted.into_iter();
-        Ok(all.into_iter().filter(|_| wanted.next().unwrap_or(false)).collect())
+        let is_label = |filter: &ContainerFilter| matches!(filter, ContainerFilter::Label(..));
+        passing(filters, all, is_label, |filter, one, all| filter.holds(one, all))
     }
 
     fn holds(&self, container: &ListedContainer, all: &[ListedContainer]) -> Result<bool> {
@@ -136,10 +118,7 @@ impl ContainerFilter {
             ContainerFilter::RestartPolicy(policy) => {
                 std::mem::discriminant(policy) == std::mem::discriminant(&container.restart)
             }
-            ContainerFilter::Label(name, value) => match container.labels.get(name) {
-                Some(found) => value.as_ref().is_none_or(|value| value == found),
-                None => false,
-            },
+            ContainerFilter::Label(name, value) => has(&container.labels, name, value.as_ref()),
         })
     }
 }

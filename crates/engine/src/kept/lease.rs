@@ -8,8 +8,8 @@ use std::time::Duration;
 use runtime::ErrorKind;
 use rustix::fs::FlockOperation;
 
-use super::lock::{Lock, is_at, lock, lock_soon, remove_tree};
-use super::{Durability, End, KeptContainers, Record, Stay, remove_record};
+use super::{Durability, End, KeptContainers, Record, Stay, lock_soon, remove_record, remove_tree};
+use crate::directories::{Lock, lock};
 use crate::error::{Error, Result};
 
 /// The directory of a container that this process runs. Dropped before the container has started, it is gone.
@@ -49,9 +49,7 @@ impl KeptContainers {
         let lock = loop {
             make(&directory)?;
             // Nobody else knows the id; but a sweep may find an empty directory, and remove it.
-            if let Lock::Held(lock) = lock(&directory, FlockOperation::NonBlockingLockExclusive)?
-                && is_at(&lock, &directory)
-            {
+            if let Lock::Held(lock) = lock(&directory, FlockOperation::NonBlockingLockExclusive)? {
                 break lock;
             }
         };

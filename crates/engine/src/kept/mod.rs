@@ -17,7 +17,6 @@ mod export;
 mod filter;
 mod lease;
 mod list;
-mod lock;
 mod names;
 mod prune;
 mod record;
@@ -25,7 +24,9 @@ mod root;
 #[cfg(test)]
 mod tests;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use runtime::ErrorKind;
 use rustix::fs::FlockOperation;
@@ -38,11 +39,12 @@ pub use self::filter::ContainerFilter;
 pub(crate) use self::lease::Lease;
 pub use self::list::{ContainerSize, ListedContainer};
 pub(crate) use self::list::{Shown, ShownNetwork, bytes_below};
-use self::lock::{Lock, edit_turn, lock, lock_soon, remove_tree};
 pub(crate) use self::names::parse as parse_name;
 pub use self::prune::PrunedContainers;
 pub use self::record::KeptRoot;
-pub(crate) use self::record::{Asked, Durability, End, MemoryEnd, Record, Sent, Wish, now, seconds};
+pub(crate) use self::record::{Asked, End, MemoryEnd, Record, Sent, Wish, now, seconds};
+pub(crate) use crate::directories::Durability;
+use crate::directories::{Lock, lock, lock_file, names};
 use crate::error::{Error, Result};
 use crate::images::{data_directory, enter_own_users};
 use crate::life::RestartPolicy;
@@ -52,6 +54,12 @@ const RECORD: &str = "container.json";
 
 /// The same of one that goes with the command that runs it.
 const PASSING: &str = "passing.json";
+
+/// The file whose lock those have who change the record.
+const EDIT: &str = "edit";
+
+/// How long those who only look at a container are waited for.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// The containers of the caller that are on the disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,7 +187,7 @@ impl KeptContainers {
     pub fn check_is_own(&self) -> Result<()> {
         // A disk of its own has that directory.
         let is_other = |name: &String| !is_id(name) && !name.starts_with('.') && name != "lost+found";
-        let Some(other) = self.names()?.into_iter().find(is_other) else { return Ok(()) };
+        let Some(other) = names(&self.path)?.into_iter().find(is_other) else { return Ok(()) };
         let operation = format!("look for containers in `{}`", self.path.display());
         let reason = format!("`{}` in it is none of rabbitc's", other.escape_debug());
         let error = Error::new(ErrorKind::Invalid, operation, reason);
@@ -226,20 +234,7 @@ impl KeptContainers {
 
     /// The ids of all that have a directory.
     pub(crate) fn ids(&self) -> Result<Vec<String>> {
-        Ok(self.names()?.into_iter().filter(|name| is_id(name)).collect())
-    }
-
-    fn names(&self) -> Result<Vec<String>> {
-        let failed = |error| Error::at_path("list", &self.path, error);
-        let listed = match std::fs::read_dir(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            listed => listed.map_err(failed)?,
-        };
-        let mut names = Vec::new();
-        for entry in listed {
-            names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
-        }
-        Ok(names)
+        Ok(names(&self.path)?.into_iter().filter(|name| is_id(name)).collect())
     }
 
     /// All that are kept, the newest first; without those whose records are damaged.
@@ -330,7 +325,7 @@ impl KeptContainers {
     /// Changes the record of a container as nobody else does at the same time; what comes back is the record as it is then.
     pub(crate) fn edit(&self, id: &str, change: impl FnOnce(&mut Record)) -> Result<Record> {
         let directory = self.path.join(id);
-        let _turn = edit_turn(&directory)?;
+        let _turn = lock_file(&directory.join(EDIT))?;
         let gone = || {
             Error::new(ErrorKind::NotFound, format!("find the container `{id}`"), "it has just been removed")
         };
@@ -391,4 +386,34 @@ fn remove_record(directory: &Path) -> Result<bool> {
         }
     }
     Ok(was_there)
+}
+
+/// A lock that nobody else has: those who only look have theirs for a moment, and so has whoever has just noted an end.
+fn lock_soon(directory: &Path) -> Result<Lock> {
+    let end = Instant::now() + LOOK;
+    loop {
+        match lock(directory, FlockOperation::NonBlockingLockExclusive)? {
+            Lock::Busy if Instant::now() < end => std::thread::sleep(LOOK / 50),
+            other => return Ok(other),
+        }
+    }
+}
+
+/// Removes a directory with all that is in it, if it is there; links are not followed.
+fn remove_tree(path: &Path) -> Result<()> {
+    // The kernel gives the directory that an overlay works in no rights at all, and only root needs none.
+    for number in 0.. {
+        let work = path.join(format!("w{number}"));
+        if !work.exists() {
+            break;
+        }
+        // What matters is whether it can be removed.
+        let _ = std::fs::set_permissions(work.join("work"), std::fs::Permissions::from_mode(0o700));
+    }
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::at_path("remove", path, error))
+        }
+        _ => Ok(()),
+    }
 }

@@ -4,6 +4,7 @@ use runtime::ErrorKind;
 
 use super::{Kept, KeptContainers, KeptState, seconds};
 use crate::error::Result;
+use crate::filter::has;
 use crate::images::{ImageFilter, ImageFilters};
 
 /// Containers that were removed.
@@ -45,10 +46,7 @@ impl KeptContainers {
 
 impl Kept {
     fn passes(&self, filter: &ImageFilter) -> bool {
-        let has = |label: &str, value: &Option<String>| {
-            let found = self.record.shown.labels.get(label);
-            found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
-        };
+        let has = |label: &str, value: &Option<String>| has(&self.record.shown.labels, label, value.as_ref());
         match filter {
             ImageFilter::Until(moment) => seconds(self.record.created) < *moment,
             ImageFilter::Label(label, value) => has(label, value),

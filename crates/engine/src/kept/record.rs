@@ -5,10 +5,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use runtime::{ErrorKind, Signal};
+use runtime::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::{PASSING, RECORD, Shown, Stay};
+use crate::directories::{Durability, read_record};
 use crate::error::{Error, Result};
 use crate::life::LifeOptions;
 use crate::options::{RootOptions, RunOptions};
@@ -56,15 +57,6 @@ impl KeptRoot {
             },
         })
     }
-}
-
-/// What something written has to outlive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Durability {
-    /// The process.
-    Process,
-    /// Power.
-    Power,
 }
 
 /// The record of one container.
@@ -254,19 +246,13 @@ impl Record {
     /// Reads that of the container of `directory`; none where there is none.
     pub(super) fn read(directory: &Path) -> Result<Option<Record>> {
         for name in [RECORD, PASSING] {
-            let path = directory.join(name);
-            let text = match std::fs::read(&path) {
-                Ok(text) => text,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(Error::at_path("read", &path, error)),
-            };
-            return serde_json::from_slice(&text).map(Some).map_err(|error| {
-                let operation = format!("read `{}`", path.display());
-                let error = Error::new(ErrorKind::System, operation, error.to_string());
-                error.with_hint(
-                    "remove the directory that it is in, and with it what this container has changed",
-                )
-            });
+            let found = read_record(
+                &directory.join(name),
+                "remove the directory that it is in, and with it what this container has changed",
+            )?;
+            if found.is_some() {
+                return Ok(found);
+            }
         }
         Ok(None)
     }

@@ -1,6 +1,5 @@
 //! Containers that are kept, as they are on the disk.
 
-use super::lock::LOOK;
 use super::*;
 
 /// Ids, as they are made.

@@ -18,6 +18,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::remove::remove_tree;
 use super::{DATA, Durability, lock_content, sync};
 use crate::error::{Error, Result, from_image};
 use crate::images::has_one_id;
@@ -58,14 +59,14 @@ pub(super) fn fill(request: &Fill) -> Result<()> {
     let _lock = lock_content(volume)?;
     let (draft, whole, data) = (volume.join(DRAFT), volume.join(WHOLE), volume.join(DATA));
     if !whole.exists() {
-        remove(&draft)?;
+        remove_tree(&draft)?;
         if !may_need(volume) {
             return Ok(());
         }
         let root = root(&request.layers)?;
         let Some(source) = directory_in(root.as_fd(), &request.target)? else { return Ok(()) };
         copy(source.as_fd(), &draft).map_err(|error| {
-            let copied = remove(&draft).err();
+            let copied = remove_tree(&draft).err();
             Error { rollback: copied.into_iter().collect(), ..error }
         })?;
         commit(&draft, &whole, request.durability)?;
@@ -75,7 +76,7 @@ pub(super) fn fill(request: &Fill) -> Result<()> {
     if request.durability == Durability::Power {
         sync(&data)?;
     }
-    remove(&whole)?;
+    remove_tree(&whole)?;
     if request.durability == Durability::Power { sync(volume) } else { Ok(()) }
 }
 
@@ -205,13 +206,4 @@ fn attribute_names(of: BorrowedFd<'_>) -> rustix::io::Result<Vec<String>> {
             || *name == "security.capability"
     };
     Ok(names.filter(is_for_programs).map(str::to_owned).collect())
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::at_path("remove", path, error))
-        }
-        _ => Ok(()),
-    }
 }

@@ -1,5 +1,6 @@
 //! The volumes of one container: found or made, held as long as it lives, and undone where it does not start.
 
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,21 @@ pub(crate) enum OwnVolumes {
     Go,
 }
 
+impl OwnVolumes {
+    /// What becomes of one of its volumes: only what nobody has named goes.
+    pub(super) fn fate(self, is_anonymous: bool) -> OwnVolumes {
+        if is_anonymous { self } else { OwnVolumes::Stay }
+    }
+
+    /// What such a volume has to outlive.
+    fn durability(self) -> Durability {
+        match self {
+            OwnVolumes::Stay => Durability::Power,
+            OwnVolumes::Go => Durability::Process,
+        }
+    }
+}
+
 /// Which volumes are filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Filling {
@@ -59,15 +75,9 @@ struct Held {
     origin: Origin,
     behind: Behind,
     /// Shared, on its directory.
-    lock: OwnedFd,
+    lock: File,
     /// What is shown of it, where that is not all.
     subpath: Option<(String, OwnedFd)>,
-}
-
-impl Held {
-    fn shown(&self) -> Option<String> {
-        self.subpath.as_ref().map(|(path, _)| path.clone())
-    }
 }
 
 /// Whether a volume was made for this container.
@@ -120,7 +130,7 @@ impl VolumeLeases {
     }
 
     /// A share of a volume's lock.
-    fn hold(&self, name: &str, request: &VolumeRequest) -> Result<(OwnedFd, Origin, Record)> {
+    fn hold(&self, name: &str, request: &VolumeRequest) -> Result<(File, Origin, Record)> {
         let mut origin = Origin::Found;
         loop {
             match self.store.lock(name, FlockOperation::LockShared)? {
@@ -138,11 +148,11 @@ impl VolumeLeases {
                 Lock::Gone => {
                     local::check(&request.settings.options)?;
                     let record = record(name, request.anonymous, &request.settings);
-                    let goes = request.anonymous && self.own == OwnVolumes::Go;
-                    let durability = if goes { Durability::Process } else { Durability::Power };
-                    if self.store.make(&record, durability)? {
-                        origin = Origin::Made;
-                    }
+                    let durability = self.own.fate(request.anonymous).durability();
+                    origin = match self.store.make(&record, durability)? {
+                        true => Origin::Made,
+                        false => Origin::Found,
+                    };
                 }
             }
         }
@@ -163,7 +173,7 @@ impl VolumeLeases {
                 MountKind::Tmpfs(_) => None,
             })
             .collect();
-        volumes.sort();
+        volumes.sort_by_key(|(target, _)| *target);
         for (target, request) in volumes {
             let Some(held) = self.held.iter().find(|held| Some(&held.name) == request.name.as_ref()) else {
                 continue;
@@ -178,12 +188,11 @@ impl VolumeLeases {
             if !wants && !fill::has_begun(&directory) {
                 continue;
             }
-            let goes = held.is_anonymous && self.own == OwnVolumes::Go;
             let request = Fill {
                 volume: directory,
                 layers: layers.clone(),
                 target: target.to_owned(),
-                durability: if goes { Durability::Process } else { Durability::Power },
+                durability: self.own.fate(held.is_anonymous).durability(),
             };
             match Caller::find() {
                 Caller::User => apart::have_done(&Work::Fill(request), "fill a volume")?,
@@ -198,20 +207,20 @@ impl VolumeLeases {
     pub(crate) fn verify(&self, files: &FileOptions, spec: &Spec, plan: &ContainerPlan) -> Result<()> {
         for mount in &files.mounts {
             let MountKind::Bind(BindRequest { volume: Some(volume), .. }) = &mount.kind else { continue };
-            let held = self
-                .held
-                .iter()
-                .find(|held| Some(&held.name) == volume.name.as_ref() && volume.subpath == held.shown());
+            let wanted = self.held.iter().find_map(|held| {
+                let (path, opened) = held.subpath.as_ref()?;
+                let is_meant =
+                    volume.name.as_ref() == Some(&held.name) && volume.subpath.as_ref() == Some(path);
+                is_meant.then_some(opened)
+            });
             let number = spec.mounts.iter().position(|one| one.destination == mount.target);
-            let (Some(wanted), Some(found)) = (
-                held.and_then(|held| held.subpath.as_ref()),
-                number.and_then(|number| plan.bind_source(number)),
-            ) else {
+            let (Some(wanted), Some(found)) = (wanted, number.and_then(|number| plan.bind_source(number)))
+            else {
                 continue;
             };
             let file =
                 |opened: BorrowedFd<'_>| rustix::fs::fstat(opened).map(|found| (found.st_dev, found.st_ino));
-            let (wanted, found) = (file(wanted.1.as_fd()), file(found));
+            let (wanted, found) = (file(wanted.as_fd()), file(found));
             if wanted.is_err() || wanted != found {
                 let reason =
                     "something else was put in its place while the container was prepared".to_owned();
@@ -229,36 +238,29 @@ impl VolumeLeases {
     /// Leaves them to the container and to whoever keeps what comes back open; see [`KeptContainers::end_volumes`].
     pub(crate) fn entrust(mut self) -> Vec<OwnedFd> {
         self.id.get_or_insert_default();
-        std::mem::take(&mut self.held).into_iter().map(|held| held.lock).collect()
+        std::mem::take(&mut self.held).into_iter().map(|held| held.lock.into()).collect()
     }
 
     /// Gives them back when the container has ended.
     pub(crate) fn end(mut self) -> Vec<Error> {
         let id = self.id.get_or_insert_default().clone();
-        let own = self.own;
-        let held: Vec<(String, bool)> = self.let_go().collect();
-        let mut failures = Vec::new();
-        for (name, is_anonymous) in held {
-            let gone = is_anonymous && own == OwnVolumes::Go;
-            failures.extend(self.give_back(&name, &id, gone).err());
-        }
-        failures
+        let held = self.let_go();
+        let given_back = held
+            .iter()
+            .map(|held| self.store.give_back(&held.name, self.own.fate(held.is_anonymous), &id, &self.paths));
+        given_back.filter_map(Result::err).collect()
     }
 
-    fn give_back(&self, name: &str, id: &str, goes: bool) -> Result<()> {
-        match goes {
-            true => self.store.remove_after(name, id, Some(&self.paths)),
-            false => self.store.unmount_idle(name, id, &self.paths),
-        }
-    }
-
-    /// Gives the locks up; names, and whether each is the container's own.
-    fn let_go(&mut self) -> impl Iterator<Item = (String, bool)> + use<> {
-        std::mem::take(&mut self.held).into_iter().map(|held| {
+    /// Gives the locks up.
+    fn let_go(&mut self) -> Vec<Held> {
+        let mut held = std::mem::take(&mut self.held);
+        for one in &mut held {
             // For every copy of the descriptor: a child that another thread has just forked holds one, too.
-            let _ = rustix::fs::flock(&held.lock, FlockOperation::Unlock);
-            (held.name, held.is_anonymous)
-        })
+            let _ = rustix::fs::flock(&one.lock, FlockOperation::Unlock);
+            // What is open of it would keep it mounted.
+            one.subpath = None;
+        }
+        held
     }
 }
 
@@ -267,24 +269,31 @@ impl Drop for VolumeLeases {
         if self.id.is_some() {
             return;
         }
-        let made: Vec<String> = self
-            .held
-            .iter()
-            .filter(|held| held.origin == Origin::Made)
-            .map(|held| held.name.clone())
-            .collect();
-        let all: Vec<(String, bool)> = self.let_go().collect();
-        for (name, _) in all {
+        for held in self.let_go() {
             // Best effort on the way out of an error: one that somebody else has by now stays.
-            let _ = match made.contains(&name) {
-                true => self.store.remove(&name, &self.paths),
-                false => self.store.unmount_idle(&name, "", &self.paths),
+            let _ = match held.origin {
+                Origin::Made => self.store.remove(&held.name, &self.paths),
+                Origin::Found => self.store.unmount_idle(&held.name, "", &self.paths),
             };
         }
     }
 }
 
 impl VolumeStore {
+    /// Gives a volume back of a container that has ended.
+    pub(super) fn give_back(
+        &self,
+        name: &str,
+        fate: OwnVolumes,
+        id: &str,
+        paths: &EnginePaths,
+    ) -> Result<()> {
+        match fate {
+            OwnVolumes::Go => self.remove_after(name, id, Some(paths)),
+            OwnVolumes::Stay => self.unmount_idle(name, id, paths),
+        }
+    }
+
     /// Removes the own volume of a container that has ended, unless others have it; one that is gone is no failure.
     pub(super) fn remove_after(&self, name: &str, id: &str, paths: Option<&EnginePaths>) -> Result<()> {
         let users = || match paths {
@@ -299,7 +308,7 @@ impl VolumeStore {
     }
 
     /// Takes away what is mounted on a volume, unless a container that runs has it; `id` is one that does not any more.
-    pub(super) fn unmount_idle(&self, name: &str, id: &str, paths: &EnginePaths) -> Result<()> {
+    fn unmount_idle(&self, name: &str, id: &str, paths: &EnginePaths) -> Result<()> {
         let directory = self.path.join(name);
         let Some(record) = Record::read(&directory)? else { return Ok(()) };
         if record.options.is_empty() {

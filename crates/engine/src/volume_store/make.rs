@@ -1,16 +1,18 @@
 //! Making a volume: whole under a name that nobody looks at, then with its own.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, renameat_with};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use super::record::now;
-use super::{DATA, Durability, Record, Volume, VolumeStore, local, random_name, sync};
+use super::{DATA, Durability, Lock, Record, Volume, VolumeStore, local, random_name, sync};
+use crate::directories::{self, lock};
 use crate::error::{Error, Result};
+use crate::kept::{now, seconds};
 use crate::options::{VOLUME_NAME_HINT, VolumeSettings, check_volume_name};
 
 /// How the directories begin of volumes that are being made, and that are being removed.
@@ -95,9 +97,12 @@ impl VolumeStore {
     /// Removes what commands that were killed have left half made or half removed. What can't be removed stays for the next one.
     pub(super) fn sweep(&self) {
         let remains = |name: &String| name.starts_with(DRAFT) || name.starts_with(GONE);
-        for name in self.entries().unwrap_or_default().into_iter().filter(remains) {
+        for name in directories::names(&self.path).unwrap_or_default().into_iter().filter(remains) {
             let path = self.path.join(name);
-            if !is_fresh(&path) && lock_alone(&path).is_some_and(|locked| locked.is_ok()) {
+            if is_fresh(&path) {
+                continue;
+            }
+            if let Ok(Lock::Held(_lock)) = lock(&path, FlockOperation::NonBlockingLockExclusive) {
                 let _ = super::remove::remove_tree(&path);
             }
         }
@@ -108,7 +113,7 @@ impl VolumeStore {
 pub(super) fn record(name: &str, anonymous: bool, settings: &VolumeSettings) -> Record {
     Record {
         name: name.to_owned(),
-        created: now(),
+        created: seconds(now()),
         anonymous,
         labels: settings.labels.clone(),
         options: settings.options.clone(),
@@ -123,20 +128,10 @@ fn is_fresh(path: &Path) -> bool {
     is_empty && age.is_none_or(|age| age < LOCKED_BY_THEN)
 }
 
-/// A lock that nobody else has; none where the directory is gone.
-fn lock_alone(path: &Path) -> Option<rustix::io::Result<rustix::fd::OwnedFd>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match rustix::fs::open(path, flags, Mode::empty()) {
-        Err(Errno::NOENT) => None,
-        Err(error) => Some(Err(error)),
-        Ok(opened) => Some(flock(&opened, FlockOperation::NonBlockingLockExclusive).map(|()| opened)),
-    }
-}
-
 /// A volume that is being made: what stays of it goes with this value.
 struct Draft {
     path: PathBuf,
-    _lock: rustix::fd::OwnedFd,
+    _lock: File,
 }
 
 impl Draft {
@@ -146,10 +141,10 @@ impl Draft {
             .mode(0o700)
             .create(&path)
             .map_err(|error| Error::at_path("make", &path, error))?;
-        match lock_alone(&path) {
-            Some(Ok(lock)) => Ok(Draft { path, _lock: lock }),
-            Some(Err(error)) => Err(Error::at_path("lock", &path, error)),
-            None => Err(Error::at_path("lock", &path, Errno::NOENT)),
+        match lock(&path, FlockOperation::NonBlockingLockExclusive)? {
+            Lock::Held(lock) => Ok(Draft { path, _lock: lock }),
+            // It is fresh, and its name is known to nobody: only a clock that was put forward lets somebody sweep it.
+            Lock::Busy | Lock::Gone => Err(Error::at_path("lock", &path, Errno::NOENT)),
         }
     }
 }

@@ -30,12 +30,10 @@ mod users;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use runtime::ErrorKind;
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
-use rustix::io::Errno;
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 pub use self::apart::{change_volume, is_volume_verb};
@@ -47,6 +45,7 @@ use self::record::Record;
 pub(crate) use self::settle::settle;
 pub(crate) use self::users::sweep_after;
 pub use self::users::{VolumeUsage, VolumeUsers};
+use crate::directories::{self, Durability, Lock, sync};
 use crate::error::{Error, Result};
 use crate::images::{data_directory, enter_own_users};
 
@@ -84,16 +83,6 @@ pub struct VolumeSurvey {
     pub volumes: Vec<Volume>,
     /// Why others can't be looked at.
     pub damaged: Vec<Error>,
-}
-
-/// What something on the disk has to outlive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum Durability {
-    /// The process that makes it.
-    Process,
-    /// Power.
-    Power,
 }
 
 impl VolumeStore {
@@ -154,59 +143,13 @@ impl VolumeStore {
 
     /// The names of those that are there.
     fn names(&self) -> Result<Vec<String>> {
-        let entries = self.entries()?.into_iter();
-        Ok(entries.filter(|name| crate::options::check_volume_name(name).is_ok()).collect())
+        let names = directories::names(&self.path)?.into_iter();
+        Ok(names.filter(|name| crate::options::check_volume_name(name).is_ok()).collect())
     }
 
-    fn entries(&self) -> Result<Vec<String>> {
-        let failed = |error| Error::at_path("list", &self.path, error);
-        let listed = match std::fs::read_dir(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            listed => listed.map_err(failed)?,
-        };
-        let mut names = Vec::new();
-        for entry in listed {
-            names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
-        }
-        Ok(names)
-    }
-
-    /// The directory of a volume that is there, and a lock on it.
+    /// A lock on the directory of a volume that is there.
     fn lock(&self, name: &str, operation: FlockOperation) -> Result<Lock> {
-        let path = self.path.join(name);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        loop {
-            let directory = match rustix::fs::open(&path, flags, Mode::empty()) {
-                Err(Errno::NOENT) => return Ok(Lock::Gone),
-                opened => opened.map_err(|error| Error::at_path("open", &path, error))?,
-            };
-            match rustix::io::retry_on_intr(|| flock(&directory, operation)) {
-                Err(Errno::WOULDBLOCK) => return Ok(Lock::Busy),
-                locked => locked.map_err(|error| Error::at_path("lock", &path, error))?,
-            }
-            // Removed while this waited: there may be another one of that name by now.
-            if is_at(&directory, &path) {
-                return Ok(Lock::Held(directory));
-            }
-        }
-    }
-}
-
-/// What became of asking for a lock.
-enum Lock {
-    /// It is had as long as the value is.
-    Held(OwnedFd),
-    /// Somebody else has it.
-    Busy,
-    /// There is no such volume.
-    Gone,
-}
-
-/// Whether a path still leads to what was opened.
-fn is_at(opened: &OwnedFd, path: &Path) -> bool {
-    match (rustix::fs::fstat(opened), rustix::fs::lstat(path)) {
-        (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
-        _ => false,
+        directories::lock(&self.path.join(name), operation)
     }
 }
 
@@ -221,20 +164,7 @@ fn random_name<const COUNT: usize>() -> Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Has the names in a directory outlive power.
-fn sync(directory: &Path) -> Result<()> {
-    let synced = File::open(directory).and_then(|opened| opened.sync_all());
-    synced.map_err(|error| Error::at_path("write to the disk", directory, error))
-}
-
 /// The lock of whoever fills a volume or mounts something on it.
 fn lock_content(directory: &Path) -> Result<File> {
-    let path = directory.join("lock");
-    let mut options = std::fs::OpenOptions::new();
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.read(true).write(true).create(true).truncate(false).open(&path);
-    let file = file.map_err(|error| Error::at_path("open", &path, error))?;
-    rustix::io::retry_on_intr(|| flock(file.as_fd(), FlockOperation::LockExclusive))
-        .map_err(|error| Error::at_path("lock", &path, error))?;
-    Ok(file)
+    directories::lock_file(&directory.join("lock"))
 }

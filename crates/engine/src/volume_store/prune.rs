@@ -54,7 +54,7 @@ impl VolumeStore {
             return Ok(pruned);
         }
         for volume in volumes {
-            let is_needed = users.by_name.contains_key(&volume.name);
+            let is_needed = users.is_needed(&volume.name);
             if is_needed || (which == UnneededVolumes::Anonymous && !volume.is_anonymous) {
                 continue;
             }

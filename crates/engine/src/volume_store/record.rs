@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::SystemTime;
 
-use runtime::ErrorKind;
 use serde::{Deserialize, Serialize};
 
 use super::{DATA, Durability, Volume};
+use crate::directories::read_record;
 use crate::error::{Error, Result};
 
 /// Its file.
@@ -32,19 +31,8 @@ pub(super) struct Record {
 impl Record {
     /// Reads that of the volume of a directory; none where there is none.
     pub(super) fn read(directory: &Path) -> Result<Option<Record>> {
-        let path = directory.join(NAME);
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::at_path("read", &path, error)),
-        };
-        serde_json::from_slice(&text).map(Some).map_err(|error| {
-            let operation = format!("read `{}`", path.display());
-            let error = Error::new(ErrorKind::System, operation, error.to_string());
-            error.with_hint(
-                "what is in the volume is in `_data` beside it: save that, and remove the directory",
-            )
-        })
+        let remedy = "what is in the volume is in `_data` beside it: save that, and remove the directory";
+        read_record(&directory.join(NAME), remedy)
     }
 
     /// Writes it into a directory that nobody else knows.
@@ -64,9 +52,4 @@ impl Record {
         let Record { name, created, anonymous, labels, options } = self;
         Volume { name, created, is_anonymous: anonymous, labels, options, mountpoint: directory.join(DATA) }
     }
-}
-
-/// Seconds since 1970.
-pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -35,17 +35,19 @@ impl VolumeStore {
             Lock::Busy => {
                 let users = users()?.of(name);
                 return Err(match users.is_empty() {
-                    true => in_use(&[]).with_hint("a container starts or ends with it: try it again"),
+                    true => in_use(&[]).with_hint(
+                        "a container starts or ends with it, or its content is read or written: try it again",
+                    ),
                     false => in_use(&users).with_hint("end and remove those containers first"),
                 });
             }
         };
-        let users = users()?;
-        if let Some(error) = users.damaged {
+        let all = users()?;
+        let users = all.of(name);
+        if let Some(error) = all.damaged {
             // What a damaged container has nobody knows.
             return Err(error);
         }
-        let users = users.by_name.get(name).cloned().unwrap_or_default();
         if !users.is_empty() {
             return Err(in_use(&users).with_hint("remove those containers first: `rabbitc rm CONTAINER`"));
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use runtime::ErrorKind;
 
 use super::lease::OwnVolumes;
+use super::local::{Behind, behind};
 use super::{DATA, VolumeLeases, VolumeStore, random_name};
 use crate::container::Effects;
 use crate::error::Result;
@@ -70,7 +71,6 @@ pub(crate) fn settle(options: &RunOptions, paths: &EnginePaths, effects: Effects
 
 /// Where a volume is, or would be; the directory that a start would make first.
 fn plan(store: &VolumeStore, bind: &mut BindRequest, request: &VolumeRequest) -> Result<Option<PathBuf>> {
-    use super::local::{Behind, behind};
     let name = request.name.as_deref().expect("each has one by now");
     let found = store.get(name)?;
     let options = found.as_ref().map_or(&request.settings.options, |found| &found.options);

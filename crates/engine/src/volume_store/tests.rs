@@ -1,5 +1,6 @@
 //! What becomes of a volume, step by step.
 
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use super::fill::{Fill, fill};
@@ -113,7 +114,7 @@ fn remains_of_killed_commands_are_swept_and_what_is_being_made_is_not() {
         std::fs::write(place.store.path.join(name).join("x"), "").expect("written");
     }
     let alive = File::open(place.store.path.join(".new-alive")).expect("opened");
-    flock(&alive, FlockOperation::LockExclusive).expect("locked");
+    rustix::fs::flock(&alive, FlockOperation::LockExclusive).expect("locked");
     place.store.sweep();
     assert_eq!(names(&place.store.path), [".new-alive", ".new-fresh", "one"]);
 }
@@ -187,4 +188,53 @@ fn filling_that_was_cut_short_is_thrown_away_or_finished_by_the_next_one() {
     assert_eq!(names(&place.data("two")), ["moved", "rest"]);
     assert_eq!(place.data("two").metadata().expect("there").mode() & 0o7777, 0o700);
     assert_eq!(names(&volume), [DATA, "lock", "volume.json"]);
+}
+
+/// Tries to remove a volume whenever somebody reads or writes.
+struct Remover<'a, T> {
+    place: &'a Place,
+    inner: T,
+    tried: Vec<ErrorKind>,
+}
+
+impl<T> Remover<'_, T> {
+    fn remove(&mut self) {
+        let error = self.place.store.remove("one", &self.place.paths).expect_err("it is in use");
+        self.tried.push(error.kind);
+    }
+}
+
+impl<T: Read> Read for Remover<'_, T> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.remove();
+        self.inner.read(buffer)
+    }
+}
+
+impl Write for Remover<'_, Vec<u8>> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.remove();
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn volume_that_is_written_out_or_brought_in_is_not_removed_meanwhile() {
+    let place = Place::new("transfer");
+    place.create("one");
+    std::fs::write(place.data("one").join("file"), "content").expect("written");
+    let mut out = Remover { place: &place, inner: Vec::new(), tried: Vec::new() };
+    place.store.export("one", &mut out).expect("whole");
+    std::fs::remove_file(place.data("one").join("file")).expect("removed");
+    let mut archive = Remover { place: &place, inner: &out.inner[..], tried: Vec::new() };
+    place.store.import("one", &mut archive).expect("whole");
+    assert_eq!(std::fs::read(place.data("one").join("file")).expect("there"), b"content");
+    for tried in [out.tried, archive.tried] {
+        assert!(!tried.is_empty() && tried.iter().all(|kind| *kind == ErrorKind::WrongStatus), "{tried:?}");
+    }
+    place.store.remove("one", &place.paths).expect("nobody has it");
 }

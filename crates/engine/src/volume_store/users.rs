@@ -7,9 +7,10 @@ use runtime::lifecycle::{self, Status};
 use runtime::state_dir::StateRoot;
 
 use super::VolumeStore;
+use super::lease::OwnVolumes;
 use crate::error::{Error, Result};
 use crate::kept::{Kept, KeptContainers, Record, Shown, Stay};
-use crate::options::{MountKind, MountRequest};
+use crate::options::{MountKind, MountRequest, VolumeRequest};
 use crate::paths::EnginePaths;
 
 /// Containers, by the volumes that they have.
@@ -27,7 +28,7 @@ impl VolumeUsers {
         self.by_name.get(name).cloned().unwrap_or_default()
     }
 
-    /// Whether a container has it, or may have it.
+    /// Whether a container is known to have it.
     pub fn is_needed(&self, name: &str) -> bool {
         self.by_name.contains_key(name)
     }
@@ -62,12 +63,23 @@ pub struct VolumeUsage {
     pub bytes: u64,
 }
 
-/// The volumes among mounts, by their names.
-pub(super) fn names(mounts: &[MountRequest]) -> impl Iterator<Item = &str> {
+/// The volumes among mounts, each with where it is.
+fn volumes(mounts: &[MountRequest]) -> impl Iterator<Item = (&Path, &VolumeRequest)> {
     mounts.iter().filter_map(|mount| match &mount.kind {
-        MountKind::Bind(bind) => bind.volume.as_ref()?.name.as_deref(),
+        MountKind::Bind(bind) => Some((bind.source.as_path(), bind.volume.as_ref()?)),
         MountKind::Tmpfs(_) => None,
     })
+}
+
+/// Their names.
+pub(super) fn names(mounts: &[MountRequest]) -> impl Iterator<Item = &str> {
+    volumes(mounts).filter_map(|(_, volume)| volume.name.as_deref())
+}
+
+/// Those of them that nobody has named: where each is, and its name.
+fn own(mounts: &[MountRequest]) -> impl Iterator<Item = (&Path, &str)> {
+    let own = volumes(mounts).filter(|(_, volume)| volume.anonymous);
+    own.filter_map(|(source, volume)| Some((source, volume.name.as_deref()?)))
 }
 
 impl VolumeStore {
@@ -109,37 +121,23 @@ impl KeptContainers {
     /// Removes the own volumes of a container that was removed, unless others have them.
     pub fn remove_volumes_of(&self, kept: &Kept, paths: &EnginePaths) -> Result<()> {
         let store = VolumeStore::beside(self.path());
-        for mount in kept.mounts() {
-            let MountKind::Bind(bind) = &mount.kind else { continue };
-            let Some(volume) = bind.volume.as_ref().filter(|volume| volume.anonymous) else { continue };
-            if let Some(name) = &volume.name {
-                store.remove_after(name, &kept.id, Some(paths))?;
-            }
-        }
-        Ok(())
+        own(kept.mounts()).try_for_each(|(_, name)| store.remove_after(name, &kept.id, Some(paths)))
     }
-}
 
-impl KeptContainers {
     /// Gives the volumes back of a container that has ended, and was left to its record; its own go with one that goes.
     pub(crate) fn end_volumes(&self, record: &Record, paths: &EnginePaths) -> Vec<Error> {
         let store = VolumeStore::beside(self.path());
-        let mut failures = Vec::new();
-        for mount in &record.shown.mounts {
-            let MountKind::Bind(bind) = &mount.kind else { continue };
-            let Some(volume) = &bind.volume else { continue };
-            let Some(name) = &volume.name else { continue };
-            let given_back = match volume.anonymous && record.stay == Stay::Removed {
-                true => store.remove_after(name, &record.id, Some(paths)),
-                false => store.unmount_idle(name, &record.id, paths),
-            };
-            failures.extend(given_back.err());
-        }
-        failures
+        let own = match record.stay {
+            Stay::Kept => OwnVolumes::Stay,
+            Stay::Removed => OwnVolumes::Go,
+        };
+        let given_back = volumes(&record.shown.mounts).filter_map(|(_, volume)| {
+            let name = volume.name.as_deref()?;
+            store.give_back(name, own.fate(volume.anonymous), &record.id, paths).err()
+        });
+        given_back.collect()
     }
-}
 
-impl KeptContainers {
     /// Removes the own volumes of a container whose command was killed, which would have removed them.
     pub(crate) fn sweep_volumes(&self, record: &Record) -> Vec<Error> {
         let store = VolumeStore::beside(self.path());
@@ -161,17 +159,6 @@ pub(crate) fn sweep_after(id: &str, mounts: &[MountRequest], paths: &EnginePaths
         }
     }
     failures
-}
-
-/// The volumes that nobody has named: where each is, and its name.
-fn own(mounts: &[MountRequest]) -> impl Iterator<Item = (&Path, &str)> {
-    mounts.iter().filter_map(|mount| match &mount.kind {
-        MountKind::Bind(bind) => {
-            let volume = bind.volume.as_ref().filter(|volume| volume.anonymous)?;
-            Some((bind.source.as_path(), volume.name.as_deref()?))
-        }
-        MountKind::Tmpfs(_) => None,
-    })
 }
 
 /// What is shown of the containers that run.

@@ -64,7 +64,7 @@ pub struct BindRequest {
 }
 
 /// A volume: a directory that is kept for containers.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct VolumeRequest {
     /// Its name; none before one is chosen for a container's own.
@@ -80,7 +80,7 @@ pub struct VolumeRequest {
 }
 
 /// What is in a volume in the beginning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum VolumeContent {
     /// What the container's root has at that place.
@@ -91,7 +91,7 @@ pub enum VolumeContent {
 }
 
 /// How a volume is made.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct VolumeSettings {
     /// `type`, `device` and `o`: what is mounted, where it is no directory of its own.
