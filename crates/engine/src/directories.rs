@@ -94,6 +94,15 @@ pub(crate) fn lock_file(path: &Path) -> Result<File> {
     Ok(file)
 }
 
+/// Removes a file, if it is there; whether it was.
+pub(crate) fn remove_file(path: &Path) -> Result<bool> {
+    match std::fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::at_path("remove", path, error)),
+    }
+}
+
 /// Has the names in a directory outlive power.
 pub(crate) fn sync(directory: &Path) -> Result<()> {
     let synced = File::open(directory).and_then(|opened| opened.sync_all());

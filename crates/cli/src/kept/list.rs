@@ -117,7 +117,7 @@ pub(super) fn list(arguments: &ListArguments) -> Result<()> {
         if arguments.latest { Some(1) } else { arguments.last.and_then(|last| usize::try_from(last).ok()) };
     // As with docker: whoever asks for the last ones, or by how they are, means all.
     let all = arguments.all || last.is_some() || filters.iter().any(ContainerFilter::is_about_all);
-    listed.retain(|one| all || matches!(one.state, KeptState::Running | KeptState::Restarting { .. }));
+    listed.retain(|one| all || one.state.is_up());
     listed.truncate(last.unwrap_or(listed.len()));
     match arguments.sort {
         None => {}

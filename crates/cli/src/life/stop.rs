@@ -6,7 +6,7 @@ use clap::{Args, Parser};
 use engine::{Kept, Patience, Result, StopRequest, Stopped, parse_seconds, parse_signal};
 
 use super::PlaceArguments;
-use super::targets::{Missing, Others, TargetArguments, Targets, runs};
+use super::targets::{Missing, Others, TargetArguments, Targets};
 use crate::render;
 
 /// How a container is asked to stop.
@@ -74,7 +74,7 @@ pub(super) fn stop(arguments: &StopArguments) -> Result<ExitCode> {
     let request = arguments.timing.request()?;
     let others = if arguments.all { Others::Wanted } else { Others::ByFilter };
     let missing = if arguments.ignore { Missing::Ignored } else { Missing::Told };
-    let targets = arguments.targets.find("stop", others, missing, runs)?;
+    let targets = arguments.targets.find("stop", others, missing, |kept| kept.state.is_up())?;
     let Targets { containers, paths, named, .. } = &targets;
     // All at once: each may take its seconds.
     let outcomes: Vec<_> = std::thread::scope(|scope| {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use engine::{ContainerFilter, EnginePaths, Error, ErrorKind, Kept, KeptContainers, KeptState, Result};
+use engine::{ContainerFilter, EnginePaths, Error, ErrorKind, Kept, KeptContainers, Result};
 
 use super::PlaceArguments;
 use crate::containers::read_id;
@@ -157,11 +157,6 @@ impl Targets {
     pub(super) fn code(&self) -> ExitCode {
         self.code
     }
-}
-
-/// Whether it runs, or is about to again.
-pub(super) fn runs(kept: &Kept) -> bool {
-    matches!(kept.state, KeptState::Running | KeptState::Restarting { .. })
 }
 
 /// Those by which filters hold, as they are.

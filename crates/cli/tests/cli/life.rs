@@ -148,9 +148,11 @@ fn container_lives_on_without_its_monitor_and_the_next_command_gives_it_another(
     let place = Place::of(&host);
     let counts = "i=0; while [ $i -lt 30 ]; do echo $i; i=$((i+1)); sleep 0.1; done; exit 9";
     assert_eq!(place.script("run", &["-d", "--name=counts"], counts).code(), 0);
-    let first = place.monitor("counts");
-    host.shell(&format!("kill -9 {first}"));
+    assert_eq!(place.script("run", &["-d", "--name=timed", "--timeout=4"], WAITS).code(), 0);
+    let (first, other) = (place.monitor("counts"), place.monitor("timed"));
+    host.shell(&format!("kill -9 {first} {other}"));
     eventually("it is dead", || !std::path::Path::new(&format!("/proc/{first}/status")).exists());
+    eventually("so is the other", || !std::path::Path::new(&format!("/proc/{other}/status")).exists());
     assert!(place.verb("ps", &[]).text().contains("Up "));
     assert_ne!(place.monitor("counts"), first);
     let waited = place.verb("wait", &["counts"]);
@@ -159,6 +161,12 @@ fn container_lives_on_without_its_monitor_and_the_next_command_gives_it_another(
     assert_eq!(place.field("counts", ".State.ExitCode"), "9");
     let expected: Vec<String> = (0..30).map(|number| number.to_string()).collect();
     assert_eq!(place.verb("logs", &["counts"]).text(), expected.join("\n"), "not a line is lost");
+    assert_eq!(place.verb("wait", &["timed"]).text(), "137", "its time goes on");
+    assert!(
+        place.verb("why", &["timed"]).text().contains("--timeout"),
+        "{:?}",
+        place.verb("why", &["timed"])
+    );
     place.assert_nothing_left();
 }
 

@@ -130,11 +130,11 @@ pub(super) fn draft(
         points.retain(|point| point.mount.is_some());
     }
     let volumes = volumes::needs(&options.files, &spec);
-    let shown = Shown::of(options);
+    let mut shown = Shown::of(options);
     let with_volumes = kept_volumes.as_ref().map(|settled| &settled.options.files);
     let found = Found { spec: &spec, files: &files, hidden: &hidden, shown: &shown, with_volumes };
     let kept = keep(options, user.is_some(), &id, birth, &found, effects)?;
-    let shown = kept.as_ref().map_or(shown.clone(), |lease| lease.record().shown.clone());
+    shown.name = kept.as_ref().map_or_else(String::new, |lease| lease.record().name.clone());
     // Files of an ordinary user's other ids take a process in a user namespace to remove; what is in memory goes by itself.
     let is_image = matches!(options.files.root, RootOptions::Image(_));
     let is_on_disk = |lease: &&Lease| lease.record().stay == Stay::Kept || (is_image && user.is_none());

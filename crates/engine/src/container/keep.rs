@@ -43,7 +43,7 @@ pub(super) fn keep(
         };
         record.filled = true;
         record.submounts = submounts;
-        record.shown = Shown { name: record.name.clone(), ..found.shown.clone() };
+        record.shown = found.shown.clone();
     };
     let submounts = || match options.files.root {
         RootOptions::Host if !ordinary_user => host_root::submounts(),
@@ -90,7 +90,5 @@ pub(super) fn keep(
     record.stay = *stay;
     note(&mut record, submounts()?);
     let durability = if *stay == Stay::Kept { Durability::Power } else { Durability::Process };
-    let mut lease = containers.begin(record, durability)?;
-    lease.know_name();
-    Ok(Some(lease))
+    containers.begin(record, durability).map(Some)
 }

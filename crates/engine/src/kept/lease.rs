@@ -96,11 +96,6 @@ impl Lease {
         self.directory.file_name().and_then(|name| name.to_str()).unwrap_or_default()
     }
 
-    /// Shows the name that it got.
-    pub(crate) fn know_name(&mut self) {
-        self.record.shown.name.clone_from(&self.record.name);
-    }
-
     /// What is noted.
     pub(crate) fn record(&self) -> &Record {
         &self.record

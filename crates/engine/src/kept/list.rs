@@ -24,7 +24,7 @@ const LABEL: &str = "rabbitc.label.";
 /// What a listing shows of a container and nobody else needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Shown {
-    /// Its name, where it has one.
+    /// Its name, where it has one: only in the record of what runs, as that of a container has it itself.
     #[serde(default)]
     pub(crate) name: String,
     /// What it is of, as it was named.

@@ -44,7 +44,7 @@ pub use self::prune::PrunedContainers;
 pub use self::record::KeptRoot;
 pub(crate) use self::record::{Asked, End, MemoryEnd, Record, Sent, Wish, now, seconds};
 pub(crate) use crate::directories::Durability;
-use crate::directories::{Lock, lock, lock_file, names};
+use crate::directories::{Lock, lock, lock_file, names, remove_file};
 use crate::error::{Error, Result};
 use crate::images::{data_directory, enter_own_users};
 use crate::life::RestartPolicy;
@@ -135,6 +135,13 @@ pub enum KeptState {
     },
     /// It has ended, and whoever stood behind it was killed before that was noted, or did not learn how.
     Unknown,
+}
+
+impl KeptState {
+    /// Whether it runs, or is about to again.
+    pub fn is_up(self) -> bool {
+        matches!(self, KeptState::Running | KeptState::Restarting { .. })
+    }
 }
 
 impl From<&End> for KeptState {
@@ -378,12 +385,7 @@ impl Kept {
 fn remove_record(directory: &Path) -> Result<bool> {
     let mut was_there = false;
     for name in [RECORD, PASSING] {
-        let path = directory.join(name);
-        match std::fs::remove_file(&path) {
-            Ok(()) => was_there = true,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::at_path("remove", &path, error)),
-        }
+        was_there |= remove_file(&directory.join(name))?;
     }
     Ok(was_there)
 }

@@ -2,7 +2,7 @@
 
 use runtime::ErrorKind;
 
-use super::{Kept, KeptContainers, KeptState, seconds};
+use super::{Kept, KeptContainers, seconds};
 use crate::error::Result;
 use crate::filter::has;
 use crate::images::{ImageFilter, ImageFilters};
@@ -23,8 +23,7 @@ impl KeptContainers {
         self.check_is_own()?;
         let mut pruned = PrunedContainers::default();
         for kept in self.list()? {
-            let runs = matches!(kept.state, KeptState::Running | KeptState::Restarting { .. });
-            if runs || !filters.0.iter().all(|filter| kept.passes(filter)) {
+            if kept.state.is_up() || !filters.0.iter().all(|filter| kept.passes(filter)) {
                 continue;
             }
             // This only informs: what can't be looked at is not counted.

@@ -2,19 +2,17 @@
 //! the others is cleaned up.
 
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use monitor::{InputEnd, Io, Parentage, Service};
+use monitor::{Io, Parentage};
 use runtime::lifecycle;
 use runtime::state_dir::{Lock, StateRoot};
 use runtime::{ContainerId, ErrorKind};
 use rustix::fs::{Mode, OFlags};
 
-use super::begin::{Place, Standing, listener, log_options, then};
+use super::begin::{Place, Process, Standing, service};
 use super::end::{Ended, finish, memory};
-use super::{InputUntil, StandardInput};
 use crate::error::{Error, Result};
 use crate::kept::{Kept, KeptContainers, KeptState, Lease};
 use crate::paths::EnginePaths;
@@ -97,46 +95,23 @@ pub(super) fn left_over(place: &Place, lease: &Lease) -> Result<LeftOver> {
     };
     // Who sweeps has it for a moment, and leaves a container that lives alone.
     let state = root.open(&id, Lock::Wait)?;
-    let service = service(place, lease, view.record.pid, pidfd, state.into_lock())?;
+    let process =
+        Process { pid: view.record.pid, pidfd, parentage: Parentage::Adopted, io: io(lease.directory())? };
+    let service = service(place, lease, process, vec![state.into_lock()])?;
     Ok(LeftOver::Running(Box::new(Standing::of(service))))
 }
 
-fn service(place: &Place, lease: &Lease, pid: i32, pidfd: OwnedFd, state: OwnedFd) -> Result<Service> {
-    let directory = lease.directory();
-    let asked = lease.record().asked.clone().unwrap_or_default();
+/// Its streams, as far as they are still there: a terminal has gone with its monitor, and of that nothing comes any more.
+fn io(directory: &Path) -> Result<Io> {
     let open = |path: &Path, flags: OFlags| {
         let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC;
         rustix::fs::open(path, flags, Mode::empty()).map_err(|error| Error::at_path("open", path, error))
     };
-    // Its terminal has gone with its monitor, and of that nothing comes any more.
     let output = |name: &str| {
         let path = directory.join(name);
         if path.exists() { open(&path, OFlags::RDONLY) } else { open(Path::new("/dev/null"), OFlags::RDONLY) }
     };
-    let lock = OwnedFd::from(lease.lock().try_clone().map_err(|error| Error::system("keep a lock", error))?);
-    let mut keep = vec![state];
-    let then = then(place, &lock, &keep);
-    keep.push(lock);
-    Ok(Service {
-        pid,
-        pidfd,
-        parentage: Parentage::Adopted,
-        io: Io::Pipes {
-            // Nobody may read it any more.
-            stdin: open(&directory.join("in"), OFlags::WRONLY).ok(),
-            stdout: output("out")?,
-            stderr: output("err")?,
-        },
-        input_end: match asked.life.input {
-            StandardInput::Open(InputUntil::FirstEnd) => InputEnd::Closes,
-            _ => InputEnd::KeptOpen,
-        },
-        listener: listener(directory)?,
-        first_client: None,
-        log: log_options(&asked.life.log, directory, lease.record()),
-        exit: directory.join("exit"),
-        keep,
-        then,
-        time_limit: None,
-    })
+    // Nobody may read its input any more.
+    let stdin = open(&directory.join("in"), OFlags::WRONLY).ok();
+    Ok(Io::Pipes { stdin, stdout: output("out")?, stderr: output("err")? })
 }

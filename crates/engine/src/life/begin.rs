@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use monitor::{InputEnd, Io, JOURNAL_SOCKET, LogFiles, LogOptions, Parentage, Service};
 use runtime::launch::LaunchOptions;
@@ -14,10 +15,11 @@ use rustix::io::Errno;
 use super::adopt::{LeftOver, left_over};
 use super::end::remove_from_host;
 use super::start::{RAN, RUNS};
-use super::{END, InputUntil, LifeOptions, LogChoice, StandardInput};
+use super::{END, InputUntil, LogChoice, StandardInput};
 use crate::container::{self, Entrusted, Notice};
+use crate::directories::remove_file;
 use crate::error::{Error, Result, from_monitor};
-use crate::kept::{End, KeptContainers, Lease, Record, Stay, Wish, now};
+use crate::kept::{Asked, End, KeptContainers, Lease, Record, Stay, Wish, now};
 use crate::options::TerminalMode;
 use crate::paths::EnginePaths;
 
@@ -145,17 +147,11 @@ pub(super) fn start(
     })?;
     // Of an earlier start that was not cleaned up, as by a power cut: they would tell of this one.
     for name in ["exit", "attach"] {
-        let path = lease.directory().join(name);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::at_path("remove", &path, error));
-            }
-            _ => {}
-        }
+        remove_file(&lease.directory().join(name))?;
     }
     let begun = launch(place, lease, report.as_ref());
-    let standing = begun.and_then(|(entrusted, life, more)| {
-        let served = serve(place, entrusted, &life, client, more);
+    let standing = begun.and_then(|(entrusted, more)| {
+        let served = serve(place, entrusted, client, more);
         served.map_err(|mut error| {
             error.rollback.extend(remove_from_host(place).err());
             error
@@ -178,26 +174,29 @@ fn note_failure(place: &Place, lock: File, mut error: Error) -> Error {
     error
 }
 
+/// What was asked for.
+fn asked(record: &Record) -> Result<&Asked> {
+    record.asked.as_deref().ok_or_else(|| {
+        let reason = "it ended with the command that started it, and nothing says how to start it again";
+        Error::new(runtime::ErrorKind::WrongStatus, format!("start `{}`", record.id), reason)
+    })
+}
+
 /// What is left to say of a start.
 struct More {
     notices: Vec<Notice>,
     chosen_ports: Vec<String>,
     streams: Streams,
-    time_limit: Option<std::time::Duration>,
 }
 
-fn launch(place: &Place, lease: Lease, report: Option<&OwnedFd>) -> Result<(Entrusted, LifeOptions, More)> {
-    let asked = lease.record().asked.clone().ok_or_else(|| {
-        let reason = "it ended with the command that started it, and nothing says how to start it again";
-        Error::new(runtime::ErrorKind::WrongStatus, format!("start `{}`", place.id), reason)
-    })?;
+fn launch(place: &Place, lease: Lease, report: Option<&OwnedFd>) -> Result<(Entrusted, More)> {
+    let Asked { mut options, life } = asked(lease.record())?.clone();
     let directory = lease.directory().to_owned();
-    let mut options = asked.options.clone();
     // What becomes of its own volumes goes by it.
     options.stay = Some((place.containers()?, lease.record().stay));
     let prepared = container::prepare_again(&options, &place.paths, lease)?;
-    let streams = match asked.options.process.terminal {
-        TerminalMode::Inherit => Streams::make(&directory, asked.life.input)?,
+    let streams = match options.process.terminal {
+        TerminalMode::Inherit => Streams::make(&directory, life.input)?,
         TerminalMode::New(..) => Streams::default(),
     };
     let told = streams.take_place()?;
@@ -206,53 +205,59 @@ fn launch(place: &Place, lease: Lease, report: Option<&OwnedFd>) -> Result<(Entr
     let started = prepared.start(LaunchOptions { interrupt, ..LaunchOptions::default() });
     told.give_back()?;
     let running = started?;
-    let more = More {
-        notices: running.notices(),
-        chosen_ports: running.chosen_ports(),
-        streams,
-        time_limit: asked.options.process.time_limit,
-    };
-    Ok((running.entrust()?, asked.life, more))
+    let more = More { notices: running.notices(), chosen_ports: running.chosen_ports(), streams };
+    Ok((running.entrust()?, more))
 }
 
-fn serve(
-    place: &Place,
-    entrusted: Entrusted,
-    life: &LifeOptions,
-    client: Option<OwnedFd>,
-    more: More,
-) -> Result<Standing> {
-    let Entrusted { pid, pidfd, console, mut held, kept } = entrusted;
+fn serve(place: &Place, entrusted: Entrusted, client: Option<OwnedFd>, more: More) -> Result<Standing> {
+    let Entrusted { pid, pidfd, console, held, kept } = entrusted;
     let lease = kept.ok_or_else(|| Error::invalid(BEGIN, "the container has no record".to_owned()))?;
-    let directory = lease.directory().to_owned();
+    let io = match console {
+        Some(outer) => Io::Terminal { outer },
+        None => more.streams.into_io(),
+    };
+    let process = Process { pid, pidfd, parentage: Parentage::Own, io };
+    let service = Service { first_client: client, ..service(place, &lease, process, held)? };
+    Ok(Standing { notices: more.notices, chosen_ports: more.chosen_ports, ..Standing::of(service) })
+}
+
+/// A container's first process.
+pub(super) struct Process {
+    pub(super) pid: i32,
+    pub(super) pidfd: OwnedFd,
+    pub(super) parentage: Parentage,
+    pub(super) io: Io,
+}
+
+/// What the monitor of a container is to know; it holds `held` and the lease's lock.
+pub(super) fn service(place: &Place, lease: &Lease, process: Process, held: Vec<OwnedFd>) -> Result<Service> {
+    let Process { pid, pidfd, parentage, io } = process;
+    let (directory, record) = (lease.directory(), lease.record());
+    let Asked { options, life } = asked(record)?;
+    let has_run = Duration::from_nanos(record.started.map_or(0, |started| now().saturating_sub(started)));
     let lock = OwnedFd::from(lease.lock().try_clone().map_err(|error| Error::system("keep a lock", error))?);
     let then = then(place, &lock, &held);
-    held.push(lock);
-    let service = Service {
+    Ok(Service {
         pid,
         pidfd,
-        parentage: Parentage::Own,
-        io: match console {
-            Some(outer) => Io::Terminal { outer },
-            None => more.streams.into_io(),
-        },
-        listener: listener(&directory)?,
-        first_client: client,
+        parentage,
+        io,
+        listener: listener(directory)?,
+        first_client: None,
         input_end: match life.input {
             StandardInput::Open(InputUntil::FirstEnd) => InputEnd::Closes,
             _ => InputEnd::KeptOpen,
         },
-        log: log_options(&life.log, &directory, lease.record()),
+        log: log_options(&life.log, directory, record),
         exit: directory.join("exit"),
-        keep: held,
+        keep: held.into_iter().chain([lock]).collect(),
         then,
-        time_limit: more.time_limit,
-    };
-    Ok(Standing { notices: more.notices, chosen_ports: more.chosen_ports, ..Standing::of(service) })
+        time_limit: options.process.time_limit.map(|limit| limit.saturating_sub(has_run)),
+    })
 }
 
 /// What is executed in the monitor's place when the container has ended.
-pub(super) fn then(place: &Place, lock: &OwnedFd, held: &[OwnedFd]) -> Vec<OsString> {
+fn then(place: &Place, lock: &OwnedFd, held: &[OwnedFd]) -> Vec<OsString> {
     use std::os::fd::AsRawFd;
     let numbers: Vec<String> = held.iter().map(|one| one.as_raw_fd().to_string()).collect();
     let mut then = vec!["rabbitc".into(), END.into()];
@@ -328,12 +333,7 @@ impl Streams {
         let fifo = |name: &str| -> Result<PathBuf> {
             let path = directory.join(name);
             // One of an earlier start may hold what nobody read.
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::at_path("remove", &path, error));
-                }
-                _ => {}
-            }
+            remove_file(&path)?;
             let made = rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0);
             made.map(|()| path.clone()).map_err(|error| Error::at_path("make", &path, error))
         };
@@ -405,17 +405,12 @@ impl Replaced {
 }
 
 /// Where those connect who attach.
-pub(super) fn listener(directory: &Path) -> Result<OwnedFd> {
+fn listener(directory: &Path) -> Result<OwnedFd> {
     use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
     use std::os::fd::AsRawFd;
     let path = directory.join("attach");
     let failed = |error: Errno| Error::at_path("listen at", &path, error);
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::at_path("remove", &path, error));
-        }
-        _ => {}
-    }
+    remove_file(&path)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let place = rustix::fs::open(directory, flags, Mode::empty()).map_err(failed)?;
     let socket =

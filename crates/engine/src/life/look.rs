@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use super::begin::log_options;
 use super::{RestartPolicy, StandardInput};
 use crate::error::{Error, Result, from_monitor};
-use crate::kept::{Kept, KeptContainers, KeptState, Stay, Wish};
+use crate::kept::{Kept, KeptContainers, Stay, Wish};
 use crate::options::TerminalMode;
 use crate::paths::EnginePaths;
 
@@ -115,10 +115,7 @@ impl KeptContainers {
             return Err(Error::invalid(format!("rename `{}`", kept.name), reason.to_owned()));
         }
         self.claim_name(&kept.id, Some(&name))?;
-        self.edit(&kept.id, |record| {
-            record.name.clone_from(&name);
-            record.shown.name.clone_from(&name);
-        })?;
+        self.edit(&kept.id, |record| record.name.clone_from(&name))?;
         self.release_name(&kept.name, &kept.id);
         Ok(())
     }
@@ -132,7 +129,7 @@ impl Kept {
 
     /// Whether a boot starts it.
     pub fn is_to_run_at_boot(&self) -> bool {
-        if matches!(self.state, KeptState::Running | KeptState::Restarting { .. }) {
+        if self.state.is_up() {
             return false;
         }
         match self.record.asked.as_ref().map(|asked| asked.life.restart) {

@@ -25,7 +25,7 @@ impl KeptContainers {
             let operation = format!("remove the container `{}`", kept.shown_name());
             return Err(Error::new(ErrorKind::WrongStatus, operation, reason).with_hint("try it again"));
         }
-        if !matches!(kept.state, KeptState::Running | KeptState::Restarting { .. }) {
+        if !kept.state.is_up() {
             return Ok(());
         }
         let Removal::Stopping(patience) = removal else {

@@ -7,7 +7,7 @@ use runtime::state_dir::StateRoot;
 use runtime::{ContainerId, ErrorKind, Signal};
 
 use crate::error::{Error, Result};
-use crate::kept::{Kept, KeptContainers, KeptState, Wish};
+use crate::kept::{Kept, KeptContainers, Wish};
 use crate::paths::EnginePaths;
 
 /// How a container is stopped.
@@ -53,7 +53,7 @@ const CLEANING: Duration = Duration::from_secs(30);
 impl KeptContainers {
     /// Stops a container, and waits until it is over.
     pub fn stop(&self, kept: &Kept, request: StopRequest, paths: &EnginePaths) -> Result<Stopped> {
-        if !matches!(kept.state, KeptState::Running | KeptState::Restarting { .. }) {
+        if !kept.state.is_up() {
             return Ok(Stopped::Before);
         }
         self.stop_wishing(kept, request, Wish::Stop, paths)
@@ -62,7 +62,7 @@ impl KeptContainers {
     /// Stops all containers until the next boot; what failed.
     pub fn rest(&self, paths: &EnginePaths) -> Result<Vec<Error>> {
         let mut all = self.living(paths)?;
-        all.retain(|kept| matches!(kept.state, KeptState::Running | KeptState::Restarting { .. }));
+        all.retain(|kept| kept.state.is_up());
         let stop = |kept| self.stop_wishing(kept, StopRequest::default(), Wish::Rest, paths).err();
         // All at once: each may take its seconds.
         Ok(std::thread::scope(|scope| {
