@@ -265,11 +265,16 @@ fn detached_container_keeps_its_address_and_ports_from_others_until_it_ends() {
     let rootfs = host.rootfs_flag();
     std::fs::write(host.rootfs().join("bin/page"), "served").expect("written");
     let serve = "exec /bin/busybox httpd -f -p 80 -h /bin";
-    let flags = ["-d", "--name=server", "-p", "8080:80", &rootfs, "/bin/sh", "-c", serve];
+    let flags = ["-d", "--name=server", "-p", "8080:80", "-p", "90", &rootfs, "/bin/sh", "-c", serve];
     let made = place.verb("run", &flags);
     assert_eq!(made.code(), 0, "{made:?}");
     let address = place.field("server", ".NetworkSettings.IPAddress");
     assert_eq!(address, "172.19.0.2");
+    let ports = place.verb("inspect", &["--format={{json .NetworkSettings.Ports}}", "server"]);
+    let ports: serde_json::Value = serde_json::from_str(ports.text()).expect("JSON");
+    assert_eq!(ports["80/tcp"], serde_json::json!([{"HostIp": "0.0.0.0", "HostPort": "8080"}]));
+    let chosen = ports["90/tcp"][0]["HostPort"].as_str().and_then(|port| port.parse::<u16>().ok());
+    assert!(chosen > Some(0), "nobody named it: {ports}");
     let ask = || {
         host.shell(
             "printf 'GET /page HTTP/1.0\\r\\n\\r\\n' | busybox nc -w 2 127.0.0.1 8080 2>/dev/null | tail -n1",

@@ -96,18 +96,12 @@ fn labels(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
 
 /// `0.0.0.0:8080->80/tcp`; without a port of the host where that is chosen later.
 fn published(request: &::network::PortRequest) -> String {
-    let range = |first: u16| match request.container.count() {
-        1 => first.to_string(),
-        count => format!("{first}-{}", usize::from(first) + count - 1),
-    };
-    let inside = format!("{}/{}", range(request.container.first()), request.protocol);
-    let ::network::HostPorts::From(first) = request.host else { return inside };
-    let address = match request.address {
-        Some(std::net::IpAddr::V6(address)) => format!("[{address}]"),
-        Some(address) => address.to_string(),
-        None => "0.0.0.0".to_owned(),
-    };
-    format!("{address}:{}->{inside}", range(first))
+    if let Some(published) = PublishedPort::named(request) {
+        return published.to_string();
+    }
+    let (first, last) = (request.container.first(), request.container.last());
+    let last = if last > first { format!("-{last}") } else { String::new() };
+    format!("{first}{last}/{}", request.protocol)
 }
 
 /// A container in a listing.

@@ -16,6 +16,7 @@ use crate::options::{
     UserOption,
 };
 use crate::paths::EnginePaths;
+use crate::running::PublishedPort;
 
 /// The moment that docker shows where there was none.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -413,24 +414,10 @@ fn mounts(options: &RunOptions) -> Value {
 
 fn network_settings(shown: &Shown, said: &Said<'_>) -> Value {
     let mut ports: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for published in &shown.published {
-        // `0.0.0.0:8080->80/tcp`, with ranges on both sides.
-        let Some((host, inside)) = published.split_once("->") else { continue };
-        let (Some((address, host)), Some((inside, protocol))) =
-            (host.rsplit_once(':'), inside.split_once('/'))
-        else {
-            continue;
-        };
-        let numbers = |text: &str| -> Option<std::ops::RangeInclusive<u16>> {
-            let (first, last) = text.split_once('-').unwrap_or((text, text));
-            Some(first.parse().ok()?..=last.parse().ok()?)
-        };
-        let (Some(host), Some(inside)) = (numbers(host), numbers(inside)) else { continue };
-        let address = address.trim_matches(['[', ']']);
-        for (host, inside) in host.zip(inside) {
-            let binding = json!({"HostIp": address, "HostPort": host.to_string()});
-            ports.entry(format!("{inside}/{protocol}")).or_default().push(binding);
-        }
+    for (inside, address, host) in shown.ports.iter().flat_map(PublishedPort::each) {
+        let address = address.map_or_else(|| "0.0.0.0".to_owned(), |address| address.to_string());
+        let binding = json!({"HostIp": address, "HostPort": host.to_string()});
+        ports.entry(inside.to_string()).or_default().push(binding);
     }
     let mut networks = Map::new();
     let mut flat =

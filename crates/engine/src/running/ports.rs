@@ -35,6 +35,26 @@ impl PublishedPort {
             protocol: request.protocol.to_string(),
         })
     }
+
+    /// Each of them: `80/tcp`, the host's address, and the port there.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (PortOfContainer<'_>, Option<IpAddr>, u16)> {
+        (self.first..=self.last).enumerate().map(|(number, host)| {
+            let port = self.container.saturating_add(number as u16);
+            (PortOfContainer { port, protocol: &self.protocol }, self.address, host)
+        })
+    }
+}
+
+/// A port inside.
+pub(crate) struct PortOfContainer<'a> {
+    port: u16,
+    protocol: &'a str,
+}
+
+impl fmt::Display for PortOfContainer<'_> {
+    fn fmt(&self, form: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(form, "{}/{}", self.port, self.protocol)
+    }
 }
 
 impl From<&Publication> for PublishedPort {
@@ -120,14 +140,12 @@ impl Found {
     /// Its published ports, in order; one that has ended has none.
     pub fn ports(&self) -> Vec<PortMapping> {
         let mut all = Vec::new();
-        for PublishedPort { address, first, last, container, protocol } in self.shown().ports {
-            for (number, host) in (first..=last).enumerate() {
-                all.push(PortMapping {
-                    port: container.saturating_add(number as u16),
-                    protocol: protocol.clone(),
-                    host: at(address, &host.to_string()),
-                });
-            }
+        for published in self.shown().ports {
+            all.extend(published.each().map(|(inside, address, host)| PortMapping {
+                port: inside.port,
+                protocol: inside.protocol.to_owned(),
+                host: at(address, &host.to_string()),
+            }));
         }
         all.sort();
         all
