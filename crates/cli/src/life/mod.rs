@@ -47,14 +47,14 @@ pub(crate) enum LifeCommand {
     Group(GroupArguments),
 }
 
-/// Where containers are.
+/// Where containers and volumes are.
 #[derive(Debug, Args)]
 pub(crate) struct PlaceArguments {
-    /// Directory that containers are kept below [default: /var/lib/rabbitc]
-    #[arg(long, value_name = "DIR", hide = true)]
+    /// Directory that containers and volumes are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
+    #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// Directory for what concerns running containers [default: /run/rabbitc]
-    #[arg(long, alias = "state-dir", value_name = "DIR", hide = true)]
+    /// Directory of those that run, as `run --runroot` had it [default: /run/rabbitc]
+    #[arg(long, alias = "state-dir", value_name = "DIR")]
     runroot: Option<PathBuf>,
 }
 

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 use engine::{Result, Volume, rfc3339};
 
-use super::Places;
 use crate::inspect::Form;
+use crate::life::PlaceArguments;
 use crate::template::{Field, Map, Value};
 
 /// Shows all that is known of volumes.
@@ -23,13 +23,13 @@ pub(crate) struct InspectArguments {
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
     #[command(flatten)]
-    places: Places,
+    place: PlaceArguments,
 }
 
 /// Each volume is shown, whatever became of the others.
 pub(super) fn inspect(arguments: &InspectArguments) -> Result<ExitCode> {
     let form = Form::parse(arguments.format.as_deref())?;
-    let store = arguments.places.volumes()?;
+    let store = arguments.place.volumes()?;
     let names = match arguments.all {
         true => store.survey()?.volumes.into_iter().map(|volume| volume.name).collect(),
         false => arguments.names.clone(),

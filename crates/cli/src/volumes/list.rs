@@ -3,8 +3,8 @@
 use clap::Args;
 use engine::{Notice, Result, Volume, VolumeFilter, VolumeUsers};
 
-use super::Places;
 use crate::images::print;
+use crate::life::PlaceArguments;
 use crate::render;
 use crate::template::{Field, Heading, Listing, Value};
 
@@ -39,20 +39,20 @@ pub(crate) struct ListArguments {
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
-    places: Places,
+    place: PlaceArguments,
 }
 
 pub(super) fn list(arguments: &ListArguments) -> Result<()> {
     let filters: Vec<VolumeFilter> =
         arguments.filter.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
-    let store = arguments.places.volumes()?;
+    let store = arguments.place.volumes()?;
     let survey = store.survey()?;
     for error in survey.damaged {
         render::notice(&Notice { what: error.to_string(), remedy: error.hint });
     }
     // Containers are looked at for one question alone.
     let users = match filters.iter().any(|filter| matches!(filter, VolumeFilter::Dangling(_))) {
-        true => store.users(&arguments.places.paths()?)?,
+        true => store.users(&arguments.place.paths()?)?,
         false => VolumeUsers::default(),
     };
     let volumes = VolumeFilter::apply(&filters, survey.volumes, &users)?;

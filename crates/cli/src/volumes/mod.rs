@@ -20,7 +20,8 @@ use crate::archive::{Output, check_output};
 use crate::images::prune::is_wanted;
 use crate::images::table::size;
 use crate::images::{failed, print};
-use crate::{life, render};
+use crate::life::PlaceArguments;
+use crate::render;
 
 /// What concerns volumes: directories that are kept for containers.
 #[derive(Debug, Parser)]
@@ -58,17 +59,6 @@ pub(crate) enum VolumeCommand {
     Unmount(MountArguments),
 }
 
-/// Where volumes are, and containers.
-#[derive(Debug, Args)]
-pub(crate) struct Places {
-    /// Directory that volumes are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
-    /// Directory of containers that run, as `run --runroot` had it [default: /run/rabbitc]
-    #[arg(long, alias = "state-dir", value_name = "DIR")]
-    runroot: Option<PathBuf>,
-}
-
 /// Makes a volume.
 #[derive(Debug, Args)]
 pub(crate) struct CreateArguments {
@@ -88,7 +78,7 @@ pub(crate) struct CreateArguments {
     #[arg(short, long, value_name = "NAME=VALUE")]
     opt: Vec<String>,
     #[command(flatten)]
-    places: Places,
+    place: PlaceArguments,
 }
 
 /// Says by its exit code whether a volume is there.
@@ -98,7 +88,7 @@ pub(crate) struct ExistsArguments {
     #[arg(value_name = "VOLUME")]
     name: String,
     #[command(flatten)]
-    places: Places,
+    place: PlaceArguments,
 }
 
 /// Writes what is in a volume.
@@ -111,7 +101,7 @@ pub(crate) struct ExportArguments {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    places: Places,
+    place: PlaceArguments,
 }
 
 /// Puts what is in an archive into a volume.
@@ -124,7 +114,7 @@ pub(crate) struct ImportArguments {
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
     file: PathBuf,
     #[command(flatten)]
-    places: Places,
+    place: PlaceArguments,
 }
 
 /// Says where what is in volumes is.
@@ -134,7 +124,7 @@ pub(crate) struct MountArguments {
     #[arg(required = true, value_name = "VOLUME")]
     names: Vec<String>,
     #[command(flatten)]
-    places: Places,
+    place: PlaceArguments,
 }
 
 /// Removes volumes.
@@ -150,7 +140,7 @@ pub(crate) struct RemoveArguments {
     #[arg(short, long)]
     force: bool,
     #[command(flatten)]
-    places: Places,
+    place: PlaceArguments,
 }
 
 /// Removes volumes that no container has.
@@ -166,24 +156,20 @@ pub(crate) struct PruneArguments {
     #[arg(short, long)]
     force: bool,
     #[command(flatten)]
-    places: Places,
+    place: PlaceArguments,
 }
 
-impl Places {
-    fn paths(&self) -> Result<EnginePaths> {
-        life::paths(self.runroot.as_deref())
-    }
-
+impl PlaceArguments {
     /// For somebody who only looks at them, or makes one.
     fn volumes(&self) -> Result<VolumeStore> {
-        VolumeStore::of(self.root.as_deref())
+        VolumeStore::of(self.root())
     }
 
     /// For somebody who removes some, with where containers run.
-    fn open(&self) -> Result<(VolumeStore, EnginePaths)> {
+    fn open_volumes(&self) -> Result<(VolumeStore, EnginePaths)> {
         // Before this process is another user's.
         let paths = self.paths()?;
-        Ok((VolumeStore::open(self.root.as_deref())?, paths))
+        Ok((VolumeStore::open(self.root())?, paths))
     }
 }
 
@@ -220,7 +206,7 @@ fn create(arguments: &CreateArguments) -> Result<()> {
         options,
         labels: labels(&arguments.label)?,
     };
-    let volume = match arguments.places.volumes()?.create(&new)? {
+    let volume = match arguments.place.volumes()?.create(&new)? {
         CreatedVolume::Made(volume) => volume,
         CreatedVolume::Found(volume) => {
             let differs = !new.options.is_empty() && new.options != volume.options;
@@ -250,7 +236,7 @@ fn labels(texts: &[String]) -> Result<std::collections::BTreeMap<String, String>
 }
 
 fn exists(arguments: &ExistsArguments) -> Result<ExitCode> {
-    let found = arguments.places.volumes()?.get(&arguments.name)?;
+    let found = arguments.place.volumes()?.get(&arguments.name)?;
     Ok(ExitCode::from(u8::from(found.is_none())))
 }
 
@@ -258,14 +244,14 @@ fn export(arguments: &ExportArguments) -> Result<()> {
     let output = arguments.output.as_deref();
     check_output(output)?;
     // Nothing is begun for a volume that is not there.
-    arguments.places.volumes()?.directory("export", &arguments.name)?;
+    arguments.place.volumes()?.directory("export", &arguments.name)?;
     let output = Output::begin(output)?;
-    let (volumes, _) = arguments.places.open()?;
+    let (volumes, _) = arguments.place.open_volumes()?;
     output.take(|out| volumes.export(&arguments.name, out))
 }
 
 fn import(arguments: &ImportArguments) -> Result<()> {
-    arguments.places.volumes()?.directory("import", &arguments.name)?;
+    arguments.place.volumes()?.directory("import", &arguments.name)?;
     let path = &arguments.file;
     let archive: Box<dyn Read> = match path.as_os_str() == "-" {
         true if std::io::stdin().is_terminal() => {
@@ -279,7 +265,7 @@ fn import(arguments: &ImportArguments) -> Result<()> {
             Error::at_path("open", path, error).with_hint("name an archive, or `-` for standard input")
         })?),
     };
-    let (volumes, _) = arguments.places.open()?;
+    let (volumes, _) = arguments.place.open_volumes()?;
     let left_out = volumes.import(&arguments.name, BufReader::with_capacity(256 << 10, archive))?;
     if left_out > 0 {
         render::notice(&Notice {
@@ -292,7 +278,7 @@ fn import(arguments: &ImportArguments) -> Result<()> {
 
 /// A volume is a directory, and so it is there already.
 fn mount(arguments: &MountArguments, shown: impl Fn(&Volume) -> String) -> Result<ExitCode> {
-    let volumes = arguments.places.volumes()?;
+    let volumes = arguments.place.volumes()?;
     let mut code = ExitCode::SUCCESS;
     for name in &arguments.names {
         match volumes.directory("mount", name) {
@@ -305,7 +291,7 @@ fn mount(arguments: &MountArguments, shown: impl Fn(&Volume) -> String) -> Resul
 
 /// Each is tried, whatever became of the others.
 fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
-    let (volumes, paths) = arguments.places.open()?;
+    let (volumes, paths) = arguments.place.open_volumes()?;
     if arguments.all {
         let gone = volumes.prune(UnneededVolumes::All, &[], &paths)?;
         gone.notices.iter().for_each(render::notice);
@@ -345,7 +331,7 @@ pub(crate) fn deleted(names: &[String]) -> String {
 fn prune(arguments: &PruneArguments) -> Result<()> {
     let filters: Vec<VolumeFilter> =
         arguments.filter.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
-    let (volumes, paths) = arguments.places.open()?;
+    let (volumes, paths) = arguments.place.open_volumes()?;
     let (which, what) = unneeded(arguments.all || filters.contains(&VolumeFilter::All(true)));
     let warning = format!("WARNING! This will remove {what}.\n");
     if !arguments.force && !is_wanted("rabbitc volume prune", what, &warning)? {

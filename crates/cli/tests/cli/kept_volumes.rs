@@ -41,11 +41,15 @@ impl Place {
         verb(&self.host, words)
     }
 
+    /// A verb of a container on a copy of the root.
+    fn on_copy(&self, verb: &str, flags: &[&str]) -> std::process::Command {
+        let rootfs = format!("--rootfs={}", self.host.directory().join("image").display());
+        let fixed = [verb, &self.root(), "--network=none", "--overlay", &rootfs];
+        self.host.rabbitc(&[&fixed[..], flags].concat())
+    }
+
     fn command(&self, flags: &[&str], script: &str) -> std::process::Command {
-        let (root, rootfs) = (self.root(), self.host.directory().join("image"));
-        let rootfs = format!("--rootfs={}", rootfs.display());
-        let fixed = ["run", &root, "--network=none", "--overlay", &rootfs];
-        self.host.rabbitc(&[&fixed[..], flags, &["--", "/bin/sh", "-c", script]].concat())
+        self.on_copy("run", &[flags, &["--", "/bin/sh", "-c", script]].concat())
     }
 
     /// A container on a copy of the root.
@@ -355,34 +359,14 @@ fn start_that_fails_and_commands_that_are_killed_leave_no_volume_half_made() {
     let Some(place) = Place::new() else { return };
     // Refused when the plan is made, and by the program that is not there.
     place.run(&["-v", "new:/data", "--volume=/no/such/thing:/x"], "true").refuses(125, &["/no/such/thing"]);
-    let (root, rootfs) =
-        (place.root(), format!("--rootfs={}", place.host.directory().join("image").display()));
-    let ran = place.host.run(&[
-        "run",
-        &root,
-        "--network=none",
-        "--overlay",
-        &rootfs,
-        "-v",
-        "new:/data",
-        "-v",
-        "/x",
-        "--",
-        "/none",
-    ]);
+    let does = |verb: &str, program: &[&str]| {
+        let flags = [&["-v", "new:/data", "-v", "/x"][..], program].concat();
+        finish(place.on_copy(verb, &flags).spawn().expect("nsenter runs"), None)
+    };
+    let ran = does("run", &["--", "/none"]);
     assert_eq!(ran.code(), 127, "{ran:?}");
     assert_eq!(names(&place.volumes()), [""; 0]);
-    let plan = place.host.run(&[
-        "plan",
-        &root,
-        "--network=none",
-        "--overlay",
-        &rootfs,
-        "-v",
-        "new:/data",
-        "-v",
-        "/x",
-    ]);
+    let plan = does("plan", &[]);
     assert!(plan.text().contains("/volumes/new/_data` `/data`"), "{plan:?}");
     assert_eq!(names(&place.volumes()), [""; 0], "a plan touches nothing");
 
@@ -429,27 +413,9 @@ fn containers_that_start_at_once_with_a_new_volume_all_find_it_whole() {
 #[test]
 fn container_that_lives_on_has_its_volumes_from_when_it_is_made_and_they_are_filled_once() {
     let Some(place) = Place::new() else { return };
-    let (root, rootfs) =
-        (place.root(), format!("--rootfs={}", place.host.directory().join("image").display()));
     let script = "cat /data/file; rm -r /data/* 2>/dev/null; echo x >/own/x; exit 0";
-    let fixed = [
-        "create",
-        &root,
-        "--network=none",
-        "--overlay",
-        "--name=lives",
-        &rootfs,
-        "-v",
-        "named:/data",
-        "-v",
-        "/own",
-    ];
-    let mut command = place.host.command(binary());
-    command
-        .args(fixed)
-        .arg(format!("--state-dir={}", place.host.state().display()))
-        .args(["/bin/sh", "-c", script]);
-    assert_eq!(finish(command.spawn().expect("nsenter runs"), None).code(), 0);
+    let flags = ["--name=lives", "-v", "named:/data", "-v", "/own", "/bin/sh", "-c", script];
+    assert_eq!(finish(place.on_copy("create", &flags).spawn().expect("nsenter runs"), None).code(), 0);
     assert_eq!(names(&place.volumes()).len(), 2);
     place.verb(&["volume", "rm", "named"]).refuses(1, &["volume is in use - ["]);
     let format = "--format={{range .Mounts}}{{.Type}} {{.Destination}} {{.Driver}};{{end}}";
@@ -512,4 +478,6 @@ fn volume_is_written_out_and_brought_in_elsewhere() {
     place
         .verb(&["volume", "export", "-o", &archive, "memory"])
         .refuses(125, &["mounted for its containers alone"]);
+    place.host.shell(&format!("rm {archive}"));
+    place.end();
 }

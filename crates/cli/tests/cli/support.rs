@@ -236,7 +236,7 @@ impl Host {
     /// `rabbitc` on this host.
     pub fn rabbitc(&self, arguments: &[&str]) -> Command {
         let mut command = self.command(binary());
-        let verb = arguments.first().filter(|word| ["plan", "run"].contains(word));
+        let verb = arguments.first().filter(|word| ["plan", "run", "create"].contains(word));
         command.args(verb).arg(format!("--state-dir={}", self.state().display()));
         command.args(arguments.iter().skip(usize::from(verb.is_some())));
         command

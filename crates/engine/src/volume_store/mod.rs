@@ -10,8 +10,9 @@
 //! volumes/.new-…, .gone-…     one that is being made or removed; remains, where nobody holds its lock
 //! ```
 //!
-//! Whoever starts or runs a container shares a lock of the kernel's on the directory of each of its volumes, and whoever makes or
-//! removes one has it alone. There is no other lock: what one volume is about hinders nobody who uses another.
+//! Whoever starts or runs a container shares a lock of the kernel's on the directory of each of its volumes, and so does whoever
+//! writes one out or brings it in; whoever makes or removes one has it alone. There is no other lock: what one volume is about
+//! hinders nobody who uses another.
 
 mod apart;
 mod fill;

@@ -2,11 +2,12 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use super::place::Place;
 use super::user::{FIRST, UID, User};
-use crate::images::{APP, serve};
-use crate::support::{Background, Ran, binary, finish, names};
+use crate::images::APP;
+use crate::support::{Background, binary, finish, names};
 
 /// Makes an image in OCI's layout, whose files have several owners, and which hides files of lower layers.
 const LAYOUT: &str = r#"set -e; cd "$0"; mkdir -p layout/blobs/sha256 one/etc one/srv one/var two/etc two/srv three/etc
@@ -37,41 +38,9 @@ const LOOK: &str = "cat /etc/name; ls /srv; ls /etc/hidden /device 2>/dev/null; 
 const SEEN: &str = "three\nnew\n-rw-r--r-- 0 0 /etc/passwd\n-rwsr-xr-x 0 0 /raise\n-rw-r--r-- 5 0 /srv/new\n\
                     drwx------ 12 34 /var/kept\n-rw------- 12 34 /var/kept/secret";
 
-/// A user, and a registry on its host.
-struct Place {
-    user: User,
-    server: Background,
-}
-
 impl Place {
-    fn new() -> Option<Place> {
-        let user = User::new()?;
-        let server = serve(&user.host, LAYOUT)?;
-        Some(Place { user, server })
-    }
-
     fn store(&self) -> PathBuf {
-        self.user.host.directory().join("home/.local/share/rabbitc/images")
-    }
-
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = self.user.command(program);
-        command.env("HOME", self.user.host.directory().join("home")).env_remove("XDG_DATA_HOME");
-        command
-    }
-
-    /// A verb of images.
-    fn rabbitc(&self, verb: &str, arguments: &[&str]) -> Ran {
-        let mut command = self.command(binary());
-        command.arg(verb).args(arguments);
-        finish(command.spawn().expect("nsenter runs"), None)
-    }
-
-    /// A container of an image, without network.
-    fn run(&self, arguments: &[&str]) -> Ran {
-        let mut command = self.command(binary());
-        command.args(["run", &self.user.state_flag(), "--rm", "--network=none"]).args(arguments);
-        finish(command.spawn().expect("nsenter runs"), None)
+        self.root().join("images")
     }
 
     /// Paths in the store, but for those of the store itself.
@@ -95,14 +64,6 @@ impl Place {
         });
         found.next().map(|found| (found.uid(), found.gid()))
     }
-
-    fn end(self) {
-        // Killed with its value.
-        drop(self.server);
-        let directory = self.user.host.directory().display().to_string();
-        self.user.host.shell(&format!("cd {directory}; rm -rf home data layout registry.yml"));
-        self.user.host.assert_nothing_left();
-    }
 }
 
 #[test]
@@ -121,7 +82,7 @@ fn root_of_a_user_namespace_is_told_how_a_users_images_are_named() {
 
 #[test]
 fn user_pulls_lists_runs_and_removes_an_image() {
-    let Some(place) = Place::new() else { return };
+    let Some(place) = Place::new(LAYOUT) else { return };
     let ran = place.rabbitc("pull", &[APP]);
     assert_eq!((ran.code(), ran.stderr.as_str()), (0, ""), "{ran:?}");
     assert!(ran.text().starts_with(&format!("{APP}: pulled\nsha256:")), "{ran:?}");
@@ -165,7 +126,7 @@ fn user_pulls_lists_runs_and_removes_an_image() {
 
 #[test]
 fn users_container_is_written_out_with_all_of_its_root() {
-    let Some(place) = Place::new() else { return };
+    let Some(place) = Place::new(LAYOUT) else { return };
     assert_eq!(place.rabbitc("pull", &[APP]).code(), 0);
     let rootfs = place.user.host.rootfs_flag();
     let ways: [&[&str]; 2] = [&[APP], &[&rootfs, "--overlay", "--rm=false", "--", "/bin/sh", "-c"]];
@@ -192,7 +153,7 @@ fn users_container_is_written_out_with_all_of_its_root() {
 
 #[test]
 fn users_container_fetches_its_image_and_tells_once_why_it_can_not() {
-    let Some(place) = Place::new() else { return };
+    let Some(place) = Place::new(LAYOUT) else { return };
     let ran = place.run(&[APP, LOOK]);
     assert_eq!((ran.text(), ran.stderr.as_str()), (SEEN, ""), "{ran:?}");
     let missing = APP.replace("v1", "none");
@@ -215,7 +176,7 @@ fn users_container_fetches_its_image_and_tells_once_why_it_can_not() {
 
 #[test]
 fn users_pull_that_is_killed_leaves_a_store_that_works() {
-    let Some(place) = Place::new() else { return };
+    let Some(place) = Place::new(LAYOUT) else { return };
     for milliseconds in [1, 5, 10, 20, 40, 80] {
         let mut command = place.command(binary());
         let mut child = command.arg("pull").arg(APP).spawn().expect("nsenter runs");
@@ -233,7 +194,7 @@ fn users_pull_that_is_killed_leaves_a_store_that_works() {
 
 #[test]
 fn user_with_one_id_has_all_files_of_an_image_and_a_word_about_it() {
-    let Some(place) = Place::new() else { return };
+    let Some(place) = Place::new(LAYOUT) else { return };
     place.user.host.set_up("echo 'somebody:100000:65536' | tee /etc/subuid >/etc/subgid");
     let ran = place.rabbitc("pull", &[APP]);
     assert_eq!(ran.code(), 0, "{ran:?}");
@@ -253,7 +214,7 @@ fn user_with_one_id_has_all_files_of_an_image_and_a_word_about_it() {
 
 #[test]
 fn files_of_an_image_are_unpacked_once_more_for_a_user_who_keeps_its_id() {
-    let Some(place) = Place::new() else { return };
+    let Some(place) = Place::new(LAYOUT) else { return };
     assert_eq!(place.rabbitc("pull", &[APP]).code(), 0);
     let ran = place.run(&["--userns=keep-id", "--user=0", APP, LOOK]);
     assert_eq!(ran.text(), SEEN, "{ran:?}");
@@ -294,12 +255,12 @@ fn files_of_an_image_are_unpacked_once_more_for_a_user_who_keeps_its_id() {
 
 #[test]
 fn image_is_mounted_in_namespaces_of_the_users_own_alone() {
-    let Some(place) = Place::new() else { return };
+    let Some(place) = Place::new(LAYOUT) else { return };
     place.rabbitc("pull", &[APP]).text();
     place
         .rabbitc("image", &["mount", APP])
         .refuses(125, &["for this command alone", "podman unshare", "--runroot="]);
-    let root = place.store().parent().expect("below a directory").to_owned();
+    let root = place.root();
     let script = format!(
         "set -e; image() {{ {} image $1 --root={} $2 {APP}; }}; cd $(image mount --runroot={}); cat etc/name; ls srv; \
          stat -c '%u:%g %a' var/kept; cd /; image unmount >/dev/null; ls -A {}",

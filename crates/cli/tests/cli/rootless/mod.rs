@@ -6,5 +6,6 @@ mod ids;
 mod images;
 mod life;
 mod network;
+mod place;
 mod user;
 mod volumes;

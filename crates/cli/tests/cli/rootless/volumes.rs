@@ -2,11 +2,11 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
-use super::user::{FIRST, UID, User};
-use crate::images::{APP, serve};
-use crate::support::{Background, Ran, binary, finish, names};
+use super::place::Place;
+use super::user::{FIRST, UID};
+use crate::images::APP;
+use crate::support::names;
 
 /// Makes an image in OCI's layout with data of another owner, in a directory that is a `VOLUME` of it.
 const LAYOUT: &str = r#"set -e; cd "$0"; mkdir -p layout/blobs/sha256 one/data/deep
@@ -25,50 +25,9 @@ echo "{\"schemaVersion\": 2, \"mediaType\": \"application/vnd.oci.image.manifest
 echo "{\"schemaVersion\": 2, \"manifests\": [$manifest]}" >layout/index.json
 echo '{"imageLayoutVersion": "1.0.0"}' >layout/oci-layout; rm -r one"#;
 
-/// A user, and a registry on its host.
-struct Place {
-    user: User,
-    server: Background,
-}
-
 impl Place {
-    fn new() -> Option<Place> {
-        let user = User::new()?;
-        let server = serve(&user.host, LAYOUT)?;
-        let place = Place { user, server };
-        assert_eq!(place.verb(&["pull", APP]).code(), 0);
-        Some(place)
-    }
-
     fn volumes(&self) -> PathBuf {
-        self.user.host.directory().join("home/.local/share/rabbitc/volumes")
-    }
-
-    fn command(&self) -> Command {
-        let mut command = self.user.command(binary());
-        command.env("HOME", self.user.host.directory().join("home")).env_remove("XDG_DATA_HOME");
-        command.stdin(Stdio::null());
-        command
-    }
-
-    fn verb(&self, words: &[&str]) -> Ran {
-        let mut command = self.command();
-        command.args(words);
-        finish(command.spawn().expect("nsenter runs"), None)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ran {
-        let mut command = self.command();
-        command.args(["run", &self.user.state_flag(), "--network=none"]).args(arguments);
-        finish(command.spawn().expect("nsenter runs"), None)
-    }
-
-    fn end(self) {
-        // Killed with its value.
-        drop(self.server);
-        let directory = self.user.host.directory().display().to_string();
-        self.user.host.shell(&format!("cd {directory}; rm -rf home data layout registry.yml registry.log"));
-        self.user.host.assert_nothing_left();
+        self.root().join("volumes")
     }
 }
 
@@ -76,18 +35,19 @@ const LOOK: &str = "busybox stat -c '%u:%g %a' /data /data/deep /data/deep/secre
 
 #[test]
 fn volume_of_a_user_is_filled_with_files_of_all_its_ids_and_removed_with_them() {
-    let Some(place) = Place::new() else { return };
-    let ran = place.run(&["--rm", "-v", "kept:/data", APP, LOOK]);
+    let Some(place) = Place::new(LAYOUT) else { return };
+    assert_eq!(place.rabbitc("pull", &[APP]).code(), 0);
+    let ran = place.run(&["-v", "kept:/data", APP, LOOK]);
     assert_eq!((ran.text(), ran.stderr.as_str()), ("12:34 755\n12:34 700\n12:34 644\nsecret", ""), "{ran:?}");
     let data = place.volumes().join("kept/_data");
     let owner =
         |path: &str| data.join(path).metadata().map(|found| (found.uid(), found.gid())).expect("there");
     assert_eq!((owner("deep"), owner("new")), ((FIRST + 11, FIRST + 33), (UID, UID)));
-    assert_eq!(place.verb(&["volume", "ls", "-q"]).text(), "kept");
+    assert_eq!(place.rabbitc("volume", &["ls", "-q"]).text(), "kept");
     // The image's own goes with the container, whoever its files belong to.
-    assert_eq!(place.run(&["--rm", APP, LOOK]).stdout, "12:34 755\n12:34 700\n12:34 644\nsecret\n");
+    assert_eq!(place.run(&[APP, LOOK]).stdout, "12:34 755\n12:34 700\n12:34 644\nsecret\n");
     assert_eq!(names(&place.volumes()), ["kept"]);
-    let pruned = place.verb(&["volume", "prune", "-f", "--all"]);
+    let pruned = place.rabbitc("volume", &["prune", "-f", "--all"]);
     assert_eq!(pruned.text(), "Deleted Volumes:\nkept\n\nTotal reclaimed space: 14B");
     assert_eq!(names(&place.volumes()), [""; 0]);
     place.end();
@@ -95,25 +55,24 @@ fn volume_of_a_user_is_filled_with_files_of_all_its_ids_and_removed_with_them() 
 
 #[test]
 fn container_with_other_ids_has_a_volume_with_the_owners_that_its_root_has() {
-    let Some(place) = Place::new() else { return };
-    let ran = place.run(&["--rm", "--userns=keep-id", "-u0", "-v", "kept:/data", APP, LOOK]);
+    let Some(place) = Place::new(LAYOUT) else { return };
+    assert_eq!(place.rabbitc("pull", &[APP]).code(), 0);
+    let ran = place.run(&["--userns=keep-id", "-u0", "-v", "kept:/data", APP, LOOK]);
     assert!(ran.stdout.ends_with("12:34 755\n12:34 700\n12:34 644\nsecret\n"), "{ran:?}");
     let found = place.volumes().join("kept/_data/deep").metadata().expect("there");
     assert_eq!(found.uid(), FIRST + 12, "as its files are in the image of that container");
     // A start that fails takes back what it has made.
-    let missing = place.run(&["--rm", "-v", "new:/data", "-v", "/no/such:/x", APP, "true"]);
+    let missing = place.run(&["-v", "new:/data", "-v", "/no/such:/x", APP, "true"]);
     assert_eq!(missing.code(), 125, "{missing:?}");
-    let refused = place.run(&["--rm", "-v", "new:/data", "--entrypoint=/none", APP]);
+    let refused = place.run(&["-v", "new:/data", "--entrypoint=/none", APP]);
     assert_eq!(refused.code(), 127, "{refused:?}");
     assert_eq!(names(&place.volumes()), ["kept"]);
     // Memory that several share is for root to mount.
-    place.verb(&["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "memory"]).text();
-    place
-        .run(&["--rm", "-v", "memory:/m", APP, "true"])
-        .refuses(125, &["`memory`", "only root mounts", "--tmpfs"]);
+    place.rabbitc("volume", &["create", "-o", "type=tmpfs", "-o", "device=tmpfs", "memory"]).text();
+    place.run(&["-v", "memory:/m", APP, "true"]).refuses(125, &["`memory`", "only root mounts", "--tmpfs"]);
     let subpath = "--mount=source=kept,target=/part,volume-subpath=deep";
-    let ran = place.run(&["--rm", "--userns=keep-id", "-u0", subpath, APP, "cat /part/secret"]);
+    let ran = place.run(&["--userns=keep-id", "-u0", subpath, APP, "cat /part/secret"]);
     assert_eq!(ran.stdout, "secret\n", "{ran:?}");
-    assert_eq!(place.verb(&["volume", "rm", "kept", "memory"]).text(), "kept\nmemory");
+    assert_eq!(place.rabbitc("volume", &["rm", "kept", "memory"]).text(), "kept\nmemory");
     place.end();
 }
