@@ -112,11 +112,8 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = std::io::Error::from(self.cause).to_string();
-        let text = text.split(" (os error").next().unwrap_or(&text);
-        let mut characters = text.chars();
-        let first = characters.next().map_or('?', |first| first.to_ascii_lowercase());
-        write!(formatter, "{} {}: {first}{}", self.operation, self.object, characters.as_str())
+        let cause = sys::errno_text(self.cause.raw_os_error());
+        write!(formatter, "{} {}: {cause}", self.operation, self.object)
     }
 }
 

@@ -11,7 +11,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use crate::buffer::Buffer;
 use crate::end_of_input::EndOfInput;
 use crate::error::{Error, Incidents, Operation};
-use crate::logs::LogStream;
+use crate::log::LogStream;
 use crate::protocol::MOST_INPUT;
 
 /// More than a pty can hold (64 KiB of flip buffers, their slack, 4 KiB of line discipline): what is read beyond that after

@@ -12,7 +12,7 @@ use crate::error::{Error, Incidents, Operation};
 use crate::exit_record::{ExitRecord, Place};
 use crate::init;
 use crate::log::Log;
-use crate::logs::LogStream;
+use crate::log::LogStream;
 use crate::moment::Moment;
 use crate::protocol::MOST_OUTPUT;
 use crate::service::clients::{Clients, Delivery, Request};
