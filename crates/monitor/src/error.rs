@@ -15,7 +15,7 @@ pub enum Operation {
     ForwardSignal,
     /// Asking the kernel how the container's init ended.
     Reap,
-    /// Setting up the container's terminal for copying.
+    /// Setting up the container's terminal or pipes for copying.
     PrepareTerminal,
     /// Giving the container's terminal the size of the caller's.
     CopyWindowSize,
@@ -23,10 +23,10 @@ pub enum Operation {
     EnterRawMode,
     /// Giving the caller's terminal its settings back.
     RestoreTerminal,
-    /// Reading what the container wrote to its terminal.
-    ReadTerminal,
-    /// Writing the caller's input to the container's terminal.
-    WriteTerminal,
+    /// Reading what the container wrote, to its terminal or to pipes.
+    ReadContainer,
+    /// Writing what was typed for the container to its terminal or pipe.
+    WriteContainer,
     /// Reading the caller's standard input.
     ReadInput,
     /// Writing the caller's standard output.
@@ -45,10 +45,6 @@ pub enum Operation {
     ReadLog,
     /// Writing the record of the end.
     WriteExit,
-    /// Reading what the container wrote to its pipes.
-    ReadPipe,
-    /// Writing a client's input to the container's pipe.
-    WritePipe,
     /// Taking a client that came to the socket.
     Accept,
     /// Talking to the monitor.
@@ -66,18 +62,16 @@ impl fmt::Display for Operation {
             Operation::CopyWindowSize => "copy the window size to",
             Operation::EnterRawMode => "set raw mode on",
             Operation::RestoreTerminal => "restore the settings of",
-            Operation::ReadTerminal | Operation::ReadInput => "read",
-            Operation::ReadLog | Operation::ReadPipe => "read",
+            Operation::ReadContainer | Operation::ReadInput | Operation::ReadLog => "read",
             Operation::ReadArguments => "read the argument",
             Operation::Execute => "execute",
             Operation::OpenLog => "open the log",
             Operation::WriteLog => "write to the log",
             Operation::RotateLog => "begin a new file of the log",
             Operation::WriteExit => "write the record of the end to",
-            Operation::WritePipe => "write to",
             Operation::Accept => "take a client of",
             Operation::Converse => "talk to",
-            Operation::WriteTerminal | Operation::WriteOutput => "write to",
+            Operation::WriteContainer | Operation::WriteOutput => "write to",
         })
     }
 }
@@ -118,11 +112,8 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = std::io::Error::from(self.cause).to_string();
-        let text = text.split(" (os error").next().unwrap_or(&text);
-        let mut characters = text.chars();
-        let first = characters.next().map_or('?', |first| first.to_ascii_lowercase());
-        write!(formatter, "{} {}: {first}{}", self.operation, self.object, characters.as_str())
+        let cause = sys::errno_text(self.cause.raw_os_error());
+        write!(formatter, "{} {}: {cause}", self.operation, self.object)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Owns what is known of a container's end. Must not guess: a status that the kernel did not report has no value here.
 
-use rustix::process::WaitIdStatus;
+use rustix::process::{Signal, WaitIdStatus};
 
 /// How the init process of a container ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,11 @@ impl Exit {
             Exit::Code(code) => code,
             Exit::Signal { number, .. } => 128 + number,
         }
+    }
+
+    /// Whether it was SIGKILL.
+    pub(crate) fn is_kill(&self) -> bool {
+        matches!(self, Exit::Signal { number, .. } if *number == Signal::KILL.as_raw())
     }
 
     /// From what `waitid(2)` reported; nothing if that is no end (a stop, a continuation).

@@ -1,12 +1,13 @@
 //! Owns the record of a container's end: what its monitor knew, as a file that is whole or not there. Must not guess.
 
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::error::{Error, Operation};
+use crate::error::{Error, Operation, errno_of};
 use crate::exit::Exit;
 use crate::log::json;
 use crate::moment::Moment;
@@ -66,7 +67,7 @@ const ROOM: usize = 512;
 pub(crate) struct Place {
     path: PathBuf,
     temporary: PathBuf,
-    file: Result<OwnedFd, Errno>,
+    file: Result<File, Errno>,
 }
 
 impl Place {
@@ -75,7 +76,7 @@ impl Place {
         temporary.push(".new");
         let temporary = PathBuf::from(temporary);
         let file = open(&temporary).and_then(|file| {
-            write_all(&file, &[b' '; ROOM])?;
+            write(&file, &[b' '; ROOM])?;
             Ok(file)
         });
         Place { path, temporary, file }
@@ -87,10 +88,10 @@ impl Place {
         let failed = |errno| Error::new(Operation::WriteExit, format!("`{}`", self.path.display()), errno);
         let text = record.to_json();
         let file = self.file.or_else(|_| open(&self.temporary)).map_err(failed)?;
-        let written = write_all(&file, text.as_bytes()).or_else(|errno| {
+        let written = write(&file, text.as_bytes()).or_else(|errno| {
             // The incidents are what may not have found room.
             let short = ExitRecord { incidents: Vec::new(), ..record.clone() }.to_json();
-            write_all(&file, short.as_bytes()).and(Ok(short.len())).map_err(|_| errno)
+            write(&file, short.as_bytes()).map_err(|_| errno)
         });
         let length = written.map_err(failed)?;
         rustix::fs::ftruncate(&file, length as u64).map_err(failed)?;
@@ -98,21 +99,15 @@ impl Place {
     }
 }
 
-fn open(path: &Path) -> Result<OwnedFd, Errno> {
+fn open(path: &Path) -> Result<File, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
+    rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).map(File::from)
 }
 
 /// From the file's beginning; how many bytes there are.
-fn write_all(file: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
-    let mut done = 0;
-    while done < bytes.len() {
-        match rustix::io::retry_on_intr(|| rustix::io::pwrite(file, &bytes[done..], done as u64))? {
-            0 => return Err(Errno::NOSPC),
-            count => done += count,
-        }
-    }
-    Ok(done)
+fn write(file: &File, bytes: &[u8]) -> Result<usize, Errno> {
+    file.write_all_at(bytes, 0).map_err(|error| errno_of(&error))?;
+    Ok(bytes.len())
 }
 
 #[cfg(test)]

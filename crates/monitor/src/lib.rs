@@ -14,28 +14,31 @@ mod end_of_input;
 mod error;
 mod exit;
 mod exit_record;
+mod init;
+mod keys;
 mod log;
-mod logs;
 mod moment;
 mod protocol;
 mod relay;
 mod service;
 mod signals;
+mod sink;
 mod stream;
+mod streams;
 mod supervise;
+mod typist;
+mod wait;
 
-pub use attach::{
-    Attached, Attachment, Departure, DetachKeys, Reaction, Role, Terminal, UnknownKey, attach,
-    wait_for_hangup,
-};
+pub use attach::{Attached, Attachment, Departure, Reaction, Role, Terminal, attach, wait_for_hangup};
 pub use caller::copy_window_size;
 pub use error::{Error, Operation};
 pub use exit::Exit;
 pub use exit_record::ExitRecord;
-pub use log::{JOURNAL_SOCKET, LogFiles, LogOptions};
-pub use logs::{LogEntry, LogQuery, LogStream, read_log};
+pub use keys::{DetachKeys, UnknownKey};
+pub use log::{JOURNAL_SOCKET, LogEntry, LogFiles, LogOptions, LogQuery, LogStream, read_log};
 pub use moment::Moment;
-pub use service::{InputEnd, Io, Parentage, Service, VERB, run_service};
+pub use service::{Parentage, Service, VERB, run_service};
+pub use streams::{InputEnd, Io};
 pub use supervise::{
     Console, Input, Outcome, Policy, Signals, Supervised, Supervision, supervise, supervise_until_left,
 };

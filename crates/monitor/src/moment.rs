@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sys::calendar::{date, days};
+
 const BILLION: i64 = 1_000_000_000;
 const DAY: i64 = 86_400;
 
@@ -33,8 +35,7 @@ impl Moment {
             return None;
         }
         let (nanoseconds, zone) = fraction(&bytes[19..])?;
-        let seconds =
-            days_before(year, month, day) * DAY + hour * 3600 + minute * 60 + second - offset(zone)?;
+        let seconds = days(year, month, day) * DAY + hour * 3600 + minute * 60 + second - offset(zone)?;
         Some(Moment(seconds.checked_mul(BILLION)?.checked_add(nanoseconds)?))
     }
 
@@ -128,26 +129,6 @@ fn offset(zone: &[u8]) -> Option<i64> {
         [a, b, b':', c, d] => Some(sign * (digits(&[*a, *b])? * 3600 + digits(&[*c, *d])? * 60)),
         _ => None,
     }
-}
-
-/// Days from 1970 to a date. Years are counted from March on, so that the leap day is the last of one.
-fn days_before(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month > 2 { year } else { year - 1 };
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    year * 365 + leap_days + day_of_year - 719_468
-}
-
-/// The date so many days after 1970.
-fn date(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let month = (from_march + 2) % 12 + 1;
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    (year, month, day_of_year - (153 * from_march + 2) / 5 + 1)
 }
 
 #[cfg(test)]

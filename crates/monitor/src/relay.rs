@@ -1,195 +1,162 @@
 //! Owns the copying between the caller's streams and the container's terminal. Must not wait: it says what it wants to
 //! know and is told what is ready.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::PollFlags;
-use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::pty::OpenptFlags;
 
-use crate::attach::{DetachKeys, Finder, Typed};
-use crate::buffer::Buffer;
-use crate::caller::{CallerTerminal, Job, copy_window_size};
-use crate::end_of_input::EndOfInput;
-use crate::error::{Error, Incidents, Operation};
-use crate::stream::{Direction, Stream};
+use crate::attach::Terminal;
+use crate::caller::copy_window_size;
+use crate::error::{Error, Incidents};
+use crate::keys::DetachKeys;
+use crate::sink::Sink;
+use crate::streams::{InputEnd, Io, Streams};
+use crate::typist::{Heard, Turn, Typist};
+use crate::wait::{Place, Wait};
 
 /// A pty hands out at most 4 KiB a read; a few of them fill a pipe without many turns.
 const OUTPUT_BUFFER: usize = 16 * 1024;
-const INPUT_BUFFER: usize = 4 * 1024;
 
-/// More than a pty can hold (64 KiB of flip buffers, their slack, 4 KiB of line discipline): what is read beyond that
-/// after the end of init was written after it, by a process of another pid namespace.
-const MOST_AFTER_EXIT: usize = 256 * 1024;
+/// The container's terminal is the one stream that it writes.
+const TERMINAL: usize = 0;
 
-/// How often a background job asks whether it is in the foreground now.
-pub(crate) const LOOK_FOR_FOREGROUND: Duration = Duration::from_secs(1);
-
-/// What is ready, or what should be waited for, on the three descriptors of a relay.
+/// What is waited for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Events {
-    pub(crate) terminal: PollFlags,
-    pub(crate) input: PollFlags,
-    pub(crate) output: PollFlags,
+pub(crate) struct Places {
+    terminal: Place,
+    typed: Place,
+    input: Place,
+    output: Place,
 }
 
-impl Events {
-    pub(crate) const NONE: Events =
-        Events { terminal: PollFlags::empty(), input: PollFlags::empty(), output: PollFlags::empty() };
+/// What is ready.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ready {
+    terminal: bool,
+    typed: bool,
+    input: bool,
+    pub(crate) output: bool,
 }
 
-/// Whether the caller's terminal still exists.
+impl Places {
+    pub(crate) fn ready(&self, wait: &Wait<'_>) -> Ready {
+        Ready {
+            terminal: wait.is_ready(self.terminal),
+            typed: wait.is_ready(self.typed),
+            input: wait.is_ready(self.input),
+            output: wait.is_ready(self.output),
+        }
+    }
+}
+
+/// Whether the caller is still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// It does, or the caller has none.
+    /// It is, or it has no terminal that could tell.
     Up,
-    /// It is gone, and with it whoever used the container.
+    /// Its terminal is gone, and with it whoever used the container.
     HungUp,
-    /// The keys to leave the container were typed.
+    /// It has typed the keys to leave the container.
     Left,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Open,
-    Ended,
 }
 
 /// The copying for one container.
 pub(crate) struct Relay<'a> {
-    terminal: OwnedFd,
-    terminal_state: State,
-    /// The container's end, held open so that reads of ours do not fail while no process in the container happens
-    /// to have its terminal open: an init that reopens /dev/console for every message does so all the time.
-    held_open: Option<OwnedFd>,
-    input: Option<Stream<'a>>,
-    output: Option<Stream<'a>>,
-    /// The stream that knows the caller's window size.
-    window: Option<BorrowedFd<'a>>,
-    caller: Option<CallerTerminal<'a>>,
-    to_container: Buffer,
-    to_caller: Buffer,
-    last_typed: Option<u8>,
-    /// Looks for the keys by which the caller leaves.
-    keys: Finder,
-    /// There once the caller's input is over, and from the start where it is not read.
-    end_of_input: Option<EndOfInput>,
-    left_after_exit: usize,
+    container: Streams,
+    typist: Typist<'a>,
+    /// What the container has not taken.
+    typed: Vec<u8>,
+    output: Sink<'a>,
+    /// Once init has ended: how much may be read yet.
+    left: usize,
 }
 
 impl<'a> Relay<'a> {
     pub(crate) fn new(
-        terminal: OwnedFd,
+        outer: OwnedFd,
         input: Option<BorrowedFd<'a>>,
         output: BorrowedFd<'a>,
         keys: &DetachKeys,
         incidents: &mut Incidents,
-    ) -> Result<Relay<'a>, Error> {
-        let prepared = rustix::fs::fcntl_getfl(&terminal)
-            .and_then(|flags| rustix::fs::fcntl_setfl(&terminal, flags | OFlags::NONBLOCK));
-        prepared.map_err(|errno| terminal_error(Operation::PrepareTerminal, errno))?;
-        let peer = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let input = input.map(|input| Stream::new(input, Direction::Input));
-        let output = Stream::new(output, Direction::Output);
-        let mut streams = std::iter::once(&output).chain(&input);
-        let window = streams.find(|stream| stream.is_terminal()).map(Stream::given);
+    ) -> Relay<'a> {
+        let output = Sink::new("standard output", Some(output), OUTPUT_BUFFER);
         let mut relay = Relay {
-            // Best effort, and refused for a pty of another devpts than its path shows: then the terminal ends
-            // for us when nobody in the container has it open any more.
-            held_open: rustix::pty::ioctl_tiocgptpeer(&terminal, peer).ok(),
-            terminal,
-            terminal_state: State::Open,
-            window,
-            caller: input
-                .as_ref()
-                .filter(|input| input.is_terminal())
-                .map(|input| CallerTerminal::new(input.given())),
-            end_of_input: input.is_none().then(|| EndOfInput::behind(None)),
-            input,
-            output: Some(output),
-            to_container: Buffer::with_size(INPUT_BUFFER),
-            to_caller: Buffer::with_size(OUTPUT_BUFFER),
-            last_typed: None,
-            keys: keys.finder(),
-            left_after_exit: MOST_AFTER_EXIT,
+            container: Streams::new(Io::Terminal { outer }, InputEnd::Closes, incidents),
+            typist: Typist::new(input, output.stream(), Terminal::OfItsOwn, keys),
+            typed: Vec::new(),
+            output,
+            left: 0,
         };
+        if input.is_none() {
+            relay.container.end_input();
+        }
         relay.look_at_caller(incidents);
         relay.resize(incidents);
-        Ok(relay)
+        relay
     }
 
     /// What to wait for: room in a buffer decides. A terminal whose output nobody takes is not read, so the container
     /// waits in its write as it would at any slow terminal.
-    pub(crate) fn wanted(&self) -> Events {
-        let mut wanted = Events::NONE;
-        if self.terminal_state == State::Open {
-            wanted.terminal.set(PollFlags::IN, self.to_caller.room_left() > 0);
-            wanted.terminal.set(PollFlags::OUT, !self.to_container.is_empty());
+    pub(crate) fn watch<'b>(&'b self, wait: &mut Wait<'b>) -> Places {
+        let terminal = self.container.output(TERMINAL).filter(|_| self.output.has_room());
+        let types = self.typed.is_empty() && self.container.has_input() && self.container.takes_input();
+        Places {
+            terminal: wait.add(terminal, PollFlags::IN),
+            typed: wait.add(self.container.input(), PollFlags::OUT),
+            input: wait.add(self.typist.descriptor().filter(|_| types), PollFlags::IN),
+            output: self.watch_output(wait),
         }
-        let in_background = self.caller.as_ref().is_some_and(|caller| caller.job() == Job::Background);
-        // Two bytes: the end of input may take as many; and so may the keys that turn out to be none to leave by.
-        let needed = 2 + self.keys.length();
-        let takes_input = self.input.is_some() && self.to_container.room_left() >= needed && !in_background;
-        wanted.input.set(PollFlags::IN, takes_input);
-        wanted.output.set(PollFlags::OUT, self.output.is_some() && !self.to_caller.is_empty());
-        wanted
+    }
+
+    /// The same once init has ended: the terminal is read by [`Relay::drain`], and input is over.
+    pub(crate) fn watch_output<'b>(&'b self, wait: &mut Wait<'b>) -> Place {
+        wait.add(self.output.descriptor(), PollFlags::OUT)
     }
 
     /// How long to wait at most.
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        let in_background = self.caller.as_ref().is_some_and(|caller| caller.job() == Job::Background);
-        let end_of_input = self.end_of_input.as_ref().map(EndOfInput::timeout);
-        in_background.then_some(LOOK_FOR_FOREGROUND).into_iter().chain(end_of_input).min()
-    }
-
-    pub(crate) fn terminal(&self) -> BorrowedFd<'_> {
-        self.terminal.as_fd()
-    }
-
-    pub(crate) fn input(&self) -> Option<BorrowedFd<'_>> {
-        self.input.as_ref().map(Stream::descriptor)
-    }
-
-    pub(crate) fn output(&self) -> Option<BorrowedFd<'_>> {
-        self.output.as_ref().map(Stream::descriptor)
+        self.typist.timeout().into_iter().chain(self.container.timeout()).min()
     }
 
     /// Copies what is ready.
-    pub(crate) fn copy(&mut self, ready: Events, incidents: &mut Incidents) -> Line {
-        let failed = PollFlags::HUP | PollFlags::ERR;
-        if self.caller.as_ref().is_some_and(|caller| caller.job() == Job::Background) {
+    pub(crate) fn copy(&mut self, ready: Ready, incidents: &mut Incidents) -> Line {
+        if self.typist.is_in_background() {
             self.look_at_caller(incidents);
         }
-        self.type_end_of_input();
-        if ready.output.intersects(PollFlags::OUT | failed) {
-            self.write_output(incidents);
+        self.container.type_end_of_input(incidents);
+        if ready.output {
+            self.output.write(incidents);
         }
-        if ready.terminal.intersects(PollFlags::IN | failed) && self.to_caller.room_left() > 0 {
+        if ready.terminal {
             self.read_terminal(incidents);
         }
-        if ready.terminal.intersects(PollFlags::OUT | failed) && !self.to_container.is_empty() {
-            self.write_terminal(incidents);
+        if ready.typed {
+            self.container.write(incidents);
         }
-        if ready.input.intersects(PollFlags::IN | failed) { self.read_input(incidents) } else { Line::Up }
+        self.container.type_some(&mut self.typed, incidents);
+        if ready.input { self.read_input(incidents) } else { Line::Up }
+    }
+
+    /// Writes what waits for the caller.
+    pub(crate) fn write_output(&mut self, incidents: &mut Incidents) {
+        self.output.write(incidents);
     }
 
     /// After SIGCONT, and where a background job should look again.
     pub(crate) fn look_at_caller(&mut self, incidents: &mut Incidents) {
-        let Some(caller) = &mut self.caller else { return };
-        let before = caller.job();
-        incidents.note(caller.take());
-        if before == Job::Background && caller.job() == Job::Foreground {
-            // SIGWINCH goes to the foreground only, so we may have missed one.
+        if self.typist.look(incidents) == Turn::Ours {
             self.resize(incidents);
         }
     }
 
     /// After SIGWINCH.
     pub(crate) fn resize(&mut self, incidents: &mut Incidents) {
-        let Some(window) = self.window else { return };
-        match copy_window_size(window, self.terminal.as_fd()) {
+        let (Some(window), Some(terminal)) = (self.typist.window(), self.container.terminal()) else {
+            return;
+        };
+        match copy_window_size(window, terminal) {
             Err(error) if error.cause == Errno::IO => {}
             result => incidents.note(result),
         }
@@ -197,12 +164,8 @@ impl<'a> Relay<'a> {
 
     /// Init has ended: no more input, and output up to what there is.
     pub(crate) fn begin_to_drain(&mut self) {
-        self.input = None;
-        self.end_of_input = None;
-        self.to_container.clear();
-        self.held_open = None;
-        // It may have been opened again since it was found closed by all.
-        self.terminal_state = State::Open;
+        self.typed.clear();
+        self.left = self.container.begin_to_drain();
     }
 
     /// Reads on until the buffer is full or the terminal has no more. Answers whether all is read and written.
@@ -211,24 +174,26 @@ impl<'a> Relay<'a> {
     /// says EIO after the last byte. EAGAIN instead means that a process outside that namespace (`--pid=host`) has it
     /// open: the kernel flushes what is on its way before it says so, so all that init wrote has been read then.
     pub(crate) fn drain(&mut self, incidents: &mut Incidents) -> bool {
-        while self.terminal_state == State::Open && self.to_caller.room_left() > 0 {
-            match self.read_terminal(incidents) {
-                0 => self.terminal_state = State::Ended,
-                count => {
-                    self.left_after_exit = self.left_after_exit.saturating_sub(count);
-                    if self.left_after_exit == 0 {
-                        self.terminal_state = State::Ended;
-                    }
-                }
-            }
+        while self.left > 0 && self.output.has_room() {
+            self.left = match self.read_terminal(incidents) {
+                0 => 0,
+                count => self.left.saturating_sub(count),
+            };
         }
-        self.terminal_state == State::Ended && self.to_caller.is_empty()
+        self.left == 0 && !self.output.waits()
+    }
+
+    /// Whether there is anything to write.
+    pub(crate) fn waits(&self) -> bool {
+        self.output.waits()
     }
 
     /// Tells the container's foreground job that its terminal is about to go. The kernel tells the session's leader
     /// alone; a shell that is pid 1 does not hear it, and would wait for its job for ever.
     pub(crate) fn hang_up(&self) {
-        if let Ok(group) = rustix::termios::tcgetpgrp(&self.terminal) {
+        if let Some(group) =
+            self.container.terminal().and_then(|terminal| rustix::termios::tcgetpgrp(terminal).ok())
+        {
             // It may have ended by now: then the shell reads the end of its terminal next.
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::HUP);
         }
@@ -236,133 +201,65 @@ impl<'a> Relay<'a> {
 
     /// Gives the caller's terminal back, and the container's to whoever is to hold it.
     pub(crate) fn leave(mut self) -> Result<OwnedFd, Error> {
-        self.caller.as_mut().map_or(Ok(()), CallerTerminal::give_back)?;
-        rustix::fs::fcntl_getfl(&self.terminal)
-            .and_then(|flags| rustix::fs::fcntl_setfl(&self.terminal, flags - OFlags::NONBLOCK))
-            .map_err(|errno| terminal_error(Operation::PrepareTerminal, errno))?;
-        Ok(self.terminal)
+        self.typist.give_back()?;
+        self.container.into_terminal().expect("it was made for one")
     }
 
     /// Gives the caller's terminal back, with the error if that fails.
     pub(crate) fn finish(mut self) -> Result<(), Error> {
-        self.caller.as_mut().map_or(Ok(()), CallerTerminal::give_back)
+        self.typist.give_back()
     }
 
     /// Reads once and answers how many bytes came.
     fn read_terminal(&mut self, incidents: &mut Incidents) -> usize {
-        match rustix::io::retry_on_intr(|| rustix::io::read(&self.terminal, self.to_caller.room())) {
-            Ok(count @ 1..) => {
-                self.to_caller.filled(count);
-                if self.output.is_none() {
-                    self.to_caller.clear();
-                }
-                return count;
-            }
-            Err(Errno::AGAIN) => {}
-            // Nobody in the container has it open, and nobody can open it again.
-            Ok(_) | Err(Errno::IO) => self.terminal_state = State::Ended,
-            Err(errno) => {
-                self.terminal_state = State::Ended;
-                incidents.note(Err(terminal_error(Operation::ReadTerminal, errno)));
-            }
-        }
-        0
-    }
-
-    fn write_terminal(&mut self, incidents: &mut Incidents) {
-        match rustix::io::write(&self.terminal, self.to_container.pending()) {
-            Ok(count) => self.to_container.written(count),
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(errno) => {
-                self.input = None;
-                self.to_container.clear();
-                if errno != Errno::IO {
-                    incidents.note(Err(terminal_error(Operation::WriteTerminal, errno)));
-                }
-            }
-        }
-    }
-
-    fn write_output(&mut self, incidents: &mut Incidents) {
-        let Some(output) = &self.output else { return };
-        match output.write(self.to_caller.pending()) {
-            Ok(count) => self.to_caller.written(count),
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(errno) => {
-                // From here on output is read and dropped: a reader that left is no reason to stop the container
-                // in its next write.
-                self.output = None;
-                self.to_caller.clear();
-                if !matches!(errno, Errno::PIPE | Errno::CONNRESET | Errno::IO) {
-                    incidents.note(Err(Error::new(Operation::WriteOutput, "standard output", errno)));
-                }
-            }
-        }
+        let (_, count) = self.container.read(TERMINAL, self.output.room(), incidents);
+        self.output.filled(count);
+        count
     }
 
     fn read_input(&mut self, incidents: &mut Incidents) -> Line {
-        let Some(input) = &self.input else { return Line::Up };
-        let room = self.to_container.room();
-        let most = room.len().saturating_sub(self.keys.length());
-        match input.read(&mut room[..most]) {
-            Ok(count @ 1..) => {
-                let line = match self.keys.length() {
-                    0 => {
-                        self.to_container.filled(count);
-                        Line::Up
-                    }
-                    _ => {
-                        let (typed, mut input) = (room[..count].to_vec(), Vec::with_capacity(count));
-                        let found = self.keys.find(&typed, &mut input);
-                        input.into_iter().for_each(|byte| self.to_container.push(byte));
-                        if found == Typed::Keys { Line::Left } else { Line::Up }
-                    }
-                };
-                self.last_typed = self.to_container.pending().last().copied();
-                return line;
-            }
-            Err(Errno::AGAIN | Errno::INTR) => return Line::Up,
-            Err(errno) if errno != Errno::IO => {
-                self.input = None;
-                incidents.note(Err(Error::new(Operation::ReadInput, "standard input", errno)));
-                return Line::Up;
-            }
-            Ok(_) | Err(_) => {}
-        }
-        match &self.caller {
-            Some(caller) if caller.is_hung_up() => {
-                self.input = None;
-                Line::HungUp
-            }
-            Some(_) => {
-                // Either another job has the terminal now (EIO), or it is not raw and Ctrl-D was typed.
-                self.look_at_caller(incidents);
+        let heard = self.typist.read(&mut self.typed, incidents);
+        // What was typed before the keys goes along too.
+        self.container.type_some(&mut self.typed, incidents);
+        match heard {
+            Heard::Input => Line::Up,
+            Heard::Turn => {
+                self.resize(incidents);
                 Line::Up
             }
-            None => {
-                self.input = None;
-                let mut kept_back = Vec::new();
-                self.keys.give_back(&mut kept_back);
-                kept_back.into_iter().for_each(|byte| self.to_container.push(byte));
-                self.end_of_input = Some(EndOfInput::behind(self.last_typed));
-                self.type_end_of_input();
+            Heard::Keys => Line::Left,
+            Heard::HangUp => Line::HungUp,
+            // The end of an input that is no terminal, so that `echo 'ls' | …` ends. docker refuses such an input
+            // together with a terminal; that is for the command line to decide, not for here.
+            Heard::End => {
+                self.container.end_input();
+                self.container.type_end_of_input(incidents);
                 Line::Up
             }
         }
-    }
-
-    /// The end of an input that is no terminal, so that `echo 'ls' | …` ends. docker refuses such an input together with
-    /// a terminal; that is for the command line to decide, not for here.
-    fn type_end_of_input(&mut self) {
-        let Some(end) = &mut self.end_of_input else { return };
-        if self.terminal_state == State::Ended || !self.to_container.is_empty() {
-            return;
-        }
-        let keys = end.keys(self.terminal.as_fd(), self.held_open.as_ref().map(AsFd::as_fd));
-        keys.into_iter().flatten().for_each(|key| self.to_container.push(key));
     }
 }
 
-fn terminal_error(operation: Operation, errno: Errno) -> Error {
-    Error::new(operation, "the container's terminal", errno)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    use rustix::pty::{OpenptFlags, openpt, unlockpt};
+
+    #[test]
+    fn end_of_input_wakes_nobody_while_the_terminal_takes_no_more() {
+        let outer = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        unlockpt(&outer).unwrap();
+        let (output, mut incidents) = (std::io::stderr(), Incidents::default());
+        let mut relay = Relay::new(outer, None, output.as_fd(), &DetachKeys::NONE, &mut incidents);
+        assert!(relay.timeout().is_some());
+        // Nobody reads what is typed.
+        while relay.container.takes_input() {
+            relay.container.type_some(&mut b"line\n".repeat(1000), &mut incidents);
+        }
+        relay.container.end_input();
+        assert_eq!(relay.timeout(), None);
+        assert!(incidents.into_errors().is_empty());
+    }
 }

@@ -3,16 +3,18 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
+use rustix::process::Signal;
 use sys::signal::SignalDescriptor;
 
-use crate::attach::DetachKeys;
 use crate::error::{Error, Incidents, Operation, errno_of};
 use crate::exit::Exit;
-use crate::relay::{Events, Line, Relay};
+use crate::init;
+use crate::keys::DetachKeys;
+use crate::relay::{self, Line, Relay};
 use crate::signals::{Treatment, asks_to_end, treatment};
+use crate::wait::Wait;
 
 /// What connects the container with its caller.
 #[derive(Debug)]
@@ -134,22 +136,20 @@ pub fn supervise_until_left(supervision: Supervision<'_>, keys: &DetachKeys) -> 
     let container = Container { pidfd, pid, signals, policy };
     let mut incidents = Incidents::default();
     let input = (policy.input == Input::Copied).then_some(input);
-    let mut relay = match console {
+    let relay = match console {
         Console::Inherited => None,
-        Console::Terminal { outer } => Some(Relay::new(outer, input, output, keys, &mut incidents)?),
+        Console::Terminal { outer } => Some(Relay::new(outer, input, output, keys, &mut incidents)),
     };
-    let end = container.stand_by(&mut relay, &mut incidents)?;
-    if let (None, Some(relay)) = (&end, relay.take_if(|_| end.is_none())) {
-        return relay.leave().map(Supervised::Left);
-    }
-    let End { asked, time_is_up } = end.expect("without a relay nobody leaves");
-    let exit = container.reap()?;
+    let (relay, asked, time_is_up) = match container.stand_by(relay, &mut incidents)? {
+        Stood::Left(relay) => return relay.leave().map(Supervised::Left),
+        Stood::Ended { relay, asked, time_is_up } => (relay, asked, time_is_up),
+    };
+    let exit = init::reap(pidfd, pid)?;
     if let Some(mut relay) = relay {
         container.drain(&mut relay, &asked, &mut incidents)?;
         incidents.note(relay.finish());
     }
-    let killed = matches!(exit, Exit::Signal { number, .. } if number == Signal::KILL.as_raw());
-    let time_was_up = time_is_up && killed;
+    let time_was_up = time_is_up && exit.is_kill();
     Ok(Supervised::Ended(Outcome { exit, incidents: incidents.into_errors(), time_was_up }))
 }
 
@@ -178,23 +178,18 @@ impl Due {
 struct Ready {
     exited: bool,
     signals: bool,
-    relay: Events,
-}
-
-/// Whether init's end is among what is waited for.
-#[derive(PartialEq, Eq)]
-enum Init {
-    Running,
-    Ended,
+    relay: Option<relay::Ready>,
 }
 
 /// How long a reader is waited for where this process was asked to end when the container ended.
 const READER_PATIENCE: Duration = Duration::from_millis(200);
 
-/// What is known when init has ended.
-struct End {
-    asked: Asked,
-    time_is_up: bool,
+/// Why nobody stands by any more.
+enum Stood<'a> {
+    /// Init has ended.
+    Ended { relay: Option<Relay<'a>>, asked: Asked, time_is_up: bool },
+    /// The caller has left.
+    Left(Relay<'a>),
 }
 
 /// What this process was asked for when init had ended.
@@ -206,19 +201,19 @@ enum Asked {
 }
 
 impl Container<'_> {
-    /// Forwards signals and copies the terminal until init has ended; none where the caller has left before.
-    fn stand_by(
+    /// Forwards signals and copies the terminal until init has ended, or the caller has left before.
+    fn stand_by<'a>(
         &self,
-        relay: &mut Option<Relay<'_>>,
+        mut relay: Option<Relay<'a>>,
         incidents: &mut Incidents,
-    ) -> Result<Option<End>, Error> {
+    ) -> Result<Stood<'a>, Error> {
         let mut due = Due {
             end: self.policy.time_limit.and_then(|limit| Instant::now().checked_add(limit)),
             kill: None,
         };
         let mut time_is_up = false;
         loop {
-            let ready = self.wait(relay.as_ref(), &Init::Running, due.next())?;
+            let ready = self.wait(relay.as_ref(), due.next())?;
             let mut asked = Asked::Nothing;
             if ready.signals {
                 while let Some(number) = self.next_signal()? {
@@ -229,21 +224,20 @@ impl Container<'_> {
                 }
             }
             if ready.exited {
-                return Ok(Some(End { asked, time_is_up }));
+                return Ok(Stood::Ended { relay, asked, time_is_up });
             }
             time_is_up |= self.do_what_is_due(&mut due, incidents);
-            let line = relay.as_mut().map(|relay| relay.copy(ready.relay, incidents));
-            if line == Some(Line::Left) {
-                return Ok(None);
-            }
-            if line == Some(Line::HungUp) {
-                if let Some(relay) = relay {
-                    relay.hang_up();
-                }
-                // Closes the container's terminal: that is what hangs it up.
-                *relay = None;
-                if self.dies_of_hangup() {
-                    incidents.note(self.forward(Signal::KILL.as_raw()));
+            let (Some(mut one), Some(ready)) = (relay.take(), ready.relay) else { continue };
+            match one.copy(ready, incidents) {
+                Line::Up => relay = Some(one),
+                Line::Left => return Ok(Stood::Left(one)),
+                Line::HungUp => {
+                    one.hang_up();
+                    // Closes the container's terminal: that is what hangs it up.
+                    drop(one);
+                    if self.dies_of_hangup() {
+                        incidents.note(self.forward(Signal::KILL.as_raw()));
+                    }
                 }
             }
         }
@@ -302,29 +296,7 @@ impl Container<'_> {
     }
 
     fn forward(&self, number: i32) -> Result<(), Error> {
-        match sys::pidfd::send_signal(self.pidfd, number).map_err(|error| errno_of(&error)) {
-            // It has just ended, which the next wait will tell.
-            Ok(()) | Err(Errno::SRCH) => Ok(()),
-            Err(errno) => {
-                let object = format!("signal {number} to process {}", self.pid);
-                Err(Error::new(Operation::ForwardSignal, object, errno))
-            }
-        }
-    }
-
-    fn reap(&self) -> Result<Exit, Error> {
-        loop {
-            let failed = |errno| Error::new(Operation::Reap, format!("process {}", self.pid), errno);
-            match waitid(WaitId::PidFd(self.pidfd), WaitIdOptions::EXITED) {
-                Ok(status) => {
-                    if let Some(exit) = status.as_ref().and_then(Exit::from_status) {
-                        return Ok(exit);
-                    }
-                }
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(failed(errno)),
-            }
-        }
+        init::send_signal(self.pidfd, self.pid, number)
     }
 
     /// Writes what the container left in its terminal. A slow reader is waited for, as there is no telling it from a
@@ -332,23 +304,24 @@ impl Container<'_> {
     fn drain(&self, relay: &mut Relay<'_>, asked: &Asked, incidents: &mut Incidents) -> Result<(), Error> {
         relay.begin_to_drain();
         while !relay.drain(incidents) {
-            if relay.wanted().output.is_empty() {
+            if !relay.waits() {
                 continue;
             }
-            let until = (*asked == Asked::ToEnd).then(|| Instant::now() + READER_PATIENCE);
-            let ready = self.wait(Some(relay), &Init::Ended, until)?;
-            if until.is_some() && ready.relay.output.is_empty() {
+            let patience = (*asked == Asked::ToEnd).then_some(READER_PATIENCE);
+            let (signals, output) = self.wait_for_reader(relay, patience)?;
+            if patience.is_some() && !output {
                 return Ok(());
             }
-            if ready.signals {
+            if signals {
                 while let Some(number) = self.next_signal()? {
                     if asks_to_end(number) {
                         return Ok(());
                     }
                 }
             }
-            // The output alone: the terminal is read by `drain`, and input is over.
-            relay.copy(Events { output: ready.relay.output, ..Events::NONE }, incidents);
+            if output {
+                relay.write_output(incidents);
+            }
         }
         Ok(())
     }
@@ -363,39 +336,31 @@ impl Container<'_> {
         }
     }
 
-    fn wait(&self, relay: Option<&Relay<'_>>, init: &Init, until: Option<Instant>) -> Result<Ready, Error> {
-        let mut wanted = relay.map_or(Events::NONE, Relay::wanted);
-        if *init == Init::Ended {
-            wanted = Events { output: wanted.output, ..Events::NONE };
-        }
+    fn wait(&self, relay: Option<&Relay<'_>>, until: Option<Instant>) -> Result<Ready, Error> {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let timeout = relay.and_then(Relay::timeout).into_iter().chain(left).min();
-        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        let mut descriptors = Vec::with_capacity(5);
-        // A descriptor of which nothing is wanted stays out: it would report a hang-up for ever.
-        let mut add = |descriptor: Option<_>, flags: PollFlags| {
-            let descriptor = descriptor.filter(|_| !flags.is_empty())?;
-            descriptors.push(PollFd::from_borrowed_fd(descriptor, flags));
-            Some(descriptors.len() - 1)
-        };
-        let signals = add(Some(self.signals.descriptor()), PollFlags::IN);
-        let pidfd = add((*init == Init::Running).then_some(self.pidfd), PollFlags::IN);
-        let terminal = add(relay.map(Relay::terminal), wanted.terminal);
-        let input = add(relay.and_then(Relay::input), wanted.input);
-        let output = add(relay.and_then(Relay::output), wanted.output);
-        match poll(&mut descriptors, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => {
-                return Err(Error::new(Operation::Wait, format!("process {}", self.pid), errno));
-            }
-        }
-        let flags = |index: Option<usize>| {
-            index.map_or(PollFlags::empty(), |index: usize| descriptors[index].revents())
-        };
+        let mut wait = Wait::for_some(6);
+        let signals = wait.add(Some(self.signals.descriptor()), PollFlags::IN);
+        let pidfd = wait.add(Some(self.pidfd), PollFlags::IN);
+        let places = relay.map(|relay| relay.watch(&mut wait));
+        let limit = relay.and_then(Relay::timeout).into_iter().chain(left).min();
+        wait.wait(limit).map_err(|errno| self.wait_error(errno))?;
         Ok(Ready {
-            exited: !flags(pidfd).is_empty(),
-            signals: !flags(signals).is_empty(),
-            relay: Events { terminal: flags(terminal), input: flags(input), output: flags(output) },
+            exited: wait.is_ready(pidfd),
+            signals: wait.is_ready(signals),
+            relay: places.map(|places| places.ready(&wait)),
         })
+    }
+
+    /// After init's end: whether signals came, and whether the caller takes output.
+    fn wait_for_reader(&self, relay: &Relay<'_>, limit: Option<Duration>) -> Result<(bool, bool), Error> {
+        let mut wait = Wait::for_some(2);
+        let signals = wait.add(Some(self.signals.descriptor()), PollFlags::IN);
+        let output = relay.watch_output(&mut wait);
+        wait.wait(limit).map_err(|errno| self.wait_error(errno))?;
+        Ok((wait.is_ready(signals), wait.is_ready(output)))
+    }
+
+    fn wait_error(&self, errno: Errno) -> Error {
+        Error::new(Operation::Wait, format!("process {}", self.pid), errno)
     }
 }

@@ -13,7 +13,10 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, OutputModes, Winsize, tcgetattr, tcsetwinsize};
 
-use rabbitc_monitor::{Console, Exit, Operation, Outcome, Policy, Supervision, copy_window_size, supervise};
+use rabbitc_monitor::{
+    Console, DetachKeys, Exit, Operation, Outcome, Policy, Supervised, Supervision, copy_window_size,
+    supervise, supervise_until_left,
+};
 
 #[test]
 fn exit_code_is_the_programs() {
@@ -184,6 +187,42 @@ fn program_whose_time_is_up_is_killed_unasked() {
     let outcome = outcome_of(child, policy);
     assert_eq!(outcome.exit, Exit::Signal { number: 9, core_dumped: false });
     assert!(outcome.time_was_up);
+}
+
+#[test]
+fn what_was_typed_before_the_keys_to_leave_by_arrives_and_the_program_runs_on() {
+    let (terminal, container) = (Terminal::new(), Terminal::new());
+    let stream = || Stdio::from(container.inner.try_clone().unwrap());
+    let script = "read line; echo \"got $line\"";
+    let mut child = Command::new("sh").args(["-c", script]).stdin(stream()).stdout(stream()).spawn().unwrap();
+    let pid = i32::try_from(child.id()).unwrap();
+    let pidfd = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
+    let (signals, mask) = sys::signal::SignalDescriptor::block_and_open().unwrap();
+    let before = terminal.settings();
+    let typed = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while terminal.settings() == before {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            terminal.type_in(b"hello\nxy");
+        });
+        let supervision = Supervision {
+            pidfd: pidfd.as_fd(),
+            pid,
+            signals: &signals,
+            console: Console::Terminal { outer: container.outer.try_clone().unwrap() },
+            input: terminal.inner.as_fd(),
+            output: terminal.inner.as_fd(),
+            policy: Default::default(),
+        };
+        supervise_until_left(supervision, &DetachKeys::parse("x,y").unwrap()).unwrap()
+    });
+    mask.restore();
+    let Supervised::Left(outer) = typed else { panic!("{typed:?}") };
+    assert_eq!(terminal.settings(), before);
+    assert!(!rustix::fs::fcntl_getfl(&outer).unwrap().contains(OFlags::NONBLOCK));
+    Reader::new(outer).until("got hello");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -357,9 +357,7 @@ impl Published {
         }
         Ok(Some(Lingering(socket.into_descriptor())))
     }
-}
 
-impl Published {
     /// Leaves the redirections to the lease: whoever finds that one dead takes them out.
     pub fn entrust(mut self) {
         self.elements = Elements::default();

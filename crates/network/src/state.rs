@@ -216,11 +216,7 @@ impl NetworkStateDirectory {
 
     /// What a dead holder wrote, or its beginning.
     fn read_dead(&self, lease: &OwnedFd, address: Ipv4Addr) -> Result<Vec<u8>> {
-        let mut said = vec![0; MOST_SAID];
-        let length = rustix::io::pread(lease, &mut said, 0)
-            .map_err(|errno| self.error("read lease", address.to_string(), errno))?;
-        said.truncate(length);
-        Ok(said)
+        said_in(lease).map_err(|errno| self.error("read lease", address.to_string(), errno))
     }
 
     /// What leads to the address of a dead holder, who wrote this, goes before its file does. Its lock is ours.
@@ -306,11 +302,8 @@ impl NetworkStateDirectory {
         let held = match lock_now(descriptor)? {
             Attempt::Held => true,
             Attempt::Again => false,
-            Attempt::Taken(left, _) => {
-                let mut said = vec![0; MOST_SAID];
-                let length = rustix::io::pread(&left, &mut said, 0)?;
-                is_left(&said[..length])
-            }
+            // Its container lives where its process does not: the address was left to that.
+            Attempt::Taken(lease, _) => is_left(&said_in(&lease)?),
         };
         Ok(held && other.read_holder(address).as_deref() == Some(holder))
     }
@@ -525,6 +518,14 @@ const UNTIL_GONE: &[u8] = b"until gone: ";
 
 /// The most that is read of a dead holder's file: an id and a path.
 const MOST_SAID: usize = 4096 + 256;
+
+/// What is in the file of a lease, or its beginning.
+fn said_in(lease: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
+    let mut said = vec![0; MOST_SAID];
+    let length = rustix::io::pread(lease, &mut said, 0)?;
+    said.truncate(length);
+    Ok(said)
+}
 
 fn lines_of(said: &[u8]) -> impl Iterator<Item = &[u8]> {
     said.split(|&byte| byte == b'\n').filter(|line| !line.is_empty())

@@ -19,15 +19,7 @@ static ALLOCATOR: sys::allocator::Allocator = sys::allocator::Allocator::new();
 /// The verbs of which a process in a container is this program until it executes the container's.
 const ENTERING: [&str; 4] = ["run", "create", "start", "exec"];
 
-/// The verb of a monitor, under the name that a person would give it.
-const MONITOR: &str = "monitor";
-
 fn main() -> ExitCode {
-    let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|verb| verb == monitor::VERB || verb == MONITOR) {
-        // Behind a container for as long as that lives: nothing else is done before, so that little memory is touched.
-        return ExitCode::from(monitor::run_service(words, std::env::vars_os()) as u8);
-    }
     // An ignored SIGCHLD, which every parent can hand down, would throw exit statuses away.
     sys::signal::keep_children();
     // Before the command line is read, as it would be read a second time after: it may be another's argument that is a verb.

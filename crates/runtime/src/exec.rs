@@ -71,10 +71,7 @@ pub fn exec_by(root: &StateRoot, id: &ContainerId, spec: &Spec, options: ExecOpt
 fn checked_view(root: &StateRoot, id: &ContainerId, options: &ExecOptions) -> Result<View> {
     let view = lifecycle::view(root, id)?;
     let paused = view.status == Status::Paused && options.ignore_paused;
-    match permits(view.status, Verb::Exec) || paused {
-        true => Ok(view),
-        false => Err(refused(id.as_str(), view.status)),
-    }
+    if permits(view.status, Verb::Exec) || paused { Ok(view) } else { Err(refused(id.as_str(), view.status)) }
 }
 
 fn exec_in(record: &crate::state_dir::Record, spec: &Spec, options: ExecOptions) -> Result<Executed> {

@@ -1,11 +1,12 @@
-//! Typed system calls, one operation a function, with no policy of any kind; the allocator of the programs, and the parser
-//! of mount tables (proc_pid_mountinfo(5)), which several crates need.
+//! Typed system calls, one operation a function, with no policy of any kind; and what several crates need: the allocator, the
+//! calendar, the parser of mount tables (proc_pid_mountinfo(5)), the namespaces that somebody is in.
 //!
 //! The only crate of the workspace with `unsafe`. What [`rustix`] already offers safely is used from there and
 //! not wrapped again; here is what it lacks.
 
 pub mod allocator;
 pub mod bpf;
+pub mod calendar;
 pub mod clone;
 pub mod exec;
 pub mod fd;

@@ -2,8 +2,6 @@
 
 use libc::{Elf64_Phdr, PF_W, PT_LOAD, c_int, c_void, dl_phdr_info};
 
-const PAGE: usize = 4096;
-
 /// Lets go of the pages of code and constants that this process has touched (`madvise(2)`, MADV_DONTNEED): touched again,
 /// they come back from the file, which the kernel has in memory as long as it likes. For a process that is about to wait for
 /// long. Best effort: where the kernel does not want to, nothing happens.
@@ -24,7 +22,8 @@ extern "C" fn let_go_of_object(object: *mut dl_phdr_info, _: usize, _: *mut c_vo
         let begin = (object.dlpi_addr + header.p_vaddr) as usize;
         let end = begin + header.p_filesz as usize;
         // Whole pages of it alone.
-        let (begin, end) = (begin.next_multiple_of(PAGE), end / PAGE * PAGE);
+        let page = rustix::param::page_size();
+        let (begin, end) = (begin.next_multiple_of(page), end / page * page);
         if begin < end {
             let memory = std::ptr::with_exposed_provenance_mut::<c_void>(begin);
             // SAFETY: these pages are a private mapping of the program's file that nobody writes to, so each is the same

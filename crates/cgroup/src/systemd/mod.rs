@@ -42,6 +42,16 @@ const CONTAINERS: &str = "containers";
 /// The group in the unit to which systemd moves callers from a user's sessions.
 const CALLERS: &str = "callers";
 
+/// The slice in which systemd expects containers, see systemd.special(7).
+const SYSTEM_SLICE: &str = "machine.slice";
+
+/// Where the user's manager keeps programs.
+const USER_SLICE: &str = "app.slice";
+
+/// The slices of scopes whose path names none, as other runtimes have it.
+const SYSTEM_SCOPES: &str = "system.slice";
+const USER_SCOPES: &str = "user.slice";
+
 impl Cgroup {
     /// Moves the calling process out of its caller's unit, to where the unit of containers keeps its own process: who stands behind
     /// a container outlives the session or service that asked for it. Nothing is done where the group is in no such unit.
@@ -59,16 +69,6 @@ impl Cgroup {
         })
     }
 }
-
-/// The slice in which systemd expects containers, see systemd.special(7).
-const SYSTEM_SLICE: &str = "machine.slice";
-
-/// Where the user's manager keeps programs.
-const USER_SLICE: &str = "app.slice";
-
-/// The slices of scopes whose path names none, as other runtimes have it.
-const SYSTEM_SCOPES: &str = "system.slice";
-const USER_SCOPES: &str = "user.slice";
 
 /// Whose systemd it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

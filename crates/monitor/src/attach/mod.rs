@@ -2,7 +2,6 @@
 //! not decide what a signal means to the container: its caller does.
 
 mod client;
-mod keys;
 
 use std::os::fd::BorrowedFd;
 
@@ -11,9 +10,7 @@ use rustix::io::Errno;
 use sys::signal::SignalDescriptor;
 
 use crate::error::{Error, Operation};
-
-pub use keys::{DetachKeys, UnknownKey};
-pub(crate) use keys::{Finder, Typed};
+use crate::keys::DetachKeys;
 
 /// Whether the container has a terminal of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -202,7 +202,7 @@ impl FileLog {
 }
 
 /// The file that was the newest so many files ago.
-pub(crate) fn numbered(path: &Path, number: u32) -> PathBuf {
+pub(super) fn numbered(path: &Path, number: u32) -> PathBuf {
     match number {
         0 => path.to_owned(),
         _ => {

@@ -12,8 +12,8 @@ use rustix::net::{
 };
 
 use crate::error::{Error, Incidents, Operation};
+use crate::log::LogStream;
 use crate::log::lines::{Ending, Piece};
-use crate::logs::LogStream;
 
 /// How long the journal may take for an entry before it counts as stuck; from then on, until it takes one again, none waits.
 const PATIENCE: Duration = Duration::from_millis(250);

@@ -1,8 +1,8 @@
 //! Owns docker's form of a log's line: a JSON object. Must not write it anywhere.
 
+use crate::log::LogStream;
 use crate::log::lines::Piece;
 use crate::log::scan;
-use crate::logs::LogStream;
 use crate::moment::Stamp;
 
 /// Adds the line for `piece`, as docker's `json-file` driver does.
@@ -51,7 +51,7 @@ pub(crate) fn escape(text: &mut Vec<u8>, mut bytes: &[u8]) {
         text.extend_from_slice(&bytes[..at]);
         bytes = &bytes[at..];
         let taken = match bytes[0] {
-            byte @ 0x80.. => escape_wide(text, bytes, byte),
+            0x80.. => escape_wide(text, bytes),
             byte => {
                 escape_narrow(text, byte);
                 1
@@ -77,14 +77,9 @@ fn escape_narrow(text: &mut Vec<u8>, byte: u8) {
 }
 
 /// One character beyond ASCII; answers how many bytes it has.
-fn escape_wide(text: &mut Vec<u8>, bytes: &[u8], first: u8) -> usize {
-    let length = match first {
-        0xc0..0xe0 => 2,
-        0xe0..0xf0 => 3,
-        0xf0..0xf8 => 4,
-        _ => 0,
-    };
-    let character = bytes.get(..length).filter(|bytes| length > 0 && std::str::from_utf8(bytes).is_ok());
+fn escape_wide(text: &mut Vec<u8>, bytes: &[u8]) -> usize {
+    let length = scan::character_length(bytes[0]);
+    let character = bytes.get(..length).filter(|bytes| std::str::from_utf8(bytes).is_ok());
     match character {
         None => {
             text.extend_from_slice(b"\\ufffd");

@@ -1,7 +1,7 @@
 //! Owns Kubernetes' form of a log's line: time, stream, `F` or `P`, text. Must not write it anywhere.
 
+use crate::log::LogStream;
 use crate::log::lines::{Ending, Piece};
-use crate::logs::LogStream;
 use crate::moment::Stamp;
 
 /// Adds the line for `piece`. Where its own line goes on, or was never ended, it is tagged `P`.

@@ -3,7 +3,7 @@
 use crate::log::scan;
 
 /// How long a piece of a line may be, as docker cuts them.
-pub(crate) const MOST: usize = 16 * 1024;
+const MOST: usize = 16 * 1024;
 
 /// A line, or a piece of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,13 +94,7 @@ fn cut_character(bytes: &[u8]) -> usize {
     let Some((back, first)) = last_ones.into_iter().find(|(_, byte)| !matches!(byte, 0x80..0xc0)) else {
         return 0;
     };
-    let length = match first {
-        0xc0..0xe0 => 2,
-        0xe0..0xf0 => 3,
-        0xf0..0xf8 => 4,
-        _ => return 0,
-    };
-    if back + 1 < length { back + 1 } else { 0 }
+    if back + 1 < scan::character_length(*first) { back + 1 } else { 0 }
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
-//! Owns where a container's output is kept. Must never hold the container back.
+//! Owns where a container's output is kept, and how that is read again. Must never hold the container back.
 
-pub(crate) mod file;
+mod file;
 mod journal;
 pub(crate) mod json;
 mod k8s;
 mod lines;
-pub(crate) mod scan;
+mod read;
+mod scan;
 
 use std::path::PathBuf;
 
@@ -13,8 +14,18 @@ use crate::error::Incidents;
 use crate::log::file::FileLog;
 use crate::log::journal::Journal;
 use crate::log::lines::{Lines, Piece};
-use crate::logs::LogStream;
 use crate::moment::{Moment, Stamp};
+
+pub use read::{LogEntry, LogQuery, read_log};
+
+/// Which of a container's streams something came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogStream {
+    /// Its standard output, and all that it wrote to a terminal of its own.
+    Stdout,
+    /// Its standard error.
+    Stderr,
+}
 
 /// Where a container's output is kept, and in which form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,13 +84,17 @@ pub(crate) struct Log {
 
 enum Driver {
     None,
-    JsonFile {
-        file: FileLog,
-        /// What stands between the time and the end of each line.
+    Files(FileLog, Form),
+    Journald(Journal),
+}
+
+/// How a line is written to a file.
+enum Form {
+    Json {
+        /// What stands before the time of each line.
         attributes: Vec<u8>,
     },
-    K8sFile(FileLog),
-    Journald(Journal),
+    K8s,
 }
 
 impl Log {
@@ -87,11 +102,11 @@ impl Log {
     pub(crate) fn open(options: LogOptions, incidents: &mut Incidents) -> Log {
         let driver = match options {
             LogOptions::None => Driver::None,
-            LogOptions::JsonFile { files, attributes } => Driver::JsonFile {
-                file: FileLog::open(files, incidents),
-                attributes: json::attributes(&attributes),
-            },
-            LogOptions::K8sFile { files } => Driver::K8sFile(FileLog::open(files, incidents)),
+            LogOptions::JsonFile { files, attributes } => {
+                let form = Form::Json { attributes: json::attributes(&attributes) };
+                Driver::Files(FileLog::open(files, incidents), form)
+            }
+            LogOptions::K8sFile { files } => Driver::Files(FileLog::open(files, incidents), Form::K8s),
             LogOptions::Journald { socket, fields } => Driver::Journald(Journal::new(socket, &fields)),
         };
         Log { driver, stdout: Lines::default(), stderr: Lines::default() }
@@ -129,7 +144,7 @@ impl Log {
     pub(crate) fn lost(&self) -> u64 {
         match &self.driver {
             Driver::None => 0,
-            Driver::JsonFile { file, .. } | Driver::K8sFile(file) => file.lost(),
+            Driver::Files(file, _) => file.lost(),
             Driver::Journald(journal) => journal.lost(),
         }
     }
@@ -137,7 +152,7 @@ impl Log {
     /// How many bytes of files were removed by the cap.
     pub(crate) fn rotated_out(&self) -> u64 {
         match &self.driver {
-            Driver::JsonFile { file, .. } | Driver::K8sFile(file) => file.rotated_out(),
+            Driver::Files(file, _) => file.rotated_out(),
             Driver::None | Driver::Journald(_) => 0,
         }
     }
@@ -147,21 +162,16 @@ impl Driver {
     /// As the form has it.
     fn stamp(&self, now: Moment) -> Stamp {
         match self {
-            Driver::JsonFile { .. } => now.short_stamp(),
-            Driver::None | Driver::K8sFile(_) | Driver::Journald(_) => now.stamp(),
+            Driver::Files(_, Form::Json { .. }) => now.short_stamp(),
+            Driver::None | Driver::Files(_, Form::K8s) | Driver::Journald(_) => now.stamp(),
         }
     }
 
     fn put(&mut self, stream: LogStream, time: &Stamp, piece: Piece<'_>, incidents: &mut Incidents) {
         match self {
             Driver::None => {}
-            Driver::JsonFile { file, attributes } => {
-                file.add(piece.bytes.len(), incidents, |record| {
-                    json::encode(record, stream, time, piece, attributes);
-                });
-            }
-            Driver::K8sFile(file) => {
-                file.add(piece.bytes.len(), incidents, |record| k8s::encode(record, stream, time, piece));
+            Driver::Files(file, form) => {
+                file.add(piece.bytes.len(), incidents, |record| form.encode(record, stream, time, piece));
             }
             Driver::Journald(journal) => journal.send(stream, piece, incidents),
         }
@@ -169,26 +179,25 @@ impl Driver {
 
     /// What a reader should know, once there may be room for it.
     fn say_what_was_lost(&mut self, time: &Stamp, incidents: &mut Incidents) {
-        let (Driver::JsonFile { file, .. } | Driver::K8sFile(file)) = self else { return };
+        let Driver::Files(file, form) = self else { return };
         let Some(count) = file.take_unsaid() else { return };
         let note = format!("rabbitc: {count} bytes of output are missing here: they could not be written\n");
         let piece = Piece::line(note.as_bytes());
-        match self {
-            Driver::JsonFile { file, attributes } => {
-                file.add_note(count, incidents, |record| {
-                    json::encode(record, LogStream::Stderr, time, piece, attributes);
-                });
-            }
-            Driver::K8sFile(file) => {
-                file.add_note(count, incidents, |record| k8s::encode(record, LogStream::Stderr, time, piece));
-            }
-            Driver::None | Driver::Journald(_) => {}
-        }
+        file.add_note(count, incidents, |record| form.encode(record, LogStream::Stderr, time, piece));
     }
 
     fn flush(&mut self, incidents: &mut Incidents) {
-        if let Driver::JsonFile { file, .. } | Driver::K8sFile(file) = self {
+        if let Driver::Files(file, _) = self {
             file.flush(incidents);
+        }
+    }
+}
+
+impl Form {
+    fn encode(&self, record: &mut Vec<u8>, stream: LogStream, time: &Stamp, piece: Piece<'_>) {
+        match self {
+            Form::Json { attributes } => json::encode(record, stream, time, piece, attributes),
+            Form::K8s => k8s::encode(record, stream, time, piece),
         }
     }
 }

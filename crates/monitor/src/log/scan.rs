@@ -4,7 +4,7 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
 /// Where the first line feed is.
-pub(crate) fn line_feed(bytes: &[u8]) -> Option<usize> {
+pub(super) fn line_feed(bytes: &[u8]) -> Option<usize> {
     first(bytes, |word| equal(word, b'\n'), |byte| byte == b'\n')
 }
 
@@ -22,8 +22,18 @@ pub(super) fn not_plain(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Where the first byte is at which a string of JSON ends or has an escape.
-pub(crate) fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+pub(super) fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
     first(bytes, |word| equal(word, b'"') | equal(word, b'\\'), |byte| matches!(byte, b'"' | b'\\'))
+}
+
+/// How many bytes a character of UTF-8 has that begins with this one; 1 where none of more does.
+pub(super) fn character_length(first: u8) -> usize {
+    match first {
+        0xc0..0xe0 => 2,
+        0xe0..0xf0 => 3,
+        0xf0..0xf8 => 4,
+        _ => 1,
+    }
 }
 
 fn is_plain(byte: u8) -> bool {

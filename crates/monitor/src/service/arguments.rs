@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use rustix::io::{Errno, FdFlags};
 
-use super::{InputEnd, Io, Parentage, Service};
+use super::{Parentage, Service};
 use crate::error::{Error, Operation};
 use crate::log::{LogFiles, LogOptions};
+use crate::streams::{InputEnd, Io};
 
 /// What stands before the words of the program at the end.
 const SEPARATOR: &str = "--";
@@ -102,7 +103,7 @@ impl Words {
 struct Read {
     pid: Option<i32>,
     pidfd: Option<OwnedFd>,
-    parentage: Option<Parentage>,
+    parentage: Parentage,
     stdin: Option<OwnedFd>,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
@@ -142,7 +143,7 @@ impl Read {
         match name {
             b"pid" => self.pid = Some(number(value)?),
             b"pidfd" => self.pidfd = Some(descriptor(value)?),
-            b"parentage" => self.parentage = (value == b"adopted").then_some(Parentage::Adopted),
+            b"parentage" if value == b"adopted" => self.parentage = Parentage::Adopted,
             b"stdin" => self.stdin = Some(descriptor(value)?),
             b"stdout" => self.stdout = Some(descriptor(value)?),
             b"stderr" => self.stderr = Some(descriptor(value)?),
@@ -178,7 +179,7 @@ impl Read {
         Ok(Service {
             pid: self.pid.ok_or("pid")?,
             pidfd: self.pidfd.ok_or("pidfd")?,
-            parentage: self.parentage.unwrap_or(Parentage::Own),
+            parentage: self.parentage,
             io,
             input_end: self.input_end,
             listener: self.listener.ok_or("listener")?,

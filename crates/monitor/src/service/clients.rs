@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, SocketFlags, accept_with, recvmsg, sockopt};
 
 use crate::exit_record::ExitRecord;
-use crate::logs::LogStream;
+use crate::log::LogStream;
 use crate::protocol::{self, send};
 
 /// More at once are turned away: each costs a buffer in the kernel.

@@ -4,11 +4,10 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 
-use crate::error::{Error, Operation};
+use crate::error::Error;
 use crate::exit::Exit;
+use crate::init;
 use crate::service::Parentage;
 
 /// How long the parent of an adopted container may take to reap it: before that the kernel does not tell how it ended.
@@ -16,30 +15,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How init, which has ended, did so; none where nobody can tell.
 pub(super) fn status(pidfd: BorrowedFd<'_>, pid: i32, parentage: Parentage) -> Result<Option<Exit>, Error> {
-    if parentage == Parentage::Adopted {
-        return Ok(told_by_kernel(pidfd));
-    }
-    loop {
-        match waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED) {
-            Ok(status) => {
-                if let Some(exit) = status.as_ref().and_then(Exit::from_status) {
-                    return Ok(Some(exit));
-                }
-            }
-            Err(Errno::INTR) => {}
-            Err(errno) => {
-                // Somebody else's after all, or thrown away as SIGCHLD was ignored.
-                let told = told_by_kernel(pidfd);
-                let failed = || Error::new(Operation::Reap, format!("process {pid}"), errno);
-                return told.map(Some).ok_or_else(failed);
-            }
+    match parentage {
+        Parentage::Adopted => Ok(told_by_kernel(pidfd)),
+        // What is not told may be somebody else's after all, or thrown away as SIGCHLD was ignored.
+        Parentage::Own => {
+            init::reap(pidfd, pid).or_else(|error| told_by_kernel(pidfd).ok_or(error)).map(Some)
         }
     }
-}
-
-/// Whether it was SIGKILL.
-pub(super) fn is_kill(exit: Option<Exit>) -> bool {
-    matches!(exit, Some(Exit::Signal { number, .. }) if number == Signal::KILL.as_raw())
 }
 
 fn told_by_kernel(pidfd: BorrowedFd<'_>) -> Option<Exit> {

@@ -6,7 +6,6 @@ mod clients;
 mod ending;
 mod process;
 mod serve;
-mod streams;
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,47 +14,20 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::log::LogOptions;
+use crate::streams::{InputEnd, Io};
 
 /// The first argument by which a program knows that it is to call [`run_service`] with those that follow.
 pub const VERB: &str = "internal-monitor";
 
 /// Whose child the container's init is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Parentage {
     /// This process's own: `waitid(2)` tells how it ended.
+    #[default]
     Own,
     /// Another's, whose monitor was lost. The kernel tells how it ended where a pidfd was open then
     /// (PIDFD_GET_INFO with PIDFD_INFO_EXIT, 6.15); else that is unknown.
     Adopted,
-}
-
-/// What connects the container with its monitor. Whatever it is, the monitor makes it non-blocking.
-#[derive(Debug)]
-pub enum Io {
-    /// FIFOs, which the container holds open for reading and writing: it outlives its monitor.
-    Pipes {
-        /// The end to write to; none where the container's input is `/dev/null`.
-        stdin: Option<OwnedFd>,
-        /// The end to read from.
-        stdout: OwnedFd,
-        /// The end to read from.
-        stderr: OwnedFd,
-    },
-    /// The container has a terminal of its own.
-    Terminal {
-        /// The controlling end of its pty (`/dev/ptmx`).
-        outer: OwnedFd,
-    },
-}
-
-/// What the end of a client's input means to a container; docker's `StdinOnce`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum InputEnd {
-    /// The container's input ends with it: `run -i`. Without a terminal also with a client that had input and is gone.
-    #[default]
-    Closes,
-    /// Nothing: another client may come. `create -i`, `run -d -i`.
-    KeptOpen,
 }
 
 /// A started container, and all that its monitor needs. Paths are absolute.

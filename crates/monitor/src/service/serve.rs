@@ -4,21 +4,22 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::OFlags;
-use rustix::io::Errno;
+use rustix::event::PollFlags;
+use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::Signal;
 
-use crate::error::{Error, Incidents, Operation, errno_of};
+use crate::error::{Error, Incidents, Operation};
 use crate::exit_record::{ExitRecord, Place};
+use crate::init;
 use crate::log::Log;
-use crate::logs::LogStream;
+use crate::log::LogStream;
 use crate::moment::Moment;
 use crate::protocol::MOST_OUTPUT;
 use crate::service::clients::{Clients, Delivery, Request};
 use crate::service::ending;
-use crate::service::streams::Streams;
 use crate::service::{Parentage, Service};
+use crate::streams::Streams;
+use crate::wait::Wait;
 
 /// How long nobody is taken where the kernel refused to take one.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -82,9 +83,7 @@ struct Ready {
 impl Server {
     fn new(service: Service) -> Server {
         let mut incidents = Incidents::default();
-        let set = rustix::fs::fcntl_getfl(&service.listener)
-            .and_then(|flags| rustix::fs::fcntl_setfl(&service.listener, flags | OFlags::NONBLOCK));
-        incidents.note(set.map_err(accept_error));
+        incidents.note(ioctl_fionbio(&service.listener, true).map_err(accept_error));
         Server {
             pid: service.pid,
             pidfd: service.pidfd,
@@ -191,48 +190,32 @@ impl Server {
             return;
         }
         self.time_is_up = true;
-        match sys::pidfd::send_signal(self.pidfd.as_fd(), Signal::KILL.as_raw()) {
-            Ok(()) => {}
-            // It has just ended, which the next wait will tell.
-            Err(error) if errno_of(&error) == Errno::SRCH => {}
-            Err(error) => {
-                let object = format!("signal {} to process {}", Signal::KILL.as_raw(), self.pid);
-                self.incidents.note(Err(Error::new(Operation::ForwardSignal, object, errno_of(&error))));
-            }
-        }
+        self.incidents.note(init::send_signal(self.pidfd.as_fd(), self.pid, Signal::KILL.as_raw()));
     }
 
     /// Waits for something to do; nothing where that failed.
     fn wait(&mut self) -> Option<Ready> {
-        let mut watched = Vec::with_capacity(6 + self.clients.count());
-        // A descriptor of which nothing is wanted stays out: it would report a hang-up for ever.
-        let mut add = |descriptor: Option<_>, flags: PollFlags| {
-            watched.push(PollFd::from_borrowed_fd(descriptor?, flags));
-            Some(watched.len() - 1)
-        };
-        let pidfd = add(Some(self.pidfd.as_fd()), PollFlags::IN);
-        let listener = add(self.pause.is_none().then(|| self.listener.as_fd()), PollFlags::IN);
-        let input = add(self.streams.input(), PollFlags::OUT);
+        let mut wait = Wait::for_some(6 + self.clients.count());
+        let pidfd = wait.add(Some(self.pidfd.as_fd()), PollFlags::IN);
+        let listener = wait.add(self.pause.is_none().then(|| self.listener.as_fd()), PollFlags::IN);
+        let input = wait.add(self.streams.input(), PollFlags::OUT);
         let reads = self.held.is_none();
         let outputs = [0, 1].map(|index| {
             let output = self.streams.output(index).filter(|_| reads);
-            add(output, PollFlags::IN)
+            wait.add(output, PollFlags::IN)
         });
-        let held = add(self.clients.first().filter(|_| self.held.is_some()), PollFlags::OUT);
+        let held = wait.add(self.clients.first().filter(|_| self.held.is_some()), PollFlags::OUT);
         let listens = self.streams.takes_input();
-        let clients: Vec<_> = self
-            .clients
-            .connections()
-            .map(|connection| add(Some(connection).filter(|_| listens), PollFlags::IN))
-            .collect();
-        match poll(&mut watched, self.timeout().as_ref()) {
+        let clients = self.clients.connections();
+        let clients: Vec<_> =
+            clients.map(|connection| wait.add(Some(connection).filter(|_| listens), PollFlags::IN)).collect();
+        match wait.wait(self.timeout()) {
             Ok(0) if self.memory == Memory::Touched => {
                 self.memory = Memory::LetGo;
                 sys::text::let_go();
             }
             Ok(0) => {}
             Ok(_) => self.memory = Memory::Touched,
-            Err(Errno::INTR) => return None,
             Err(errno) => {
                 let object = format!("process {}", self.pid);
                 self.incidents.note(Err(Error::new(Operation::Wait, object, errno)));
@@ -241,22 +224,21 @@ impl Server {
                 return None;
             }
         }
-        let is_ready = |index: Option<usize>| index.is_some_and(|index| !watched[index].revents().is_empty());
         Some(Ready {
-            exited: is_ready(pidfd),
-            listener: is_ready(listener),
-            input: is_ready(input),
-            outputs: outputs.map(is_ready),
-            held: is_ready(held),
-            clients: (0..clients.len()).filter(|index| is_ready(clients[*index])).collect(),
+            exited: wait.is_ready(pidfd),
+            listener: wait.is_ready(listener),
+            input: wait.is_ready(input),
+            outputs: outputs.map(|output| wait.is_ready(output)),
+            held: wait.is_ready(held),
+            clients: (0..clients.len()).filter(|index| wait.is_ready(clients[*index])).collect(),
         })
     }
 
-    fn timeout(&self) -> Option<Timespec> {
+    fn timeout(&self) -> Option<Duration> {
         let now = Instant::now();
         let left = self.due.into_iter().chain(self.pause).map(|time| time.saturating_duration_since(now));
         let quiet = (self.memory == Memory::Touched).then_some(QUIET);
-        left.chain(self.streams.timeout()).chain(quiet).min().and_then(|left| Timespec::try_from(left).ok())
+        left.chain(self.streams.timeout()).chain(quiet).min()
     }
 
     /// Init has ended: hands on what it left, writes the record, and only then says so.
@@ -277,7 +259,7 @@ impl Server {
             time,
             lost_bytes: self.log.lost(),
             rotated_out_bytes: self.log.rotated_out(),
-            time_was_up: self.time_is_up && ending::is_kill(exit),
+            time_was_up: self.time_is_up && exit.is_some_and(|exit| exit.is_kill()),
             incidents: self.incidents.into_errors(),
         };
         // Where it can't be written, the clients know all the same, and nobody else is told a wrong one.
@@ -321,9 +303,9 @@ impl Server {
 /// Waits for room in a connection, or for its end.
 fn is_writable(connection: Option<BorrowedFd<'_>>, limit: Duration) -> bool {
     let Some(connection) = connection else { return true };
-    let limit = Timespec::try_from(limit).ok();
-    let mut watched = [PollFd::from_borrowed_fd(connection, PollFlags::OUT)];
-    rustix::io::retry_on_intr(|| poll(&mut watched, limit.as_ref())).is_ok_and(|count| count > 0)
+    let mut wait = Wait::for_some(1);
+    wait.add(Some(connection), PollFlags::OUT);
+    wait.wait(Some(limit)).is_ok_and(|count| count > 0)
 }
 
 fn accept_error(errno: Errno) -> Error {

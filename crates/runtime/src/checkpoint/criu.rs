@@ -31,23 +31,17 @@ pub struct Criu {
 
 impl Criu {
     /// The first file of its name that can be executed.
-    pub(super) fn find(&self) -> Result<Found<'_>> {
+    pub(super) fn find(&self) -> Result<PathBuf> {
         let executable = |path: &PathBuf| {
             std::fs::metadata(path)
                 .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
         };
-        match self.directories.iter().map(|directory| directory.join("criu")).find(executable) {
-            Some(program) => Ok(Found { program, environment: &self.environment }),
-            None => Err(Error::new(ErrorKind::Unsupported, "find criu", "no directory of PATH has it")
-                .with_hint("install criu 4, which writes and restores the processes")),
-        }
+        let found = self.directories.iter().map(|directory| directory.join("criu")).find(executable);
+        found.ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, "find criu", "no directory of PATH has it")
+                .with_hint("install criu 4, which writes and restores the processes")
+        })
     }
-}
-
-/// The program itself.
-pub(super) struct Found<'a> {
-    program: PathBuf,
-    environment: &'a [CString],
 }
 
 /// What criu says while it works.
@@ -71,19 +65,20 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts it. With `root` it gets a mount namespace of its own, in which that is bound: whatever happens to it, no
+    /// Starts `program`. With `root` it gets a mount namespace of its own, in which that is bound: whatever happens to it, no
     /// mount is left behind. `kept` are descriptors that it inherits under their numbers.
     pub(super) fn start(
-        criu: &Found<'_>,
+        criu: &Criu,
+        program: &Path,
         root: Option<&BoundRoot>,
         kept: &[BorrowedFd<'_>],
     ) -> Result<Process> {
-        let system = |error: std::io::Error| Error::at_path("start criu", &criu.program, error);
+        let system = |error: std::io::Error| Error::at_path("start criu", program, error);
         let (ours, theirs) = sync::pair().map_err(system)?;
-        let path = c_path(&criu.program, "criu")?;
+        let path = c_path(program, "criu")?;
         let number = c_string(&theirs.as_raw_fd().to_string(), "criu")?;
         let arguments = CStringArray::new(vec![c"criu".to_owned(), c"swrk".to_owned(), number]);
-        let environment = CStringArray::new(criu.environment.to_vec());
+        let environment = CStringArray::new(criu.environment.clone());
         let kept: Vec<RawFd> = kept.iter().chain([&theirs.as_fd()]).map(AsRawFd::as_raw_fd).collect();
         let kinds = if root.is_some() { flags::NEWNS } else { 0 };
         let request = CloneRequest { flags: kinds, cgroup: None };

@@ -165,7 +165,7 @@ pub fn checkpoint(root: &StateRoot, id: &ContainerId, options: CheckpointOptions
     let spec: Spec = crate::bundle::read_json(&lifecycle::config_path(&record))?;
     let linux = spec.linux.clone().unwrap_or_default();
     let common = &options.common;
-    let criu = common.criu.find()?;
+    let program = common.criu.find()?;
     let images = open_or_make(&common.images)?;
     let work = common.work.as_deref().map(open_or_make).transpose()?;
     let mut empty_namespaces = common.empty_namespaces;
@@ -210,7 +210,7 @@ pub fn checkpoint(root: &StateRoot, id: &ContainerId, options: CheckpointOptions
         }
         Ok(())
     };
-    let process = Process::start(&criu, None, &[])?;
+    let process = Process::start(&common.criu, &program, None, &[])?;
     process
         .converse(&request, &mut hear)
         .map_err(|error| criu::quote_log(error, format!("checkpoint `{id}`"), common.work(), LOG))?;

@@ -2,11 +2,11 @@
 //! makes everything else.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::criu::{self, BoundRoot, Found, News, Process};
+use super::criu::{self, BoundRoot, News, Process};
 use super::messages::{Inherited, Options, Pair, Request, kind};
 use super::{Common, demand_images, external, open_directory, open_or_make};
 use crate::error::{Error, ErrorKind, Result};
@@ -44,14 +44,13 @@ pub fn restore(
 ) -> Result<Container> {
     demand_images(&options.common.images)?;
     super::refuse_joined_mounts(plan.joined_mounts.as_ref())?;
-    let asked = options.common.criu.clone();
-    let criu = asked.find()?;
+    let program = options.common.criu.find()?;
     let images = open_directory(&options.common.images)?;
     let mut record = record_of(plan);
     // It waits for nobody.
     record.gate = None;
     let mut made = Made { state: Some(root.reserve(&record)?), cgroup: None, rdt: None, pidfd: None };
-    match made.run(spec, plan, options, &criu, &images, &mut record) {
+    match made.run(spec, plan, options, &program, &images, &mut record) {
         Ok((pidfd, console)) => {
             made.rdt = None;
             Ok(Container {
@@ -86,7 +85,7 @@ impl Made {
         spec: &Spec,
         plan: &ContainerPlan,
         options: RestoreOptions,
-        criu: &Found<'_>,
+        program: &Path,
         images: &OwnedFd,
         record: &mut Record,
     ) -> Result<(OwnedFd, Option<OwnedFd>)> {
@@ -109,7 +108,7 @@ impl Made {
             })
             .collect::<Result<Vec<(&str, OwnedFd)>>>()?;
         let kept: Vec<BorrowedFd<'_>> = namespaces.iter().map(|(_, file)| file.as_fd()).collect();
-        let process = Process::start(criu, Some(&bound), &kept)?;
+        let process = Process::start(&common.criu, program, Some(&bound), &kept)?;
         let images = &seen_by(&process, images)?;
         let work = work.map(|work| seen_by(&process, &work)).transpose()?;
         let cgroup_roots = self.move_in(process.pid())?;

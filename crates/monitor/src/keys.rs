@@ -53,11 +53,6 @@ pub(crate) enum Typed {
 }
 
 impl Finder {
-    /// How many keys there are.
-    pub(crate) fn length(&self) -> usize {
-        self.keys.len()
-    }
-
     /// Appends to `input` what of `typed` is for the container.
     pub(crate) fn find(&mut self, typed: &[u8], input: &mut Vec<u8>) -> Typed {
         if self.keys.is_empty() {
@@ -75,7 +70,7 @@ impl Finder {
             }
             self.give_back(input);
             // It may be the first of them again.
-            if *byte == self.keys[0] && self.keys.len() > 1 {
+            if *byte == self.keys[0] {
                 self.found = 1;
             } else {
                 input.push(*byte);

@@ -111,7 +111,9 @@ pub(super) fn follow(
             {
                 return Ok(());
             }
-            watched.take().into_iter().for_each(|watched| watch.remove(watched));
+            if let Some(watched) = watched.take() {
+                watch.remove(watched);
+            }
             watched = watch.add(&file);
             let records = current.insert(Records::new(file, 0));
             if reading.hand_on(records)?.is_break() {

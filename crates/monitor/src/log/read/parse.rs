@@ -1,7 +1,7 @@
 //! Owns the reading of one record of a log, in each of its forms. Must not trust it: what is none is skipped.
 
-use super::{LogEntry, LogStream};
-use crate::log::scan;
+use super::LogEntry;
+use crate::log::{LogStream, scan};
 use crate::moment::Moment;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,20 +14,11 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Operation};
 use crate::log::file::numbered;
-use crate::log::{LogFiles, LogOptions};
+use crate::log::{LogFiles, LogOptions, LogStream};
 use crate::moment::Moment;
 
 use parse::Parser;
 use records::Records;
-
-/// Which of a container's streams something came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogStream {
-    /// Its standard output, and all that it wrote to a terminal of its own.
-    Stdout,
-    /// Its standard error.
-    Stderr,
-}
 
 /// What is read of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
