@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use engine::{Containers, CopyEnd, CopyRequest, Error, Result, copy};
 
-use super::{Places, mistaken, refused};
+use super::{containers, mistaken, refused};
+use crate::life::PlaceArguments;
 use crate::render;
 
 /// Copies files between a container and the host, or between two containers: files, and directories with all that is in them. `SOURCE/.`
@@ -27,7 +28,7 @@ pub(crate) struct CopyArguments {
     #[arg(short, long, hide = true)]
     quiet: bool,
     #[command(flatten)]
-    places: Places,
+    place: PlaceArguments,
     /// What to copy: a path, CONTAINER:PATH, or `-`
     #[arg(value_name = "SOURCE")]
     source: String,
@@ -38,18 +39,17 @@ pub(crate) struct CopyArguments {
 
 pub(super) fn cp(arguments: &CopyArguments) -> ExitCode {
     let (from, to) = (named(&arguments.source), named(&arguments.destination));
-    if matches!((&from, &to), (Named::Host(_) | Named::Stream, Named::Host(_) | Named::Stream)) {
-        let error = Error::invalid("rabbitc cp", "must specify at least one container source".to_owned());
-        return mistaken(&error.with_hint("write CONTAINER:PATH for one of both"));
-    }
+    let has_container = [&from, &to].iter().any(|end| matches!(end, Named::Container(..)));
     match run(arguments, from, to) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => refused(&error),
+        Err(error) if has_container => refused(&error),
+        // Then that is what is wrong.
+        Err(error) => mistaken(&error),
     }
 }
 
 fn run(arguments: &CopyArguments, from: Named<'_>, to: Named<'_>) -> Result<()> {
-    let containers = arguments.places.containers()?;
+    let containers = containers(&arguments.place)?;
     let (from, to) = (from.end(&containers)?, to.end(&containers)?);
     if matches!(to, CopyEnd::Stream) && std::io::IsTerminal::is_terminal(&std::io::stdout()) {
         let error = Error::invalid("-", "an archive is nothing for a terminal".to_owned());

@@ -13,9 +13,9 @@ use engine::{
 };
 use sys::signal::SignalDescriptor;
 
-use super::{Places, find, mistaken, refused, split};
+use super::{containers, find, mistaken, refused, split};
 use crate::args::{kept_descriptors, variables};
-use crate::life::parse_keys;
+use crate::life::{PlaceArguments, parse_keys};
 use crate::render;
 use crate::run::{check_kept_descriptors, window};
 
@@ -62,7 +62,7 @@ pub(crate) struct ExecArguments {
     #[arg(short, long)]
     latest: bool,
     #[command(flatten)]
-    places: Places,
+    place: PlaceArguments,
     /// The container, by its id, the beginning of it, or its name; then the program and its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CONTAINER PROGRAM")]
     words: Vec<String>,
@@ -88,7 +88,7 @@ pub(super) fn exec(arguments: &ExecArguments) -> ExitCode {
         Ok(asked) => asked,
         Err(error) => return mistaken(&error),
     };
-    let found = match arguments.places.containers().and_then(|containers| find(&containers, named)) {
+    let found = match containers(&arguments.place).and_then(|containers| find(&containers, named)) {
         Ok(found) => found,
         Err(error) => return refused(&error),
     };

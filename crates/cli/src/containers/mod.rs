@@ -11,10 +11,8 @@ mod top;
 mod update;
 mod wait;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
 use engine::{Containers, Error, Found, Result};
 
 pub(crate) use self::copy::CopyArguments;
@@ -26,7 +24,8 @@ pub(crate) use self::targets::read_id;
 pub(crate) use self::top::TopArguments;
 pub(crate) use self::update::UpdateArguments;
 pub(crate) use self::wait::WaitArguments;
-use crate::{life, render};
+use crate::life::PlaceArguments;
+use crate::render;
 
 /// The verbs.
 pub(crate) const VERBS: [&str; 10] =
@@ -59,30 +58,18 @@ pub(crate) fn run(command: &ContainerCommand) -> ExitCode {
         ContainerCommand::Kill(arguments) => signal::kill(arguments),
         ContainerCommand::Pause(arguments) => signal::pause(arguments),
         ContainerCommand::Unpause(arguments) => signal::unpause(arguments),
-        ContainerCommand::Top(arguments) => done(top::top(arguments)),
+        ContainerCommand::Top(arguments) => top::top(arguments),
         ContainerCommand::Stats(arguments) => done(stats::stats(arguments)),
-        ContainerCommand::Port(arguments) => done(port::port(arguments)),
+        ContainerCommand::Port(arguments) => port::port(arguments),
         ContainerCommand::Wait(arguments) => wait::wait(arguments),
         ContainerCommand::Copy(arguments) => copy::cp(arguments),
         ContainerCommand::Update(arguments) => update::update(arguments),
     }
 }
 
-/// Where containers are looked for.
-#[derive(Debug, Args)]
-pub(crate) struct Places {
-    /// Directory that containers are kept below [default: /var/lib/rabbitc]
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
-    /// Directory of those that run, as `run --runroot` had it [default: /run/rabbitc]
-    #[arg(long, alias = "state-dir", value_name = "DIR")]
-    runroot: Option<PathBuf>,
-}
-
-impl Places {
-    fn containers(&self) -> Result<Containers> {
-        Containers::of(&life::paths(self.runroot.as_deref())?, self.root.as_deref())
-    }
+/// Those at a place.
+fn containers(place: &PlaceArguments) -> Result<Containers> {
+    Containers::of(&place.paths()?, place.root())
 }
 
 fn done(outcome: Result<()>) -> ExitCode {

@@ -1,10 +1,13 @@
 //! `rabbitc port`: which ports of the host lead to a container.
 
-use clap::Parser;
-use engine::{Found, PortMapping, Result, WantedPort};
+use std::process::ExitCode;
 
-use super::{Places, find, nameless};
+use clap::Parser;
+use engine::{PortMapping, Result, WantedPort};
+
+use super::{containers, done, find, mistaken};
 use crate::images::print;
+use crate::life::PlaceArguments;
 
 /// Lists the published ports of a container, or where one of them is published.
 #[derive(Debug, Parser)]
@@ -23,11 +26,23 @@ pub(crate) struct PortArguments {
     #[arg(short, long)]
     latest: bool,
     #[command(flatten)]
-    places: Places,
+    place: PlaceArguments,
 }
 
-pub(super) fn port(arguments: &PortArguments) -> Result<()> {
-    let containers = arguments.places.containers()?;
+pub(super) fn port(arguments: &PortArguments) -> ExitCode {
+    let (named, port) = match (arguments.latest, &arguments.container, &arguments.port) {
+        // Then the first word is the port.
+        (true, first, None) => (None, first),
+        (_, named, port) => (named.as_deref(), port),
+    };
+    match port.as_deref().map(str::parse::<WantedPort>).transpose() {
+        Ok(wanted) => done(show(arguments, named, wanted)),
+        Err(error) => mistaken(&error),
+    }
+}
+
+fn show(arguments: &PortArguments, named: Option<&str>, wanted: Option<WantedPort>) -> Result<()> {
+    let containers = containers(&arguments.place)?;
     if arguments.all {
         let mut text = String::new();
         for found in containers.running()? {
@@ -36,16 +51,7 @@ pub(super) fn port(arguments: &PortArguments) -> Result<()> {
         }
         return print(&text);
     }
-    let (named, port) = match (arguments.latest, &arguments.container, &arguments.port) {
-        (false, Some(named), port) => (Some(named.as_str()), port),
-        (false, None, _) => return Err(nameless("port")),
-        // Then the first word is the port.
-        (true, first, None) => (None, first),
-        (true, Some(named), port) => (Some(named.as_str()), port),
-        (true, None, port) => (None, port),
-    };
-    let wanted = port.as_deref().map(str::parse::<WantedPort>).transpose()?;
-    let found: Found = find(&containers, named)?;
+    let found = find(&containers, named)?;
     match wanted {
         Some(wanted) => {
             print(&found.port(wanted)?.iter().map(|one| format!("{}\n", one.host)).collect::<String>())

@@ -6,9 +6,11 @@ use std::time::Duration;
 use clap::Parser;
 use engine::{Containers, ErrorKind, Found, Result, Usage};
 
-use super::Places;
+use super::containers;
+use super::targets::named_of;
 use crate::images::print;
 use crate::images::table::size;
+use crate::life::PlaceArguments;
 use crate::template::{Field, Heading, Listing, Value};
 
 const COLUMNS: &str =
@@ -58,7 +60,7 @@ pub(crate) struct StatsArguments {
     #[arg(short, long)]
     latest: bool,
     #[command(flatten)]
-    places: Places,
+    place: PlaceArguments,
 }
 
 /// A container that is shown, as it was called.
@@ -68,14 +70,18 @@ struct Shown {
 }
 
 pub(super) fn stats(arguments: &StatsArguments) -> Result<()> {
-    let containers = arguments.places.containers()?;
-    let mut before = look(&shown(arguments, &containers)?)?;
+    let containers = containers(&arguments.place)?;
+    let first = shown(arguments, &containers)?;
+    let mut before = look(&first)?;
     std::thread::sleep(FIRST_LOOK);
     if !arguments.no_stream && !arguments.no_reset {
         print("\u{1b}[2J")?;
     }
     loop {
-        let all = shown(arguments, &containers)?;
+        let all = match arguments.are_named() {
+            true => those_left(&first, &containers)?,
+            false => shown(arguments, &containers)?,
+        };
         let now = look(&all)?;
         let text = table(arguments, &all, &before, &now)?;
         if arguments.no_stream {
@@ -87,27 +93,40 @@ pub(super) fn stats(arguments: &StatsArguments) -> Result<()> {
             false => format!("\u{1b}[H{}\u{1b}[J", text.replace('\n', "\u{1b}[K\n")),
         };
         print(&frame)?;
+        if arguments.are_named() && all.is_empty() {
+            return Ok(());
+        }
         before = now;
         std::thread::sleep(Duration::from_secs(arguments.interval));
     }
 }
 
-/// Those that are asked for. One that was named and has gone since is shown no longer.
+impl StatsArguments {
+    /// Whether some are asked for, and not whichever there are at a time.
+    fn are_named(&self) -> bool {
+        self.latest || !self.containers.is_empty()
+    }
+}
+
+/// Those that are asked for.
 fn shown(arguments: &StatsArguments, containers: &Containers) -> Result<Vec<Shown>> {
-    let mut all = Vec::new();
-    if arguments.containers.is_empty() && !arguments.latest {
+    if !arguments.are_named() {
         let found = if arguments.all { containers.all()? } else { containers.running()? };
-        all.extend(found.into_iter().map(|found| Shown { called: found.id.clone(), found }));
-        return Ok(all);
+        return Ok(found.into_iter().map(|found| Shown { called: found.id.clone(), found }).collect());
     }
-    for called in &arguments.containers {
-        all.push(Shown { called: called.clone(), found: containers.find(called)? });
-    }
-    if arguments.latest {
-        let found = containers.latest()?;
-        all.push(Shown { called: found.id.clone(), found });
-    }
-    Ok(all)
+    named_of(containers, &arguments.containers, arguments.latest.into())
+        .map(|(called, found)| Ok(Shown { called, found: found? }))
+        .collect()
+}
+
+/// Those of `first` that there are now: one that has gone since is shown no longer.
+fn those_left(first: &[Shown], containers: &Containers) -> Result<Vec<Shown>> {
+    let again = |one: &Shown| match containers.find(&one.found.id) {
+        Ok(found) => Some(Ok(Shown { called: one.called.clone(), found })),
+        Err(error) if error.kind == ErrorKind::NotFound => None,
+        Err(error) => Some(Err(error)),
+    };
+    first.iter().filter_map(again).collect()
 }
 
 /// What each uses; one that has just ended uses nothing.

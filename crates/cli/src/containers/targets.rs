@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use clap::Args;
 use engine::{Containers, Error, Found, Result, named_file};
 
-use super::{Places, REFUSED, mistaken, nameless, refused};
+use super::{Latest, REFUSED, containers, mistaken, nameless, refused};
 use crate::images::print;
+use crate::life::PlaceArguments;
 use crate::render;
 
 /// Which containers.
@@ -23,7 +24,7 @@ pub(crate) struct Targets {
     #[arg(short, long)]
     latest: bool,
     #[command(flatten)]
-    pub(super) places: Places,
+    place: PlaceArguments,
 }
 
 /// Which containers are meant by all.
@@ -46,13 +47,13 @@ impl Targets {
             Ok(named) => named,
             Err(error) => return mistaken(&error),
         };
-        let containers = match self.places.containers() {
+        let containers = match containers(&self.place) {
             Ok(containers) => containers,
             Err(error) => return refused(&error),
         };
         let targets = match (all, named.is_empty()) {
             (All::No, true) if !self.latest => return mistaken(&nameless(verb)),
-            (All::No, _) => self.found(&containers, named),
+            (All::No, _) => named_of(&containers, &named, self.latest.into()).collect(),
             (_, false) => {
                 let reason = "all containers and some of them exclude each other".to_owned();
                 let error = Error::invalid(format!("rabbitc {verb}"), reason);
@@ -63,15 +64,7 @@ impl Targets {
                 Err(error) => return refused(&error),
             },
         };
-        let mut code = ExitCode::SUCCESS;
-        for (called, found) in targets {
-            let outcome = found.and_then(|found| act(&found)).and_then(|()| print(&format!("{called}\n")));
-            if let Err(error) = outcome {
-                render::error(&error);
-                code = ExitCode::from(REFUSED);
-            }
-        }
-        code
+        each(targets.into_iter(), |called, found| act(&found?).map(|()| called.to_owned()))
     }
 
     fn names(&self) -> Result<Vec<String>> {
@@ -81,21 +74,35 @@ impl Targets {
         }
         Ok(names)
     }
+}
 
-    fn found(&self, containers: &Containers, named: Vec<String>) -> Vec<(String, Result<Found>)> {
-        let mut all: Vec<(String, Result<Found>)> = Vec::new();
-        for called in named {
-            let found = containers.find(&called);
-            all.push((called, found));
+/// Does something with each, whatever becomes of the others, and prints the word that comes of it.
+pub(super) fn each(
+    targets: impl Iterator<Item = (String, Result<Found>)>,
+    act: impl Fn(&str, Result<Found>) -> Result<String>,
+) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for (called, found) in targets {
+        if let Err(error) = act(&called, found).and_then(|word| print(&format!("{word}\n"))) {
+            render::error(&error);
+            code = ExitCode::from(REFUSED);
         }
-        if self.latest {
-            match containers.latest() {
-                Ok(found) => all.push((found.id.clone(), Ok(found))),
-                Err(error) => all.push((String::new(), Err(error))),
-            }
-        }
-        all
     }
+    code
+}
+
+/// Those that are named, and the one that was made last where that is meant, each with how it is called. Each is looked for when its
+/// turn comes.
+pub(super) fn named_of<'a>(
+    containers: &'a Containers,
+    names: &'a [String],
+    latest: Latest,
+) -> impl Iterator<Item = (String, Result<Found>)> + 'a {
+    let last = (latest == Latest::Meant).then_some(()).into_iter().map(|()| match containers.latest() {
+        Ok(found) => (found.id.clone(), Ok(found)),
+        Err(error) => (String::new(), Err(error)),
+    });
+    names.iter().map(|called| (called.clone(), containers.find(called))).chain(last)
 }
 
 fn all_of(containers: &Containers, all: All) -> Result<Vec<(String, Result<Found>)>> {

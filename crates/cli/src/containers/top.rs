@@ -1,12 +1,13 @@
 //! `rabbitc top`: the processes of a container.
 
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use clap::Parser;
 use engine::{Descriptor, Error, ErrorKind, Result};
 
-use super::{Places, find, split};
+use super::{containers, done, find, mistaken, split};
 use crate::images::print;
+use crate::life::PlaceArguments;
 use crate::template::columns;
 
 /// Lists the processes of a container: as ps(1) of the host shows them, with the options that are given for it (`-ef`), or in podman's
@@ -23,15 +24,21 @@ pub(crate) struct TopArguments {
     #[arg(short, long)]
     latest: bool,
     #[command(flatten)]
-    places: Places,
+    place: PlaceArguments,
     /// The container, by its id, the beginning of it, or its name; then what is to be shown
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CONTAINER")]
     words: Vec<String>,
 }
 
-pub(super) fn top(arguments: &TopArguments) -> Result<()> {
-    let (named, words) = split("top", &arguments.words, arguments.latest.into())?;
-    let found = find(&arguments.places.containers()?, named)?;
+pub(super) fn top(arguments: &TopArguments) -> ExitCode {
+    match split("top", &arguments.words, arguments.latest.into()) {
+        Ok((named, words)) => done(show(arguments, named, words)),
+        Err(error) => mistaken(&error),
+    }
+}
+
+fn show(arguments: &TopArguments, named: Option<&str>, words: &[String]) -> Result<()> {
+    let found = find(&containers(&arguments.place)?, named)?;
     if let Some(asked) = descriptors(words) {
         let mut lines = vec![asked.iter().map(|column| column.title().to_owned()).collect()];
         lines.extend(found.describe_processes(&asked)?);

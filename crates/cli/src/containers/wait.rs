@@ -4,11 +4,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use engine::{Containers, Error, ErrorKind, Result, WaitCondition, Waited};
+use engine::{Error, ErrorKind, Result, WaitCondition, Waited};
 
-use super::{Places, REFUSED, mistaken, nameless, refused};
-use crate::images::print;
-use crate::render;
+use super::targets::{each, named_of};
+use super::{containers, mistaken, nameless, refused};
+use crate::life::PlaceArguments;
 
 /// Waits until containers have ended, one after the other, and prints the exit code of each.
 #[derive(Debug, Parser)]
@@ -30,7 +30,7 @@ pub(crate) struct WaitArguments {
     #[arg(short, long)]
     latest: bool,
     #[command(flatten)]
-    places: Places,
+    place: PlaceArguments,
 }
 
 pub(super) fn wait(arguments: &WaitArguments) -> ExitCode {
@@ -40,40 +40,23 @@ pub(super) fn wait(arguments: &WaitArguments) -> ExitCode {
         Ok(asked) => asked,
         Err(error) => return mistaken(&error),
     };
-    let mut named: Vec<Option<&str>> = arguments.containers.iter().map(|one| Some(one.as_str())).collect();
-    if arguments.latest {
-        named.push(None);
-    }
-    if named.is_empty() {
+    if arguments.containers.is_empty() && !arguments.latest {
         return mistaken(&nameless("wait"));
     }
-    let containers = match arguments.places.containers() {
+    let containers = match containers(&arguments.place) {
         Ok(containers) => containers,
         Err(error) => return refused(&error),
     };
-    let mut code = ExitCode::SUCCESS;
-    for one in named {
-        let outcome = match wait_for(&containers, one, &conditions, interval) {
-            Ok(Waited::Ended(code)) => Ok(code),
-            Ok(Waited::Reached) => Ok(-1),
-            Err(error) if arguments.ignore && error.kind == ErrorKind::NotFound => Ok(-1),
-            Err(error) => Err(error),
+    let named = named_of(&containers, &arguments.containers, arguments.latest.into());
+    each(named, |_, found| {
+        let code = match found.and_then(|found| containers.wait(found, &conditions, interval)) {
+            Ok(Waited::Ended(code)) => code,
+            Ok(Waited::Reached) => -1,
+            Err(error) if arguments.ignore && error.kind == ErrorKind::NotFound => -1,
+            Err(error) => return Err(error),
         };
-        if let Err(error) = outcome.and_then(|code| print(&format!("{code}\n"))) {
-            render::error(&error);
-            code = ExitCode::from(REFUSED);
-        }
-    }
-    code
-}
-
-fn wait_for(
-    containers: &Containers,
-    named: Option<&str>,
-    conditions: &[WaitCondition],
-    interval: Duration,
-) -> Result<Waited> {
-    containers.wait(super::find(containers, named)?, conditions, interval)
+        Ok(code.to_string())
+    })
 }
 
 /// Podman's form: milliseconds, or a number with its unit.

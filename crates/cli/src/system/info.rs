@@ -1,14 +1,13 @@
 //! `rabbitc info`, by itself and behind `system`: what this host is, and what rabbitc keeps on it.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use clap::Parser;
-use engine::{EnginePaths, ImageFilters, ImageStore, KeptContainers, KeptState, Result};
+use engine::{EnginePaths, ImageFilters, ImageStore, KeptContainers, KeptState, Result, memory_of_host};
 
 use crate::images::print;
 use crate::images::table::size;
-use crate::life::paths;
+use crate::life::PlaceArguments;
 use crate::template::{Field, Template, Value};
 
 /// Shows what this host is, and what rabbitc keeps on it.
@@ -18,12 +17,8 @@ pub(crate) struct InfoArguments {
     /// `json`, or a line such as `{{.NCPU}} {{.KernelVersion}}`; podman's `.Host` and `.Store` are there, too
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
-    /// Directory that all is kept below [default: /var/lib/rabbitc]
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
-    /// Directory of containers that run [default: /run/rabbitc]
-    #[arg(long, alias = "state-dir", value_name = "DIR")]
-    runroot: Option<PathBuf>,
+    #[command(flatten)]
+    place: PlaceArguments,
 }
 
 /// How many containers are in which state.
@@ -34,10 +29,14 @@ struct Counts {
     paused: u64,
 }
 
+impl Counts {
+    fn stopped(&self) -> u64 {
+        self.all - self.running - self.paused
+    }
+}
+
 pub(super) fn info(arguments: &InfoArguments) -> Result<()> {
-    let root = arguments.root.as_deref();
-    let paths = paths(arguments.runroot.as_deref())?;
-    let containers = KeptContainers::of(root)?;
+    let (containers, paths) = (arguments.place.containers()?, arguments.place.paths()?);
     let mut counts = Counts::default();
     for one in containers.list_all(&paths, &[])?.0 {
         counts.all += 1;
@@ -47,7 +46,7 @@ pub(super) fn info(arguments: &InfoArguments) -> Result<()> {
             _ => {}
         }
     }
-    let images = ImageStore::open_to_read(root)?.list(&ImageFilters(Vec::new()))?;
+    let images = ImageStore::open_to_read(arguments.place.root())?.list(&ImageFilters(Vec::new()))?;
     let images = images.iter().map(|image| &image.id).collect::<BTreeSet<_>>().len() as u64;
     let host = Host::look();
     let all = value(&host, &counts, images, &Places { containers: &containers, paths: &paths });
@@ -83,10 +82,6 @@ impl Host {
         let names = rustix::system::uname();
         let text = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();
         let file = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let memory = file("/proc/meminfo");
-        let memory = memory
-            .lines()
-            .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         let release = file("/etc/os-release");
         let said = |key: &str| {
             let value = release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
@@ -100,7 +95,7 @@ impl Host {
             release: said("VERSION_ID").unwrap_or_default(),
             machine: text(names.machine()),
             processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
-            memory: memory.unwrap_or(0) * 1024,
+            memory: memory_of_host(),
             // The file is only in the root of a unified hierarchy.
             cgroups: if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { 2 } else { 1 },
             is_root: rustix::process::geteuid().is_root(),
@@ -117,7 +112,6 @@ impl Host {
 /// Docker's fields in its order; and podman's, as far as they mean something here, for templates.
 fn value(host: &Host, counts: &Counts, images: u64, places: &Places<'_>) -> Value {
     let version = env!("CARGO_PKG_VERSION");
-    let stopped = counts.all - counts.running - counts.paused;
     let root = places.containers.data().display().to_string();
     let cgroups = host.cgroups.to_string();
     let volumes = places.containers.data().join("volumes").display().to_string();
@@ -157,7 +151,7 @@ fn value(host: &Host, counts: &Counts, images: u64, places: &Places<'_>) -> Valu
                 Field::new("Number", counts.all),
                 Field::new("Paused", counts.paused),
                 Field::new("Running", counts.running),
-                Field::new("Stopped", stopped),
+                Field::new("Stopped", counts.stopped()),
             ],
         ),
         Field::new("GraphDriverName", "overlay"),
@@ -170,7 +164,7 @@ fn value(host: &Host, counts: &Counts, images: u64, places: &Places<'_>) -> Valu
         Field::new("Containers", counts.all),
         Field::new("ContainersRunning", counts.running),
         Field::new("ContainersPaused", counts.paused),
-        Field::new("ContainersStopped", stopped),
+        Field::new("ContainersStopped", counts.stopped()),
         Field::new("Images", images),
         Field::new("Driver", "overlay"),
         Field::new("LoggingDriver", "json-file"),
@@ -205,15 +199,15 @@ fn podmans(machine: &str) -> &str {
 
 /// As docker shows what its daemon knows.
 fn text(host: &Host, counts: &Counts, images: u64, containers: &KeptContainers) -> String {
-    let stopped = counts.all - counts.running - counts.paused;
     format!(
-        "Containers: {}\n Running: {}\n Paused: {}\n Stopped: {stopped}\nImages: {images}\nVersion: {}\nStorage Driver: overlay\n\
+        "Containers: {}\n Running: {}\n Paused: {}\n Stopped: {}\nImages: {images}\nVersion: {}\nStorage Driver: overlay\n\
          Logging Driver: json-file\nCgroup Driver: cgroupfs\nCgroup Version: {}\nRuntime: rabbitc-runtime\nSecurity Options: {}\n\
          Kernel Version: {}\nOperating System: {}\nOSType: linux\nArchitecture: {}\nCPUs: {}\nTotal Memory: {}\nName: {}\n\
          Root Dir: {}\n",
         counts.all,
         counts.running,
         counts.paused,
+        counts.stopped(),
         env!("CARGO_PKG_VERSION"),
         host.cgroups,
         host.security().join(" "),

@@ -17,11 +17,11 @@ impl Place<'_> {
         Place {
             host,
             root: format!("--root={}", host.directory().join("store").display()),
-            state: format!("--state-dir={}", host.state().display()),
+            state: format!("--runroot={}", host.state().display()),
         }
     }
 
-    fn command(&self, verb: &str, arguments: &[&str]) -> std::process::Command {
+    pub fn command(&self, verb: &str, arguments: &[&str]) -> std::process::Command {
         let mut command = self.host.command(binary());
         command.args(verb.split(' ')).arg(&self.root).arg(&self.state).args(arguments);
         command

@@ -302,30 +302,13 @@ impl KeptContainers {
 
     /// The one of this name, or whose id begins so.
     pub fn find(&self, text: &str) -> Result<Kept> {
-        let operation = || format!("find the container `{}`", text.escape_debug());
         let none = || {
+            let operation = format!("find the container `{}`", text.escape_debug());
             let reason = "no container that is kept has this name, or an id that begins so";
-            let error = Error::new(ErrorKind::NotFound, operation(), reason);
+            let error = Error::new(ErrorKind::NotFound, operation, reason);
             error.with_hint("`rabbitc ps -a` lists those that are kept")
         };
-        let name = text.strip_prefix('/').unwrap_or(text);
-        let id = match self.holder_of(name)? {
-            Some(id) => id,
-            None => {
-                let mut ids = self.ids()?;
-                let is_one =
-                    |id: &String| [RECORD, PASSING].iter().any(|name| self.path.join(id).join(name).exists());
-                ids.retain(|id| id.starts_with(text) && is_one(id));
-                match ids.len() {
-                    1 if !text.is_empty() => ids.remove(0),
-                    0 | 1 => return Err(none()),
-                    number => {
-                        let reason = format!("{number} containers have ids that begin so");
-                        return Err(Error::invalid(operation(), reason).with_hint("write more of the id"));
-                    }
-                }
-            }
-        };
+        let id = self.id_of(text, || Ok(Vec::new()))?.ok_or_else(none)?;
         self.kept(&id)?.ok_or_else(none)
     }
 

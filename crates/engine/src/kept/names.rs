@@ -1,6 +1,7 @@
 //! Names of containers: each a link in `.names` beside their directories. A name is taken as long as the directory that its
 //! link leads to is there, so that nothing has to be given back after a death half way.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use runtime::ErrorKind;
 use rustix::fs::{FlockOperation, flock};
 
-use super::{KeptContainers, is_id};
+use super::{KeptContainers, PASSING, RECORD, is_id};
 use crate::error::{Error, Result};
 
 /// The directory of the links.
@@ -98,6 +99,34 @@ impl KeptContainers {
         Ok(Some(id).filter(|id| is_id(id) && self.path.join(id).exists()))
     }
 
+    /// The id of the container that is called so, among these and `others` by their ids: by its whole id, its name, or the beginning
+    /// of its id, in this order, which is docker's. None where nobody is.
+    pub(crate) fn id_of(
+        &self,
+        called: &str,
+        others: impl FnOnce() -> Result<Vec<String>>,
+    ) -> Result<Option<String>> {
+        let named = self.holder_of(called.strip_prefix('/').unwrap_or(called))?;
+        if called.is_empty() || (named.is_some() && !is_id(called)) {
+            return Ok(named);
+        }
+        // What has no record is on its way to be a container, or to be gone.
+        let has_record =
+            |id: &String| [RECORD, PASSING].iter().any(|file| self.path.join(id).join(file).exists());
+        let mut ids: BTreeSet<String> = others()?.into_iter().filter(|id| id.starts_with(called)).collect();
+        ids.extend(self.ids()?.into_iter().filter(|id| id.starts_with(called) && has_record(id)));
+        match (ids.contains(called), named, ids.len()) {
+            (true, _, _) => Ok(Some(called.to_owned())),
+            (false, None, 0 | 1) => Ok(ids.pop_first()),
+            (false, None, number) => {
+                let operation = format!("find the container `{}`", called.escape_debug());
+                let reason = format!("multiple IDs found with provided prefix: {number} begin so");
+                Err(Error::invalid(operation, reason).with_hint("write more of the id"))
+            }
+            (false, named, _) => Ok(named),
+        }
+    }
+
     /// Gives a name back, if it is still this container's. Nobody needs it to be gone.
     pub(crate) fn release_name(&self, name: &str, id: &str) {
         let directory = self.names_directory();
@@ -171,6 +200,44 @@ fn any(number: u32) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn container_is_found_by_its_id_then_its_name_then_the_beginning_of_its_id() {
+        let path = std::env::temp_dir().join(format!("rabbitc-kept-called-{}", std::process::id()));
+        let containers = KeptContainers { path: path.clone() };
+        let [one, other, unrecorded, running] =
+            ["aa0000000001", "ab0000000002", "ac0000000003", "ad0000000004"];
+        for id in [one, other, unrecorded] {
+            std::fs::create_dir_all(path.join(id)).expect("made");
+        }
+        for id in [one, other] {
+            std::fs::write(path.join(id).join(RECORD), "{}").expect("written");
+        }
+        for name in ["web", "ab", one] {
+            containers.claim_name(other, Some(name)).expect("free");
+        }
+        let find = |called: &str| containers.id_of(called, || Ok(vec![running.to_owned(), one.to_owned()]));
+        for (called, found) in [
+            (one, Some(one)),
+            ("web", Some(other)),
+            ("/web", Some(other)),
+            ("aa", Some(one)),
+            ("ab", Some(other)),
+            ("ad", Some(running)),
+            (running, Some(running)),
+            ("ac", None),
+            ("nosuch", None),
+            ("", None),
+        ] {
+            assert_eq!(find(called).expect(called).as_deref(), found, "{called}");
+        }
+        let error = find("a").expect_err("it is the beginning of several");
+        assert!(error.reason.contains("3 begin so"), "{error}");
+        // Of those that are kept alone it is another's name.
+        std::fs::remove_dir_all(path.join(one)).expect("removed");
+        assert_eq!(containers.id_of(one, || Ok(Vec::new())).expect("found").as_deref(), Some(other));
+        std::fs::remove_dir_all(&path).expect("removed");
+    }
 
     #[test]
     fn names_are_dockers() {

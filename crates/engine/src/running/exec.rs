@@ -9,7 +9,7 @@ use runtime::spec::{ConsoleSize, Process};
 use runtime::{ErrorKind, ExecOptions};
 use sys::signal::SignalDescriptor;
 
-use super::{Basis, Found};
+use super::{Basis, Found, root_of};
 use crate::accounts::{self, Account};
 use crate::config::{self, Rights};
 use crate::container::Notice;
@@ -57,14 +57,12 @@ impl Found {
         let operation = "exec in";
         let view = self.up(operation)?;
         if self.is_paused() {
-            let reason = format!("container {} is paused, unpause the container before exec", self.id);
-            let error =
-                Error::new(ErrorKind::WrongStatus, format!("{operation} `{}`", self.called()), reason);
+            let error = self.wrong(operation, "is paused, unpause the container before exec");
             return Err(error.with_hint(format!("`rabbitc unpause {}` does that", self.called())));
         }
         let basis = Basis::read(&self.state, view)?;
         let options = ExecOptions {
-            process: process(request, &basis, &|| self.root(operation))?,
+            process: process(request, &basis, &|| self.of_first(operation, root_of))?,
             kept_descriptors: request.kept_descriptors,
             line_ends: LineEnds::Screen,
             ..ExecOptions::default()

@@ -26,7 +26,7 @@ pub use self::exec::{ExecOutcome, ExecRequest, Execution, exec_exit_code};
 pub(crate) use self::ports::PublishedPort;
 pub use self::ports::{PortMapping, WantedPort};
 pub use self::processes::Descriptor;
-pub use self::usage::Usage;
+pub use self::usage::{Usage, memory_of_host};
 pub use self::wait::{WaitCondition, Waited};
 use crate::error::{Error, Result};
 use crate::kept::{Kept, KeptContainers, KeptState, Shown};
@@ -54,9 +54,6 @@ pub struct Found {
     state: StateRoot,
 }
 
-/// Why nothing was found, for a caller who looks for an end.
-const NOT_THERE: &str = "no such container";
-
 impl Containers {
     /// Those that run by `paths`, and those that are kept below `root`, or where the caller's are without a word. Nothing is made.
     pub fn of(paths: &EnginePaths, root: Option<&Path>) -> Result<Containers> {
@@ -65,43 +62,21 @@ impl Containers {
 
     /// The one that is called so: by its id, its name, or the beginning of its id, in this order.
     pub fn find(&self, called: &str) -> Result<Found> {
-        let operation = || format!("find the container `{}`", called.escape_debug());
-        let id = match self.kept.holder_of(called.strip_prefix('/').unwrap_or(called))? {
-            Some(id) => id,
-            None => {
-                let mut ids = self.ids()?;
-                ids.retain(|id| id.starts_with(called) && !called.is_empty());
-                match (ids.contains(called), ids.len()) {
-                    (true, _) => called.to_owned(),
-                    (false, 1) => ids.pop_first().expect("one"),
-                    (false, 0) => return Err(not_found(called)),
-                    (false, number) => {
-                        let reason = format!("multiple IDs found with provided prefix: {number} begin so");
-                        return Err(Error::invalid(operation(), reason).with_hint("write more of the id"));
-                    }
-                }
-            }
-        };
+        let id = self.kept.id_of(called, || self.running_ids())?.ok_or_else(|| not_found(called))?;
         self.look(&id)?.ok_or_else(|| not_found(called))
     }
 
     /// The one that was made last, in whatever state.
     pub fn latest(&self) -> Result<Found> {
-        let mut latest: Option<Found> = None;
-        for found in self.all()? {
-            if latest.as_ref().is_none_or(|latest| latest.created() <= found.created()) {
-                latest = Some(found);
-            }
-        }
-        latest.ok_or_else(|| {
+        self.all()?.into_iter().next().ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "find the latest container", "there are no containers")
         })
     }
 
-    /// All of them; one that goes meanwhile, or whose record can't be read, hides no others.
+    /// All of them, the newest first; one that goes meanwhile, or whose record can't be read, hides no others.
     pub fn all(&self) -> Result<Vec<Found>> {
-        let mut found: Vec<Found> =
-            self.ids()?.iter().filter_map(|id| self.look(id).ok().flatten()).collect();
+        let ids: BTreeSet<String> = self.running_ids()?.into_iter().chain(self.kept.ids()?).collect();
+        let mut found: Vec<Found> = ids.iter().filter_map(|id| self.look(id).ok().flatten()).collect();
         found.sort_by(|one, other| other.created().cmp(&one.created()).then_with(|| one.id.cmp(&other.id)));
         Ok(found)
     }
@@ -113,9 +88,10 @@ impl Containers {
         Ok(found)
     }
 
-    fn ids(&self) -> Result<BTreeSet<String>> {
+    /// The ids of all that run, and of others that there is a record of.
+    fn running_ids(&self) -> Result<Vec<String>> {
         let running = StateRoot::new(self.paths.containers()).list()?;
-        Ok(running.iter().map(ToString::to_string).chain(self.kept.ids()?).collect())
+        Ok(running.iter().map(ToString::to_string).collect())
     }
 
     /// What there is of a container; nothing where it is neither up nor kept.
@@ -148,7 +124,7 @@ impl Containers {
 
 fn not_found(called: &str) -> Error {
     let operation = format!("find the container `{}`", called.escape_debug());
-    Error::new(ErrorKind::NotFound, operation, NOT_THERE)
+    Error::new(ErrorKind::NotFound, operation, "no such container")
         .with_hint("`rabbitc ps -a` lists those that there are")
 }
 
@@ -204,12 +180,7 @@ impl Found {
 
     /// What there is of it, for something that `operation` does only with one that runs or is paused.
     fn up(&self, operation: &str) -> Result<&View> {
-        self.view.as_ref().ok_or_else(|| {
-            let operation = format!("{operation} `{}`", self.called());
-            let reason = format!("container {} is not running", self.id);
-            Error::new(ErrorKind::WrongStatus, operation, reason)
-                .with_hint("`rabbitc ps` lists those that run")
-        })
+        self.view.as_ref().ok_or_else(|| self.not_running(operation, "is not running"))
     }
 
     /// The same with its first process, which is held to be the one that was found.
@@ -221,20 +192,32 @@ impl Found {
         }
     }
 
-    /// The root of its first process.
-    fn root(&self, operation: &str) -> Result<Layers> {
+    /// What is opened by the pid of its first process, and is that process's own: by then its number may have been another's.
+    fn of_first<T>(&self, operation: &str, open: impl FnOnce(i32) -> Result<T>) -> Result<T> {
         let (view, first) = self.first(operation)?;
-        let layers = Layers::open([Path::new(&format!("/proc/{}/root", view.record.pid))])?;
+        let opened = open(view.record.pid);
         match lifecycle::has_ended(first.as_fd()) {
-            // Its number may have been another process's by then.
             true => Err(self.has_ended(operation)),
-            false => Ok(layers),
+            false => opened,
         }
     }
 
     fn has_ended(&self, operation: &str) -> Error {
-        let operation = format!("{operation} `{}`", self.called());
-        let reason = format!("container {} is not running: it has just ended", self.id);
-        Error::new(ErrorKind::WrongStatus, operation, reason).with_hint("`rabbitc ps` lists those that run")
+        self.not_running(operation, "is not running: it has just ended")
     }
+
+    fn not_running(&self, operation: &str, how: &str) -> Error {
+        self.wrong(operation, how).with_hint("`rabbitc ps` lists those that run")
+    }
+
+    /// It is not as it must be for `operation`.
+    fn wrong(&self, operation: &str, how: &str) -> Error {
+        let operation = format!("{operation} `{}`", self.called());
+        Error::new(ErrorKind::WrongStatus, operation, format!("container {} {how}", self.id))
+    }
+}
+
+/// The root of process `pid`.
+fn root_of(pid: i32) -> Result<Layers> {
+    Layers::open([Path::new(&format!("/proc/{pid}/root"))])
 }

@@ -1,13 +1,14 @@
 //! `top`: the processes of a container, by what the kernel tells of each (proc(5)), in podman's columns. Users and groups have the
 //! names of the container's own files, which are read as `run` reads them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use runtime::layers::Layers;
 use runtime::{capability, lifecycle};
 
-use super::Found;
+use super::{Found, root_of};
 use crate::accounts;
 use crate::error::{Error, Result};
 
@@ -69,34 +70,35 @@ impl Descriptor {
     }
 }
 
+const OPERATION: &str = "list the processes of";
+
 /// Ticks of the kernel's clock for programs (`USER_HZ`): 100 on every machine that rabbitc runs on.
 const TICKS: u64 = 100;
 
 impl Found {
     /// Its processes, by their pids on the host, in order.
     pub fn processes(&self) -> Result<Vec<i32>> {
-        let operation = "list the processes of";
-        let (view, _) = self.first(operation)?;
+        let (view, _) = self.first(OPERATION)?;
         if view.record.cgroup_path.is_none() {
-            return Err(lifecycle::no_cgroup(format!("{operation} `{}`", self.called())));
+            return Err(lifecycle::no_cgroup(format!("{OPERATION} `{}`", self.called())));
         }
         match lifecycle::cgroup_of(&view.record)? {
             Some(group) => Ok(group.processes_recursive()?),
-            None => Err(self.has_ended(operation)),
+            None => Err(self.has_ended(OPERATION)),
         }
     }
 
     /// What these columns say of each of its processes.
     pub fn describe_processes(&self, columns: &[Descriptor]) -> Result<Vec<Vec<String>>> {
         let pids = self.processes()?;
-        let view = self.up("list the processes of")?;
-        let inside = accounts::names(&self.root("list the processes of")?);
-        let host = accounts::names(&Layers::open([std::path::Path::new("/")])?);
+        let (inside, users, groups) = self.of_first(OPERATION, |pid| {
+            Ok((accounts::names(&root_of(pid)?), maps(pid, "uid_map"), maps(pid, "gid_map")))
+        })?;
         let table = Table {
             inside,
-            host,
-            users: maps(view.record.pid, "uid_map"),
-            groups: maps(view.record.pid, "gid_map"),
+            host: accounts::names(&Layers::open([Path::new("/")])?),
+            users,
+            groups,
             own: pids.iter().copied().collect(),
             since_boot: since_boot()?,
         };
@@ -119,7 +121,7 @@ struct Table {
     host: Names,
     users: Vec<(u32, u32, u32)>,
     groups: Vec<(u32, u32, u32)>,
-    own: std::collections::BTreeSet<i32>,
+    own: BTreeSet<i32>,
     since_boot: Duration,
 }
 
@@ -338,7 +340,7 @@ fn go_duration(length: Duration) -> String {
 }
 
 fn since_boot() -> Result<Duration> {
-    let path = std::path::Path::new("/proc/uptime");
+    let path = Path::new("/proc/uptime");
     let text = std::fs::read_to_string(path).map_err(|error| Error::at_path("read", path, error))?;
     let seconds = text.split_ascii_whitespace().next().and_then(|seconds| seconds.parse().ok());
     Ok(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default())

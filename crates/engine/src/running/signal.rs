@@ -3,7 +3,7 @@
 use runtime::{ErrorKind, Signal, lifecycle};
 
 use super::Found;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kept::Wish;
 
 impl Found {
@@ -54,10 +54,5 @@ impl Found {
             return Err(self.wrong("unpause", "is not paused").with_hint("it runs"));
         }
         lifecycle::resume(&self.state, &self.runtime_id()?)
-    }
-
-    fn wrong(&self, verb: &str, what: &str) -> Error {
-        let operation = format!("{verb} `{}`", self.called());
-        Error::new(ErrorKind::WrongStatus, operation, format!("container {} {what}", self.id))
     }
 }

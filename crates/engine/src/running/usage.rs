@@ -102,11 +102,10 @@ fn sum_of_interfaces(table: &str) -> (u64, u64) {
     sum
 }
 
-fn memory_of_host() -> u64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or_default();
-    let kilobytes: u64 = total.trim().trim_end_matches(" kB").parse().unwrap_or(0);
-    kilobytes * 1024
+/// Bytes of memory that this host has.
+pub fn memory_of_host() -> u64 {
+    let found = rustix::system::sysinfo();
+    found.totalram as u64 * u64::from(found.mem_unit)
 }
 
 #[cfg(test)]

@@ -112,10 +112,12 @@ impl Containers {
                 Some(KeptState::Created) => return Ok(0),
                 // As docker has it: that it will be started again does not undo that it has ended.
                 Some(KeptState::Restarting { code: Some(code), .. }) => return Ok(code),
-                // It has been started again since.
-                Some(KeptState::Running) if first.is_some() && now.as_ref().is_some_and(Found::goes_on) => {
-                    break;
-                }
+                Some(KeptState::Running) if now.as_ref().is_some_and(Found::goes_on) => match (now, &first) {
+                    // It was just being started.
+                    (Some(now), None) => return self.wait_for_end(now),
+                    // It has been started again since.
+                    _ => break,
+                },
                 Some(KeptState::Restarting { code: None, .. }) => break,
                 Some(KeptState::Running) if Instant::now() < end => {}
                 Some(KeptState::Running | KeptState::Unknown) | None => break,

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 
-use ::image::unpack::{LeftOut, Owners, Replaces};
+use ::image::unpack::{LeftOut, Owners};
 use runtime::ErrorKind;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::super::Found;
 use super::CopyRequest;
 use super::ends::{Taking, receive, send};
-use super::ground::Access;
+use super::ground::{Access, Ground};
 use super::place::Place;
 use crate::error::{Error, Failure, Result};
 
@@ -26,25 +26,11 @@ const VERB: &str = "internal-copy";
 /// What the process is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Role {
+enum Role {
     /// Sends what is at a path.
-    Source { path: String, follow: bool },
-    /// Takes what is sent to a path.
-    Sink { path: String, owned: bool, owner: (u32, u32), overwrite: bool },
-}
-
-impl Role {
-    pub(super) fn sink(path: &str, request: CopyRequest) -> Role {
-        let CopyRequest { owned, overwrite, .. } = request;
-        Role::Sink { path: path.to_owned(), owned, owner: (0, 0), overwrite }
-    }
-
-    fn access(&self) -> Access {
-        match self {
-            Role::Source { .. } => Access::Read,
-            Role::Sink { .. } => Access::Write,
-        }
-    }
+    Source { path: String, request: CopyRequest },
+    /// Takes what is sent to a path; all of it belongs to `owner`, where there is one.
+    Sink { path: String, request: CopyRequest, owner: Option<(u32, u32)> },
 }
 
 /// What became of it.
@@ -61,40 +47,56 @@ fn failed(error: impl Into<std::io::Error>) -> Error {
     Error::system(OPERATION, error)
 }
 
+/// Its end to read from, and its end to write to.
+fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    pipe_with(PipeFlags::CLOEXEC).map_err(failed)
+}
+
 /// The process, and this end of its pipe.
 pub(super) struct Apart {
     child: Child,
     data: Option<OwnedFd>,
     /// So that a kept container stays as it is.
-    _ground: super::ground::Ground,
+    _ground: Ground,
 }
 
 impl Apart {
-    pub(super) fn start(found: &Found, role: Role) -> Result<Apart> {
-        let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
-        let (here, there) = match role {
-            Role::Source { .. } => (read, write),
-            Role::Sink { .. } => (write, read),
-        };
-        let mut apart = Apart::start_behind(found, role, there)?;
+    /// That of a container that sends what is at `path`.
+    pub(super) fn source(found: &Found, path: &str, request: CopyRequest) -> Result<Apart> {
+        let role = Role::Source { path: path.to_owned(), request };
+        let (here, there) = pipe()?;
+        let mut apart = Apart::start(&role, found.ground(Access::Read)?, there)?;
+        apart.data = Some(here);
+        Ok(apart)
+    }
+
+    /// That of a container that takes what is sent to `path`.
+    pub(super) fn sink(found: &Found, path: &str, request: CopyRequest) -> Result<Apart> {
+        let (there, here) = pipe()?;
+        let mut apart = Apart::sink_behind(found, path, request, there)?;
         apart.data = Some(here);
         Ok(apart)
     }
 
     /// The same with a pipe that is there already.
-    pub(super) fn start_behind(found: &Found, role: Role, data: OwnedFd) -> Result<Apart> {
-        let ground = found.ground(role.access())?;
-        let role = match role {
-            Role::Sink { path, owned, overwrite, .. } => {
-                Role::Sink { path, owned, owner: ground.owner, overwrite }
-            }
-            source => source,
-        };
+    pub(super) fn sink_behind(
+        found: &Found,
+        path: &str,
+        request: CopyRequest,
+        data: OwnedFd,
+    ) -> Result<Apart> {
+        let ground = found.ground(Access::Write)?;
+        let owner = request.owned.then(|| found.owner(&ground)).transpose()?;
+        let role = Role::Sink { path: path.to_owned(), request, owner };
+        Apart::start(&role, ground, data)
+    }
+
+    fn start(role: &Role, ground: Ground, data: OwnedFd) -> Result<Apart> {
         let users = ground.users.as_ref().map(|users| users.try_clone().map(Stdio::from));
         let users = users.transpose().map_err(failed)?;
         // By this link, as the file that runs may have no path.
         let mut command = Command::new("/proc/self/exe");
-        command.arg(VERB).arg(serde_json::to_string(&role).expect("only string keys"));
+        command.arg(VERB).arg(serde_json::to_string(role).expect("only string keys"));
         command.env_clear().current_dir(format!("/proc/self/fd/{}", ground.root.as_raw_fd()));
         command.stdin(users.unwrap_or_else(Stdio::null)).stdout(Stdio::from(data)).stderr(Stdio::piped());
         let child = command.spawn().map_err(failed)?;
@@ -177,15 +179,11 @@ fn work(role: Option<std::ffi::OsString>) -> Result<LeftOut> {
     let mut data = File::from(data);
     let place = Place::Inside(root.as_fd());
     match role {
-        Role::Source { path, follow } => {
-            send(&place, path.as_bytes(), follow, &mut data).map(|()| LeftOut::default())
+        Role::Source { path, request } => {
+            send(&place, path.as_bytes(), request.follow, &mut data).map(|()| LeftOut::default())
         }
-        Role::Sink { path, owned, owner, overwrite } => {
-            let taking = Taking {
-                owner: owned.then_some(owner),
-                owners: Owners::Named,
-                replaces: if overwrite { Replaces::Anything } else { Replaces::Alike },
-            };
+        Role::Sink { path, request, owner } => {
+            let taking = Taking { owner, owners: Owners::Named, replaces: request.replaces() };
             receive(&place, path.as_bytes(), &mut data, taking)
         }
     }

@@ -1,13 +1,14 @@
 //! The root of a container, running or kept, for a copy.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use runtime::lifecycle;
+use runtime::layers::Layers;
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::super::{Basis, Found};
+use crate::accounts;
 use crate::error::{Error, Result};
 use crate::images::enter_own_users;
 
@@ -16,8 +17,6 @@ pub(super) struct Ground {
     pub(super) root: OwnedFd,
     /// Its user namespace, where that is not this process's.
     pub(super) users: Option<OwnedFd>,
-    /// Who its program is.
-    pub(super) owner: (u32, u32),
     /// Of one that does not run: so that nobody starts or removes it meanwhile.
     _lock: Option<File>,
 }
@@ -39,21 +38,30 @@ impl Found {
                 Access::Read => kept.open_root()?,
                 Access::Write => kept.open_root_to_write()?,
             };
-            return Ok(Ground { root, users: None, owner: (0, 0), _lock: Some(lock) });
+            return Ok(Ground { root, users: None, _lock: Some(lock) });
         }
         let operation = "copy from or to";
-        let (view, first) = self.first(operation)?;
-        let path = PathBuf::from(format!("/proc/{}/root", view.record.pid));
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::openat(CWD, &path, flags, Mode::empty())
-            .map_err(|error| Error::at_path("open the root", &path, error))?;
-        let users = users_of(view.record.pid)?;
-        if lifecycle::has_ended(first.as_fd()) {
-            // Its number may have been another process's by then.
-            return Err(self.has_ended(operation));
+        let (root, users) = self.of_first(operation, |pid| {
+            let path = PathBuf::from(format!("/proc/{pid}/root"));
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let root = rustix::fs::openat(CWD, &path, flags, Mode::empty())
+                .map_err(|error| Error::at_path("open the root", &path, error))?;
+            Ok((root, users_of(pid)?))
+        })?;
+        Ok(Ground { root, users, _lock: None })
+    }
+
+    /// The user and the group of its program, as they are inside. Of one that has ended and of which no record tells that, root.
+    pub(super) fn owner(&self, ground: &Ground) -> Result<(u32, u32)> {
+        if let Some(view) = &self.view {
+            let user = Basis::read(&self.state, view)?.spec.process.unwrap_or_default().user;
+            return Ok((user.uid, user.gid));
         }
-        let user = Basis::read(&self.state, view)?.spec.process.unwrap_or_default().user;
-        Ok(Ground { root, users, owner: (user.uid, user.gid), _lock: None })
+        let asked = self.kept.as_ref().and_then(|kept| kept.record.asked.as_ref());
+        let Some(asked) = asked else { return Ok((0, 0)) };
+        let root = || Layers::open([Path::new(&format!("/proc/self/fd/{}", ground.root.as_raw_fd()))]);
+        let account = accounts::look_up(&root, &asked.options.process)?;
+        Ok((account.uid, account.gid))
     }
 }
 

@@ -14,8 +14,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use ::image::unpack::{LeftOut, Owners, Replaces};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
-use self::apart::{Apart, Role};
+use self::apart::Apart;
 pub use self::apart::{copy_apart, is_copy_verb};
 use self::ends::{Header, Taking, receive, send, send_stream};
 use self::place::Place;
@@ -35,7 +37,8 @@ pub enum CopyEnd {
 }
 
 /// How a copy is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CopyRequest {
     /// Whether a link is followed that is to be copied itself.
     pub follow: bool,
@@ -45,6 +48,12 @@ pub struct CopyRequest {
     pub overwrite: bool,
 }
 
+impl CopyRequest {
+    fn replaces(self) -> Replaces {
+        if self.overwrite { Replaces::Anything } else { Replaces::Alike }
+    }
+}
+
 /// Copies; `input` and `output` are the caller's streams. What a person should know comes back.
 pub fn copy(
     from: &CopyEnd,
@@ -52,70 +61,61 @@ pub fn copy(
     request: CopyRequest,
     (input, output): (&mut dyn Read, &mut dyn Write),
 ) -> Result<Vec<Notice>> {
-    let replaces = if request.overwrite { Replaces::Anything } else { Replaces::Alike };
-    match (from, to) {
+    let copied = match (from, to) {
         (CopyEnd::Container(found, path), CopyEnd::Stream) => {
-            let mut source = Apart::start(found, source_role(path, request))?;
-            let copied = Header::read(&mut source.data()?)
-                .and_then(|_| std::io::copy(&mut source.data()?, output).map_err(stream_failed).map(drop));
-            source.end().and(copied)?;
-            Ok(Vec::new())
+            let mut source = Apart::source(found, path, request)?;
+            let taken = Header::read(&mut source.data()?).and_then(|_| {
+                let copied = std::io::copy(&mut source.data()?, output).and_then(|_| output.flush());
+                copied.map(|()| LeftOut::default()).map_err(stream_failed)
+            });
+            joined(source.end(), taken)
         }
         (CopyEnd::Container(found, path), CopyEnd::Host(to)) => {
             // Before this process is another user's.
             let is_root = rustix::process::geteuid().is_root();
-            let mut source = Apart::start(found, source_role(path, request))?;
-            let taking = Taking {
-                owner: None,
-                owners: if is_root { Owners::Named } else { Owners::Unpackers },
-                replaces,
-            };
-            let received = source
+            let mut source = Apart::source(found, path, request)?;
+            let owners = if is_root { Owners::Named } else { Owners::Unpackers };
+            let taking = Taking { owner: None, owners, replaces: request.replaces() };
+            let taken = source
                 .data()
                 .and_then(|mut data| receive(&Place::Host, to.as_os_str().as_bytes(), &mut data, taking));
-            // What failed at the beginning is why the end found nothing.
-            source.end()?;
-            received.map(notices)
+            joined(source.end(), taken)
         }
         (CopyEnd::Container(found, path), CopyEnd::Container(other, to)) => {
-            let mut source = Apart::start(found, source_role(path, request))?;
-            let sink = Apart::start_behind(other, Role::sink(to, request), source.take_data()?)?;
+            let mut source = Apart::source(found, path, request)?;
+            let sink = Apart::sink_behind(other, to, request, source.take_data()?)?;
             let taken = sink.end();
-            source.end()?;
-            taken.map(notices)
+            joined(source.end(), taken)
         }
         (CopyEnd::Host(from), CopyEnd::Container(found, path)) => {
-            let mut sink = Apart::start(found, Role::sink(path, request))?;
+            let mut sink = Apart::sink(found, path, request)?;
             let sent = sink.take_data().and_then(|data| {
                 let from = from.as_os_str();
                 send(&Place::Host, from.as_bytes(), request.follow, &mut std::fs::File::from(data))
             });
-            both(sent, sink)
+            joined(sent, sink.end())
         }
         (CopyEnd::Stream, CopyEnd::Container(found, path)) => {
-            let mut sink = Apart::start(found, Role::sink(path, request))?;
+            let mut sink = Apart::sink(found, path, request)?;
             let sent = sink.take_data().and_then(|data| send_stream(input, &mut std::fs::File::from(data)));
-            both(sent, sink)
+            joined(sent, sink.end())
         }
         (CopyEnd::Host(_) | CopyEnd::Stream, CopyEnd::Host(_) | CopyEnd::Stream) => {
             let error = Error::invalid("rabbitc cp", "must specify at least one container source".to_owned());
             Err(error.with_hint("write CONTAINER:PATH for one of both"))
         }
-    }
+    };
+    copied.map(notices)
 }
 
-/// What became of a copy into a container: where its end has failed, that is why nothing more could be sent.
-fn both(sent: Result<()>, sink: Apart) -> Result<Vec<Notice>> {
-    match (sink.end(), sent) {
-        (Ok(left_out), Ok(())) => Ok(notices(left_out)),
-        // Nothing was sent, so that it found no beginning.
-        (_, Err(error)) if error.errno != Some(rustix::io::Errno::PIPE.raw_os_error()) => Err(error),
-        (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+/// What became of both ends. One that could send no more was left by the other, which tells why; of any other failure the taker
+/// knows only that nothing more came.
+fn joined<T>(sent: Result<T>, taken: Result<LeftOut>) -> Result<LeftOut> {
+    match (sent, taken) {
+        (Ok(_), taken) => taken,
+        (Err(error), Err(reason)) if error.errno == Some(Errno::PIPE.raw_os_error()) => Err(reason),
+        (Err(error), _) => Err(error),
     }
-}
-
-fn source_role(path: &str, request: CopyRequest) -> Role {
-    Role::Source { path: path.to_owned(), follow: request.follow }
 }
 
 fn stream_failed(error: std::io::Error) -> Error {
@@ -136,4 +136,24 @@ fn notices(left_out: LeftOut) -> Vec<Notice> {
 /// A path as it is shown.
 fn shown(path: &[u8]) -> String {
     OsStr::from_bytes(path).to_string_lossy().escape_debug().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_ends_that_have_failed_the_one_tells_why_that_did_so_first() {
+        let left = || Err(Error::system("send what is copied", Errno::PIPE));
+        let broken = || Err(Error::system("read the file", Errno::IO));
+        let refused = || Err(Error::invalid("copy to `/x`", "no such directory".to_owned()));
+        let told =
+            |sent: Result<()>, taken: Result<LeftOut>| joined(sent, taken).map_err(|error| error.operation);
+        assert_eq!(told(left(), refused()), Err("copy to `/x`".to_owned()));
+        assert_eq!(told(broken(), refused()), Err("read the file".to_owned()));
+        assert_eq!(told(broken(), Ok(LeftOut::default())), Err("read the file".to_owned()));
+        assert_eq!(told(left(), Ok(LeftOut::default())), Err("send what is copied".to_owned()));
+        assert_eq!(told(Ok(()), refused()), Err("copy to `/x`".to_owned()));
+        assert_eq!(told(Ok(()), Ok(LeftOut::default())), Ok(LeftOut::default()));
+    }
 }
