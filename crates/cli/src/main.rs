@@ -12,6 +12,7 @@ mod inspect;
 mod kept;
 mod life;
 mod plan;
+mod pods;
 mod render;
 mod run;
 mod system;
@@ -31,6 +32,9 @@ fn main() -> ExitCode {
     if words.next().is_some_and(|name| name == engine::reaper::NAME) {
         // Inside a container, as its pid 1.
         return ExitCode::from(engine::reaper::run(words, std::env::vars_os()) as u8);
+    }
+    if std::env::args_os().next().is_some_and(|name| name == engine::reaper::HOLDER) {
+        return ExitCode::from(engine::reaper::hold() as u8);
     }
     let verb = words.next();
     if verb.as_deref().is_some_and(|verb| verb == engine::MONITOR_VERB) {
@@ -106,6 +110,7 @@ fn main() -> ExitCode {
         },
         args::Command::System(command) => system::run(&command),
         args::Command::Volumes(command) => volumes::run(&command),
+        args::Command::Pods(command) => pods::run(&command),
         args::Command::Tidy(paths) => run::tidy(&paths),
     }
 }

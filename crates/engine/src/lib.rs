@@ -20,7 +20,9 @@ mod options;
 mod output;
 mod own_files;
 mod paths;
+mod pattern;
 mod peers;
+mod pods;
 mod rootless;
 mod running;
 mod security_modules;
@@ -45,7 +47,7 @@ pub use images::{
 };
 pub use kept::{
     Change, ChangeKind, CommitRequest, ContainerFilter, ContainerSize, DamagedContainer, Kept,
-    KeptContainers, KeptRoot, KeptState, ListedContainer, PrunedContainers, Stay, Survey,
+    KeptContainers, KeptRoot, KeptState, ListedContainer, PodMember, PodRole, PrunedContainers, Stay, Survey,
 };
 pub use life::{
     ADOPT, BEGIN, Begun, CreateRequest, END, Ended, FailedBegin, InputUntil, LifeOptions, LogChoice, Look,
@@ -77,6 +79,9 @@ pub use options::{
 };
 pub use output::{OutputFile, output_error};
 pub use paths::EnginePaths;
+pub use pods::{
+    ExitPolicy, InfraName, ListedPod, NewPod, Pod, PodEntry, PodFilter, PodState, PodSurvey, Pods, Shared,
+};
 pub use running::{
     Containers, CopyEnd, CopyRequest, Descriptor, ExecOutcome, ExecRequest, Execution, Found, PortMapping,
     Usage, WaitCondition, Waited, WantedPort, copy, copy_apart, exec_exit_code, is_copy_verb, memory_of_host,

@@ -9,7 +9,7 @@ use runtime::{ContainerId, ErrorKind};
 
 use crate::error::{Error, Result};
 use crate::kept::KeptContainers;
-use crate::options::{IpcMode, NamespaceMode, NetworkMode, RunOptions, UserNamespace};
+use crate::options::{CgroupMode, IpcMode, NamespaceMode, NetworkMode, RunOptions, UserNamespace};
 use crate::paths::EnginePaths;
 
 /// A container that runs.
@@ -68,7 +68,13 @@ pub(crate) fn settle(options: &RunOptions, paths: &EnginePaths) -> Result<Option
     let own_users = !matches!(asked.users, UserNamespace::Container(_));
     // On the host's network a name of one's own would be one that nobody there knows.
     let has_name = asked.hostname.is_some() || options.network.mode != NetworkMode::Host;
-    if own_network && own_users && has_name && others.all(|mode| *mode == NamespaceMode::Private) {
+    let own_groups = !matches!(asked.cgroup, CgroupMode::Container(_));
+    if own_network
+        && own_users
+        && own_groups
+        && has_name
+        && others.all(|mode| *mode == NamespaceMode::Private)
+    {
         return Ok(None);
     }
     let mut settled = Settled { options: options.clone(), peers: Vec::new() };
@@ -87,6 +93,11 @@ pub(crate) fn settle(options: &RunOptions, paths: &EnginePaths) -> Result<Option
     if let UserNamespace::Container(name) = &asked.users {
         let peer = Peer::find("--userns", name, paths)?;
         found.users = UserNamespace::Path(peer.namespace("user"));
+        settled.peers.push(peer);
+    }
+    if let CgroupMode::Container(name) = &asked.cgroup {
+        let peer = Peer::find("--cgroupns", name, paths)?;
+        found.cgroup = CgroupMode::Path(peer.namespace("cgroup"));
         settled.peers.push(peer);
     }
     if let NetworkMode::Container(name) = &options.network.mode {

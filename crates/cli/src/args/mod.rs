@@ -30,7 +30,8 @@ pub(crate) use self::image::{ImageArguments, Policy};
 pub(crate) use self::life::{Life, LifeArguments};
 pub(crate) use self::limits::LimitArguments;
 use self::namespaces::NamespaceArguments;
-use self::network::NetworkArguments;
+pub(crate) use self::namespaces::UserArguments;
+pub(crate) use self::network::NetworkArguments;
 pub(crate) use self::output::take as take_output;
 pub(crate) use self::process::{ProcessArguments, kept_descriptors, variables};
 use self::security::SecurityArguments;
@@ -39,6 +40,7 @@ use crate::given::Given;
 use crate::images::{self, GroupArguments, ImageCommand};
 use crate::kept::{self, KeptCommand};
 use crate::life::{LifeCommand, VERBS as LIFE_VERBS, read as read_life};
+use crate::pods::{PodArguments, PodCommand};
 use crate::system::{SystemArguments, SystemCommand};
 use crate::volumes::{VolumeArguments, VolumeCommand};
 
@@ -52,6 +54,7 @@ pub(crate) enum Command {
     Containers(ContainerCommand),
     System(SystemCommand),
     Volumes(VolumeCommand),
+    Pods(Box<PodCommand>),
     /// Internal: removes networks that nobody uses any more, after the last container's command has returned.
     Tidy(EnginePaths),
 }
@@ -73,6 +76,7 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc ps, logs, attach, inspect, rename, why  what runs, what it writes, why it has ended\n  \
                      rabbitc exec, cp, kill, pause, unpause, top, stats, port, wait, update  a container that runs\n  \
                      rabbitc diff, commit, export        what a container has changed\n  \
+                     rabbitc pod --help                  containers that share a network and more\n  \
                      rabbitc volume --help               directories that are kept for containers\n  \
                      rabbitc system df|check|prune|install  how much room images take, whether they are whole, less of both; start at boot\n  \
                      rabbitc image --help                what else there is for images\n\n\
@@ -201,7 +205,16 @@ pub(crate) fn may_start(arguments: &[OsString]) -> bool {
         && (!containers::VERBS.contains(&verb) || containers::ENTERING.contains(&verb))
         && !matches!(
             verb,
-            TIDY | "info" | "system" | "volume" | "plan" | "help" | "--help" | "version" | "--version" | "-V"
+            TIDY | "info"
+                | "system"
+                | "volume"
+                | "pod"
+                | "plan"
+                | "help"
+                | "--help"
+                | "version"
+                | "--version"
+                | "-V"
         )
 }
 
@@ -237,6 +250,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         "info" => read_plain(words.skip(1)).map(SystemCommand::Info).map(Command::System),
         "system" => read_plain::<SystemArguments>(words.skip(1)).map(|read| Command::System(read.command)),
         "volume" => read_plain::<VolumeArguments>(words.skip(1)).map(|read| Command::Volumes(read.command)),
+        "pod" => read_plain::<PodArguments>(words.skip(1)).map(|read| Command::Pods(Box::new(read.command))),
         "help" if words.len() == 1 => read_run(["--help".into()]),
         "version" if words.len() == 1 => read_run(["--version".into()]),
         verb if refused::is_command(verb) => Err(Refusal::Words(refused::command(verb))),
@@ -266,7 +280,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
 }
 
 /// The value of a flag; docker's empty one is as if the flag were not there.
-fn said(value: &Option<String>) -> Option<&str> {
+pub(crate) fn said(value: &Option<String>) -> Option<&str> {
     value.as_deref().filter(|text| !text.is_empty())
 }
 

@@ -17,7 +17,7 @@ use crate::{life, render};
 
 const COLUMNS: &str =
     "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
-const TITLES: [(&str, &str); 16] = [
+const TITLES: [(&str, &str); 18] = [
     ("Command", "COMMAND"),
     ("CreatedAt", "CREATED AT"),
     ("ExitCode", "EXIT CODE"),
@@ -29,6 +29,8 @@ const TITLES: [(&str, &str); 16] = [
     ("Names", "NAMES"),
     ("Networks", "NETWORKS"),
     ("Pid", "PID"),
+    ("Pod", "POD ID"),
+    ("PodName", "PODNAME"),
     ("Ports", "PORTS"),
     ("RunningFor", "CREATED"),
     ("Size", "SIZE"),
@@ -62,6 +64,9 @@ pub(crate) struct ListArguments {
     /// Without titles of columns
     #[arg(long)]
     noheading: bool,
+    /// The pod of each, by its id and name
+    #[arg(short, long)]
+    pod: bool,
     /// Ids alone
     #[arg(short, long)]
     quiet: bool,
@@ -147,9 +152,16 @@ pub(super) fn list(arguments: &ListArguments) -> Result<()> {
         };
         rows.push(row(one, id(one), arguments.no_trunc, room, now));
     }
+    let mut columns = COLUMNS.to_owned();
+    if arguments.pod {
+        columns.push_str("\t{{.Pod}}\t{{.PodName}}");
+    }
+    if arguments.size {
+        columns.push_str("\t{{.Size}}");
+    }
     let listing = Listing {
         format: arguments.format.as_deref(),
-        columns: &if arguments.size { format!("{COLUMNS}\t{{{{.Size}}}}") } else { COLUMNS.to_owned() },
+        columns: &columns,
         titles: &TITLES,
         heading: if arguments.noheading { Heading::LeftOut } else { Heading::Shown },
     };
@@ -172,6 +184,12 @@ fn mounts(one: &ListedContainer, whole: bool) -> String {
         })
     };
     one.mounts.iter().filter_map(shown).collect::<Vec<_>>().join(",")
+}
+
+/// The id of its pod, if it is of one.
+fn pod(one: &ListedContainer, whole: bool) -> String {
+    let id = one.pod.as_ref().map(|pod| pod.id.as_str()).unwrap_or_default();
+    if whole { id } else { short(id) }.to_owned()
 }
 
 /// Docker's fields, in its order, and some of podman's.
@@ -221,6 +239,8 @@ fn row(one: &ListedContainer, id: String, whole: bool, room: String, now: u64) -
         Field::new("Mounts", mounts(one, whole)),
         Field::new("Networks", one.network.clone().unwrap_or_default()),
         Field::new("Pid", one.pid.map(|pid| pid.to_string()).unwrap_or_default()),
+        Field::if_set("Pod", pod(one, whole)),
+        Field::if_set("PodName", one.pod_name.clone()),
         Field::new("Ports", one.ports.join(", ")),
         Field::new("RunningFor", ago(one.created)),
         Field::new("Size", room),

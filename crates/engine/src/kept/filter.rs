@@ -29,10 +29,12 @@ pub enum ContainerFilter {
     Label(String, Option<String>),
     /// When it is started again by itself, as `--restart` names it, whatever the count.
     RestartPolicy(RestartPolicy),
+    /// The name of its pod, or the beginning of its id.
+    Pod(String),
 }
 
 const HINT: &str = "there are id=ID, name=NAME, status=running|paused|exited, exited=CODE, ancestor=IMAGE, before=NAME, since=NAME, \
-                    label=NAME[=VALUE] and restart-policy=no|on-failure|always|unless-stopped";
+                    label=NAME[=VALUE], pod=POD and restart-policy=no|on-failure|always|unless-stopped";
 
 impl FromStr for ContainerFilter {
     type Err = Error;
@@ -57,6 +59,7 @@ impl FromStr for ContainerFilter {
             "ancestor" => ContainerFilter::Ancestor(own),
             "before" => ContainerFilter::Before(own),
             "since" => ContainerFilter::Since(own),
+            "pod" => ContainerFilter::Pod(own),
             "label" => {
                 let (name, value) = pair(value);
                 ContainerFilter::Label(name, value)
@@ -118,6 +121,9 @@ impl ContainerFilter {
             ContainerFilter::RestartPolicy(policy) => {
                 std::mem::discriminant(policy) == std::mem::discriminant(&container.restart)
             }
+            ContainerFilter::Pod(called) => container.pod.as_ref().is_some_and(|pod| {
+                container.pod_name == *called || (!called.is_empty() && pod.id.starts_with(called.as_str()))
+            }),
             ContainerFilter::Label(name, value) => has(&container.labels, name, value.as_ref()),
         })
     }

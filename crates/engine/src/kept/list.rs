@@ -11,7 +11,9 @@ use runtime::state_dir::StateRoot;
 use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerFilter, DamagedContainer, Kept, KeptContainers, KeptRoot, KeptState, Survey, seconds};
+use super::{
+    ContainerFilter, DamagedContainer, Kept, KeptContainers, KeptRoot, KeptState, PodMember, Survey, seconds,
+};
 use crate::error::{Error, Result, from_image};
 use crate::life::RestartPolicy;
 use crate::options::{MountRequest, RootOptions, RunOptions};
@@ -137,6 +139,12 @@ pub struct ListedContainer {
     pub mounts: Vec<MountRequest>,
     /// The name of its network, where it has one while it runs.
     pub network: Option<String>,
+    /// The pod that it is of.
+    pub pod: Option<PodMember>,
+    /// That pod's name.
+    pub pod_name: String,
+    /// How often it was started again by itself.
+    pub restarts: u32,
     /// Where it is kept, if it is.
     kept: Option<Kept>,
 }
@@ -203,9 +211,13 @@ impl KeptContainers {
                 restart: RestartPolicy::No,
                 mounts: shown.mounts,
                 network,
+                pod: None,
+                pod_name: String::new(),
+                restarts: 0,
                 kept: None,
             });
         }
+        self.name_pods(&mut all);
         all.sort_by(|one, other| other.made.cmp(&one.made).then_with(|| one.id.cmp(&other.id)));
         Ok((ContainerFilter::apply(filters, all)?, damaged))
     }
@@ -235,6 +247,9 @@ impl From<Kept> for ListedContainer {
             restart: kept.record.asked.as_ref().map(|asked| asked.life.restart).unwrap_or_default(),
             mounts: kept.record.shown.mounts.clone(),
             network: None,
+            pod: kept.record.pod.clone(),
+            pod_name: String::new(),
+            restarts: kept.record.restarts,
             kept: Some(kept),
         }
     }

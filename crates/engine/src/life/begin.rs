@@ -170,7 +170,11 @@ fn note_failure(place: &Place, lock: File, mut error: Error) -> Error {
             Stay::Kept => lease.edit(|record| (record.end, record.started) = (Some(end), None)),
         }
     };
+    let record = place.containers().and_then(|containers| containers.read(&place.id));
     error.rollback.extend(note().err());
+    if let (Ok(Some(record)), Ok(containers)) = (record, place.containers()) {
+        error.rollback.extend(crate::pods::leave_group(&containers, &record).err());
+    }
     error
 }
 
@@ -192,6 +196,11 @@ struct More {
 fn launch(place: &Place, lease: Lease, report: Option<&OwnedFd>) -> Result<(Entrusted, More)> {
     let Asked { mut options, life } = asked(lease.record())?.clone();
     let directory = lease.directory().to_owned();
+    // Nobody removes the group of its pod until its own is there.
+    let turn = crate::pods::before_start(&place.containers()?, lease.record(), &place.paths)?;
+    if let Some(parent) = turn.as_ref().and_then(|turn| turn.parent.clone()) {
+        options.limits.cgroup_parent = Some(parent);
+    }
     // What becomes of its own volumes goes by it.
     options.stay = Some((place.containers()?, lease.record().stay));
     let prepared = container::prepare_again(&options, &place.paths, lease)?;
@@ -205,6 +214,7 @@ fn launch(place: &Place, lease: Lease, report: Option<&OwnedFd>) -> Result<(Entr
     let started = prepared.start(LaunchOptions { interrupt, ..LaunchOptions::default() });
     told.give_back()?;
     let running = started?;
+    drop(turn);
     let more = More { notices: running.notices(), chosen_ports: running.chosen_ports(), streams };
     Ok((running.entrust()?, more))
 }

@@ -60,6 +60,11 @@ impl Containers {
         Ok(Containers { paths: paths.clone(), kept: KeptContainers::of(root)? })
     }
 
+    /// These that are kept, and those that run by `paths`.
+    pub(crate) fn among(kept: &KeptContainers, paths: &EnginePaths) -> Containers {
+        Containers { paths: paths.clone(), kept: kept.clone() }
+    }
+
     /// The one that is called so: by its id, its name, or the beginning of its id, in this order.
     pub fn find(&self, called: &str) -> Result<Found> {
         let id = self.kept.id_of(called, || self.running_ids())?.ok_or_else(|| not_found(called))?;

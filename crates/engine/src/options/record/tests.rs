@@ -281,7 +281,12 @@ impl Choices {
                 _ => IpcMode::Shared(self.namespace()),
             },
             uts: self.namespace(),
-            cgroup: self.of(&[CgroupMode::Private, CgroupMode::Host]),
+            cgroup: match self.below(4) {
+                0 => CgroupMode::Private,
+                1 => CgroupMode::Host,
+                2 => CgroupMode::Container(self.word()),
+                _ => CgroupMode::Path(self.path()),
+            },
             time: self.of(&[TimeMode::Unsaid, TimeMode::Host, TimeMode::Private]),
             time_offsets: self
                 .some(|choices| (choices.of(&[Clock::Monotonic, Clock::Boottime]), choices.signed()))
