@@ -4,6 +4,7 @@
 mod archive;
 mod args;
 mod containers;
+mod events;
 mod explain;
 mod given;
 mod id_files;
@@ -105,6 +106,7 @@ fn main() -> ExitCode {
             }
         },
         args::Command::System(command) => system::run(&command),
+        args::Command::Events(arguments) => events::events(&arguments),
         args::Command::Volumes(command) => volumes::run(&command),
         args::Command::Tidy(paths) => run::tidy(&paths),
     }

@@ -8,6 +8,7 @@ mod config;
 mod container;
 mod directories;
 mod error;
+mod events;
 mod filter;
 mod host_root;
 mod images;
@@ -34,6 +35,7 @@ pub use ::image::registry::credentials::Kept as KeptPassword;
 pub use ::network::{HostPorts, PortRange, PortRequest, Protocol};
 pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepare};
 pub use error::{Error, Result};
+pub use events::{Event, EventFilter, EventLog, EventQuery, Follow};
 pub use images::{
     Came, CheckDepth, ContainersUsage, Damaged, ExistingList, FoundRepository, HistoryEntry, ImageChange,
     ImageDefaults, ImageFilter, ImageFilters, ImageMount, ImageName, ImageStore, ImageUsage, ImportRequest,

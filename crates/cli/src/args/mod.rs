@@ -35,6 +35,7 @@ pub(crate) use self::output::take as take_output;
 pub(crate) use self::process::{ProcessArguments, kept_descriptors, variables};
 use self::security::SecurityArguments;
 use crate::containers::{self, ContainerCommand};
+use crate::events::EventsArguments;
 use crate::given::Given;
 use crate::images::{self, GroupArguments, ImageCommand};
 use crate::kept::{self, KeptCommand};
@@ -52,6 +53,7 @@ pub(crate) enum Command {
     Containers(ContainerCommand),
     System(SystemCommand),
     Volumes(VolumeCommand),
+    Events(EventsArguments),
     /// Internal: removes networks that nobody uses any more, after the last container's command has returned.
     Tidy(EnginePaths),
 }
@@ -73,6 +75,7 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc ps, logs, attach, inspect, rename, why  what runs, what it writes, why it has ended\n  \
                      rabbitc exec, cp, kill, pause, unpause, top, stats, port, wait, update  a container that runs\n  \
                      rabbitc diff, commit, export        what a container has changed\n  \
+                     rabbitc events                      what becomes of containers, images and volumes\n  \
                      rabbitc volume --help               directories that are kept for containers\n  \
                      rabbitc system df|check|prune|install  how much room images take, whether they are whole, less of both; start at boot\n  \
                      rabbitc image --help                what else there is for images\n\n\
@@ -201,7 +204,16 @@ pub(crate) fn may_start(arguments: &[OsString]) -> bool {
         && (!containers::VERBS.contains(&verb) || containers::ENTERING.contains(&verb))
         && !matches!(
             verb,
-            TIDY | "info" | "system" | "volume" | "plan" | "help" | "--help" | "version" | "--version" | "-V"
+            TIDY | "info"
+                | "events"
+                | "system"
+                | "volume"
+                | "plan"
+                | "help"
+                | "--help"
+                | "version"
+                | "--version"
+                | "-V"
         )
 }
 
@@ -234,6 +246,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         verb if containers::VERBS.contains(&verb) => {
             read_container(verb, words.skip(1)).map(Command::Containers)
         }
+        "events" => read_plain(words.skip(1)).map(Command::Events),
         "info" => read_plain(words.skip(1)).map(SystemCommand::Info).map(Command::System),
         "system" => read_plain::<SystemArguments>(words.skip(1)).map(|read| Command::System(read.command)),
         "volume" => read_plain::<VolumeArguments>(words.skip(1)).map(|read| Command::Volumes(read.command)),

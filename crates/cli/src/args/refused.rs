@@ -149,7 +149,6 @@ const COMMANDS: &[&str] = &[
     "compose",
     "config",
     "context",
-    "events",
     "farm",
     "generate",
     "healthcheck",
@@ -191,7 +190,7 @@ pub(crate) fn command(word: &str) -> Error {
 
 /// Commands that there are.
 fn own() -> impl Iterator<Item = &'static str> {
-    let alone = ["run", "create", "plan", "info", "system", "volume", "help", "version"];
+    let alone = ["run", "create", "plan", "info", "events", "system", "volume", "help", "version"];
     alone.into_iter().chain(images::VERBS).chain(containers::VERBS).chain(life::VERBS).chain(kept::VERBS)
 }
 

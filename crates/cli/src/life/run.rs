@@ -40,6 +40,7 @@ pub(crate) fn live(
         .map_err(|error| Error::system("open a signal descriptor", error))?;
     let (ours, theirs) = pair()?;
     let id = containers.create(request, paths, Look::AtStart)?;
+    containers.tell_attached(&id);
     if let Started::Failed(code) = containers.start(&id, Some(theirs), paths)? {
         return Ok(ExitCode::from(code as u8));
     }

@@ -4,6 +4,7 @@ mod attacks;
 mod chaos;
 mod devices;
 mod errors;
+mod events;
 mod explain;
 mod files;
 mod hardening;

@@ -218,11 +218,12 @@ impl KeptContainers {
             // One of another command that has just made it is held, or will be made again.
             if let Ok(Lock::Held(_lock)) = lock(&directory, FlockOperation::NonBlockingLockExclusive) {
                 let record = Record::read(&directory).ok().flatten();
-                if record.is_some_and(|record| !self.sweep_volumes(&record).is_empty()) {
+                if record.as_ref().is_some_and(|record| !self.sweep_volumes(record).is_empty()) {
                     // Its record alone tells of them: the next one tries again.
                     continue;
                 }
                 remove_tree(&directory)?;
+                record.iter().for_each(|record| record.subject(&self.path).tell("destroy"));
             }
         }
         Ok(())
@@ -348,7 +349,9 @@ impl KeptContainers {
             return Err(gone());
         }
         self.release_name(&kept.name, &kept.id);
-        remove_tree(&kept.directory)
+        remove_tree(&kept.directory)?;
+        kept.subject().tell("destroy");
+        Ok(())
     }
 }
 

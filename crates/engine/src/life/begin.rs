@@ -151,11 +151,18 @@ pub(super) fn start(
     }
     let begun = launch(place, lease, report.as_ref());
     let standing = begun.and_then(|(entrusted, more)| {
+        let told = entrusted.kept.as_ref().map(Lease::told);
         let served = serve(place, entrusted, client, more);
-        served.map_err(|mut error| {
-            error.rollback.extend(remove_from_host(place).err());
-            error
-        })
+        served
+            .map_err(|mut error| {
+                error.rollback.extend(remove_from_host(place).err());
+                error
+            })
+            .inspect(|_| {
+                let Some((container, volumes)) = told else { return };
+                volumes.tell_mounted();
+                container.tell("start");
+            })
     });
     standing.map(|standing| Standing { report, ..standing }).map_err(|error| note_failure(place, lock, error))
 }

@@ -12,8 +12,9 @@ use sys::signal::SignalDescriptor;
 use super::{Basis, Found, root_of};
 use crate::accounts::{self, Account};
 use crate::config::{self, Rights};
-use crate::container::Notice;
+use crate::container::{Notice, new_id};
 use crate::error::{Error, Result, from_monitor};
+use crate::events::Subject;
 use crate::options::{ProcessOptions, TerminalMode, UserOption, parse_group};
 
 /// What is asked for.
@@ -48,6 +49,8 @@ pub enum ExecOutcome {
 #[derive(Debug)]
 pub struct Execution {
     started: runtime::Executed,
+    /// What events tell of the container, and the id of this program there.
+    told: Option<(Subject, String)>,
 }
 
 impl Found {
@@ -61,6 +64,15 @@ impl Found {
             return Err(error.with_hint(format!("`rabbitc unpause {}` does that", self.called())));
         }
         let basis = Basis::read(&self.state, view)?;
+        let told = match self.subject() {
+            Some(subject) => Some((subject, new_id()?.to_string())),
+            None => None,
+        };
+        let tell = |action: &str| {
+            let Some((subject, id)) = &told else { return };
+            subject.tell_with(&format!("{action}: {}", request.command.join(" ")), [("execID", id.clone())]);
+        };
+        tell("exec_create");
         let options = ExecOptions {
             process: process(request, &basis, &|| self.of_first(operation, root_of))?,
             kept_descriptors: request.kept_descriptors,
@@ -72,7 +84,8 @@ impl Found {
             ErrorKind::WrongStatus => self.has_ended(operation),
             _ => by_flag(error),
         })?;
-        Ok(Execution { started })
+        tell("exec_start");
+        Ok(Execution { started, told })
     }
 }
 
@@ -159,7 +172,8 @@ impl Execution {
         keys: &DetachKeys,
         (input, output): (BorrowedFd<'_>, BorrowedFd<'_>),
     ) -> Result<ExecOutcome> {
-        let runtime::Executed { pid, pidfd, console, .. } = self.started;
+        let Execution { started, told } = self;
+        let runtime::Executed { pid, pidfd, console, .. } = started;
         let console = match console {
             Some(outer) => Console::Terminal { outer },
             None => Console::Inherited,
@@ -173,9 +187,18 @@ impl Execution {
         };
         Ok(match outcome.map_err(|error| from_monitor(&error))? {
             Supervised::Ended(outcome) => {
+                if let Some((subject, id)) = told {
+                    let code = outcome.exit.code().to_string();
+                    subject.tell_with("exec_die", [("execID", id), ("exitCode", code)]);
+                }
                 ExecOutcome::Ended(outcome.exit, outcome.incidents.iter().map(notice).collect())
             }
-            Supervised::Left(terminal) => ExecOutcome::Left(terminal),
+            Supervised::Left(terminal) => {
+                if let Some((subject, id)) = told {
+                    subject.tell_with("exec_detach", [("execID", id)]);
+                }
+                ExecOutcome::Left(terminal)
+            }
         })
     }
 

@@ -29,6 +29,7 @@ pub use self::processes::Descriptor;
 pub use self::usage::{Usage, memory_of_host};
 pub use self::wait::{WaitCondition, Waited};
 use crate::error::{Error, Result};
+use crate::events::Subject;
 use crate::kept::{Kept, KeptContainers, KeptState, Shown};
 use crate::paths::EnginePaths;
 
@@ -167,6 +168,15 @@ impl Found {
             Some(view) => serde_json::from_value(view.record.caller.clone()).unwrap_or_default(),
             None => Shown::default(),
         }
+    }
+
+    /// What events tell of it; nothing of one of which nothing is kept.
+    fn subject(&self) -> Option<Subject> {
+        self.kept.as_ref().map(Kept::subject)
+    }
+
+    fn tell_with<const COUNT: usize>(&self, action: &str, more: [(&str, String); COUNT]) {
+        self.subject().iter().for_each(|subject| subject.tell_with(action, more.clone()));
     }
 
     /// How one that is kept has ended.
