@@ -2,6 +2,7 @@
 
 mod before_verb;
 mod files;
+mod health;
 mod image;
 mod life;
 mod limits;
@@ -26,6 +27,7 @@ use engine::{
 
 pub(crate) use self::before_verb::{behind_container, verb_first};
 use self::files::FileArguments;
+use self::health::HealthArguments;
 pub(crate) use self::image::{ImageArguments, Policy};
 pub(crate) use self::life::{Life, LifeArguments};
 pub(crate) use self::limits::LimitArguments;
@@ -73,7 +75,7 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc manifest --help             lists of images for several machines\n  \
                      rabbitc run -d, create, start, stop, restart, rm  containers that live on, and their end\n  \
                      rabbitc ps, logs, attach, inspect, rename, why  what runs, what it writes, why it has ended\n  \
-                     rabbitc exec, cp, kill, pause, unpause, top, stats, port, wait, update  a container that runs\n  \
+                     rabbitc exec, cp, kill, pause, unpause, top, stats, port, wait, update, healthcheck run  a container that runs\n  \
                      rabbitc diff, commit, export        what a container has changed\n  \
                      rabbitc events                      what becomes of containers, images and volumes\n  \
                      rabbitc volume --help               directories that are kept for containers\n  \
@@ -97,6 +99,8 @@ pub(crate) struct RunArguments {
     pub(crate) process: ProcessArguments,
     #[command(flatten)]
     pub(crate) life: LifeArguments,
+    #[command(flatten)]
+    pub(crate) health: HealthArguments,
     #[command(flatten)]
     pub(crate) of_image: ImageArguments,
     #[command(flatten)]
@@ -354,6 +358,7 @@ fn read_container(
         "port" => read_plain(words).map(ContainerCommand::Port),
         "wait" => read_plain(words).map(ContainerCommand::Wait),
         "cp" => read_plain(words).map(ContainerCommand::Copy),
+        "healthcheck" => read_plain(words).map(ContainerCommand::Health),
         "update" => read_plain(words).map(|read| ContainerCommand::Update(Box::new(read))),
         _ => read_plain(words).map(ContainerCommand::Exec),
     }
@@ -485,7 +490,7 @@ impl RunArguments {
 
     /// Where what it writes is, if that is on the disk.
     fn stay(&self, image: Option<&ReadyImage>) -> Result<Option<(KeptContainers, Stay)>> {
-        match self.way_of_life(image.is_some())? {
+        match self.way_of_life(image)? {
             Life::Own(Some(stay)) => Ok(Some((self.containers()?, stay))),
             Life::Own(None) | Life::LivingOn(_) => Ok(None),
         }

@@ -8,6 +8,7 @@ mod events;
 mod explain;
 mod files;
 mod hardening;
+mod health;
 mod host_root;
 mod image_archives;
 mod image_attacks;

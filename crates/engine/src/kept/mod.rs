@@ -5,6 +5,7 @@
 //! ```text
 //! containers/.names/NAME          a link to the ID of the one that is called so
 //! containers/ID/container.json    what it is of, what was asked for and how it ended; without it the directory goes with the container
+//! containers/ID/health.json       how its health is, where that is checked
 //! containers/ID/edit              whose lock those have who change that
 //! containers/ID/log, log.1        its output, where that is logged
 //! containers/ID/in, out, err      FIFOs of one that lives on, while it runs; `attach` is where its monitor listens, `exit` what that learned
@@ -24,6 +25,7 @@ mod root;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -324,6 +326,11 @@ impl KeptContainers {
         change(&mut record);
         record.write(&directory, Durability::Process)?;
         Ok(record)
+    }
+
+    /// The turn of whoever changes what is written down of a container, as long as it is held.
+    pub(crate) fn turn(&self, id: &str) -> Result<File> {
+        lock_file(&self.path.join(id).join(EDIT))
     }
 
     /// Removes a container that has ended.

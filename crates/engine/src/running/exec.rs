@@ -57,13 +57,6 @@ impl Found {
     /// Starts a program in it, with the streams of this process. Whoever calls this runs from a file that the container can't write
     /// to, see [`crate::host_binary`].
     pub fn exec(&self, request: &ExecRequest) -> Result<Execution> {
-        let operation = "exec in";
-        let view = self.up(operation)?;
-        if self.is_paused() {
-            let error = self.wrong(operation, "is paused, unpause the container before exec");
-            return Err(error.with_hint(format!("`rabbitc unpause {}` does that", self.called())));
-        }
-        let basis = Basis::read(&self.state, view)?;
         let told = match self.subject() {
             Some(subject) => Some((subject, new_id()?.to_string())),
             None => None,
@@ -72,20 +65,40 @@ impl Found {
             let Some((subject, id)) = &told else { return };
             subject.tell_with(&format!("{action}: {}", request.command.join(" ")), [("execID", id.clone())]);
         };
+        let basis = self.basis("exec in")?;
         tell("exec_create");
+        let started = self.execute_by(&basis, request)?;
+        tell("exec_start");
+        Ok(Execution { started, told })
+    }
+
+    /// The same for rabbitc itself: nobody is told.
+    pub(crate) fn execute(&self, request: &ExecRequest) -> Result<runtime::Executed> {
+        self.execute_by(&self.basis("exec in")?, request)
+    }
+
+    fn basis(&self, operation: &str) -> Result<Basis> {
+        let view = self.up(operation)?;
+        if self.is_paused() {
+            let error = self.wrong(operation, "is paused, unpause the container before exec");
+            return Err(error.with_hint(format!("`rabbitc unpause {}` does that", self.called())));
+        }
+        Basis::read(&self.state, view)
+    }
+
+    fn execute_by(&self, basis: &Basis, request: &ExecRequest) -> Result<runtime::Executed> {
+        let operation = "exec in";
         let options = ExecOptions {
-            process: process(request, &basis, &|| self.of_first(operation, root_of))?,
+            process: process(request, basis, &|| self.of_first(operation, root_of))?,
             kept_descriptors: request.kept_descriptors,
             line_ends: LineEnds::Screen,
             ..ExecOptions::default()
         };
         let started = runtime::exec_by(&self.state, &self.runtime_id()?, &basis.spec, options);
-        let started = started.map_err(|error| match error.kind {
+        started.map_err(|error| match error.kind {
             ErrorKind::WrongStatus => self.has_ended(operation),
             _ => by_flag(error),
-        })?;
-        tell("exec_start");
-        Ok(Execution { started, told })
+        })
     }
 }
 

@@ -61,6 +61,11 @@ impl Containers {
         Ok(Containers { paths: paths.clone(), kept: KeptContainers::of(root)? })
     }
 
+    /// The same of containers that are known.
+    pub(crate) fn of_kept(paths: &EnginePaths, kept: KeptContainers) -> Containers {
+        Containers { paths: paths.clone(), kept }
+    }
+
     /// The one that is called so: by its id, its name, or the beginning of its id, in this order.
     pub fn find(&self, called: &str) -> Result<Found> {
         let id = self.kept.id_of(called, || self.running_ids())?.ok_or_else(|| not_found(called))?;
@@ -168,6 +173,16 @@ impl Found {
             Some(view) => serde_json::from_value(view.record.caller.clone()).unwrap_or_default(),
             None => Shown::default(),
         }
+    }
+
+    /// What is kept of it.
+    pub(crate) fn kept(&self) -> Option<&Kept> {
+        self.kept.as_ref()
+    }
+
+    /// The containers that it is one of.
+    pub(crate) fn containers(&self) -> &KeptContainers {
+        &self.containers
     }
 
     /// What events tell of it; nothing of one of which nothing is kept.
