@@ -115,6 +115,8 @@ impl Server {
             if let Some(checks) = &mut self.checks {
                 if ready.checked {
                     checks.heed();
+                    // To execute something takes much of the program, and the next check may come before there is quiet.
+                    sys::text::let_go();
                 }
                 checks.begin_if_due(&mut self.incidents);
             }
