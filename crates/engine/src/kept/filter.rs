@@ -6,6 +6,7 @@ use super::KeptState;
 use super::list::{ListedContainer, is_of};
 use crate::error::{Error, Result};
 use crate::filter::{has, pair, passing};
+use crate::health::HealthStatus;
 use crate::life::{RestartPolicy, parse_restart};
 
 /// One condition.
@@ -31,10 +32,12 @@ pub enum ContainerFilter {
     RestartPolicy(RestartPolicy),
     /// The name of its pod, or the beginning of its id.
     Pod(String),
+    /// How its health is; none where nobody checks it.
+    Health(Option<HealthStatus>),
 }
 
 const HINT: &str = "there are id=ID, name=NAME, status=running|paused|exited, exited=CODE, ancestor=IMAGE, before=NAME, since=NAME, \
-                    label=NAME[=VALUE], pod=POD and restart-policy=no|on-failure|always|unless-stopped";
+                    label=NAME[=VALUE], pod=POD, health=starting|healthy|unhealthy|none and restart-policy=no|on-failure|always|unless-stopped";
 
 impl FromStr for ContainerFilter {
     type Err = Error;
@@ -64,6 +67,13 @@ impl FromStr for ContainerFilter {
                 let (name, value) = pair(value);
                 ContainerFilter::Label(name, value)
             }
+            "health" => ContainerFilter::Health(match value {
+                "none" => None,
+                "starting" => Some(HealthStatus::Starting),
+                "healthy" => Some(HealthStatus::Healthy),
+                "unhealthy" => Some(HealthStatus::Unhealthy),
+                _ => return refuse(format!("`{}` is no health", value.escape_debug())),
+            }),
             "restart-policy" => match parse_restart(if value == "none" { "no" } else { value }) {
                 Ok(policy) => ContainerFilter::RestartPolicy(policy),
                 Err(_) => return refuse(format!("`{}` is an invalid restart policy", value.escape_debug())),
@@ -124,6 +134,7 @@ impl ContainerFilter {
             ContainerFilter::Pod(called) => container.pod.as_ref().is_some_and(|pod| {
                 container.pod_name == *called || (!called.is_empty() && pod.id.starts_with(called.as_str()))
             }),
+            ContainerFilter::Health(health) => container.health == *health,
             ContainerFilter::Label(name, value) => has(&container.labels, name, value.as_ref()),
         })
     }

@@ -15,6 +15,7 @@ use super::{
     ContainerFilter, DamagedContainer, Kept, KeptContainers, KeptRoot, KeptState, PodMember, Survey, seconds,
 };
 use crate::error::{Error, Result, from_image};
+use crate::health::HealthStatus;
 use crate::life::RestartPolicy;
 use crate::options::{MountRequest, RootOptions, RunOptions};
 use crate::paths::EnginePaths;
@@ -145,6 +146,8 @@ pub struct ListedContainer {
     pub pod_name: String,
     /// How often it was started again by itself.
     pub restarts: u32,
+    /// How its health is, where that is checked.
+    pub health: Option<HealthStatus>,
     /// Where it is kept, if it is.
     kept: Option<Kept>,
 }
@@ -214,6 +217,7 @@ impl KeptContainers {
                 pod: None,
                 pod_name: String::new(),
                 restarts: 0,
+                health: None,
                 kept: None,
             });
         }
@@ -250,6 +254,7 @@ impl From<Kept> for ListedContainer {
             pod: kept.record.pod.clone(),
             pod_name: String::new(),
             restarts: kept.record.restarts,
+            health: kept.health().map(|(status, _)| status),
             kept: Some(kept),
         }
     }

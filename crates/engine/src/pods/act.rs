@@ -81,7 +81,7 @@ impl Pods {
 
     /// Those of its containers that run or are paused, those that were made first in front.
     pub fn running(&self, pod: &Pod, paths: &EnginePaths) -> Vec<Found> {
-        let containers = Containers::among(&self.containers, paths);
+        let containers = Containers::of_kept(paths, self.containers.clone());
         // One that has gone meanwhile hides no others.
         let found = pod.containers.iter().filter_map(|kept| containers.find(&kept.id).ok());
         found.filter(Found::is_up).collect()
