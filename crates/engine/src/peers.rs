@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::kept::KeptContainers;
 use crate::options::{CgroupMode, IpcMode, NamespaceMode, NetworkMode, RunOptions, UserNamespace};
 use crate::paths::EnginePaths;
+use crate::running::Basis;
 
 /// A container that runs.
 #[derive(Debug)]
@@ -86,7 +87,10 @@ pub(crate) fn settle(options: &RunOptions, paths: &EnginePaths) -> Result<Option
     found.uts = join(&asked.uts, "--uts", "uts", paths, &mut settled.peers)?;
     found.hostname = match &found.uts {
         NamespaceMode::Host => Some(hosts_name()),
-        NamespaceMode::Path(path) => Some(runtime::host_name("--uts", path)?),
+        NamespaceMode::Path(path) => {
+            let peer = settled.peers.iter().find(|peer| peer.flag == "--uts");
+            Some(host_name_of(path, peer, paths)?)
+        }
         NamespaceMode::Private if !has_name => Some(hosts_name()),
         NamespaceMode::Private | NamespaceMode::Container(_) => found.hostname.take(),
     };
@@ -108,6 +112,15 @@ pub(crate) fn settle(options: &RunOptions, paths: &EnginePaths) -> Result<Option
         settled.peers.push(peer);
     }
     Ok(Some(settled))
+}
+
+/// The host name in a uts namespace. Without root a thread can't enter one of other users, though a container of theirs can: of a
+/// container of ours it is known how it began.
+fn host_name_of(path: &Path, peer: Option<&Peer>, paths: &EnginePaths) -> Result<String> {
+    runtime::host_name("--uts", path).or_else(|error| {
+        let directory = peer.map(|peer| StateRoot::new(paths.containers()).directory(&peer.id));
+        directory.and_then(|directory| Basis::host_name(&directory)).ok_or(error)
+    })
 }
 
 fn hosts_name() -> String {

@@ -121,6 +121,8 @@ pub fn run(
 /// Runs as the process that keeps a pod's namespaces; returns the exit code to end with, once somebody wants it to end. To be called
 /// before anything else.
 pub fn hold() -> i32 {
+    // A name is for people alone.
+    let _ = rustix::thread::set_name(c"rabbitc-pod");
     let Ok((signals, _)) = SignalDescriptor::block_and_open() else { return FAILED };
     // The socket to the launcher, whose end tells that this runs.
     sys::fd::close_copies_but(&[signals.descriptor().as_raw_fd()]);

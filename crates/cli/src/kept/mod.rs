@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use engine::{
-    Change, ChangeKind, CommitRequest, ContainerRemoval, Error, ErrorKind, KeptContainers, KeptRoot,
-    Patience, Result, parse_seconds,
+    Change, ChangeKind, CommitRequest, ContainerRemoval, EnginePaths, Error, ErrorKind, Kept, KeptContainers,
+    KeptRoot, Patience, Pod, Pods, Result, parse_seconds,
 };
 use serde_json::json;
 
@@ -68,6 +68,9 @@ pub(crate) struct RemoveArguments {
     /// Read ids from this file, too
     #[arg(long, value_name = "FILE")]
     cidfile: Vec<PathBuf>,
+    /// With what keeps the namespaces of a pod the whole pod goes
+    #[arg(long)]
+    depend: bool,
     /// Their own volumes go, too: those that nobody has named
     #[arg(short, long)]
     volumes: bool,
@@ -203,6 +206,7 @@ fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
     let may_be_gone = arguments.force || arguments.ignore || arguments.chooses();
     let mut code = targets.code();
     let Targets { containers, paths, named, .. } = targets;
+    let (named, of_pods) = apart_from_pods(arguments, &containers, &paths, named, &mut code)?;
     let mut failed = |error: Error| {
         // One that goes by itself meanwhile is no one's loss.
         if error.kind == ErrorKind::NotFound && may_be_gone {
@@ -220,12 +224,28 @@ fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
             Err(error) => failed(error),
         }
     }
+    let pods = Pods::of(&containers);
+    let mut pods_to_go = Vec::new();
+    for pod in of_pods {
+        match pods.make_removable(&pod, removal, &paths).into_iter().next() {
+            None => pods_to_go.push(pod),
+            Some(error) => failed(error),
+        }
+    }
     containers.sweep_ended(&paths).iter().for_each(render::error);
-    if ended.is_empty() && !arguments.chooses() {
+    if ended.is_empty() && pods_to_go.is_empty() && !arguments.chooses() {
         return Ok(code);
     }
     let containers = KeptContainers::open(arguments.place.root())?;
     containers.sweep_all()?;
+    for pod in pods_to_go {
+        match Pods::of(&containers).remove(&pod, &paths) {
+            Ok(()) => {
+                print(&pod.containers.iter().map(|kept| format!("{}\n", kept.id)).collect::<String>())?;
+            }
+            Err(error) => failed(error),
+        }
+    }
     for (name, kept) in ended {
         let removed = containers.remove_removable(&kept);
         let removed = removed.and_then(|()| match arguments.volumes {
@@ -238,6 +258,40 @@ fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
         }
     }
     Ok(code)
+}
+
+/// Those that are to be removed by themselves, and the pods that go with what keeps their namespaces. That goes with its pod alone:
+/// named, it is refused, and where all are meant it stays.
+fn apart_from_pods(
+    arguments: &RemoveArguments,
+    containers: &KeptContainers,
+    paths: &EnginePaths,
+    named: Vec<(String, Kept)>,
+    code: &mut ExitCode,
+) -> Result<(Vec<(String, Kept)>, Vec<Pod>)> {
+    let pods = Pods::of(containers);
+    let (mut alone, mut of_pods) = (Vec::new(), Vec::new());
+    for (name, kept) in named {
+        match pods.kept_by(&kept, paths)? {
+            None => alone.push((name, kept)),
+            Some(pod) if arguments.depend => of_pods.push(pod),
+            Some(_) if arguments.chooses() => {}
+            Some(pod) => {
+                let reason = format!(
+                    "container {} is the infra container of pod {} and cannot be removed without removing the pod",
+                    kept.id, pod.id
+                );
+                let operation = format!("remove the container `{name}`");
+                let hint = format!("`rabbitc pod rm {}` removes the pod", pod.name);
+                render::error(&Error::new(ErrorKind::WrongStatus, operation, reason).with_hint(hint));
+                *code = ExitCode::from(crate::FAILED);
+            }
+        }
+    }
+    // Those of a pod that goes as a whole need no second word.
+    let goes = |kept: &Kept| of_pods.iter().any(|pod| pod.containers.iter().any(|one| one.id == kept.id));
+    alone.retain(|(_, kept)| !goes(kept));
+    Ok((alone, of_pods))
 }
 
 fn changes(arguments: &ChangesArguments) -> Result<()> {

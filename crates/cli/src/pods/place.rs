@@ -62,16 +62,19 @@ impl PodPlace {
     ) -> Result<String> {
         // Of a pod that does not run, what a start would find is not there to be looked at.
         let look = if self.entry.is_some() { Look::AtStart } else { look };
-        containers.create(request, paths, look).map_err(|mut error| {
-            let place = PodPlace { entry: None, ..self };
+        let PodPlace { entry, new } = self;
+        let made = containers.create(request, paths, look);
+        // By now the container is in it, or none is to be.
+        drop(entry);
+        made.map_err(|mut error| {
+            let place = PodPlace { entry: None, new };
             error.rollback.extend(place.undo(&Pods::of(containers), paths).err());
             error
         })
     }
 
-    fn undo(self, pods: &Pods, paths: &EnginePaths) -> Result<()> {
+    fn undo(&self, pods: &Pods, paths: &EnginePaths) -> Result<()> {
         let Some(id) = &self.new else { return Ok(()) };
-        drop(self.entry);
         pods.remove(&pods.find(id, paths)?, paths)
     }
 }

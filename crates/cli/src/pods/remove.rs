@@ -72,16 +72,6 @@ pub(super) fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
             None => ended.push(pod),
             Some(first) => {
                 code = code_of(first);
-                if !arguments.force {
-                    render::error(&Error::new(
-                        ErrorKind::WrongStatus,
-                        format!("remove the pod `{}`", pod.name),
-                        format!(
-                            "not all containers could be removed from pod {}: removing pod containers",
-                            pod.id
-                        ),
-                    ));
-                }
                 failures.iter().for_each(render::error);
             }
         }

@@ -17,21 +17,16 @@ impl Pods {
     /// Ends the containers of a pod that is to be removed, if they run and that is wanted; what failed.
     pub fn make_removable(&self, pod: &Pod, removal: Removal, paths: &EnginePaths) -> Vec<Error> {
         let mut failures = Vec::new();
-        if removal == Removal::OfEnded {
-            for kept in pod.ordinary().filter(|kept| kept.state.is_up()) {
-                let operation = format!("remove the pod `{}`", pod.name);
-                let reason = format!(
-                    "cannot remove container {} as it is running - running or paused containers cannot be removed \
-                     without force: container state improper",
-                    kept.id
-                );
-                let error = Error::new(ErrorKind::WrongStatus, operation, reason);
-                failures
-                    .push(error.with_hint("stop it with `rabbitc pod stop`, or remove it with `--force`"));
-            }
-            if !failures.is_empty() {
-                return failures;
-            }
+        let runs: Vec<String> = pod.ordinary().filter(|kept| kept.state.is_up()).map(still_runs).collect();
+        if removal == Removal::OfEnded && !runs.is_empty() {
+            let operation = format!("remove the pod `{}`", pod.name);
+            let reason = format!(
+                "not all containers could be removed from pod {}: removing pod containers: {}",
+                pod.id,
+                runs.join("; ")
+            );
+            let error = Error::new(ErrorKind::WrongStatus, operation, reason);
+            return vec![error.with_hint("stop it with `rabbitc pod stop`, or remove it with `--force`")];
         }
         let end = |kept: &Kept, removal: Removal| match self.containers.make_removable(kept, removal, paths) {
             Err(error) if error.kind == ErrorKind::NotFound => None,
@@ -133,4 +128,13 @@ impl Pods {
         }
         Ok(())
     }
+}
+
+/// Why a container of a pod is not removed, in podman's words.
+fn still_runs(kept: &Kept) -> String {
+    format!(
+        "cannot remove container {} as it is running - running or paused containers cannot be removed without force: container \
+         state improper",
+        kept.id
+    )
 }
