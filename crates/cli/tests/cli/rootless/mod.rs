@@ -7,5 +7,6 @@ mod images;
 mod life;
 mod network;
 mod place;
+mod pods;
 mod user;
 mod volumes;
