@@ -24,6 +24,13 @@ pub struct LifeOptions {
     pub flags: Vec<String>,
 }
 
+impl LifeOptions {
+    /// How its health is checked, if it is.
+    pub(crate) fn health_check(&self) -> Option<&HealthCheck> {
+        self.health.as_ref().filter(|check| check.is_one())
+    }
+}
+
 /// Whether a container is started again by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
