@@ -60,7 +60,7 @@ pub(crate) fn clone_tree(
         set_attributes(tree.as_fd(), change, Reach::Tree)?;
         Ok(tree)
     };
-    match within(namespace, flags::NEWNS, &copy) {
+    match within(namespace, flags::NEWNS, copy) {
         // One of a user namespace of the caller's own, in which the caller has all rights once it is there.
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error()) => {
             within_users(namespace, copy).map_err(|_| error)

@@ -81,7 +81,7 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc exec, cp, kill, pause, unpause, top, stats, port, wait, update, healthcheck run  a container that runs\n  \
                      rabbitc diff, commit, export        what a container has changed\n  \
                      rabbitc pod --help                  containers that share a network and more\n  \
-                     rabbitc events                      what becomes of containers, images and volumes\n  \
+                     rabbitc events                      what becomes of containers, images, pods and volumes\n  \
                      rabbitc volume --help               directories that are kept for containers\n  \
                      rabbitc system df|check|prune|install  how much room images take, whether they are whole, less of both; start at boot\n  \
                      rabbitc image --help                what else there is for images\n\n\

@@ -206,7 +206,7 @@ fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
     let may_be_gone = arguments.force || arguments.ignore || arguments.chooses();
     let mut code = targets.code();
     let Targets { containers, paths, named, .. } = targets;
-    let (named, of_pods) = apart_from_pods(arguments, &containers, &paths, named, &mut code)?;
+    let Apart { alone, pods: of_pods } = apart_from_pods(arguments, &containers, &paths, named, &mut code)?;
     let mut failed = |error: Error| {
         // One that goes by itself meanwhile is no one's loss.
         if error.kind == ErrorKind::NotFound && may_be_gone {
@@ -218,7 +218,7 @@ fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
     };
     // Those that run are ended first: whoever removes files of other ids can do nothing else any more.
     let mut ended = Vec::new();
-    for (name, kept) in named {
+    for (name, kept) in alone {
         match containers.make_removable(&kept, removal, &paths) {
             Ok(()) => ended.push((name, kept)),
             Err(error) => failed(error),
@@ -260,21 +260,29 @@ fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// Those that are to be removed by themselves, and the pods that go with what keeps their namespaces. That goes with its pod alone:
-/// named, it is refused, and where all are meant it stays.
+/// What is to be removed.
+struct Apart {
+    /// Containers by themselves, each as it was named.
+    alone: Vec<(String, Kept)>,
+    /// Pods, of which what keeps their namespaces was named.
+    pods: Vec<Pod>,
+}
+
+/// Finds out what is to be removed as a pod. What keeps a pod's namespaces goes with it alone: named, it is refused, and where all are
+/// meant it stays.
 fn apart_from_pods(
     arguments: &RemoveArguments,
     containers: &KeptContainers,
     paths: &EnginePaths,
     named: Vec<(String, Kept)>,
     code: &mut ExitCode,
-) -> Result<(Vec<(String, Kept)>, Vec<Pod>)> {
+) -> Result<Apart> {
     let pods = Pods::of(containers);
-    let (mut alone, mut of_pods) = (Vec::new(), Vec::new());
+    let mut apart = Apart { alone: Vec::new(), pods: Vec::new() };
     for (name, kept) in named {
         match pods.kept_by(&kept, paths)? {
-            None => alone.push((name, kept)),
-            Some(pod) if arguments.depend => of_pods.push(pod),
+            None => apart.alone.push((name, kept)),
+            Some(pod) if arguments.depend => apart.pods.push(pod),
             Some(_) if arguments.chooses() => {}
             Some(pod) => {
                 let reason = format!(
@@ -289,9 +297,9 @@ fn apart_from_pods(
         }
     }
     // Those of a pod that goes as a whole need no second word.
-    let goes = |kept: &Kept| of_pods.iter().any(|pod| pod.containers.iter().any(|one| one.id == kept.id));
-    alone.retain(|(_, kept)| !goes(kept));
-    Ok((alone, of_pods))
+    let goes = |kept: &Kept| apart.pods.iter().any(|pod| pod.containers.iter().any(|one| one.id == kept.id));
+    apart.alone.retain(|(_, kept)| !goes(kept));
+    Ok(apart)
 }
 
 fn changes(arguments: &ChangesArguments) -> Result<()> {

@@ -75,6 +75,17 @@ fn containers_of_a_pod_share_its_network_host_name_and_memory_and_nothing_else()
     let same = of("one").into_iter().zip(of("two")).map(|(one, two)| one == two).collect::<Vec<_>>();
     assert_eq!(same, [true, true, true, false, false, false]);
     assert_eq!(field(&place, "web", ".SharedNamespaces"), "[ipc net uts]");
+    let shown = place.verb("ps", &["--format={{.NET}} {{.IPC}} {{.UTS}}", "--filter=pod=web"]);
+    let numbers: Vec<&str> = shown.text().lines().collect();
+    assert!(
+        numbers.len() == 3 && numbers.iter().all(|one| *one == numbers[0] && one.len() > 20),
+        "{shown:?}"
+    );
+    let shown = place.verb("ps", &["--ns", "--filter=pod=web"]);
+    assert!(
+        shown.text().contains(&format!(" {} ", numbers[0].split(' ').next().unwrap_or("?"))),
+        "{shown:?}"
+    );
     let listed = place.verb("ps", &["--format={{.Names}} {{.Pod}} {{.PodName}}", "--filter=pod=web"]);
     let own = |name: &str| format!("{name} {} web", &id[..12]);
     assert_eq!(listed.text(), [own("two"), own("one"), own(&format!("{}-infra", &id[..12]))].join("\n"));
@@ -116,6 +127,38 @@ fn published_ports_are_the_pods_and_lead_to_whichever_container_listens() {
         files.text().contains("10.0.0.7\tdb") && files.text().contains("nameserver 9.9.9.9"),
         "{files:?}"
     );
+    assert_nothing_left(&place, &host);
+}
+
+#[test]
+fn containers_of_a_pod_find_one_another_and_the_pod_by_their_names() {
+    let Some(host) = host() else { return };
+    let place = Place::of(&host);
+    create(&place, &["--name=web", "--ip=172.19.0.9", "--infra-name=keeps"]);
+    for name in ["one", "two"] {
+        assert_eq!(script(&place, &host, "run", &["-d", "--pod=web", "--name", name], WAITS).code(), 0);
+    }
+    let names = |name: &str| {
+        let hosts = place.verb("exec", &[name, "cat", "/etc/hosts"]);
+        let own = |line: &&str| ["web", "one", "two", "three"].iter().any(|word| line.contains(word));
+        hosts.text().lines().filter(own).map(str::to_owned).collect::<Vec<_>>()
+    };
+    // That one was there before the other one is told to it.
+    let both = ["172.19.0.9\tweb keeps", "127.0.1.1\tweb", "127.0.0.1\tone", "127.0.0.1\ttwo"];
+    assert_eq!(
+        (names("one"), names("two")),
+        (both.map(str::to_owned).into(), both.map(str::to_owned).into())
+    );
+    let ran = script(&place, &host, "run", &["--rm", "--pod=web", "--name=three"], "cat /etc/hosts");
+    assert!(ran.text().ends_with("127.0.0.1\tone\n127.0.0.1\ttwo\n127.0.0.1\tthree"), "{ran:?}");
+    // Who has ended is named until the others start again.
+    assert_eq!(names("one").len(), 5);
+    assert_eq!(place.verb("restart", &["-t0", "one"]).code(), 0);
+    assert_eq!(names("one"), both);
+    // Without a network in common they are not at one another's loopback.
+    create(&place, &["--name=apart", "--share=ipc"]);
+    let ran = script(&place, &host, "run", &["--rm", "--pod=apart", "--name=four"], "cat /etc/hosts");
+    assert!(!ran.text().contains("four") && ran.code() == 0, "{ran:?}");
     assert_nothing_left(&place, &host);
 }
 
@@ -307,6 +350,40 @@ fn processes_logs_and_use_of_a_pod_are_those_of_its_containers() {
         let listed = place.verb("pod ps", &["-q", "--filter", filter]);
         assert_eq!(listed.text().lines().count(), count, "{filter} {listed:?}");
     }
+    assert_nothing_left(&place, &host);
+}
+
+#[test]
+fn life_of_a_pod_is_told_in_podmans_words() {
+    let Some(host) = host() else { return };
+    let place = Place::of(&host);
+    let past = |flags: &[&str]| {
+        let ran = place.verb("events", &[&["--since=1h", "--stream=false"][..], flags].concat());
+        assert_eq!((ran.code(), ran.stderr.as_str()), (0, ""), "{ran:?}");
+        ran.text().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let id = create(&place, &["--name=web", "--label=tier=front"]);
+    // One that nobody gets is told by nobody.
+    place.verb("pod create", &["--name=web"]).refuses(125, &["in use by pod"]);
+    assert_eq!(script(&place, &host, "create", &["--pod=web", "--name=one"], WAITS).code(), 0);
+    for verb in ["start", "pause", "unpause", "restart", "kill"] {
+        assert_eq!(place.verb(&format!("pod {verb}"), &["web"]).code(), 0, "{verb}");
+    }
+    eventually("all have ended", || field(&place, "web", ".State") == "Exited");
+    assert_eq!(place.verb("pod rm", &["web"]).code(), 0);
+    let words = ["create", "start", "pause", "unpause", "stop", "start", "kill", "remove"];
+    assert_eq!(past(&["--filter=type=pod", "--format={{.Action}}"]), words);
+    assert_eq!(
+        past(&["--filter=pod=web", "--filter=event=remove"])[0].split_once(' ').map(|(_, what)| what),
+        Some(format!("pod remove {id} (name=web, tier=front)").as_str())
+    );
+    // Of its containers it is told whose they are.
+    let own = past(&["--filter=container=one", "--filter=label=podId", "--format={{.Status}} {{.PodID}}"]);
+    assert_eq!((own.first(), own.last()), (Some(&format!("create {id}")), Some(&format!("destroy {id}"))));
+    // The last container of one with this policy stops it.
+    create(&place, &["--name=ends", "--exit-policy=stop"]);
+    assert_eq!(script(&place, &host, "run", &["--pod=ends"], "exit 0").code(), 0);
+    eventually("it is told", || past(&["--filter=pod=ends", "--format={{.Action}}"]) == ["create", "stop"]);
     assert_nothing_left(&place, &host);
 }
 

@@ -266,6 +266,14 @@ impl ListedContainer {
         self.kept.is_some()
     }
 
+    /// The number of one of its namespaces, such as `net`, while it runs and the caller may see that.
+    pub fn namespace(&self, kind: &str) -> Option<String> {
+        let link = std::fs::read_link(format!("/proc/{}/ns/{kind}", self.pid?)).ok()?;
+        // As in `net:[4026531840]`.
+        let (_, number) = link.to_str()?.trim_end_matches(']').split_once('[')?;
+        Some(number.to_owned())
+    }
+
     /// How much room it takes; of one that is not kept nobody knows.
     pub fn size(&self) -> Result<Option<ContainerSize>> {
         let Some(kept) = &self.kept else { return Ok(None) };

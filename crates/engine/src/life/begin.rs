@@ -208,12 +208,12 @@ fn launch(place: &Place, lease: Lease, report: Option<&OwnedFd>) -> Result<(Entr
     let Asked { mut options, life } = asked(lease.record())?.clone();
     let directory = lease.directory().to_owned();
     // Nobody removes the group of its pod until its own is there.
-    let turn = crate::pods::before_start(&place.containers()?, lease.record(), &place.paths)?;
-    if let Some(parent) = turn.as_ref().and_then(|turn| turn.parent.clone()) {
-        options.limits.cgroup_parent = Some(parent);
-    }
+    let containers = place.containers()?;
+    let turn = crate::pods::before_start(&containers, lease.record(), &place.paths)?;
+    let of_pod = turn.is_some().then(|| lease.record().clone());
+    turn.iter().for_each(|turn| turn.apply(&mut options));
     // What becomes of its own volumes goes by it.
-    options.stay = Some((place.containers()?, lease.record().stay));
+    options.stay = Some((containers.clone(), lease.record().stay));
     let prepared = container::prepare_again(&options, &place.paths, lease)?;
     let streams = match options.process.terminal {
         TerminalMode::Inherit => Streams::make(&directory, life.input)?,
@@ -225,6 +225,7 @@ fn launch(place: &Place, lease: Lease, report: Option<&OwnedFd>) -> Result<(Entr
     let started = prepared.start(LaunchOptions { interrupt, ..LaunchOptions::default() });
     told.give_back()?;
     let running = started?;
+    of_pod.iter().for_each(|record| crate::pods::after_start(&containers, record, &place.paths));
     drop(turn);
     let more = More { notices: running.notices(), chosen_ports: running.chosen_ports(), streams };
     Ok((running.entrust()?, more))

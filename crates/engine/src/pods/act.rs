@@ -31,6 +31,9 @@ impl Pods {
                 Err(error) => failures.push(error),
             }
         }
+        if failures.is_empty() {
+            self.tell(&pod.record, "start");
+        }
         failures
     }
 
@@ -61,22 +64,30 @@ impl Pods {
             let ten = StopRequest { signal: None, patience: Some(Patience::For(Duration::from_secs(10))) };
             failures.extend(self.containers.stop(infra, ten, paths).err());
         }
+        if failures.is_empty() {
+            self.tell(&pod.record, "stop");
+        }
         (stopped, failures)
     }
 
     /// Sends a signal to the first processes of all containers that run; what failed.
     pub fn kill(&self, pod: &Pod, signal: Signal, paths: &EnginePaths) -> Vec<Error> {
-        self.each_running(pod, paths, |found| found.kill(signal))
+        self.each_running(pod, paths, "kill", |found| found.kill(signal))
     }
 
     /// Makes all processes of a pod stand still; what failed.
     pub fn pause(&self, pod: &Pod, paths: &EnginePaths) -> Vec<Error> {
-        self.each_running(pod, paths, |found| if found.is_paused() { Ok(()) } else { found.pause() })
+        self.each_running(pod, paths, "pause", |found| if found.is_paused() { Ok(()) } else { found.pause() })
     }
 
     /// Lets them go on; what failed.
     pub fn unpause(&self, pod: &Pod, paths: &EnginePaths) -> Vec<Error> {
-        self.each_running(pod, paths, |found| if found.is_paused() { found.unpause() } else { Ok(()) })
+        self.each_running(
+            pod,
+            paths,
+            "unpause",
+            |found| if found.is_paused() { found.unpause() } else { Ok(()) },
+        )
     }
 
     /// Those of its containers that run or are paused, those that were made first in front.
@@ -87,7 +98,19 @@ impl Pods {
         found.filter(Found::is_up).collect()
     }
 
-    fn each_running(&self, pod: &Pod, paths: &EnginePaths, act: impl Fn(&Found) -> Result<()>) -> Vec<Error> {
-        self.running(pod, paths).iter().filter_map(|found| act(found).err()).collect()
+    /// Does something with each that runs, and tells that by a word.
+    fn each_running(
+        &self,
+        pod: &Pod,
+        paths: &EnginePaths,
+        action: &str,
+        act: impl Fn(&Found) -> Result<()>,
+    ) -> Vec<Error> {
+        let running = self.running(pod, paths);
+        let failures: Vec<Error> = running.iter().filter_map(|found| act(found).err()).collect();
+        if failures.len() < running.len() {
+            self.tell(&pod.record, action);
+        }
+        failures
     }
 }

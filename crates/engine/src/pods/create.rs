@@ -84,7 +84,9 @@ impl Pods {
             super::group::check(&record)?;
             record.stage = Stage::Settled;
             record.write(&directory, Durability::Power)?;
-            sync(&self.path)
+            sync(&self.path)?;
+            self.tell(&record, "create");
+            Ok(())
         };
         make().map_err(|mut error| {
             let undone = Record::read(&directory).and_then(|record| match record {

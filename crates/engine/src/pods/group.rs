@@ -2,10 +2,13 @@
 //! after the last. And what else starts and ends of its containers have to do with a pod.
 
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use cgroup::{CgroupPath, Layout};
+use runtime::ContainerId;
+use runtime::state_dir::StateRoot;
 use rustix::fs::{FlockOperation, flock};
 
 use super::Pods;
@@ -13,8 +16,9 @@ use super::record::{ExitPolicy, Record};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::kept::{KeptContainers, Record as ContainerRecord};
-use crate::life::{Started, StopRequest};
-use crate::options::LimitOptions;
+use crate::life::{Started, StopRequest, Stopped};
+use crate::options::{LimitOptions, RunOptions};
+use crate::own_files::neighbour;
 use crate::paths::EnginePaths;
 
 /// The file whose lock those have who start a container in the group, or remove it.
@@ -24,7 +28,11 @@ const TURN: &str = "group";
 #[derive(Debug)]
 pub(crate) struct GroupTurn {
     /// Below which a container's group is to be; none where the pod has none.
-    pub(crate) parent: Option<String>,
+    parent: Option<String>,
+    /// What the container is called beside its host name.
+    aliases: Vec<String>,
+    /// The names of those that share its network, with its own.
+    neighbours: Vec<String>,
     _lock: Option<File>,
 }
 
@@ -92,13 +100,54 @@ pub(crate) fn before_start(
             return Err(Error::new(runtime::ErrorKind::WrongStatus, operation, reason));
         }
     }
-    let Some((layout, path)) = place(&pod)? else {
-        return Ok(Some(GroupTurn { parent: None, _lock: None }));
-    };
+    let mut turn = GroupTurn { parent: None, aliases: Vec::new(), neighbours: Vec::new(), _lock: None };
+    if record.is_infra() {
+        turn.aliases.push(record.name.clone());
+    } else if pod.shares_network() {
+        let others = pods.containers_of(&member.id)?.into_iter().filter(|kept| !kept.record.is_infra());
+        turn.neighbours.extend(others.map(|kept| kept.name));
+    }
+    let Some((layout, path)) = place(&pod)? else { return Ok(Some(turn)) };
     let lock = lock(&pods, &member.id, FlockOperation::LockShared)?;
     let resources = config::changed_limits(&pod.limits)?;
     runtime::limits::keep_parent(&layout, &path, &resources)?;
-    Ok(Some(GroupTurn { parent: Some(path.to_string()), _lock: lock }))
+    Ok(Some(GroupTurn { parent: Some(path.to_string()), _lock: lock, ..turn }))
+}
+
+/// Names a container that runs now in the /etc/hosts of those of its pod that ran before. Best effort: nobody was promised it.
+pub(crate) fn after_start(containers: &KeptContainers, record: &ContainerRecord, paths: &EnginePaths) {
+    let Some(member) = record.pod.as_ref().filter(|_| !record.is_infra()) else { return };
+    let pods = Pods::of(containers);
+    let Ok(Some(pod)) = Record::read(&pods.directory(&member.id)) else { return };
+    if !pod.shares_network() {
+        return;
+    }
+    let line = neighbour(&record.name);
+    let root = StateRoot::new(paths.containers());
+    let others = pods.containers_of(&member.id).unwrap_or_default();
+    // Not in that of what keeps the network: the next ones have what stands there.
+    for other in others.iter().filter(|kept| !kept.record.is_infra()) {
+        let Ok(id) = ContainerId::parse(&other.id) else { continue };
+        let path = root.directory(&id).join("hosts");
+        let names_it = |text: String| text.lines().any(|one| one == line.trim_end());
+        // Not made anew: to the file that is mounted there. One that has none is left alone.
+        if std::fs::read_to_string(&path).is_ok_and(|text| !names_it(text)) {
+            let opened = File::options().append(true).open(&path);
+            let _ = opened.and_then(|mut hosts| hosts.write_all(line.as_bytes()));
+        }
+    }
+}
+
+impl GroupTurn {
+    /// Gives a container what it has of its pod as that is now.
+    pub(crate) fn apply(&self, options: &mut RunOptions) {
+        if let Some(parent) = &self.parent {
+            options.limits.cgroup_parent = Some(parent.clone());
+        }
+        let names = &mut options.network.names;
+        names.aliases.extend(self.aliases.iter().cloned());
+        names.neighbours.extend(self.neighbours.iter().cloned());
+    }
 }
 
 impl Pods {
@@ -150,7 +199,9 @@ pub(crate) fn after_end(
         let request =
             StopRequest { signal: None, patience: Some(crate::life::Patience::For(Duration::from_secs(10))) };
         for infra in own.iter().filter(|kept| kept.record.is_infra()) {
-            containers.stop(infra, request, paths)?;
+            if containers.stop(infra, request, paths)? != Stopped::Before {
+                pods.tell(&pod, "stop");
+            }
         }
         Ok(())
     };

@@ -29,13 +29,15 @@ use rustix::fs::FlockOperation;
 
 pub use self::create::{InfraName, NewPod};
 pub use self::filter::PodFilter;
-pub(crate) use self::group::{after_end, before_start, leave_group};
+pub(crate) use self::group::{after_end, after_start, before_start, leave_group};
 pub use self::join::PodEntry;
 pub use self::list::{ListedPod, PodState};
+pub(crate) use self::record::Record as PodRecord;
 use self::record::Record;
 pub use self::record::{ExitPolicy, Shared};
 use crate::directories::{Lock, lock, names};
 use crate::error::{Error, Result};
+use crate::events::EventLog;
 use crate::kept::{Kept, KeptContainers, PodRole, is_id};
 use crate::paths::EnginePaths;
 
@@ -82,6 +84,11 @@ impl Pods {
     /// The containers that their containers are among.
     pub fn containers(&self) -> &KeptContainers {
         &self.containers
+    }
+
+    /// Where it is told what becomes of them.
+    pub(crate) fn events(&self) -> EventLog {
+        EventLog::beside(&self.path)
     }
 
     fn directory(&self, id: &str) -> PathBuf {

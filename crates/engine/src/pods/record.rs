@@ -58,16 +58,16 @@ pub(super) enum Stage {
 /// The record of one pod.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Record {
-    pub(super) id: String,
+pub(crate) struct Record {
+    pub(crate) id: String,
     #[serde(default)]
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Nanoseconds since 1970 at which it was made.
     pub(super) created: u64,
     #[serde(default)]
     pub(super) stage: Stage,
     #[serde(default)]
-    pub(super) labels: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
     /// What its containers share, in their order.
     #[serde(default)]
     pub(super) shares: Vec<Shared>,
@@ -162,6 +162,11 @@ impl Record {
     /// Whether it is whole.
     pub(super) fn is_settled(&self) -> bool {
         self.stage == Stage::Settled
+    }
+
+    /// Whether its containers are at one another's loopback.
+    pub(super) fn shares_network(&self) -> bool {
+        self.has_infra && self.shares.contains(&Shared::Net)
     }
 
     /// Reads that of a pod's directory; none where there is none.

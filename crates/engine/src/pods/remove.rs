@@ -92,10 +92,15 @@ impl Pods {
         }
         match std::fs::remove_dir(&directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::at_path("remove", &directory, error))
+                return Err(Error::at_path("remove", &directory, error));
             }
-            _ => Ok(()),
+            _ => {}
         }
+        if pod.record.stage == Stage::Going {
+            // One that was never whole nobody has heard of.
+            self.tell(&pod.record, "remove");
+        }
+        Ok(())
     }
 
     /// The containers of a pod as they are now, those that were made first in front.

@@ -124,6 +124,7 @@ impl Choices {
             directory_source: self.of(&[Source::Flag, Source::Image]),
             annotations: self.map(),
             init: self.is(),
+            holds: self.is(),
             kept_descriptors: self.below(5) as u32,
             signals: self.of(&[Signals::Forwarded, Signals::Kept]),
             stop_signal: Signal::parse(&(1 + self.below(64)).to_string()).expect("legal"),
@@ -375,6 +376,7 @@ impl Choices {
                 }),
                 hosts_file: self.of(&[OwnedFile::Made, OwnedFile::OfTheRoot]),
                 hostname_file: self.of(&[OwnedFile::Made, OwnedFile::OfTheRoot]),
+                ..NameOptions::default()
             },
         }
     }
