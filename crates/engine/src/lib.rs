@@ -44,8 +44,9 @@ pub use images::{
     is_shift_verb, is_unpack_verb, list_tags, search, unpack_image_again, unpack_layer,
 };
 pub use kept::{
-    Change, ChangeKind, CommitRequest, ContainerFilter, ContainerSize, DamagedContainer, Kept,
-    KeptContainers, KeptRoot, KeptState, ListedContainer, PrunedContainers, Stay, Survey,
+    Change, ChangeKind, CommitRequest, ComparedStep, ContainerFilter, ContainerSize, DamagedContainer, Kept,
+    KeptContainers, KeptRoot, KeptState, ListedContainer, PrunedContainers, StartFailure, StartRecord, Stay,
+    StepTime, Survey, compare_starts,
 };
 pub use life::{
     ADOPT, BEGIN, Begun, CreateRequest, END, Ended, FailedBegin, InputUntil, LifeOptions, LogChoice, Look,
@@ -82,7 +83,7 @@ pub use running::{
     Usage, WaitCondition, Waited, WantedPort, copy, copy_apart, exec_exit_code, is_copy_verb, memory_of_host,
 };
 pub use runtime::launch::{LaunchOptions, StepTiming};
-pub use runtime::{ErrorKind, Signal, StepDescription, StepKind};
+pub use runtime::{ErrorKind, Side, Signal, StepDescription, StepKind};
 pub use runtime::{host_binary, named_file, reaper};
 pub use volume_store::{
     CreatedVolume, NewVolume, PrunedVolumes, UnneededVolumes, Volume, VolumeFilter, VolumeStore,

@@ -45,7 +45,7 @@ pub use error::{Error, ErrorKind, FailedStep, Result, short};
 pub use exec::{ExecOptions, Executed, exec, exec_by};
 pub use foreign::host_name;
 pub use id::ContainerId;
-pub use init::step::{StepDescription, StepKind};
+pub use init::step::{Side, StepDescription, StepKind};
 pub use obstacle::{BlockedMount, Obstacle};
 pub use root_directory::RootDirectory;
 pub use signal::Signal;

@@ -70,7 +70,7 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc rmi IMAGE...                remove images\n  \
                      rabbitc manifest --help             lists of images for several machines\n  \
                      rabbitc run -d, create, start, stop, restart, rm  containers that live on, and their end\n  \
-                     rabbitc ps, logs, attach, inspect, rename, why  what runs, what it writes, why it has ended\n  \
+                     rabbitc ps, logs, attach, inspect, rename, why, explain  what runs, what it writes, why it has ended, how it began\n  \
                      rabbitc exec, cp, kill, pause, unpause, top, stats, port, wait, update  a container that runs\n  \
                      rabbitc diff, commit, export        what a container has changed\n  \
                      rabbitc volume --help               directories that are kept for containers\n  \
@@ -174,13 +174,20 @@ impl Explain {
             Some((format, file)) => (format, Some(PathBuf::from(file))),
             None => (text, None),
         };
-        let format = match format {
-            "text" => Format::Text,
-            "json" => Format::Json,
-            "svg" => Format::Svg,
-            _ => return Err("write `text`, `json` or `svg`, or with a file: `svg:start.svg`".to_owned()),
-        };
+        let format = Format::parse(format)
+            .map_err(|_| "write `text`, `json` or `svg`, or with a file: `svg:start.svg`".to_owned())?;
         Ok(Explain { format, file })
+    }
+}
+
+impl Format {
+    pub(crate) fn parse(text: &str) -> std::result::Result<Format, String> {
+        match text {
+            "text" => Ok(Format::Text),
+            "json" => Ok(Format::Json),
+            "svg" => Ok(Format::Svg),
+            _ => Err("write `text`, `json` or `svg`".to_owned()),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod chaos;
 mod devices;
 mod errors;
 mod explain;
+mod explained;
 mod files;
 mod hardening;
 mod host_root;

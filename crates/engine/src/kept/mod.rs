@@ -6,6 +6,7 @@
 //! containers/.names/NAME          a link to the ID of the one that is called so
 //! containers/ID/container.json    what it is of, what was asked for and how it ended; without it the directory goes with the container
 //! containers/ID/edit              whose lock those have who change that
+//! containers/ID/start.json        what its last start consisted of
 //! containers/ID/log, log.1        its output, where that is logged
 //! containers/ID/in, out, err      FIFOs of one that lives on, while it runs; `attach` is where its monitor listens, `exit` what that learned
 //! containers/ID/u0, w0            upper and work directory of the root's overlay; u1 and so on those of the host's other mounts
@@ -21,6 +22,7 @@ mod names;
 mod prune;
 mod record;
 mod root;
+mod start;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +45,8 @@ pub(crate) use self::names::parse as parse_name;
 pub use self::prune::PrunedContainers;
 pub use self::record::KeptRoot;
 pub(crate) use self::record::{Asked, End, MemoryEnd, Record, Sent, Wish, now, seconds};
+pub(crate) use self::start::StartNote;
+pub use self::start::{ComparedStep, StartFailure, StartRecord, StepTime, compare as compare_starts};
 pub(crate) use crate::directories::Durability;
 use crate::directories::{Lock, lock, lock_file, names, remove_file};
 use crate::error::{Error, Result};
