@@ -80,7 +80,8 @@ pub use output::{OutputFile, output_error};
 pub use paths::EnginePaths;
 pub use running::{
     Containers, CopyEnd, CopyRequest, Descriptor, ExecOutcome, ExecRequest, Execution, Found, PortMapping,
-    Usage, WaitCondition, Waited, WantedPort, copy, copy_apart, exec_exit_code, is_copy_verb, memory_of_host,
+    UpdateRequest, Usage, WaitCondition, Waited, WantedPort, copy, copy_apart, exec_exit_code, is_copy_verb,
+    memory_of_host,
 };
 pub use runtime::launch::{LaunchOptions, StepTiming};
 pub use runtime::{ErrorKind, Side, Signal, StepDescription, StepKind};

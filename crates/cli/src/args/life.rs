@@ -93,6 +93,7 @@ impl RunArguments {
             input,
             log: parse_log(life.log_driver.as_deref(), &life.log_opt)?,
             flags: self.given.flags().to_vec(),
+            updated: Vec::new(),
         })
     }
 }

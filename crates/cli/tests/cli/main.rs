@@ -38,6 +38,7 @@ mod support;
 mod sweep;
 mod terminal;
 mod tmpfs;
+mod updated;
 mod userns;
 mod users;
 mod volumes;

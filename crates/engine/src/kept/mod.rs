@@ -318,6 +318,15 @@ impl KeptContainers {
 
     /// Changes the record of a container as nobody else does at the same time; what comes back is the record as it is then.
     pub(crate) fn edit(&self, id: &str, change: impl FnOnce(&mut Record)) -> Result<Record> {
+        self.edit_for(Durability::Process, id, change)
+    }
+
+    /// The same for what it is asked for, which outlives power.
+    pub(crate) fn redefine(&self, id: &str, change: impl FnOnce(&mut Record)) -> Result<Record> {
+        self.edit_for(Durability::Power, id, change)
+    }
+
+    fn edit_for(&self, durability: Durability, id: &str, change: impl FnOnce(&mut Record)) -> Result<Record> {
         let directory = self.path.join(id);
         let _turn = lock_file(&directory.join(EDIT))?;
         let gone = || {
@@ -325,7 +334,7 @@ impl KeptContainers {
         };
         let mut record = Record::read(&directory)?.ok_or_else(gone)?;
         change(&mut record);
-        record.write(&directory, Durability::Process)?;
+        record.write(&directory, durability)?;
         Ok(record)
     }
 

@@ -177,7 +177,7 @@ impl KeptContainers {
 impl Kept {
     /// The flags that asked for it, as `--name=value`; none of one that ended with the command that ran it, which nobody kept.
     pub fn flags(&self) -> Option<Vec<String>> {
-        self.record.asked.as_ref().map(|asked| asked.life.flags.clone())
+        self.record.asked.as_ref().map(|asked| asked.life.all_flags())
     }
 }
 

@@ -124,7 +124,7 @@ pub fn begin(arguments: &[OsString]) -> std::result::Result<Begun, Box<FailedBeg
         LeftOver::Remains => remove_from_host(&place)?,
         LeftOver::Nothing => {}
     }
-    let flags = lease.record().asked.as_ref().map(|asked| asked.life.flags.clone()).unwrap_or_default();
+    let flags = lease.record().asked.as_ref().map(|asked| asked.life.all_flags()).unwrap_or_default();
     match start(&place, lease, Some(report), client) {
         Ok(standing) => Ok(Begun::Now(Box::new(standing))),
         Err(error) => Err(Box::new(FailedBegin { error, flags })),

@@ -18,6 +18,16 @@ pub struct LifeOptions {
     pub log: LogChoice,
     /// The flags that asked for it, as `--name=value`: for messages.
     pub flags: Vec<String>,
+    /// The names of those that `update` was given since.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub updated: Vec<String>,
+}
+
+impl LifeOptions {
+    /// All that asked for what is started.
+    pub(crate) fn all_flags(&self) -> Vec<String> {
+        self.flags.iter().chain(&self.updated).cloned().collect()
+    }
 }
 
 /// Whether a container is started again by itself.
