@@ -491,7 +491,7 @@ fn start_of_a_container_that_has_lost_its_monitor_takes_it_over_and_the_pauses_o
     let made = place.script("run", &["-d", "--name=lost"], WAITS);
     let (pid, monitor) = (place.field("lost", ".State.Pid"), place.monitor("lost"));
     let root = place.root.trim_start_matches("--root=").to_owned();
-    let state = place.state.trim_start_matches("--state-dir=").to_owned();
+    let state = host.state().display().to_string();
     host.shell(&format!("kill -9 {monitor}"));
     eventually("it is dead", || !std::path::Path::new(&format!("/proc/{monitor}/status")).exists());
     let program = binary().display().to_string();

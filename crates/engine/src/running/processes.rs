@@ -242,13 +242,8 @@ impl Table {
             "label" => process.label.clone(),
             _ => process.stat.first().cloned().unwrap_or_default(),
         };
-        // What a container calls its programs does not steer a terminal.
-        text.chars()
-            .flat_map(|letter| match letter.is_control() {
-                true => letter.escape_default().collect::<Vec<char>>(),
-                false => vec![letter],
-            })
-            .collect()
+        // The container has called its programs so.
+        sys::plain(&text)
     }
 
     /// The pid of its parent inside; one outside of the container is 0 there.
