@@ -3,6 +3,7 @@
 
 mod archive;
 mod args;
+mod completion;
 mod containers;
 mod explain;
 mod given;
@@ -11,6 +12,7 @@ mod images;
 mod inspect;
 mod kept;
 mod life;
+mod man;
 mod plan;
 mod render;
 mod run;
@@ -45,6 +47,12 @@ fn main() -> ExitCode {
     }
     if engine::is_copy_verb(verb.as_deref()) {
         return ExitCode::from(engine::copy_apart(std::env::args_os().nth(2)) as u8);
+    }
+    if verb.as_deref() == Some(man::MAN.as_ref()) {
+        return man::write(words);
+    }
+    if verb.as_deref() == Some(completion::COMPLETE.as_ref()) {
+        return completion::complete(words);
     }
     if verb.as_deref() == Some(containers::HOLD.as_ref()) {
         return containers::hold_terminal();
@@ -97,6 +105,9 @@ fn main() -> ExitCode {
         },
         args::Command::System(command) => system::run(&command),
         args::Command::Volumes(command) => volumes::run(&command),
+        args::Command::Completion(arguments) => {
+            completion::completion(&arguments).unwrap_or_else(|error| images::failed(&error))
+        }
         args::Command::Tidy(paths) => run::tidy(&paths),
     }
 }

@@ -97,7 +97,7 @@ impl Verb {
     fn of(word: &OsStr) -> Verb {
         match word.to_str().unwrap_or_default() {
             "image" | "system" | "manifest" | "volume" | "container" => Verb::Group,
-            "help" | "version" => Verb::Information,
+            "completion" | "help" | "version" => Verb::Information,
             "run" | "create" | "plan" | "info" => Verb::Whole,
             verb if images::VERBS.contains(&verb) || is_of_containers(verb) || refused::is_command(verb) => {
                 Verb::Whole

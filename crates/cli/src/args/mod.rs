@@ -34,6 +34,7 @@ use self::network::NetworkArguments;
 pub(crate) use self::output::take as take_output;
 pub(crate) use self::process::{ProcessArguments, kept_descriptors, variables};
 use self::security::SecurityArguments;
+use crate::completion::CompletionArguments;
 use crate::containers::{self, ContainerCommand};
 use crate::given::Given;
 use crate::images::{self, GroupArguments, ImageCommand};
@@ -52,6 +53,7 @@ pub(crate) enum Command {
     Containers(ContainerCommand),
     System(SystemCommand),
     Volumes(VolumeCommand),
+    Completion(CompletionArguments),
     /// Internal: removes networks that nobody uses any more, after the last container's command has returned.
     Tidy(EnginePaths),
 }
@@ -75,7 +77,8 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc diff, commit, export        what a container has changed\n  \
                      rabbitc volume --help               directories that are kept for containers\n  \
                      rabbitc system df|check|prune|install  how much room images take, whether they are whole, less of both; start at boot\n  \
-                     rabbitc image --help                what else there is for images\n\n\
+                     rabbitc image --help                what else there is for images\n  \
+                     rabbitc completion bash|zsh|fish    the script that has a shell complete all this\n\n\
                      Examples:\n  sudo rabbitc --rootfs=./root\n  sudo rabbitc --rootfs=./root /bin/server -f\n  \
                      sudo rabbitc --explain -- /bin/true";
 
@@ -208,7 +211,16 @@ pub(crate) fn may_start(arguments: &[OsString]) -> bool {
         && (!containers::VERBS.contains(&verb) || containers::ENTERING.contains(&verb))
         && !matches!(
             verb,
-            TIDY | "info" | "system" | "volume" | "plan" | "help" | "--help" | "version" | "--version" | "-V"
+            TIDY | "completion"
+                | "info"
+                | "system"
+                | "volume"
+                | "plan"
+                | "help"
+                | "--help"
+                | "version"
+                | "--version"
+                | "-V"
         )
 }
 
@@ -243,6 +255,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         }
         "info" => read_plain(words.skip(1)).map(SystemCommand::Info).map(Command::System),
         "system" => read_plain::<SystemArguments>(words.skip(1)).map(|read| Command::System(read.command)),
+        "completion" => read_plain(words.skip(1)).map(Command::Completion),
         "volume" => read_plain::<VolumeArguments>(words.skip(1)).map(|read| Command::Volumes(read.command)),
         "help" if words.len() == 1 => read_run(["--help".into()]),
         "version" if words.len() == 1 => read_run(["--version".into()]),

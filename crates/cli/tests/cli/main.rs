@@ -2,6 +2,7 @@
 
 mod attacks;
 mod chaos;
+mod completion;
 mod devices;
 mod errors;
 mod explain;
