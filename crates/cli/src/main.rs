@@ -5,6 +5,7 @@ mod archive;
 mod args;
 mod completion;
 mod containers;
+mod events;
 mod explain;
 mod given;
 mod id_files;
@@ -104,6 +105,7 @@ fn main() -> ExitCode {
             Err(error) => images::failed(&error),
         },
         args::Command::System(command) => system::run(&command),
+        args::Command::Events(arguments) => events::events(&arguments),
         args::Command::Volumes(command) => volumes::run(&command),
         args::Command::Completion(arguments) => {
             completion::completion(&arguments).unwrap_or_else(|error| images::failed(&error))

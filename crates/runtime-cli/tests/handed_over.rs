@@ -92,3 +92,69 @@ fn listener_of_the_filter_goes_to_the_agent_with_the_state_also_from_exec() {
         assert_eq!(document["state"]["status"], "running");
     }
 }
+
+#[test]
+fn agent_has_the_listener_when_create_returns_and_one_that_is_missing_fails_create() {
+    root_only!();
+    for no_new_privileges in [true, false] {
+        let bundle = Bundle::hostile("agent-create", &[]);
+        let path = bundle.path.join("agent");
+        bundle.edit(|config| {
+            config["process"]["args"] = json!(["true"]);
+            config["process"]["user"] = json!({ "uid": 7, "gid": 8 });
+            config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+            config["hooks"]["startContainer"] = json!([{ "path": "/bin/sh", "args": ["sh", "-c", "true"] }]);
+            config["linux"]["seccomp"] = json!({
+                "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path,
+                "syscalls": [{ "names": ["sethostname"], "action": "SCMP_ACT_NOTIFY" }],
+            });
+        });
+        let output = bundle.create();
+        assert!(!output.status.success(), "{output:?}");
+        assert!(support::errors(&output).contains("failed to connect with seccomp agent"), "{output:?}");
+        bundle.assert_clean("without an agent");
+        let listener = UnixListener::bind(&path).expect("bound");
+        let output = bundle.create();
+        assert!(output.status.success(), "{output:?}");
+        let (document, came) = receive(&listener);
+        assert!(came, "{document}");
+        assert_eq!(document["state"]["status"], "creating");
+        let state: Value = serde_json::from_str(&bundle.succeed(&["state", &bundle.id])).expect("JSON");
+        assert_eq!(state["status"], "created");
+        assert_eq!((&document["pid"], &document["state"]["pid"]), (&state["pid"], &state["pid"]));
+        // It waits under the filter already, with the rights of its program and nothing of ours open.
+        let status = std::fs::read_to_string(format!("/proc/{}/status", state["pid"])).expect("read");
+        assert!(status.contains("Seccomp:\t2\n") && status.contains("Uid:\t7\t7\t7\t7\n"), "{status}");
+        bundle.succeed(&["start", &bundle.id]);
+        // The hook is a process of its own, with a filter of its own.
+        let (document, came) = receive(&listener);
+        assert!(came && document["pid"] != state["pid"], "{document}");
+        bundle.wait_for("stopped");
+        bundle.succeed(&["delete", &bundle.id]);
+        bundle.assert_clean("after its end");
+    }
+}
+
+#[test]
+fn filter_that_would_hold_up_the_wait_for_start_is_installed_by_start() {
+    root_only!();
+    let bundle = Bundle::hostile("agent-start", &["true"]);
+    let path = bundle.path.join("agent");
+    bundle.edit(|config| {
+        config["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path,
+            "syscalls": [
+                { "names": ["sethostname"], "action": "SCMP_ACT_NOTIFY" },
+                { "names": ["accept4"], "action": "SCMP_ACT_KILL_PROCESS" },
+            ],
+        });
+    });
+    let listener = UnixListener::bind(&path).expect("bound");
+    let output = bundle.create();
+    assert!(output.status.success(), "{output:?}");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", bundle.pid())).expect("read");
+    assert!(status.contains("Seccomp:\t0\n"), "{status}");
+    bundle.succeed(&["start", &bundle.id]);
+    let (document, came) = receive(&listener);
+    assert!(came, "{document}");
+}

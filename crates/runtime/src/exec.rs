@@ -384,7 +384,7 @@ fn plan(
     steps.push(always(InitAction::Wait(Barrier::Ready)));
     let mut warnings = Vec::new();
     let filter = match &spec.linux {
-        Some(linux) => crate::plan::seccomp_step(linux, &mut warnings)?,
+        Some(linux) => crate::plan::seccomp_filter(linux, &mut warnings)?.map(|filter| filter.step),
         None => None,
     };
     let rights = process::plan_rights(process, &user, &mut warnings)?;

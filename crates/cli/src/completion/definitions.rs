@@ -6,6 +6,7 @@ use clap::{Command, CommandFactory};
 use super::CompletionArguments;
 use crate::args::{PlanArguments, RunArguments};
 use crate::containers;
+use crate::events::EventsArguments;
 use crate::images;
 use crate::kept;
 use crate::life;
@@ -33,9 +34,11 @@ pub(crate) const ALL: &[Definition] = &[
     verb("cp", containers::CopyArguments::command),
     verb("create", RunArguments::command),
     verb("diff", kept::ChangesArguments::command),
+    verb("events", EventsArguments::command),
     verb("exec", containers::ExecArguments::command),
     verb("explain", life::ExplainArguments::command),
     verb("export", kept::ExportArguments::command),
+    verb("healthcheck", containers::HealthArguments::command),
     verb("history", images::HistoryArguments::command),
     verb("image", images::GroupArguments::command),
     verb("image diff", images::DiffArguments::command),
@@ -131,7 +134,9 @@ mod tests {
     #[test]
     fn every_verb_of_the_command_line_has_its_definition_here_under_its_own_name() {
         let verbs = images::VERBS.iter().chain(&containers::VERBS).chain(&life::VERBS).chain(&kept::VERBS);
-        for verb in verbs.chain(&["run", "create", "plan", "info", "system", "volume", "completion"]) {
+        for verb in
+            verbs.chain(&["run", "create", "plan", "info", "events", "system", "volume", "completion"])
+        {
             assert!(find(verb).is_some(), "{verb}");
         }
         for Definition { verb, command } in ALL {

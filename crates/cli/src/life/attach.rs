@@ -182,7 +182,10 @@ pub(super) fn follow(
                 }
             }
         }
-        Departure::Detached => ExitCode::SUCCESS,
+        Departure::Detached => {
+            containers.tell_detached(id);
+            ExitCode::SUCCESS
+        }
         Departure::Signalled(signal) => ExitCode::from(128 + signal as u8),
         Departure::ConnectionLost => {
             let reason = "the monitor of the container is gone";
@@ -208,6 +211,7 @@ pub(super) fn attach(arguments: &AttachArguments) -> Result<ExitCode> {
     let (signals, _) = SignalDescriptor::block_and_open()
         .map_err(|error| Error::system("open a signal descriptor", error))?;
     let connection = containers.connect(&kept)?;
+    containers.tell_attached(&kept.id);
     let input = !arguments.no_stdin && kept.has_input();
     let streams = Streams::new([input, true, true], kept.has_terminal(), Role::Later);
     follow(&containers, &kept.id, &paths, connection.as_fd(), &signals, streams, bond)

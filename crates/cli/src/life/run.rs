@@ -40,6 +40,7 @@ pub(crate) fn live(
         .map_err(|error| Error::system("open a signal descriptor", error))?;
     let (ours, theirs) = pair()?;
     let id = containers.create(request, paths, Look::AtStart)?;
+    containers.tell_attached(&id);
     if let Started::Failed(code) = containers.start(&id, Some(theirs), paths)? {
         return Ok(ExitCode::from(code as u8));
     }
@@ -74,13 +75,13 @@ pub(super) fn create(arguments: &RunArguments) -> Result<ExitCode> {
 
 fn request(arguments: &RunArguments, image: Option<&ReadyImage>, stay: Stay) -> Result<CreateRequest> {
     // Conflicts are the same as where it is run at once.
-    let _: Life = arguments.way_of_life(image.is_some())?;
+    let _: Life = arguments.way_of_life(image)?;
     let directory =
         std::env::current_dir().map_err(|error| Error::system("find the working directory", error))?;
     let options = arguments.options(terminal(&arguments.process), image)?;
     Ok(CreateRequest {
         options: options.made_absolute(&directory),
-        life: arguments.life()?,
+        life: arguments.life(image)?,
         name: arguments.life.name.clone().filter(|name| !name.is_empty()),
         stay,
     })

@@ -65,6 +65,7 @@ pub(super) fn start(arguments: &StartArguments) -> Result<ExitCode> {
         .map_err(|error| Error::system("open a signal descriptor", error))?;
     let bond = arguments.bond.read()?;
     let (ours, theirs) = pair()?;
+    containers.tell_attached(&kept.id);
     match containers.start(&kept.id, Some(theirs), paths)? {
         Started::Now => {
             let streams = Streams::of_start(arguments.interactive, kept.has_terminal());
@@ -98,6 +99,10 @@ pub(super) fn restart(arguments: &RestartArguments) -> Result<ExitCode> {
     let Targets { containers, paths, .. } = &targets;
     targets.each(|kept| {
         tell(kept, containers.stop(kept, request, paths)?);
-        begin(containers, kept, paths)
+        let code = begin(containers, kept, paths)?;
+        if code == ExitCode::SUCCESS {
+            containers.tell_restarted(kept);
+        }
+        Ok(code)
     })
 }

@@ -39,7 +39,7 @@ impl Place<'_> {
     }
 
     /// How a container is, by one of docker's fields.
-    fn field(&self, name: &str, field: &str) -> String {
+    pub fn field(&self, name: &str, field: &str) -> String {
         let shown = self.verb("inspect", &["--format", &format!("{{{{{field}}}}}"), name]);
         assert_eq!(shown.code(), 0, "{shown:?}");
         shown.text().to_owned()
@@ -49,12 +49,12 @@ impl Place<'_> {
         self.field(name, ".State.Status")
     }
 
-    fn directory(&self, name: &str) -> std::path::PathBuf {
+    pub fn directory(&self, name: &str) -> std::path::PathBuf {
         self.host.directory().join("store/containers").join(self.field(name, ".Id"))
     }
 
     /// The process behind a container: who has its directory locked.
-    fn monitor(&self, name: &str) -> String {
+    pub fn monitor(&self, name: &str) -> String {
         let id = self.field(name, ".Id");
         let lines = self.host.processes();
         let found = lines.iter().find(|line| line.contains("internal-monitor") && line.contains(&id));

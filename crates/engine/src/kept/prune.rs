@@ -39,6 +39,7 @@ impl KeptContainers {
             }
         }
         self.sweep_all()?;
+        self.tell_pruned(pruned.bytes);
         Ok(pruned)
     }
 }

@@ -18,6 +18,7 @@ mod stop;
 mod why;
 
 pub use self::adopt::{ADOPT, adopt};
+pub(crate) use self::begin::Place;
 pub use self::begin::{BEGIN, Begun, FailedBegin, Standing, begin};
 pub use self::create::{CreateRequest, Look};
 pub use self::end::{END, Ended, end};

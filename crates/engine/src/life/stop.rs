@@ -53,6 +53,15 @@ const CLEANING: Duration = Duration::from_secs(30);
 impl KeptContainers {
     /// Stops a container, and waits until it is over.
     pub fn stop(&self, kept: &Kept, request: StopRequest, paths: &EnginePaths) -> Result<Stopped> {
+        let stopped = self.end(kept, request, paths)?;
+        if stopped != Stopped::Before {
+            self.tell_stopped(kept);
+        }
+        Ok(stopped)
+    }
+
+    /// The same for one that is to be removed then.
+    pub(super) fn end(&self, kept: &Kept, request: StopRequest, paths: &EnginePaths) -> Result<Stopped> {
         if !kept.state.is_up() {
             return Ok(Stopped::Before);
         }
@@ -89,6 +98,7 @@ impl KeptContainers {
         };
         let root = StateRoot::new(paths.containers());
         let id = ContainerId::parse(&kept.id)?;
+        let subject = record.subject(self.path());
         let send = |signal: Signal| match lifecycle::kill(&root, &id, signal, Target::Init) {
             // It has ended meanwhile.
             Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::WrongStatus) => Ok(()),
@@ -97,6 +107,7 @@ impl KeptContainers {
         // A zero is docker's word for: at once.
         if patience != Some(Duration::ZERO) {
             self.edit(&kept.id, |record| record.note_sent("stop", signal))?;
+            subject.tell_with("kill", [("signal", signal.number().to_string())]);
             send(signal)?;
             // One that stands still hears nothing.
             let _ = lifecycle::resume(&root, &id);
@@ -106,6 +117,7 @@ impl KeptContainers {
             return Ok(Stopped::Now);
         }
         self.note_kill(&kept.id)?;
+        subject.tell_with("kill", [("signal", Signal::KILL.number().to_string())]);
         let end = Instant::now() + CLEANING;
         while Instant::now() < end {
             // Again and again: one that is just being started may be there only after the first.

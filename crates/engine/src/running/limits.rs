@@ -49,6 +49,7 @@ impl Found {
                 life.updated.extend(new);
             }
         })?;
+        self.tell_with("update", []);
         Ok(notices)
     }
 
@@ -60,7 +61,9 @@ impl Found {
             return Err(error.with_hint("leave `--restart` out, or run it with `--detach`"));
         }
         request.limits.check()?;
-        self.apply(&request.limits)
+        let notices = self.apply(&request.limits)?;
+        self.tell_with("update", []);
+        Ok(notices)
     }
 
     fn check_restart(&self, request: &UpdateRequest) -> Result<()> {

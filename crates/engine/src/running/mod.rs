@@ -30,6 +30,7 @@ pub use self::processes::Descriptor;
 pub use self::usage::{Usage, memory_of_host};
 pub use self::wait::{WaitCondition, Waited};
 use crate::error::{Error, Result};
+use crate::events::Subject;
 use crate::kept::{Kept, KeptContainers, KeptState, Shown};
 use crate::paths::EnginePaths;
 
@@ -59,6 +60,11 @@ impl Containers {
     /// Those that run by `paths`, and those that are kept below `root`, or where the caller's are without a word. Nothing is made.
     pub fn of(paths: &EnginePaths, root: Option<&Path>) -> Result<Containers> {
         Ok(Containers { paths: paths.clone(), kept: KeptContainers::of(root)? })
+    }
+
+    /// The same of containers that are known.
+    pub(crate) fn of_kept(paths: &EnginePaths, kept: KeptContainers) -> Containers {
+        Containers { paths: paths.clone(), kept }
     }
 
     /// The one that is called so: by its id, its name, or the beginning of its id, in this order.
@@ -168,6 +174,25 @@ impl Found {
             Some(view) => serde_json::from_value(view.record.caller.clone()).unwrap_or_default(),
             None => Shown::default(),
         }
+    }
+
+    /// What is kept of it.
+    pub(crate) fn kept(&self) -> Option<&Kept> {
+        self.kept.as_ref()
+    }
+
+    /// The containers that it is one of.
+    pub(crate) fn containers(&self) -> &KeptContainers {
+        &self.containers
+    }
+
+    /// What events tell of it; nothing of one of which nothing is kept.
+    fn subject(&self) -> Option<Subject> {
+        self.kept.as_ref().map(Kept::subject)
+    }
+
+    fn tell_with<const COUNT: usize>(&self, action: &str, more: [(&str, String); COUNT]) {
+        self.subject().iter().for_each(|subject| subject.tell_with(action, more.clone()));
     }
 
     /// How one that is kept has ended.

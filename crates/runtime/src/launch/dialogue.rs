@@ -147,8 +147,10 @@ impl Launch<'_> {
         }
     }
 
-    fn pass_listener(&self, listener: Listener) -> Result<()> {
+    fn pass_listener(&mut self, listener: Listener) -> Result<()> {
         let Some(agent) = &self.plan.agent else { return Ok(()) };
+        // Perhaps not recorded yet.
+        self.record.pid = self.pid();
         let child = self.child.as_ref().expect("it spoke after the clone");
         agent.hand_over(listener, (child.pid, child.pidfd.as_fd()), &self.record, "creating")
     }

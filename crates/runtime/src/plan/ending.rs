@@ -1,14 +1,16 @@
 //! Steps between the container's root and its program: the working directory, the search for the program, the network, and
 //! the record of the container.
 
+use std::ffi::CString;
+
 use sys::mount::attribute;
 
 use super::process::{self, Home, Program};
 use super::steps::Steps;
-use super::{PlanOptions, always, c_string, host, init_step, machine};
+use super::{Filter, PlanOptions, always, c_string, host, init_step, machine};
 use crate::error::Result;
-use crate::init::step::{Barrier, HostAction, InitAction, ProgramUser, Step};
-use crate::spec::{Linux, Process, Spec};
+use crate::init::step::{Barrier, HookKind, HostAction, InitAction, ProgramUser, Step};
+use crate::spec::{Hook, Linux, Process, Spec};
 
 /// Who puts the record in force, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,18 @@ pub(super) enum Recorder {
     ParentBeforeGate,
     /// The parent, before hooks run that find the container recorded.
     ParentBeforeHooks,
+}
+
+/// What a process still goes through when all that it will see is made.
+pub(super) struct Ending<'a> {
+    pub(super) process: &'a Process,
+    pub(super) filter: Option<Filter>,
+    pub(super) label: Option<CString>,
+    pub(super) dies_with_parent: bool,
+    pub(super) rights: Vec<Step>,
+    pub(super) program: Program,
+    /// Those that run when it is started.
+    pub(super) hooks: &'a [Hook],
 }
 
 impl Steps {
@@ -87,8 +101,33 @@ impl Steps {
         }
     }
 
+    /// The record, and the last steps. A filter that asks an agent is on before the container waits to be started, as with
+    /// runc: who watches it has the listener when `create` returns, and an agent that is not there fails that. What comes
+    /// before the filter does then, too.
+    pub(super) fn end(&mut self, recorder: Recorder, ending: Ending<'_>) {
+        let Ending { process, filter, label, dies_with_parent, rights, program, hooks } = ending;
+        let waits = recorder == Recorder::ParentBeforeGate;
+        let created_with_filter = waits && filter.as_ref().is_some_and(|filter| filter.created_with);
+        let filter = filter.map(|filter| filter.step);
+        if created_with_filter {
+            let mut steps =
+                process::plan_end(process, filter, label, None, dies_with_parent, rights, program);
+            let program = steps.pop();
+            self.list.extend(steps);
+            self.record(recorder);
+            self.hooks(HookKind::StartContainer, hooks.iter());
+            self.list.extend(program);
+        } else {
+            let recorded = self.record(recorder);
+            self.hooks(HookKind::StartContainer, hooks.iter());
+            let steps =
+                process::plan_end(process, filter, label, recorded, dies_with_parent, rights, program);
+            self.list.extend(steps);
+        }
+    }
+
     /// Records the container as made. The step that comes back is for the end, before the program runs.
-    pub(super) fn record(&mut self, recorder: Recorder) -> Option<Step> {
+    fn record(&mut self, recorder: Recorder) -> Option<Step> {
         if recorder != Recorder::Init {
             self.list.push(host(HostAction::Commit, None));
         }

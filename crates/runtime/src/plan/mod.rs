@@ -39,7 +39,7 @@ use sys::clone::flags;
 pub use self::container_cgroup::no_limits;
 pub(crate) use self::container_cgroup::usual_cgroup;
 use self::container_cgroup::{CgroupPlan, delegate_to, plan_cgroup, without_group};
-use self::ending::Recorder;
+use self::ending::{Ending, Recorder};
 pub(crate) use self::id_maps::IdMaps;
 pub use self::machine::{memory_policy_flags, memory_policy_modes};
 pub use self::mount_points::{MountPoint, mount_point, mount_points};
@@ -226,7 +226,7 @@ impl ContainerPlan {
         plan.enter(spec, process, &user, &linux)?;
         plan.look_for_program(process, &mut program, &user, &linux, options.kept_descriptors)?;
         plan.network(options);
-        let filter = seccomp_step(&linux, &mut warnings)?;
+        let filter = seccomp_filter(&linux, &mut warnings)?;
         // Of the process that the clone returns, with the network and the mounts that it has then.
         let drafts_record = !namespaces.needs_intermediate
             && namespaces.unshared & flags::NEWNET == 0
@@ -243,29 +243,28 @@ impl ContainerPlan {
             && rdt.is_none()
             && !process.terminal
             && !namespaces.changes_users();
-        let recorded = plan.record(match (options.start, hooks.start_container.is_empty()) {
-            _ if init_records => Recorder::Init,
-            (Start::AtGate, _) => Recorder::ParentBeforeGate,
-            (Start::Immediately, true) => Recorder::ParentMeanwhile,
-            (Start::Immediately, false) => Recorder::ParentBeforeHooks,
-        });
-        plan.hooks(HookKind::StartContainer, hooks.start_container.iter());
         if id_maps.as_ref().is_some_and(|maps| !id_map_files::allow_groups(maps))
             && process.user.additional_gids.iter().any(|gid| *gid != process.user.gid)
         {
             let what = "left out, as one's own group alone is mapped";
             warnings.push(Warning::new("process.user.additionalGids", what));
         }
-        let rights = process::plan_rights(process, &user, &mut warnings)?;
-        plan.list.extend(process::plan_end(
+        let recorder = match (options.start, hooks.start_container.is_empty()) {
+            _ if init_records => Recorder::Init,
+            (Start::AtGate, _) => Recorder::ParentBeforeGate,
+            (Start::Immediately, true) => Recorder::ParentMeanwhile,
+            (Start::Immediately, false) => Recorder::ParentBeforeHooks,
+        };
+        let ending = Ending {
+            dies_with_parent: options.lifetime == Lifetime::Launcher,
+            rights: process::plan_rights(process, &user, &mut warnings)?,
             process,
             filter,
             label,
-            recorded,
-            options.lifetime == Lifetime::Launcher,
-            rights,
             program,
-        ));
+            hooks: &hooks.start_container,
+        };
+        plan.end(recorder, ending);
         // Before everything else: what can't be mapped is refused before anything is made.
         let mut steps = plan.detached.steps;
         steps.append(&mut plan.list);
@@ -479,7 +478,14 @@ pub(crate) fn label_step(process: &Process) -> Result<Option<(Step, CString)>> {
     Ok(Some((open, c_string(&text, field)?)))
 }
 
-pub(crate) fn seccomp_step(linux: &Linux, warnings: &mut Vec<Warning>) -> Result<Option<Step>> {
+/// The filter of a process.
+pub(crate) struct Filter {
+    pub(crate) step: Step,
+    /// Whether a container that is created and not yet started has it.
+    created_with: bool,
+}
+
+pub(crate) fn seccomp_filter(linux: &Linux, warnings: &mut Vec<Warning>) -> Result<Option<Filter>> {
     let Some(profile) = &linux.seccomp else { return Ok(None) };
     let program = seccomp::compile(profile, seccomp::Options::default())
         .map_err(|error| Error::invalid("linux.seccomp", error.to_string()))?;
@@ -492,6 +498,7 @@ pub(crate) fn seccomp_step(linux: &Linux, warnings: &mut Vec<Warning>) -> Result
     if let (Some(_), Some(agent)) = (listener, Agent::of(profile)) {
         agent.check()?;
     }
+    let created_with = listener.is_some() && program.lets_wait;
     let action = InitAction::Seccomp { instructions: program.instructions, flags: program.flags, listener };
-    Ok(Some(init_step(action, "linux.seccomp")))
+    Ok(Some(Filter { step: init_step(action, "linux.seccomp"), created_with }))
 }

@@ -20,7 +20,7 @@ pub use verify::verify;
 
 use self::assemble::Section;
 use self::rules::{Checked, Counts, RET_ENOSYS, RET_UNLISTED, Resolved, Return, Verdict};
-use self::table::{Abi, Host, X32_BIT};
+use self::table::{Abi, Host, Name, X32_BIT};
 use crate::spec::seccomp::{Action, Architecture, Flag, LinuxSeccomp};
 
 /// The longest program that the kernel takes (linux/filter.h, `BPF_MAXINSNS`).
@@ -34,6 +34,11 @@ pub const FLAG_SPEC_ALLOW: u32 = 1 << 2;
 pub const FLAG_NEW_LISTENER: u32 = 1 << 3;
 /// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV` (linux/seccomp.h).
 pub const FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
+
+/// What init calls between its filter and its program where it waits to be started in between (`poll` or `ppoll`, as the
+/// machine has it).
+const CALLS_OF_THE_WAIT: [&str; 8] =
+    ["accept4", "close", "close_range", "poll", "ppoll", "recvfrom", "sendto", "signalfd4"];
 
 /// What a profile leaves open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,6 +78,8 @@ pub struct Program {
     pub flags: u32,
     /// Whether installing returns a descriptor that must reach `listenerPath`.
     pub listener: bool,
+    /// Whether a process under the filter can wait to be started: no call that this takes is refused or asks a listener.
+    pub lets_wait: bool,
     /// What of the profile has no effect.
     pub warnings: Vec<Warning>,
     /// What each ABI gets, the native one first.
@@ -247,6 +254,11 @@ fn compile_for(host: Host, profile: &LinuxSeccomp, options: Options) -> Result<P
         }
         sections.push(Section { audit: abi.audit(), is_wide: abi.is_wide(), resolved });
     }
+    let native = sections.first().zip(host.first());
+    let lets_wait = native.is_some_and(|(section, abi)| {
+        let mut numbers = CALLS_OF_THE_WAIT.iter().filter_map(|name| abi.number(&Name::new(name)));
+        numbers.all(|number| section.resolved.lets_through(number))
+    });
     let instructions = assemble::assemble(&sections, checked.default, unlisted);
     if instructions.len() > MAX_INSTRUCTIONS {
         return Err(Error::TooLong(instructions.len()));
@@ -255,6 +267,7 @@ fn compile_for(host: Host, profile: &LinuxSeccomp, options: Options) -> Result<P
         instructions,
         flags,
         listener: checked.notifies,
+        lets_wait,
         warnings,
         coverage,
         unknown_names: checked.unknown_names(host),

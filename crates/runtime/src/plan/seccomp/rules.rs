@@ -77,6 +77,13 @@ impl Resolved {
             self.segments.push((start, verdict));
         }
     }
+
+    /// Whether this call is let through, whatever its arguments.
+    pub(super) fn lets_through(&self, number: u32) -> bool {
+        let after = self.segments.partition_point(|(start, _)| *start <= number);
+        let verdict = after.checked_sub(1).and_then(|at| self.segments.get(at));
+        matches!(verdict, Some((_, Verdict::Return(RET_ALLOW | RET_LOG))))
+    }
 }
 
 /// How many calls of one ABI the profile decides, and how.

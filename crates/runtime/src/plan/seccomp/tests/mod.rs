@@ -56,6 +56,19 @@ fn refused(profile: &LinuxSeccomp) -> String {
     compile_for(X86_64_HOST, profile, Options::default()).unwrap_err().to_string()
 }
 
+#[test]
+fn filter_lets_init_wait_where_it_lets_the_calls_of_the_wait_through() {
+    let lets = |profile: &LinuxSeccomp| compiled(profile).lets_wait;
+    assert!(lets(&profile(Action::Allow, vec![rule(&["mkdir"], Action::Errno, &[])])));
+    assert!(!lets(&profile(Action::Allow, vec![rule(&["accept4"], Action::Errno, &[])])));
+    assert!(!lets(&profile(
+        Action::Allow,
+        vec![rule(&["poll"], Action::Errno, &[(0, Operator::Equal, 1, 0)])]
+    )));
+    assert!(!lets(&profile(Action::Errno, vec![rule(&["read", "write"], Action::Allow, &[])])));
+    assert!(lets(&profile(Action::Errno, vec![rule(&CALLS_OF_THE_WAIT, Action::Allow, &[])])));
+}
+
 fn returns(program: &Program, arch: u32, number: u32, arguments: &[u64]) -> u32 {
     let mut all = [0; 6];
     all[..arguments.len()].copy_from_slice(arguments);
