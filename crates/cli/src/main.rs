@@ -71,7 +71,7 @@ fn main() -> ExitCode {
             Err(error) => images::failed(&error),
         };
     }
-    let typed = args::take_output(std::env::args_os().collect());
+    let typed = args::take_log_format(std::env::args_os().collect()).and_then(args::take_output);
     let redirected = typed.and_then(|(typed, output)| output.redirect().map(|()| typed));
     let arguments = match redirected {
         Ok(typed) => args::behind_container(args::verb_first(typed)),

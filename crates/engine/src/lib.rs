@@ -35,7 +35,7 @@ pub use ::image::registry::TlsVerify;
 pub use ::image::registry::credentials::Kept as KeptPassword;
 pub use ::network::{HostPorts, PortRange, PortRequest, Protocol};
 pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepare};
-pub use error::{Error, Result};
+pub use error::{Code, Error, Result};
 pub use events::{Event, EventFilter, EventLog, EventQuery, Follow};
 pub use health::{
     CHECK, HEAL, HealthCheck, HealthLog, HealthLogPlace, HealthStatus, OnFailure, StartupCheck, check, heal,

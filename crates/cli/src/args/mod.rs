@@ -6,6 +6,7 @@ mod health;
 mod image;
 mod life;
 mod limits;
+mod log_format;
 mod mistakes;
 mod namespaces;
 mod network;
@@ -31,6 +32,7 @@ use self::health::HealthArguments;
 pub(crate) use self::image::{ImageArguments, Policy};
 pub(crate) use self::life::{Life, LifeArguments};
 pub(crate) use self::limits::LimitArguments;
+pub(crate) use self::log_format::take as take_log_format;
 use self::namespaces::NamespaceArguments;
 use self::network::NetworkArguments;
 pub(crate) use self::output::take as take_output;
@@ -84,6 +86,7 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc system df|check|prune|install  how much room images take, whether they are whole, less of both; start at boot\n  \
                      rabbitc image --help                what else there is for images\n  \
                      rabbitc completion bash|zsh|fish    the script that has a shell complete all this\n\n\
+                     Before a command:\n  --log-format json                   messages as JSON, one object a line\n\n\
                      Examples:\n  sudo rabbitc --rootfs=./root\n  sudo rabbitc --rootfs=./root /bin/server -f\n  \
                      sudo rabbitc --explain -- /bin/true";
 
@@ -283,8 +286,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
     };
     parsed.map_err(|refusal| match refusal {
         Refusal::Parser(error) => {
-            // Where nobody reads the message, the exit code still tells.
-            let _ = error.print();
+            crate::render::parser(&error);
             if error.use_stderr() { ExitCode::from(crate::FAILED) } else { ExitCode::SUCCESS }
         }
         Refusal::Words(error) => {

@@ -9,6 +9,7 @@ mod events;
 mod explain;
 mod explained;
 mod files;
+mod for_machines;
 mod hardening;
 mod health;
 mod host_root;

@@ -107,7 +107,7 @@ impl StartRecord {
     pub(crate) fn of_failure(error: &Error, began: u64) -> StartRecord {
         let failure = StartFailure {
             error: error.to_string(),
-            code: error.kind.code().to_owned(),
+            code: error.code().name().to_owned(),
             hint: error.hint.clone(),
         };
         let steps = error.step.as_ref().map_or_else(Vec::new, |step| step.timeline.clone());
