@@ -110,13 +110,7 @@ fn line(event: &Event, id: &str) -> String {
     if !attributes.is_empty() {
         text.push_str(&format!(" ({})", attributes.join(", ")));
     }
-    // What a label says does not steer a terminal.
-    text.chars()
-        .flat_map(|letter| match letter.is_control() {
-            true => letter.escape_default().collect::<Vec<char>>(),
-            false => vec![letter],
-        })
-        .collect()
+    sys::plain(&text)
 }
 
 /// The beginning of an id, as podman has it; names stay whole.

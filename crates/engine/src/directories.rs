@@ -2,6 +2,7 @@
 //! locks that tell who stands behind it. Must not know what they are.
 
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 
 /// What something written has to outlive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,10 +52,30 @@ pub(crate) fn read_record<T: DeserializeOwned>(path: &Path, remedy: &str) -> Res
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::at_path("read", path, error)),
     };
-    serde_json::from_slice(&text).map(Some).map_err(|error| {
-        let operation = format!("read `{}`", path.display());
-        Error::new(ErrorKind::System, operation, error.to_string()).with_hint(remedy)
-    })
+    serde_json::from_slice(&text).map(Some).map_err(|error| damaged(path, &error, remedy))
+}
+
+/// That a record is not what it should be.
+pub(crate) fn damaged(path: &Path, error: &serde_json::Error, remedy: &str) -> Error {
+    let operation = format!("read `{}`", path.display());
+    let error = Error::new(ErrorKind::System, operation, error.to_string());
+    error.with_code(Code::Damaged).with_hint(remedy)
+}
+
+/// Writes a record whole or not at all; what is to outlive power comes onto the disk.
+pub(crate) fn write_record<T: Serialize>(path: &Path, record: &T, durability: Durability) -> Result<()> {
+    let draft = path.with_extension("draft");
+    let text = serde_json::to_vec(record).expect("only string keys");
+    let write = || -> std::io::Result<()> {
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(&text)?;
+        if durability == Durability::Power {
+            file.sync_all()?;
+        }
+        std::fs::rename(&draft, path)
+    };
+    write().map_err(|error| Error::at_path("write", path, error))
 }
 
 /// A lock on the directory that a path leads to; no link is followed.

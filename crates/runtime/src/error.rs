@@ -98,7 +98,7 @@ pub enum Code {
     OutOfMemory,
     /// Somebody asked for an end before there was a beginning.
     Interrupted,
-    /// A system call failed.
+    /// Something else failed, such as a system call.
     System,
 }
 

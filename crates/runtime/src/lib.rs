@@ -43,11 +43,10 @@ pub mod user_namespace;
 
 pub use bundle::Bundle;
 pub use error::{Code, Error, ErrorKind, FailedStep, Result, short};
-pub use exec::{ExecOptions, Executed, exec, exec_by};
+pub use exec::{ExecOptions, Executed, Streams, exec, exec_by};
 pub use foreign::host_name;
 pub use id::ContainerId;
 pub use init::step::{Side, StepDescription, StepKind};
 pub use obstacle::{BlockedMount, Obstacle};
-pub use refusing_link::{RefusingLink, find as find_refusing_link};
 pub use root_directory::RootDirectory;
 pub use signal::Signal;

@@ -11,11 +11,11 @@ use rustix::io::Errno;
 
 /// A link that refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefusingLink {
+pub(crate) struct RefusingLink {
     /// Which, and why.
-    pub reason: String,
+    pub(crate) reason: String,
     /// What one can do.
-    pub hint: String,
+    pub(crate) hint: String,
 }
 
 /// What was to be done at the end of a path.
@@ -47,7 +47,7 @@ impl Wanted {
 const MOST_LINKS: usize = 40;
 
 /// The link of `path` that refuses what `operation` was about to do with it; none where all of them permit it by now.
-pub fn find(operation: &str, path: &Path) -> Option<RefusingLink> {
+pub(crate) fn find(operation: &str, path: &Path) -> Option<RefusingLink> {
     let absolute = std::path::absolute(path).ok()?;
     let end = match walk(&absolute) {
         Way::Whole(end) | Way::Missing(end) => end,

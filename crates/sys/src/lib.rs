@@ -10,6 +10,7 @@ pub mod calendar;
 pub mod clone;
 pub mod exec;
 pub mod fd;
+pub mod inotify;
 pub mod iptables;
 pub mod keyring;
 #[cfg(all(target_arch = "x86_64", any(test, target_env = "musl")))]

@@ -96,6 +96,9 @@ fn offer(words: &[String], current: &str) -> Offer {
     let Some((definition, count)) = typed(&words) else {
         return match words.first() {
             None => first(current),
+            Some(&"--log-format") if words.len() == 1 => {
+                Offer { words: self::words(&LOG_FORMATS), also: Also::Nothing }
+            }
             // Flags of `run`, which may be left out.
             Some(word) if word.starts_with('-') => behind_verb("run", &words, current, names),
             Some(_) => Offer::default(),
@@ -117,6 +120,7 @@ fn first(current: &str) -> Offer {
     if current.starts_with('-') {
         let mut offer = flags(&(definitions::find("run").expect("it is there").command)());
         offer.words.push(("--version".to_owned(), "Print version".to_owned()));
+        offer.words.push(("--log-format".to_owned(), "Messages for people or for machines".to_owned()));
         return offer;
     }
     let verbs = definitions::ALL.iter().map(|one| one.verb).filter(|verb| !verb.contains(' '));
@@ -279,11 +283,12 @@ fn values(place: &Arg, verb: &str, names: &Names) -> Offer {
             let mounted = |(name, what): (String, String)| (format!("{name}:"), what);
             (names.volumes().into_iter().map(mounted).collect(), Also::Files)
         }
-        "SIGNAL" => (signals(), Also::Nothing),
-        "POLICY" => {
-            let policies = ["no", "always", "unless-stopped", "on-failure"];
-            (policies.map(|policy| (policy.to_owned(), String::new())).to_vec(), Also::Nothing)
-        }
+        "SIGNAL" => (words(&SIGNALS), Also::Nothing),
+        "POLICY" => (words(&POLICIES), Also::Nothing),
+        "CONDITION" if verb == "wait" => (words(&CONDITIONS), Also::Nothing),
+        // Of health checks.
+        "ACTION" => (words(&ACTIONS), Also::Nothing),
+        "PLACE" => (words(&PLACES), Also::Directories),
         "FILE" | "SOURCE[:DESTINATION][:ACCESS]" => (Vec::new(), Also::Files),
         "DIR" => (Vec::new(), Also::Directories),
         _ if place.get_value_parser().type_id() == std::any::TypeId::of::<PathBuf>() => {
@@ -294,9 +299,17 @@ fn values(place: &Arg, verb: &str, names: &Names) -> Offer {
     Offer { words, also }
 }
 
-fn signals() -> Vec<(String, String)> {
-    let common = ["HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "TSTP", "WINCH"];
-    common.map(|name| (name.to_owned(), String::new())).to_vec()
+// Words that are read by hand, and so are not in the definitions.
+const SIGNALS: [&str; 11] =
+    ["HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "TSTP", "WINCH"];
+const POLICIES: [&str; 4] = ["no", "always", "unless-stopped", "on-failure"];
+const CONDITIONS: [&str; 7] = ["stopped", "exited", "running", "paused", "removed", "healthy", "unhealthy"];
+const ACTIONS: [&str; 4] = ["none", "kill", "restart", "stop"];
+const PLACES: [&str; 2] = ["local", "events_logger"];
+const LOG_FORMATS: [&str; 2] = ["text", "json"];
+
+fn words(words: &[&str]) -> Vec<(String, String)> {
+    words.iter().map(|word| ((*word).to_owned(), String::new())).collect()
 }
 
 #[cfg(test)]
@@ -332,6 +345,31 @@ mod tests {
             ("update --restart on", &["on-failure"]),
             ("stop -s KI", &["KILL"]),
             ("kill --signal KI", &["KILL"]),
+            ("wait --condition un", &["unhealthy"]),
+            (
+                "run --health-st",
+                &[
+                    "--health-start-period",
+                    "--health-start-interval",
+                    "--health-startup-cmd",
+                    "--health-startup-interval",
+                    "--health-startup-retries",
+                    "--health-startup-success",
+                    "--health-startup-timeout",
+                ],
+            ),
+            ("run --no-hea", &["--no-healthcheck"]),
+            ("run --health-on-failure=re", &["--health-on-failure=restart"]),
+            ("run --health-log-destination ev", &["events_logger", ":directories"]),
+            ("healthcheck ", &["run"]),
+            ("container healthcheck ", &["run"]),
+            ("healthcheck run --ig", &["--ignore-result"]),
+            ("ev", &["events"]),
+            ("events --si", &["--since"]),
+            ("system ev", &["events"]),
+            ("--log-f", &["--log-format"]),
+            ("--log-format ", &["text", "json"]),
+            ("--noout --log-format json rena", &["rename"]),
             ("volume c", &["create"]),
             ("volume create --dr", &["--driver"]),
             ("image tr", &["tree"]),
@@ -345,6 +383,25 @@ mod tests {
             ("nothing ", &[]),
         ] {
             assert_eq!(offered(line), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn words_that_are_offered_are_read() {
+        for word in POLICIES {
+            engine::parse_restart(word).expect(word);
+        }
+        for word in CONDITIONS {
+            word.parse::<engine::WaitCondition>().expect(word);
+        }
+        for word in ACTIONS {
+            engine::parse_on_failure(word).expect(word);
+        }
+        for word in PLACES {
+            engine::parse_health_log_place(word).expect(word);
+        }
+        for word in SIGNALS {
+            engine::Signal::parse(word).expect(word);
         }
     }
 }

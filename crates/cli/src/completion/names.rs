@@ -18,17 +18,19 @@ pub(super) struct Names {
 type Words = Vec<(String, String)>;
 
 impl Names {
-    /// Takes podman's flags off that stand before a verb.
+    /// Takes flags off that stand before a verb.
     pub(super) fn before_verb(words: &[String]) -> (Names, Vec<&str>) {
         let mut names = Names::default();
         let mut rest: Vec<&str> = words.iter().map(String::as_str).collect();
         while let Some(first) = rest.first().copied() {
             let (name, value) =
                 first.split_once('=').map_or((first, None), |(name, value)| (name, Some(value)));
-            if !["--root", "--runroot", "--out", "--log-format"].contains(&name) {
-                break;
-            }
-            let count = if value.is_some() { 1 } else { 2 };
+            let count = match name {
+                "--noout" => 1,
+                "--root" | "--runroot" | "--out" | "--log-format" if value.is_some() => 1,
+                "--root" | "--runroot" | "--out" | "--log-format" => 2,
+                _ => break,
+            };
             if rest.len() < count {
                 break;
             }
@@ -60,9 +62,8 @@ impl Names {
     /// Those that a verb can do something with.
     pub(super) fn containers(&self, verb: &str) -> Words {
         let suits = |state: KeptState| match verb {
-            "attach" | "exec" | "kill" | "pause" | "port" | "stats" | "stop" | "top" | "unpause" => {
-                state.is_up()
-            }
+            "attach" | "exec" | "healthcheck run" | "kill" | "pause" | "port" | "stats" | "stop" | "top"
+            | "unpause" => state.is_up(),
             "start" => !state.is_up(),
             _ => true,
         };

@@ -21,7 +21,7 @@ pub(crate) struct UpdateArguments {
     /// `--cpu-shares`
     #[arg(short = 'c', hide = true, value_name = "NUMBER", value_parser = limit_syntax::parse_unsigned)]
     shares: Option<u64>,
-    /// When it is started again by itself: no, on-failure[:TIMES], always or unless-stopped
+    /// When it is started again by itself: no, on-failure, on-failure:TIMES, always or unless-stopped
     #[arg(long, value_name = "POLICY")]
     restart: Option<String>,
 }

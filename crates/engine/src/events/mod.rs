@@ -52,13 +52,13 @@ pub struct Event {
 }
 
 /// The same as docker's API has it.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Line<'a> {
-    #[serde(default, skip_serializing_if = "str::is_empty")]
+    #[serde(skip_serializing_if = "str::is_empty")]
     status: &'a str,
-    #[serde(default, skip_serializing_if = "str::is_empty")]
+    #[serde(skip_serializing_if = "str::is_empty")]
     id: &'a str,
-    #[serde(default, skip_serializing_if = "str::is_empty")]
+    #[serde(skip_serializing_if = "str::is_empty")]
     from: &'a str,
     #[serde(rename = "Type")]
     kind: &'a str,
@@ -72,7 +72,7 @@ struct Line<'a> {
     nanoseconds: i64,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Actor<'a> {
     #[serde(rename = "ID")]
     id: &'a str,
@@ -203,6 +203,11 @@ impl EventLog {
         let mut line = event.to_json();
         line.push('\n');
         let _ = self.add(line.as_bytes());
+    }
+
+    /// Tells that those of a kind were removed that nobody needs, and how many bytes they had.
+    pub(crate) fn tell_pruned(&self, kind: &str, bytes: u64) {
+        self.tell(&Event::now(kind, "prune", "").with("reclaimed", bytes.to_string()));
     }
 
     fn add(&self, line: &[u8]) -> std::io::Result<()> {

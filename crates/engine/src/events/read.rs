@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -10,9 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use monitor::Moment;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use rustix::io::Errno;
 
 use super::{EARLIER, Event, EventFilter, EventLog, LOG};
 use crate::error::{Error, Result};
@@ -190,22 +187,7 @@ fn wait(watch: Option<&OwnedFd>, until: Option<Moment>) -> rustix::io::Result<()
         std::thread::sleep(left.unwrap_or(BLIND_PAUSE).min(BLIND_PAUSE));
         return Ok(());
     };
-    let limit = Timespec::try_from(left.unwrap_or(PAUSE).min(PAUSE)).ok();
-    match poll(&mut [PollFd::from_borrowed_fd(watch.as_fd(), PollFlags::IN)], limit.as_ref()) {
-        Ok(0) | Err(Errno::INTR) => return Ok(()),
-        Ok(_) => {}
-        Err(errno) => return Err(errno),
-    }
-    let mut room = [const { MaybeUninit::uninit() }; 4096];
-    let mut reader = inotify::Reader::new(watch, &mut room);
-    loop {
-        // What changed is seen by looking.
-        match reader.next() {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => return Ok(()),
-            Err(errno) => return Err(errno),
-        }
-    }
+    sys::inotify::wait(watch.as_fd(), left.unwrap_or(PAUSE).min(PAUSE))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use runtime::Signal;
+
 use super::{Event, EventLog};
 use crate::kept::{End, Kept, KeptContainers, Record, Shown};
 use crate::options::{Access, MountKind, MountRequest};
@@ -34,6 +36,11 @@ impl Subject {
         event.attributes.clone_from(&self.attributes);
         event.attributes.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
         self.log.tell(&event);
+    }
+
+    /// Tells that it was sent a signal.
+    pub(crate) fn tell_signal(&self, signal: Signal) {
+        self.tell_with("kill", [("signal", signal.number().to_string())]);
     }
 
     /// Tells how it has ended. A code that nobody learned is not told.
@@ -118,11 +125,6 @@ impl KeptContainers {
         self.tell(id, "detach");
     }
 
-    /// Tells that a container was stopped by a person.
-    pub(crate) fn tell_stopped(&self, kept: &Kept) {
-        kept.subject().tell("stop");
-    }
-
     /// Tells that a container was stopped and started again by a person.
     pub fn tell_restarted(&self, kept: &Kept) {
         self.tell(&kept.id, "restart");
@@ -133,11 +135,5 @@ impl KeptContainers {
         if let Ok(Some(record)) = self.read(id) {
             record.subject(self.path()).tell(action);
         }
-    }
-
-    /// Tells that those were removed that nobody needs, and how many bytes they had.
-    pub(crate) fn tell_pruned(&self, bytes: u64) {
-        let event = Event::now("container", "prune", "");
-        EventLog::beside(self.path()).tell(&event.with("reclaimed", bytes.to_string()));
     }
 }

@@ -3,15 +3,14 @@
 use std::ffi::OsString;
 use std::process::{Command, Stdio};
 
-use runtime::lifecycle::{self, Target};
 use runtime::state_dir::StateRoot;
-use runtime::{ContainerId, ErrorKind, Signal};
+use runtime::{ContainerId, Signal};
 
 use super::state::Consequence;
 use super::{HealthCheck, OnFailure};
 use crate::error::{Error, Result};
 use crate::kept::{Kept, KeptContainers};
-use crate::life::{Place, StopRequest};
+use crate::life::{Place, StopRequest, send};
 use crate::paths::EnginePaths;
 
 /// The internal verb: `internal-heal ID ROOT BASE stop|restart`.
@@ -28,30 +27,23 @@ pub(super) fn act(
     consequence: Consequence,
     paths: &EnginePaths,
 ) -> Result<()> {
-    let is_ill =
-        |kept: &Kept| kept.health().is_some_and(|(_, health)| health.failing_streak >= check.retries());
-    match (consequence, check.on_failure) {
-        (Consequence::Nothing, _) | (Consequence::Changed | Consequence::StillUnhealthy, OnFailure::None) => {
-            Ok(())
-        }
-        (Consequence::StartAgain, _) => apart(containers, kept, OnFailure::Restart, paths),
-        // It has just got well.
-        (Consequence::Changed, _) if !is_ill(kept) => Ok(()),
-        (_, OnFailure::Kill) => kill(containers, kept, paths),
-        (_, action) => apart(containers, kept, action, paths),
+    let action = match consequence {
+        Consequence::Nothing | Consequence::Recovered => OnFailure::None,
+        Consequence::FellIll | Consequence::StillIll => check.on_failure,
+        Consequence::StartAgain => OnFailure::Restart,
+    };
+    match action {
+        OnFailure::None => Ok(()),
+        OnFailure::Kill => kill(containers, kept, paths),
+        OnFailure::Restart | OnFailure::Stop => apart(containers, kept, action, paths),
     }
 }
 
 /// Its restart policy says what becomes of it then: nobody wants it to stay as it is.
 fn kill(containers: &KeptContainers, kept: &Kept, paths: &EnginePaths) -> Result<()> {
     containers.edit(&kept.id, |record| record.note_sent(SENDER, Signal::KILL))?;
-    kept.subject().tell_with("kill", [("signal", Signal::KILL.number().to_string())]);
-    let (root, id) = (StateRoot::new(paths.containers()), ContainerId::parse(&kept.id)?);
-    match lifecycle::kill(&root, &id, Signal::KILL, Target::Init) {
-        // It has ended meanwhile.
-        Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::WrongStatus) => Ok(()),
-        sent => sent,
-    }
+    kept.subject().tell_signal(Signal::KILL);
+    send(&StateRoot::new(paths.containers()), &ContainerId::parse(&kept.id)?, Signal::KILL)
 }
 
 /// Whoever stands behind a container ends this process with it. So another one, of a group of its own, stops the container.

@@ -91,7 +91,9 @@ fn tell(kept: &Kept, check: &HealthCheck, health: &Health, consequence: Conseque
             let more = [("exitCode", last.exit_code.to_string()), ("output", last.output.clone())];
             kept.subject().tell_with(&action, more);
         }
-        _ if consequence == Consequence::Changed => kept.subject().tell(&action),
+        _ if matches!(consequence, Consequence::Recovered | Consequence::FellIll) => {
+            kept.subject().tell(&action);
+        }
         _ => {}
     }
 }
@@ -102,6 +104,15 @@ impl Found {
         self.kept().and_then(Kept::health_check)
     }
 
+    /// The same where it has to have one.
+    pub(crate) fn required_health_check(&self, operation: &str) -> Result<&HealthCheck> {
+        self.health_check().ok_or_else(|| {
+            let operation = format!("{operation} `{}`", self.called());
+            let error = Error::new(ErrorKind::Invalid, operation, "it has no health check");
+            error.with_hint("`rabbitc run --health-cmd` gives one to a container")
+        })
+    }
+
     /// How its health is.
     pub(crate) fn health(&self) -> Option<(HealthStatus, Health)> {
         self.kept().and_then(Kept::health)
@@ -109,18 +120,14 @@ impl Found {
 
     /// Makes a check now, and answers how it came out: none where it has succeeded, and else how the container is then.
     pub fn check_health(&self, paths: &EnginePaths) -> Result<Option<HealthStatus>> {
-        let operation = || format!("check the health of `{}`", self.called());
-        let Some(check) = self.health_check() else {
-            let error = Error::new(ErrorKind::Invalid, operation(), "it has no health check");
-            return Err(error.with_hint("`rabbitc run --health-cmd` gives one to a container"));
-        };
-        if !self.is_up() || self.is_paused() {
-            let how = if self.is_up() { "is paused" } else { "is not running" };
-            let error =
-                Error::new(ErrorKind::WrongStatus, operation(), format!("container {} {how}", self.id));
-            return Err(error.with_hint("`rabbitc ps` lists those that run"));
+        let operation = "check the health of";
+        let check = self.required_health_check(operation)?;
+        self.up(operation)?;
+        if self.is_paused() {
+            let hint = format!("`rabbitc unpause {}` lets it go on", self.called());
+            return Err(self.wrong(operation, "is paused").with_hint(hint));
         }
-        let is_over = || Error::new(ErrorKind::WrongStatus, operation(), "it has just ended, or was paused");
+        let is_over = || self.wrong(operation, "has just ended, or was paused");
         let status = make(self, check, paths)?.ok_or_else(is_over)?;
         let last = self.health().and_then(|(_, health)| health.log.last().cloned()).ok_or_else(is_over)?;
         Ok((last.exit_code != 0).then_some(status))
@@ -130,7 +137,7 @@ impl Found {
 impl Kept {
     /// How its health is checked, if it is.
     pub(crate) fn health_check(&self) -> Option<&HealthCheck> {
-        self.record.asked.as_ref().and_then(|asked| asked.life.health.as_ref()).filter(|check| check.is_one())
+        self.record.asked.as_ref().and_then(|asked| asked.life.health_check())
     }
 
     /// How its health is; nothing of one without a check, or that was never started.

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use runtime::Streams;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -12,6 +13,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use super::state::Checked;
 use crate::error::{Error, Result};
 use crate::kept::now;
+use crate::options::go_duration;
 use crate::running::{ExecRequest, Found};
 
 /// How long a program that was killed may take to go: one of a container that stands still goes later.
@@ -43,12 +45,10 @@ impl Probe {
             .map_err(|error| failed(error.into()))?;
         rustix::io::ioctl_fionbio(&ours, true).map_err(|error| failed(error.into()))?;
         let deadline = Instant::now() + self.timeout;
-        let streams = Streams::replace(&theirs)?;
-        drop(theirs);
+        let null = File::open("/dev/null").map_err(|error| Error::system("open `/dev/null`", error))?;
+        let streams = Streams { input: null.into(), output: Some(theirs) };
         let request = ExecRequest { command: self.command.clone(), ..ExecRequest::default() };
-        let started = found.execute(&request);
-        streams.give_back()?;
-        let started = started?;
+        let started = found.execute(&request, streams)?;
         let mut heard = Heard {
             pipe: File::from(ours),
             bytes: Vec::new(),
@@ -71,18 +71,7 @@ impl Probe {
         }
         let text = heard.text();
         let separator = if text.is_empty() { "" } else { ": " };
-        Ok((-1, format!("Health check exceeded timeout ({}){separator}{text}", written(self.timeout))))
-    }
-}
-
-/// A time as Go writes it.
-fn written(time: Duration) -> String {
-    let (minutes, seconds) = (time.as_secs() / 60, time.as_secs_f64() % 60.0);
-    match time.as_secs() {
-        0 => format!("{}ms", time.as_secs_f64() * 1000.0),
-        1..60 => format!("{seconds}s"),
-        60..3600 => format!("{minutes}m{seconds}s"),
-        _ => format!("{}h{}m{seconds}s", minutes / 60, minutes % 60),
+        Ok((-1, format!("Health check exceeded timeout ({}){separator}{text}", go_duration(self.timeout))))
     }
 }
 
@@ -155,59 +144,5 @@ impl Heard {
         let text = String::from_utf8_lossy(&self.bytes);
         // Docker's sign for: there was more.
         format!("{text}{}", if self.is_cut { "..." } else { "" })
-    }
-}
-
-/// This process's own streams while the program's stand in their place.
-struct Streams([OwnedFd; 3]);
-
-impl Streams {
-    fn replace(output: &OwnedFd) -> Result<Streams> {
-        let failed = |error: Errno| Error::system("set the streams of a health check", error);
-        let keep = |descriptor: std::os::fd::BorrowedFd<'_>| {
-            rustix::io::fcntl_dupfd_cloexec(descriptor, 3).map_err(failed)
-        };
-        let own = Streams([
-            keep(std::io::stdin().as_fd())?,
-            keep(std::io::stdout().as_fd())?,
-            keep(std::io::stderr().as_fd())?,
-        ]);
-        let null = File::open("/dev/null").map_err(|error| Error::system("open `/dev/null`", error))?;
-        let put = || -> rustix::io::Result<()> {
-            rustix::stdio::dup2_stdin(&null)?;
-            rustix::stdio::dup2_stdout(output)?;
-            rustix::stdio::dup2_stderr(output)
-        };
-        match put() {
-            Ok(()) => Ok(own),
-            Err(error) => {
-                own.give_back()?;
-                Err(failed(error))
-            }
-        }
-    }
-
-    fn give_back(self) -> Result<()> {
-        let [input, output, error] = &self.0;
-        let put = || -> rustix::io::Result<()> {
-            rustix::stdio::dup2_stdin(input)?;
-            rustix::stdio::dup2_stdout(output)?;
-            rustix::stdio::dup2_stderr(error)
-        };
-        put().map_err(|error| Error::system("take the streams back from a health check", error))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_as_go_does() {
-        for (milliseconds, text) in
-            [(500, "500ms"), (1000, "1s"), (1500, "1.5s"), (90_000, "1m30s"), (3_600_000, "1h0m0s")]
-        {
-            assert_eq!(written(Duration::from_millis(milliseconds)), text);
-        }
     }
 }

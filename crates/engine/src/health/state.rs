@@ -2,8 +2,6 @@
 //! docker's rule (daemon/health.go of its source says what its pages leave open).
 
 use std::fmt;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::HealthCheck;
-use crate::error::{Error, Result};
+use crate::directories::{Durability, write_record};
+use crate::error::Result;
 
 const FILE: &str = "health.json";
 
@@ -91,10 +90,12 @@ pub(crate) struct Startup {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Consequence {
     Nothing,
-    /// It is another than before.
-    Changed,
+    /// It is healthy, and was not before.
+    Recovered,
+    /// It is unhealthy, and was not before.
+    FellIll,
     /// It is unhealthy, and was before.
-    StillUnhealthy,
+    StillIll,
     /// It does not come up.
     StartAgain,
 }
@@ -115,15 +116,7 @@ impl Health {
 
     /// Writes it whole or not at all. Not synced: it is about this boot.
     pub(super) fn write(&self, directory: &Path) -> Result<()> {
-        let path = directory.join(FILE);
-        let draft = path.with_extension("draft");
-        let write = || -> std::io::Result<()> {
-            let mut options = std::fs::OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-            file.write_all(&serde_json::to_vec(self).expect("only string keys"))?;
-            std::fs::rename(&draft, &path)
-        };
-        write().map_err(|error| Error::at_path("write", &path, error))
+        write_record(&directory.join(FILE), self, Durability::Process)
     }
 
     fn note(&mut self, status: HealthStatus, at: u64) {
@@ -160,7 +153,7 @@ impl Health {
             self.failing_streak = 0;
             if before != HealthStatus::Healthy {
                 self.note(HealthStatus::Healthy, end);
-                return Consequence::Changed;
+                return Consequence::Recovered;
             }
             return Consequence::Nothing;
         }
@@ -173,10 +166,10 @@ impl Health {
             return Consequence::Nothing;
         }
         if before == HealthStatus::Unhealthy {
-            return Consequence::StillUnhealthy;
+            return Consequence::StillIll;
         }
         self.note(HealthStatus::Unhealthy, end);
-        Consequence::Changed
+        Consequence::FellIll
     }
 
     /// How long it is from the end of a check, or from the start, to the next one; none where none is due by itself.
@@ -241,15 +234,15 @@ mod tests {
             let consequence = health.take(&check, checked(at, code));
             (health.status, health.failing_streak, consequence)
         };
-        use Consequence::{Changed, Nothing, StillUnhealthy};
+        use Consequence::{FellIll, Nothing, Recovered, StillIll};
         use HealthStatus::{Healthy, Starting, Unhealthy};
         assert_eq!(take(1, 1), (Starting, 1, Nothing));
-        assert_eq!(take(2, 0), (Healthy, 0, Changed));
+        assert_eq!(take(2, 0), (Healthy, 0, Recovered));
         assert_eq!(take(3, -1), (Healthy, 1, Nothing));
         assert_eq!(take(4, 1), (Healthy, 2, Nothing));
-        assert_eq!(take(5, 137), (Unhealthy, 3, Changed));
-        assert_eq!(take(6, 1), (Unhealthy, 4, StillUnhealthy));
-        assert_eq!(take(7, 0), (Healthy, 0, Changed));
+        assert_eq!(take(5, 137), (Unhealthy, 3, FellIll));
+        assert_eq!(take(6, 1), (Unhealthy, 4, StillIll));
+        assert_eq!(take(7, 0), (Healthy, 0, Recovered));
         assert_eq!(
             health.log.iter().map(|one| one.output.as_str()).collect::<Vec<_>>(),
             ["3", "4", "5", "6", "7"]
@@ -264,12 +257,12 @@ mod tests {
         assert_eq!(health.take(&check, checked(1, 1)), Consequence::Nothing);
         assert_eq!((health.failing_streak, health.status), (0, HealthStatus::Starting));
         assert_eq!(health.next(&check, 2 * SECOND), Some(Duration::from_secs(5)), "often while it starts");
-        assert_eq!(health.take(&check, checked(2, 0)), Consequence::Changed);
+        assert_eq!(health.take(&check, checked(2, 0)), Consequence::Recovered);
         assert_eq!(health.next(&check, 3 * SECOND), Some(Duration::from_secs(30)));
-        assert_eq!(health.take(&check, checked(3, 1)), Consequence::Changed, "it worked before");
+        assert_eq!(health.take(&check, checked(3, 1)), Consequence::FellIll, "it worked before");
         assert_eq!(health.status, HealthStatus::Unhealthy);
         let mut late = Health::default();
-        assert_eq!(late.take(&check, checked(11, 1)), Consequence::Changed);
+        assert_eq!(late.take(&check, checked(11, 1)), Consequence::FellIll);
         assert_eq!(late.next(&check, 11 * SECOND), Some(Duration::from_secs(30)));
     }
 

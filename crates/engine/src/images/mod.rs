@@ -215,11 +215,9 @@ impl ImageStore {
         ImageStore { environment, ..self }
     }
 
-    /// Tells what has become of an image, or of all of them.
+    /// Tells what has become of an image.
     fn tell(&self, action: &str, id: &str, name: &str) {
-        let event = Event::now("image", action, id);
-        let event = if name.is_empty() { event } else { event.with("name", name) };
-        EventLog::beside(self.store.path()).tell(&event);
+        EventLog::beside(self.store.path()).tell(&Event::now("image", action, id).with("name", name));
     }
 
     /// Tells what was removed of an image.

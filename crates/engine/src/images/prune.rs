@@ -9,7 +9,7 @@ use super::filter::list_passes;
 use super::{ImageFilters, ImageStore, Removed};
 use crate::container::Notice;
 use crate::error::{Result, from_image};
-use crate::events::{Event, EventLog};
+use crate::events::EventLog;
 use crate::kept::DamagedContainer;
 
 /// Which images are not needed.
@@ -98,8 +98,7 @@ impl ImageStore {
         }
         pruned.bytes = self.freed(&gone)?;
         self.store.sweep().map_err(from_image)?;
-        let event = Event::now("image", "prune", "").with("reclaimed", pruned.bytes.to_string());
-        EventLog::beside(self.store.path()).tell(&event);
+        EventLog::beside(self.store.path()).tell_pruned("image", pruned.bytes);
         Ok(pruned)
     }
 

@@ -14,6 +14,7 @@ use runtime::{ErrorKind, Side, StepDescription, short};
 use serde::{Deserialize, Serialize};
 
 use super::{Kept, KeptContainers};
+use crate::directories::damaged;
 use crate::error::{Error, Result};
 
 /// How long whoever has just started a container is waited for.
@@ -136,11 +137,7 @@ impl StartRecord {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::at_path("read", path, error)),
         };
-        let damaged = |error: serde_json::Error| {
-            let error =
-                Error::new(ErrorKind::System, format!("read `{}`", path.display()), error.to_string());
-            error.with_hint("start the container again: each start writes it anew")
-        };
+        let damaged = |error| damaged(path, &error, "start the container again: each start writes it anew");
         let mut lines = text.splitn(2, |byte| *byte == b'\n');
         let (Some(steps), Some(ran)) = (lines.next(), lines.next().filter(|ran| !ran.is_empty())) else {
             return Ok(None);
@@ -305,7 +302,7 @@ fn row(a: Option<&StepTiming>, b: Option<&StepTiming>, is_same_object: bool) -> 
 
 #[cfg(test)]
 mod tests {
-    use runtime::{StepDescription, StepKind};
+    use runtime::{Code, StepDescription, StepKind};
 
     use super::*;
 
@@ -375,6 +372,8 @@ mod tests {
         // Of a start that is under way.
         write(&directory.join(FILE), &[]).expect("written");
         assert_eq!(StartRecord::read(&directory).expect("legal"), None);
+        std::fs::write(directory.join(FILE), "[]\n{").expect("written");
+        assert_eq!(StartRecord::read(&directory).expect_err("half of one").code(), Code::Damaged);
         std::fs::remove_dir_all(directory).expect("removed");
     }
 }

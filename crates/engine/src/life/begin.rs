@@ -148,9 +148,7 @@ pub(super) fn start(
         (record.end, record.started) = (None, Some(now()));
         record.sent.clear();
     })?;
-    if let Some(asked) = &lease.record().asked
-        && asked.life.health.as_ref().is_some_and(HealthCheck::is_one)
-    {
+    if lease.record().asked.as_ref().is_some_and(|asked| asked.life.health_check().is_some()) {
         Health::begin(lease.directory(), lease.record().started.unwrap_or_default())?;
     }
     // Of an earlier start that was not cleaned up, as by a power cut: they would tell of this one.
@@ -273,15 +271,12 @@ pub(super) fn service(place: &Place, lease: &Lease, process: Process, held: Vec<
         keep: held.into_iter().chain([lock]).collect(),
         then,
         time_limit: options.process.time_limit.map(|limit| limit.saturating_sub(has_run)),
-        check: life.health.as_ref().and_then(|check| due(place, directory, check)),
+        check: life.health_check().and_then(|check| due(place, directory, check)),
     })
 }
 
 /// The check of a container's health, and when it is due.
 fn due(place: &Place, directory: &Path, check: &HealthCheck) -> Option<Check> {
-    if !check.is_one() {
-        return None;
-    }
     let first = first_due(check, &Health::read(directory)?, now())?;
     let words = ["rabbitc", CHECK].map(OsString::from).into_iter().chain(place.arguments());
     Some(Check { words: words.collect(), first, again: check.interval()? })

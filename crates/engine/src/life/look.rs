@@ -43,7 +43,7 @@ impl KeptContainers {
         let signal = Signal::parse(&signal.to_string())?;
         lifecycle::kill(&root, &ContainerId::parse(id)?, signal, Target::Init)?;
         if let Ok(Some(record)) = self.read(id) {
-            record.subject(self.path()).tell_with("kill", [("signal", signal.number().to_string())]);
+            record.subject(self.path()).tell_signal(signal);
         }
         Ok(())
     }

@@ -28,5 +28,6 @@ pub use self::options::{
 };
 pub use self::remove::Removal;
 pub use self::start::Started;
+pub(crate) use self::stop::send;
 pub use self::stop::{Patience, StopRequest, Stopped};
 pub use self::why::Verdict;

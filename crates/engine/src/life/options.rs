@@ -32,6 +32,11 @@ impl LifeOptions {
     pub(crate) fn all_flags(&self) -> Vec<String> {
         self.flags.iter().chain(&self.updated).cloned().collect()
     }
+
+    /// How its health is checked, if it is.
+    pub(crate) fn health_check(&self) -> Option<&HealthCheck> {
+        self.health.as_ref().filter(|check| check.is_one())
+    }
 }
 
 /// Whether a container is started again by itself.

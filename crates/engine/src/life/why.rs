@@ -192,7 +192,7 @@ fn last_check(health: &Health) -> String {
         count => format!("its last {count} checks have failed"),
     };
     match last.exit_code {
-        -1 => format!("{count}: {}", last.output.lines().next().unwrap_or_default().escape_debug()),
+        -1 => format!("{count}: {}", sys::plain(last.output.lines().next().unwrap_or_default())),
         code => format!("{count}, with code {code}"),
     }
 }
@@ -243,8 +243,7 @@ fn facts(kept: &Kept, verdict: &mut Verdict) {
             // The first line says what it is about.
             let output = checked.output.lines().next().unwrap_or_default();
             let separator = if output.is_empty() { "" } else { ": " };
-            let output: String = output.chars().flat_map(char::escape_debug).collect();
-            format!("{code} at {}{separator}{output}", moment(checked.end))
+            format!("{code} at {}{separator}{}", moment(checked.end), sys::plain(output))
         };
         verdict.facts.extend(health.log.iter().map(|checked| ("check", check(checked))));
     }

@@ -6,7 +6,7 @@ use monitor::{Console, DetachKeys, Exit, Input, Policy, Supervised, Supervision}
 use runtime::launch::LineEnds;
 use runtime::layers::Layers;
 use runtime::spec::{ConsoleSize, Process};
-use runtime::{ErrorKind, ExecOptions};
+use runtime::{ErrorKind, ExecOptions, Streams};
 use sys::signal::SignalDescriptor;
 
 use super::{Basis, Found, root_of};
@@ -67,14 +67,14 @@ impl Found {
         };
         let basis = self.basis("exec in")?;
         tell("exec_create");
-        let started = self.execute_by(&basis, request)?;
+        let started = self.execute_by(&basis, request, None)?;
         tell("exec_start");
         Ok(Execution { started, told })
     }
 
-    /// The same for rabbitc itself: nobody is told.
-    pub(crate) fn execute(&self, request: &ExecRequest) -> Result<runtime::Executed> {
-        self.execute_by(&self.basis("exec in")?, request)
+    /// The same for rabbitc itself, with streams of its own: nobody is told.
+    pub(crate) fn execute(&self, request: &ExecRequest, streams: Streams) -> Result<runtime::Executed> {
+        self.execute_by(&self.basis("exec in")?, request, Some(streams))
     }
 
     fn basis(&self, operation: &str) -> Result<Basis> {
@@ -86,10 +86,16 @@ impl Found {
         Basis::read(&self.state, view)
     }
 
-    fn execute_by(&self, basis: &Basis, request: &ExecRequest) -> Result<runtime::Executed> {
+    fn execute_by(
+        &self,
+        basis: &Basis,
+        request: &ExecRequest,
+        streams: Option<Streams>,
+    ) -> Result<runtime::Executed> {
         let operation = "exec in";
         let options = ExecOptions {
             process: process(request, basis, &|| self.of_first(operation, root_of))?,
+            streams,
             kept_descriptors: request.kept_descriptors,
             line_ends: LineEnds::Screen,
             ..ExecOptions::default()

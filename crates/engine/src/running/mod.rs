@@ -191,8 +191,10 @@ impl Found {
         self.kept.as_ref().map(Kept::subject)
     }
 
-    fn tell_with<const COUNT: usize>(&self, action: &str, more: [(&str, String); COUNT]) {
-        self.subject().iter().for_each(|subject| subject.tell_with(action, more.clone()));
+    fn tell_with<'a>(&self, action: &str, more: impl IntoIterator<Item = (&'a str, String)>) {
+        if let Some(subject) = self.subject() {
+            subject.tell_with(action, more);
+        }
     }
 
     /// How one that is kept has ended.
@@ -205,7 +207,7 @@ impl Found {
     }
 
     /// What there is of it, for something that `operation` does only with one that runs or is paused.
-    fn up(&self, operation: &str) -> Result<&View> {
+    pub(crate) fn up(&self, operation: &str) -> Result<&View> {
         self.view.as_ref().ok_or_else(|| self.not_running(operation, "is not running"))
     }
 
@@ -237,7 +239,7 @@ impl Found {
     }
 
     /// It is not as it must be for `operation`.
-    fn wrong(&self, operation: &str, how: &str) -> Error {
+    pub(crate) fn wrong(&self, operation: &str, how: &str) -> Error {
         let operation = format!("{operation} `{}`", self.called());
         Error::new(ErrorKind::WrongStatus, operation, format!("container {} {how}", self.id))
     }

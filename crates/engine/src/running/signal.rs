@@ -18,7 +18,7 @@ impl Found {
                 _ => error,
             },
         )?;
-        self.tell_with("kill", [("signal", signal.number().to_string())]);
+        self.subject().iter().for_each(|subject| subject.tell_signal(signal));
         Ok(())
     }
 

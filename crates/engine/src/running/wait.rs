@@ -90,7 +90,7 @@ impl Containers {
                 };
             }
             if let (Some(now), [WaitCondition::Health(_)]) = (&now, conditions) {
-                now.check_has_health()?;
+                now.required_health_check("wait for the health of")?;
             }
             let Some(now) = now else {
                 let operation = format!("wait for `{}`", id.get(..12).unwrap_or(&id));
@@ -152,16 +152,6 @@ impl Found {
     /// Whether its first process has not ended.
     fn goes_on(&self) -> bool {
         self.first_process().is_some_and(|first| !lifecycle::has_ended(first.as_fd()))
-    }
-
-    /// Refuses to wait for the health of one that has none.
-    fn check_has_health(&self) -> Result<()> {
-        if self.health_check().is_some() {
-            return Ok(());
-        }
-        let operation = format!("wait for the health of `{}`", self.called());
-        let error = Error::new(ErrorKind::Invalid, operation, "it has no health check");
-        Err(error.with_hint("`rabbitc run --health-cmd` gives one to a container"))
     }
 
     fn first_process(&self) -> Option<OwnedFd> {

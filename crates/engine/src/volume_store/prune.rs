@@ -5,7 +5,6 @@ use runtime::ErrorKind;
 use super::{VolumeFilter, VolumeStore};
 use crate::container::Notice;
 use crate::error::{Error, Result};
-use crate::events::Event;
 use crate::paths::EnginePaths;
 
 /// Which volumes are not needed, of those that no container has.
@@ -72,7 +71,7 @@ impl VolumeStore {
             }
         }
         self.sweep();
-        self.events().tell(&Event::now("volume", "prune", "").with("reclaimed", pruned.bytes.to_string()));
+        self.events().tell_pruned("volume", pruned.bytes);
         Ok(pruned)
     }
 }
