@@ -170,7 +170,19 @@ pub(crate) fn command(word: &str) -> Error {
 
 /// Commands that there are.
 fn own() -> impl Iterator<Item = &'static str> {
-    let alone = ["run", "create", "plan", "info", "events", "system", "volume", "pod", "help", "version"];
+    let alone = [
+        "run",
+        "create",
+        "plan",
+        "info",
+        "events",
+        "system",
+        "volume",
+        "pod",
+        "completion",
+        "help",
+        "version",
+    ];
     alone.into_iter().chain(images::VERBS).chain(containers::VERBS).chain(life::VERBS).chain(kept::VERBS)
 }
 

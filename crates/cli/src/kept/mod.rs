@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use engine::{
-    Change, ChangeKind, CommitRequest, ContainerRemoval, EnginePaths, Error, ErrorKind, Kept, KeptContainers,
-    KeptRoot, Patience, Pod, Pods, Result, parse_seconds,
+    Change, ChangeKind, Code, CommitRequest, ContainerRemoval, EnginePaths, Error, ErrorKind, Kept,
+    KeptContainers, KeptRoot, Patience, Pod, Pods, Result, parse_seconds,
 };
 use serde_json::json;
 
@@ -291,7 +291,8 @@ fn apart_from_pods(
                 );
                 let operation = format!("remove the container `{name}`");
                 let hint = format!("`rabbitc pod rm {}` removes the pod", pod.name);
-                render::error(&Error::new(ErrorKind::WrongStatus, operation, reason).with_hint(hint));
+                let error = Error::new(ErrorKind::WrongStatus, operation, reason);
+                render::error(&error.with_code(Code::InUse).with_hint(hint));
                 *code = ExitCode::from(crate::FAILED);
             }
         }

@@ -95,6 +95,14 @@ impl Pods {
         self.path.join(id)
     }
 
+    /// The names of those that are whole, as they are read; nothing is removed or brought to life.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let records = self.ids()?.into_iter().filter_map(|id| Record::read(&self.directory(&id)).ok()?);
+        let mut names: Vec<String> = records.filter(Record::is_settled).map(|record| record.name).collect();
+        names.sort();
+        Ok(names)
+    }
+
     fn ids(&self) -> Result<Vec<String>> {
         Ok(names(&self.path)?.into_iter().filter(|name| is_id(name)).collect())
     }

@@ -8,7 +8,7 @@ use rustix::fs::FlockOperation;
 use super::record::{Record, Stage};
 use super::{Pod, Pods};
 use crate::directories::{Durability, Lock, remove_file};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::kept::{Kept, KeptContainers};
 use crate::life::{Patience, Removal};
 use crate::paths::EnginePaths;
@@ -55,7 +55,7 @@ impl Pods {
             Lock::Busy => {
                 let operation = format!("remove the pod `{}`", pod.name);
                 let error = Error::new(ErrorKind::WrongStatus, operation, "somebody works on it");
-                return Err(error.with_hint("try it again"));
+                return Err(error.with_code(Code::InUse).with_hint("try it again"));
             }
         };
         let mut record = Record::read(&directory)?.ok_or_else(|| pod.gone())?;

@@ -8,5 +8,6 @@ mod life;
 mod network;
 mod place;
 mod pods;
+mod refusing_links;
 mod user;
 mod volumes;
