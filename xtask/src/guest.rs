@@ -21,9 +21,10 @@ pub enum Init {
 }
 
 /// What the guest's root tree has beyond the minimum. bats and gawk are for the suites of other projects, which are run
-/// in it by hand (docs/conformance.md).
-const GUEST_PACKAGES: &str =
-    "systemd,systemd-sysv,dbus,iproute2,procps,util-linux,kmod,busybox-static,nftables,bats,jq,gawk";
+/// in it by hand (docs/conformance.md); the last two lines are the engines that call the runtime, and what their tests take.
+const GUEST_PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,procps,util-linux,kmod,busybox-static,nftables,bats,jq,gawk,\
+                              podman,crun,runc,containerd,docker.io,docker-cli,\
+                              bsdutils,protobuf-compiler,curl,containernetworking-plugins";
 
 /// Why there is no guest on this machine, if that is so: for a skip that says why.
 fn unavailable() -> Option<String> {
@@ -302,7 +303,7 @@ pub fn suite(tally: &mut Tally) {
     };
     for (init, name, command) in SUITE {
         tally.check(&format!("guest: {name}"), || {
-            let ran = guest.run(*init, command, Streams::Captured, Duration::from_secs(180))?;
+            let ran = guest.run(*init, command, Streams::Captured, Duration::from_secs(300))?;
             if ran.status == 0 {
                 return Ok(Checked::Held);
             }
@@ -315,6 +316,13 @@ pub fn suite(tally: &mut Tally) {
 macro_rules! with_bundle {
     ($script:literal) => {
         concat!(include_str!("guest/bundle.sh"), include_str!($script))
+    };
+}
+
+/// A client of tests/clients over the runtime, and over the one that its users have.
+macro_rules! client {
+    ($client:literal, $reference:literal) => {
+        concat!("CLIENT=", $client, " REFERENCE=", $reference, "\n", include_str!("guest/clients.sh"))
     };
 }
 
@@ -344,4 +352,8 @@ const SUITE: &[(Init, &str, &str)] = &[
         "systemd's manager of a user keeps a memory limit without root",
         include_str!("guest/rootless.sh"),
     ),
+    (Init::Systemd, "podman does the same with scopes of it as of crun", client!("podman", "crun")),
+    (Init::Systemd, "docker does the same with scopes of it as of runc", client!("docker", "runc")),
+    (Init::Systemd, "containerd does the same with scopes of it as of runc", client!("containerd", "runc")),
+    (Init::Systemd, "pods of containerd do the same with scopes of it as of runc", client!("cri", "runc")),
 ];
