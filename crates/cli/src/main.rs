@@ -4,6 +4,7 @@
 mod archive;
 mod args;
 mod containers;
+mod events;
 mod explain;
 mod given;
 mod id_files;
@@ -59,10 +60,7 @@ fn main() -> ExitCode {
             engine::host_binary::protect(c"rabbitc", arguments.iter().cloned(), std::env::vars_os());
         return match protected {
             Ok(_) => life::stand(&arguments[1..]),
-            Err(error) => {
-                render::error(&error);
-                ExitCode::from(error.kind.exit_code() as u8)
-            }
+            Err(error) => images::failed(&error),
         };
     }
     let typed = args::take_output(std::env::args_os().collect());
@@ -88,10 +86,7 @@ fn main() -> ExitCode {
     match command {
         args::Command::Run(arguments) => match protected {
             Ok(()) => run::run(*arguments),
-            Err(error) => {
-                render::error(&error);
-                ExitCode::from(error.kind.exit_code() as u8)
-            }
+            Err(error) => images::failed(&error),
         },
         args::Command::Plan(arguments) => plan::plan(*arguments),
         args::Command::Images(command) => images::run(command),
@@ -99,12 +94,10 @@ fn main() -> ExitCode {
         args::Command::Life(command) => life::run(command),
         args::Command::Containers(command) => match protected {
             Ok(()) => containers::run(&command),
-            Err(error) => {
-                render::error(&error);
-                ExitCode::from(error.kind.exit_code() as u8)
-            }
+            Err(error) => images::failed(&error),
         },
         args::Command::System(command) => system::run(&command),
+        args::Command::Events(arguments) => events::events(&arguments),
         args::Command::Volumes(command) => volumes::run(&command),
         args::Command::Tidy(paths) => run::tidy(&paths),
     }

@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
         Err(NotReady::Failed(error)) => Err(error),
         Err(NotReady::Told(code)) => return code,
     };
-    let life = image.as_ref().ok().map(|image| arguments.way_of_life(image.is_some()));
+    let life = image.as_ref().ok().map(|image| arguments.way_of_life(image.as_ref()));
     match life.transpose() {
         Ok(Some(Life::LivingOn(stay))) => {
             let live = image.and_then(|image| {

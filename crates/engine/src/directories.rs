@@ -2,6 +2,7 @@
 //! locks that tell who stands behind it. Must not know what they are.
 
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -55,6 +56,22 @@ pub(crate) fn read_record<T: DeserializeOwned>(path: &Path, remedy: &str) -> Res
         let operation = format!("read `{}`", path.display());
         Error::new(ErrorKind::System, operation, error.to_string()).with_hint(remedy)
     })
+}
+
+/// Writes a record whole or not at all; what is to outlive power comes onto the disk.
+pub(crate) fn write_record<T: Serialize>(path: &Path, record: &T, durability: Durability) -> Result<()> {
+    let draft = path.with_extension("draft");
+    let text = serde_json::to_vec(record).expect("only string keys");
+    let write = || -> std::io::Result<()> {
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(&text)?;
+        if durability == Durability::Power {
+            file.sync_all()?;
+        }
+        std::fs::rename(&draft, path)
+    };
+    write().map_err(|error| Error::at_path("write", path, error))
 }
 
 /// A lock on the directory that a path leads to; no link is followed.

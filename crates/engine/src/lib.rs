@@ -8,7 +8,9 @@ mod config;
 mod container;
 mod directories;
 mod error;
+mod events;
 mod filter;
+mod health;
 mod host_root;
 mod images;
 mod kept;
@@ -34,6 +36,11 @@ pub use ::image::registry::credentials::Kept as KeptPassword;
 pub use ::network::{HostPorts, PortRange, PortRequest, Protocol};
 pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepare};
 pub use error::{Error, Result};
+pub use events::{Event, EventFilter, EventLog, EventQuery, Follow};
+pub use health::{
+    CHECK, HEAL, HealthCheck, HealthLog, HealthLogPlace, HealthStatus, OnFailure, StartupCheck, check, heal,
+    parse_health_command, parse_health_interval, parse_health_log_place, parse_health_time, parse_on_failure,
+};
 pub use images::{
     Came, CheckDepth, ContainersUsage, Damaged, ExistingList, FoundRepository, HistoryEntry, ImageChange,
     ImageDefaults, ImageFilter, ImageFilters, ImageMount, ImageName, ImageStore, ImageUsage, ImportRequest,

@@ -37,7 +37,7 @@ pub use exit_record::ExitRecord;
 pub use keys::{DetachKeys, UnknownKey};
 pub use log::{JOURNAL_SOCKET, LogEntry, LogFiles, LogOptions, LogQuery, LogStream, read_log};
 pub use moment::Moment;
-pub use service::{Parentage, Service, VERB, run_service};
+pub use service::{Check, Parentage, Service, VERB, run_service};
 pub use streams::{InputEnd, Io};
 pub use supervise::{
     Console, Input, Outcome, Policy, Signals, Supervised, Supervision, supervise, supervise_until_left,

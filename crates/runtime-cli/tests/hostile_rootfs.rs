@@ -131,12 +131,12 @@ fn host_binary_is_not_written_by_racers_through_hundreds_of_execs() {
 fn copy_of_the_binary(bundle: &Bundle) -> std::path::PathBuf {
     let original = std::env::var("RABBITC_RUNTIME_BIN").unwrap_or_else(|_| support::BINARY.to_owned());
     let binary = bundle.path.join("runtime");
-    std::fs::copy(&original, &binary).expect("copied");
+    support::copy_program(&original, &binary);
     let libraries = Command::new("ldd").arg(&original).output().expect("ldd runs");
     for word in text(&libraries).split_whitespace().filter(|word| word.starts_with('/')) {
         let inside = bundle.rootfs(word.trim_start_matches('/'));
         std::fs::create_dir_all(inside.parent().expect("has one")).expect("made");
-        std::fs::copy(word, inside).expect("copied");
+        support::copy_program(word, &inside);
     }
     binary
 }

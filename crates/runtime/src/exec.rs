@@ -29,6 +29,8 @@ pub struct ExecOptions {
     pub console_socket: Option<OwnedFd>,
     /// How many descriptors from 3 on it inherits.
     pub kept_descriptors: u32,
+    /// Its streams where they are not the caller's.
+    pub streams: Option<Streams>,
     /// Whether a paused container is no obstacle: the program then runs when it is resumed.
     pub ignore_paused: bool,
     /// Which groups below the container's it joins: `PATH`, or several `CONTROLLER[,CONTROLLER…]:PATH` (v1). None is the
@@ -38,6 +40,15 @@ pub struct ExecOptions {
     pub line_ends: LineEnds,
     /// Whether it is told when each step ran.
     pub timed: bool,
+}
+
+/// Standard streams of a program that has not its caller's.
+#[derive(Debug)]
+pub struct Streams {
+    /// What it reads.
+    pub input: OwnedFd,
+    /// Where its output and its errors go; none is the caller's.
+    pub output: Option<OwnedFd>,
 }
 
 /// A program that `exec` started.
@@ -82,7 +93,7 @@ fn exec_in(record: &crate::state_dir::Record, spec: &Spec, options: ExecOptions)
         subgroups,
         process: &options.process,
         program,
-        input: None,
+        streams: options.streams,
         console_socket: options.console_socket,
         kept_descriptors: options.kept_descriptors,
         line_ends: options.line_ends,
@@ -106,8 +117,7 @@ pub(crate) struct ProgramStart<'a> {
     /// Its user, rights and limits.
     pub(crate) process: &'a Process,
     pub(crate) program: process::Program,
-    /// Its standard input, where that is not the caller's.
-    pub(crate) input: Option<OwnedFd>,
+    pub(crate) streams: Option<Streams>,
     pub(crate) console_socket: Option<OwnedFd>,
     pub(crate) kept_descriptors: u32,
     pub(crate) line_ends: LineEnds,
@@ -130,7 +140,7 @@ pub(crate) fn run_in(
     let container = spec.process.as_ref();
     let oom_score_adj = start.process.oom_score_adj.or(container.and_then(|process| process.oom_score_adj));
     let rights = Rights { process: start.process, kept_descriptors: start.kept_descriptors, oom_score_adj };
-    let steps = plan(spec, &rights, start.program, start.input, record)?;
+    let steps = plan(spec, &rights, start.program, start.streams, record)?;
     // Its number was its own until here, and with it the namespaces that were opened.
     if crate::hooks::ended_by(first.as_fd(), Some(std::time::Instant::now())) {
         return Err(gone());
@@ -310,7 +320,7 @@ fn plan(
     spec: &Spec,
     Rights { process, kept_descriptors, oom_score_adj }: &Rights<'_>,
     mut program: process::Program,
-    input: Option<OwnedFd>,
+    streams: Option<Streams>,
     record: &crate::state_dir::Record,
 ) -> Result<Vec<Step>> {
     let (pid, cgroup_path) = (record.pid, record.cgroup_path.as_deref().unwrap_or_default());
@@ -355,11 +365,12 @@ fn plan(
             "process.terminal",
         ));
     }
-    if let Some(file) = input {
-        steps.push(always(InitAction::StandardInput { file }));
-    }
     if !process.terminal {
-        steps.extend(null_streams()?);
+        let null = null_streams(streams.as_ref())?;
+        if let Some(Streams { input, output }) = streams {
+            steps.push(always(InitAction::Streams { input, output }));
+        }
+        steps.extend(null);
     }
     let user = process::program_user(process, process::Groups::Set);
     let path = c_string(&process.cwd, "process.cwd")?;
@@ -391,10 +402,15 @@ fn plan(
     Ok(steps)
 }
 
-/// The step for a caller of whose streams one is the null device.
-fn null_streams() -> Result<Option<Step>> {
-    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-    if !streams.into_iter().any(init::is_null) {
+/// The step for streams of which one is the null device.
+fn null_streams(streams: Option<&Streams>) -> Result<Option<Step>> {
+    let [input, output, errors] = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    let given = match streams {
+        Some(Streams { input, output: Some(output) }) => [input.as_fd(), output.as_fd(), output.as_fd()],
+        Some(Streams { input, output: None }) => [input.as_fd(), output, errors],
+        None => [input, output, errors],
+    };
+    if !given.into_iter().any(init::is_null) {
         return Ok(None);
     }
     devices::null_streams(Some(devices::hosts_proc()?)).map(Some)

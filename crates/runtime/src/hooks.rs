@@ -12,7 +12,7 @@ use sys::clone::{CloneRequest, flags};
 use sys::exec::CStringArray;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{self, ProgramStart};
+use crate::exec::{self, ProgramStart, Streams};
 use crate::plan::process::{Home, Program};
 use crate::plan::{MissingHome, c_path, c_string};
 use crate::spec::{Hook, Process, Spec};
@@ -150,7 +150,7 @@ fn start_inside(record: &Record, spec: &Spec, program: Program, input: OwnedFd) 
         subgroups: Vec::new(),
         process: &process,
         program,
-        input: Some(input),
+        streams: Some(Streams { input, output: None }),
         console_socket: None,
         kept_descriptors: 0,
         line_ends: Default::default(),

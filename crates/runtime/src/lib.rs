@@ -42,7 +42,7 @@ pub mod user_namespace;
 
 pub use bundle::Bundle;
 pub use error::{Error, ErrorKind, FailedStep, Result, short};
-pub use exec::{ExecOptions, Executed, exec, exec_by};
+pub use exec::{ExecOptions, Executed, Streams, exec, exec_by};
 pub use foreign::host_name;
 pub use id::ContainerId;
 pub use init::step::{StepDescription, StepKind};

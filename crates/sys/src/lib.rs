@@ -1,5 +1,5 @@
 //! Typed system calls, one operation a function, with no policy of any kind; and what several crates need: the allocator, the
-//! calendar, the parser of mount tables (proc_pid_mountinfo(5)), the namespaces that somebody is in.
+//! calendar, the parser of mount tables (proc_pid_mountinfo(5)), the namespaces that somebody is in, what may be shown of a text.
 //!
 //! The only crate of the workspace with `unsafe`. What [`rustix`] already offers safely is used from there and
 //! not wrapped again; here is what it lacks.
@@ -10,6 +10,7 @@ pub mod calendar;
 pub mod clone;
 pub mod exec;
 pub mod fd;
+pub mod inotify;
 pub mod iptables;
 pub mod keyring;
 #[cfg(all(target_arch = "x86_64", any(test, target_env = "musl")))]
@@ -20,6 +21,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod path;
 pub mod pidfd;
+mod plain;
 pub mod process;
 pub mod random;
 pub mod scheduling;
@@ -28,6 +30,8 @@ pub mod shared;
 pub mod signal;
 pub mod socket;
 pub mod text;
+
+pub use self::plain::plain;
 
 use std::io;
 

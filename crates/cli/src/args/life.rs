@@ -1,7 +1,9 @@
 //! How a container lives, as typed.
 
 use clap::Args;
-use engine::{Error, InputUntil, LifeOptions, Result, StandardInput, Stay, parse_log, parse_restart};
+use engine::{
+    Error, InputUntil, LifeOptions, ReadyImage, Result, StandardInput, Stay, parse_log, parse_restart,
+};
 
 use super::{RunArguments, said};
 
@@ -46,8 +48,9 @@ pub(crate) enum Life {
 }
 
 impl RunArguments {
-    /// How the container lives; `of_image` says whether it is of one.
-    pub(crate) fn way_of_life(&self, of_image: bool) -> Result<Life> {
+    /// How the container lives, of `image` where it is of one.
+    pub(crate) fn way_of_life(&self, image: Option<&ReadyImage>) -> Result<Life> {
+        let of_image = image.is_some();
         let life = &self.life;
         let restarts = said(&life.restart).is_some_and(|policy| !matches!(policy, "no" | "never"));
         if restarts && self.rm == Some(true) {
@@ -66,7 +69,18 @@ impl RunArguments {
             return Err(Error::invalid("--rmi", reason).with_hint("leave `--rm=false` out"));
         }
         let stay = if self.rm == Some(true) { Stay::Removed } else { Stay::Kept };
+        if self.health.restarts() && self.rm == Some(true) {
+            let reason = "a container that is removed at its end can't be started again";
+            let error = Error::invalid("--health-on-failure", reason.to_owned());
+            return Err(error.with_hint("leave `--rm` out, or write another action"));
+        }
         if life.detach || restarts || said(&life.log_driver).is_some() || !life.log_opt.is_empty() {
+            return Ok(Life::LivingOn(stay));
+        }
+        // What only the parent of a container can do.
+        let is_own = self.look.explain.is_some() || self.process.preserve_fds > 0;
+        if !is_own && self.health.check(image.map(|image| &image.defaults))?.is_some() {
+            // Somebody has to keep the time.
             return Ok(Life::LivingOn(stay));
         }
         let named = said(&life.name).is_some();
@@ -74,14 +88,13 @@ impl RunArguments {
             Some(true) if of_image || named => Life::Own(Some(Stay::Removed)),
             Some(true) => Life::Own(None),
             None if !of_image && !named => Life::Own(None),
-            // What only the parent of a container can do.
-            _ if self.look.explain.is_some() || self.process.preserve_fds > 0 => Life::Own(Some(Stay::Kept)),
+            _ if is_own => Life::Own(Some(Stay::Kept)),
             _ => Life::LivingOn(Stay::Kept),
         })
     }
 
     /// What is to become of a container that lives on.
-    pub(crate) fn life(&self) -> Result<LifeOptions> {
+    pub(crate) fn life(&self, image: Option<&ReadyImage>) -> Result<LifeOptions> {
         let life = &self.life;
         let input = match (self.process.interactive, life.detach) {
             (false, true) => StandardInput::Closed,
@@ -92,6 +105,7 @@ impl RunArguments {
             restart: parse_restart(said(&life.restart).unwrap_or_default())?,
             input,
             log: parse_log(life.log_driver.as_deref(), &life.log_opt)?,
+            health: self.health.check(image.map(|image| &image.defaults))?,
             flags: self.given.flags().to_vec(),
         })
     }

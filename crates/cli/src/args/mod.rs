@@ -2,6 +2,7 @@
 
 mod before_verb;
 mod files;
+mod health;
 mod image;
 mod life;
 mod limits;
@@ -26,6 +27,7 @@ use engine::{
 
 pub(crate) use self::before_verb::{behind_container, verb_first};
 use self::files::FileArguments;
+use self::health::HealthArguments;
 pub(crate) use self::image::{ImageArguments, Policy};
 pub(crate) use self::life::{Life, LifeArguments};
 pub(crate) use self::limits::LimitArguments;
@@ -35,6 +37,7 @@ pub(crate) use self::output::take as take_output;
 pub(crate) use self::process::{ProcessArguments, kept_descriptors, variables};
 use self::security::SecurityArguments;
 use crate::containers::{self, ContainerCommand};
+use crate::events::EventsArguments;
 use crate::given::Given;
 use crate::images::{self, GroupArguments, ImageCommand};
 use crate::kept::{self, KeptCommand};
@@ -52,6 +55,7 @@ pub(crate) enum Command {
     Containers(ContainerCommand),
     System(SystemCommand),
     Volumes(VolumeCommand),
+    Events(EventsArguments),
     /// Internal: removes networks that nobody uses any more, after the last container's command has returned.
     Tidy(EnginePaths),
 }
@@ -71,8 +75,9 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc manifest --help             lists of images for several machines\n  \
                      rabbitc run -d, create, start, stop, restart, rm  containers that live on, and their end\n  \
                      rabbitc ps, logs, attach, inspect, rename, why  what runs, what it writes, why it has ended\n  \
-                     rabbitc exec, cp, kill, pause, unpause, top, stats, port, wait, update  a container that runs\n  \
+                     rabbitc exec, cp, kill, pause, unpause, top, stats, port, wait, update, healthcheck run  a container that runs\n  \
                      rabbitc diff, commit, export        what a container has changed\n  \
+                     rabbitc events                      what becomes of containers, images and volumes\n  \
                      rabbitc volume --help               directories that are kept for containers\n  \
                      rabbitc system df|check|prune|install  how much room images take, whether they are whole, less of both; start at boot\n  \
                      rabbitc image --help                what else there is for images\n\n\
@@ -94,6 +99,8 @@ pub(crate) struct RunArguments {
     pub(crate) process: ProcessArguments,
     #[command(flatten)]
     pub(crate) life: LifeArguments,
+    #[command(flatten)]
+    pub(crate) health: HealthArguments,
     #[command(flatten)]
     pub(crate) of_image: ImageArguments,
     #[command(flatten)]
@@ -201,7 +208,16 @@ pub(crate) fn may_start(arguments: &[OsString]) -> bool {
         && (!containers::VERBS.contains(&verb) || containers::ENTERING.contains(&verb))
         && !matches!(
             verb,
-            TIDY | "info" | "system" | "volume" | "plan" | "help" | "--help" | "version" | "--version" | "-V"
+            TIDY | "info"
+                | "events"
+                | "system"
+                | "volume"
+                | "plan"
+                | "help"
+                | "--help"
+                | "version"
+                | "--version"
+                | "-V"
         )
 }
 
@@ -234,6 +250,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         verb if containers::VERBS.contains(&verb) => {
             read_container(verb, words.skip(1)).map(Command::Containers)
         }
+        "events" => read_plain(words.skip(1)).map(Command::Events),
         "info" => read_plain(words.skip(1)).map(SystemCommand::Info).map(Command::System),
         "system" => read_plain::<SystemArguments>(words.skip(1)).map(|read| Command::System(read.command)),
         "volume" => read_plain::<VolumeArguments>(words.skip(1)).map(|read| Command::Volumes(read.command)),
@@ -341,6 +358,7 @@ fn read_container(
         "port" => read_plain(words).map(ContainerCommand::Port),
         "wait" => read_plain(words).map(ContainerCommand::Wait),
         "cp" => read_plain(words).map(ContainerCommand::Copy),
+        "healthcheck" => read_plain(words).map(ContainerCommand::Health),
         "update" => read_plain(words).map(|read| ContainerCommand::Update(Box::new(read))),
         _ => read_plain(words).map(ContainerCommand::Exec),
     }
@@ -472,7 +490,7 @@ impl RunArguments {
 
     /// Where what it writes is, if that is on the disk.
     fn stay(&self, image: Option<&ReadyImage>) -> Result<Option<(KeptContainers, Stay)>> {
-        match self.way_of_life(image.is_some())? {
+        match self.way_of_life(image)? {
             Life::Own(Some(stay)) => Ok(Some((self.containers()?, stay))),
             Life::Own(None) | Life::LivingOn(_) => Ok(None),
         }

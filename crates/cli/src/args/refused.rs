@@ -21,8 +21,6 @@ enum Reason {
     Monitor,
     /// There are no names and nothing else that outlives the command.
     Names,
-    /// There is no health check.
-    Health,
     /// Nothing of images has it.
     Images,
     /// What passes is tried again anyway.
@@ -52,7 +50,6 @@ impl Reason {
                 "containers know nothing of one another yet",
                 "leave it out; with a network of their own they reach one another by address",
             ),
-            Reason::Health => ("there are no health checks yet", "leave it out"),
             Reason::Images => ("rabbitc does not have it for images yet", "leave it out"),
             Reason::Retries => ("what passes is tried five times, with pauses of its own", "leave it out"),
             Reason::Pods => ("there are no pods yet", "leave it out"),
@@ -83,22 +80,6 @@ const ROWS: &[Row] = &[
     row("requires", true, Reason::Names),
     row("link", true, Reason::Names),
     row("secret", true, Reason::NotYet),
-    row("health-cmd", true, Reason::Health),
-    row("health-interval", true, Reason::Health),
-    row("health-log-destination", true, Reason::Health),
-    row("health-max-log-count", true, Reason::Health),
-    row("health-max-log-size", true, Reason::Health),
-    row("health-on-failure", true, Reason::Health),
-    row("health-retries", true, Reason::Health),
-    row("health-start-interval", true, Reason::Health),
-    row("health-start-period", true, Reason::Health),
-    row("health-startup-cmd", true, Reason::Health),
-    row("health-startup-interval", true, Reason::Health),
-    row("health-startup-retries", true, Reason::Health),
-    row("health-startup-success", true, Reason::Health),
-    row("health-startup-timeout", true, Reason::Health),
-    row("health-timeout", true, Reason::Health),
-    row("no-healthcheck", false, Reason::Health),
     row("decryption-key", true, Reason::Images),
     row("disable-content-trust", false, Reason::Images),
     row("env-merge", true, Reason::Images),
@@ -149,10 +130,8 @@ const COMMANDS: &[&str] = &[
     "compose",
     "config",
     "context",
-    "events",
     "farm",
     "generate",
-    "healthcheck",
     "init",
     "kube",
     "machine",
@@ -191,7 +170,7 @@ pub(crate) fn command(word: &str) -> Error {
 
 /// Commands that there are.
 fn own() -> impl Iterator<Item = &'static str> {
-    let alone = ["run", "create", "plan", "info", "system", "volume", "help", "version"];
+    let alone = ["run", "create", "plan", "info", "events", "system", "volume", "help", "version"];
     alone.into_iter().chain(images::VERBS).chain(containers::VERBS).chain(life::VERBS).chain(kept::VERBS)
 }
 

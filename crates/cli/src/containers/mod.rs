@@ -3,6 +3,7 @@
 
 mod copy;
 mod exec;
+mod health;
 mod port;
 mod signal;
 mod stats;
@@ -17,6 +18,7 @@ use engine::{Containers, Error, Found, Result};
 
 pub(crate) use self::copy::CopyArguments;
 pub(crate) use self::exec::{ExecArguments, HOLD, hold_terminal};
+pub(crate) use self::health::HealthArguments;
 pub(crate) use self::port::PortArguments;
 pub(crate) use self::signal::{KillArguments, PauseArguments, UnpauseArguments};
 pub(crate) use self::stats::StatsArguments;
@@ -28,11 +30,11 @@ use crate::life::PlaceArguments;
 use crate::render;
 
 /// The verbs.
-pub(crate) const VERBS: [&str; 10] =
-    ["exec", "kill", "pause", "unpause", "top", "stats", "port", "wait", "cp", "update"];
+pub(crate) const VERBS: [&str; 11] =
+    ["exec", "kill", "pause", "unpause", "top", "stats", "port", "wait", "cp", "update", "healthcheck"];
 
 /// Those of which a process is root of a container's users, or more than that: this program must not be written to from there.
-pub(crate) const ENTERING: [&str; 2] = ["exec", "cp"];
+pub(crate) const ENTERING: [&str; 3] = ["exec", "cp", "healthcheck"];
 
 /// One of them.
 pub(crate) enum ContainerCommand {
@@ -46,6 +48,7 @@ pub(crate) enum ContainerCommand {
     Wait(WaitArguments),
     Copy(CopyArguments),
     Update(Box<UpdateArguments>),
+    Health(HealthArguments),
 }
 
 /// What docker exits with where a container is not there, or not as it must be for a verb.
@@ -64,6 +67,7 @@ pub(crate) fn run(command: &ContainerCommand) -> ExitCode {
         ContainerCommand::Wait(arguments) => wait::wait(arguments),
         ContainerCommand::Copy(arguments) => copy::cp(arguments),
         ContainerCommand::Update(arguments) => update::update(arguments),
+        ContainerCommand::Health(arguments) => health::health(arguments),
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct WaitArguments {
     /// Their ids, the beginnings of these, or their names
     #[arg(value_name = "CONTAINER")]
     containers: Vec<String>,
-    /// What to wait for: `stopped`, `running`, `paused` or `removed`; of several, for one. What is no end prints -1
+    /// What to wait for: `stopped`, `running`, `paused`, `removed`, `healthy` or `unhealthy`; of several, for one. What is no end prints -1
     #[arg(long, value_name = "CONDITION", value_delimiter = ',', default_value = "stopped")]
     condition: Vec<String>,
     /// How often to look at what the kernel gives no sign of: milliseconds, or `2s` [default: 250ms]

@@ -8,12 +8,7 @@ pub(super) fn short(id: &str) -> String {
 
 /// A text of an image's author in one line, without what moves a terminal's cursor.
 pub(super) fn plain(text: &str) -> String {
-    let one = |letter: char| match letter {
-        '\t' | '\n' | '\r' => " ".to_owned(),
-        letter if letter.is_control() => letter.escape_debug().to_string(),
-        letter => letter.to_string(),
-    };
-    text.chars().map(one).collect()
+    sys::plain(&text.replace(['\t', '\n', '\r'], " "))
 }
 
 /// A size as docker shows it, in powers of ten.

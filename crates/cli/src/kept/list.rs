@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use clap::{Parser, ValueEnum};
 use engine::{
-    ContainerFilter, KeptContainers, KeptState, ListedContainer, MountKind, MountRequest, Notice, Result,
-    rfc3339,
+    ContainerFilter, HealthStatus, KeptContainers, KeptState, ListedContainer, MountKind, MountRequest,
+    Notice, Result, rfc3339,
 };
 
 use super::short;
@@ -44,7 +44,7 @@ pub(crate) struct ListArguments {
     #[arg(short, long)]
     all: bool,
     /// Only those of which this holds: `id=ID`, `status=running`, `exited=CODE`, `ancestor=IMAGE`, `before=ID`, `since=ID`,
-    /// `label=NAME[=VALUE]`
+    /// `label=NAME[=VALUE]`, `health=healthy`
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
     /// `table`, `json`: a line for each, or a line such as `{{.ID}} {{.Status}}`; of Labels, State, Size, Pid and ExitCode too
@@ -183,8 +183,13 @@ fn row(one: &ListedContainer, id: String, whole: bool, room: String, now: u64) -
     let ago = |then: u64| since(now.saturating_sub(then));
     let state = match one.state {
         KeptState::Running => {
-            let paused = if one.is_paused { " (Paused)" } else { "" };
-            format!("Up {}{paused}", ago(one.started.unwrap_or(one.created)).trim_end_matches(" ago"))
+            let more = match (one.is_paused, one.health) {
+                (true, _) => " (Paused)".to_owned(),
+                (false, Some(HealthStatus::Starting)) => " (health: starting)".to_owned(),
+                (false, Some(health)) => format!(" ({health})"),
+                (false, None) => String::new(),
+            };
+            format!("Up {}{more}", ago(one.started.unwrap_or(one.created)).trim_end_matches(" ago"))
         }
         KeptState::Created => "Created".to_owned(),
         KeptState::Restarting { code, ended } => {

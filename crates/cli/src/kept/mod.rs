@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use engine::{
-    Change, ChangeKind, CommitRequest, ContainerFilter, ContainerRemoval, Error, ErrorKind, KeptContainers,
-    KeptRoot, ListedContainer, Patience, Result, parse_seconds,
+    Change, ChangeKind, CommitRequest, ContainerRemoval, Error, ErrorKind, KeptContainers, KeptRoot,
+    Patience, Result, parse_seconds,
 };
 use serde_json::json;
 
@@ -18,7 +18,7 @@ pub(crate) use self::list::ListArguments;
 use crate::archive::{Output, check_output};
 use crate::images::progress::{Quiet, Shown};
 use crate::images::{failed, print};
-use crate::life::{PlaceArguments, latest};
+use crate::life::{Missing, PlaceArguments, Targets, all_names, filtered};
 use crate::render;
 
 /// The verbs.
@@ -153,41 +153,59 @@ fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
 
+impl RemoveArguments {
+    /// Whether containers are chosen by what they are, not by their names.
+    fn chooses(&self) -> bool {
+        self.all || !self.filter.is_empty()
+    }
+
+    /// Those that are to go.
+    fn targets(&self) -> Result<Targets> {
+        let operation = || "rabbitc rm".to_owned();
+        let names_some = !self.ids.is_empty() || !self.cidfile.is_empty() || self.latest;
+        match (self.chooses(), names_some) {
+            (true, true) => {
+                let reason = "containers are named, and others chosen by `--all` or `--filter`".to_owned();
+                return Err(Error::invalid(operation(), reason).with_hint("leave one of both out"));
+            }
+            (false, false) => {
+                let error = Error::invalid(operation(), "a container is to be named".to_owned());
+                return Err(error.with_hint("`rabbitc ps -a` lists those that there are"));
+            }
+            _ => {}
+        }
+        let missing = if self.force || self.ignore { Missing::Ignored } else { Missing::Told };
+        let names = all_names(&self.ids, &self.cidfile, missing)?;
+        let mut targets = Targets::find(&self.place, &names, self.latest, missing)?;
+        if self.chooses() {
+            let chosen = filtered(&targets.containers, &targets.paths, &self.filter)?;
+            targets.named.extend(chosen.into_iter().map(|one| (one.id.clone(), one)));
+        }
+        Ok(targets)
+    }
+
+    fn removal(&self) -> Result<ContainerRemoval> {
+        Ok(match (self.force, &self.time) {
+            (false, _) => ContainerRemoval::OfEnded,
+            (true, None) => ContainerRemoval::Stopping(Patience::For(Duration::ZERO)),
+            (true, Some(text)) => ContainerRemoval::Stopping(match parse_seconds("--time", text)? {
+                Some(patience) => Patience::For(patience),
+                None => Patience::Endless,
+            }),
+        })
+    }
+}
+
 /// Each is tried, whatever became of the others.
 fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
-    let (containers, paths) = (arguments.place.containers()?, arguments.place.paths()?);
-    let removal = match (arguments.force, &arguments.time) {
-        (false, _) => ContainerRemoval::OfEnded,
-        (true, None) => ContainerRemoval::Stopping(Patience::For(Duration::ZERO)),
-        (true, Some(text)) => ContainerRemoval::Stopping(match parse_seconds("--time", text)? {
-            Some(patience) => Patience::For(patience),
-            None => Patience::Endless,
-        }),
-    };
-    let mut names = arguments.ids.clone();
-    for path in &arguments.cidfile {
-        let text = std::fs::read_to_string(path);
-        let text = text.map_err(|error| Error::at_path("read", path, error).from_field("--cidfile"))?;
-        names.push(text.trim().to_owned());
-    }
-    if arguments.latest {
-        names.push(latest(&containers, &paths)?.0);
-    }
-    let by_filter = arguments.all || !arguments.filter.is_empty();
-    if by_filter {
-        let filters: Vec<ContainerFilter> =
-            arguments.filter.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
-        let (listed, damaged) = containers.list_all(&paths, &filters)?;
-        damaged.iter().for_each(|damaged| render::error(&damaged.error));
-        names.extend(listed.into_iter().filter(ListedContainer::is_kept).map(|one| one.id));
-    } else if names.is_empty() {
-        return Err(Error::invalid("rabbitc rm", "a container is to be named".to_owned())
-            .with_hint("`rabbitc ps -a` lists those that there are"));
-    }
-    let mut code = ExitCode::SUCCESS;
+    let removal = arguments.removal()?;
+    let targets = arguments.targets()?;
+    let may_be_gone = arguments.force || arguments.ignore || arguments.chooses();
+    let mut code = targets.code();
+    let Targets { containers, paths, named, .. } = targets;
     let mut failed = |error: Error| {
         // One that goes by itself meanwhile is no one's loss.
-        if error.kind == ErrorKind::NotFound && (arguments.force || arguments.ignore || by_filter) {
+        if error.kind == ErrorKind::NotFound && may_be_gone {
             return;
         }
         render::error(&error);
@@ -196,15 +214,14 @@ fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
     };
     // Those that run are ended first: whoever removes files of other ids can do nothing else any more.
     let mut ended = Vec::new();
-    for name in names {
-        let kept = containers.find_living(&name, &paths);
-        match kept.and_then(|kept| containers.make_removable(&kept, removal, &paths).map(|()| kept)) {
-            Ok(kept) => ended.push((name, kept)),
+    for (name, kept) in named {
+        match containers.make_removable(&kept, removal, &paths) {
+            Ok(()) => ended.push((name, kept)),
             Err(error) => failed(error),
         }
     }
     containers.sweep_ended(&paths).iter().for_each(render::error);
-    if ended.is_empty() && !by_filter {
+    if ended.is_empty() && !arguments.chooses() {
         return Ok(code);
     }
     let containers = KeptContainers::open(arguments.place.root())?;
@@ -243,18 +260,9 @@ pub(crate) fn show_changes(changes: &[Change], format: Format) -> Result<()> {
         let all = json!({"changed": of(ChangeKind::Changed), "added": of(ChangeKind::Added), "deleted": of(ChangeKind::Deleted)});
         return print(&format!("{all}\n"));
     }
-    let lines = changes.iter().map(|change| {
-        let path = change.path.to_string_lossy();
-        // What a container calls its files does not steer a terminal.
-        let shown: String = path
-            .chars()
-            .flat_map(|letter| match letter.is_control() {
-                true => letter.escape_default().collect::<Vec<char>>(),
-                false => vec![letter],
-            })
-            .collect();
-        format!("{} {shown}\n", letter(change.kind))
-    });
+    let lines = changes
+        .iter()
+        .map(|change| format!("{} {}\n", letter(change.kind), sys::plain(&change.path.to_string_lossy())));
     print(&lines.collect::<String>())
 }
 

@@ -4,14 +4,15 @@ use std::io::IsTerminal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Args, Parser};
 use engine::{
     Attachment, Departure, DetachKeys, EnginePaths, Error, ErrorKind, KeptContainers, KeptState, Notice,
     Reaction, Result, Role, Terminal,
 };
 use sys::signal::SignalDescriptor;
 
-use super::{PlaceArguments, latest};
+use super::PlaceArguments;
+use super::targets::latest;
 use crate::args::ProcessArguments;
 use crate::render;
 
@@ -25,18 +26,43 @@ pub(crate) struct AttachArguments {
     /// The one that was made last
     #[arg(short, long, conflicts_with = "name")]
     latest: bool,
-    /// Keys that leave it alone [default: ctrl-p,ctrl-q]
-    #[arg(long, value_name = "KEYS")]
-    detach_keys: Option<String>,
     /// Pass no input on
     #[arg(long)]
     no_stdin: bool,
+    #[command(flatten)]
+    bond: BondArguments,
+    #[command(flatten)]
+    place: PlaceArguments,
+}
+
+/// What keys and signals do to who is attached.
+#[derive(Debug, Args)]
+pub(super) struct BondArguments {
+    /// Keys that leave it alone [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
     /// Pass signals on to the program
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value = "true", default_missing_value = "true", hide_possible_values = true)]
     sig_proxy: bool,
-    #[command(flatten)]
-    place: PlaceArguments,
+}
+
+impl BondArguments {
+    pub(super) fn read(&self) -> Result<Bond> {
+        Bond::new(self.detach_keys.as_deref(), self.sig_proxy)
+    }
+}
+
+/// The same, understood.
+pub(super) struct Bond {
+    detach_keys: DetachKeys,
+    passes_signals: bool,
+}
+
+impl Bond {
+    pub(super) fn new(detach_keys: Option<&str>, passes_signals: bool) -> Result<Bond> {
+        Ok(Bond { detach_keys: parse_keys(detach_keys)?, passes_signals })
+    }
 }
 
 /// Which of the caller's streams are a container's.
@@ -104,7 +130,6 @@ pub(super) fn pair() -> Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Copies until the container ends, or the caller leaves; the exit code of the command.
-#[allow(clippy::too_many_arguments)]
 pub(super) fn follow(
     containers: &KeptContainers,
     id: &str,
@@ -112,11 +137,10 @@ pub(super) fn follow(
     connection: BorrowedFd<'_>,
     signals: &SignalDescriptor,
     streams: Streams,
-    detach_keys: DetachKeys,
-    passes_signals: bool,
+    bond: Bond,
 ) -> Result<ExitCode> {
     let mut pass_on = |signal: i32| {
-        if passes_signals {
+        if bond.passes_signals {
             // It may have ended by now.
             let _ = containers.signal(id, signal, paths);
             return Reaction::Stay;
@@ -130,7 +154,7 @@ pub(super) fn follow(
         output: streams.output.as_ref().map(AsFd::as_fd),
         error: streams.error.as_ref().map(AsFd::as_fd),
         terminal: streams.terminal,
-        detach_keys,
+        detach_keys: bond.detach_keys,
         signals,
         on_signal: &mut pass_on,
     })?;
@@ -158,7 +182,10 @@ pub(super) fn follow(
                 }
             }
         }
-        Departure::Detached => ExitCode::SUCCESS,
+        Departure::Detached => {
+            containers.tell_detached(id);
+            ExitCode::SUCCESS
+        }
         Departure::Signalled(signal) => ExitCode::from(128 + signal as u8),
         Departure::ConnectionLost => {
             let reason = "the monitor of the container is gone";
@@ -172,7 +199,7 @@ pub(super) fn follow(
 
 pub(super) fn attach(arguments: &AttachArguments) -> Result<ExitCode> {
     let (containers, paths) = (arguments.place.containers()?, arguments.place.paths()?);
-    let keys = parse_keys(arguments.detach_keys.as_deref())?;
+    let bond = arguments.bond.read()?;
     let kept = match &arguments.name {
         Some(name) => containers.find_living(name, &paths)?,
         None => latest(&containers, &paths)?.1,
@@ -184,8 +211,8 @@ pub(super) fn attach(arguments: &AttachArguments) -> Result<ExitCode> {
     let (signals, _) = SignalDescriptor::block_and_open()
         .map_err(|error| Error::system("open a signal descriptor", error))?;
     let connection = containers.connect(&kept)?;
+    containers.tell_attached(&kept.id);
     let input = !arguments.no_stdin && kept.has_input();
     let streams = Streams::new([input, true, true], kept.has_terminal(), Role::Later);
-    let passes_signals = arguments.sig_proxy;
-    follow(&containers, &kept.id, &paths, connection.as_fd(), &signals, streams, keys, passes_signals)
+    follow(&containers, &kept.id, &paths, connection.as_fd(), &signals, streams, bond)
 }

@@ -1,18 +1,20 @@
-//! The internal verbs of the process behind a container: `internal-start`, `internal-end`, `internal-adopt`.
+//! The internal verbs of the process behind a container: `internal-start`, `internal-end`, `internal-adopt`; and those of what looks after its
+//! health, `internal-check` and `internal-heal`.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use engine::{ADOPT, BEGIN, Begun, END, Ended, EnginePaths, Result, Standing};
+use engine::{ADOPT, BEGIN, Begun, CHECK, END, Ended, EnginePaths, HEAL, Result, Standing};
 
 use crate::given::Given;
+use crate::images::print;
 use crate::render;
 use crate::run::tidy_later;
 
 /// Whether a first word is one of them.
 pub(crate) fn is_behind_verb(verb: Option<&OsStr>) -> bool {
-    verb.is_some_and(|verb| [BEGIN, END, ADOPT].iter().any(|one| verb == *one))
+    verb.is_some_and(|verb| [BEGIN, END, ADOPT, CHECK, HEAL].iter().any(|one| verb == *one))
 }
 
 /// Does what the verb says; becomes the monitor of the container if that runs then.
@@ -20,6 +22,8 @@ pub(crate) fn stand(arguments: &[OsString]) -> ExitCode {
     let Some((verb, arguments)) = arguments.split_first() else { return ExitCode::from(crate::FAILED) };
     match verb.to_str() {
         Some(BEGIN) => begin(arguments),
+        Some(CHECK) => check(arguments),
+        Some(HEAL) => done(engine::heal(arguments)),
         Some(END) => finish(engine::end(arguments).map(Some), arguments),
         _ => finish(engine::adopt(arguments), arguments),
     }
@@ -37,6 +41,24 @@ fn begin(arguments: &[OsString]) -> ExitCode {
         Err(failed) => {
             render::failed_start(&failed.error, &Given::earlier(failed.flags));
             ExitCode::from(failed.error.kind.exit_code() as u8)
+        }
+    }
+}
+
+/// Tells the monitor when the next check is due.
+fn check(arguments: &[OsString]) -> ExitCode {
+    done(engine::check(arguments).and_then(|next| match next {
+        Some(next) => print(&format!("{}\n", next.as_millis())),
+        None => print("never\n"),
+    }))
+}
+
+fn done(outcome: Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            render::error(&error);
+            ExitCode::from(crate::FAILED)
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) use self::logs::LogsArguments;
 pub(crate) use self::run::live;
 pub(crate) use self::start::{RestartArguments, StartArguments};
 pub(crate) use self::stop::{RenameArguments, StopArguments};
-pub(crate) use self::targets::latest;
+pub(crate) use self::targets::{Missing, Targets, all_names, filtered, latest};
 pub(crate) use self::why::WhyArguments;
 use crate::args::{Refusal, RunArguments, read_plain};
 use crate::images::failed;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use engine::{CreateRequest, EnginePaths, Error, KeptContainers, Look, ReadyImage, Result, Started, Stay};
 use sys::signal::SignalDescriptor;
 
-use super::attach::{Streams, follow, pair, parse_keys};
+use super::attach::{Bond, Streams, follow, pair};
 use crate::args::{Life, RunArguments};
 use crate::id_files::IdFiles;
 use crate::images::{self, NotReady, print};
@@ -21,7 +21,7 @@ pub(crate) fn live(
 ) -> Result<ExitCode> {
     let containers = arguments.containers()?;
     let request = request(arguments, image, stay)?;
-    let keys = parse_keys(arguments.life.detach_keys.as_deref())?;
+    let bond = Bond::new(arguments.life.detach_keys.as_deref(), arguments.process.sig_proxy)?;
     let files = IdFiles::open(&arguments.process)?;
     make_room(arguments, &containers, paths)?;
     let has_terminal = request.options.process.terminal != engine::TerminalMode::Inherit;
@@ -40,6 +40,7 @@ pub(crate) fn live(
         .map_err(|error| Error::system("open a signal descriptor", error))?;
     let (ours, theirs) = pair()?;
     let id = containers.create(request, paths, Look::AtStart)?;
+    containers.tell_attached(&id);
     if let Started::Failed(code) = containers.start(&id, Some(theirs), paths)? {
         return Ok(ExitCode::from(code as u8));
     }
@@ -50,8 +51,7 @@ pub(crate) fn live(
         print(&format!("{id}\n"))?;
     }
     let streams = Streams::of_run(&arguments.life.attach, has_terminal, &arguments.process)?;
-    let passes_signals = arguments.process.sig_proxy;
-    follow(&containers, &id, paths, ours.as_fd(), &signals, streams, keys, passes_signals)
+    follow(&containers, &id, paths, ours.as_fd(), &signals, streams, bond)
 }
 
 /// `rabbitc create`: prints the id.
@@ -75,13 +75,13 @@ pub(super) fn create(arguments: &RunArguments) -> Result<ExitCode> {
 
 fn request(arguments: &RunArguments, image: Option<&ReadyImage>, stay: Stay) -> Result<CreateRequest> {
     // Conflicts are the same as where it is run at once.
-    let _: Life = arguments.way_of_life(image.is_some())?;
+    let _: Life = arguments.way_of_life(image)?;
     let directory =
         std::env::current_dir().map_err(|error| Error::system("find the working directory", error))?;
     let options = arguments.options(terminal(&arguments.process), image)?;
     Ok(CreateRequest {
         options: options.made_absolute(&directory),
-        life: arguments.life()?,
+        life: arguments.life(image)?,
         name: arguments.life.name.clone().filter(|name| !name.is_empty()),
         stay,
     })

@@ -7,7 +7,7 @@ use clap::Parser;
 use engine::{EnginePaths, Error, ErrorKind, Kept, KeptContainers, KeptState, Result, Started};
 use sys::signal::SignalDescriptor;
 
-use super::attach::{Streams, follow, pair, parse_keys};
+use super::attach::{BondArguments, Streams, follow, pair};
 use super::stop::{Timing, tell};
 use super::targets::{Missing, Others, TargetArguments, Targets};
 
@@ -24,13 +24,8 @@ pub(crate) struct StartArguments {
     /// Pass standard input on
     #[arg(short, long)]
     interactive: bool,
-    /// Keys that leave it alone [default: ctrl-p,ctrl-q]
-    #[arg(long, value_name = "KEYS")]
-    detach_keys: Option<String>,
-    /// Pass signals on to the program
-    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
-          default_value = "true", default_missing_value = "true", hide_possible_values = true)]
-    sig_proxy: bool,
+    #[command(flatten)]
+    bond: BondArguments,
     #[command(flatten)]
     targets: TargetArguments,
 }
@@ -68,12 +63,13 @@ pub(super) fn start(arguments: &StartArguments) -> Result<ExitCode> {
     };
     let (signals, _) = SignalDescriptor::block_and_open()
         .map_err(|error| Error::system("open a signal descriptor", error))?;
+    let bond = arguments.bond.read()?;
     let (ours, theirs) = pair()?;
+    containers.tell_attached(&kept.id);
     match containers.start(&kept.id, Some(theirs), paths)? {
         Started::Now => {
             let streams = Streams::of_start(arguments.interactive, kept.has_terminal());
-            let keys = parse_keys(arguments.detach_keys.as_deref())?;
-            follow(containers, &kept.id, paths, ours.as_fd(), &signals, streams, keys, arguments.sig_proxy)
+            follow(containers, &kept.id, paths, ours.as_fd(), &signals, streams, bond)
         }
         Started::Before => {
             let error =
@@ -103,6 +99,10 @@ pub(super) fn restart(arguments: &RestartArguments) -> Result<ExitCode> {
     let Targets { containers, paths, .. } = &targets;
     targets.each(|kept| {
         tell(kept, containers.stop(kept, request, paths)?);
-        begin(containers, kept, paths)
+        let code = begin(containers, kept, paths)?;
+        if code == ExitCode::SUCCESS {
+            containers.tell_restarted(kept);
+        }
+        Ok(code)
     })
 }

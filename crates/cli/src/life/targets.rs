@@ -41,7 +41,7 @@ pub(super) enum Others {
 
 /// What becomes of a name that nobody has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Missing {
+pub(crate) enum Missing {
     /// It is told, and the others are found all the same.
     Told,
     /// Nothing is wrong with it.
@@ -49,11 +49,11 @@ pub(super) enum Missing {
 }
 
 /// The containers that were found.
-pub(super) struct Targets {
-    pub(super) containers: KeptContainers,
-    pub(super) paths: EnginePaths,
+pub(crate) struct Targets {
+    pub(crate) containers: KeptContainers,
+    pub(crate) paths: EnginePaths,
     /// As each was named, or its id.
-    pub(super) named: Vec<(String, Kept)>,
+    pub(crate) named: Vec<(String, Kept)>,
     /// The command's exit code if all goes well with these.
     code: ExitCode,
 }
@@ -78,7 +78,8 @@ impl TargetArguments {
             let error = Error::invalid(format!("rabbitc {verb}"), reason);
             return Err(error.with_hint("leave the flag that chooses all of them out, or the containers"));
         }
-        let mut targets = Targets::find(&self.place, &self.all_names(missing)?, self.latest, missing)?;
+        let names = all_names(&self.names, &self.cidfile, missing)?;
+        let mut targets = Targets::find(&self.place, &names, self.latest, missing)?;
         let matching = match (self.filter.is_empty(), others) {
             (true, Others::ByFilter) if self.names_some() => return Ok(targets),
             (true, Others::ByFilter) => {
@@ -96,23 +97,24 @@ impl TargetArguments {
         }
         Ok(targets)
     }
+}
 
-    fn all_names(&self, missing: Missing) -> Result<Vec<String>> {
-        let mut names = self.names.clone();
-        for path in &self.cidfile {
-            match read_id(path) {
-                Ok(id) => names.push(id),
-                Err(error) if missing == Missing::Ignored && error.kind == ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
+/// The names, and the ids that stand in files.
+pub(crate) fn all_names(names: &[String], files: &[PathBuf], missing: Missing) -> Result<Vec<String>> {
+    let mut names = names.to_vec();
+    for path in files {
+        match read_id(path) {
+            Ok(id) => names.push(id),
+            Err(error) if missing == Missing::Ignored && error.kind == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
-        Ok(names)
     }
+    Ok(names)
 }
 
 impl Targets {
     /// Finds those that are named, and the one that was made `last` where it is wanted.
-    pub(super) fn find(
+    pub(crate) fn find(
         place: &PlaceArguments,
         names: &[String],
         last: bool,
@@ -154,17 +156,30 @@ impl Targets {
     }
 
     /// The command's exit code if all goes well with those that were found.
-    pub(super) fn code(&self) -> ExitCode {
+    pub(crate) fn code(&self) -> ExitCode {
         self.code
     }
 }
 
-/// Those by which filters hold, as they are.
-fn filtered(containers: &KeptContainers, paths: &EnginePaths, filters: &[String]) -> Result<Vec<Kept>> {
+/// Those by which filters hold, as they are. What can't be read is told, and is no one's obstacle.
+pub(crate) fn filtered(
+    containers: &KeptContainers,
+    paths: &EnginePaths,
+    filters: &[String],
+) -> Result<Vec<Kept>> {
     let filters: Vec<ContainerFilter> = filters.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
-    let (listed, _) = containers.list_all(paths, &filters)?;
-    // One that goes by itself meanwhile is no one's loss.
-    Ok(listed.iter().filter_map(|one| containers.find(&one.id).ok()).collect())
+    let (listed, damaged) = containers.list_all(paths, &filters)?;
+    damaged.iter().for_each(|damaged| render::error(&damaged.error));
+    let mut found = Vec::new();
+    for one in listed.iter().filter(|one| one.is_kept()) {
+        match containers.find(&one.id) {
+            Ok(kept) => found.push(kept),
+            // One that goes by itself meanwhile is no one's loss.
+            Err(error) if error.kind == ErrorKind::NotFound => {}
+            Err(error) => render::error(&error),
+        }
+    }
+    Ok(found)
 }
 
 /// The one that was made last, with its id.

@@ -47,14 +47,7 @@ fn text(verdict: &Verdict) -> String {
         text.push_str("last output:\n");
     }
     for (stream, line) in &verdict.output {
-        // What a container writes does not steer a terminal.
-        let shown: String = line
-            .chars()
-            .flat_map(|letter| match letter.is_control() && letter != '\t' {
-                true => letter.escape_default().collect::<Vec<char>>(),
-                false => vec![letter],
-            })
-            .collect();
+        let shown = line.split('\t').map(sys::plain).collect::<Vec<_>>().join("\t");
         text.push_str(&format!("  {stream} | {shown}\n"));
     }
     text.extend(verdict.advice.iter().map(|advice| format!("hint: {advice}\n")));

@@ -16,6 +16,7 @@ use engine::{
 use serde_json::json;
 
 pub(crate) use self::info::InfoArguments;
+use crate::events::{EventsArguments, events};
 use crate::images::table::size;
 use crate::images::{access, failed, open_to_change, print, prune};
 use crate::life::paths;
@@ -38,6 +39,8 @@ pub(crate) enum SystemCommand {
     Df(UsageArguments),
     /// Looks whether all that images consist of is there and what it was; exits with 1 if not
     Check(CheckArguments),
+    /// Shows what becomes of containers, images and volumes, as it happens
+    Events(EventsArguments),
     /// Shows what this host is, and what rabbitc keeps on it
     Info(InfoArguments),
     /// Removes containers that have ended, and images that nobody needs
@@ -115,6 +118,7 @@ pub(crate) fn run(command: &SystemCommand) -> ExitCode {
     let outcome = match command {
         SystemCommand::Df(arguments) => usage(arguments).map(|()| ExitCode::SUCCESS),
         SystemCommand::Check(arguments) => check(arguments),
+        SystemCommand::Events(arguments) => return events(arguments),
         SystemCommand::Info(arguments) => info::info(arguments).map(|()| ExitCode::SUCCESS),
         SystemCommand::Install(arguments) => boot::install(arguments),
         SystemCommand::Boot(arguments) => boot::boot(arguments),

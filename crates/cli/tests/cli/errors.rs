@@ -296,6 +296,14 @@ fn verbs_of_images_are_read_like_all_others() {
         (&["pull"], &["rabbitc pull: an image is to be named"]),
         (&["tag", "x"], &["rabbitc tag: a new name is to be given"]),
         (&["rm"], &["rabbitc rm: a container is to be named"]),
+        (
+            &["rm", "--all", "x"],
+            &["rabbitc rm: containers are named, and others chosen by `--all`", "leave one"],
+        ),
+        (
+            &["rm", "--latest", "--filter=status=exited"],
+            &["rabbitc rm: containers are named, and others chosen"],
+        ),
         (&["diff"], &["rabbitc diff: a container is to be named"]),
         (&["commit"], &["rabbitc commit: a container is to be named"]),
         (&["export"], &["rabbitc export: a container is to be named"]),

@@ -39,7 +39,7 @@ impl Place<'_> {
     }
 
     /// How a container is, by one of docker's fields.
-    fn field(&self, name: &str, field: &str) -> String {
+    pub fn field(&self, name: &str, field: &str) -> String {
         let shown = self.verb("inspect", &["--format", &format!("{{{{{field}}}}}"), name]);
         assert_eq!(shown.code(), 0, "{shown:?}");
         shown.text().to_owned()
@@ -49,12 +49,12 @@ impl Place<'_> {
         self.field(name, ".State.Status")
     }
 
-    fn directory(&self, name: &str) -> std::path::PathBuf {
+    pub fn directory(&self, name: &str) -> std::path::PathBuf {
         self.host.directory().join("store/containers").join(self.field(name, ".Id"))
     }
 
     /// The process behind a container: who has its directory locked.
-    fn monitor(&self, name: &str) -> String {
+    pub fn monitor(&self, name: &str) -> String {
         let id = self.field(name, ".Id");
         let lines = self.host.processes();
         let found = lines.iter().find(|line| line.contains("internal-monitor") && line.contains(&id));
@@ -491,7 +491,7 @@ fn start_of_a_container_that_has_lost_its_monitor_takes_it_over_and_the_pauses_o
     let made = place.script("run", &["-d", "--name=lost"], WAITS);
     let (pid, monitor) = (place.field("lost", ".State.Pid"), place.monitor("lost"));
     let root = place.root.trim_start_matches("--root=").to_owned();
-    let state = place.state.trim_start_matches("--state-dir=").to_owned();
+    let state = host.state().display().to_string();
     host.shell(&format!("kill -9 {monitor}"));
     eventually("it is dead", || !std::path::Path::new(&format!("/proc/{monitor}/status")).exists());
     let program = binary().display().to_string();

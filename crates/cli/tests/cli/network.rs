@@ -69,7 +69,7 @@ fn static_server_that_looks_up_its_own_address_answers_there() {
         crate::support::skip("RABBITC_SERVER_BIN names no server");
         return;
     };
-    std::fs::copy(program, host.rootfs().join("bin/server")).expect("the server is copied");
+    crate::support::copy_program(program, &host.rootfs().join("bin/server"));
     let start = || {
         let mut command = host.rabbitc(&[&host.rootfs_flag(), "--cmd=/bin/server"]);
         command.stdin(Stdio::null()).spawn().expect("nsenter runs")

@@ -81,7 +81,7 @@ fn root_that_is_replaced_after_the_check_is_noticed_and_nothing_is_made_in_the_o
     let other = host.directory().join("other");
     std::fs::rename(host.rootfs(), &rootfs).expect("renamed");
     std::fs::create_dir_all(other.join("bin")).expect("made");
-    std::fs::copy("/bin/busybox", other.join("bin/true")).expect("copied");
+    crate::support::copy_program("/bin/busybox", &other.join("bin/true"));
     for overlay in [false, true] {
         let root = match overlay {
             true => RootOptions::Overlay(rootfs.clone()),

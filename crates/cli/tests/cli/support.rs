@@ -2,6 +2,7 @@
 //! look for what is left of them. The namespaces that the tests start in are never changed.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -59,6 +60,13 @@ pub fn eventually(sentence: &str, mut what: impl FnMut() -> bool) {
 /// The program under test.
 pub fn binary() -> PathBuf {
     std::env::var_os("RABBITC_BIN").map_or_else(|| env!("CARGO_BIN_EXE_rabbitc").into(), PathBuf::from)
+}
+
+/// Copies a program, in another process: a copy that this one writes may be inherited by what another test's thread starts just then,
+/// and nobody can execute a file that somebody has open to write (ETXTBSY, execve(2)).
+pub fn copy_program(from: impl AsRef<OsStr>, to: &Path) {
+    let copied = Command::new("cp").arg(from.as_ref()).arg(to).status().expect("cp runs");
+    assert!(copied.success(), "{} is copied", to.display());
 }
 
 /// What a command that has ended left to see.
@@ -165,7 +173,7 @@ impl Host {
             std::env::temp_dir().canonicalize().expect("a directory for temporary files").join(name);
         let rootfs = directory.join("rootfs");
         std::fs::create_dir_all(rootfs.join("bin")).expect("a root file system");
-        std::fs::copy("/bin/busybox", rootfs.join("bin/busybox")).expect("busybox is copied");
+        copy_program("/bin/busybox", &rootfs.join("bin/busybox"));
         for applet in APPLETS {
             std::os::unix::fs::symlink("busybox", rootfs.join("bin").join(applet)).expect("a link");
         }

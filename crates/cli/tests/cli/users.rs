@@ -133,7 +133,7 @@ fn program_that_the_user_may_not_reach_is_refused_with_the_link_that_refuses() {
     let Some(host) = with_accounts() else { return };
     let opt = host.rootfs().join("opt");
     std::fs::create_dir_all(opt.join("inner")).expect("made");
-    std::fs::copy("/bin/busybox", opt.join("inner/sh")).expect("copied");
+    crate::support::copy_program("/bin/busybox", &opt.join("inner/sh"));
     symlink("/opt/inner", opt.join("link")).expect("linked");
     let mode = |path: &str, mode: u32| {
         std::fs::set_permissions(opt.join(path), std::fs::Permissions::from_mode(mode)).expect("set");

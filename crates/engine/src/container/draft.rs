@@ -182,6 +182,7 @@ pub(super) fn draft(
         kept_volumes: kept_volumes.and_then(|settled| settled.leases),
         shown,
         basis,
+        lifetime,
     })
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use monitor::{Console, Exit, Policy, Supervision};
 use runtime::StepDescription;
 use runtime::launch::{Container, Host, LaunchOptions, Processes, StepTiming};
-use runtime::plan::{ContainerPlan, MountPoint};
+use runtime::plan::{ContainerPlan, Lifetime, MountPoint};
 use runtime::state_dir::StateRoot;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -19,7 +19,8 @@ use sys::signal::SignalDescriptor;
 pub(crate) use self::draft::new_id;
 pub(crate) use self::sweep::{release_unheld, sweep};
 use crate::error::{Error, Result, from_monitor};
-use crate::kept::{End, Lease, MemoryEnd, Shown};
+use crate::events::{Subject, VolumesOf};
+use crate::kept::{End, Lease, MemoryEnd, Shown, now};
 use crate::mount_points::{Directory, Ground, MountPoints};
 use crate::network::Connection;
 use crate::options::RunOptions;
@@ -58,6 +59,7 @@ pub struct Prepared {
     kept_volumes: Option<VolumeLeases>,
     shown: Shown,
     basis: Box<Basis>,
+    lifetime: Lifetime,
 }
 
 /// The steps that a start of `options` would consist of; nothing is touched.
@@ -119,8 +121,12 @@ impl Prepared {
             mut kept_volumes,
             shown,
             basis,
+            lifetime,
         } = self;
         let state = StateRoot::new(paths.containers());
+        // One that lives on is told of by whoever makes it, and stands behind it.
+        let told = kept.as_ref().filter(|_| lifetime == Lifetime::Launcher).map(Lease::told);
+        told.iter().for_each(|(container, _)| container.tell("create"));
         let mut host = EngineHost {
             paths: &paths,
             plan: &plan,
@@ -149,6 +155,11 @@ impl Prepared {
         connection.iter().for_each(Connection::settle);
         kept.iter_mut().for_each(Lease::settle);
         kept_volumes.iter_mut().for_each(|volumes| volumes.started(plan.id().as_str()));
+        if let Some((container, volumes)) = &told {
+            volumes.tell_mounted();
+            container.tell("attach");
+            container.tell("start");
+        }
         Ok(Running {
             container,
             connection,
@@ -161,6 +172,8 @@ impl Prepared {
             policy,
             kept,
             kept_volumes,
+            told,
+            began: now(),
         })
     }
 }
@@ -298,6 +311,10 @@ pub struct Running {
     policy: Policy,
     kept: Option<Lease>,
     kept_volumes: Option<VolumeLeases>,
+    /// What events tell of one that ends with its command.
+    told: Option<(Subject, VolumesOf)>,
+    /// Nanoseconds since 1970.
+    began: u64,
 }
 
 /// A container that was left to its record.
@@ -430,6 +447,12 @@ impl Running {
         let ended = monitor::supervise(supervision);
         let kept = self.kept.take();
         let kept_volumes = self.kept_volumes.take();
+        let (told, began) = (self.told.take(), self.began);
+        let tell_end = |end: &End| {
+            let Some((container, volumes)) = &told else { return };
+            container.tell_end(end, Some(began));
+            volumes.tell_unmounted();
+        };
         let mut finished = self.finish();
         // Before the container itself: where this is killed, its record still tells of them.
         finished.remains.extend(kept_volumes.into_iter().flat_map(VolumeLeases::end));
@@ -445,6 +468,7 @@ impl Running {
                     },
                     ..End::now(Some(outcome.exit.code()))
                 };
+                tell_end(&end);
                 if let Some(Err(error)) = kept.map(|kept| kept.end(end)) {
                     finished.remains.push(error);
                 }
@@ -463,6 +487,7 @@ impl Running {
                 Ok(finished)
             }
             Err(error) => {
+                tell_end(&End::now(None));
                 let mut failure = from_monitor(&error);
                 failure.rollback = finished.remains;
                 failure.rollback.extend(kept.and_then(|kept| kept.end(End::now(None)).err()));

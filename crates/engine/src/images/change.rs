@@ -6,6 +6,7 @@ use runtime::ErrorKind;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
+use crate::health::{HealthCheck, parse_health_time};
 
 /// One instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub enum ImageChange {
     Environment(Vec<(String, String)>),
     /// `EXPOSE`
     Expose(Vec<String>),
+    /// `HEALTHCHECK`
+    Health(Box<HealthCheck>),
     /// `LABEL`
     Labels(Vec<(String, String)>),
     /// `ONBUILD`
@@ -40,7 +43,7 @@ impl FromStr for ImageChange {
             let error = Error::invalid("--change", format!("`{}` {reason}", text.escape_debug()));
             error.with_hint(
                 "write it as in a Dockerfile: `CMD [\"/bin/app\", \"-v\"]`, `ENV NAME=VALUE`, `EXPOSE 80/tcp`; there are CMD, \
-                 ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and WORKDIR",
+                 ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and WORKDIR",
             )
         };
         let trimmed = text.trim();
@@ -90,6 +93,7 @@ impl FromStr for ImageChange {
                     ports.ok_or_else(|| refuse("names something else than ports".to_owned()))?,
                 )
             }
+            "HEALTHCHECK" => ImageChange::Health(Box::new(health(rest)?)),
             "ONBUILD" => ImageChange::OnBuild(rest.to_owned()),
             "STOPSIGNAL" => ImageChange::StopSignal(rest.to_owned()),
             "USER" => ImageChange::User(rest.to_owned()),
@@ -104,6 +108,45 @@ impl FromStr for ImageChange {
 /// A list as JSON writes it.
 fn list(text: &str) -> Option<Vec<String>> {
     text.starts_with('[').then(|| serde_json::from_str(text).ok()).flatten()
+}
+
+/// `[--interval=TIME …] CMD PROGRAM`, or `NONE`.
+fn health(text: &str) -> Result<HealthCheck> {
+    let mut check = HealthCheck::default();
+    let mut rest = text;
+    loop {
+        let (word, behind) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        let refuse = |reason: String| {
+            let error = Error::invalid("--change", format!("`HEALTHCHECK {}` {reason}", text.escape_debug()));
+            error.with_hint("write `HEALTHCHECK --interval=10s CMD /bin/check`, or `HEALTHCHECK NONE`")
+        };
+        if let Some((flag, value)) = word.strip_prefix("--").and_then(|flag| flag.split_once('=')) {
+            let time = || parse_health_time("--change", value);
+            match flag {
+                "interval" => check.interval = time()?,
+                "timeout" => check.timeout = time()?,
+                "start-period" => check.start_period = time()?,
+                "start-interval" => check.start_interval = time()?,
+                "retries" => {
+                    let count = value.parse();
+                    check.retries = count.map_err(|_| refuse("has no number of retries".to_owned()))?;
+                }
+                _ => return Err(refuse(format!("has no flag `--{}`", flag.escape_debug()))),
+            }
+            rest = behind.trim_start();
+            continue;
+        }
+        let behind = behind.trim();
+        check.test = match (word.to_ascii_uppercase().as_str(), behind) {
+            ("NONE", "") => vec!["NONE".to_owned()],
+            ("CMD", command) if !command.is_empty() => match list(command) {
+                Some(words) => [vec!["CMD".to_owned()], words].concat(),
+                None => vec!["CMD-SHELL".to_owned(), command.to_owned()],
+            },
+            _ => return Err(refuse("names no program".to_owned())),
+        };
+        return Ok(check);
+    }
 }
 
 /// A port or a range of them, with its protocol.
@@ -123,6 +166,7 @@ impl ImageChange {
         match self {
             ImageChange::Command(words) => set("Cmd", json!(words)),
             ImageChange::Entrypoint(words) => set("Entrypoint", json!(words)),
+            ImageChange::Health(check) => set("Healthcheck", check.to_json()),
             ImageChange::StopSignal(signal) => set("StopSignal", json!(signal)),
             ImageChange::User(user) => set("User", json!(user)),
             ImageChange::Directory(path) => set("WorkingDir", json!(path)),
@@ -196,6 +240,7 @@ mod tests {
             "WORKDIR /etc",
             "STOPSIGNAL SIGKILL",
             "ONBUILD RUN true",
+            "HEALTHCHECK --interval=1m --retries=2 CMD test -e /x",
         ] {
             text.parse::<ImageChange>().expect(text).apply(&mut config, "change").expect(text);
         }
@@ -204,7 +249,8 @@ mod tests {
             json!({"Cmd": ["/bin/app", "-v"], "Entrypoint": ["/bin/sh", "-c", "exec /bin/x \"$@\""],
                 "Env": ["C=d e", "A=new value"], "Labels": {"a.b/c": "1"},
                 "ExposedPorts": {"80/tcp": {}, "53/udp": {}, "100-102/tcp": {}}, "Volumes": {"/data": {}},
-                "User": "12:34", "WorkingDir": "/etc", "StopSignal": "SIGKILL", "OnBuild": ["RUN true"]})
+                "User": "12:34", "WorkingDir": "/etc", "StopSignal": "SIGKILL", "OnBuild": ["RUN true"],
+                "Healthcheck": {"Test": ["CMD-SHELL", "test -e /x"], "Interval": 60_000_000_000_u64, "Retries": 2}})
         );
         assert_eq!("CMD=/bin/sh".parse::<ImageChange>().ok(), "CMD /bin/sh".parse().ok());
         for wrong in [
@@ -215,6 +261,8 @@ mod tests {
             "EXPOSE 0",
             "EXPOSE 2-1",
             "WORKDIR etc",
+            "HEALTHCHECK CMD",
+            "HEALTHCHECK --often=1s CMD true",
             "ENV A=\"b",
             "ENV =b",
             "LABEL a=1 b",

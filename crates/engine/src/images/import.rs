@@ -73,11 +73,13 @@ impl ImageStore {
                 _ => from_image(error),
             }
         })?;
-        if let Some(reference) = name {
-            self.store.name(&reference, &pulled.image, pulled.digests).map_err(from_image)?;
+        let id = pulled.image.id.to_string();
+        if let Some(reference) = &name {
+            self.store.name(reference, &pulled.image, pulled.digests).map_err(from_image)?;
         }
         self.store.sweep_if_asked().map_err(from_image)?;
-        Ok(pulled.image.id.to_string())
+        self.tell("import", &id, &name.map_or_else(|| id.clone(), |name| name.to_string()));
+        Ok(id)
     }
 }
 

@@ -333,7 +333,10 @@ impl ImageStore {
         let list = self.wanted_list(name, &operation)?;
         self.store.forget_list(&list.reference).map_err(from_image)?;
         self.store.sweep().map_err(from_image)?;
-        Ok(vec![Removed::Name(list.reference.to_string()), Removed::Image(format!("sha256:{}", list.id))])
+        let id = format!("sha256:{}", list.id);
+        let removed = vec![Removed::Name(list.reference.to_string()), Removed::Image(id.clone())];
+        self.tell_removed(&removed, &id);
+        Ok(removed)
     }
 
     /// The list that is meant, which must be here.

@@ -47,7 +47,12 @@ impl ImageStore {
         let loaded = self.load_all(from, &platform, progress);
         // Of one that failed nothing is of use; that it stays until the next time is no second failure.
         match &loaded {
-            Ok(_) => self.store.sweep_if_asked().map_err(from_image)?,
+            Ok(all) => {
+                self.store.sweep_if_asked().map_err(from_image)?;
+                for one in all {
+                    self.tell("load", &one.id, one.names.first().unwrap_or(&one.id));
+                }
+            }
             Err(_) => drop(self.store.sweep()),
         }
         loaded.map_err(from_image)

@@ -73,6 +73,7 @@ pub use self::unpack::{is_unpack_verb, unpack_layer};
 pub use self::usage::{ContainersUsage, ImageUsage, StoreUsage};
 use crate::container::Notice;
 use crate::error::{Error, Result, from_image};
+use crate::events::{Event, EventLog};
 use crate::kept::KeptContainers;
 use crate::rootless;
 use crate::volume_store::VolumeStore;
@@ -212,6 +213,21 @@ impl ImageStore {
     /// With the caller's variables, by which registries.conf and with it the meaning of short names is found.
     pub fn with_environment(self, environment: Vec<(OsString, OsString)>) -> ImageStore {
         ImageStore { environment, ..self }
+    }
+
+    /// Tells what has become of an image.
+    fn tell(&self, action: &str, id: &str, name: &str) {
+        EventLog::beside(self.store.path()).tell(&Event::now("image", action, id).with("name", name));
+    }
+
+    /// Tells what was removed of an image.
+    fn tell_removed(&self, removed: &[Removed], id: &str) {
+        for one in removed {
+            match one {
+                Removed::Name(name) => self.tell("untag", id, name),
+                Removed::Image(id) => self.tell("delete", id, id),
+            }
+        }
     }
 
     /// The containers that are kept beside them.

@@ -77,6 +77,8 @@ impl ImageStore {
             error.rollback.extend(detach(&note, Unmount::Forced, &mounting).err());
             return Err(error);
         }
+        let id = image.id.to_string();
+        self.tell("mount", &id, &id);
         self.mount_shown(&image, note.path)
     }
 
@@ -115,6 +117,7 @@ impl ImageStore {
                 break;
             }
         }
+        unmounted.iter().for_each(|id| self.tell("unmount", id, id));
         Ok(unmounted)
     }
 

@@ -9,6 +9,7 @@ use super::filter::list_passes;
 use super::{ImageFilters, ImageStore, Removed};
 use crate::container::Notice;
 use crate::error::{Result, from_image};
+use crate::events::EventLog;
 use crate::kept::DamagedContainer;
 
 /// Which images are not needed.
@@ -49,8 +50,10 @@ impl ImageStore {
         for list in self.store.lists().map_err(from_image)? {
             if which == Unneeded::Unused && list_passes(&filters, &list) {
                 self.store.forget_list(&list.reference).map_err(from_image)?;
-                pruned.removed.push(Removed::Name(list.reference.to_string()));
-                pruned.removed.push(Removed::Image(format!("sha256:{}", list.id)));
+                let id = format!("sha256:{}", list.id);
+                let removed = [Removed::Name(list.reference.to_string()), Removed::Image(id.clone())];
+                self.tell_removed(&removed, &id);
+                pruned.removed.extend(removed);
             } else if let Ok(index) = self.store.index(&list) {
                 // A damaged one lists nothing; `system check` is about that.
                 listed.extend(index.manifests.into_iter().map(|entry| entry.digest));
@@ -82,16 +85,20 @@ impl ImageStore {
             if !self.forget_unless_used(&image, seen)? {
                 continue;
             }
-            pruned.removed.extend(references.iter().map(|name| Removed::Name(name.to_string())));
+            let mut removed: Vec<Removed> =
+                references.iter().map(|name| Removed::Name(name.to_string())).collect();
             let left = manifests.get_mut(&image.id).expect("each was counted");
             *left -= 1;
             if *left == 0 {
-                pruned.removed.push(Removed::Image(image.id.to_string()));
+                removed.push(Removed::Image(image.id.to_string()));
             }
+            self.tell_removed(&removed, &image.id.to_string());
+            pruned.removed.extend(removed);
             gone.push(image);
         }
         pruned.bytes = self.freed(&gone)?;
         self.store.sweep().map_err(from_image)?;
+        EventLog::beside(self.store.path()).tell_pruned("image", pruned.bytes);
         Ok(pruned)
     }
 

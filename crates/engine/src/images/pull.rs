@@ -163,6 +163,8 @@ impl ImageStore {
         };
         self.store.name(reference, &pulled.image, pulled.digests).map_err(from_image)?;
         self.store.sweep_if_asked().map_err(from_image)?;
+        // Docker's, which knows a name here and no id.
+        self.tell("pull", &reference.to_string(), &reference.to_string());
         Ok(Ok(PulledImage { digest, came }))
     }
 }

@@ -136,6 +136,7 @@ impl Push<'_> {
         };
         let manifest = image::registry::push(store, &image.manifest, &client, options).map_err(from_image)?;
         self.remember(&manifest.digest)?;
+        self.images.tell("push", &destination.to_string(), &destination.to_string());
         Ok(PushedImage { digest: manifest.digest.to_string(), size: manifest.size })
     }
 

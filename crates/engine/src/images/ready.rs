@@ -8,6 +8,7 @@ use runtime::ErrorKind;
 
 use super::{ImageName, ImageStore};
 use crate::error::{Error, Result, from_image};
+use crate::health::HealthCheck;
 use crate::options::ImageRoot;
 
 /// What an image says of its containers.
@@ -29,6 +30,8 @@ pub struct ImageDefaults {
     pub exposed: Vec<String>,
     /// Notes.
     pub labels: BTreeMap<String, String>,
+    /// How its health is checked.
+    pub health: Option<HealthCheck>,
 }
 
 /// An image whose files are here. It is not removed as long as this is held.
@@ -123,6 +126,7 @@ impl ImageStore {
             stop_signal: of_image.stop_signal.and_then(said),
             exposed: of_image.exposed_ports.into_keys().collect(),
             labels: of_image.labels,
+            health: of_image.healthcheck.as_ref().map(HealthCheck::of_image),
         };
         Ok(Some(ReadyImage {
             root: ImageRoot {

@@ -44,7 +44,9 @@ impl ImageStore {
                     self.forget_unless_used(&image, Seen::Names(&[]))?;
                     self.store.sweep().map_err(from_image)?;
                 }
-                return Ok(vec![Removed::Name(reference.to_string())]);
+                let removed = vec![Removed::Name(reference.to_string())];
+                self.tell_removed(&removed, &image.id.to_string());
+                return Ok(removed);
             }
             None if names.len() > 1 && how == Removal::Careful => {
                 let shown: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
@@ -85,7 +87,9 @@ impl ImageStore {
         }
         self.store.sweep().map_err(from_image)?;
         let names = names.iter().map(|name| Removed::Name(name.to_string()));
-        Ok(names.chain([Removed::Image(image.id.to_string())]).collect())
+        let removed: Vec<Removed> = names.chain([Removed::Image(image.id.to_string())]).collect();
+        self.tell_removed(&removed, &image.id.to_string());
+        Ok(removed)
     }
 
     /// Forgets an image that no container is of, and that nobody has named who was not seen; whether it did.

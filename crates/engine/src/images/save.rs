@@ -31,6 +31,15 @@ impl ImageStore {
     /// Saves images. An image that was named goes with that name, and one of which the id was said without a name.
     pub fn save(&self, names: &[ImageName], to: SaveTo) -> Result<()> {
         let images = self.chosen(names)?;
+        self.save_chosen(&images, to)?;
+        for saved in &images {
+            let id = saved.image.id.to_string();
+            self.tell("save", &id, &saved.names.first().map_or_else(|| id.clone(), Reference::to_string));
+        }
+        Ok(())
+    }
+
+    fn save_chosen(&self, images: &[Saved], to: SaveTo) -> Result<()> {
         match to {
             SaveTo::Output(_, layout) if layout.is_directory() => {
                 let error = Error::invalid(
@@ -40,13 +49,11 @@ impl ImageStore {
                 Err(error.with_hint("name one with `--output`"))
             }
             SaveTo::Output(mut output, layout) => {
-                save_archive(&self.store, &images, layout.form(), &mut output)
+                save_archive(&self.store, images, layout.form(), &mut output)
                     .map_err(|error| output_error(from_image(error), Path::new("/dev/stdout")))
             }
-            SaveTo::Path(path, layout) if layout.is_directory() => {
-                self.save_directory(&images, &path, layout)
-            }
-            SaveTo::Path(path, layout) => self.save_file(&images, &path, layout),
+            SaveTo::Path(path, layout) if layout.is_directory() => self.save_directory(images, &path, layout),
+            SaveTo::Path(path, layout) => self.save_file(images, &path, layout),
         }
     }
 

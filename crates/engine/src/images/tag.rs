@@ -18,6 +18,7 @@ impl ImageStore {
         for reference in &references {
             let digests = self.digests(&image).map_err(from_image)?;
             self.store.name(reference, &image, digests).map_err(from_image)?;
+            self.tell("tag", &image.id.to_string(), &reference.to_string());
         }
         Ok(())
     }
@@ -39,6 +40,7 @@ impl ImageStore {
         };
         for reference in &doomed {
             self.store.unname(reference).map_err(from_image)?;
+            self.tell("untag", &found.id.to_string(), &reference.to_string());
         }
         Ok(doomed.iter().map(Reference::to_string).collect())
     }

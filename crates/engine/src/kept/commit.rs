@@ -71,7 +71,10 @@ impl Kept {
             store.name(&reference, &pulled.image, pulled.digests).map_err(from_image)?;
         }
         store.sweep_if_asked().map_err(from_image)?;
-        Ok(pulled.image.id.to_string())
+        let id = pulled.image.id.to_string();
+        let named = request.name.as_ref().map(|name| name.as_str().to_owned()).unwrap_or_default();
+        self.subject().tell_with("commit", [("imageID", id.clone()), ("imageRef", named)]);
+        Ok(id)
     }
 
     /// The archive of the new layer.
@@ -84,7 +87,9 @@ impl Kept {
         let mut out = Counted { out: compressed, count: 0, progress };
         match self.root {
             KeptRoot::Image { .. } => self.pack_changes(&mut out, operation)?,
-            KeptRoot::Host | KeptRoot::Directory { .. } | KeptRoot::Bare { .. } => self.export(&mut out)?,
+            KeptRoot::Host | KeptRoot::Directory { .. } | KeptRoot::Bare { .. } => {
+                self.pack_root(&mut out)?
+            }
         }
         let rest = out.out.finish().map_err(written)?;
         let mut file = rest.into_inner().map_err(|error| written(error.into_error()))?;

@@ -20,6 +20,12 @@ use crate::layers::open_as_one;
 impl Kept {
     /// Writes all of its root to `out`. What was mounted in it is not there any more, as in docker's.
     pub fn export(&self, out: &mut dyn Write) -> Result<()> {
+        self.pack_root(out)?;
+        self.subject().tell("export");
+        Ok(())
+    }
+
+    pub(super) fn pack_root(&self, out: &mut dyn Write) -> Result<()> {
         let operation = format!("export the container `{}`", self.id);
         let uppers = self.uppers();
         let Some((upper, _)) = uppers.first() else {

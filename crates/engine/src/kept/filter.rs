@@ -6,6 +6,7 @@ use super::KeptState;
 use super::list::{ListedContainer, is_of};
 use crate::error::{Error, Result};
 use crate::filter::{has, pair, passing};
+use crate::health::HealthStatus;
 use crate::life::{RestartPolicy, parse_restart};
 
 /// One condition.
@@ -29,10 +30,12 @@ pub enum ContainerFilter {
     Label(String, Option<String>),
     /// When it is started again by itself, as `--restart` names it, whatever the count.
     RestartPolicy(RestartPolicy),
+    /// How its health is; none where nobody checks it.
+    Health(Option<HealthStatus>),
 }
 
 const HINT: &str = "there are id=ID, name=NAME, status=running|paused|exited, exited=CODE, ancestor=IMAGE, before=NAME, since=NAME, \
-                    label=NAME[=VALUE] and restart-policy=no|on-failure|always|unless-stopped";
+                    label=NAME[=VALUE], health=starting|healthy|unhealthy|none and restart-policy=no|on-failure|always|unless-stopped";
 
 impl FromStr for ContainerFilter {
     type Err = Error;
@@ -61,6 +64,13 @@ impl FromStr for ContainerFilter {
                 let (name, value) = pair(value);
                 ContainerFilter::Label(name, value)
             }
+            "health" => ContainerFilter::Health(match value {
+                "none" => None,
+                "starting" => Some(HealthStatus::Starting),
+                "healthy" => Some(HealthStatus::Healthy),
+                "unhealthy" => Some(HealthStatus::Unhealthy),
+                _ => return refuse(format!("`{}` is no health", value.escape_debug())),
+            }),
             "restart-policy" => match parse_restart(if value == "none" { "no" } else { value }) {
                 Ok(policy) => ContainerFilter::RestartPolicy(policy),
                 Err(_) => return refuse(format!("`{}` is an invalid restart policy", value.escape_debug())),
@@ -118,6 +128,7 @@ impl ContainerFilter {
             ContainerFilter::RestartPolicy(policy) => {
                 std::mem::discriminant(policy) == std::mem::discriminant(&container.restart)
             }
+            ContainerFilter::Health(health) => container.health == *health,
             ContainerFilter::Label(name, value) => has(&container.labels, name, value.as_ref()),
         })
     }

@@ -11,6 +11,7 @@ use rustix::fs::FlockOperation;
 use super::{Durability, End, KeptContainers, Record, Stay, lock_soon, remove_record, remove_tree};
 use crate::directories::{Lock, lock};
 use crate::error::{Error, Result};
+use crate::events::{Subject, VolumesOf};
 
 /// The directory of a container that this process runs. Dropped before the container has started, it is gone.
 #[derive(Debug)]
@@ -101,6 +102,11 @@ impl Lease {
         &self.record
     }
 
+    /// What events tell of its container, and of the volumes it has.
+    pub(crate) fn told(&self) -> (Subject, VolumesOf) {
+        (self.record.subject(self.containers.path()), self.containers.volumes_of(&self.record))
+    }
+
     /// Whose lock it is: held as long as any copy of this is open.
     pub(crate) fn lock(&self) -> &File {
         &self.lock
@@ -129,7 +135,12 @@ impl Lease {
     pub(crate) fn remove(&mut self) -> Result<()> {
         remove_record(&self.directory)?;
         self.containers.release_name(&self.record.name, self.id());
-        remove_tree(&self.directory)
+        remove_tree(&self.directory)?;
+        if self.standing == Standing::Settled {
+            // One that was never settled nobody has heard of.
+            self.record.subject(self.containers.path()).tell("destroy");
+        }
+        Ok(())
     }
 
     /// Notes how it ended, or removes it where it is not kept.

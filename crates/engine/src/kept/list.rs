@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ContainerFilter, DamagedContainer, Kept, KeptContainers, KeptRoot, KeptState, Survey, seconds};
 use crate::error::{Error, Result, from_image};
+use crate::health::HealthStatus;
 use crate::life::RestartPolicy;
 use crate::options::{MountRequest, RootOptions, RunOptions};
 use crate::paths::EnginePaths;
@@ -137,6 +138,8 @@ pub struct ListedContainer {
     pub mounts: Vec<MountRequest>,
     /// The name of its network, where it has one while it runs.
     pub network: Option<String>,
+    /// How its health is, where that is checked.
+    pub health: Option<HealthStatus>,
     /// Where it is kept, if it is.
     kept: Option<Kept>,
 }
@@ -203,6 +206,7 @@ impl KeptContainers {
                 restart: RestartPolicy::No,
                 mounts: shown.mounts,
                 network,
+                health: None,
                 kept: None,
             });
         }
@@ -235,6 +239,7 @@ impl From<Kept> for ListedContainer {
             restart: kept.record.asked.as_ref().map(|asked| asked.life.restart).unwrap_or_default(),
             mounts: kept.record.shown.mounts.clone(),
             network: None,
+            health: kept.health().map(|(status, _)| status),
             kept: Some(kept),
         }
     }

@@ -5,6 +5,7 @@
 //! ```text
 //! containers/.names/NAME          a link to the ID of the one that is called so
 //! containers/ID/container.json    what it is of, what was asked for and how it ended; without it the directory goes with the container
+//! containers/ID/health.json       how its health is, where that is checked
 //! containers/ID/edit              whose lock those have who change that
 //! containers/ID/log, log.1        its output, where that is logged
 //! containers/ID/in, out, err      FIFOs of one that lives on, while it runs; `attach` is where its monitor listens, `exit` what that learned
@@ -24,6 +25,7 @@ mod root;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -218,11 +220,12 @@ impl KeptContainers {
             // One of another command that has just made it is held, or will be made again.
             if let Ok(Lock::Held(_lock)) = lock(&directory, FlockOperation::NonBlockingLockExclusive) {
                 let record = Record::read(&directory).ok().flatten();
-                if record.is_some_and(|record| !self.sweep_volumes(&record).is_empty()) {
+                if record.as_ref().is_some_and(|record| !self.sweep_volumes(record).is_empty()) {
                     // Its record alone tells of them: the next one tries again.
                     continue;
                 }
                 remove_tree(&directory)?;
+                record.iter().for_each(|record| record.subject(&self.path).tell("destroy"));
             }
         }
         Ok(())
@@ -325,6 +328,11 @@ impl KeptContainers {
         Ok(record)
     }
 
+    /// The turn of whoever changes what is written down of a container, as long as it is held.
+    pub(crate) fn turn(&self, id: &str) -> Result<File> {
+        lock_file(&self.path.join(id).join(EDIT))
+    }
+
     /// Removes a container that has ended.
     pub fn remove(&self, kept: &Kept) -> Result<()> {
         let operation = || format!("remove the container `{}`", kept.id);
@@ -348,7 +356,9 @@ impl KeptContainers {
             return Err(gone());
         }
         self.release_name(&kept.name, &kept.id);
-        remove_tree(&kept.directory)
+        remove_tree(&kept.directory)?;
+        kept.subject().tell("destroy");
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@ use runtime::ErrorKind;
 
 use super::{Kept, KeptContainers, seconds};
 use crate::error::Result;
+use crate::events::EventLog;
 use crate::filter::has;
 use crate::images::{ImageFilter, ImageFilters};
 
@@ -39,6 +40,7 @@ impl KeptContainers {
             }
         }
         self.sweep_all()?;
+        EventLog::beside(self.path()).tell_pruned("container", pruned.bytes);
         Ok(pruned)
     }
 }

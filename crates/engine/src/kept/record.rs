@@ -1,7 +1,5 @@
 //! What is noted of a container that is kept.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -9,7 +7,7 @@ use runtime::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::{PASSING, RECORD, Shown, Stay};
-use crate::directories::{Durability, read_record};
+use crate::directories::{Durability, read_record, write_record};
 use crate::error::{Error, Result};
 use crate::life::LifeOptions;
 use crate::options::{RootOptions, RunOptions};
@@ -264,19 +262,7 @@ impl Record {
 
     /// Writes it whole or not at all; what is to outlive power comes onto the disk.
     pub(super) fn write(&self, directory: &Path, durability: Durability) -> Result<()> {
-        let path = &directory.join(self.file_name());
-        let draft = path.with_extension("draft");
-        let text = serde_json::to_vec(self).expect("only string keys");
-        let write = || -> std::io::Result<()> {
-            let mut options = std::fs::OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-            file.write_all(&text)?;
-            if durability == Durability::Power {
-                file.sync_all()?;
-            }
-            std::fs::rename(&draft, path)
-        };
-        write().map_err(|error| Error::at_path("write", path, error))
+        write_record(&directory.join(self.file_name()), self, durability)
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use monitor::{InputEnd, Io, JOURNAL_SOCKET, LogFiles, LogOptions, Parentage, Service};
+use monitor::{Check, InputEnd, Io, JOURNAL_SOCKET, LogFiles, LogOptions, Parentage, Service};
 use runtime::launch::LaunchOptions;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -19,6 +19,7 @@ use super::{END, InputUntil, LogChoice, StandardInput};
 use crate::container::{self, Entrusted, Notice};
 use crate::directories::remove_file;
 use crate::error::{Error, Result, from_monitor};
+use crate::health::{CHECK, Health, HealthCheck, first_due};
 use crate::kept::{Asked, End, KeptContainers, Lease, Record, Stay, Wish, now};
 use crate::options::TerminalMode;
 use crate::paths::EnginePaths;
@@ -63,14 +64,14 @@ impl From<Error> for Box<FailedBegin> {
 
 /// Which container, and where it is.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub(super) id: String,
-    pub(super) root: Option<PathBuf>,
-    pub(super) paths: EnginePaths,
+pub(crate) struct Place {
+    pub(crate) id: String,
+    pub(crate) root: Option<PathBuf>,
+    pub(crate) paths: EnginePaths,
 }
 
 impl Place {
-    pub(super) fn parse(arguments: &[OsString]) -> Result<Place> {
+    pub(crate) fn parse(arguments: &[OsString]) -> Result<Place> {
         let [id, root, base, ..] = arguments else {
             return Err(Error::invalid(BEGIN, "it is for rabbitc itself".to_owned()));
         };
@@ -81,7 +82,7 @@ impl Place {
         })
     }
 
-    pub(super) fn containers(&self) -> Result<KeptContainers> {
+    pub(crate) fn containers(&self) -> Result<KeptContainers> {
         KeptContainers::of(self.root.as_deref())
     }
 
@@ -145,17 +146,27 @@ pub(super) fn start(
         (record.end, record.started) = (None, Some(now()));
         record.sent.clear();
     })?;
+    if lease.record().asked.as_ref().is_some_and(|asked| asked.life.health_check().is_some()) {
+        Health::begin(lease.directory(), lease.record().started.unwrap_or_default())?;
+    }
     // Of an earlier start that was not cleaned up, as by a power cut: they would tell of this one.
     for name in ["exit", "attach"] {
         remove_file(&lease.directory().join(name))?;
     }
     let begun = launch(place, lease, report.as_ref());
     let standing = begun.and_then(|(entrusted, more)| {
+        let told = entrusted.kept.as_ref().map(Lease::told);
         let served = serve(place, entrusted, client, more);
-        served.map_err(|mut error| {
-            error.rollback.extend(remove_from_host(place).err());
-            error
-        })
+        served
+            .map_err(|mut error| {
+                error.rollback.extend(remove_from_host(place).err());
+                error
+            })
+            .inspect(|_| {
+                let Some((container, volumes)) = told else { return };
+                volumes.tell_mounted();
+                container.tell("start");
+            })
     });
     standing.map(|standing| Standing { report, ..standing }).map_err(|error| note_failure(place, lock, error))
 }
@@ -253,7 +264,15 @@ pub(super) fn service(place: &Place, lease: &Lease, process: Process, held: Vec<
         keep: held.into_iter().chain([lock]).collect(),
         then,
         time_limit: options.process.time_limit.map(|limit| limit.saturating_sub(has_run)),
+        check: life.health_check().and_then(|check| due(place, directory, check)),
     })
+}
+
+/// The check of a container's health, and when it is due.
+fn due(place: &Place, directory: &Path, check: &HealthCheck) -> Option<Check> {
+    let first = first_due(check, &Health::read(directory)?, now())?;
+    let words = ["rabbitc", CHECK].map(OsString::from).into_iter().chain(place.arguments());
+    Some(Check { words: words.collect(), first, again: check.interval()? })
 }
 
 /// What is executed in the monitor's place when the container has ended.

@@ -56,7 +56,9 @@ impl KeptContainers {
         record.shown = Shown::of(&options);
         record.asked = Some(Box::new(Asked { options, life }));
         let durability = if stay == Stay::Kept { Durability::Power } else { Durability::Process };
-        self.begin(record, durability)?.settle();
+        let mut lease = self.begin(record, durability)?;
+        lease.settle();
+        lease.told().0.tell("create");
         volumes.into_iter().for_each(|mut volumes| volumes.started(id.as_str()));
         Ok(id.to_string())
     }

@@ -86,8 +86,15 @@ pub(super) fn finish(place: &Place, mut lease: Lease, mut memory: Option<MemoryE
         let mut remains = Vec::new();
         let end = clean_up(place, &lease, memory.take(), &mut remains);
         let code = end.code;
+        // Of a start that failed nothing has ended.
+        let told = end.error.is_none().then(|| end.clone());
         lease.note_end(end)?;
         let record = lease.record();
+        if let Some(end) = told {
+            let (container, volumes) = lease.told();
+            container.tell_end(&end, record.started);
+            volumes.tell_unmounted();
+        }
         let policy = record.asked.as_ref().map(|asked| asked.life.restart).unwrap_or_default();
         let returns = record.wish == Wish::Run
             && policy.wants(code, record.restarts)

@@ -110,7 +110,7 @@ fn state(kept: &Kept, process: Option<(i32, Status)>) -> Value {
         KeptState::Restarting { .. } => "restarting",
         KeptState::Exited { .. } | KeptState::Unknown => "exited",
     };
-    json!({
+    let mut state = json!({
         "Status": status,
         "Running": kept.state == KeptState::Running,
         "Paused": paused,
@@ -126,7 +126,11 @@ fn state(kept: &Kept, process: Option<(i32, Status)>) -> Value {
         // Podman's, for scripts that look after what stands behind a container.
         "ConmonPid": behind(kept),
         "StoppedByUser": kept.record.wish == Wish::Stop,
-    })
+    });
+    if let Some((status, health)) = kept.health() {
+        state["Health"] = health.to_json(status);
+    }
+    state
 }
 
 /// The process that stands behind it, as the kernel tells who holds the lock of its directory (proc_locks(5)); 0 where nobody does.
@@ -188,7 +192,7 @@ fn config(kept: &Kept, asked: &Asked, said: &Said<'_>) -> Value {
             port.container.ports().map(move |number| (format!("{number}/{}", port.protocol), json!({})))
         })
         .collect();
-    json!({
+    let mut config = json!({
         "Hostname": namespaces.hostname(),
         "Domainname": namespaces.domainname.clone().unwrap_or_default(),
         "User": user(process.user.as_ref()),
@@ -211,7 +215,12 @@ fn config(kept: &Kept, asked: &Asked, said: &Said<'_>) -> Value {
         "StopSignal": process.stop_signal.to_string(),
         "StopTimeout": process.stop_patience.map(|patience| patience.as_secs()),
         "CreateCommand": said.0,
-    })
+    });
+    if let Some(check) = &asked.life.health {
+        config["Healthcheck"] = check.to_json();
+        config["HealthcheckOnFailureAction"] = json!(check.on_failure.to_string());
+    }
+    config
 }
 
 fn host_config(kept: &Kept, asked: &Asked, said: &Said<'_>) -> Value {

@@ -41,7 +41,11 @@ impl KeptContainers {
     pub fn signal(&self, id: &str, signal: i32, paths: &EnginePaths) -> Result<()> {
         let root = StateRoot::new(paths.containers());
         let signal = Signal::parse(&signal.to_string())?;
-        lifecycle::kill(&root, &ContainerId::parse(id)?, signal, Target::Init)
+        lifecycle::kill(&root, &ContainerId::parse(id)?, signal, Target::Init)?;
+        if let Ok(Some(record)) = self.read(id) {
+            record.subject(self.path()).tell_signal(signal);
+        }
+        Ok(())
     }
 
     /// A connection to the monitor of a container that runs.
@@ -115,8 +119,10 @@ impl KeptContainers {
             return Err(Error::invalid(format!("rename `{}`", kept.name), reason.to_owned()));
         }
         self.claim_name(&kept.id, Some(&name))?;
-        self.edit(&kept.id, |record| record.name.clone_from(&name))?;
+        let record = self.edit(&kept.id, |record| record.name.clone_from(&name))?;
         self.release_name(&kept.name, &kept.id);
+        // With the slash that docker's names have here.
+        record.subject(self.path()).tell_with("rename", [("oldName", format!("/{}", kept.name))]);
         Ok(())
     }
 }

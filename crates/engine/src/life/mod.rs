@@ -18,6 +18,7 @@ mod stop;
 mod why;
 
 pub use self::adopt::{ADOPT, adopt};
+pub(crate) use self::begin::Place;
 pub use self::begin::{BEGIN, Begun, FailedBegin, Standing, begin};
 pub use self::create::{CreateRequest, Look};
 pub use self::end::{END, Ended, end};
@@ -27,5 +28,6 @@ pub use self::options::{
 };
 pub use self::remove::Removal;
 pub use self::start::Started;
+pub(crate) use self::stop::send;
 pub use self::stop::{Patience, StopRequest, Stopped};
 pub use self::why::Verdict;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::health::HealthCheck;
 
 /// What a container that lives on is asked for beside what runs in it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -16,8 +17,18 @@ pub struct LifeOptions {
     pub input: StandardInput,
     /// What becomes of its output.
     pub log: LogChoice,
+    /// How its health is checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthCheck>,
     /// The flags that asked for it, as `--name=value`: for messages.
     pub flags: Vec<String>,
+}
+
+impl LifeOptions {
+    /// How its health is checked, if it is.
+    pub(crate) fn health_check(&self) -> Option<&HealthCheck> {
+        self.health.as_ref().filter(|check| check.is_one())
+    }
 }
 
 /// Whether a container is started again by itself.

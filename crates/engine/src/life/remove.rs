@@ -36,7 +36,7 @@ impl KeptContainers {
                 format!("stop it with `rabbitc stop {}`, or remove it with `--force`", kept.shown_name());
             return Err(Error::new(ErrorKind::WrongStatus, operation, reason).with_hint(hint));
         };
-        self.stop(kept, StopRequest { signal: None, patience: Some(patience) }, paths).map(drop)
+        self.end(kept, StopRequest { signal: None, patience: Some(patience) }, paths).map(drop)
     }
 
     /// Removes what commands that were killed have left of containers that run no more; what failed.

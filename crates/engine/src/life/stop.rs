@@ -50,9 +50,26 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// How long the process behind a container may take to clean up.
 const CLEANING: Duration = Duration::from_secs(30);
 
+/// Sends a signal to the first process of a container; nothing is wrong with one that has ended meanwhile.
+pub(crate) fn send(root: &StateRoot, id: &ContainerId, signal: Signal) -> Result<()> {
+    match lifecycle::kill(root, id, signal, Target::Init) {
+        Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::WrongStatus) => Ok(()),
+        sent => sent,
+    }
+}
+
 impl KeptContainers {
     /// Stops a container, and waits until it is over.
     pub fn stop(&self, kept: &Kept, request: StopRequest, paths: &EnginePaths) -> Result<Stopped> {
+        let stopped = self.end(kept, request, paths)?;
+        if stopped != Stopped::Before {
+            kept.subject().tell("stop");
+        }
+        Ok(stopped)
+    }
+
+    /// The same for one that is to be removed then.
+    pub(super) fn end(&self, kept: &Kept, request: StopRequest, paths: &EnginePaths) -> Result<Stopped> {
         if !kept.state.is_up() {
             return Ok(Stopped::Before);
         }
@@ -89,15 +106,12 @@ impl KeptContainers {
         };
         let root = StateRoot::new(paths.containers());
         let id = ContainerId::parse(&kept.id)?;
-        let send = |signal: Signal| match lifecycle::kill(&root, &id, signal, Target::Init) {
-            // It has ended meanwhile.
-            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::WrongStatus) => Ok(()),
-            sent => sent,
-        };
+        let subject = record.subject(self.path());
         // A zero is docker's word for: at once.
         if patience != Some(Duration::ZERO) {
             self.edit(&kept.id, |record| record.note_sent("stop", signal))?;
-            send(signal)?;
+            subject.tell_signal(signal);
+            send(&root, &id, signal)?;
             // One that stands still hears nothing.
             let _ = lifecycle::resume(&root, &id);
         }
@@ -106,10 +120,11 @@ impl KeptContainers {
             return Ok(Stopped::Now);
         }
         self.note_kill(&kept.id)?;
+        subject.tell_signal(Signal::KILL);
         let end = Instant::now() + CLEANING;
         while Instant::now() < end {
             // Again and again: one that is just being started may be there only after the first.
-            send(Signal::KILL)?;
+            send(&root, &id, Signal::KILL)?;
             let _ = lifecycle::resume(&root, &id);
             if self.wait_until_over(&kept.id, Some(Instant::now() + AGAIN))? {
                 // Where it was given no time nobody is surprised.

@@ -8,6 +8,7 @@ use monitor::{LogQuery, LogStream};
 use runtime::Signal;
 
 use crate::error::Result;
+use crate::health::{Change, Checked, Health, HealthStatus};
 use crate::kept::{End, Kept, KeptContainers, KeptState, MemoryEnd, Record, Sent, Wish};
 use crate::paths::EnginePaths;
 
@@ -44,7 +45,14 @@ impl KeptContainers {
         match (kept.state, &record.end) {
             (KeptState::Running, _) => {
                 let pid = self.pid(&kept.id, paths);
-                verdict.verdict = format!("`{name}` runs");
+                verdict.verdict = match kept.health() {
+                    Some((HealthStatus::Unhealthy, health)) => {
+                        verdict.advice.push(format!("`rabbitc healthcheck run {name}` makes the check now"));
+                        format!("`{name}` runs and is unhealthy: {}", last_check(&health))
+                    }
+                    Some((status, _)) => format!("`{name}` runs and is {status}"),
+                    None => format!("`{name}` runs"),
+                };
                 verdict.facts.extend(pid.map(|pid| ("pid", pid.to_string())));
             }
             (_, Some(end)) if end.error.is_some() => did_not_start(&name, end, &mut verdict),
@@ -175,6 +183,19 @@ fn outside(signal: Option<i32>) -> String {
     .to_owned()
 }
 
+/// What came of the checks that have failed.
+fn last_check(health: &Health) -> String {
+    let Some(last) = health.log.last() else { return "no check has been made".to_owned() };
+    let count = match health.failing_streak {
+        1 => "its last check has failed".to_owned(),
+        count => format!("its last {count} checks have failed"),
+    };
+    match last.exit_code {
+        -1 => format!("{count}: {}", sys::plain(last.output.lines().next().unwrap_or_default())),
+        code => format!("{count}, with code {code}"),
+    }
+}
+
 fn signal_name(number: i32) -> String {
     Signal::parse(&number.to_string())
         .map_or_else(|_| format!("signal {number}"), |signal| signal.to_string())
@@ -212,6 +233,18 @@ fn facts(kept: &Kept, verdict: &mut Verdict) {
             let stopped = if record.wish == Wish::Stop { ", and somebody stopped it" } else { "" };
             verdict.facts.push(("policy", format!("--restart={policy}{stopped}")));
         }
+    }
+    if let Some((_, health)) = kept.health() {
+        let became = |change: &Change| format!("{} at {}", change.status, moment(change.at));
+        verdict.facts.extend(health.changes.iter().map(|change| ("health", became(change))));
+        let check = |checked: &Checked| {
+            let code = checked.exit_code;
+            // The first line says what it is about.
+            let output = checked.output.lines().next().unwrap_or_default();
+            let separator = if output.is_empty() { "" } else { ": " };
+            format!("{code} at {}{separator}{}", moment(checked.end), sys::plain(output))
+        };
+        verdict.facts.extend(health.log.iter().map(|checked| ("check", check(checked))));
     }
     verdict.facts.extend(record.sent.iter().map(|sent| ("signal", sender(sent))));
 }

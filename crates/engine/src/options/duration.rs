@@ -36,9 +36,44 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     (!text.is_empty()).then(|| Duration::from_nanos(sum))
 }
 
+/// As Go writes a length of time: `1h2m3.5s`, `120ms`, `0s`.
+pub(crate) fn go_duration(length: Duration) -> String {
+    let (seconds, milliseconds) = (length.as_secs(), length.subsec_millis());
+    if seconds == 0 {
+        return if milliseconds == 0 { "0s".to_owned() } else { format!("{milliseconds}ms") };
+    }
+    let fraction = match milliseconds {
+        0 => String::new(),
+        some => format!(".{some:03}").trim_end_matches('0').to_owned(),
+    };
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}{fraction}s"),
+        (0, _) => format!("{minutes}m{seconds}{fraction}s"),
+        _ => format!("{hours}h{minutes}m{seconds}{fraction}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_written_as_go_does() {
+        for (milliseconds, text) in [
+            (0, "0s"),
+            (10, "10ms"),
+            (500, "500ms"),
+            (1000, "1s"),
+            (1500, "1.5s"),
+            (60_000, "1m0s"),
+            (90_000, "1m30s"),
+            (3_600_000, "1h0m0s"),
+            (3_723_004, "1h2m3.004s"),
+        ] {
+            assert_eq!(go_duration(Duration::from_millis(milliseconds)), text);
+        }
+    }
 
     #[test]
     fn durations_are_gos() {

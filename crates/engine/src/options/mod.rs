@@ -18,7 +18,7 @@ mod security;
 mod users;
 
 pub use self::devices::{DeviceAccess, DeviceRequest, DeviceRuleRequest};
-pub(crate) use self::duration::parse_duration;
+pub(crate) use self::duration::{go_duration, parse_duration};
 pub use self::environment::{Value, parse_labels, parse_pair, parse_variable, parse_variables};
 pub use self::files::{FileOptions, ImageRoot, ReadOnlyTmpfs, RootOptions};
 pub(crate) use self::limits::CPU_PERIOD;

@@ -6,14 +6,15 @@ use monitor::{Console, DetachKeys, Exit, Input, Policy, Supervised, Supervision}
 use runtime::launch::LineEnds;
 use runtime::layers::Layers;
 use runtime::spec::{ConsoleSize, Process};
-use runtime::{ErrorKind, ExecOptions};
+use runtime::{ErrorKind, ExecOptions, Streams};
 use sys::signal::SignalDescriptor;
 
 use super::{Basis, Found, root_of};
 use crate::accounts::{self, Account};
 use crate::config::{self, Rights};
-use crate::container::Notice;
+use crate::container::{Notice, new_id};
 use crate::error::{Error, Result, from_monitor};
+use crate::events::Subject;
 use crate::options::{ProcessOptions, TerminalMode, UserOption, parse_group};
 
 /// What is asked for.
@@ -48,31 +49,62 @@ pub enum ExecOutcome {
 #[derive(Debug)]
 pub struct Execution {
     started: runtime::Executed,
+    /// What events tell of the container, and the id of this program there.
+    told: Option<(Subject, String)>,
 }
 
 impl Found {
     /// Starts a program in it, with the streams of this process. Whoever calls this runs from a file that the container can't write
     /// to, see [`crate::host_binary`].
     pub fn exec(&self, request: &ExecRequest) -> Result<Execution> {
-        let operation = "exec in";
+        let told = match self.subject() {
+            Some(subject) => Some((subject, new_id()?.to_string())),
+            None => None,
+        };
+        let tell = |action: &str| {
+            let Some((subject, id)) = &told else { return };
+            subject.tell_with(&format!("{action}: {}", request.command.join(" ")), [("execID", id.clone())]);
+        };
+        let basis = self.basis("exec in")?;
+        tell("exec_create");
+        let started = self.execute_by(&basis, request, None)?;
+        tell("exec_start");
+        Ok(Execution { started, told })
+    }
+
+    /// The same for rabbitc itself, with streams of its own: nobody is told.
+    pub(crate) fn execute(&self, request: &ExecRequest, streams: Streams) -> Result<runtime::Executed> {
+        self.execute_by(&self.basis("exec in")?, request, Some(streams))
+    }
+
+    fn basis(&self, operation: &str) -> Result<Basis> {
         let view = self.up(operation)?;
         if self.is_paused() {
             let error = self.wrong(operation, "is paused, unpause the container before exec");
             return Err(error.with_hint(format!("`rabbitc unpause {}` does that", self.called())));
         }
-        let basis = Basis::read(&self.state, view)?;
+        Basis::read(&self.state, view)
+    }
+
+    fn execute_by(
+        &self,
+        basis: &Basis,
+        request: &ExecRequest,
+        streams: Option<Streams>,
+    ) -> Result<runtime::Executed> {
+        let operation = "exec in";
         let options = ExecOptions {
-            process: process(request, &basis, &|| self.of_first(operation, root_of))?,
+            process: process(request, basis, &|| self.of_first(operation, root_of))?,
+            streams,
             kept_descriptors: request.kept_descriptors,
             line_ends: LineEnds::Screen,
             ..ExecOptions::default()
         };
         let started = runtime::exec_by(&self.state, &self.runtime_id()?, &basis.spec, options);
-        let started = started.map_err(|error| match error.kind {
+        started.map_err(|error| match error.kind {
             ErrorKind::WrongStatus => self.has_ended(operation),
             _ => by_flag(error),
-        })?;
-        Ok(Execution { started })
+        })
     }
 }
 
@@ -159,7 +191,8 @@ impl Execution {
         keys: &DetachKeys,
         (input, output): (BorrowedFd<'_>, BorrowedFd<'_>),
     ) -> Result<ExecOutcome> {
-        let runtime::Executed { pid, pidfd, console, .. } = self.started;
+        let Execution { started, told } = self;
+        let runtime::Executed { pid, pidfd, console, .. } = started;
         let console = match console {
             Some(outer) => Console::Terminal { outer },
             None => Console::Inherited,
@@ -173,9 +206,18 @@ impl Execution {
         };
         Ok(match outcome.map_err(|error| from_monitor(&error))? {
             Supervised::Ended(outcome) => {
+                if let Some((subject, id)) = told {
+                    let code = outcome.exit.code().to_string();
+                    subject.tell_with("exec_die", [("execID", id), ("exitCode", code)]);
+                }
                 ExecOutcome::Ended(outcome.exit, outcome.incidents.iter().map(notice).collect())
             }
-            Supervised::Left(terminal) => ExecOutcome::Left(terminal),
+            Supervised::Left(terminal) => {
+                if let Some((subject, id)) = told {
+                    subject.tell_with("exec_detach", [("execID", id)]);
+                }
+                ExecOutcome::Left(terminal)
+            }
         })
     }
 

@@ -17,6 +17,7 @@ impl Found {
         let mut notices = config::limit_notices(options);
         let warnings = limits::update(&self.state, &self.runtime_id()?, &resources)?;
         notices.extend(warnings.iter().map(|warning| Notice { what: warning.to_string(), remedy: None }));
+        self.tell_with("update", []);
         // Where a container can be started again, this is the place to write the limits into its record, too.
         Ok(notices)
     }

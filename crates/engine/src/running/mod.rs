@@ -29,6 +29,7 @@ pub use self::processes::Descriptor;
 pub use self::usage::{Usage, memory_of_host};
 pub use self::wait::{WaitCondition, Waited};
 use crate::error::{Error, Result};
+use crate::events::Subject;
 use crate::kept::{Kept, KeptContainers, KeptState, Shown};
 use crate::paths::EnginePaths;
 
@@ -58,6 +59,11 @@ impl Containers {
     /// Those that run by `paths`, and those that are kept below `root`, or where the caller's are without a word. Nothing is made.
     pub fn of(paths: &EnginePaths, root: Option<&Path>) -> Result<Containers> {
         Ok(Containers { paths: paths.clone(), kept: KeptContainers::of(root)? })
+    }
+
+    /// The same of containers that are known.
+    pub(crate) fn of_kept(paths: &EnginePaths, kept: KeptContainers) -> Containers {
+        Containers { paths: paths.clone(), kept }
     }
 
     /// The one that is called so: by its id, its name, or the beginning of its id, in this order.
@@ -169,6 +175,27 @@ impl Found {
         }
     }
 
+    /// What is kept of it.
+    pub(crate) fn kept(&self) -> Option<&Kept> {
+        self.kept.as_ref()
+    }
+
+    /// The containers that it is one of.
+    pub(crate) fn containers(&self) -> &KeptContainers {
+        &self.containers
+    }
+
+    /// What events tell of it; nothing of one of which nothing is kept.
+    fn subject(&self) -> Option<Subject> {
+        self.kept.as_ref().map(Kept::subject)
+    }
+
+    fn tell_with<'a>(&self, action: &str, more: impl IntoIterator<Item = (&'a str, String)>) {
+        if let Some(subject) = self.subject() {
+            subject.tell_with(action, more);
+        }
+    }
+
     /// How one that is kept has ended.
     fn kept_state(&self) -> Option<KeptState> {
         self.kept.as_ref().map(|kept| kept.state)
@@ -179,7 +206,7 @@ impl Found {
     }
 
     /// What there is of it, for something that `operation` does only with one that runs or is paused.
-    fn up(&self, operation: &str) -> Result<&View> {
+    pub(crate) fn up(&self, operation: &str) -> Result<&View> {
         self.view.as_ref().ok_or_else(|| self.not_running(operation, "is not running"))
     }
 
@@ -211,7 +238,7 @@ impl Found {
     }
 
     /// It is not as it must be for `operation`.
-    fn wrong(&self, operation: &str, how: &str) -> Error {
+    pub(crate) fn wrong(&self, operation: &str, how: &str) -> Error {
         let operation = format!("{operation} `{}`", self.called());
         Error::new(ErrorKind::WrongStatus, operation, format!("container {} {how}", self.id))
     }

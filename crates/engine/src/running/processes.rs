@@ -11,6 +11,7 @@ use runtime::{capability, lifecycle};
 use super::{Found, root_of};
 use crate::accounts;
 use crate::error::{Error, Result};
+use crate::options::go_duration;
 
 /// A column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,13 +243,8 @@ impl Table {
             "label" => process.label.clone(),
             _ => process.stat.first().cloned().unwrap_or_default(),
         };
-        // What a container calls its programs does not steer a terminal.
-        text.chars()
-            .flat_map(|letter| match letter.is_control() {
-                true => letter.escape_default().collect::<Vec<char>>(),
-                false => vec![letter],
-            })
-            .collect()
+        // The container has called its programs so.
+        sys::plain(&text)
     }
 
     /// The pid of its parent inside; one outside of the container is 0 there.
@@ -321,24 +317,6 @@ fn terminal(number: u64) -> String {
     }
 }
 
-/// As Go writes a length of time: `1h2m3.5s`, `120ms`, `0s`.
-fn go_duration(length: Duration) -> String {
-    let (seconds, milliseconds) = (length.as_secs(), length.subsec_millis());
-    if seconds == 0 {
-        return if milliseconds == 0 { "0s".to_owned() } else { format!("{milliseconds}ms") };
-    }
-    let fraction = match milliseconds {
-        0 => String::new(),
-        some => format!(".{some:03}").trim_end_matches('0').to_owned(),
-    };
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{seconds}{fraction}s"),
-        (0, _) => format!("{minutes}m{seconds}{fraction}s"),
-        _ => format!("{hours}h{minutes}m{seconds}{fraction}s"),
-    }
-}
-
 fn since_boot() -> Result<Duration> {
     let path = Path::new("/proc/uptime");
     let text = std::fs::read_to_string(path).map_err(|error| Error::at_path("read", path, error))?;
@@ -355,11 +333,6 @@ mod tests {
         assert_eq!(capabilities("0000000000000000"), "none");
         assert_eq!(capabilities("0000000000000003"), "CHOWN,DAC_OVERRIDE");
         assert_eq!(capabilities("ffffffffffffffff"), "full");
-        for (milliseconds, text) in
-            [(0, "0s"), (10, "10ms"), (1500, "1.5s"), (3_723_004, "1h2m3.004s"), (60_000, "1m0s")]
-        {
-            assert_eq!(go_duration(Duration::from_millis(milliseconds)), text);
-        }
         for (number, name) in [(0, "?"), (0x8803, "pts/3"), (0x0401, "tty1")] {
             assert_eq!(terminal(number), name);
         }

@@ -12,12 +12,14 @@ impl Found {
         let operation = "kill";
         self.up(operation)?;
         self.note_signal(signal)?;
-        lifecycle::kill(&self.state, &self.runtime_id()?, signal, lifecycle::Target::Init).map_err(|error| {
-            match error.kind {
+        lifecycle::kill(&self.state, &self.runtime_id()?, signal, lifecycle::Target::Init).map_err(
+            |error| match error.kind {
                 ErrorKind::WrongStatus => self.has_ended(operation),
                 _ => error,
-            }
-        })
+            },
+        )?;
+        self.subject().iter().for_each(|subject| subject.tell_signal(signal));
+        Ok(())
     }
 
     /// Writes down that a person has sent a signal, so that it is not started again by itself where that is to end it.
@@ -44,7 +46,9 @@ impl Found {
             let hint = format!("`rabbitc unpause {}` lets it go on", self.called());
             return Err(self.wrong("pause", "is already paused").with_hint(hint));
         }
-        lifecycle::pause(&self.state, &self.runtime_id()?)
+        lifecycle::pause(&self.state, &self.runtime_id()?)?;
+        self.tell_with("pause", []);
+        Ok(())
     }
 
     /// Lets them go on.
@@ -53,6 +57,8 @@ impl Found {
         if !self.is_paused() {
             return Err(self.wrong("unpause", "is not paused").with_hint("it runs"));
         }
-        lifecycle::resume(&self.state, &self.runtime_id()?)
+        lifecycle::resume(&self.state, &self.runtime_id()?)?;
+        self.tell_with("unpause", []);
+        Ok(())
     }
 }

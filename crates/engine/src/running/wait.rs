@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Containers, Found};
 use crate::error::{Error, Result};
+use crate::health::HealthStatus;
 use crate::kept::KeptState;
 
 /// What is waited for.
@@ -22,6 +23,8 @@ pub enum WaitCondition {
     Paused,
     /// That it is gone.
     Removed,
+    /// That its health is so.
+    Health(HealthStatus),
 }
 
 impl std::str::FromStr for WaitCondition {
@@ -33,9 +36,11 @@ impl std::str::FromStr for WaitCondition {
             "running" => WaitCondition::Running,
             "paused" => WaitCondition::Paused,
             "removing" | "removed" => WaitCondition::Removed,
+            "healthy" => WaitCondition::Health(HealthStatus::Healthy),
+            "unhealthy" => WaitCondition::Health(HealthStatus::Unhealthy),
             _ => {
                 let reason = format!("`{}` is not what a container can be waited for", text.escape_debug());
-                let hint = "there are stopped, exited, running, paused and removed";
+                let hint = "there are stopped, exited, running, paused, removed, healthy and unhealthy";
                 return Err(Error::invalid("--condition", reason).with_hint(hint));
             }
         })
@@ -73,13 +78,19 @@ impl Containers {
                 (WaitCondition::Running, Some(now)) => now.is_up() && !now.is_paused(),
                 (WaitCondition::Paused, Some(now)) => now.is_paused(),
                 (WaitCondition::Removed, now) => now.is_none(),
-                (WaitCondition::Running | WaitCondition::Paused, None) => false,
+                (WaitCondition::Health(wanted), Some(now)) => {
+                    now.health().is_some_and(|(status, _)| status == *wanted)
+                }
+                (WaitCondition::Running | WaitCondition::Paused | WaitCondition::Health(_), None) => false,
             };
             if let Some(condition) = conditions.iter().find(|condition| is_reached(condition)) {
                 return match condition {
                     WaitCondition::Stopped => self.code(&id, now, known).map(Waited::Ended),
                     _ => Ok(Waited::Reached),
                 };
+            }
+            if let (Some(now), [WaitCondition::Health(_)]) = (&now, conditions) {
+                now.required_health_check("wait for the health of")?;
             }
             let Some(now) = now else {
                 let operation = format!("wait for `{}`", id.get(..12).unwrap_or(&id));
@@ -195,6 +206,8 @@ mod tests {
     #[test]
     fn conditions_are_podmans() {
         assert_eq!("exited".parse::<WaitCondition>().expect("one"), WaitCondition::Stopped);
-        assert!("healthy".parse::<WaitCondition>().is_err());
+        let healthy = WaitCondition::Health(HealthStatus::Healthy);
+        assert_eq!("healthy".parse::<WaitCondition>().expect("one"), healthy);
+        assert!("happy".parse::<WaitCondition>().is_err());
     }
 }

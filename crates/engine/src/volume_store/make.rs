@@ -91,6 +91,7 @@ impl VolumeStore {
         if durability == Durability::Power {
             sync(&self.path)?;
         }
+        self.tell("create", &record.name);
         Ok(true)
     }
 

@@ -48,6 +48,7 @@ pub(crate) use self::users::sweep_after;
 pub use self::users::{VolumeUsage, VolumeUsers};
 use crate::directories::{self, Durability, Lock, sync};
 use crate::error::{Error, Result};
+use crate::events::{Event, EventLog};
 use crate::images::{data_directory, enter_own_users};
 
 /// What containers see of a volume.
@@ -103,6 +104,15 @@ impl VolumeStore {
     /// Those beside the images of a store.
     pub(crate) fn beside(images: &Path) -> VolumeStore {
         VolumeStore { path: images.with_file_name("volumes") }
+    }
+
+    /// Tells what has become of a volume.
+    fn tell(&self, action: &str, name: &str) {
+        self.events().tell(&Event::now("volume", action, name).with("driver", "local"));
+    }
+
+    fn events(&self) -> EventLog {
+        EventLog::beside(&self.path)
     }
 
     /// Where they are.

@@ -71,6 +71,7 @@ impl VolumeStore {
             }
         }
         self.sweep();
+        self.events().tell_pruned("volume", pruned.bytes);
         Ok(pruned)
     }
 }

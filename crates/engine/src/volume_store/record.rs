@@ -1,15 +1,13 @@
 //! What is written down of a volume.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::{DATA, Durability, Volume};
-use crate::directories::read_record;
-use crate::error::{Error, Result};
+use crate::directories::{read_record, write_record};
+use crate::error::Result;
 
 /// Its file.
 const NAME: &str = "volume.json";
@@ -37,15 +35,7 @@ impl Record {
 
     /// Writes it into a directory that nobody else knows.
     pub(super) fn write(&self, directory: &Path, durability: Durability) -> Result<()> {
-        let path = directory.join(NAME);
-        let text = serde_json::to_vec(self).expect("only string keys");
-        let write = || -> std::io::Result<()> {
-            let mut options = std::fs::OpenOptions::new();
-            let mut file = options.write(true).create_new(true).mode(0o600).open(&path)?;
-            file.write_all(&text)?;
-            if durability == Durability::Power { file.sync_all() } else { Ok(()) }
-        };
-        write().map_err(|error| Error::at_path("write", &path, error))
+        write_record(&directory.join(NAME), self, durability)
     }
 
     pub(super) fn into_volume(self, directory: &Path) -> Volume {

@@ -60,6 +60,7 @@ impl VolumeStore {
         sync(&self.path)?;
         // Whoever waits for it makes another one; nobody waits for the files of this.
         drop(lock);
+        self.tell("destroy", name);
         remove_tree(&gone)
     }
 }

@@ -87,6 +87,8 @@ pub struct Healthcheck {
     pub timeout: Option<i64>,
     /// Nanoseconds in which failures do not count.
     pub start_period: Option<i64>,
+    /// Nanoseconds between two checks in that time.
+    pub start_interval: Option<i64>,
     /// Failures in a row that make it ill.
     pub retries: Option<i64>,
 }

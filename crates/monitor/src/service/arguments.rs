@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::io::{Errno, FdFlags};
 
-use super::{Parentage, Service};
+use super::{Check, Parentage, Service};
 use crate::error::{Error, Operation};
 use crate::log::{LogFiles, LogOptions};
 use crate::streams::{InputEnd, Io};
@@ -43,6 +43,11 @@ pub(super) fn write(service: &Service) -> Vec<OsString> {
     words.add("exit", service.exit.as_os_str());
     if let Some(limit) = service.time_limit {
         words.text("time-limit", limit.as_nanos());
+    }
+    if let Some(check) = &service.check {
+        words.text("check-first", check.first.as_nanos());
+        words.text("check-again", check.again.as_nanos());
+        check.words.iter().for_each(|word| words.add("check-word", word));
     }
     words.0.push(SEPARATOR.into());
     words.0.extend(service.then.iter().cloned());
@@ -119,6 +124,9 @@ struct Read {
     log_pairs: Vec<(String, String)>,
     exit: Option<PathBuf>,
     time_limit: Option<Duration>,
+    check_first: Option<Duration>,
+    check_again: Option<Duration>,
+    check_words: Vec<OsString>,
 }
 
 pub(super) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Service, Error> {
@@ -162,6 +170,9 @@ impl Read {
                 self.log_pairs.push((text(name), text(value)));
             }
             b"exit" => self.exit = Some(path()),
+            b"check-first" => self.check_first = Some(Duration::from_nanos(number(value)?)),
+            b"check-again" => self.check_again = Some(Duration::from_nanos(number(value)?)),
+            b"check-word" => self.check_words.push(path().into_os_string()),
             b"time-limit" => self.time_limit = Some(Duration::from_nanos(number(value)?)),
             _ => return Err(Errno::INVAL),
         }
@@ -176,6 +187,11 @@ impl Read {
             (None, Some(stdout), Some(stderr)) => Io::Pipes { stdin: self.stdin, stdout, stderr },
             _ => return Err("stdout"),
         };
+        let check = match (self.check_first, self.check_again) {
+            (Some(first), Some(again)) => Some(Check { words: self.check_words, first, again }),
+            (None, None) => None,
+            _ => return Err("check-first"),
+        };
         Ok(Service {
             pid: self.pid.ok_or("pid")?,
             pidfd: self.pidfd.ok_or("pidfd")?,
@@ -189,6 +205,7 @@ impl Read {
             keep: self.keep,
             then: Vec::new(),
             time_limit: self.time_limit,
+            check,
         })
     }
 
@@ -275,6 +292,11 @@ mod tests {
                 keep: vec![descriptor(), descriptor()],
                 then: ["rabbitc", "internal-end", "pid=3"].map(OsString::from).to_vec(),
                 time_limit: own.then_some(Duration::from_nanos(1_500)),
+                check: own.then(|| Check {
+                    words: ["rabbitc", "internal-check", "a=b"].map(OsString::from).to_vec(),
+                    first: Duration::ZERO,
+                    again: Duration::from_secs(30),
+                }),
             });
             assert_eq!((read.parentage, &read.log, read.keep.len()), (parentage, &log, 2));
             assert_eq!(write(&read), words);

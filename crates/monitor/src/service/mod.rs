@@ -2,6 +2,7 @@
 //! exec. Must not start or remove anything: the program that is executed at the end does that.
 
 mod arguments;
+mod check;
 mod clients;
 mod ending;
 mod process;
@@ -12,6 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::check::Check;
 use crate::error::Error;
 use crate::log::LogOptions;
 use crate::streams::{InputEnd, Io};
@@ -60,6 +62,8 @@ pub struct Service {
     pub then: Vec<OsString>,
     /// After what time SIGKILL ends the container, unasked.
     pub time_limit: Option<Duration>,
+    /// What looks after the container while it runs.
+    pub check: Option<Check>,
 }
 
 impl Service {

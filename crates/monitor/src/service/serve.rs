@@ -15,6 +15,7 @@ use crate::log::Log;
 use crate::log::LogStream;
 use crate::moment::Moment;
 use crate::protocol::MOST_OUTPUT;
+use crate::service::check::Checks;
 use crate::service::clients::{Clients, Delivery, Request};
 use crate::service::ending;
 use crate::service::{Parentage, Service};
@@ -57,6 +58,7 @@ struct Server {
     /// The end of the container's time.
     due: Option<Instant>,
     time_is_up: bool,
+    checks: Option<Checks>,
     memory: Memory,
 }
 
@@ -70,6 +72,7 @@ enum Memory {
 /// What a wait ended with.
 struct Ready {
     exited: bool,
+    checked: bool,
     listener: bool,
     input: bool,
     /// By the index of the stream.
@@ -99,6 +102,7 @@ impl Server {
             held: None,
             due: service.time_limit.and_then(|limit| Instant::now().checked_add(limit)),
             time_is_up: false,
+            checks: service.check.map(Checks::new),
             memory: Memory::Touched,
         }
     }
@@ -108,6 +112,14 @@ impl Server {
         loop {
             let Some(ready) = self.wait() else { continue };
             self.kill_if_due();
+            if let Some(checks) = &mut self.checks {
+                if ready.checked {
+                    checks.heed();
+                    // To execute something takes much of the program, and the next check may come before there is quiet.
+                    sys::text::let_go();
+                }
+                checks.begin_if_due(&mut self.incidents);
+            }
             if ready.listener {
                 self.accept();
             }
@@ -195,8 +207,9 @@ impl Server {
 
     /// Waits for something to do; nothing where that failed.
     fn wait(&mut self) -> Option<Ready> {
-        let mut wait = Wait::for_some(6 + self.clients.count());
+        let mut wait = Wait::for_some(7 + self.clients.count());
         let pidfd = wait.add(Some(self.pidfd.as_fd()), PollFlags::IN);
+        let checks = wait.add(self.checks.as_ref().and_then(Checks::process), PollFlags::IN);
         let listener = wait.add(self.pause.is_none().then(|| self.listener.as_fd()), PollFlags::IN);
         let input = wait.add(self.streams.input(), PollFlags::OUT);
         let reads = self.held.is_none();
@@ -210,6 +223,8 @@ impl Server {
         let clients: Vec<_> =
             clients.map(|connection| wait.add(Some(connection).filter(|_| listens), PollFlags::IN)).collect();
         match wait.wait(self.timeout()) {
+            // What is due touches some.
+            Ok(0) if self.is_check_due() => self.memory = Memory::Touched,
             Ok(0) if self.memory == Memory::Touched => {
                 self.memory = Memory::LetGo;
                 sys::text::let_go();
@@ -226,6 +241,7 @@ impl Server {
         }
         Some(Ready {
             exited: wait.is_ready(pidfd),
+            checked: wait.is_ready(checks),
             listener: wait.is_ready(listener),
             input: wait.is_ready(input),
             outputs: outputs.map(|output| wait.is_ready(output)),
@@ -234,9 +250,16 @@ impl Server {
         })
     }
 
+    fn is_check_due(&self) -> bool {
+        let due = self.checks.as_ref().and_then(Checks::due);
+        due.is_some_and(|due| due <= Instant::now())
+    }
+
     fn timeout(&self) -> Option<Duration> {
         let now = Instant::now();
-        let left = self.due.into_iter().chain(self.pause).map(|time| time.saturating_duration_since(now));
+        let check = self.checks.as_ref().and_then(Checks::due);
+        let times = self.due.into_iter().chain(self.pause).chain(check);
+        let left = times.map(|time| time.saturating_duration_since(now));
         let quiet = (self.memory == Memory::Touched).then_some(QUIET);
         left.chain(self.streams.timeout()).chain(quiet).min()
     }
@@ -244,6 +267,7 @@ impl Server {
     /// Init has ended: hands on what it left, writes the record, and only then says so.
     fn finish(mut self) -> Vec<OwnedFd> {
         let time = Moment::now();
+        self.checks.take().into_iter().for_each(Checks::end);
         self.clients.make_room_for_first();
         self.drain();
         self.log.finish(&mut self.incidents);

@@ -3,6 +3,7 @@
 
 mod adoption;
 mod attachment;
+mod checks;
 mod clients;
 mod disk;
 mod ending;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rabbitc_monitor::{InputEnd, Io, LogFiles, LogOptions, Parentage, Service, run_service};
+use rabbitc_monitor::{Check, InputEnd, Io, LogFiles, LogOptions, Parentage, Service, run_service};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
@@ -29,7 +29,7 @@ pub struct Container {
 
 impl Container {
     /// Starts `script`. The words: `terminal`, `kept-open`, `first` (a client that is there from the start), `adopt` (the
-    /// one that wrote its pid), `then=SCRIPT`, `limit=MILLISECONDS`, and a log as `json-file,SIZE,COUNT`, `k8s-file,…` or
+    /// one that wrote its pid), `then=SCRIPT`, `limit=MILLISECONDS`, `check=SCRIPT`, and a log as `json-file,SIZE,COUNT`, `k8s-file,…` or
     /// `journald`.
     pub fn start(name: &str, words: &[&str], script: &str) -> Container {
         let directory = new_directory(name);
@@ -202,12 +202,30 @@ fn monitor_of_the_other_tests() {
             ["clean-up", "--exact", test, "--nocapture"].map(Into::into).to_vec()
         }),
         time_limit: value("limit=").map(|limit| Duration::from_millis(limit.parse().unwrap())),
+        check: value("check=").map(|_| Check {
+            words: ["check", "--exact", "support::check_of_the_other_tests", "--nocapture"]
+                .map(Into::into)
+                .to_vec(),
+            first: Duration::from_millis(50),
+            again: Duration::from_millis(50),
+        }),
     };
     std::fs::write(directory.join("ready"), "").unwrap();
     let words = service.arguments();
     // As exec would: the numbers are owned by what is read from the words.
     std::mem::forget(service);
     std::process::exit(run_service(words, std::env::vars_os()))
+}
+
+/// Not a test of its own but what the monitors of the others execute while the container runs. What the harness writes is no
+/// time, so that it is due again as was said.
+#[test]
+fn check_of_the_other_tests() {
+    let (Ok(words), Ok(directory)) = (std::env::var(WORDS), std::env::var(DIRECTORY)) else { return };
+    let script = words.split('\n').find_map(|word| word.strip_prefix("check=")).unwrap();
+    // Another child than the test's own thread, whose group is the monitor's to end.
+    let status = Command::new("sh").args(["-c", script]).current_dir(directory).status().unwrap();
+    std::process::exit(status.code().unwrap_or(1))
 }
 
 /// Not a test of its own but what the monitors of the others execute at the end.

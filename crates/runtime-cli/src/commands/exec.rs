@@ -154,6 +154,7 @@ fn execute(globals: &Globals, id: &ContainerId, arguments: Arguments) -> Result<
     let pidfd_socket = arguments.pidfd_socket.as_deref().map(launching::connect_for_pidfd).transpose()?;
     let line_ends = if presence == Presence::Foreground { launching::line_ends() } else { LineEnds::Screen };
     let options = ExecOptions {
+        streams: None,
         process,
         console_socket,
         kept_descriptors: arguments.kept_descriptors,

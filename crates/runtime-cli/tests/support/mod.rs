@@ -3,6 +3,7 @@
 
 pub mod calls;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,6 +27,13 @@ pub fn can_run() -> bool {
         return false;
     }
     true
+}
+
+/// Copies a program, in another process: a copy that this one writes may be inherited by what another test's thread starts just then,
+/// and nobody can execute a file that somebody has open to write (ETXTBSY, execve(2)).
+pub fn copy_program(from: impl AsRef<OsStr>, to: &Path) {
+    let copied = Command::new("cp").arg(from.as_ref()).arg(to).status().expect("cp runs");
+    assert!(copied.success(), "{} is copied", to.display());
 }
 
 /// Ends a test of the kernel where none can run.
@@ -65,7 +73,7 @@ impl Bundle {
         let path = std::env::temp_dir().join(format!("rabbitc-{id}"));
         let bin = path.join("rootfs/bin");
         std::fs::create_dir_all(&bin).expect("a scratch directory");
-        std::fs::copy(BUSYBOX, bin.join("busybox")).expect("busybox");
+        copy_program(BUSYBOX, &bin.join("busybox"));
         for name in
             ["sh", "true", "sleep", "cat", "id", "ps", "tty", "stty", "hostname", "touch", "dd", "grep"]
         {

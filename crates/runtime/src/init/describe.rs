@@ -368,9 +368,11 @@ fn init(action: &InitAction) -> Words {
             "`/dev/pts/0`",
             "a terminal of the container's own, whose other end the caller holds",
         ),
-        InitAction::StandardInput { .. } => {
-            words("take the standard input", "", "a hook reads the container's state from it")
-        }
+        InitAction::Streams { .. } => words(
+            "take the standard streams",
+            "",
+            "a hook reads the container's state from its input, and what a health check writes is read",
+        ),
         InitAction::NullStreams { .. } => words(
             "take the container's null device",
             "where the caller's is a standard stream",

@@ -253,7 +253,14 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         InitAction::Console { size, terminals, target, owner } => {
             console::open(context, *size, terminals, target.as_ref(), *owner)
         }
-        InitAction::StandardInput { file } => rustix::stdio::dup2_stdin(file).during(Call::Dup),
+        InitAction::Streams { input, output } => {
+            rustix::stdio::dup2_stdin(input).during(Call::Dup)?;
+            if let Some(output) = output {
+                rustix::stdio::dup2_stdout(output).during(Call::Dup)?;
+                rustix::stdio::dup2_stderr(output).during(Call::Dup)?;
+            }
+            Ok(())
+        }
         InitAction::NullStreams { target, proc } => {
             null_streams::replace(context, target, proc.as_ref().map(OwnedFd::as_fd))
         }

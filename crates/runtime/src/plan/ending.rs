@@ -109,21 +109,25 @@ impl Steps {
         let waits = recorder == Recorder::ParentBeforeGate;
         let created_with_filter = waits && filter.as_ref().is_some_and(|filter| filter.created_with);
         let filter = filter.map(|filter| filter.step);
+        let recorded = match created_with_filter {
+            true => None,
+            false => self.record_and_run_hooks(recorder, hooks),
+        };
+        let mut steps =
+            process::plan_end(process, filter, label, recorded, dies_with_parent, rights, program);
+        let program = steps.pop();
+        self.list.extend(steps);
         if created_with_filter {
-            let mut steps =
-                process::plan_end(process, filter, label, None, dies_with_parent, rights, program);
-            let program = steps.pop();
-            self.list.extend(steps);
-            self.record(recorder);
-            self.hooks(HookKind::StartContainer, hooks.iter());
-            self.list.extend(program);
-        } else {
-            let recorded = self.record(recorder);
-            self.hooks(HookKind::StartContainer, hooks.iter());
-            let steps =
-                process::plan_end(process, filter, label, recorded, dies_with_parent, rights, program);
-            self.list.extend(steps);
+            // Whoever waits to be started has nothing to wait for after it.
+            let _ = self.record_and_run_hooks(recorder, hooks);
         }
+        self.list.extend(program);
+    }
+
+    fn record_and_run_hooks(&mut self, recorder: Recorder, hooks: &[Hook]) -> Option<Step> {
+        let recorded = self.record(recorder);
+        self.hooks(HookKind::StartContainer, hooks.iter());
+        recorded
     }
 
     /// Records the container as made. The step that comes back is for the end, before the program runs.

@@ -1,6 +1,7 @@
 //! What the kernel tests share: a bundle in a directory of its own, and a look at everything a start can leave behind.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,6 +29,13 @@ pub fn can_run(test: &str) -> bool {
     true
 }
 
+/// Copies a program, in another process: a copy that this one writes may be inherited by what another test's thread starts just then,
+/// and nobody can execute a file that somebody has open to write (ETXTBSY, execve(2)).
+pub fn copy_program(from: impl AsRef<OsStr>, to: &Path) {
+    let copied = std::process::Command::new("cp").arg(from.as_ref()).arg(to).status().expect("cp runs");
+    assert!(copied.success(), "{} is copied", to.display());
+}
+
 /// A directory with a root file system, a state root and nothing else; removed in the end.
 pub struct Scratch {
     pub path: PathBuf,
@@ -41,7 +49,7 @@ impl Scratch {
         let bin = path.join("rootfs/bin");
         std::fs::create_dir_all(&bin).expect("a scratch directory");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("its mode");
-        std::fs::copy(BUSYBOX, bin.join("busybox")).expect("busybox");
+        copy_program(BUSYBOX, &bin.join("busybox"));
         for name in ["sh", "true", "sleep", "cat"] {
             std::os::unix::fs::symlink("busybox", bin.join(name)).expect("a link");
         }

@@ -105,6 +105,13 @@ pub fn copy(
             Err(error.with_hint("write CONTAINER:PATH for one of both"))
         }
     };
+    if copied.is_ok() {
+        for (end, action) in [(from, "archive-path"), (to, "extract-to-dir")] {
+            if let CopyEnd::Container(found, path) = end {
+                found.tell_with(action, [("path", path.clone())]);
+            }
+        }
+    }
     copied.map(notices)
 }
 

@@ -61,14 +61,10 @@ pub fn answer(output: impl Read, operation: &str) -> Result<Unpacked> {
 
 /// An error as it may be shown, whatever has become of the process that told it.
 fn plain(error: Error) -> Error {
-    let plain = |text: String| {
-        let escaped = |letter: char| letter.is_control().then(|| letter.escape_debug().collect::<String>());
-        text.chars().map(|letter| escaped(letter).unwrap_or_else(|| letter.into())).collect::<String>()
-    };
     Error {
-        operation: plain(error.operation),
-        reason: plain(error.reason),
-        hint: error.hint.map(plain),
+        operation: sys::plain(&error.operation),
+        reason: sys::plain(&error.reason),
+        hint: error.hint.as_deref().map(sys::plain),
         ..error
     }
 }

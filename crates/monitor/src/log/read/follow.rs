@@ -1,12 +1,10 @@
 //! Owns the wait for what is written to a log meanwhile, over its rotations. Must not decide when there will be no more: it
 //! asks.
 
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 
@@ -57,12 +55,7 @@ impl Watch {
             std::thread::sleep(BLIND_PAUSE);
             return Ok(());
         };
-        let pause = Timespec::try_from(PAUSE).ok();
-        match poll(&mut [PollFd::from_borrowed_fd(watch.as_fd(), PollFlags::IN)], pause.as_ref()) {
-            Ok(0) | Err(Errno::INTR) => Ok(()),
-            Ok(_) => forget(watch),
-            Err(errno) => Err(errno),
-        }
+        sys::inotify::wait(watch.as_fd(), PAUSE)
     }
 }
 
@@ -72,19 +65,6 @@ fn watch_directory(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = WatchFlags::CREATE | WatchFlags::MOVE | WatchFlags::DELETE | WatchFlags::ONLYDIR;
     inotify::add_watch(&watch, directory.unwrap_or(Path::new(".")), flags)?;
     Ok(watch)
-}
-
-/// What changed is seen by looking.
-fn forget(watch: &OwnedFd) -> Result<(), Errno> {
-    let mut room = [const { MaybeUninit::uninit() }; 4096];
-    let mut reader = inotify::Reader::new(watch, &mut room);
-    loop {
-        match reader.next() {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => return Ok(()),
-            Err(errno) => return Err(errno),
-        }
-    }
 }
 
 /// Hands on what comes after `current`, the newest file so far, which was read to its end.

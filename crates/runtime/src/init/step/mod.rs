@@ -188,8 +188,10 @@ pub(crate) enum InitAction {
         target: Option<Target>,
         owner: u32,
     },
-    StandardInput {
-        file: OwnedFd,
+    /// Streams in the place of the caller's: `output` is that of errors, too.
+    Streams {
+        input: OwnedFd,
+        output: Option<OwnedFd>,
     },
     /// The container's null device in the place of the host's, where that is a standard stream. `proc` is the host's procfs,
     /// where no path leads there any more.

@@ -1,0 +1,73 @@
+//! What is done to a container that is unhealthy, or does not come up.
+
+use std::ffi::OsString;
+use std::process::{Command, Stdio};
+
+use runtime::state_dir::StateRoot;
+use runtime::{ContainerId, Signal};
+
+use super::state::Consequence;
+use super::{HealthCheck, OnFailure};
+use crate::error::{Error, Result};
+use crate::kept::{Kept, KeptContainers};
+use crate::life::{Place, StopRequest, send};
+use crate::paths::EnginePaths;
+
+/// The internal verb: `internal-heal ID ROOT BASE stop|restart`.
+pub const HEAL: &str = "internal-heal";
+
+/// The verb that is noted as the sender of its signals.
+const SENDER: &str = "healthcheck";
+
+/// Does what was asked for where something follows from a check.
+pub(super) fn act(
+    containers: &KeptContainers,
+    kept: &Kept,
+    check: &HealthCheck,
+    consequence: Consequence,
+    paths: &EnginePaths,
+) -> Result<()> {
+    let action = match consequence {
+        Consequence::Nothing | Consequence::Recovered => OnFailure::None,
+        Consequence::FellIll | Consequence::StillIll => check.on_failure,
+        Consequence::StartAgain => OnFailure::Restart,
+    };
+    match action {
+        OnFailure::None => Ok(()),
+        OnFailure::Kill => kill(containers, kept, paths),
+        OnFailure::Restart | OnFailure::Stop => apart(containers, kept, action, paths),
+    }
+}
+
+/// Its restart policy says what becomes of it then: nobody wants it to stay as it is.
+fn kill(containers: &KeptContainers, kept: &Kept, paths: &EnginePaths) -> Result<()> {
+    containers.edit(&kept.id, |record| record.note_sent(SENDER, Signal::KILL))?;
+    kept.subject().tell_signal(Signal::KILL);
+    send(&StateRoot::new(paths.containers()), &ContainerId::parse(&kept.id)?, Signal::KILL)
+}
+
+/// Whoever stands behind a container ends this process with it. So another one, of a group of its own, stops the container.
+fn apart(containers: &KeptContainers, kept: &Kept, action: OnFailure, paths: &EnginePaths) -> Result<()> {
+    // By this link, as the file that runs may have no path.
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(HEAL).arg(&kept.id).arg(containers.data()).arg(paths.base()).arg(action.to_string());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let spawned = command.spawn();
+    spawned.map(drop).map_err(|error| Error::system("start the process that stops a container", error))
+}
+
+/// The body of that process.
+pub fn heal(arguments: &[OsString]) -> Result<()> {
+    let place = Place::parse(arguments)?;
+    // Out of the session of whoever has asked for the check.
+    let _ = rustix::process::setsid();
+    let containers = place.containers()?;
+    let kept = containers.find_living(&place.id, &place.paths)?;
+    containers.stop(&kept, StopRequest::default(), &place.paths)?;
+    if arguments.get(3).is_some_and(|action| action == "restart") {
+        containers.start(&kept.id, None, &place.paths)?;
+        containers.tell_restarted(&kept);
+    }
+    Ok(())
+}
