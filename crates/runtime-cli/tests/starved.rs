@@ -206,7 +206,8 @@ fn answer_that_the_kernel_does_not_carry_to_init_is_an_error_and_no_wait() {
                 let status = limited.stderr(std::fs::File::create(&said).expect("a file")).status();
                 let text = std::fs::read_to_string(&said).expect("text");
                 let when = format!("{} without {name} number {number}: {text}", arguments[0]);
-                assert!(status.expect("timeout runs").code().is_some_and(|code| code < 124), "{when}");
+                // 137 is what `timeout` says of one that it had to kill.
+                assert!(status.expect("timeout runs").code().is_some_and(|code| code != 137), "{when}");
                 assert!(text.contains("error: "), "{when}");
                 bundle.succeed(&["delete", "--force", &bundle.id]);
                 tried += 1;
