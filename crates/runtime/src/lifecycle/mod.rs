@@ -254,12 +254,8 @@ pub fn kill(root: &StateRoot, id: &ContainerId, signal: Signal, target: Target) 
     if signal == Signal::KILL
         && let Some(group) = cgroup_of(&record)?
     {
-        // A frozen process dies only once it is thawed. Where there is no freezer nothing is frozen; nor is there one where systemd
-        // has removed a scope with its last process meanwhile.
-        match group.thaw() {
-            Err(error) if error.kind == cgroup::Kind::ControllerUnavailable => {}
-            thawed => thawed?,
-        }
+        // A frozen process dies only once it is thawed. One that was not may be dead by now, and its group gone.
+        group.thaw_tree()?;
     }
     Ok(())
 }
