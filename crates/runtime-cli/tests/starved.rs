@@ -178,6 +178,31 @@ fn delete_that_is_starved_at_any_call_is_finished_by_the_next() {
 /// The longest that a command may take whose answer to init was lost, in seconds; each would wait for the other.
 const PATIENCE: &str = "60";
 
+/// Loses one after the other what `arguments` sends to init.
+fn lose_each_answer(bundle: &Bundle, prepare: &dyn Fn(&Bundle), arguments: &[&str]) {
+    let calls = calls(bundle, prepare, arguments);
+    let sent: Vec<_> =
+        calls.iter().filter(|(name, _)| matches!(name.as_str(), "sendto" | "sendmsg")).collect();
+    assert!(!sent.is_empty(), "{} sends nothing", arguments[0]);
+    for (name, number) in sent {
+        prepare(bundle);
+        let inject = format!("inject={name}:error=ENOBUFS:when={number}");
+        let options = ["-o", "/dev/null", "-e", &format!("trace={name}"), "-e", &inject];
+        let starved = strace(bundle, &options, arguments);
+        let mut limited = Command::new("timeout");
+        limited.args(["--signal=KILL", PATIENCE]).arg(starved.get_program()).args(starved.get_args());
+        limited.stdin(Stdio::null()).stdout(Stdio::null());
+        let said = bundle.path.join("said");
+        let status = limited.stderr(std::fs::File::create(&said).expect("a file")).status();
+        let text = std::fs::read_to_string(&said).expect("text");
+        let when = format!("{} without {name} number {number}: {text}", arguments[0]);
+        // 137 is what `timeout` says of one that it had to kill.
+        assert!(status.expect("timeout runs").code().is_some_and(|code| code != 137), "{when}");
+        assert!(text.contains("error: "), "{when}");
+        bundle.succeed(&["delete", "--force", &bundle.id]);
+    }
+}
+
 #[test]
 fn answer_that_the_kernel_does_not_carry_to_init_is_an_error_and_no_wait() {
     root_only!();
@@ -187,34 +212,8 @@ fn answer_that_the_kernel_does_not_carry_to_init_is_an_error_and_no_wait() {
     }
     let bundle = Bundle::new("starve-answer", &["sleep", "1000"]);
     let path = bundle.path.display().to_string();
-    let create = ["create", "--bundle", &path, &bundle.id];
-    let exec = ["exec", &bundle.id, "true"];
-    let cases: [(&[&str], &dyn Fn(&Bundle)); 2] = [(&create, &nothing), (&exec, &running)];
-    for (arguments, prepare) in cases {
-        let calls = calls(&bundle, prepare, arguments);
-        let mut tried = 0;
-        for name in ["sendto", "sendmsg"] {
-            for number in 1..=calls.iter().filter(|(other, _)| other == name).count() {
-                prepare(&bundle);
-                let inject = format!("inject={name}:error=ENOBUFS:when={number}");
-                let options = ["-o", "/dev/null", "-e", &format!("trace={name}"), "-e", &inject];
-                let starved = strace(&bundle, &options, arguments);
-                let mut limited = Command::new("timeout");
-                limited.args(["--signal=KILL", PATIENCE]).arg(starved.get_program()).args(starved.get_args());
-                limited.stdin(Stdio::null()).stdout(Stdio::null());
-                let said = bundle.path.join("said");
-                let status = limited.stderr(std::fs::File::create(&said).expect("a file")).status();
-                let text = std::fs::read_to_string(&said).expect("text");
-                let when = format!("{} without {name} number {number}: {text}", arguments[0]);
-                // 137 is what `timeout` says of one that it had to kill.
-                assert!(status.expect("timeout runs").code().is_some_and(|code| code != 137), "{when}");
-                assert!(text.contains("error: "), "{when}");
-                bundle.succeed(&["delete", "--force", &bundle.id]);
-                tried += 1;
-            }
-        }
-        assert!(tried > 0, "{} sends nothing", arguments[0]);
-    }
+    lose_each_answer(&bundle, &nothing, &["create", "--bundle", &path, &bundle.id]);
+    lose_each_answer(&bundle, &running, &["exec", &bundle.id, "true"]);
 }
 
 /// Where `arguments` succeed although one opening fails, `found` is as without that.
