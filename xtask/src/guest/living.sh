@@ -17,7 +17,7 @@ if test ! -e $root; then
   for applet in sh sleep true; do ln -s busybox $root/bin/$applet; done
   $rabbitc system install
   test "$(systemctl is-enabled rabbitc.service)" = enabled
-  systemctl start rabbitc.service
+  test "$(systemctl is-active rabbitc.service)" = active
 
   systemd-run --quiet --wait $run --name=of-service --restart=always --cmd=/bin/sh -- -c "echo up; $sleeps"
   # What a log-in makes, and a log-out stops.

@@ -126,12 +126,20 @@ pub(super) fn install(arguments: &InstallArguments) -> Result<ExitCode> {
     }
     write(&directory, &path, &text)?;
     print(&format!("{}\n", path.display()))?;
-    if !(whose.systemctl(&["daemon-reload"])? && whose.systemctl(&["enable", UNIT])?) {
-        let user = if whose == Whose::User { " --user" } else { "" };
+    let user = if whose == Whose::User { " --user" } else { "" };
+    let is_known = whose.systemctl(&["daemon-reload"])? && whose.systemctl(&["enable", UNIT])?;
+    // Only what is active ends containers in order at a shutdown, the next one as well.
+    if is_known && !whose.systemctl(&["start", UNIT])? {
+        render::notice(&Notice {
+            what: "systemd knows the unit, and not all that is to run was started".to_owned(),
+            remedy: Some(format!("`systemctl{user} status {UNIT}` tells why")),
+        });
+    }
+    if !is_known {
         render::notice(&Notice {
             what: "the unit is there, and systemd could not be told so".to_owned(),
             remedy: Some(format!(
-                "`systemctl{user} daemon-reload && systemctl{user} enable {UNIT}` tells it"
+                "`systemctl{user} daemon-reload && systemctl{user} enable --now {UNIT}` tells it"
             )),
         });
     }
