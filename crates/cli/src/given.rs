@@ -203,6 +203,8 @@ mod tests {
         "--pidfile",
         "--detach",
         "--name",
+        "--pod",
+        "--pod-id-file",
         "--replace",
         "--restart",
         "--log-driver",

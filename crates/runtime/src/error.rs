@@ -307,12 +307,9 @@ impl Error {
         self
     }
 
-    /// Adds what one can do about it. Where a link of a path was named that refuses, what opens that stays: it is more than
-    /// whoever only knows of the path can say.
+    /// Adds what one can do about it, in place of anything more general that was said.
     pub fn with_hint(mut self, hint: impl Into<String>) -> Error {
-        if !matches!(self.code, Some(Code::PermissionDenied | Code::ReadOnly)) || self.hint.is_none() {
-            self.hint = Some(hint.into());
-        }
+        self.hint = Some(hint.into());
         self
     }
 

@@ -65,14 +65,11 @@ pub(crate) struct Directory<'a> {
 impl Directory<'_> {
     /// Why a mount point can't be made in it.
     fn refusal(&self, path: &Path, errno: Errno) -> Error {
-        let mut error = Error::at_path("make the mount point", &self.path.join(path), errno);
-        let hint = match errno {
+        let error = Error::at_path("make the mount point", &self.path.join(path), errno);
+        error.with_hint(match errno {
             Errno::NOTDIR => "a file lies where a directory must be: take it out of the way",
             _ => self.ground.hint(),
-        };
-        // In place of the rights that a link on the way could be given: they need not be.
-        error.hint = Some(hint.to_owned());
-        error
+        })
     }
 }
 
