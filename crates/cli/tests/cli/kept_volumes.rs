@@ -457,6 +457,27 @@ fn own_volume_goes_with_a_container_that_lives_on_and_with_one_whose_command_is_
 }
 
 #[test]
+fn containers_go_with_a_volume_where_that_is_asked_for() {
+    let Some(place) = Place::new() else { return };
+    for name in ["one", "two"] {
+        let volume = format!("--volume={name}:/n");
+        assert_eq!(place.run(&["-d", &format!("--name={name}"), &volume], "sleep 100").code(), 0);
+    }
+    let by = |filter: &str| place.verb(&["ps", "-a", "--format={{.Names}}", "-f", filter]).text().to_owned();
+    assert_eq!(by("volume=one"), "one");
+    assert_eq!(by("volume=/n").lines().count(), 2);
+    assert_eq!(by("volume=/no"), "");
+    assert_eq!(by("network=none").lines().count(), 0, "they have none");
+    place.verb(&["volume", "rm", "-f", "one"]).refuses(1, &["volume is in use"]);
+    assert_eq!(place.verb(&["volume", "rm", "-f", "-t", "0", "one"]).text(), "one");
+    assert_eq!(by("status=running"), "two");
+    assert_eq!(place.verb(&["volume", "rm", "-f", "-a", "-t0"]).text(), "two");
+    assert_eq!(by("status=running"), "");
+    assert_eq!(names(&place.volumes()), [""; 0]);
+    place.end();
+}
+
+#[test]
 fn volume_is_written_out_and_brought_in_elsewhere() {
     let Some(place) = Place::new() else { return };
     let archive = place.host.directory().join("v.tar").display().to_string();
