@@ -1,10 +1,33 @@
 //! What people see of errors and notices.
 
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::{Error, Notice};
 
 use crate::given::Given;
+
+/// What is told beside errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// Nothing.
+    Errors,
+    /// Warnings.
+    Warnings,
+}
+
+/// Whether warnings are told: set once, before anything is done.
+static WARNS: AtomicBool = AtomicBool::new(true);
+
+/// Sets what is told by `--log-level`.
+pub(crate) fn set_level(level: Level) {
+    WARNS.store(level == Level::Warnings, Ordering::Relaxed);
+}
+
+/// What is told.
+pub(crate) fn get_level() -> Level {
+    if WARNS.load(Ordering::Relaxed) { Level::Warnings } else { Level::Errors }
+}
 
 /// Whether text for people may have colours there.
 pub(crate) fn colours(terminal: bool) -> bool {
@@ -51,11 +74,17 @@ pub(crate) fn information(text: &str) {
 
 /// Prints what is no failure, and should not be overlooked.
 pub(crate) fn warning(text: &str) {
+    if get_level() == Level::Errors {
+        return;
+    }
     stderr(&format!("warning: {text}\n"));
 }
 
 /// Prints a notice.
 pub(crate) fn notice(notice: &Notice) {
+    if get_level() == Level::Errors {
+        return;
+    }
     let mut text = format!("warning: {}\n", notice.what);
     if let Some(remedy) = &notice.remedy {
         text.push_str(&format!("  hint: {remedy}\n"));

@@ -12,7 +12,7 @@ use sys::signal::SignalDescriptor;
 
 use crate::args::{Life, ProcessArguments, RunArguments, TIDY};
 use crate::explain::Explanation;
-use crate::id_files::IdFiles;
+use crate::id_files::{IdFiles, Pids};
 use crate::images::{self, NotReady};
 use crate::life::live;
 use crate::render;
@@ -96,7 +96,8 @@ fn run_container(
     let timed = arguments.look.explain.is_some();
     let launch = LaunchOptions { interrupt: Some(interrupt), timed, ..LaunchOptions::default() };
     let running = prepared.start(launch)?;
-    files.keep(&id, Some(running.pid())).iter().for_each(render::notice);
+    let own = i32::try_from(std::process::id()).ok();
+    files.keep(&id, Pids { program: Some(running.pid()), behind: own }).iter().for_each(render::notice);
     running.notices().iter().for_each(render::notice);
     running.chosen_ports().iter().for_each(|port| render::information(&format!("published {port}")));
     let timeline = running.timeline().to_vec();

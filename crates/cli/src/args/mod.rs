@@ -14,6 +14,7 @@ mod output;
 mod process;
 mod refused;
 mod security;
+mod settings;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ use self::network::NetworkArguments;
 pub(crate) use self::output::take as take_output;
 pub(crate) use self::process::{ProcessArguments, kept_descriptors, variables};
 use self::security::SecurityArguments;
+pub(crate) use self::settings::with_level;
 use crate::containers::{self, ContainerCommand};
 use crate::events::EventsArguments;
 use crate::given::Given;
@@ -139,6 +141,9 @@ pub(crate) struct LookArguments {
     #[arg(long, value_name = "FORMAT[:FILE]", num_args = 0..=1, require_equals = true,
           default_missing_value = "text", value_parser = Explain::parse)]
     pub(crate) explain: Option<Explain>,
+    /// Taken for podman's sake
+    #[arg(long, value_name = "BACKEND", hide = true, value_parser = settings::parse_events_backend)]
+    events_backend: Option<String>,
     /// Directory for what concerns running containers
     #[arg(long, alias = "runroot", value_name = "DIR", hide = true)]
     pub(crate) state_dir: Option<PathBuf>,
@@ -255,7 +260,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         "system" => read_plain::<SystemArguments>(words.skip(1)).map(|read| Command::System(read.command)),
         "volume" => read_plain::<VolumeArguments>(words.skip(1)).map(|read| Command::Volumes(read.command)),
         "help" if words.len() == 1 => read_run(["--help".into()]),
-        "version" if words.len() == 1 => read_run(["--version".into()]),
+        "version" => read_plain(words.skip(1)).map(SystemCommand::Version).map(Command::System),
         verb if refused::is_command(verb) => Err(Refusal::Words(refused::command(verb))),
         "run" => read_run(words.skip(1)).and_then(|command| match &command {
             Command::Run(arguments) if arguments.is_of_nothing() => Err(Refusal::Words(refused::no_image())),

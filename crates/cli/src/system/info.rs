@@ -192,7 +192,7 @@ fn value(host: &Host, counts: &Counts, images: u64, places: &Places<'_>) -> Valu
 }
 
 /// A processor as Go calls it.
-fn podmans(machine: &str) -> &str {
+pub(super) fn podmans(machine: &str) -> &str {
     match machine {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

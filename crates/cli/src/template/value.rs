@@ -96,6 +96,12 @@ impl Value {
         Value::Record(object.into_iter().map(field).collect())
     }
 
+    /// A field of a record, to be changed.
+    pub(crate) fn field_mut(&mut self, name: &str) -> Option<&mut Value> {
+        let Value::Record(fields) = self else { return None };
+        fields.iter_mut().find(|field| field.name == name).map(|field| &mut field.value)
+    }
+
     /// What is found by the keys of `map`, and nothing by others.
     pub(crate) fn method(map: BTreeMap<String, String>) -> Value {
         let entries = map.into_iter().map(|(key, value)| (key, value.into())).collect();

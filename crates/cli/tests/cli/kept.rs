@@ -496,7 +496,7 @@ fn listing_shows_all_containers_that_run_and_those_that_are_kept() {
         (&["-a", "-f", &format!("id=^{}[0-9a-f]+$", &kept[..12])], &[&kept]),
         (&["-a", "-f", &format!("id={}", kept[..12].to_uppercase())], &[&kept]),
         (&["-a", "-f", "id=[^0-9a-f]"], &[]),
-        (&["-a", "-f", "name=^[a-z]+_[a-z]+$"], &[&kept, &second]),
+        (&["-a", "-f", "name=^[a-z]+_[a-z]+$", "--sort=id"], &[&kept, &second]),
         (&["-a", "-f", "name=[0-9]$"], &[]),
         (&["-n", "-1"], &[]),
     ];
@@ -534,11 +534,27 @@ fn image_of_a_container_that_has_never_run_is_its_own_with_a_layer_of_nothing() 
     assert_eq!(place.verb("create", &["--network=none", "--name=made", APP, "-c", "exit 7"]).code(), 0);
     let committed = place.verb("commit", &["-q", "-c", "LABEL of=nothing", "made", "copy"]);
     assert_eq!(committed.code(), 0, "{committed:?}");
+    // podman's fields: the whole name, and the digest of the manifest, which is the image's.
+    let named = place.verb("inspect", &["--format={{.ImageName}} {{.ImageDigest}}", "made"]);
+    let digest = place.verb("inspect", &["--format={{.Digest}}", APP]);
+    assert_eq!(named.text(), format!("{APP} {}", digest.text()));
+    assert_eq!(place.verb("create", &["--network=none", "--name=other", "copy"]).code(), 0);
+    let named = place.verb("inspect", &["--format={{.ImageName}}", "other"]);
+    assert_eq!(named.text(), "docker.io/library/copy:latest");
     let shown = place.verb("inspect", &["--format={{.Config.Labels.of}} {{len .RootFS.Layers}}", "copy"]);
     let layers = place.verb("inspect", &["--format={{len .RootFS.Layers}}", APP]);
     let layers: usize = layers.text().parse().expect("a number");
     assert_eq!(shown.text(), format!("nothing {}", layers + 1));
     assert_eq!(place.run(&["--rm", "copy", "-c", "exit 5"]).code(), 5);
-    assert_eq!(place.verb("rm", &["-l"]).code(), 0);
+    let tags = place.verb("history", &["--format={{.Tags}}", "copy"]);
+    assert_eq!(tags.text().lines().next(), Some("[docker.io/library/copy:latest]"));
+    assert_eq!(place.verb("images", &["copy", "--format={{.Labels.of}}"]).text(), "nothing");
+    assert_eq!(place.verb("diff", &["-l"]).text(), "", "nothing has run in it");
+    assert_eq!(
+        place.verb("untag", &["copy", &format!("127.0.0.1:5000/team/app@{}", digest.text())]).code(),
+        125
+    );
+    assert_eq!(place.verb("untag", &[APP, &format!("127.0.0.1:5000/team/app@{}", digest.text())]).code(), 0);
+    assert_eq!(place.verb("rm", &["made", "other"]).code(), 0);
     registry.end();
 }
