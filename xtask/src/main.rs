@@ -1,4 +1,4 @@
-//! What a developer or CI runs: build, test, demo, bench, guest, graph, docs, ci. Reads the arguments, calls one
+//! What a developer or CI runs: build, test, demo, bench, guest, graph, man, docs, ci. Reads the arguments, calls one
 //! task, prints its failure; everything else is in the module of that task's name.
 
 mod bench;
@@ -9,6 +9,7 @@ mod demo;
 mod docs;
 mod graph;
 mod guest;
+mod man;
 mod packages;
 mod private_apt;
 mod process;
@@ -37,6 +38,7 @@ usage: cargo xtask COMMAND
                             runs a shell command in it, in /host (this directory)
   guest test                the small suite that CI runs in it
   graph                     checks the arrows between the crates, and where unsafe code is
+  man                       writes the man pages into target/man
   docs [--check]            writes the generated pages, or says which are stale
   ci                        everything that .ci/run runs
 ";
@@ -72,6 +74,7 @@ fn dispatch(arguments: &[OsString]) -> Result<u8> {
         ("bench", options) => bench::command(options).map(|()| 0),
         ("guest", words) => guest::command(words),
         ("graph", []) => graph::check().map(|()| 0),
+        ("man", []) => man::write().map(|()| 0),
         ("docs", []) => docs::write().map(|()| 0),
         ("docs", [flag]) if flag == "--check" => docs::check().map(|()| 0),
         ("ci", []) => ci::ci(),
@@ -79,7 +82,7 @@ fn dispatch(arguments: &[OsString]) -> Result<u8> {
         ("bench-inside", options) => bench::inside(options).map(|()| 0),
         // The server of its throughput.
         ("bench-serve", _) => bench::throughput::serve().map(|()| 0),
-        ("build" | "demo" | "graph" | "docs" | "ci", [word, ..]) => {
+        ("build" | "demo" | "graph" | "man" | "docs" | "ci", [word, ..]) => {
             Err(Failure::new(format!("no such option: `{}`", word.to_string_lossy()))
                 .hint("`cargo xtask help` lists them"))
         }

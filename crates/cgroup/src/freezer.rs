@@ -37,7 +37,7 @@ impl Cgroup {
                 }
             }
         }
-        if found { Ok(()) } else { Err(self.without_freezer(Operation::Thaw)) }
+        if found { Ok(()) } else { Err(self.not_thawed()) }
     }
 
     /// Whether the group is frozen or about to be, by us, by others, or through an ancestor.
@@ -46,8 +46,9 @@ impl Cgroup {
     }
 
     /// Thaws the group and every group below, so that what was killed can die. On v2 frozen processes die as well;
-    /// on v1 they do not, and each group that was frozen itself has to be thawed itself.
-    pub(crate) fn thaw_tree(&self) -> Result<(), Error> {
+    /// on v1 they do not, and each group that was frozen itself has to be thawed itself. A group that is gone, as
+    /// with its last process, or that no freezer acts on, has nothing frozen.
+    pub fn thaw_tree(&self) -> Result<(), Error> {
         for (hierarchy, file, value) in self.freezers() {
             let failed = |errno| Error::kernel(Operation::Thaw, self.display(hierarchy, ""), errno);
             let groups = match file {
@@ -68,7 +69,7 @@ impl Cgroup {
     pub(crate) fn freeze_within(&self, patience: Duration) -> Result<(), Error> {
         // One is enough, and the v1 freezer is where docker and podman look.
         let Some((hierarchy, file, value)) = self.freezers().next() else {
-            return Err(self.without_freezer(Operation::Freeze));
+            return Err(self.no_freezer(Operation::Freeze));
         };
         let failed = |errno| Error::kernel(Operation::Freeze, self.display(hierarchy, ""), errno);
         let deadline = Instant::now() + patience;
@@ -136,13 +137,16 @@ impl Cgroup {
         }
     }
 
-    fn without_freezer(&self, operation: Operation) -> Error {
-        Error::plain(
-            operation,
-            self.path.to_string(),
-            Kind::ControllerUnavailable,
-            "no hierarchy has a freezer for it",
-        )
+    fn not_thawed(&self) -> Error {
+        if self.freezers().next().is_none() {
+            return self.no_freezer(Operation::Thaw);
+        }
+        Error::plain(Operation::Thaw, self.path.to_string(), Kind::NotFound, "the group is gone")
+    }
+
+    fn no_freezer(&self, operation: Operation) -> Error {
+        let text = "no hierarchy has a freezer for it";
+        Error::plain(operation, self.path.to_string(), Kind::ControllerUnavailable, text)
     }
 }
 

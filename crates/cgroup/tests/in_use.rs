@@ -46,6 +46,17 @@ fn frozen_group_is_refused_and_what_was_made_beside_it_goes() {
 }
 
 #[test]
+fn group_that_is_gone_has_nothing_frozen() {
+    let Some(layout) = layout() else { return };
+    let group = scratch(&layout);
+    group.remove().expect("an empty group goes");
+    // As when what was killed ends before it is thawed.
+    group.thaw_tree().expect("nothing to thaw");
+    let error = group.thaw().expect_err("there is nobody to wake");
+    assert_eq!((error.kind, error.operation), (Kind::NotFound, Operation::Thaw));
+}
+
+#[test]
 fn program_goes_where_subgroups_say_and_nowhere_else() {
     let Some(layout) = layout() else { return };
     let group = scratch(&layout);

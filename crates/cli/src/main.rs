@@ -3,6 +3,7 @@
 
 mod archive;
 mod args;
+mod completion;
 mod containers;
 mod events;
 mod explain;
@@ -12,6 +13,7 @@ mod images;
 mod inspect;
 mod kept;
 mod life;
+mod man;
 mod plan;
 mod render;
 mod run;
@@ -47,6 +49,12 @@ fn main() -> ExitCode {
     if engine::is_copy_verb(verb.as_deref()) {
         return ExitCode::from(engine::copy_apart(std::env::args_os().nth(2)) as u8);
     }
+    if verb.as_deref() == Some(man::MAN.as_ref()) {
+        return man::write(words);
+    }
+    if verb.as_deref() == Some(completion::COMPLETE.as_ref()) {
+        return completion::complete(words);
+    }
     if verb.as_deref() == Some(containers::HOLD.as_ref()) {
         return containers::hold_terminal();
     }
@@ -63,7 +71,7 @@ fn main() -> ExitCode {
             Err(error) => images::failed(&error),
         };
     }
-    let typed = args::take_output(std::env::args_os().collect());
+    let typed = args::take_log_format(std::env::args_os().collect()).and_then(args::take_output);
     let redirected = typed.and_then(|(typed, output)| output.redirect().map(|()| typed));
     let arguments = match redirected {
         Ok(typed) => args::behind_container(args::verb_first(typed)),
@@ -100,6 +108,9 @@ fn main() -> ExitCode {
         args::Command::System(command) => system::run(&command),
         args::Command::Events(arguments) => events::events(&arguments),
         args::Command::Volumes(command) => volumes::run(&command),
+        args::Command::Completion(arguments) => {
+            completion::completion(&arguments).unwrap_or_else(|error| images::failed(&error))
+        }
         args::Command::Tidy(paths) => run::tidy(&paths),
     }
 }

@@ -60,7 +60,7 @@ fn markdown(steps: &[StepDescription]) -> String {
     );
     for step in steps {
         let [name, object, asked, why] =
-            [step.name.as_str(), &step.object, asked_by(step), step.why].map(cell);
+            [step.name.as_str(), &step.object, asked_by(step), &step.why].map(cell);
         text.push_str(&format!(
             "| {} | {} | {name} | {object} | {asked} | {why} |\n",
             step.number, step.side

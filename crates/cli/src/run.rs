@@ -93,14 +93,16 @@ fn run_container(
         .map_err(|error| Error::system("open a signal descriptor", error))?;
     let interrupt = sys::signal::open_heeded_end_requests()
         .map_err(|error| Error::system("open a signal descriptor", error))?;
-    let timed = arguments.look.explain.is_some();
-    let launch = LaunchOptions { interrupt: Some(interrupt), timed, ..LaunchOptions::default() };
+    let launch = LaunchOptions { interrupt: Some(interrupt), ..LaunchOptions::default() };
     let running = prepared.start(launch)?;
     let own = i32::try_from(std::process::id()).ok();
     files.keep(&id, Pids { program: Some(running.pid()), behind: own }).iter().for_each(render::notice);
     running.notices().iter().for_each(render::notice);
     running.chosen_ports().iter().for_each(|port| render::information(&format!("published {port}")));
-    let timeline = running.timeline().to_vec();
+    let timeline = match arguments.look.explain {
+        Some(_) => running.timeline(),
+        None => Vec::new(),
+    };
     let finished = running.supervise(&signals, std::io::stdin().as_fd(), std::io::stdout().as_fd())?;
     Ok((finished, timeline))
 }

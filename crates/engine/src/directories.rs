@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 
 /// What something written has to outlive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,10 +52,14 @@ pub(crate) fn read_record<T: DeserializeOwned>(path: &Path, remedy: &str) -> Res
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::at_path("read", path, error)),
     };
-    serde_json::from_slice(&text).map(Some).map_err(|error| {
-        let operation = format!("read `{}`", path.display());
-        Error::new(ErrorKind::System, operation, error.to_string()).with_hint(remedy)
-    })
+    serde_json::from_slice(&text).map(Some).map_err(|error| damaged(path, &error, remedy))
+}
+
+/// That a record is not what it should be.
+pub(crate) fn damaged(path: &Path, error: &serde_json::Error, remedy: &str) -> Error {
+    let operation = format!("read `{}`", path.display());
+    let error = Error::new(ErrorKind::System, operation, error.to_string());
+    error.with_code(Code::Damaged).with_hint(remedy)
 }
 
 /// Writes a record whole or not at all; what is to outlive power comes onto the disk.

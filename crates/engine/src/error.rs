@@ -1,6 +1,8 @@
 //! The engine's error is the runtime's: one shape of message from the command line down to the failing call.
 
-pub use runtime::{Error, Result};
+pub use runtime::{Code, Error, Result};
+
+use std::path::PathBuf;
 
 use runtime::ErrorKind;
 use serde::{Deserialize, Serialize};
@@ -20,10 +22,23 @@ pub(crate) fn from_image(error: image::Error) -> Error {
         image::Kind::Unsupported => ErrorKind::Unsupported,
         _ => ErrorKind::System,
     };
+    let code = match error.kind {
+        image::Kind::InUse => Some(Code::InUse),
+        image::Kind::Unauthorized => Some(Code::Unauthorized),
+        image::Kind::Corrupt => Some(Code::Damaged),
+        image::Kind::Remote => Some(Code::Remote),
+        _ => None,
+    };
+    let path = error.operation.split('`').nth(1).filter(|object| object.starts_with('/')).map(PathBuf::from);
     let mut result = Error::new(kind, error.operation, error.reason);
-    result.errno = error.errno;
-    result.hint = error.hint;
-    result
+    (result.code, result.errno, result.hint) = (code, error.errno, error.hint);
+    match path {
+        Some(path) => {
+            let operation = result.operation.clone();
+            result.naming_refusing_link(operation.split(" `").next().unwrap_or_default(), &path)
+        }
+        None => result,
+    }
 }
 
 /// Words of the monitor crate, in that shape.
@@ -58,7 +73,17 @@ pub(crate) fn from_network(error: network::Error) -> Error {
         network::Kind::KernelLacks(_) => ErrorKind::Unsupported,
         _ => ErrorKind::System,
     };
+    let code = match &error.kind {
+        network::Kind::AddressTaken { .. } => Some(Code::AddressInUse),
+        network::Kind::PortTaken(_) => Some(Code::PortInUse),
+        network::Kind::NoFreeAddress | network::Kind::NoFreePort | network::Kind::NoFreeSubnet => {
+            Some(Code::NoneFree)
+        }
+        network::Kind::NameBelongsToSomethingElse(_) | network::Kind::SubnetDiffers(_) => Some(Code::InUse),
+        _ => None,
+    };
     let mut result = Error::new(kind, error.what(), error.reason());
+    result.code = code;
     result.errno = error.cause.map(|errno| errno.raw_os_error());
     result.hint = error.hint();
     result
@@ -69,6 +94,8 @@ pub(crate) fn from_network(error: network::Error) -> Error {
 pub(crate) struct Failure {
     operation: String,
     kind: ErrorKind,
+    #[serde(default)]
+    code: Option<Code>,
     reason: String,
     errno: Option<i32>,
     hint: Option<String>,
@@ -78,17 +105,17 @@ pub(crate) struct Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         // Such a process runs no plan, so that there is no step.
-        let Error { operation, kind, reason, errno, step: _, hint, rollback } = error;
+        let Error { operation, kind, code, reason, errno, step: _, hint, rollback } = error;
         let rollback = rollback.into_iter().map(Failure::from).collect();
-        Failure { operation, kind, reason, errno, hint, rollback }
+        Failure { operation, kind, code, reason, errno, hint, rollback }
     }
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Error {
-        let Failure { operation, kind, reason, errno, hint, rollback } = failure;
+        let Failure { operation, kind, code, reason, errno, hint, rollback } = failure;
         let rollback = rollback.into_iter().map(Error::from).collect();
-        Error { errno, hint, rollback, ..Error::new(kind, operation, reason) }
+        Error { code, errno, hint, rollback, ..Error::new(kind, operation, reason) }
     }
 }
 

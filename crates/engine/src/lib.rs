@@ -35,7 +35,7 @@ pub use ::image::registry::TlsVerify;
 pub use ::image::registry::credentials::Kept as KeptPassword;
 pub use ::network::{HostPorts, PortRange, PortRequest, Protocol};
 pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepare};
-pub use error::{Error, Result};
+pub use error::{Code, Error, Result};
 pub use events::{Event, EventFilter, EventLog, EventQuery, Follow};
 pub use health::{
     CHECK, HEAL, HealthCheck, HealthLog, HealthLogPlace, HealthStatus, OnFailure, StartupCheck, check, heal,
@@ -51,8 +51,9 @@ pub use images::{
     is_shift_verb, is_unpack_verb, list_tags, search, unpack_image_again, unpack_layer,
 };
 pub use kept::{
-    Change, ChangeKind, CommitRequest, ContainerFilter, ContainerSize, DamagedContainer, Kept,
-    KeptContainers, KeptRoot, KeptState, ListedContainer, PrunedContainers, Stay, Survey,
+    Change, ChangeKind, CommitRequest, ComparedStep, ContainerFilter, ContainerSize, DamagedContainer, Kept,
+    KeptContainers, KeptRoot, KeptState, ListedContainer, PrunedContainers, StartFailure, StartRecord, Stay,
+    StepTime, Survey, compare_starts,
 };
 pub use life::{
     ADOPT, BEGIN, Begun, CreateRequest, END, Ended, FailedBegin, InputUntil, LifeOptions, LogChoice, Look,
@@ -86,10 +87,11 @@ pub use output::{OutputFile, output_error};
 pub use paths::EnginePaths;
 pub use running::{
     Containers, CopyEnd, CopyRequest, Descriptor, ExecOutcome, ExecRequest, Execution, Found, PortMapping,
-    Usage, WaitCondition, Waited, WantedPort, copy, copy_apart, exec_exit_code, is_copy_verb, memory_of_host,
+    UpdateRequest, Usage, WaitCondition, Waited, WantedPort, copy, copy_apart, exec_exit_code, is_copy_verb,
+    memory_of_host,
 };
 pub use runtime::launch::{LaunchOptions, StepTiming};
-pub use runtime::{ErrorKind, Signal, StepDescription, StepKind};
+pub use runtime::{ErrorKind, Side, Signal, StepDescription, StepKind};
 pub use runtime::{host_binary, named_file, reaper};
 pub use volume_store::{
     CreatedVolume, NewVolume, PrunedVolumes, UnneededVolumes, Volume, VolumeFilter, VolumeStore,

@@ -252,7 +252,7 @@ pub(crate) fn run_in(
     let pid = guard.pid;
     let pidfd = guard.pidfd.take().expect("taken only here");
     let clock = Clock { counters: &counters, host_times: &[], begun, ended: monotonic_nanoseconds() };
-    let timeline = if start.timed { clock.timeline(&steps, None) } else { Vec::new() };
+    let timeline = if start.timed { clock.read(&steps, None).describe(&steps) } else { Vec::new() };
     let initial_affinity = process::initial_affinity(start.process);
     Ok(Executed { pid, pidfd, console, timeline, initial_affinity })
 }

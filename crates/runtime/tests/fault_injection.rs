@@ -36,7 +36,7 @@ fn fail_each_step(scratch: &Scratch, name: &str, spec: &Spec, start: Start) -> u
                     if step.name == "wait for start" {
                         // Then nobody is there to be started, or to tell why.
                         started.expect_err("init is gone");
-                    } else if step.side == "container" {
+                    } else if step.side == runtime::Side::Container {
                         let Err(error) = started else {
                             panic!("step {number} ({} {}) did not fail", step.name, step.object)
                         };

@@ -1,9 +1,13 @@
 //! Start latency, system calls and peak memory of rabbitc against crun, runc, podman and the bare kernel, what each
-//! feature adds, what a published port carries, and what images take: all in one run, in turn, in the same view of cgroups and a network
-//! namespace of their own.
+//! feature adds, what a published port carries, what images take, and what people do all day: all in one run, in turn, in the same
+//! view of cgroups and a network namespace of their own.
 
 mod adds;
 mod contender;
+mod daemon;
+mod disk;
+mod engines;
+mod everyday;
 mod images;
 mod life;
 mod runtimes;
@@ -38,7 +42,7 @@ pub fn command(options: &[OsString]) -> Result<()> {
     let parsed = parse(options)?;
     let own = std::env::current_exe().naming("find this program")?;
     packages::install(packages::BENCH)?;
-    if parsed.has(Part::Images) {
+    if parsed.has(Part::Images) || parsed.has(Part::Everyday) {
         // One by one: where the archive has not all of them, the others are measured, and rows say what is missing.
         for package in packages::BENCH_IMAGES {
             if let Err(failure) = packages::install(std::slice::from_ref(package)) {
@@ -90,6 +94,7 @@ enum Part {
     Adds,
     Throughput,
     Images,
+    Everyday,
 }
 
 impl Options {
@@ -122,6 +127,7 @@ fn parse(options: &[OsString]) -> Result<Options> {
             ("--only", "adds") => parsed.only = Some(Part::Adds),
             ("--only", "throughput") => parsed.only = Some(Part::Throughput),
             ("--only", "images") => parsed.only = Some(Part::Images),
+            ("--only", "everyday") => parsed.only = Some(Part::Everyday),
             ("--runtimes", "newest") => parsed.newest = true,
             ("--runtimes", "installed") => parsed.newest = false,
             ("--format", "json") => parsed.format = Format::Json,
@@ -216,6 +222,13 @@ pub fn inside(options: &[OsString]) -> Result<()> {
             Format::Table => figures.print_table(),
         }
     }
+    if parsed.has(Part::Everyday) {
+        let figures = everyday::measure(&directory, rounds, pause)?;
+        match format {
+            Format::Json => drop(report.insert("everyday".into(), figures.render_json())),
+            Format::Table => figures.print_table(),
+        }
+    }
     if format == Format::Json {
         println!("{:#}", Value::Object(report));
     }
@@ -231,14 +244,16 @@ fn mount_in_memory(directory: &Path) -> Result<()> {
     process::run(Command::new("mount").args(["-t", "tmpfs", "-o", "mode=755", "tmpfs"]).arg(directory))
 }
 
-/// The first line that each stranger says about its version.
 fn versions(runtimes: &Runtimes) -> Vec<String> {
-    let version = |program: &&Path| {
+    let paths = [runtimes.crun.as_path(), runtimes.runc.as_path(), Path::new("podman")];
+    versions_of(&paths)
+}
+
+/// The first line that each stranger says about its version.
+fn versions_of(programs: &[impl AsRef<OsStr>]) -> Vec<String> {
+    let version = |program: &_| {
         let said = process::read(Command::new(program).arg("--version")).ok()?;
         said.lines().next().map(str::to_owned)
     };
-    [runtimes.crun.as_path(), runtimes.runc.as_path(), Path::new("podman")]
-        .iter()
-        .filter_map(version)
-        .collect()
+    programs.iter().filter_map(version).collect()
 }

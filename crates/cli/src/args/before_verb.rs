@@ -97,8 +97,8 @@ impl Verb {
     fn of(word: &OsStr) -> Verb {
         match word.to_str().unwrap_or_default() {
             "image" | "system" | "manifest" | "volume" | "container" => Verb::Group,
-            "help" | "version" => Verb::Information,
-            "run" | "create" | "plan" | "info" => Verb::Whole,
+            "completion" | "help" | "version" => Verb::Information,
+            "run" | "create" | "plan" | "info" | "events" => Verb::Whole,
             verb if images::VERBS.contains(&verb) || is_of_containers(verb) || refused::is_command(verb) => {
                 Verb::Whole
             }
@@ -139,6 +139,7 @@ mod tests {
             ("--runroot=/b image ls", "image ls --runroot=/b"),
             ("--root /a manifest create x", "manifest create --root /a x"),
             ("--root /a system df -v", "system df --root /a -v"),
+            ("--root /a events --since 1h", "events --root /a --since 1h"),
             ("image --root /a ls -q", "image ls --root /a -q"),
             // Where they mean nothing.
             ("--root /a image", "image"),

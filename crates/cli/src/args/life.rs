@@ -107,6 +107,7 @@ impl RunArguments {
             log: parse_log(life.log_driver.as_deref(), &life.log_opt)?,
             health: self.health.check(image.map(|image| &image.defaults))?,
             flags: self.given.flags().to_vec(),
+            updated: Vec::new(),
         })
     }
 }

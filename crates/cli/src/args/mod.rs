@@ -6,6 +6,7 @@ mod health;
 mod image;
 mod life;
 mod limits;
+mod log_format;
 mod mistakes;
 mod namespaces;
 mod network;
@@ -32,12 +33,14 @@ use self::health::HealthArguments;
 pub(crate) use self::image::{ImageArguments, Policy};
 pub(crate) use self::life::{Life, LifeArguments};
 pub(crate) use self::limits::LimitArguments;
+pub(crate) use self::log_format::take as take_log_format;
 use self::namespaces::NamespaceArguments;
 use self::network::NetworkArguments;
 pub(crate) use self::output::take as take_output;
 pub(crate) use self::process::{ProcessArguments, kept_descriptors, variables};
 use self::security::SecurityArguments;
 pub(crate) use self::settings::with_level;
+use crate::completion::CompletionArguments;
 use crate::containers::{self, ContainerCommand};
 use crate::events::EventsArguments;
 use crate::given::Given;
@@ -57,6 +60,7 @@ pub(crate) enum Command {
     Containers(ContainerCommand),
     System(SystemCommand),
     Volumes(VolumeCommand),
+    Completion(CompletionArguments),
     Events(EventsArguments),
     /// Internal: removes networks that nobody uses any more, after the last container's command has returned.
     Tidy(EnginePaths),
@@ -76,13 +80,15 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc rmi IMAGE...                remove images\n  \
                      rabbitc manifest --help             lists of images for several machines\n  \
                      rabbitc run -d, create, start, stop, restart, rm  containers that live on, and their end\n  \
-                     rabbitc ps, logs, attach, inspect, rename, why  what runs, what it writes, why it has ended\n  \
+                     rabbitc ps, logs, attach, inspect, rename, why, explain  what runs, what it writes, why it has ended, how it began\n  \
                      rabbitc exec, cp, kill, pause, unpause, top, stats, port, wait, update, healthcheck run  a container that runs\n  \
                      rabbitc diff, commit, export        what a container has changed\n  \
                      rabbitc events                      what becomes of containers, images and volumes\n  \
                      rabbitc volume --help               directories that are kept for containers\n  \
                      rabbitc system df|check|prune|install  how much room images take, whether they are whole, less of both; start at boot\n  \
-                     rabbitc image --help                what else there is for images\n\n\
+                     rabbitc image --help                what else there is for images\n  \
+                     rabbitc completion bash|zsh|fish    the script that has a shell complete all this\n\n\
+                     Before a command:\n  --log-format json                   messages as JSON, one object a line\n\n\
                      Examples:\n  sudo rabbitc --rootfs=./root\n  sudo rabbitc --rootfs=./root /bin/server -f\n  \
                      sudo rabbitc --explain -- /bin/true";
 
@@ -186,13 +192,20 @@ impl Explain {
             Some((format, file)) => (format, Some(PathBuf::from(file))),
             None => (text, None),
         };
-        let format = match format {
-            "text" => Format::Text,
-            "json" => Format::Json,
-            "svg" => Format::Svg,
-            _ => return Err("write `text`, `json` or `svg`, or with a file: `svg:start.svg`".to_owned()),
-        };
+        let format = Format::parse(format)
+            .map_err(|_| "write `text`, `json` or `svg`, or with a file: `svg:start.svg`".to_owned())?;
         Ok(Explain { format, file })
+    }
+}
+
+impl Format {
+    pub(crate) fn parse(text: &str) -> std::result::Result<Format, String> {
+        match text {
+            "text" => Ok(Format::Text),
+            "json" => Ok(Format::Json),
+            "svg" => Ok(Format::Svg),
+            _ => Err("write `text`, `json` or `svg`".to_owned()),
+        }
     }
 }
 
@@ -213,7 +226,8 @@ pub(crate) fn may_start(arguments: &[OsString]) -> bool {
         && (!containers::VERBS.contains(&verb) || containers::ENTERING.contains(&verb))
         && !matches!(
             verb,
-            TIDY | "info"
+            TIDY | "completion"
+                | "info"
                 | "events"
                 | "system"
                 | "volume"
@@ -258,6 +272,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         "events" => read_plain(words.skip(1)).map(Command::Events),
         "info" => read_plain(words.skip(1)).map(SystemCommand::Info).map(Command::System),
         "system" => read_plain::<SystemArguments>(words.skip(1)).map(|read| Command::System(read.command)),
+        "completion" => read_plain(words.skip(1)).map(Command::Completion),
         "volume" => read_plain::<VolumeArguments>(words.skip(1)).map(|read| Command::Volumes(read.command)),
         "help" if words.len() == 1 => read_run(["--help".into()]),
         "version" => read_plain(words.skip(1)).map(SystemCommand::Version).map(Command::System),
@@ -276,8 +291,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
     };
     parsed.map_err(|refusal| match refusal {
         Refusal::Parser(error) => {
-            // Where nobody reads the message, the exit code still tells.
-            let _ = error.print();
+            crate::render::parser(&error);
             if error.use_stderr() { ExitCode::from(crate::FAILED) } else { ExitCode::SUCCESS }
         }
         Refusal::Words(error) => {

@@ -163,7 +163,8 @@ pub(crate) fn command(word: &str) -> Error {
 
 /// Commands that there are.
 fn own() -> impl Iterator<Item = &'static str> {
-    let alone = ["run", "create", "plan", "info", "events", "system", "volume", "help", "version"];
+    let alone =
+        ["run", "create", "plan", "info", "events", "system", "volume", "completion", "help", "version"];
     alone.into_iter().chain(images::VERBS).chain(containers::VERBS).chain(life::VERBS).chain(kept::VERBS)
 }
 

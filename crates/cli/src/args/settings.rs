@@ -36,6 +36,14 @@ const QUIET: [&str; 3] = ["error", "fatal", "panic"];
 /// Those that say them. There is nothing more to say than warnings.
 const TELLING: [&str; 5] = ["trace", "debug", "info", "warn", "warning"];
 
+/// Of how many words one of these flags is, with its value.
+pub(super) fn words_of_flag(word: &OsStr) -> Option<usize> {
+    let word = word.as_bytes();
+    let name = word.split(|byte| *byte == b'=').next().unwrap_or_default();
+    let is_known = name == b"--log-level" || SETTINGS.iter().any(|setting| setting.name.as_bytes() == name);
+    is_known.then_some(if name.len() < word.len() { 1 } else { 2 })
+}
+
 /// Takes a flag, with its value from `words` where it is none of its own; whether it is one of these.
 pub(super) fn take(
     name: &[u8],

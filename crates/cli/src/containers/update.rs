@@ -1,16 +1,16 @@
-//! `rabbitc update`: other limits for containers that run.
+//! `rabbitc update`: other limits for containers, and another restart policy.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use engine::{Error, Result, limit_syntax};
+use engine::{Error, Result, UpdateRequest, limit_syntax, parse_restart};
 
 use super::mistaken;
 use super::targets::{All, Targets};
 use crate::args::LimitArguments;
 use crate::render;
 
-/// Changes limits of containers that run. What is not named stays as it is.
+/// Changes limits of containers, now and for each later start. What is not named stays as it is.
 #[derive(Debug, Parser)]
 #[command(name = "rabbitc update", max_term_width = 100)]
 pub(crate) struct UpdateArguments {
@@ -21,12 +21,17 @@ pub(crate) struct UpdateArguments {
     /// `--cpu-shares`
     #[arg(short = 'c', hide = true, value_name = "NUMBER", value_parser = limit_syntax::parse_unsigned)]
     shares: Option<u64>,
-    /// When it is to be started again
-    #[arg(long, hide = true, value_name = "POLICY")]
+    /// When it is started again by itself: no, on-failure, on-failure:TIMES, always or unless-stopped
+    #[arg(long, value_name = "POLICY")]
     restart: Option<String>,
 }
 
 pub(super) fn update(arguments: &UpdateArguments) -> ExitCode {
+    let restart = arguments.restart.as_deref().filter(|policy| !policy.is_empty()).map(parse_restart);
+    let restart = match restart.transpose() {
+        Ok(restart) => restart,
+        Err(error) => return mistaken(&error),
+    };
     let limits = match check(arguments).and_then(|()| arguments.limits.options()) {
         Ok(mut limits) => {
             limits.cpu_shares = arguments.shares.filter(|shares| *shares != 0).or(limits.cpu_shares);
@@ -34,15 +39,16 @@ pub(super) fn update(arguments: &UpdateArguments) -> ExitCode {
         }
         Err(error) => return mistaken(&error),
     };
-    if limits == engine::LimitOptions::default() {
+    if limits == engine::LimitOptions::default() && restart.is_none() {
         let error = Error::invalid(
             "rabbitc update",
             "you must provide one or more flags when using this command".to_owned(),
         );
         return mistaken(&error.with_hint("`rabbitc update --help` lists the limits"));
     }
+    let request = UpdateRequest { limits, restart };
     arguments.targets.each("update", All::No, |found| {
-        found.update(&limits)?.iter().for_each(render::notice);
+        found.update(&request)?.iter().for_each(render::notice);
         Ok(())
     })
 }
@@ -58,18 +64,8 @@ fn check(arguments: &UpdateArguments) -> Result<()> {
         (limits.oom_score_adj.is_some(), "--oom-score-adj"),
     ];
     if let Some((_, flag)) = refused.into_iter().find(|(is_given, _)| *is_given) {
-        let error = Error::invalid(flag, "it can't be changed for a container that runs".to_owned());
-        return Err(error.with_hint("start a container with it"));
+        let error = Error::invalid(flag, "it can't be changed for a container that is there".to_owned());
+        return Err(error.with_hint("make a container with it"));
     }
-    match &arguments.restart {
-        Some(_) => {
-            let error = Error::unsupported(
-                "--restart",
-                "to change when it is started again".to_owned(),
-                "leave it out",
-            );
-            Err(error)
-        }
-        None => Ok(()),
-    }
+    Ok(())
 }

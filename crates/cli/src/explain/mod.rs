@@ -11,6 +11,8 @@ use crate::args::{Explain, Format};
 use crate::given::{Given, asked_by};
 use crate::render::{self, colours};
 
+pub(crate) use self::svg::svg;
+
 /// What was asked for, with the file it goes to.
 pub(crate) struct Explanation {
     wanted: Option<(Format, Option<File>)>,
@@ -38,7 +40,7 @@ impl Explanation {
         let document = match format {
             Format::Text => text(&timeline, file.is_none() && colours(std::io::stderr().is_terminal())),
             Format::Json => json(&timeline),
-            Format::Svg => svg::svg(&timeline),
+            Format::Svg => svg(&timeline),
         };
         match file {
             // Nobody may be reading.
@@ -53,7 +55,7 @@ impl Explanation {
 }
 
 /// When the last step ended, in nanoseconds.
-fn total(timeline: &[StepTiming]) -> u64 {
+pub(crate) fn total(timeline: &[StepTiming]) -> u64 {
     timeline.iter().map(|timing| timing.end_nanoseconds).max().unwrap_or(0)
 }
 
@@ -77,7 +79,7 @@ fn summary(timeline: &[StepTiming]) -> String {
 }
 
 /// For people.
-fn text(timeline: &[StepTiming], fancy: bool) -> String {
+pub(crate) fn text(timeline: &[StepTiming], fancy: bool) -> String {
     let (bold, dim, red, off) =
         if fancy { ("\x1b[1m", "\x1b[2m", "\x1b[1;31m", "\x1b[0m") } else { ("", "", "", "") };
     let total = total(timeline);

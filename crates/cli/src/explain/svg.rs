@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use engine::{StepKind, StepTiming};
+use engine::{Side, StepKind, StepTiming};
 
 use super::{heading, summary, took, total};
 use crate::given::asked_by;
@@ -48,7 +48,7 @@ text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Aria
 .process{fill:#b3c24a}.rights{fill:#f08bb8}.programs{fill:#ff8f40}.failed{fill:#ff6a69}}";
 
 /// The whole document.
-pub(super) fn svg(timeline: &[StepTiming]) -> String {
+pub(crate) fn svg(timeline: &[StepTiming]) -> String {
     // In the order in which things happened; the numbers are the plan's.
     let mut steps: Vec<&StepTiming> = timeline.iter().collect();
     steps.sort_by_key(|timing| (timing.start_nanoseconds, timing.step.number));
@@ -165,10 +165,12 @@ impl Picture {
 
     /// Both sides, all steps of each in one line.
     fn lanes(&mut self, steps: &[&StepTiming], scale: &Scale) {
-        for (index, (side, what)) in
-            [("host", "the command, outside"), ("container", "its child, which becomes the container")]
-                .into_iter()
-                .enumerate()
+        for (index, (side, what)) in [
+            (Side::Host, "the command, outside"),
+            (Side::Container, "its child, which becomes the container"),
+        ]
+        .into_iter()
+        .enumerate()
         {
             let y = LANES_TOP + (LANE + 6.0) * index as f64;
             self.add(format_args!(
@@ -210,7 +212,7 @@ impl Picture {
             WIDTH - 2.0 * MARGIN,
             ROW,
             // Every line can be pointed at; those of the host are shaded.
-            if step.side == "host" { "" } else { "opacity=\"0\"" },
+            if step.side == Side::Host { "" } else { "opacity=\"0\"" },
             step.number,
             step.side,
             if timing.failed { "<tspan class=\"failed\">failed:</tspan> " } else { "" },

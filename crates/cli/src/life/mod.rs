@@ -3,6 +3,7 @@
 
 mod attach;
 mod behind;
+mod explain;
 mod group;
 mod logs;
 mod run;
@@ -20,6 +21,7 @@ use engine::{EnginePaths, Error, KeptContainers, Result};
 
 pub(crate) use self::attach::{AttachArguments, parse_keys};
 pub(crate) use self::behind::{is_behind_verb, stand};
+pub(crate) use self::explain::ExplainArguments;
 pub(crate) use self::group::GroupArguments;
 pub(crate) use self::logs::LogsArguments;
 pub(crate) use self::run::live;
@@ -31,8 +33,8 @@ use crate::args::{Refusal, RunArguments, read_plain};
 use crate::images::failed;
 
 /// The verbs, but for `create`, which has the flags of `run`.
-pub(crate) const VERBS: [&str; 8] =
-    ["start", "stop", "restart", "rename", "attach", "logs", "why", "container"];
+pub(crate) const VERBS: [&str; 9] =
+    ["start", "stop", "restart", "rename", "attach", "logs", "why", "explain", "container"];
 
 /// One of them.
 pub(crate) enum LifeCommand {
@@ -44,6 +46,7 @@ pub(crate) enum LifeCommand {
     Attach(AttachArguments),
     Logs(LogsArguments),
     Why(WhyArguments),
+    Explain(ExplainArguments),
     Group(GroupArguments),
 }
 
@@ -91,6 +94,7 @@ pub(crate) fn read(
         "rename" => read_plain(words).map(LifeCommand::Rename),
         "attach" => read_plain(words).map(LifeCommand::Attach),
         "why" => read_plain(words).map(LifeCommand::Why),
+        "explain" => read_plain(words).map(LifeCommand::Explain),
         "container" => read_plain(words).map(LifeCommand::Group),
         _ => read_plain(words).map(LifeCommand::Logs),
     }
@@ -107,6 +111,7 @@ pub(crate) fn run(command: LifeCommand) -> ExitCode {
         LifeCommand::Attach(arguments) => attach::attach(&arguments),
         LifeCommand::Logs(arguments) => logs::logs(&arguments),
         LifeCommand::Why(arguments) => why::why(&arguments),
+        LifeCommand::Explain(arguments) => explain::explain(&arguments),
         LifeCommand::Group(arguments) => group::run(&arguments),
     };
     outcome.unwrap_or_else(|error| failed(&error))

@@ -2,11 +2,14 @@
 
 mod attacks;
 mod chaos;
+mod completion;
 mod devices;
 mod errors;
 mod events;
 mod explain;
+mod explained;
 mod files;
+mod for_machines;
 mod hardening;
 mod health;
 mod host_root;
@@ -39,6 +42,7 @@ mod support;
 mod sweep;
 mod terminal;
 mod tmpfs;
+mod updated;
 mod userns;
 mod users;
 mod volumes;

@@ -5,11 +5,11 @@ mod keep;
 mod preparations;
 mod sweep;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use monitor::{Console, Exit, Policy, Supervision};
 use runtime::StepDescription;
-use runtime::launch::{Container, Host, LaunchOptions, Processes, StepTiming};
+use runtime::launch::{Container, Host, LaunchOptions, Processes, StepTimes, StepTiming};
 use runtime::plan::{ContainerPlan, Lifetime, MountPoint};
 use runtime::state_dir::StateRoot;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,7 +20,7 @@ pub(crate) use self::draft::new_id;
 pub(crate) use self::sweep::{release_unheld, sweep};
 use crate::error::{Error, Result, from_monitor};
 use crate::events::{Subject, VolumesOf};
-use crate::kept::{End, Lease, MemoryEnd, Shown, now};
+use crate::kept::{End, Lease, MemoryEnd, Shown, StartNote, Stay, now};
 use crate::mount_points::{Directory, Ground, MountPoints};
 use crate::network::Connection;
 use crate::options::RunOptions;
@@ -140,7 +140,13 @@ impl Prepared {
             stakes: Vec::new(),
             shown,
             basis: &basis,
+            directory: kept
+                .as_ref()
+                .filter(|kept| is_looked_at(kept))
+                .map(|kept| kept.directory().to_owned()),
+            note: None,
         };
+        let began = now();
         let container = runtime::launch::launch(&plan, &state, &mut host, options);
         let container = container.map_err(|mut error| {
             // By now without a record, which would keep them.
@@ -150,11 +156,12 @@ impl Prepared {
             error.rollback.extend(kept.take().and_then(|kept: Lease| kept.give_up().err()));
             error
         })?;
-        let EngineHost { connection, stakes, attached: pasta, notices: more, .. } = host;
+        let EngineHost { connection, stakes, attached: pasta, notices: more, note, .. } = host;
         notices.extend(more);
         connection.iter().for_each(Connection::settle);
         kept.iter_mut().for_each(Lease::settle);
-        kept_volumes.iter_mut().for_each(|volumes| volumes.started(plan.id().as_str()));
+        let (terminal, id) = (plan.terminal, plan.id().to_string());
+        kept_volumes.iter_mut().for_each(|volumes| volumes.started(&id));
         if let Some((container, volumes)) = &told {
             volumes.tell_mounted();
             container.tell("attach");
@@ -162,20 +169,27 @@ impl Prepared {
         }
         Ok(Running {
             container,
+            plan: Some(Box::new(plan)),
+            note,
+            began,
             connection,
             pasta,
             users,
             categories,
             stakes,
             notices,
-            terminal: plan.terminal,
+            terminal,
             policy,
             kept,
             kept_volumes,
             told,
-            began: now(),
         })
     }
+}
+
+/// No reason to end what runs.
+fn unwritten(error: Error) -> Notice {
+    Notice { what: format!("what the start consisted of is not kept: {error}"), remedy: error.hint }
 }
 
 /// The engine's part of a start.
@@ -193,6 +207,15 @@ struct EngineHost<'a> {
     stakes: Vec<MountPoints>,
     shown: Shown,
     basis: &'a Basis,
+    /// Where what the start consists of is kept.
+    directory: Option<PathBuf>,
+    note: Option<StartNote>,
+}
+
+/// Whether somebody may ask later how a container began: not of one that goes with its command.
+fn is_looked_at(kept: &Lease) -> bool {
+    let record = kept.record();
+    record.stay == Stay::Kept || record.asked.is_some()
 }
 
 impl EngineHost<'_> {
@@ -274,6 +297,11 @@ impl Host for EngineHost<'_> {
 
     fn record(&mut self) -> Result<serde_json::Value> {
         self.basis.write(&StateRoot::new(self.paths.containers()).directory(self.plan.id()))?;
+        match self.directory.as_deref().map(|directory| StartNote::begin(self.plan, directory)) {
+            Some(Ok(note)) => self.note = Some(note),
+            Some(Err(error)) => self.notices.push(unwritten(error)),
+            None => {}
+        }
         self.shown.network = self.connection.as_ref().map(Connection::shown);
         if let Some(connection) = &self.connection {
             self.shown.ports = connection.publications().iter().map(PublishedPort::from).collect();
@@ -299,6 +327,12 @@ fn leave_to_processes(record: &Path, connection: Option<Connection>, stakes: Vec
 #[derive(Debug)]
 pub struct Running {
     container: Container,
+    /// What was started, until somebody stands behind it.
+    plan: Option<Box<ContainerPlan>>,
+    /// The record of its start, which lacks the times.
+    note: Option<StartNote>,
+    /// Nanoseconds since 1970 at which the start began.
+    began: u64,
     connection: Option<Connection>,
     pasta: Option<Pasta>,
     /// Its ids, which no other container gets before it has ended.
@@ -313,8 +347,6 @@ pub struct Running {
     kept_volumes: Option<VolumeLeases>,
     /// What events tell of one that ends with its command.
     told: Option<(Subject, VolumesOf)>,
-    /// Nanoseconds since 1970.
-    began: u64,
 }
 
 /// A container that was left to its record.
@@ -330,6 +362,8 @@ pub(crate) struct Entrusted {
     pub(crate) held: Vec<OwnedFd>,
     /// Its directory.
     pub(crate) kept: Option<Lease>,
+    /// The record of its start, what it lacks, and when the start began.
+    pub(crate) note: Option<(StartNote, StepTimes, u64)>,
 }
 
 /// Memory ran out in a container.
@@ -377,8 +411,8 @@ impl Running {
     }
 
     /// When each step of the start ran.
-    pub fn timeline(&self) -> &[StepTiming] {
-        &self.container.timeline
+    pub fn timeline(&self) -> Vec<StepTiming> {
+        self.plan.as_ref().map_or_else(Vec::new, |plan| plan.timeline(&self.container.times))
     }
 
     /// The container's address, if it has one.
@@ -399,8 +433,19 @@ impl Running {
     /// Leaves the container to its record and to the descriptors that come back: no other container gets what it has as long
     /// as either is there. So it is for one that was prepared to live on.
     pub(crate) fn entrust(self) -> Result<Entrusted> {
-        let Running { container, connection, pasta, users, categories, stakes, kept, kept_volumes, .. } =
-            self;
+        let Running {
+            container,
+            connection,
+            pasta,
+            users,
+            categories,
+            stakes,
+            kept,
+            kept_volumes,
+            note,
+            began,
+            ..
+        } = self;
         if let Some(group) = &container.cgroup {
             // Refused, it ends with its caller's session, as any program there; the next command brings another.
             let _ = group.take_keeper_in();
@@ -420,7 +465,14 @@ impl Running {
         held.extend(kept_volumes.into_iter().flat_map(VolumeLeases::entrust));
         held.extend(pasta.map(Pasta::entrust));
         held.push(container.state.into_lock());
-        Ok(Entrusted { pid: container.pid, pidfd: container.pidfd, console: container.console, held, kept })
+        Ok(Entrusted {
+            pid: container.pid,
+            pidfd: container.pidfd,
+            console: container.console,
+            held,
+            kept,
+            note: note.map(|note| (note, container.times, began)),
+        })
     }
 
     /// Stands behind the container until it ends, and then removes all of it.
@@ -430,6 +482,11 @@ impl Running {
         input: BorrowedFd<'_>,
         output: BorrowedFd<'_>,
     ) -> Result<Finished> {
+        // What was opened for the start goes with it.
+        drop(self.plan.take());
+        if let Some(note) = self.note.take() {
+            self.notices.extend(note.end(&self.container.times, self.began).err().map(unwritten));
+        }
         let console = match self.container.console.take() {
             Some(outer) if self.terminal => Console::Terminal { outer },
             _ => Console::Inherited,

@@ -7,6 +7,7 @@
 //! containers/ID/container.json    what it is of, what was asked for and how it ended; without it the directory goes with the container
 //! containers/ID/health.json       how its health is, where that is checked
 //! containers/ID/edit              whose lock those have who change that
+//! containers/ID/start.json        what its last start consisted of
 //! containers/ID/log, log.1        its output, where that is logged
 //! containers/ID/in, out, err      FIFOs of one that lives on, while it runs; `attach` is where its monitor listens, `exit` what that learned
 //! containers/ID/u0, w0            upper and work directory of the root's overlay; u1 and so on those of the host's other mounts
@@ -22,6 +23,7 @@ mod names;
 mod prune;
 mod record;
 mod root;
+mod start;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +47,8 @@ pub(crate) use self::names::parse as parse_name;
 pub use self::prune::PrunedContainers;
 pub use self::record::KeptRoot;
 pub(crate) use self::record::{Asked, End, MemoryEnd, Record, Sent, Wish, now, seconds};
+pub(crate) use self::start::StartNote;
+pub use self::start::{ComparedStep, StartFailure, StartRecord, StepTime, compare as compare_starts};
 pub(crate) use crate::directories::Durability;
 use crate::directories::{Lock, lock, lock_file, names, remove_file};
 use crate::error::{Error, Result};
@@ -317,6 +321,15 @@ impl KeptContainers {
 
     /// Changes the record of a container as nobody else does at the same time; what comes back is the record as it is then.
     pub(crate) fn edit(&self, id: &str, change: impl FnOnce(&mut Record)) -> Result<Record> {
+        self.edit_for(Durability::Process, id, change)
+    }
+
+    /// The same for what it is asked for, which outlives power.
+    pub(crate) fn redefine(&self, id: &str, change: impl FnOnce(&mut Record)) -> Result<Record> {
+        self.edit_for(Durability::Power, id, change)
+    }
+
+    fn edit_for(&self, durability: Durability, id: &str, change: impl FnOnce(&mut Record)) -> Result<Record> {
         let directory = self.path.join(id);
         let _turn = lock_file(&directory.join(EDIT))?;
         let gone = || {
@@ -324,7 +337,7 @@ impl KeptContainers {
         };
         let mut record = Record::read(&directory)?.ok_or_else(gone)?;
         change(&mut record);
-        record.write(&directory, Durability::Process)?;
+        record.write(&directory, durability)?;
         Ok(record)
     }
 

@@ -10,7 +10,7 @@ use runtime::ErrorKind;
 use rustix::fs::{FlockOperation, flock};
 
 use super::{KeptContainers, PASSING, RECORD, is_id};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 
 /// The directory of the links.
 const NAMES: &str = ".names";
@@ -177,7 +177,8 @@ impl KeptContainers {
 fn taken(name: &str, holder: &str) -> Error {
     let reason = format!("the container name \"/{name}\" is already in use by container \"{holder}\"");
     let error = Error::new(ErrorKind::AlreadyExists, format!("take the name `{name}`"), reason);
-    error.with_hint(format!("remove it with `rabbitc rm {name}`, or choose another name"))
+    let hint = format!("remove it with `rabbitc rm {name}`, or choose another name");
+    error.with_code(Code::NameInUse).with_hint(hint)
 }
 
 /// The lock on the names, which goes with the descriptor.

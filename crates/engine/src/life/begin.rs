@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use monitor::{Check, InputEnd, Io, JOURNAL_SOCKET, LogFiles, LogOptions, Parentage, Service};
-use runtime::launch::LaunchOptions;
+use runtime::launch::{LaunchOptions, StepTimes};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -20,7 +20,7 @@ use crate::container::{self, Entrusted, Notice};
 use crate::directories::remove_file;
 use crate::error::{Error, Result, from_monitor};
 use crate::health::{CHECK, Health, HealthCheck, first_due};
-use crate::kept::{Asked, End, KeptContainers, Lease, Record, Stay, Wish, now};
+use crate::kept::{Asked, End, KeptContainers, Lease, Record, StartNote, StartRecord, Stay, Wish, now};
 use crate::options::TerminalMode;
 use crate::paths::EnginePaths;
 
@@ -41,6 +41,8 @@ pub enum Begun {
 pub struct Standing {
     service: Service,
     report: Option<OwnedFd>,
+    /// The record of the start, what it lacks, and when the start began.
+    note: Option<(StartNote, StepTimes, u64)>,
     /// What a person should know.
     pub notices: Vec<Notice>,
     /// Published ports that nobody named, in words.
@@ -123,7 +125,7 @@ pub fn begin(arguments: &[OsString]) -> std::result::Result<Begun, Box<FailedBeg
         LeftOver::Remains => remove_from_host(&place)?,
         LeftOver::Nothing => {}
     }
-    let flags = lease.record().asked.as_ref().map(|asked| asked.life.flags.clone()).unwrap_or_default();
+    let flags = lease.record().asked.as_ref().map(|asked| asked.life.all_flags()).unwrap_or_default();
     match start(&place, lease, Some(report), client) {
         Ok(standing) => Ok(Begun::Now(Box::new(standing))),
         Err(error) => Err(Box::new(FailedBegin { error, flags })),
@@ -153,6 +155,7 @@ pub(super) fn start(
     for name in ["exit", "attach"] {
         remove_file(&lease.directory().join(name))?;
     }
+    let (began, directory) = (now(), lease.directory().to_owned());
     let begun = launch(place, lease, report.as_ref());
     let standing = begun.and_then(|(entrusted, more)| {
         let told = entrusted.kept.as_ref().map(Lease::told);
@@ -168,7 +171,11 @@ pub(super) fn start(
                 container.tell("start");
             })
     });
-    standing.map(|standing| Standing { report, ..standing }).map_err(|error| note_failure(place, lock, error))
+    standing.map(|standing| Standing { report, ..standing }).map_err(|error| {
+        // It is told as it is, whether that can be written down or not.
+        let _ = StartRecord::of_failure(&error, began).write(&directory);
+        note_failure(place, lock, error)
+    })
 }
 
 /// Notes why a container did not start, or removes it where it goes with its end.
@@ -221,7 +228,7 @@ fn launch(place: &Place, lease: Lease, report: Option<&OwnedFd>) -> Result<(Entr
 }
 
 fn serve(place: &Place, entrusted: Entrusted, client: Option<OwnedFd>, more: More) -> Result<Standing> {
-    let Entrusted { pid, pidfd, console, held, kept } = entrusted;
+    let Entrusted { pid, pidfd, console, held, kept, note } = entrusted;
     let lease = kept.ok_or_else(|| Error::invalid(BEGIN, "the container has no record".to_owned()))?;
     let io = match console {
         Some(outer) => Io::Terminal { outer },
@@ -229,7 +236,7 @@ fn serve(place: &Place, entrusted: Entrusted, client: Option<OwnedFd>, more: Mor
     };
     let process = Process { pid, pidfd, parentage: Parentage::Own, io };
     let service = Service { first_client: client, ..service(place, &lease, process, held)? };
-    Ok(Standing { notices: more.notices, chosen_ports: more.chosen_ports, ..Standing::of(service) })
+    Ok(Standing { note, notices: more.notices, chosen_ports: more.chosen_ports, ..Standing::of(service) })
 }
 
 /// A container's first process.
@@ -312,7 +319,7 @@ pub(super) fn log_options(choice: &LogChoice, directory: &Path, record: &Record)
 impl Standing {
     /// One of which nobody waits to hear.
     pub(super) fn of(service: Service) -> Standing {
-        Standing { service, report: None, notices: Vec::new(), chosen_ports: Vec::new() }
+        Standing { service, report: None, note: None, notices: Vec::new(), chosen_ports: Vec::new() }
     }
 
     /// Tells whoever waits that the container runs, and becomes its monitor. Returns only where that fails.
@@ -321,6 +328,10 @@ impl Standing {
             tell(report, RUNS);
         }
         drop(self.report);
+        if let Some((note, times, began)) = self.note {
+            // After the word that it runs; where it fails, whoever asks finds no record.
+            let _ = note.end(&times, began);
+        }
         let null = || rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
         let silent = null().and_then(|null| {
             rustix::stdio::dup2_stdin(&null)?;

@@ -22,9 +22,17 @@ pub struct LifeOptions {
     pub health: Option<HealthCheck>,
     /// The flags that asked for it, as `--name=value`: for messages.
     pub flags: Vec<String>,
+    /// The names of those that `update` was given since.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub updated: Vec<String>,
 }
 
 impl LifeOptions {
+    /// All that asked for what is started.
+    pub(crate) fn all_flags(&self) -> Vec<String> {
+        self.flags.iter().chain(&self.updated).cloned().collect()
+    }
+
     /// How its health is checked, if it is.
     pub(crate) fn health_check(&self) -> Option<&HealthCheck> {
         self.health.as_ref().filter(|check| check.is_one())

@@ -97,6 +97,7 @@ fn did_not_start(name: &str, end: &End, verdict: &mut Verdict) {
     let error = end.error.clone().unwrap_or_default();
     verdict.verdict = format!("`{name}` did not start: {error}");
     verdict.advice.push(format!("`rabbitc start {name}` tries it again, and shows the step and the remedy"));
+    verdict.advice.push(format!("`rabbitc explain {name}` shows how far it came"));
 }
 
 fn ended(name: &str, record: &Record, end: &End, verdict: &mut Verdict) {

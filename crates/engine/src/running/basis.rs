@@ -3,17 +3,20 @@
 
 use std::path::Path;
 
-use runtime::ErrorKind;
 use runtime::lifecycle::View;
 use runtime::spec::Spec;
 use runtime::state_dir::{StateRoot, write_atomically};
 use serde::{Deserialize, Serialize};
 
+use crate::directories::damaged;
 use crate::error::{Error, Result};
 use crate::options::{Identity, RunOptions};
 
 /// The file in the container's directory.
 const FILE: &str = "basis.json";
+
+/// What one can do where it can't be read.
+const OTHER_VERSION: &str = "one that another version of rabbitc started has to be started anew";
 
 /// How a container's own program was started.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,12 +59,8 @@ impl Basis {
     /// Reads that of a container.
     pub(crate) fn read(state: &StateRoot, view: &View) -> Result<Basis> {
         let path = state.path().join(&view.record.id).join(FILE);
-        let text = std::fs::read(&path).map_err(|error| {
-            let error = Error::at_path("read", &path, error);
-            error.with_hint("one that another version of rabbitc started has to be started anew")
-        })?;
-        serde_json::from_slice(&text).map_err(|error| {
-            Error::new(ErrorKind::System, format!("read `{}`", path.display()), error.to_string())
-        })
+        let text = std::fs::read(&path)
+            .map_err(|error| Error::at_path("read", &path, error).with_hint(OTHER_VERSION))?;
+        serde_json::from_slice(&text).map_err(|error| damaged(&path, &error, OTHER_VERSION))
     }
 }

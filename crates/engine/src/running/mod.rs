@@ -23,6 +23,7 @@ use runtime::{ContainerId, ErrorKind};
 pub(crate) use self::basis::Basis;
 pub use self::copy::{CopyEnd, CopyRequest, copy, copy_apart, is_copy_verb};
 pub use self::exec::{ExecOutcome, ExecRequest, Execution, exec_exit_code};
+pub use self::limits::UpdateRequest;
 pub(crate) use self::ports::PublishedPort;
 pub use self::ports::{PortMapping, WantedPort};
 pub use self::processes::Descriptor;

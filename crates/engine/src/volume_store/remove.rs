@@ -9,7 +9,7 @@ use rustix::fs::FlockOperation;
 use super::apart::{self, Work};
 use super::make::GONE;
 use super::{Lock, Record, VolumeStore, VolumeUsers, local, no_such, random_name, sync};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::paths::EnginePaths;
 
 impl VolumeStore {
@@ -24,7 +24,7 @@ impl VolumeStore {
         let in_use = |ids: &[String]| {
             // In docker's words.
             let reason = format!("volume is in use - [{}]", ids.join(", "));
-            Error::new(ErrorKind::WrongStatus, operation(), reason)
+            Error::new(ErrorKind::WrongStatus, operation(), reason).with_code(Code::InUse)
         };
         if crate::options::check_volume_name(name).is_err() {
             return Err(no_such(&operation()));

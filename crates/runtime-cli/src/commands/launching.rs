@@ -135,15 +135,16 @@ pub(super) fn bring_up(
     let console_socket = arguments.console_socket.as_deref().map(connect).transpose()?;
     let pidfd_socket = arguments.pidfd_socket.as_deref().map(connect_for_pidfd).transpose()?;
     let line_ends = if foreground { line_ends() } else { LineEnds::Screen };
-    let launch_options =
-        LaunchOptions { console_socket, line_ends, timed: globals.debug, ..LaunchOptions::default() };
+    let launch_options = LaunchOptions { console_socket, line_ends, ..LaunchOptions::default() };
     // Before the program can say anything.
     let messenger = match (&notify, start) {
         (Some(_), Start::Immediately) => activation::Messenger::open(&root, &arguments.id)?,
         _ => None,
     };
     let container = launch(&plan, &root, &mut BareHost, launch_options)?;
-    tell_timeline(globals, &container.timeline);
+    if globals.debug {
+        tell_timeline(globals, &plan.timeline(&container.times));
+    }
     stages::tell_launched(globals, &plan, container.pid);
     let told = tell_process(arguments.pid_file.as_deref(), pidfd_socket, container.pid, &container.pidfd);
     if let Err(mut error) = told {

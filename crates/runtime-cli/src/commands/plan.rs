@@ -106,7 +106,7 @@ fn markdown(steps: &[StepDescription]) -> String {
     for step in steps {
         let asked = step.asked_by.as_ref().map(|field| format!("`{field}`")).unwrap_or_default();
         let (name, object) = (cell(&step.name), cell(&step.object));
-        let why = cell(step.why);
+        let why = cell(&step.why);
         text.push_str(&format!(
             "| {} | {} | {name} | {object} | {asked} | {why} |\n",
             step.number, step.side

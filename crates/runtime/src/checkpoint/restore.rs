@@ -58,7 +58,7 @@ pub fn restore(
                 pidfd,
                 state: made.state.take().expect("it was reserved first"),
                 console,
-                timeline: Vec::new(),
+                times: Default::default(),
                 cgroup: made.cgroup.take(),
             })
         }

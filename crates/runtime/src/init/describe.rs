@@ -3,7 +3,7 @@
 use sys::mount::Reach;
 
 use super::step::{
-    Action, Barrier, DetachedMount, Execution, HookKind, HostAction, InitAction, OwnerMap, Step,
+    Action, Barrier, DetachedMount, Execution, HookKind, HostAction, InitAction, OwnerMap, Side, Step,
     StepDescription, StepKind, Writes,
 };
 
@@ -11,8 +11,8 @@ impl Step {
     /// The step in words; `number` counts from 1.
     pub(crate) fn describe(&self, number: usize) -> StepDescription {
         let (side, (name, object, why)) = match &self.action {
-            Action::Host(action) => ("host", host(action)),
-            Action::Init(action) => ("container", init(action)),
+            Action::Host(action) => (Side::Host, host(action)),
+            Action::Init(action) => (Side::Container, init(action)),
         };
         let kind = match (&self.action, self.asked_by.as_deref()) {
             // What the caller prepares for its network, and for its root.
@@ -20,7 +20,7 @@ impl Step {
             (Action::Host(HostAction::Prepare { .. }), Some(_)) => StepKind::FileSystems,
             (action, _) => action.kind(),
         };
-        StepDescription { number, side, kind, name, object, asked_by: self.asked_by.clone(), why }
+        StepDescription { number, side, kind, name, object, asked_by: self.asked_by.clone(), why: why.into() }
     }
 }
 

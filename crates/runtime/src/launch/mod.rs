@@ -17,7 +17,7 @@ use sys::shared::SharedCounters;
 
 pub(crate) use self::host_steps::set_oom_score;
 pub(crate) use self::timeline::Clock;
-pub use self::timeline::StepTiming;
+pub use self::timeline::{StepTimes, StepTiming};
 use crate::detached_mounts::DetachedMounts;
 use crate::error::{Error, ErrorKind, FailedStep, Result};
 use crate::init::step::{Action, HostAction, InitAction, Step};
@@ -82,8 +82,6 @@ pub struct LaunchOptions {
     pub line_ends: LineEnds,
     /// Readable when the start is to be given up.
     pub interrupt: Option<OwnedFd>,
-    /// Whether it is told when each step ran: to put all of them into words takes as long as ten mounts.
-    pub timed: bool,
     /// For fault-injection tests: the step, from 1, that fails before it runs.
     pub fail_at_step: Option<usize>,
 }
@@ -122,8 +120,8 @@ pub struct Container {
     pub state: StateDir,
     /// The controlling end of its terminal, where it has one and it was not sent elsewhere.
     pub console: Option<OwnedFd>,
-    /// When each step ran, where that was asked for.
-    pub timeline: Vec<StepTiming>,
+    /// When each step ran: [`ContainerPlan::timeline`] puts it into words.
+    pub times: StepTimes,
     /// Its cgroup.
     pub cgroup: Option<cgroup::Cgroup>,
 }
@@ -143,7 +141,7 @@ pub fn launch(
         Err(mut error) => {
             if let Some(step) = &mut error.step {
                 launch.ended = monotonic_nanoseconds();
-                step.timeline = launch.timeline(Some(step.number - 1));
+                step.timeline = launch.times(Some(step.number - 1)).describe(&plan.steps);
             }
             error.rollback.extend(launch.undo(host));
             Err(error)
@@ -173,7 +171,6 @@ struct Launch<'a> {
     /// Network devices that have left the host.
     moved: Option<net_devices::Moved<'a>>,
     interrupt: Option<OwnedFd>,
-    timed: bool,
     /// Our own program, where it is to be the container's init.
     init_binary: Option<OwnedFd>,
     ended: u64,
@@ -218,7 +215,6 @@ impl<'a> Launch<'a> {
             detached: DetachedMounts::default(),
             moved: None,
             interrupt: options.interrupt,
-            timed: options.timed,
             init_binary,
             ended: 0,
         })
@@ -309,13 +305,13 @@ impl<'a> Launch<'a> {
         Ok(())
     }
 
-    fn timeline(&self, failed: Option<usize>) -> Vec<StepTiming> {
+    fn times(&self, failed: Option<usize>) -> StepTimes {
         let Launch { counters, host_times, begun, ended, .. } = self;
-        Clock { counters, host_times, begun: *begun, ended: *ended }.timeline(&self.plan.steps, failed)
+        Clock { counters, host_times, begun: *begun, ended: *ended }.read(&self.plan.steps, failed)
     }
 
     fn commit(mut self) -> Container {
-        let timeline = if self.timed { self.timeline(None) } else { Vec::new() };
+        let times = self.times(None);
         let child = self.child.take().expect("a start that succeeded has a child");
         // They are the container's from now on.
         self.moved = None;
@@ -325,7 +321,7 @@ impl<'a> Launch<'a> {
             pidfd: child.pidfd,
             state: self.state.take().expect("a start that succeeded has a state directory"),
             console: self.console.take().and_then(|console| console.received),
-            timeline,
+            times,
             cgroup: self.cgroup.take(),
         }
     }

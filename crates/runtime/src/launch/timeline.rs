@@ -7,7 +7,7 @@ use sys::shared::SharedCounters;
 use crate::init::step::{Action, InitAction, Step, StepDescription};
 
 /// A step and when it ran, in nanoseconds after the launch began.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepTiming {
     /// What it was.
@@ -18,8 +18,37 @@ pub struct StepTiming {
     /// When it ended.
     pub end_nanoseconds: u64,
     /// Whether the start failed at it.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub failed: bool,
+}
+
+/// When each step of a plan ran, in its order, and which one failed: to put all of them into words takes as long as ten mounts,
+/// and can be done at another time.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepTimes {
+    /// Begin and end of those that ran, in nanoseconds after the launch began.
+    pub times: Vec<Option<(u64, u64)>>,
+    /// The index of the one that did not succeed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<usize>,
+}
+
+impl StepTimes {
+    /// The steps that ran; `steps` are all that were timed, in words.
+    pub fn of(&self, steps: impl IntoIterator<Item = StepDescription>) -> Vec<StepTiming> {
+        let ran = self.times.iter().zip(steps).enumerate();
+        ran.filter_map(|(index, (times, step))| {
+            let (start_nanoseconds, end_nanoseconds) = (*times)?;
+            Some(StepTiming { step, start_nanoseconds, end_nanoseconds, failed: self.failed == Some(index) })
+        })
+        .collect()
+    }
+
+    /// The same of steps that are not in words yet.
+    pub(crate) fn describe(&self, steps: &[Step]) -> Vec<StepTiming> {
+        self.of(steps.iter().enumerate().map(|(index, step)| step.describe(index + 1)))
+    }
 }
 
 /// When a list of steps ran, as both sides noted it.
@@ -33,11 +62,11 @@ pub(crate) struct Clock<'a> {
 }
 
 impl Clock<'_> {
-    /// When each step ran, in the order of the plan; `failed` is the index of the one that did not succeed.
-    pub(crate) fn timeline(&self, steps: &[Step], failed: Option<usize>) -> Vec<StepTiming> {
+    /// When each step ran; `failed` is the index of the one that did not succeed.
+    pub(crate) fn read(&self, steps: &[Step], failed: Option<usize>) -> StepTimes {
         let counters = self.counters.counters();
         let mut last = counters[steps.len()].load(Ordering::Relaxed);
-        let mut timings = Vec::with_capacity(steps.len());
+        let mut all = Vec::with_capacity(steps.len());
         for (index, step) in steps.iter().enumerate() {
             let times = match &step.action {
                 Action::Host(_) => self.host_times.get(index).copied().flatten(),
@@ -57,15 +86,9 @@ impl Clock<'_> {
                     (end != 0).then_some((start, end))
                 }
             };
-            if let Some((start, end)) = times {
-                timings.push(StepTiming {
-                    step: step.describe(index + 1),
-                    start_nanoseconds: start.saturating_sub(self.begun),
-                    end_nanoseconds: end.saturating_sub(self.begun),
-                    failed: failed == Some(index),
-                });
-            }
+            let since_begin = |time: u64| time.saturating_sub(self.begun);
+            all.push(times.map(|(start, end)| (since_begin(start), since_begin(end))));
         }
-        timings
+        StepTimes { times: all, failed }
     }
 }

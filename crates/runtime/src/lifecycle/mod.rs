@@ -254,8 +254,8 @@ pub fn kill(root: &StateRoot, id: &ContainerId, signal: Signal, target: Target) 
     if signal == Signal::KILL
         && let Some(group) = cgroup_of(&record)?
     {
-        // A frozen process dies only once it is thawed.
-        group.thaw()?;
+        // A frozen process dies only once it is thawed. One that was not may be dead by now, and its group gone.
+        group.thaw_tree()?;
     }
     Ok(())
 }

@@ -62,6 +62,7 @@ pub use crate::init::step::TargetKind;
 use crate::init::step::{
     Action, Barrier, Handover, HookKind, HostAction, InitAction, Opened, Step, StepDescription,
 };
+use crate::launch::{StepTimes, StepTiming};
 use crate::rdt::Wanted;
 use crate::root_directory::RootDirectory;
 use crate::seccomp_agent::Agent;
@@ -323,6 +324,11 @@ impl ContainerPlan {
     /// Every step in words, in order.
     pub fn describe(&self) -> Vec<StepDescription> {
         self.steps.iter().enumerate().map(|(index, step)| step.describe(index + 1)).collect()
+    }
+
+    /// The steps that ran, in order.
+    pub fn timeline(&self, times: &StepTimes) -> Vec<StepTiming> {
+        times.describe(&self.steps)
     }
 
     /// The name of preparation `index`, as the options gave it.

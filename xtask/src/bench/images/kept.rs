@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::daemon::Daemon;
 use super::material::{self, Material};
-use super::pulls::podman;
 use crate::bench::contender::{Contender, Owner, measure, median, milliseconds, ratio};
+use crate::bench::daemon::Daemon;
+use crate::bench::engines::{self, podman, rabbitc};
 use crate::bench::table::{self, Table, figures, shown, words};
-use crate::process::{self, Failure, Naming, Result};
+use crate::process::{self, Failure, Result};
 
 const RABBITC_RUN: &str = "rabbitc run --rm";
 const PODMAN_RUN: &str = "podman run --rm";
@@ -39,7 +39,7 @@ impl Kept<'_> {
         let pulled = process::read(podman(&theirs).args(["pull", "--quiet", "--tls-verify=false", &image]));
         contenders.push(prepared(PODMAN_RUN, &podman_run, pulled.map(drop))?);
         let docker = self.docker();
-        let mut docker_run = self.docker_command();
+        let mut docker_run = engines::docker(self.place);
         docker_run.args(["run", "--rm", &image, "true"]);
         contenders.push(prepared(DOCKER_RUN, &docker_run, docker.as_ref().map(drop).map_err(copy))?);
         run(contenders, rounds, pause)
@@ -58,46 +58,13 @@ impl Kept<'_> {
         run(vec![list, prepared(PODMAN_LIST, &podman_list, loaded)?], rounds, pause)
     }
 
-    /// dockerd with that image, in a network namespace of its own: its firewall drops what others forward.
+    /// dockerd with that image.
     fn docker(&self) -> Result<Daemon> {
-        for program in ["dockerd", "docker"] {
-            if process::find_program(program).is_none() {
-                return Err(Failure::new(format!("there is no `{program}`")));
-            }
-        }
-        let configuration = self.place.join("docker.json");
-        std::fs::write(&configuration, "{}").naming(format_args!("write `{}`", configuration.display()))?;
-        let mut command = Command::new("unshare");
-        command.args(["--net", "sh", "-c", "ip link set lo up; exec dockerd \"$@\"", "dockerd"]);
-        command.arg("--config-file").arg(configuration).arg("--data-root").arg(self.place.join("docker"));
-        command.args(["--exec-root", "/run/bench-docker", "--pidfile", "/run/bench-docker.pid"]);
-        command.args(["--host", DOCKER]);
-        let mut daemon = Daemon::start("dockerd", &mut command, self.place)?;
-        daemon.wait_for(|| {
-            let mut question = self.docker_command();
-            question.arg("version");
-            question
-        })?;
-        process::read(
-            self.docker_command().args(["load", "--input"]).arg(self.material.archive_to_be_run()),
-        )?;
+        let daemon = engines::dockerd(self.place)?;
+        let mut load = engines::docker(self.place);
+        process::read(load.args(["load", "--input"]).arg(self.material.archive_to_be_run()))?;
         Ok(daemon)
     }
-
-    fn docker_command(&self) -> Command {
-        let mut command = Command::new("docker");
-        // Settings of the user's own may name another daemon.
-        command.arg("--config").arg(self.place.join("docker-client")).args(["--host", DOCKER]);
-        command
-    }
-}
-
-const DOCKER: &str = "unix:///run/bench-docker.sock";
-
-fn rabbitc(verb: &[&str], store: &Path) -> Command {
-    let mut command = Command::new(process::target_directory().join("release/rabbitc"));
-    command.args(verb).arg("--root").arg(store);
-    command
 }
 
 fn contender(name: &'static str, owner: Owner, command: &Command) -> Contender {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::daemon::Daemon;
+use crate::bench::daemon::Daemon;
 use crate::process::{self, Failure, Naming, Result};
 
 const SCRIPT: &str = include_str!("material.sh");

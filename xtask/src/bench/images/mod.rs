@@ -1,8 +1,6 @@
 //! Images: pulled from a registry on loopback by rabbitc and by others, run, and listed where there are many. The registry, its
 //! images, the daemons and the stores are the bench's own, in its private view, and end with it.
 
-mod daemon;
-mod disk;
 mod kept;
 mod material;
 mod memory;
@@ -13,11 +11,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use self::disk::{Disk, Hidden};
 use self::kept::Kept;
 use self::material::{IMAGES, Material};
 use self::pulls::Pulls;
 use super::contender::Contender;
+use super::versions_of;
+use crate::bench::disk::{Disk, Hidden};
 use crate::process::{self, Naming, Result};
 
 /// A round of pulls takes half a minute, and its figures spread less than those of starts.
@@ -59,18 +58,14 @@ pub fn measure(directory: &Path, rounds: usize, pause: Duration) -> Result<Figur
     let runs = kept.measure_runs(rounds, pause)?;
     process::announce(&format!("listing {MANY} images"));
     let lists = kept.measure_lists(rounds, pause)?;
-    Ok(Figures { pulls, runs, lists, disk: disk.kind(), versions: versions(), rounds })
-}
-
-/// The first line that each stranger says about its version.
-fn versions() -> Vec<String> {
-    ["podman", "ctr", "skopeo", "umoci", "dockerd"]
-        .iter()
-        .filter_map(|program| {
-            let said = process::read(std::process::Command::new(program).arg("--version")).ok()?;
-            said.lines().next().map(str::to_owned)
-        })
-        .collect()
+    Ok(Figures {
+        pulls,
+        runs,
+        lists,
+        disk: disk.kind(),
+        versions: versions_of(&["podman", "ctr", "skopeo", "umoci", "dockerd"]),
+        rounds,
+    })
 }
 
 impl Figures {

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::daemon::Daemon;
-use super::disk::Disk;
 use super::material::{Image, Material, Size};
 use super::memory;
 use crate::bench::contender::{Owner, median, milliseconds, paired};
+use crate::bench::daemon::Daemon;
+use crate::bench::disk::Disk;
+use crate::bench::engines::podman;
 use crate::bench::table::{self, Table, figures, shown, words};
 use crate::process::{self, Failure, Naming, Result};
 
@@ -121,14 +122,6 @@ fn ctr(arguments: &[&str]) -> Command {
 fn script(text: &str, store: &Path, source: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", text, "pull"]).arg(store).arg(source);
-    command
-}
-
-/// podman with a store of the bench's own.
-pub fn podman(store: &Path) -> Command {
-    let mut command = Command::new("podman");
-    command.arg("--root").arg(store).args(["--runroot", "/run/bench-podman", "--storage-driver=overlay"]);
-    command.args(["--cgroup-manager=cgroupfs", "--runtime=crun"]).env("PODMAN_IGNORE_CGROUPSV1_WARNING", "1");
     command
 }
 

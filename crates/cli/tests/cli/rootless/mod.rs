@@ -7,5 +7,6 @@ mod images;
 mod life;
 mod network;
 mod place;
+mod refusing_links;
 mod user;
 mod volumes;

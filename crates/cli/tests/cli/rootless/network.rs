@@ -300,7 +300,7 @@ fn port_of_ipv6_answers_as_soon_as_it_is_published() {
         .set_up("ip -6 addr add 2001:db8::1/64 dev a0 nodad; ip -6 route add default via 2001:db8::2 dev a0");
     user.host.set_up(&format!("mkdir {0}/w; echo published >{0}/w/index.html", user.host.rootfs().display()));
     for round in 0..3 {
-        let script = "ip -6 addr show dev eth0; httpd -p 80 -h /w; echo up >/up; read end; exit 0";
+        let script = "httpd -p 80 -h /w; echo up >/up; read end; ip -6 addr show dev eth0; exit 0";
         let rootfs = user.host.rootfs_flag();
         let mut command = user.rabbitc(&user.arguments(&["--publish=8081:80"], &rootfs, script));
         let container = Background::of(command.stdin(Stdio::piped()).spawn().expect("nsenter runs"));
@@ -312,7 +312,8 @@ fn port_of_ipv6_answers_as_soon_as_it_is_published() {
         assert_eq!(answer.stdout, "published\n", "round {round}: {answer:?}");
         std::fs::remove_file(sign).expect("the sign is there");
         let ran = container.release();
-        // As long as it is tentative, it asks nobody for the way back.
+        // As long as it is tentative, it asks nobody for the way back. The kernel takes the mark away in a worker,
+        // a moment after the address is there, which is over once something came through.
         assert!(ran.text().contains("inet6 fe80::") && !ran.stdout.contains("tentative"), "{ran:?}");
     }
     neighbour.leave(&user.host);

@@ -113,6 +113,75 @@ fn refuse<T>(flag: &str, reason: impl Into<String>, hint: &str) -> Result<T> {
 }
 
 impl LimitOptions {
+    /// These with what `change` names in their place.
+    pub(crate) fn updated(&self, change: &LimitOptions) -> LimitOptions {
+        fn each<T: Clone>(now: &[DeviceLimit<T>], change: &[DeviceLimit<T>]) -> Vec<DeviceLimit<T>> {
+            let stays = |one: &&DeviceLimit<T>| !change.iter().any(|other| other.path == one.path);
+            now.iter().filter(stays).chain(change).cloned().collect()
+        }
+        let mut cgroup_conf = self.cgroup_conf.clone();
+        cgroup_conf.extend(change.cgroup_conf.clone());
+        // Two ways of saying the same: the later one counts.
+        let by_time = change.cpu_time.is_some();
+        let by_quota = change.cpu_quota.is_some() || change.cpu_period.is_some();
+        LimitOptions {
+            memory: change.memory.or(self.memory),
+            memory_reservation: change.memory_reservation.or(self.memory_reservation),
+            memory_swap: change.memory_swap.or(self.memory_swap),
+            memory_swappiness: change.memory_swappiness.or(self.memory_swappiness),
+            kernel_memory: self.kernel_memory,
+            oom_kill_disable: self.oom_kill_disable,
+            oom_score_adj: self.oom_score_adj,
+            cpu_time: change.cpu_time.or(self.cpu_time.filter(|_| !by_quota)),
+            cpu_shares: change.cpu_shares.or(self.cpu_shares),
+            cpu_period: change.cpu_period.or(self.cpu_period.filter(|_| !by_time)),
+            cpu_quota: change.cpu_quota.or(self.cpu_quota.filter(|_| !by_time)),
+            cpu_rt_period: change.cpu_rt_period.or(self.cpu_rt_period),
+            cpu_rt_runtime: change.cpu_rt_runtime.or(self.cpu_rt_runtime),
+            cpuset_cpus: change.cpuset_cpus.clone().or_else(|| self.cpuset_cpus.clone()),
+            cpuset_mems: change.cpuset_mems.clone().or_else(|| self.cpuset_mems.clone()),
+            pids_limit: change.pids_limit.or(self.pids_limit),
+            blkio_weight: change.blkio_weight.or(self.blkio_weight),
+            blkio_weight_device: each(&self.blkio_weight_device, &change.blkio_weight_device),
+            device_read_bps: each(&self.device_read_bps, &change.device_read_bps),
+            device_write_bps: each(&self.device_write_bps, &change.device_write_bps),
+            device_read_iops: each(&self.device_read_iops, &change.device_read_iops),
+            device_write_iops: each(&self.device_write_iops, &change.device_write_iops),
+            ulimits: self.ulimits.clone(),
+            cgroup_conf,
+            cgroup_parent: self.cgroup_parent.clone(),
+            shm_size: self.shm_size,
+        }
+    }
+
+    /// What of `self` is to be written where just `change` has changed: limits of memory and of swap depend on one another.
+    pub(crate) fn touched(&self, change: &LimitOptions) -> LimitOptions {
+        let mut touched = change.clone();
+        if change.memory.is_some() || change.memory_swap.is_some() {
+            (touched.memory, touched.memory_swap) = (self.memory, self.memory_swap);
+        }
+        touched
+    }
+
+    /// The flags that say what is here.
+    pub(crate) fn flags(&self) -> Vec<String> {
+        let fields = |options: &LimitOptions| match serde_json::to_value(options) {
+            Ok(serde_json::Value::Object(fields)) => fields,
+            _ => unreachable!("it is an object with string keys"),
+        };
+        let none = fields(&LimitOptions::default());
+        let said = fields(self).into_iter().filter(|(name, value)| none.get(name) != Some(value));
+        said.map(|(name, _)| match name.as_str() {
+            "cpuTime" => "--cpus".to_owned(),
+            "ulimits" => "--ulimit".to_owned(),
+            name => name.chars().fold("--".to_owned(), |flag, letter| match letter.is_ascii_uppercase() {
+                true => format!("{flag}-{}", letter.to_ascii_lowercase()),
+                false => format!("{flag}{letter}"),
+            }),
+        })
+        .collect()
+    }
+
     /// Refuses what no kernel could do.
     pub(crate) fn check(&self) -> Result<()> {
         self.check_memory()?;
@@ -290,6 +359,47 @@ mod tests {
 
     fn refused(options: LimitOptions) -> String {
         options.check().expect_err("a contradiction").operation
+    }
+
+    #[test]
+    fn update_changes_what_it_names_and_nothing_else() {
+        let none = LimitOptions::default;
+        let device = |path: &str, value| DeviceLimit { path: path.into(), value };
+        let now = LimitOptions {
+            memory: Some(64 << 20),
+            pids_limit: Some(9),
+            cpu_quota: Some(5000),
+            device_read_bps: vec![device("/dev/a", 1), device("/dev/b", 2)],
+            ..none()
+        };
+        let change = LimitOptions {
+            memory: Some(96 << 20),
+            cpu_time: Some(50_000),
+            device_read_bps: vec![device("/dev/b", 3)],
+            ..none()
+        };
+        assert_eq!(change.flags(), ["--cpus", "--device-read-bps", "--memory"]);
+        let updated = now.updated(&change);
+        let expected = LimitOptions {
+            memory: Some(96 << 20),
+            pids_limit: Some(9),
+            cpu_time: Some(50_000),
+            device_read_bps: vec![device("/dev/a", 1), device("/dev/b", 3)],
+            ..none()
+        };
+        assert_eq!(updated, expected);
+        assert_eq!(updated.updated(&none()), updated);
+        assert_eq!(updated.updated(&LimitOptions { cpu_quota: Some(7000), ..none() }).cpu_time, None);
+    }
+
+    #[test]
+    fn limit_of_swap_is_written_with_that_of_memory() {
+        let now = LimitOptions { memory: Some(64), memory_swap: Some(128), ..LimitOptions::default() };
+        let change = LimitOptions { memory: Some(96), ..LimitOptions::default() };
+        let touched = now.updated(&change).touched(&change);
+        assert_eq!((touched.memory, touched.memory_swap), (Some(96), Some(128)));
+        let change = LimitOptions { pids_limit: Some(3), ..LimitOptions::default() };
+        assert_eq!(now.updated(&change).touched(&change).memory, None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod kind;
 mod mounts;
 
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -395,7 +396,7 @@ pub(crate) struct Sysctl {
 }
 
 /// Sorts of steps, for whoever groups or colours them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepKind {
     /// Records, files of the container's own, and the waiting of one side for the other.
@@ -416,14 +417,33 @@ pub enum StepKind {
     Programs,
 }
 
+/// Which side of the clone runs a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The parent, outside of the container.
+    Host,
+    /// The child, inside.
+    Container,
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.pad(match self {
+            Side::Host => "host",
+            Side::Container => "container",
+        })
+    }
+}
+
 /// A step in words.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepDescription {
     /// Its number, from 1.
     pub number: usize,
-    /// `host` or `container`: which side of the clone runs it.
-    pub side: &'static str,
+    /// Which side of the clone runs it.
+    pub side: Side,
     /// What sort of step it is.
     pub kind: StepKind,
     /// What it does, a verb first.
@@ -434,5 +454,5 @@ pub struct StepDescription {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked_by: Option<String>,
     /// Why a container needs it, one sentence.
-    pub why: &'static str,
+    pub why: Cow<'static, str>,
 }
