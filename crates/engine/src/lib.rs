@@ -38,8 +38,9 @@ pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepa
 pub use error::{Code, Error, Result};
 pub use events::{Event, EventFilter, EventLog, EventQuery, Follow};
 pub use health::{
-    CHECK, HEAL, HealthCheck, HealthLog, HealthLogPlace, HealthStatus, OnFailure, StartupCheck, check, heal,
-    parse_health_command, parse_health_interval, parse_health_log_place, parse_health_time, parse_on_failure,
+    CHECK, HEAL, HealthChanges, HealthCheck, HealthLog, HealthLogPlace, HealthStatus, HealthUpdate,
+    OnFailure, StartupChanges, StartupCheck, check, heal, parse_health_command, parse_health_interval,
+    parse_health_log_place, parse_health_time, parse_on_failure,
 };
 pub use images::{
     Came, CheckDepth, ContainersUsage, Damaged, ExistingList, FoundRepository, HistoryEntry, ImageChange,

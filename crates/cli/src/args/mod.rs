@@ -29,7 +29,7 @@ use engine::{
 
 pub(crate) use self::before_verb::{behind_container, verb_first};
 use self::files::FileArguments;
-use self::health::HealthArguments;
+pub(crate) use self::health::HealthArguments;
 pub(crate) use self::image::{ImageArguments, Policy};
 pub(crate) use self::life::{Life, LifeArguments};
 pub(crate) use self::limits::LimitArguments;

@@ -315,3 +315,38 @@ fn image_says_how_its_containers_are_checked_unless_a_person_does() {
     assert_eq!(place.verb("rmi", &["example.org/app:v1"]).code(), 0);
     place.assert_nothing_left();
 }
+
+#[test]
+fn checks_that_were_updated_are_made_from_then_on() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    started(&place, "web", &["--health-cmd=echo first", "--health-interval=100ms"], WAITS);
+    eventually("it is checked", || health(&place, "web")["Status"] == "healthy");
+    let update = |flags: &[&str], name: &str| place.verb("update", &[flags, &[name]].concat());
+    assert_eq!(update(&["--health-cmd=echo second; false", "--health-retries=1"], "web").text(), "web");
+    eventually("the new one is made, as often as the old one", || {
+        let health = health(&place, "web");
+        health["Status"] == "unhealthy" && health["Log"].to_string().contains("second")
+    });
+    let shown = place.field("web", ".Config.Healthcheck.Retries");
+    assert_eq!(
+        (shown.as_str(), place.field("web", ".Config.Healthcheck.Interval")),
+        ("1", "100000000".into())
+    );
+    assert_eq!(update(&["--no-healthcheck"], "web").text(), "web");
+    assert!(!place.field("web", "json .State").contains("Health"));
+    update(&["--health-interval=1s"], "web")
+        .refuses(1, &["update `web`: it has no health check", "--health-cmd"]);
+    update(&["--no-healthcheck", "--health-retries=1"], "web").refuses(125, &["conflicts"]);
+    // One that runs without a check has nobody who keeps the time; a check can be made at once nevertheless.
+    started(&place, "bare", &[], WAITS);
+    let ran =
+        update(&["--health-cmd=test -e /well", "--health-interval=100ms", "--health-retries=1"], "bare");
+    assert!(ran.code() == 0 && ran.stderr.contains("begin with its next start"), "{ran:?}");
+    assert_eq!(place.verb("healthcheck run", &["bare"]).code(), 1);
+    assert_eq!(place.verb("restart", &["-t0", "bare"]).code(), 0);
+    eventually("it is checked by itself", || health(&place, "bare")["Status"] == "unhealthy");
+    started(&place, "goes", &["--rm", "--health-cmd=true"], WAITS);
+    update(&["--health-on-failure=restart"], "goes").refuses(1, &["--rm"]);
+    place.assert_nothing_left();
+}
