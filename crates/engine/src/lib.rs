@@ -49,7 +49,7 @@ pub use images::{
     MovingLayer, NewList, Outcome, PlatformParts, Progress, Pruned, PullRequest, PulledImage, Push,
     PushRequest, PushedImage, PushedImages, ReadyImage, RegistryAccess, Removal, Removed, Repair, SaveLayout,
     SaveTo, SearchOutcome, SearchRequest, StoreUsage, Transport, Tree, TreeLayer, Unmount, Unneeded,
-    is_shift_verb, is_unpack_verb, list_tags, search, unpack_image_again, unpack_layer,
+    is_address, is_shift_verb, is_unpack_verb, list_tags, search, unpack_image_again, unpack_layer,
 };
 pub use kept::{
     Change, ChangeKind, CommitRequest, ComparedStep, ContainerFilter, ContainerSize, DamagedContainer, Kept,

@@ -96,6 +96,12 @@ impl HealthArguments {
                 Error::invalid("--health-startup-cmd", "there is no check that it comes before".to_owned());
             return Err(error.with_hint("write `--health-cmd`, too"));
         }
+        if check.on_failure != OnFailure::None && !check.is_one() {
+            let reason =
+                format!("cannot set on-failure action to `{}` without a health check", check.on_failure);
+            let error = Error::invalid("--health-on-failure", reason);
+            return Err(error.with_hint("write `--health-cmd`, too"));
+        }
         Ok(check.is_one().then_some(check))
     }
 

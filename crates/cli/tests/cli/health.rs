@@ -251,7 +251,10 @@ fn check_is_made_when_a_person_asks_for_it() {
         let ran = place.verb("healthcheck run", &[flags, &["web"]].concat());
         (ran.code(), ran.stdout.trim_end().to_owned())
     };
-    assert_eq!(run(&[]), (1, "starting".to_owned()));
+    assert_eq!(
+        (run(&[]), health(&place, "web")["Status"].clone()),
+        ((1, "unhealthy".to_owned()), "starting".into())
+    );
     assert_eq!(run(&[]), (1, "unhealthy".to_owned()));
     assert_eq!(run(&["--ignore-result"]), (0, "unhealthy".to_owned()));
     std::fs::write(&well, "").expect("written");
@@ -269,6 +272,7 @@ fn check_is_made_when_a_person_asks_for_it() {
         (&["--health-cmd=true", "--health-retries=-1"], &["--health-retries", "`-1`"]),
         (&["--health-cmd=true", "--health-on-failure=cry"], &["--health-on-failure", "`cry`"]),
         (&["--health-startup-cmd=true"], &["--health-startup-cmd"]),
+        (&["--health-on-failure=kill"], &["--health-on-failure", "without a health check"]),
     ] {
         place.script("create", flags, "true").refuses(125, words);
     }
