@@ -502,3 +502,43 @@ fn volume_is_written_out_and_brought_in_elsewhere() {
     place.host.shell(&format!("rm {archive}"));
     place.end();
 }
+
+#[test]
+fn files_are_copied_into_volumes_and_directories_of_one_that_does_not_run() {
+    let Some(place) = Place::new() else { return };
+    let shared = place.host.directory().join("shared");
+    std::fs::create_dir(&shared).expect("made");
+    let flags = ["--name=made", "--volume=outer:/v", "--volume=inner:/v/in"];
+    let bind = format!("--volume={}:/v/host", shared.display());
+    let fixed = format!("--volume={}:/fixed:ro", shared.display());
+    let words = [&flags[..], &[&bind, &fixed, "--", "/bin/cat", "/v/in/word", "/v/host/word"]].concat();
+    let made = finish(place.on_copy("create", &words).spawn().expect("nsenter runs"), None);
+    assert_eq!(made.code(), 0, "{made:?}");
+    let word = place.host.directory().join("word");
+    std::fs::write(&word, "said").expect("written");
+    let word = word.display().to_string();
+    let copy = |from: &str, to: &str| {
+        let mut command = place.host.command(binary());
+        command.args(["cp", &place.root(), &format!("--runroot={}", place.host.state().display()), from, to]);
+        finish(command.spawn().expect("nsenter runs"), None)
+    };
+    assert_eq!(copy(&word, "made:/v/in").code(), 0);
+    assert_eq!(std::fs::read_to_string(place.data("inner").join("word")).expect("it is there"), "said");
+    assert_eq!(names(&place.data("outer")), [""; 0], "only the inner one has it");
+    assert_eq!(copy(&word, "made:/v/host/").code(), 0);
+    assert_eq!(names(&shared), ["word"]);
+    copy(&word, "made:/fixed").refuses(1, &["/fixed", "is read-only"]);
+    // And out of them: a volume is a directory of its place's name.
+    let out = place.host.directory().join("out");
+    std::fs::create_dir(&out).expect("made");
+    assert_eq!(copy("made:/v/in", &out.display().to_string()).code(), 0);
+    assert_eq!(std::fs::read_to_string(out.join("in/word")).expect("it is there"), "said");
+    assert_eq!(copy("made:/v/in/.", &out.display().to_string()).code(), 0);
+    assert_eq!(std::fs::read_to_string(out.join("word")).expect("it is there"), "said");
+    assert_eq!(copy("made:/v/in/none", &out.display().to_string()).code(), 1);
+    let started = verb(&place.host, &["start", "-a", "made"]);
+    assert_eq!(started.stdout, "saidsaid", "{started:?}");
+    assert_eq!(place.verb(&["rm", "made"]).code(), 0);
+    place.host.shell(&format!("rm -r {} {} {word}", shared.display(), out.display()));
+    place.end();
+}
