@@ -554,3 +554,24 @@ fn log_in_the_systems_journal_is_read_back() {
     host.set_up("umount --lazy /run");
     place.assert_nothing_left();
 }
+
+#[test]
+fn container_that_joins_one_that_does_not_run_is_made_and_starts_after_it() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    let rootfs = host.rootfs_flag();
+    assert_eq!(place.script("create", &["--name=donor"], WAITS).code(), 0);
+    let words =
+        ["--name=guest", "--network=container:donor", &rootfs, "/bin/sh", "-c", "readlink /proc/self/ns/net"];
+    assert_eq!(place.verb("create", &words).code(), 0);
+    assert_ne!(place.verb("start", &["-a", "guest"]).code(), 0, "nobody is there whom it could join");
+    place.verb("create", &["--network=container:nobody", &rootfs]).refuses(125, &["--network"]);
+    assert_eq!(place.verb("start", &["donor"]).code(), 0);
+    let joined = place.verb("start", &["-a", "guest"]);
+    assert_eq!(joined.text(), place.verb("exec", &["donor", "readlink", "/proc/self/ns/net"]).text());
+    // Whoever was told to have it for himself shares it with nobody.
+    assert_eq!(place.script("run", &["-d", "--name=alone", "--ipc=private"], WAITS).code(), 0);
+    let words = ["--network=none", "--ipc=container:alone", &rootfs, "/bin/true"];
+    place.verb("run", &words).refuses(125, &["--ipc", "is not allowed: non-shareable IPC"]);
+    place.assert_nothing_left();
+}
