@@ -21,9 +21,10 @@ pub enum Init {
 }
 
 /// What the guest's root tree has beyond the minimum. bats and gawk are for the suites of other projects, which are run
-/// in it by hand (docs/conformance.md).
-const GUEST_PACKAGES: &str =
-    "systemd,systemd-sysv,dbus,iproute2,procps,util-linux,kmod,busybox-static,nftables,bats,jq,gawk";
+/// in it by hand (docs/conformance.md); the last two lines are the engines that call the runtime, and what their tests take.
+const GUEST_PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,procps,util-linux,kmod,busybox-static,nftables,bats,jq,gawk,\
+                              podman,crun,runc,containerd,docker.io,docker-cli,\
+                              bsdutils,protobuf-compiler,curl,containernetworking-plugins";
 
 /// Why there is no guest on this machine, if that is so: for a skip that says why.
 fn unavailable() -> Option<String> {
@@ -50,6 +51,16 @@ const SCRIPTS: &[(&str, &str, &str)] = &[
     (include_str!("guest/init.sh"), "0755", "usr/local/sbin/guest-init"),
     (include_str!("guest/command.sh"), "0755", "usr/local/sbin/guest-command"),
     (include_str!("guest/rabbitc-guest.service"), "0644", "etc/systemd/system/rabbitc-guest.service"),
+];
+
+/// Units that packages bring and that nobody asked for: they would come up while something is counted.
+const LEFT_OUT: &[&str] = &[
+    "containerd.service",
+    "docker.service",
+    "docker.socket",
+    "getty.target",
+    "netavark-dhcp-proxy.service",
+    "netavark-dhcp-proxy.socket",
 ];
 
 /// Whether the guest can be had.
@@ -82,8 +93,9 @@ pub fn prepare() -> Result<Preparation> {
         guest.make_tree(&archive)?;
         guest.stamp("tree.stamp", &tree_recipe)?;
     }
-    let scripts: String =
+    let mut scripts: String =
         SCRIPTS.iter().map(|(text, mode, path)| format!("{path} {mode}\n{text}\n")).collect();
+    scripts.extend(LEFT_OUT.iter().map(|unit| format!("without {unit}\n")));
     if !guest.is_stamped("image.stamp", &scripts) {
         guest.install_scripts()?;
         guest.make_image()?;
@@ -131,11 +143,13 @@ impl Guest {
             install.args(["-D", "-m", mode]).arg(&source).arg(self.path("tree").join(destination));
             process::run(&mut install)?;
         }
-        let wants = self.path("tree/etc/systemd/system/multi-user.target.wants");
+        let units = self.path("tree/etc/systemd/system");
+        let wants = units.join("multi-user.target.wants");
         process::run(process::as_root("mkdir").arg("-p").arg(&wants))?;
-        let mut link = process::as_root("ln");
-        link.args(["-sf", "../rabbitc-guest.service"]).arg(wants.join("rabbitc-guest.service"));
-        process::run(&mut link)
+        let link =
+            |target: &str, path: &Path| process::run(process::as_root("ln").args(["-sfn", target]).arg(path));
+        link("../rabbitc-guest.service", &wants.join("rabbitc-guest.service"))?;
+        LEFT_OUT.iter().try_for_each(|unit| link("/dev/null", &units.join(unit)))
     }
 
     fn make_image(&self) -> Result<()> {
@@ -302,7 +316,7 @@ pub fn suite(tally: &mut Tally) {
     };
     for (init, name, command) in SUITE {
         tally.check(&format!("guest: {name}"), || {
-            let ran = guest.run(*init, command, Streams::Captured, Duration::from_secs(180))?;
+            let ran = guest.run(*init, command, Streams::Captured, Duration::from_secs(300))?;
             if ran.status == 0 {
                 return Ok(Checked::Held);
             }
@@ -315,6 +329,13 @@ pub fn suite(tally: &mut Tally) {
 macro_rules! with_bundle {
     ($script:literal) => {
         concat!(include_str!("guest/bundle.sh"), include_str!($script))
+    };
+}
+
+/// A client of tests/clients over the runtime, and over the one that its users have.
+macro_rules! client {
+    ($client:literal, $reference:literal) => {
+        concat!("CLIENT=", $client, " REFERENCE=", $reference, "\n", include_str!("guest/clients.sh"))
     };
 }
 
@@ -344,4 +365,14 @@ const SUITE: &[(Init, &str, &str)] = &[
         "systemd's manager of a user keeps a memory limit without root",
         include_str!("guest/rootless.sh"),
     ),
+    (Init::Systemd, "scope after scope leaves nothing that grows", with_bundle!("guest/cycles.sh")),
+    (
+        Init::Systemd,
+        "containers live through logout, the end of a unit, reloads of systemd and a boot",
+        include_str!("guest/living.sh"),
+    ),
+    (Init::Systemd, "podman does the same with scopes of it as of crun", client!("podman", "crun")),
+    (Init::Systemd, "docker does the same with scopes of it as of runc", client!("docker", "runc")),
+    (Init::Systemd, "containerd does the same with scopes of it as of runc", client!("containerd", "runc")),
+    (Init::Systemd, "pods of containerd do the same with scopes of it as of runc", client!("cri", "runc")),
 ];

@@ -1,4 +1,4 @@
-//! What a developer or CI runs: build, test, demo, bench, guest, graph, man, docs, ci. Reads the arguments, calls one
+//! What a developer or CI runs: build, test, demo, bench, soak, guest, graph, man, docs, ci. Reads the arguments, calls one
 //! task, prints its failure; everything else is in the module of that task's name.
 
 mod bench;
@@ -15,6 +15,7 @@ mod private_apt;
 mod process;
 mod remains;
 mod rootfs;
+mod soak;
 mod tally;
 mod test;
 mod unpacked;
@@ -30,9 +31,10 @@ usage: cargo xtask COMMAND
   build                     static binaries into target/release
   test [FILTER…]            installs what the tests need and runs all of them
   demo                      shows what rabbitc does, step by step
-  bench [--rounds N] [--only start|life|adds|throughput|images] [--runtimes newest|installed] [--format json]
-                            start latency against crun, runc, podman and the bare kernel, and
-                            pulling, running and listing images against podman, docker and containerd
+  bench [--rounds N] [--only start|life|adds|throughput|images|everyday] [--runtimes newest|installed] [--format json]
+                            start latency against crun, runc, podman and the bare kernel, and images
+                            and everyday verbs against podman, docker and containerd
+  soak [--containers N]     thousands of containers, after which there must be no more of anything than before
   guest prepare             makes the user-mode Linux guest with cgroup v2
   guest run [--systemd] COMMAND…
                             runs a shell command in it, in /host (this directory)
@@ -72,6 +74,7 @@ fn dispatch(arguments: &[OsString]) -> Result<u8> {
         ("test", filters) => test::command(filters),
         ("demo", []) => demo::demo().map(|()| 0),
         ("bench", options) => bench::command(options).map(|()| 0),
+        ("soak", options) => soak::command(options).map(|()| 0),
         ("guest", words) => guest::command(words),
         ("graph", []) => graph::check().map(|()| 0),
         ("man", []) => man::write().map(|()| 0),
@@ -80,7 +83,9 @@ fn dispatch(arguments: &[OsString]) -> Result<u8> {
         ("ci", []) => ci::ci(),
         // The part of bench that runs inside its private view of cgroups and network.
         ("bench-inside", options) => bench::inside(options).map(|()| 0),
-        // The server of its throughput.
+        // Likewise that of soak.
+        ("soak-inside", options) => soak::inside(options).map(|()| 0),
+        // The server of bench's throughput.
         ("bench-serve", _) => bench::throughput::serve().map(|()| 0),
         ("build" | "demo" | "graph" | "man" | "docs" | "ci", [word, ..]) => {
             Err(Failure::new(format!("no such option: `{}`", word.to_string_lossy()))

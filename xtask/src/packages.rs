@@ -96,6 +96,14 @@ pub const BENCH_IMAGES: &[Package] = &[
     package("docker.io", "dockerd", "the engine to compare with"),
 ];
 
+/// What `cargo xtask soak` needs.
+pub const SOAK: &[Package] = &[
+    BUSYBOX,
+    package("nftables", "nft", "counts the rules, with other eyes than rabbitc's own"),
+    package("iproute2", "ip", "loopback up in the private network namespace"),
+    package("util-linux", "unshare", "the private mount and network namespace"),
+];
+
 /// What `cargo xtask guest` needs; the guest kernel and its root tree are not installed on the host.
 pub const GUEST: &[Package] = &[
     package("mmdebstrap", "mmdebstrap", "makes the guest's root tree"),

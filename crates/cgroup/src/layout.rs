@@ -141,8 +141,15 @@ impl Layout {
             {
                 continue;
             }
-            // What is mounted over, or not ours to enter, does not count.
-            let Ok(root) = open_directory(CWD, &mount.mount_point) else { continue };
+            let root = match open_directory(CWD, &mount.mount_point) {
+                Ok(root) => root,
+                // This says nothing of what is there, and a container must not be without a group in it.
+                Err(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => {
+                    return Err(Error::kernel(Operation::Detect, mount.mount_point, errno));
+                }
+                // What is mounted over, or not ours to enter, does not count.
+                Err(_) => continue,
+            };
             let expected = match mount.language {
                 Language::V1 => CGROUP_SUPER_MAGIC,
                 Language::V2 => CGROUP2_SUPER_MAGIC,
@@ -307,10 +314,12 @@ fn usual(memberships: &str) -> Option<Layout> {
     }
     let mut hierarchies = Vec::with_capacity(12);
     let at_unified = format!("{USUAL_PLACE}/unified");
-    if let Ok(root) = open_directory(&place, "unified")
-        && file_system(&root) == Some(CGROUP2_SUPER_MAGIC)
-    {
-        hierarchies.push(unified(&at_unified, root)?);
+    match open_directory(&place, "unified") {
+        Ok(root) if file_system(&root) == Some(CGROUP2_SUPER_MAGIC) => {
+            hierarchies.push(unified(&at_unified, root)?);
+        }
+        Ok(_) | Err(Errno::NOENT) => {}
+        Err(_) => return None,
     }
     for line in parse_memberships(memberships).filter(|line| line.language == Language::V1) {
         let directory = line.controllers.strip_prefix("name=").unwrap_or(line.controllers);

@@ -10,7 +10,8 @@ use crate::create::{remove_own_ancestors, rmdir};
 use crate::error::{Error, Operation};
 use crate::files;
 use crate::group::Cgroup;
-use crate::layout::{Hierarchy, Language};
+use crate::layout::{Hierarchy, Language, Layout};
+use crate::path::CgroupPath;
 use crate::processes::processes_below;
 
 /// How long the kernel may take to empty a group whose processes are dying.
@@ -19,6 +20,20 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two attempts: the first pause, doubled up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+impl Layout {
+    /// Removes a group of groups from every hierarchy where it is empty: nobody is in it, and no group below it. Best effort, as whoever
+    /// is in it, or refills it at this moment, does the same when they go.
+    pub fn remove_empty(&self, path: &CgroupPath) {
+        for hierarchy in self.hierarchies() {
+            // In use in one hierarchy is in use in all.
+            if let Err(Errno::BUSY | Errno::NOTEMPTY) = rmdir(hierarchy, path.as_str()) {
+                return;
+            }
+        }
+        remove_own_ancestors(self, path);
+    }
+}
 
 impl Cgroup {
     /// Removes the group as [`remove`](Cgroup::remove) does; where somebody is still in it, kills them first. A group

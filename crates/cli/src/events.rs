@@ -1,4 +1,4 @@
-//! `rabbitc events`: what becomes of containers, images and volumes.
+//! `rabbitc events`: what becomes of containers, images, pods and volumes.
 
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -11,7 +11,7 @@ use engine::{Error, Event, EventFilter, EventLog, EventQuery, Follow, Moment, Re
 use crate::images::failed;
 use crate::template::{Field, Map, Template, Value};
 
-/// Shows what becomes of containers, images and volumes, as it happens; with `--since` what has become of them, too.
+/// Shows what becomes of containers, images, pods and volumes, as it happens; with `--since` what has become of them, too.
 #[derive(Debug, Parser)]
 #[command(name = "rabbitc events", max_term_width = 100)]
 pub(crate) struct EventsArguments {
@@ -21,8 +21,8 @@ pub(crate) struct EventsArguments {
     /// Up to then
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     until: Option<String>,
-    /// Only those of which this holds: `type=container`, `event=start`, `container=NAME`, `image=NAME`, `volume=NAME`,
-    /// `label=NAME[=VALUE]`
+    /// Only those of which this holds: `type=container`, `event=start`, `container=NAME`, `image=NAME`, `pod=NAME`,
+    /// `volume=NAME`, `label=NAME[=VALUE]`
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
     /// `json`: a line for each, or a line such as `{{.Type}} {{.Action}} {{.Actor.ID}}`
@@ -157,6 +157,7 @@ fn value(event: &Event) -> Value {
         Field::alias("Attributes", attributes()),
         Field::alias("ContainerExitCode", attribute("exitCode")),
         Field::alias("HealthStatus", health),
+        Field::alias("PodID", attribute("podId")),
     ]
     .into()
 }

@@ -15,6 +15,7 @@ mod kept;
 mod life;
 mod man;
 mod plan;
+mod pods;
 mod render;
 mod run;
 mod system;
@@ -34,6 +35,9 @@ fn main() -> ExitCode {
     if words.next().is_some_and(|name| name == engine::reaper::NAME) {
         // Inside a container, as its pid 1.
         return ExitCode::from(engine::reaper::run(words, std::env::vars_os()) as u8);
+    }
+    if std::env::args_os().next().is_some_and(|name| name == engine::reaper::HOLDER) {
+        return ExitCode::from(engine::reaper::hold() as u8);
     }
     let verb = words.next();
     if verb.as_deref().is_some_and(|verb| verb == engine::MONITOR_VERB) {
@@ -108,6 +112,7 @@ fn main() -> ExitCode {
         args::Command::System(command) => system::run(&command),
         args::Command::Events(arguments) => events::events(&arguments),
         args::Command::Volumes(command) => volumes::run(&command),
+        args::Command::Pods(command) => pods::run(&command),
         args::Command::Completion(arguments) => {
             completion::completion(&arguments).unwrap_or_else(|error| images::failed(&error))
         }

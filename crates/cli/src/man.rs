@@ -14,7 +14,7 @@ use crate::render;
 /// The name of the internal verb; not for people.
 pub(crate) const MAN: &str = "internal-man";
 
-const FILES: &str = "/var/lib/rabbitc, ~/.local/share/rabbitc: images, containers and volumes that are kept.\n\n\
+const FILES: &str = "/var/lib/rabbitc, ~/.local/share/rabbitc: images, containers, pods and volumes that are kept.\n\n\
                      /run/rabbitc: what runs.";
 
 /// Writes a page for each verb into a directory that is there.

@@ -22,7 +22,9 @@ mod options;
 mod output;
 mod own_files;
 mod paths;
+mod pattern;
 mod peers;
+mod pods;
 mod rootless;
 mod running;
 mod security_modules;
@@ -53,8 +55,8 @@ pub use images::{
 };
 pub use kept::{
     Change, ChangeKind, CommitRequest, ComparedStep, ContainerFilter, ContainerSize, DamagedContainer, Kept,
-    KeptContainers, KeptRoot, KeptState, ListedContainer, PrunedContainers, StartFailure, StartRecord, Stay,
-    StepTime, Survey, compare_starts,
+    KeptContainers, KeptRoot, KeptState, ListedContainer, PodMember, PodRole, PrunedContainers, StartFailure,
+    StartRecord, Stay, StepTime, Survey, compare_starts,
 };
 pub use life::{
     ADOPT, BEGIN, Begun, CreateRequest, END, Ended, FailedBegin, InputUntil, LifeOptions, LogChoice, Look,
@@ -86,6 +88,9 @@ pub use options::{
 };
 pub use output::{OutputFile, output_error};
 pub use paths::EnginePaths;
+pub use pods::{
+    ExitPolicy, InfraName, ListedPod, NewPod, Pod, PodEntry, PodFilter, PodState, PodSurvey, Pods, Shared,
+};
 pub use running::{
     Containers, CopyEnd, CopyRequest, Descriptor, ExecOutcome, ExecRequest, Execution, Found, PortMapping,
     UpdateRequest, Usage, WaitCondition, Waited, WantedPort, copy, copy_apart, exec_exit_code, is_copy_verb,

@@ -42,16 +42,27 @@ fn hosts(options: &RunOptions, wiring: Option<&Wiring>, notices: &mut Vec<Notice
     };
     let mut add = |address: IpAddr, name: &str| hosts.push_str(&format!("{address}\t{name}\n"));
     let own = wiring.map_or(IpAddr::from([127, 0, 1, 1]), |wiring| wiring.address.into());
-    add(own, &own_names(&options.namespaces));
-    for (name, address) in &options.network.names.hosts {
+    let names = &options.network.names;
+    let own_names = [own_names(&options.namespaces)].into_iter().chain(names.aliases.iter().cloned());
+    add(own, &own_names.collect::<Vec<_>>().join(" "));
+    names.neighbours.iter().for_each(|name| add(LOOPBACK, name));
+    for (name, address) in &names.hosts {
         let address = match address {
             HostAddress::Ip(address) => *address,
             // Without a network of its own, the container is where the host is.
-            HostAddress::Host => wiring.map_or([127, 0, 0, 1].into(), |wiring| wiring.gateway.into()),
+            HostAddress::Host => wiring.map_or(LOOPBACK, |wiring| wiring.gateway.into()),
         };
         add(address, name);
     }
     hosts
+}
+
+/// Where those are found that share a network.
+const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+/// The line of such a one.
+pub(crate) fn neighbour(name: &str) -> String {
+    format!("{LOOPBACK}\t{name}\n")
 }
 
 /// What each container finds, whatever its network, as docker has it.

@@ -9,8 +9,9 @@ use runtime::{ContainerId, ErrorKind};
 
 use crate::error::{Error, Result};
 use crate::kept::KeptContainers;
-use crate::options::{IpcMode, NamespaceMode, NetworkMode, RunOptions, UserNamespace};
+use crate::options::{CgroupMode, IpcMode, NamespaceMode, NetworkMode, RunOptions, UserNamespace};
 use crate::paths::EnginePaths;
+use crate::running::Basis;
 
 /// A container that runs.
 #[derive(Debug)]
@@ -113,7 +114,13 @@ pub(crate) fn settle(options: &RunOptions, paths: &EnginePaths) -> Result<Option
     let own_users = !matches!(asked.users, UserNamespace::Container(_));
     // On the host's network a name of one's own would be one that nobody there knows.
     let has_name = asked.hostname.is_some() || options.network.mode != NetworkMode::Host;
-    if own_network && own_users && has_name && others.all(|mode| *mode == NamespaceMode::Private) {
+    let own_groups = !matches!(asked.cgroup, CgroupMode::Container(_));
+    if own_network
+        && own_users
+        && own_groups
+        && has_name
+        && others.all(|mode| *mode == NamespaceMode::Private)
+    {
         return Ok(None);
     }
     let mut settled = Settled { options: options.clone(), peers: Vec::new() };
@@ -125,13 +132,21 @@ pub(crate) fn settle(options: &RunOptions, paths: &EnginePaths) -> Result<Option
     found.uts = join(&asked.uts, "--uts", "uts", paths, &mut settled.peers)?;
     found.hostname = match &found.uts {
         NamespaceMode::Host => Some(hosts_name()),
-        NamespaceMode::Path(path) => Some(runtime::host_name("--uts", path)?),
+        NamespaceMode::Path(path) => {
+            let peer = settled.peers.iter().find(|peer| peer.flag == "--uts");
+            Some(host_name_of(path, peer, paths)?)
+        }
         NamespaceMode::Private if !has_name => Some(hosts_name()),
         NamespaceMode::Private | NamespaceMode::Container(_) => found.hostname.take(),
     };
     if let UserNamespace::Container(name) = &asked.users {
         let peer = Peer::find("--userns", name, paths)?;
         found.users = UserNamespace::Path(peer.namespace("user"));
+        settled.peers.push(peer);
+    }
+    if let CgroupMode::Container(name) = &asked.cgroup {
+        let peer = Peer::find("--cgroupns", name, paths)?;
+        found.cgroup = CgroupMode::Path(peer.namespace("cgroup"));
         settled.peers.push(peer);
     }
     if let NetworkMode::Container(name) = &options.network.mode {
@@ -142,6 +157,15 @@ pub(crate) fn settle(options: &RunOptions, paths: &EnginePaths) -> Result<Option
         settled.peers.push(peer);
     }
     Ok(Some(settled))
+}
+
+/// The host name in a uts namespace. Without root a thread can't enter one of other users, though a container of theirs can: of a
+/// container of ours it is known how it began.
+fn host_name_of(path: &Path, peer: Option<&Peer>, paths: &EnginePaths) -> Result<String> {
+    runtime::host_name("--uts", path).or_else(|error| {
+        let directory = peer.map(|peer| StateRoot::new(paths.containers()).directory(&peer.id));
+        directory.and_then(|directory| Basis::host_name(&directory)).ok_or(error)
+    })
 }
 
 fn hosts_name() -> String {

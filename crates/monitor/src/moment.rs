@@ -1,6 +1,7 @@
 //! Owns instants and their written form (RFC 3339, UTC). Must not know a time zone.
 
 use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sys::calendar::{date, days};
 
@@ -17,8 +18,12 @@ pub struct Moment(pub i64);
 impl Moment {
     /// This one, by the system's clock.
     pub fn now() -> Moment {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-        Moment(now.tv_sec.saturating_mul(BILLION).saturating_add(now.tv_nsec))
+        // Not by rustix, which panics where the kernel's vDSO lacks a symbol, as that of user-mode Linux does.
+        let nanoseconds = |length: Duration| i64::try_from(length.as_nanos()).unwrap_or(i64::MAX);
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(after) => Moment(nanoseconds(after)),
+            Err(before) => Moment(-nanoseconds(before.duration())),
+        }
     }
 
     /// From `2006-01-02T15:04:05` with any number of digits behind a point, and `Z` or an offset.

@@ -3,52 +3,14 @@
 
 mod support;
 
-use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use support::calls::{calls, created, has_strace, nothing, paused, running, strace};
 use support::{Bundle, root_only};
 
 /// How many points of each command are tried; all of them where `RABBITC_FULL_SWEEP` is set.
 const POINTS: usize = 60;
-
-/// The calls of a command that is left alone, as (name, how many before it had this name), in order.
-fn calls(bundle: &Bundle, prepare: &dyn Fn(&Bundle), arguments: &[&str]) -> Vec<(String, usize)> {
-    prepare(bundle);
-    let log = bundle.path.join("calls");
-    let output = strace(bundle, &["-o", &log.display().to_string()], arguments);
-    assert!(output.success(), "{arguments:?} succeeds when it is only watched: {output}");
-    bundle.succeed(&["delete", "--force", &bundle.id]);
-    let mut counts: HashMap<String, usize> = HashMap::new();
-    let mut calls = Vec::new();
-    for line in std::fs::read_to_string(&log).expect("a log").lines() {
-        let Some((name, _)) = line.split_once('(').filter(|(name, _)| {
-            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        }) else {
-            continue;
-        };
-        let count = counts.entry(name.to_owned()).or_default();
-        *count += 1;
-        calls.push((name.to_owned(), *count));
-    }
-    calls
-}
-
-/// Runs the binary below strace, which follows no children.
-fn strace(bundle: &Bundle, options: &[&str], arguments: &[&str]) -> std::process::ExitStatus {
-    Command::new("strace")
-        .args(options)
-        .arg("--")
-        .arg(support::BINARY)
-        .arg("--root")
-        .arg(bundle.path.join("state"))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .expect("strace runs")
-}
 
 /// What becomes of the record after a kill, in turn.
 #[derive(Debug, Clone, Copy)]
@@ -109,8 +71,7 @@ fn kill_in_time(bundle: &Bundle, prepare: &dyn Fn(&Bundle), arguments: &[&str]) 
 
 /// Kills `arguments` at many points; `prepare` runs before each.
 fn kill_everywhere(bundle: &Bundle, prepare: &dyn Fn(&Bundle), arguments: &[&str]) {
-    let there = Command::new("strace").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if there.is_err() {
+    if !has_strace() {
         return kill_in_time(bundle, prepare, arguments);
     }
     let calls = calls(bundle, prepare, arguments);
@@ -120,8 +81,8 @@ fn kill_everywhere(bundle: &Bundle, prepare: &dyn Fn(&Bundle), arguments: &[&str
     for (number, (name, count)) in calls.iter().skip(1).step_by(stride.max(1)).enumerate() {
         prepare(bundle);
         let inject = format!("inject={name}:signal=KILL:when={count}");
-        let status =
-            strace(bundle, &["-o", "/dev/null", "-e", &format!("trace={name}"), "-e", &inject], arguments);
+        let options = ["-o", "/dev/null", "-e", &format!("trace={name}"), "-e", &inject];
+        let status = strace(bundle, &options, arguments).status().expect("strace runs");
         // strace ends as what it watched did; a call that did not come again leaves it unharmed.
         killed += usize::from(status.signal() == Some(9) || status.code() == Some(137));
         let when = format!("{} killed at {name} number {count}", arguments[0]);
@@ -130,24 +91,6 @@ fn kill_everywhere(bundle: &Bundle, prepare: &dyn Fn(&Bundle), arguments: &[&str
     let tried = calls.len().saturating_sub(1).div_ceil(stride.max(1));
     println!("{}: {} calls, killed at {killed} of {tried} points", arguments[0], calls.len());
     assert!(killed * 2 > tried, "only {killed} of {tried} points were reached");
-}
-
-/// What every case begins with: nothing, a created container, a running one.
-fn nothing(_: &Bundle) {}
-
-fn created(bundle: &Bundle) {
-    let output = bundle.create();
-    assert!(output.status.success(), "{output:?}");
-}
-
-fn running(bundle: &Bundle) {
-    created(bundle);
-    bundle.succeed(&["start", &bundle.id]);
-}
-
-fn paused(bundle: &Bundle) {
-    running(bundle);
-    bundle.succeed(&["pause", &bundle.id]);
 }
 
 #[test]

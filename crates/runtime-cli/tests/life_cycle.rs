@@ -174,6 +174,29 @@ fn created_container_waits_starts_runs_and_is_removed() {
 }
 
 #[test]
+fn kill_succeeds_although_the_group_is_gone() {
+    root_only!();
+    let bundle = Bundle::new("groupless", &["sleep", "1000"]);
+    let created = bundle.create();
+    assert!(created.status.success(), "{created:?}");
+    bundle.succeed(&["start", &bundle.id]);
+    let state: Value = serde_json::from_str(&bundle.succeed(&["state", &bundle.id])).expect("JSON");
+    let pid = state["pid"].to_string();
+    // As systemd removes a scope with its last process, which is sooner than the kill is over, or not.
+    let groups = bundle.groups();
+    assert!(!groups.is_empty(), "it has groups");
+    for group in groups {
+        let above = group.parent().expect("a group above").join("cgroup.procs");
+        std::fs::write(above, &pid).expect("moved");
+        support::eventually("its group empty", || std::fs::remove_dir(&group).is_ok());
+    }
+    bundle.succeed(&["kill", &bundle.id, "KILL"]);
+    bundle.wait_for("stopped");
+    bundle.succeed(&["delete", &bundle.id]);
+    bundle.assert_clean("after all");
+}
+
+#[test]
 fn failed_exec_is_told_by_start() {
     root_only!();
     let bundle = Bundle::new("late", &["/bin/script"]);

@@ -116,8 +116,10 @@ fn clone_tree(
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
+    let change = Attributes { propagation: propagation & !propagation::REC, ..Attributes::default() };
     let tree = match opened {
-        Some((opened, Some(namespace))) => foreign::clone_tree(opened, namespace, flags),
+        // It has them from the beginning, as nobody outside may change them where it belongs to other users.
+        Some((opened, Some(namespace))) => foreign::clone_tree(opened, namespace, flags, change),
         Some((opened, None)) => {
             open_tree(opened, c"", flags | OpenTreeFlags::AT_EMPTY_PATH).map_err(io::Error::from)
         }
@@ -137,7 +139,9 @@ fn clone_tree(
         };
         Error::at_path("make a mount of", path(source), error).with_hint(hint)
     })?;
-    let change = Attributes { propagation: propagation & !propagation::REC, ..Attributes::default() };
+    if matches!(opened, Some((_, Some(_)))) {
+        return Ok(tree);
+    }
     set_attributes(tree.as_fd(), change, Reach::Tree).map_err(|error| {
         let error = Error::at_path("set attributes of the mount of", path(source), error);
         error.with_hint(

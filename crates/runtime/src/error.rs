@@ -58,13 +58,13 @@ pub enum Code {
     Invalid,
     /// This host or kernel can't do it, or rabbitc can't.
     Unsupported,
-    /// There is no such container, image, volume or secret.
+    /// There is no such container, image, pod, volume or secret.
     NotFound,
     /// A file or directory is not there.
     PathNotFound,
     /// What was to be made is there.
     AlreadyExists,
-    /// Another container has the name.
+    /// Another container or a pod has the name.
     NameInUse,
     /// Somebody has the address.
     AddressInUse,

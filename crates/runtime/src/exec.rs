@@ -208,8 +208,7 @@ pub(crate) fn run_in(
                         start.line_ends.set(console.as_fd()).map_err(|error| system(error.into()))?;
                     }
                 }
-                // A child that died is seen when its end is read.
-                let _ = sync::send(ours.as_fd(), Record::Go { step });
+                sync::answer(ours.as_fd(), Record::Go { step }).map_err(|error| system(error.into()))?;
             }
             Some(Record::Process { pid }) => guard.follow(pid)?,
             Some(Record::Failed { step, failure }) => {
@@ -239,7 +238,7 @@ pub(crate) fn run_in(
                     let listener = Listener { shown, number: descriptor };
                     agent.hand_over(listener, (guard.pid, pidfd.as_fd()), record, "running")?;
                 }
-                let _ = sync::send(ours.as_fd(), Record::Go { step });
+                sync::answer(ours.as_fd(), Record::Go { step }).map_err(|error| system(error.into()))?;
             }
             Some(Record::Go { .. }) => {}
             None if ready => break,

@@ -4,13 +4,14 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::mount::{OpenTreeFlags, open_tree};
-use sys::clone::flags;
+use sys::clone::{CloneRequest, flags};
+use sys::mount::{Attributes, Reach, set_attributes};
 
 use crate::error::{Error, Result};
 
@@ -47,13 +48,58 @@ fn parts(source: &Path) -> Option<(u32, CString)> {
     Some((pid, CString::new(inside.as_os_str().as_encoded_bytes()).ok()?))
 }
 
-/// A copy of the mount at `opened`, which lies in `namespace`, attached nowhere.
+/// A copy of the mount at `opened`, which lies in `namespace`, attached nowhere, with these attributes.
 pub(crate) fn clone_tree(
     opened: BorrowedFd<'_>,
     namespace: BorrowedFd<'_>,
     flags: OpenTreeFlags,
+    change: Attributes,
 ) -> io::Result<OwnedFd> {
-    within(namespace, flags::NEWNS, || Ok(open_tree(opened, c"", flags | OpenTreeFlags::AT_EMPTY_PATH)?))
+    let copy = || -> io::Result<OwnedFd> {
+        let tree = open_tree(opened, c"", flags | OpenTreeFlags::AT_EMPTY_PATH)?;
+        set_attributes(tree.as_fd(), change, Reach::Tree)?;
+        Ok(tree)
+    };
+    match within(namespace, flags::NEWNS, copy) {
+        // One of a user namespace of the caller's own, in which the caller has all rights once it is there.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error()) => {
+            within_users(namespace, copy).map_err(|_| error)
+        }
+        copied => copied,
+    }
+}
+
+/// Runs `open` in a process of its own that has joined a mount namespace and the users that it belongs to, which no thread can. It
+/// shares this process's descriptors; `open` must not allocate or lock.
+fn within_users(namespace: BorrowedFd<'_>, open: impl Fn() -> io::Result<OwnedFd>) -> io::Result<OwnedFd> {
+    let owner = sys::namespace::owner(namespace)?;
+    let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let request = CloneRequest { flags: flags::FILES, cgroup: None };
+    let child = sys::clone::clone(&request, &mut |_| {
+        let joined = sys::namespace::join(owner.as_fd(), flags::NEWUSER)
+            .and_then(|()| sys::namespace::join(namespace, flags::NEWNS));
+        match joined.and_then(|()| open()) {
+            Ok(opened) => {
+                // It is the parent's from here on.
+                let number = opened.into_raw_fd();
+                let said = rustix::io::write(&theirs, &number.to_ne_bytes());
+                i32::from(said.is_err())
+            }
+            Err(error) => error.raw_os_error().unwrap_or(1),
+        }
+    })?;
+    let ended = rustix::process::WaitIdOptions::EXITED;
+    let status = crate::sync::retry(|| {
+        rustix::process::waitid(rustix::process::WaitId::PidFd(child.pidfd.as_fd()), ended)
+    })?;
+    match status.and_then(|status| status.exit_status()) {
+        Some(0) => {
+            let mut number = [0; 4];
+            rustix::io::read(&ours, &mut number)?;
+            sys::fd::adopt(i32::from_ne_bytes(number))
+        }
+        code => Err(io::Error::from_raw_os_error(code.unwrap_or(rustix::io::Errno::IO.raw_os_error()))),
+    }
 }
 
 /// The host name in a uts namespace.

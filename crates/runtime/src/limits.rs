@@ -32,6 +32,19 @@ pub fn update(root: &StateRoot, id: &ContainerId, resources: &Resources) -> Resu
     Ok(Warning::of_limits(&limits).into_iter().collect())
 }
 
+/// Makes the group that those of several containers are to be in, where it is not there yet, and sets its limits.
+pub fn keep_parent(layout: &cgroup::Layout, path: &cgroup::CgroupPath, resources: &Resources) -> Result<()> {
+    let mut limits = plan_limits(resources)?;
+    // What devices a container may use is its own matter.
+    limits.devices.clear();
+    let group = match cgroup::Cgroup::create(layout, path) {
+        // Containers are in it.
+        Err(error) if error.kind == cgroup::Kind::Busy => cgroup::Cgroup::open(layout, path),
+        made => made,
+    }?;
+    Ok(group.apply(&limits)?)
+}
+
 /// Reads a size as callers of runc write it: bytes, or a number with `k`, `m`, `g`, `t` (powers of 1024, also as `kb`
 /// and `KiB`) behind it; -1 is no limit. Nothing is cut to fit.
 pub fn parse_size(text: &str) -> Option<i64> {

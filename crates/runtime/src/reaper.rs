@@ -5,7 +5,7 @@
 //! (see [`crate::host_binary`]), so that `/proc/1/exe` is of no use to anybody inside.
 
 use std::ffi::{CString, OsString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -21,6 +21,9 @@ use crate::sync::{self, Record};
 
 /// The name under which a program that launches containers knows that it is to call [`run`]; the one that people see.
 pub const NAME: &str = "rabbitc-init";
+
+/// The same for [`hold`].
+pub const HOLDER: &str = "rabbitc-pod";
 
 /// What stands between that name and the words of the program, in a list of processes.
 const SEPARATOR: &str = "--";
@@ -113,6 +116,27 @@ pub fn run(
     };
     order.let_go();
     stand_by(&signals, &child)
+}
+
+/// Runs as the process that keeps a pod's namespaces; returns the exit code to end with, once somebody wants it to end. To be called
+/// before anything else.
+pub fn hold() -> i32 {
+    // A name is for people alone.
+    let _ = rustix::thread::set_name(c"rabbitc-pod");
+    let Ok((signals, _)) = SignalDescriptor::block_and_open() else { return FAILED };
+    // The socket to the launcher, whose end tells that this runs.
+    sys::fd::close_copies_but(&[signals.descriptor().as_raw_fd()]);
+    loop {
+        wait_for(signals.descriptor());
+        while let Ok(Some(received)) = signals.read() {
+            if received.signal == Signal::CHILD.as_raw() {
+                // Where the pid namespace is shared, whatever loses its parent.
+                while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+            } else if [Signal::TERM, Signal::INT].map(Signal::as_raw).contains(&received.signal) {
+                return 0;
+            }
+        }
+    }
 }
 
 impl Order {

@@ -72,6 +72,20 @@ pub(crate) fn send(socket: BorrowedFd<'_>, record: Record) -> rustix::io::Result
     retry(|| rustix::net::send(socket, &record.encode(), SendFlags::NOSIGNAL)).map(drop)
 }
 
+/// The same to a peer that may have died, which is seen when its end is read. Whatever else keeps the record from it is an
+/// error: both would wait for ever.
+pub(crate) fn answer(socket: BorrowedFd<'_>, record: Record) -> rustix::io::Result<()> {
+    unless_gone(send(socket, record))
+}
+
+/// What became of a record for a peer that may have died.
+pub(crate) fn unless_gone(sent: rustix::io::Result<()>) -> rustix::io::Result<()> {
+    match sent {
+        Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => Ok(()),
+        other => other,
+    }
+}
+
 /// Receives one record; `None` when the peer has closed its end.
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> rustix::io::Result<Option<Record>> {
     receive_with(socket, RecvFlags::empty())

@@ -24,6 +24,8 @@ pub mod flags {
     pub const NEWCGROUP: u64 = raw::CLONE_NEWCGROUP as u64;
     /// New time namespace (5.6); with `clone3` alone, its bit is a signal number for `clone`.
     pub const NEWTIME: u64 = raw::CLONE_NEWTIME as u64;
+    /// The child has the same descriptors, by the same numbers, as the caller.
+    pub const FILES: u64 = raw::CLONE_FILES as u64;
     /// The child becomes a sibling: its parent is the caller's parent.
     pub const PARENT: u64 = raw::CLONE_PARENT as u64;
 }

@@ -5,9 +5,10 @@ use rabbitc_clients::{AS_ROOT, Session};
 
 const PODMAN: &str = include_str!("scripts/podman.sh");
 /// Without the host's storage: what is there is the host's.
-const STORAGE: &str = "OPTIONS=\"--storage-driver vfs --root $WORK/storage --runroot $WORK/run\"\n";
+const STORAGE: &str =
+    "MANAGER=cgroupfs OPTIONS=\"--storage-driver vfs --root $WORK/storage --runroot $WORK/run\"\n";
 const DOCKER_DAEMON: &str = include_str!("scripts/docker-daemon.sh");
-const CONTAINERD_DAEMON: &str = include_str!("scripts/containerd-daemon.sh");
+const CONTAINERD_DAEMON: &str = concat!("MANAGER=cgroupfs\n", include_str!("scripts/containerd-daemon.sh"));
 
 #[test]
 fn podman_does_the_same_with_it_as_with_crun() {
@@ -30,7 +31,7 @@ fn podman_of_an_ordinary_user_does_the_same_with_it_as_with_crun() {
 fn docker_does_the_same_with_it_as_with_runc() {
     let programs = &["dockerd", "docker", "containerd"];
     let script = include_str!("scripts/docker.sh");
-    let settings = format!("EXPERIMENTAL=false\n{DOCKER_DAEMON}");
+    let settings = format!("MANAGER=cgroupfs EXPERIMENTAL=false\n{DOCKER_DAEMON}");
     let session = Session { script, settings: &settings, start: AS_ROOT, programs };
     session.check(include_str!("expected/docker.txt"), "runc");
 }
@@ -56,8 +57,8 @@ fn pods_of_containerd_do_the_same_with_it_as_with_runc() {
         "/usr/lib/cni/host-local",
     ];
     let files = [("cri.proto", include_str!("scripts/cri.proto")), ("handler.toml", &documented_handler())];
-    let settings: String =
-        files.iter().map(|(name, text)| format!("cat >{name} <<'END'\n{text}END\n")).collect();
+    let files = files.iter().map(|(name, text)| format!("cat >{name} <<'END'\n{text}END\n"));
+    let settings: String = std::iter::once("MANAGER=cgroupfs\n".to_owned()).chain(files).collect();
     let script = include_str!("scripts/cri.sh");
     let session = Session { script, settings: &settings, start: AS_ROOT, programs };
     session.check(include_str!("expected/cri.txt"), "runc");
@@ -91,7 +92,7 @@ fn checkpoints_of_podman_are_the_same_with_it_as_with_runc() {
 fn checkpoints_of_docker_are_the_same_with_it_as_with_runc() {
     let programs = &["dockerd", "docker", "containerd"];
     let script = include_str!("scripts/docker-checkpoint.sh");
-    let settings = format!("EXPERIMENTAL=true\n{DOCKER_DAEMON}");
+    let settings = format!("MANAGER=cgroupfs EXPERIMENTAL=true\n{DOCKER_DAEMON}");
     let session = Session { script, settings: &settings, start: AS_ROOT, programs };
     session.check_with_criu(include_str!("expected/docker-checkpoint.txt"), "runc");
 }

@@ -32,6 +32,9 @@ pub use value::Value;
 /// The name of the unit without `.service`. In a slice other than the usual one, the slice's name follows after `-`.
 pub(crate) const UNIT: &str = "rabbitc-containers";
 
+/// The unit that `rabbitc system install` writes, if it is there.
+const KEEPER: &str = "rabbitc.service";
+
 /// The group in the unit to which its process goes: one that hands controllers down may hold none (v2).
 const HOLDER: &str = "holder";
 
@@ -325,6 +328,9 @@ impl Unit<'_> {
             };
             property("Description", "s", &|value| value.string("Containers of rabbitc"));
             property("Slice", "s", &|value| value.string(self.slice));
+            // At a shutdown that one ends the containers, as long as somebody stands behind each to note how it ended; what is left
+            // of them ends with this one, then.
+            property("Before", "as", &|value| value.array(4, |units| units.string(KEEPER)));
             // Its command ends at once, and leaves a process without which systemd would remove the group. Should that
             // die, nothing is stopped: it is not the main process.
             property("Type", "s", &|value| value.string("oneshot"));

@@ -20,6 +20,12 @@ pub(crate) struct LifeArguments {
     /// Remove the container that has this name
     #[arg(long)]
     pub(crate) replace: bool,
+    /// The pod that it is to be of, or `new:NAME` for a new one
+    #[arg(long, value_name = "POD")]
+    pub(crate) pod: Option<String>,
+    /// A file that the id of that pod stands in, as `pod create --pod-id-file` writes it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pod_id_file: Option<std::path::PathBuf>,
     /// When it is started again by itself: no, on-failure, on-failure:TIMES, always or unless-stopped [default: no]
     #[arg(long, value_name = "POLICY")]
     pub(crate) restart: Option<String>,
@@ -69,12 +75,19 @@ impl RunArguments {
             return Err(Error::invalid("--rmi", reason).with_hint("leave `--rm=false` out"));
         }
         let stay = if self.rm == Some(true) { Stay::Removed } else { Stay::Kept };
+        let of_pod = said(&life.pod).is_some() || life.pod_id_file.is_some();
+        if of_pod && (self.look.explain.is_some() || self.process.preserve_fds > 0) {
+            let flag = if self.look.explain.is_some() { "--explain" } else { "--preserve-fds" };
+            let reason =
+                "a container of a pod is a child of the process that stands behind it, and not of this one";
+            return Err(Error::invalid(flag, reason.to_owned()).with_hint("leave it out"));
+        }
         if self.health.restarts() && self.rm == Some(true) {
             let reason = "a container that is removed at its end can't be started again";
             let error = Error::invalid("--health-on-failure", reason.to_owned());
             return Err(error.with_hint("leave `--rm` out, or write another action"));
         }
-        if life.detach || restarts || said(&life.log_driver).is_some() || !life.log_opt.is_empty() {
+        if of_pod || life.detach || restarts || said(&life.log_driver).is_some() || !life.log_opt.is_empty() {
             return Ok(Life::LivingOn(stay));
         }
         // What only the parent of a container can do.

@@ -35,7 +35,8 @@ pub(crate) use self::life::{Life, LifeArguments};
 pub(crate) use self::limits::LimitArguments;
 pub(crate) use self::log_format::take as take_log_format;
 use self::namespaces::NamespaceArguments;
-use self::network::NetworkArguments;
+pub(crate) use self::namespaces::UserArguments;
+pub(crate) use self::network::NetworkArguments;
 pub(crate) use self::output::take as take_output;
 pub(crate) use self::process::{ProcessArguments, kept_descriptors, variables};
 use self::security::SecurityArguments;
@@ -47,6 +48,7 @@ use crate::given::Given;
 use crate::images::{self, GroupArguments, ImageCommand};
 use crate::kept::{self, KeptCommand};
 use crate::life::{LifeCommand, VERBS as LIFE_VERBS, read as read_life};
+use crate::pods::{PodArguments, PodCommand};
 use crate::system::{SystemArguments, SystemCommand};
 use crate::volumes::{VolumeArguments, VolumeCommand};
 
@@ -60,6 +62,7 @@ pub(crate) enum Command {
     Containers(ContainerCommand),
     System(SystemCommand),
     Volumes(VolumeCommand),
+    Pods(Box<PodCommand>),
     Completion(CompletionArguments),
     Events(EventsArguments),
     /// Internal: removes networks that nobody uses any more, after the last container's command has returned.
@@ -83,7 +86,8 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc ps, logs, attach, inspect, rename, why, explain  what runs, what it writes, why it has ended, how it began\n  \
                      rabbitc exec, cp, kill, pause, unpause, top, stats, port, wait, update, healthcheck run  a container that runs\n  \
                      rabbitc diff, commit, export        what a container has changed\n  \
-                     rabbitc events                      what becomes of containers, images and volumes\n  \
+                     rabbitc pod --help                  containers that share a network and more\n  \
+                     rabbitc events                      what becomes of containers, images, pods and volumes\n  \
                      rabbitc volume --help               directories that are kept for containers\n  \
                      rabbitc system df|check|prune|install  how much room images take, whether they are whole, less of both; start at boot\n  \
                      rabbitc image --help                what else there is for images\n  \
@@ -231,6 +235,7 @@ pub(crate) fn may_start(arguments: &[OsString]) -> bool {
                 | "events"
                 | "system"
                 | "volume"
+                | "pod"
                 | "plan"
                 | "help"
                 | "--help"
@@ -274,6 +279,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         "system" => read_plain::<SystemArguments>(words.skip(1)).map(|read| Command::System(read.command)),
         "completion" => read_plain(words.skip(1)).map(Command::Completion),
         "volume" => read_plain::<VolumeArguments>(words.skip(1)).map(|read| Command::Volumes(read.command)),
+        "pod" => read_plain::<PodArguments>(words.skip(1)).map(|read| Command::Pods(Box::new(read.command))),
         "help" if words.len() == 1 => read_run(["--help".into()]),
         "version" => read_plain(words.skip(1)).map(SystemCommand::Version).map(Command::System),
         verb if refused::is_command(verb) => Err(Refusal::Words(refused::command(verb))),
@@ -302,7 +308,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
 }
 
 /// The value of a flag; docker's empty one is as if the flag were not there.
-fn said(value: &Option<String>) -> Option<&str> {
+pub(crate) fn said(value: &Option<String>) -> Option<&str> {
     value.as_deref().filter(|text| !text.is_empty())
 }
 

@@ -61,7 +61,7 @@ pub(crate) struct UserArguments {
 }
 
 impl UserArguments {
-    fn options(&self) -> Result<UserNamespace> {
+    pub(crate) fn options(&self) -> Result<UserNamespace> {
         UserNamespace::parse(UserFlags {
             mode: said(&self.userns),
             uid_maps: &self.uidmap,

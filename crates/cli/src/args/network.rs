@@ -94,6 +94,7 @@ impl NetworkArguments {
                 hosts: each(&self.add_host, |text| parse_host("--add-host", text))?,
                 hosts_file: if self.no_hosts { OwnedFile::OfTheRoot } else { OwnedFile::Made },
                 hostname_file: if self.no_hostname { OwnedFile::OfTheRoot } else { OwnedFile::Made },
+                ..NameOptions::default()
             },
         })
     }

@@ -23,7 +23,7 @@ enum Reason {
     Images,
     /// What passes is tried again anyway.
     Retries,
-    /// There are no pods.
+    /// Pods have no such containers.
     Pods,
     /// systemd inside a container wants more than rabbitc gives.
     Systemd,
@@ -46,7 +46,10 @@ impl Reason {
             ),
             Reason::Images => ("rabbitc does not have it for images yet", "leave it out"),
             Reason::Retries => ("what passes is tried five times, with pauses of its own", "leave it out"),
-            Reason::Pods => ("there are no pods yet", "leave it out"),
+            Reason::Pods => (
+                "pods have no containers that run before the others",
+                "leave it out; start the one first, and wait for it with `rabbitc wait`",
+            ),
             Reason::Systemd => (
                 "systemd as the container's program is not supported yet",
                 "leave it out, or run the service itself",
@@ -81,8 +84,6 @@ const ROWS: &[Row] = &[
     row("retry-delay", true, Reason::Retries),
     row("seccomp-policy", true, Reason::Images),
     row("storage-opt", true, Reason::Images),
-    row("pod", true, Reason::Pods),
-    row("pod-id-file", true, Reason::Pods),
     row("init-ctr", true, Reason::Pods),
     row("init-path", true, Reason::Init),
     row("systemd", true, Reason::Systemd),
@@ -132,7 +133,6 @@ const COMMANDS: &[&str] = &[
     "network",
     "node",
     "plugin",
-    "pod",
     "quadlet",
     "restore",
     "secret",
@@ -163,8 +163,19 @@ pub(crate) fn command(word: &str) -> Error {
 
 /// Commands that there are.
 fn own() -> impl Iterator<Item = &'static str> {
-    let alone =
-        ["run", "create", "plan", "info", "events", "system", "volume", "completion", "help", "version"];
+    let alone = [
+        "run",
+        "create",
+        "plan",
+        "info",
+        "events",
+        "system",
+        "volume",
+        "pod",
+        "completion",
+        "help",
+        "version",
+    ];
     alone.into_iter().chain(images::VERBS).chain(containers::VERBS).chain(life::VERBS).chain(kept::VERBS)
 }
 

@@ -10,6 +10,7 @@ use crate::events::EventsArguments;
 use crate::images;
 use crate::kept;
 use crate::life;
+use crate::pods::PodArguments;
 use crate::system::{InfoArguments, SystemArguments};
 use crate::volumes::VolumeArguments;
 
@@ -59,6 +60,7 @@ pub(crate) const ALL: &[Definition] = &[
     verb("manifest", images::ManifestArguments::command),
     verb("pause", containers::PauseArguments::command),
     verb("plan", PlanArguments::command),
+    verb("pod", PodArguments::command),
     verb("port", containers::PortArguments::command),
     verb("ps", kept::ListArguments::command),
     verb("pull", images::PullArguments::command),
@@ -135,7 +137,7 @@ mod tests {
     fn every_verb_of_the_command_line_has_its_definition_here_under_its_own_name() {
         let verbs = images::VERBS.iter().chain(&containers::VERBS).chain(&life::VERBS).chain(&kept::VERBS);
         for verb in
-            verbs.chain(&["run", "create", "plan", "info", "events", "system", "volume", "completion"])
+            verbs.chain(&["run", "create", "plan", "info", "events", "system", "volume", "pod", "completion"])
         {
             assert!(find(verb).is_some(), "{verb}");
         }

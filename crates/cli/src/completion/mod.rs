@@ -20,7 +20,7 @@ use crate::images::print;
 /// The name of the internal verb; not for people.
 pub(crate) const COMPLETE: &str = "internal-complete";
 
-/// Prints the script that has a shell complete what is typed for rabbitc, names of containers, images and volumes among it.
+/// Prints the script that has a shell complete what is typed for rabbitc, names of containers, images, pods and volumes among it.
 #[derive(Debug, Parser)]
 #[command(name = "rabbitc completion", max_term_width = 100, after_help = HOW)]
 pub(crate) struct CompletionArguments {
@@ -271,6 +271,7 @@ fn values(place: &Arg, verb: &str, names: &Names) -> Offer {
             (names.images(), Also::Nothing)
         }
         "VOLUME" => (names.volumes(), Also::Nothing),
+        "POD" => (names.pods(), Also::Nothing),
         // Of `inspect`, containers and images.
         "NAME" if verb == "inspect" => {
             (names.containers(verb).into_iter().chain(names.images()).collect(), Also::Nothing)
@@ -284,7 +285,10 @@ fn values(place: &Arg, verb: &str, names: &Names) -> Offer {
             (names.volumes().into_iter().map(mounted).collect(), Also::Files)
         }
         "SIGNAL" => (words(&SIGNALS), Also::Nothing),
+        "POLICY" if place.get_long() == Some("exit-policy") => (words(&EXIT_POLICIES), Also::Nothing),
         "POLICY" => (words(&POLICIES), Also::Nothing),
+        // What a pod shares.
+        "KINDS" => (words(&KINDS), Also::Nothing),
         "CONDITION" if verb == "wait" => (words(&CONDITIONS), Also::Nothing),
         // Of health checks.
         "ACTION" => (words(&ACTIONS), Also::Nothing),
@@ -303,6 +307,8 @@ fn values(place: &Arg, verb: &str, names: &Names) -> Offer {
 const SIGNALS: [&str; 11] =
     ["HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "TSTP", "WINCH"];
 const POLICIES: [&str; 4] = ["no", "always", "unless-stopped", "on-failure"];
+const EXIT_POLICIES: [&str; 2] = ["continue", "stop"];
+const KINDS: [&str; 6] = ["cgroup", "ipc", "net", "pid", "uts", "none"];
 const CONDITIONS: [&str; 7] = ["stopped", "exited", "running", "paused", "removed", "healthy", "unhealthy"];
 const ACTIONS: [&str; 4] = ["none", "kill", "restart", "stop"];
 const PLACES: [&str; 2] = ["local", "events_logger"];
@@ -371,6 +377,11 @@ mod tests {
             ("--log-format ", &["text", "json"]),
             ("--noout --log-format json rena", &["rename"]),
             ("volume c", &["create"]),
+            ("po", &["pod", "port"]),
+            ("pod un", &["unpause"]),
+            ("pod create --exit-policy s", &["stop"]),
+            ("pod create --share n", &["net", "none"]),
+            ("pod ls --ctr-n", &["--ctr-names"]),
             ("volume create --dr", &["--driver"]),
             ("image tr", &["tree"]),
             ("container ex", &["exec", "exists", "explain", "export"]),
@@ -390,6 +401,12 @@ mod tests {
     fn words_that_are_offered_are_read() {
         for word in POLICIES {
             engine::parse_restart(word).expect(word);
+        }
+        for word in EXIT_POLICIES {
+            word.parse::<engine::ExitPolicy>().expect(word);
+        }
+        for word in KINDS {
+            engine::Shared::parse(word).expect(word);
         }
         for word in CONDITIONS {
             word.parse::<engine::WaitCondition>().expect(word);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Command;
-use engine::{ImageFilters, ImageStore, KeptContainers, KeptState, VolumeStore};
+use engine::{ImageFilters, ImageStore, KeptContainers, KeptState, Pods, VolumeStore};
 
 use super::flag;
 
@@ -83,6 +83,11 @@ impl Names {
         names.sort();
         names.dedup();
         names
+    }
+
+    pub(super) fn pods(&self) -> Words {
+        let names = KeptContainers::of(self.root()).and_then(|containers| Pods::of(&containers).names());
+        names.unwrap_or_default().into_iter().map(|name| (name, String::new())).collect()
     }
 
     pub(super) fn volumes(&self) -> Words {

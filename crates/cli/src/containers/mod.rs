@@ -21,7 +21,7 @@ pub(crate) use self::exec::{ExecArguments, HOLD, hold_terminal};
 pub(crate) use self::health::HealthArguments;
 pub(crate) use self::port::PortArguments;
 pub(crate) use self::signal::{KillArguments, PauseArguments, UnpauseArguments};
-pub(crate) use self::stats::StatsArguments;
+pub(crate) use self::stats::{StatsArguments, binary};
 pub(crate) use self::targets::read_id;
 pub(crate) use self::top::TopArguments;
 pub(crate) use self::update::UpdateArguments;

@@ -186,7 +186,7 @@ fn row(one: &Shown, usage: &Usage, percent: f64, whole: bool) -> Value {
 }
 
 /// A size as docker shows memory, in powers of two with four digits (`BytesSize` of its go-units).
-fn binary(bytes: u64) -> String {
+pub(crate) fn binary(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut unit = "B";
     for next in ["KiB", "MiB", "GiB", "TiB", "PiB"] {

@@ -17,23 +17,44 @@ use crate::{life, render};
 
 const COLUMNS: &str =
     "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
-const TITLES: [(&str, &str); 16] = [
+const NAMESPACE_COLUMNS: &str = "{{.ID}}\t{{.Names}}\t{{.Pid}}\t{{.CGROUPNS}}\t{{.IPC}}\t{{.MNT}}\t{{.NET}}\t{{.PIDNS}}\t{{.USERNS}}\t{{.UTS}}";
+
+/// Podman's names of namespaces, and those of `/proc/PID/ns`.
+const NAMESPACES: [(&str, &str); 7] = [
+    ("CGROUPNS", "cgroup"),
+    ("IPC", "ipc"),
+    ("MNT", "mnt"),
+    ("NET", "net"),
+    ("PIDNS", "pid"),
+    ("USERNS", "user"),
+    ("UTS", "uts"),
+];
+const TITLES: [(&str, &str); 25] = [
+    ("CGROUPNS", "CGROUPNS"),
     ("Command", "COMMAND"),
     ("CreatedAt", "CREATED AT"),
     ("ExitCode", "EXIT CODE"),
     ("ID", "CONTAINER ID"),
+    ("IPC", "IPC"),
     ("Image", "IMAGE"),
     ("Labels", "LABELS"),
     ("LocalVolumes", "LOCAL VOLUMES"),
+    ("MNT", "MNT"),
     ("Mounts", "MOUNTS"),
+    ("NET", "NET"),
     ("Names", "NAMES"),
     ("Networks", "NETWORKS"),
+    ("PIDNS", "PIDNS"),
     ("Pid", "PID"),
+    ("Pod", "POD ID"),
+    ("PodName", "PODNAME"),
     ("Ports", "PORTS"),
     ("RunningFor", "CREATED"),
     ("Size", "SIZE"),
     ("State", "STATE"),
     ("Status", "STATUS"),
+    ("USERNS", "USERNS"),
+    ("UTS", "UTS"),
 ];
 
 /// Lists containers that run, and those that are kept: of images, and with `--rm=false`.
@@ -44,7 +65,7 @@ pub(crate) struct ListArguments {
     #[arg(short, long)]
     all: bool,
     /// Only those of which this holds: `id=ID`, `status=running`, `exited=CODE`, `ancestor=IMAGE`, `before=ID`, `since=ID`,
-    /// `label=NAME[=VALUE]`, `health=healthy`
+    /// `label=NAME[=VALUE]`, `health=healthy`, `pod=NAME`
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
     /// `table`, `json`: a line for each, or a line such as `{{.ID}} {{.Status}}`; of Labels, State, Size, Pid and ExitCode too
@@ -62,6 +83,12 @@ pub(crate) struct ListArguments {
     /// Without titles of columns
     #[arg(long)]
     noheading: bool,
+    /// The numbers of their namespaces
+    #[arg(long, conflicts_with_all = ["size", "pod"])]
+    ns: bool,
+    /// The pod of each, by its id and name
+    #[arg(short, long)]
+    pod: bool,
     /// Ids alone
     #[arg(short, long)]
     quiet: bool,
@@ -147,9 +174,16 @@ pub(super) fn list(arguments: &ListArguments) -> Result<()> {
         };
         rows.push(row(one, id(one), arguments.no_trunc, room, now));
     }
+    let mut columns = if arguments.ns { NAMESPACE_COLUMNS } else { COLUMNS }.to_owned();
+    if arguments.pod {
+        columns.push_str("\t{{.Pod}}\t{{.PodName}}");
+    }
+    if arguments.size {
+        columns.push_str("\t{{.Size}}");
+    }
     let listing = Listing {
         format: arguments.format.as_deref(),
-        columns: &if arguments.size { format!("{COLUMNS}\t{{{{.Size}}}}") } else { COLUMNS.to_owned() },
+        columns: &columns,
         titles: &TITLES,
         heading: if arguments.noheading { Heading::LeftOut } else { Heading::Shown },
     };
@@ -172,6 +206,12 @@ fn mounts(one: &ListedContainer, whole: bool) -> String {
         })
     };
     one.mounts.iter().filter_map(shown).collect::<Vec<_>>().join(",")
+}
+
+/// The id of its pod, if it is of one.
+fn pod(one: &ListedContainer, whole: bool) -> String {
+    let id = one.pod.as_ref().map(|pod| pod.id.as_str()).unwrap_or_default();
+    if whole { id } else { short(id) }.to_owned()
 }
 
 /// Docker's fields, in its order, and some of podman's.
@@ -210,7 +250,9 @@ fn row(one: &ListedContainer, id: String, whole: bool, room: String, now: u64) -
         |mount: &&MountRequest| matches!(&mount.kind, MountKind::Bind(bind) if bind.volume.is_some());
     let volumes = one.mounts.iter().filter(is_volume).count();
     let labels: Vec<String> = one.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    vec![
+    let namespaces =
+        NAMESPACES.map(|(name, kind)| Field::alias(name, one.namespace(kind).unwrap_or_default()));
+    let mut fields = vec![
         Field::new("Command", format!("\"{command}\"")),
         Field::new(
             "CreatedAt",
@@ -226,11 +268,14 @@ fn row(one: &ListedContainer, id: String, whole: bool, room: String, now: u64) -
         Field::new("Mounts", mounts(one, whole)),
         Field::new("Networks", one.network.clone().unwrap_or_default()),
         Field::new("Pid", one.pid.map(|pid| pid.to_string()).unwrap_or_default()),
+        Field::if_set("Pod", pod(one, whole)),
+        Field::if_set("PodName", one.pod_name.clone()),
         Field::new("Ports", one.ports.join(", ")),
         Field::new("RunningFor", ago(one.created)),
         Field::new("Size", room),
         Field::new("State", one.status()),
         Field::new("Status", state),
-    ]
-    .into()
+    ];
+    fields.extend(namespaces);
+    fields.into()
 }

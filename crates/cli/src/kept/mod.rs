@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use engine::{
-    Change, ChangeKind, CommitRequest, ContainerRemoval, Error, ErrorKind, KeptContainers, KeptRoot,
-    Patience, Result, parse_seconds,
+    Change, ChangeKind, Code, CommitRequest, ContainerRemoval, EnginePaths, Error, ErrorKind, Kept,
+    KeptContainers, KeptRoot, Patience, Pod, Pods, Result, parse_seconds,
 };
 use serde_json::json;
 
@@ -68,6 +68,9 @@ pub(crate) struct RemoveArguments {
     /// Read ids from this file, too
     #[arg(long, value_name = "FILE")]
     cidfile: Vec<PathBuf>,
+    /// With what keeps the namespaces of a pod the whole pod goes
+    #[arg(long)]
+    depend: bool,
     /// Their own volumes go, too: those that nobody has named
     #[arg(short, long)]
     volumes: bool,
@@ -209,6 +212,7 @@ fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
     let may_be_gone = arguments.force || arguments.ignore || arguments.chooses();
     let mut code = targets.code();
     let Targets { containers, paths, named, .. } = targets;
+    let Apart { alone, pods: of_pods } = apart_from_pods(arguments, &containers, &paths, named, &mut code)?;
     let mut failed = |error: Error| {
         // One that goes by itself meanwhile is no one's loss.
         if error.kind == ErrorKind::NotFound && may_be_gone {
@@ -220,18 +224,34 @@ fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
     };
     // Those that run are ended first: whoever removes files of other ids can do nothing else any more.
     let mut ended = Vec::new();
-    for (name, kept) in named {
+    for (name, kept) in alone {
         match containers.make_removable(&kept, removal, &paths) {
             Ok(()) => ended.push((name, kept)),
             Err(error) => failed(error),
         }
     }
+    let pods = Pods::of(&containers);
+    let mut pods_to_go = Vec::new();
+    for pod in of_pods {
+        match pods.make_removable(&pod, removal, &paths).into_iter().next() {
+            None => pods_to_go.push(pod),
+            Some(error) => failed(error),
+        }
+    }
     containers.sweep_ended(&paths).iter().for_each(render::error);
-    if ended.is_empty() && !arguments.chooses() {
+    if ended.is_empty() && pods_to_go.is_empty() && !arguments.chooses() {
         return Ok(code);
     }
     let containers = KeptContainers::open(arguments.place.root())?;
     containers.sweep_all()?;
+    for pod in pods_to_go {
+        match Pods::of(&containers).remove(&pod, &paths) {
+            Ok(()) => {
+                print(&pod.containers.iter().map(|kept| format!("{}\n", kept.id)).collect::<String>())?;
+            }
+            Err(error) => failed(error),
+        }
+    }
     for (name, kept) in ended {
         let removed = containers.remove_removable(&kept);
         let removed = removed.and_then(|()| match arguments.volumes {
@@ -244,6 +264,49 @@ fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
         }
     }
     Ok(code)
+}
+
+/// What is to be removed.
+struct Apart {
+    /// Containers by themselves, each as it was named.
+    alone: Vec<(String, Kept)>,
+    /// Pods, of which what keeps their namespaces was named.
+    pods: Vec<Pod>,
+}
+
+/// Finds out what is to be removed as a pod. What keeps a pod's namespaces goes with it alone: named, it is refused, and where all are
+/// meant it stays.
+fn apart_from_pods(
+    arguments: &RemoveArguments,
+    containers: &KeptContainers,
+    paths: &EnginePaths,
+    named: Vec<(String, Kept)>,
+    code: &mut ExitCode,
+) -> Result<Apart> {
+    let pods = Pods::of(containers);
+    let mut apart = Apart { alone: Vec::new(), pods: Vec::new() };
+    for (name, kept) in named {
+        match pods.kept_by(&kept, paths)? {
+            None => apart.alone.push((name, kept)),
+            Some(pod) if arguments.depend => apart.pods.push(pod),
+            Some(_) if arguments.chooses() => {}
+            Some(pod) => {
+                let reason = format!(
+                    "container {} is the infra container of pod {} and cannot be removed without removing the pod",
+                    kept.id, pod.id
+                );
+                let operation = format!("remove the container `{name}`");
+                let hint = format!("`rabbitc pod rm {}` removes the pod", pod.name);
+                let error = Error::new(ErrorKind::WrongStatus, operation, reason);
+                render::error(&error.with_code(Code::InUse).with_hint(hint));
+                *code = ExitCode::from(crate::FAILED);
+            }
+        }
+    }
+    // Those of a pod that goes as a whole need no second word.
+    let goes = |kept: &Kept| apart.pods.iter().any(|pod| pod.containers.iter().any(|one| one.id == kept.id));
+    apart.alone.retain(|(_, kept)| !goes(kept));
+    Ok(apart)
 }
 
 fn changes(arguments: &ChangesArguments) -> Result<()> {

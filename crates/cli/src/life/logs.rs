@@ -4,8 +4,8 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
-use clap::Parser;
-use engine::{Error, KeptContainers, LogEntry, LogQuery, LogStream, Result};
+use clap::{Args, Parser};
+use engine::{Error, Kept, KeptContainers, LogEntry, LogQuery, LogStream, Result};
 
 use super::PlaceArguments;
 use super::targets::{Missing, Targets};
@@ -20,21 +20,11 @@ pub(crate) struct LogsArguments {
     /// The one that was made last
     #[arg(short, long)]
     latest: bool,
-    /// Go on with what it writes meanwhile
-    #[arg(short, long)]
-    follow: bool,
-    /// From then on: a moment such as `2026-11-27T10:00:00Z`, or so long ago: `10m`
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    since: Option<String>,
-    /// Up to then
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    until: Option<String>,
     /// So many lines at the end [default: all]
     #[arg(short = 'n', long, value_name = "NUMBER", allow_negative_numbers = true)]
     tail: Option<String>,
-    /// With the time of each line
-    #[arg(short, long)]
-    timestamps: bool,
+    #[command(flatten)]
+    view: LogView,
     /// With what the log's options added to each line
     #[arg(long)]
     details: bool,
@@ -45,15 +35,25 @@ pub(crate) struct LogsArguments {
     place: PlaceArguments,
 }
 
+/// Which part of a log is shown, and how.
+#[derive(Debug, Args)]
+pub(crate) struct LogView {
+    /// Go on with what is written meanwhile
+    #[arg(short, long)]
+    follow: bool,
+    /// From then on: a moment such as `2026-11-27T10:00:00Z`, or so long ago: `10m`
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    since: Option<String>,
+    /// Up to then
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    until: Option<String>,
+    /// With the time of each line
+    #[arg(short, long)]
+    timestamps: bool,
+}
+
 pub(super) fn logs(arguments: &LogsArguments) -> Result<ExitCode> {
-    let moment = |flag: &str, text: &Option<String>| {
-        text.as_deref().map(|text| engine::parse_moment(flag, text)).transpose()
-    };
-    let query = LogQuery {
-        tail: tail(arguments.tail.as_deref())?,
-        since: moment("--since", &arguments.since)?,
-        until: moment("--until", &arguments.until)?,
-    };
+    let query = arguments.view.query(arguments.tail.as_deref())?;
     let targets = Targets::find(&arguments.place, &arguments.names, arguments.latest, Missing::Told)?;
     for (_, kept) in &targets.named {
         // As podman's: whose a line is, where there are several.
@@ -62,7 +62,7 @@ pub(super) fn logs(arguments: &LogsArguments) -> Result<ExitCode> {
             (false, 0 | 1) => String::new(),
             (false, _) => format!("{} ", kept.id.get(..12).unwrap_or(&kept.id)),
         };
-        show(&targets.containers, kept, query, arguments, &prefix)?;
+        arguments.view.show(&targets.containers, kept, query, &prefix)?;
     }
     Ok(targets.code())
 }
@@ -82,41 +82,61 @@ fn tail(text: Option<&str>) -> Result<Option<u64>> {
     }
 }
 
-fn show(
-    containers: &KeptContainers,
-    kept: &engine::Kept,
-    query: LogQuery,
-    arguments: &LogsArguments,
-    prefix: &str,
-) -> Result<()> {
-    let (mut output, mut error) = (std::io::stdout().lock(), std::io::stderr().lock());
-    let mut failure = None;
-    let mut begins = true;
-    let mut entry = |entry: LogEntry<'_>| {
-        let sink: &mut dyn Write = match entry.stream {
-            LogStream::Stdout => &mut output,
-            LogStream::Stderr => &mut error,
+impl LogView {
+    /// Whether it goes on.
+    pub(crate) fn follows(&self) -> bool {
+        self.follow
+    }
+
+    /// Which lines are meant, of which `last` says how many at most.
+    pub(crate) fn query(&self, last: Option<&str>) -> Result<LogQuery> {
+        let moment = |flag: &str, text: &Option<String>| {
+            text.as_deref().map(|text| engine::parse_moment(flag, text)).transpose()
         };
-        let head = match (begins, arguments.timestamps) {
-            (true, true) => format!("{prefix}{} ", entry.time),
-            (true, false) => prefix.to_owned(),
-            (false, _) => String::new(),
-        };
-        begins = entry.bytes.ends_with(b"\n");
-        match sink
-            .write_all(head.as_bytes())
-            .and_then(|()| sink.write_all(entry.bytes))
-            .and_then(|()| sink.flush())
-        {
-            Ok(()) => ControlFlow::Continue(()),
-            // A reader that has seen enough is no failure.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ControlFlow::Break(()),
-            Err(error) => {
-                failure = Some(Error::system("write the log", error));
-                ControlFlow::Break(())
+        Ok(LogQuery {
+            tail: tail(last)?,
+            since: moment("--since", &self.since)?,
+            until: moment("--until", &self.until)?,
+        })
+    }
+
+    /// Shows the log of one container, each line with `prefix` in front.
+    pub(crate) fn show(
+        &self,
+        containers: &KeptContainers,
+        kept: &Kept,
+        query: LogQuery,
+        prefix: &str,
+    ) -> Result<()> {
+        let mut failure = None;
+        let mut begins = true;
+        let mut entry = |entry: LogEntry<'_>| {
+            // Locked for a line: several logs may be shown at once.
+            let sink: &mut dyn Write = match entry.stream {
+                LogStream::Stdout => &mut std::io::stdout().lock(),
+                LogStream::Stderr => &mut std::io::stderr().lock(),
+            };
+            let head = match (begins, self.timestamps) {
+                (true, true) => format!("{prefix}{} ", entry.time),
+                (true, false) => prefix.to_owned(),
+                (false, _) => String::new(),
+            };
+            begins = entry.bytes.ends_with(b"\n");
+            match sink
+                .write_all(head.as_bytes())
+                .and_then(|()| sink.write_all(entry.bytes))
+                .and_then(|()| sink.flush())
+            {
+                Ok(()) => ControlFlow::Continue(()),
+                // A reader that has seen enough is no failure.
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ControlFlow::Break(()),
+                Err(error) => {
+                    failure = Some(Error::system("write the log", error));
+                    ControlFlow::Break(())
+                }
             }
-        }
-    };
-    containers.logs(kept, query, arguments.follow, &mut entry)?;
-    failure.map_or(Ok(()), Err)
+        };
+        containers.logs(kept, query, self.follow, &mut entry)?;
+        failure.map_or(Ok(()), Err)
+    }
 }

@@ -23,10 +23,10 @@ pub(crate) use self::attach::{AttachArguments, parse_keys};
 pub(crate) use self::behind::{is_behind_verb, stand};
 pub(crate) use self::explain::ExplainArguments;
 pub(crate) use self::group::GroupArguments;
-pub(crate) use self::logs::LogsArguments;
+pub(crate) use self::logs::{LogView, LogsArguments};
 pub(crate) use self::run::live;
 pub(crate) use self::start::{RestartArguments, StartArguments};
-pub(crate) use self::stop::{RenameArguments, StopArguments};
+pub(crate) use self::stop::{RenameArguments, StopArguments, tell as tell_kill};
 pub(crate) use self::targets::{Missing, Targets, all_names, filtered, latest};
 pub(crate) use self::why::WhyArguments;
 use crate::args::{Refusal, RunArguments, read_plain};
@@ -51,7 +51,7 @@ pub(crate) enum LifeCommand {
 }
 
 /// Where containers and volumes are.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct PlaceArguments {
     /// Directory that containers and volumes are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
     #[arg(long, value_name = "DIR")]

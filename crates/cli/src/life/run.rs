@@ -10,6 +10,7 @@ use super::attach::{Bond, Streams, follow, pair};
 use crate::args::{Life, RunArguments};
 use crate::id_files::{IdFiles, Pids};
 use crate::images::{self, NotReady, print};
+use crate::pods::PodPlace;
 use crate::run::terminal;
 
 /// Starts a container that lives on; attached to it, unless it is to be left alone.
@@ -20,13 +21,13 @@ pub(crate) fn live(
     stay: Stay,
 ) -> Result<ExitCode> {
     let containers = arguments.containers()?;
-    let request = request(arguments, image, stay)?;
+    let (request, place) = request(arguments, image, stay, paths)?;
     let bond = Bond::new(arguments.life.detach_keys.as_deref(), arguments.process.sig_proxy)?;
     let files = IdFiles::open(&arguments.process)?;
     make_room(arguments, &containers, paths)?;
     let has_terminal = request.options.process.terminal != engine::TerminalMode::Inherit;
     if arguments.life.detach {
-        let id = containers.create(request, paths, Look::AtStart)?;
+        let id = place.make(&containers, request, paths, Look::AtStart)?;
         return match containers.start(&id, None, paths)? {
             Started::Failed(code) => Ok(ExitCode::from(code as u8)),
             Started::Now | Started::Before => {
@@ -39,7 +40,7 @@ pub(crate) fn live(
     let (signals, _) = SignalDescriptor::block_and_open()
         .map_err(|error| Error::system("open a signal descriptor", error))?;
     let (ours, theirs) = pair()?;
-    let id = containers.create(request, paths, Look::AtStart)?;
+    let id = place.make(&containers, request, paths, Look::AtStart)?;
     containers.tell_attached(&id);
     if let Started::Failed(code) = containers.start(&id, Some(theirs), paths)? {
         return Ok(ExitCode::from(code as u8));
@@ -70,26 +71,34 @@ pub(super) fn create(arguments: &RunArguments) -> Result<ExitCode> {
     };
     let stay = if arguments.rm == Some(true) { Stay::Removed } else { Stay::Kept };
     let containers = arguments.containers()?;
-    let request = request(arguments, image.as_ref(), stay)?;
+    let (request, place) = request(arguments, image.as_ref(), stay, &paths)?;
     let files = IdFiles::open(&arguments.process)?;
     make_room(arguments, &containers, &paths)?;
-    let id = containers.create(request, &paths, Look::Now)?;
+    let id = place.make(&containers, request, &paths, Look::Now)?;
     files.keep_id(&id).iter().for_each(crate::render::notice);
     print(&format!("{id}\n")).map(|()| ExitCode::SUCCESS)
 }
 
-fn request(arguments: &RunArguments, image: Option<&ReadyImage>, stay: Stay) -> Result<CreateRequest> {
+fn request(
+    arguments: &RunArguments,
+    image: Option<&ReadyImage>,
+    stay: Stay,
+    paths: &EnginePaths,
+) -> Result<(CreateRequest, PodPlace)> {
     // Conflicts are the same as where it is run at once.
     let _: Life = arguments.way_of_life(image)?;
     let directory =
         std::env::current_dir().map_err(|error| Error::system("find the working directory", error))?;
     let options = arguments.options(terminal(&arguments.process), image)?;
-    Ok(CreateRequest {
+    let mut request = CreateRequest {
         options: options.made_absolute(&directory),
         life: arguments.life(image)?,
         name: arguments.life.name.clone().filter(|name| !name.is_empty()),
         stay,
-    })
+        pod: None,
+    };
+    let place = PodPlace::find(arguments, &mut request, paths)?;
+    Ok((request, place))
 }
 
 /// `--replace`.

@@ -90,7 +90,7 @@ pub(super) fn stop(arguments: &StopArguments) -> Result<ExitCode> {
 }
 
 /// Says of a container that had to be killed that it had to be, as podman does: what it wanted to write last may be lost.
-pub(super) fn tell(kept: &Kept, stopped: Stopped) {
+pub(crate) fn tell(kept: &Kept, stopped: Stopped) {
     if let Stopped::Killed { asked, patience } = stopped {
         let seconds = patience.as_secs();
         render::warning(&format!(

@@ -41,7 +41,7 @@ pub(crate) enum SystemCommand {
     Df(UsageArguments),
     /// Looks whether all that images consist of is there and what it was; exits with 1 if not
     Check(CheckArguments),
-    /// Shows what becomes of containers, images and volumes, as it happens
+    /// Shows what becomes of containers, images, pods and volumes, as it happens
     Events(EventsArguments),
     /// Shows what this host is, and what rabbitc keeps on it
     Info(InfoArguments),

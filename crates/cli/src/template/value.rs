@@ -102,6 +102,16 @@ impl Value {
         fields.iter_mut().find(|field| field.name == name).map(|field| &mut field.value)
     }
 
+    /// A record with one field more, or in the place of one that is called so.
+    pub(crate) fn with(self, field: Field) -> Value {
+        let Value::Record(mut fields) = self else { return self };
+        match fields.iter().position(|own| own.name == field.name) {
+            Some(index) => fields[index] = field,
+            None => fields.push(field),
+        }
+        Value::Record(fields)
+    }
+
     /// What is found by the keys of `map`, and nothing by others.
     pub(crate) fn method(map: BTreeMap<String, String>) -> Value {
         let entries = map.into_iter().map(|(key, value)| (key, value.into())).collect();

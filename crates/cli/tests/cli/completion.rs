@@ -59,6 +59,11 @@ fn bash_completes_verbs_flags_values_and_names() {
     assert_eq!(list("stop w"), ["web"], "only what runs can be stopped");
     assert_eq!(list("container start "), ["wake"]);
     assert_eq!(list("volume rm "), ["data"]);
+    assert_eq!(place.verb("pod create", &["--infra=false", "--name=shop"]).code(), 0);
+    assert_eq!(list("pod stop "), ["shop"]);
+    assert_eq!(list("run --pod s"), ["shop"]);
+    assert_eq!(list("pod create --exit-policy="), ["continue", "stop"]);
+    assert_eq!(place.verb("pod rm", &["shop"]).code(), 0);
     assert_eq!(list("cp we"), ["web:"]);
     assert_eq!(list("cp web:/x rootf"), ["rootfs"], "files of the host");
     assert_eq!(list("run --name x --cidfile=rootf"), ["rootfs"]);
@@ -102,7 +107,13 @@ fn man_pages_tell_of_every_verb_and_are_without_mistakes() {
     let ran = finish(write.spawn().expect("it runs"), None);
     assert_eq!((ran.code(), ran.stderr.as_str()), (0, ""), "{ran:?}");
     let pages = names(&directory);
-    for page in ["rabbitc.1", "rabbitc-run.1", "rabbitc-volume-create.1", "rabbitc-image-tree.1"] {
+    for page in [
+        "rabbitc.1",
+        "rabbitc-run.1",
+        "rabbitc-volume-create.1",
+        "rabbitc-image-tree.1",
+        "rabbitc-pod-create.1",
+    ] {
         assert!(pages.iter().any(|name| name == page), "no {page} in {pages:?}");
     }
     let text = std::fs::read_to_string(directory.join("rabbitc-run.1")).expect("a page");

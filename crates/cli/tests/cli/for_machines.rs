@@ -44,6 +44,8 @@ fn errors_come_as_json_with_the_code_of_what_is_wrong() {
     let taken = error(&place, "run", &["-d", "--name=web", &rootfs, "/bin/true"]);
     assert_eq!(taken["code"], "name-in-use");
     assert_eq!(error(&place, "rm", &["web"])["code"], "wrong-status");
+    assert_eq!(error(&place, "pod rm", &["none"])["code"], "not-found");
+    assert_eq!(error(&place, "pod create", &["--infra=false", "--name=web"])["code"], "name-in-use");
     let flag = error(&place, "ps", &["--no-such-flag"]);
     assert_eq!(flag["code"], "invalid");
     assert!(flag["hint"].is_string(), "{flag}");

@@ -76,7 +76,7 @@ impl Place<'_> {
 }
 
 /// A script that runs until it is told to end, and says so.
-const WAITS: &str = "trap 'echo told; exit 3' TERM; echo up; while :; do sleep 0.1; done";
+pub const WAITS: &str = "trap 'echo told; exit 3' TERM; echo up; while :; do sleep 0.1; done";
 
 #[test]
 fn container_outlives_its_command_and_is_stopped_started_and_removed() {

@@ -30,6 +30,7 @@ mod limits_refused;
 mod manifests;
 mod namespaces;
 mod network;
+mod pods;
 mod ports;
 mod process;
 mod registries;

@@ -495,5 +495,10 @@ fn empty_groups() -> BTreeSet<PathBuf> {
     let has_no_process = |path: &PathBuf| {
         std::fs::read_to_string(path.join("cgroup.procs")).is_ok_and(|processes| processes.is_empty())
     };
-    groups().into_iter().filter(has_no_process).collect()
+    // That of a pod has its containers' in it.
+    let has_no_group = |path: &PathBuf| {
+        let inside = std::fs::read_dir(path).into_iter().flatten().flatten();
+        !inside.into_iter().any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+    };
+    groups().into_iter().filter(|path| has_no_process(path) && has_no_group(path)).collect()
 }

@@ -166,7 +166,7 @@ impl HostCgroups {
 }
 
 /// The group `name` below the one that was asked for, or where it is without a word.
-pub(super) fn group_path(
+pub(crate) fn group_path(
     layout: &Layout,
     parent: Option<&str>,
     name: &str,

@@ -52,6 +52,7 @@ pub(crate) fn spec(
 }
 
 pub(crate) use files::is_of_the_kernel;
+pub(crate) use host_cgroups::group_path;
 pub(crate) use labels::{label, wants_label};
 pub(crate) use limits::{changed as changed_limits, notices as limit_notices};
 pub(crate) use security::{Rights, give_rights};

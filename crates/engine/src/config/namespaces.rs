@@ -24,8 +24,10 @@ pub(super) fn namespaces(options: &RunOptions) -> Vec<Namespace> {
         IpcMode::Shared(mode) => add(Ipc, mode),
     }
     add(Uts, &asked.uts);
-    if asked.cgroup == CgroupMode::Private {
-        add(Cgroup, &NamespaceMode::Private);
+    match &asked.cgroup {
+        CgroupMode::Private => add(Cgroup, &NamespaceMode::Private),
+        CgroupMode::Path(path) => add(Cgroup, &NamespaceMode::Path(path.clone())),
+        CgroupMode::Host | CgroupMode::Container(_) => {}
     }
     match &options.network.mode {
         NetworkMode::Host => {}
@@ -50,6 +52,7 @@ pub(super) fn name_flags(mut error: Error, spec: &Spec) -> Error {
         Some(NamespaceKind::Network) => "--network",
         Some(NamespaceKind::Ipc) => "--ipc",
         Some(NamespaceKind::Uts) => "--uts",
+        Some(NamespaceKind::Cgroup) => "--cgroupns",
         _ => return error,
     };
     error.operation = format!("{flag}{rest}");

@@ -7,8 +7,8 @@ use monitor::Policy;
 use runtime::caller::Caller;
 use runtime::layers::Layers;
 use runtime::plan::{
-    ContainerPlan, Lifetime, MissingHome, MountPoint, PlanOptions, RootOwners, RootSource, mount_point,
-    mount_points,
+    ContainerPlan, FirstProcess, Lifetime, MissingHome, MountPoint, PlanOptions, RootOwners, RootSource,
+    mount_point, mount_points,
 };
 use runtime::spec::Spec;
 use runtime::state_dir::StateRoot;
@@ -345,7 +345,11 @@ fn lay_out(
 ) -> Result<()> {
     plan_options.lifetime = drawn.lifetime;
     plan_options.kept_descriptors = options.process.kept_descriptors;
-    plan_options.init = options.process.init;
+    plan_options.first = match (options.process.holds, options.process.init) {
+        (true, _) => FirstProcess::Holder,
+        (false, true) => FirstProcess::Init,
+        (false, false) => FirstProcess::Program,
+    };
     plan_options.missing_home = match options.process.leaves_out("HOME") {
         true => MissingHome::LeftOut,
         false => MissingHome::Sought,

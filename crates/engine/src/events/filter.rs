@@ -19,14 +19,16 @@ pub enum EventFilter {
     Image(String),
     /// The beginning of a volume's name.
     Volume(String),
+    /// The beginning of a pod's id or name.
+    Pod(String),
     /// A label, or anything else that is said of it, and its value where that counts.
     Label(String, Option<String>),
     /// `local`: there is no other.
     Scope(String),
 }
 
-const HINT: &str = "there are type=container|image|volume, event=start and its like, container=NAME, image=NAME, volume=NAME, \
-                    label=NAME[=VALUE] and scope=local";
+const HINT: &str = "there are type=container|image|pod|volume, event=start and its like, container=NAME, image=NAME, pod=NAME, \
+                    volume=NAME, label=NAME[=VALUE] and scope=local";
 
 /// Actions that have a colon and something behind it: they are meant whatever that is.
 const WITH_DETAILS: [&str; 3] = ["exec_create", "exec_start", "health_status"];
@@ -46,6 +48,7 @@ impl FromStr for EventFilter {
             "container" => EventFilter::Container(value),
             "image" => EventFilter::Image(value),
             "volume" => EventFilter::Volume(value),
+            "pod" => EventFilter::Pod(value),
             "label" => {
                 let (name, value) = pair(&value);
                 EventFilter::Label(name, value)
@@ -90,6 +93,7 @@ impl EventFilter {
                     .any(|one| !one.is_empty() && (one == wanted || without_tag(one) == wanted))
             }
             EventFilter::Volume(wanted) => is_of("volume", wanted),
+            EventFilter::Pod(wanted) => is_of("pod", wanted),
             EventFilter::Label(name, value) => has(&event.attributes, name, value.as_ref()),
             EventFilter::Scope(scope) => scope == "local",
         }
@@ -98,13 +102,16 @@ impl EventFilter {
 
 /// Whether an action is meant by a word: docker's own, or podman's other one for the same.
 fn is_meant(event: &Event, word: &str) -> bool {
-    let is_of_image = event.kind == "image";
     let word = match word {
         "died" | "exited" => "die",
         "exec" => "exec_start",
         "exec_died" => "exec_die",
-        "remove" if is_of_image => "delete",
-        "remove" => "destroy",
+        "remove" => match event.kind.as_str() {
+            "image" => "delete",
+            // Docker has none.
+            "pod" => "remove",
+            _ => "destroy",
+        },
         // Docker's page calls them so.
         "copy" => return matches!(event.action.as_str(), "archive-path" | "extract-to-dir"),
         word => word,
@@ -170,6 +177,7 @@ mod tests {
         let meant = |kind: &str, action: &str, word: &str| is_meant(&Event::now(kind, action, "x"), word);
         assert!(meant("container", "die", "died") && meant("container", "destroy", "remove"));
         assert!(meant("image", "delete", "remove") && meant("volume", "destroy", "remove"));
+        assert!(meant("pod", "remove", "remove") && !meant("pod", "remove", "destroy"));
         assert!(meant("container", "health_status: healthy", "health_status"));
         assert!(!meant("container", "health_status: healthy", "health_status: unhealthy"));
     }

@@ -1,4 +1,4 @@
-//! Events: what becomes of containers, images and volumes, one line each in a log below the caller's data. Whoever does something
+//! Events: what becomes of containers, images, pods and volumes, one line each in a log below the caller's data. Whoever does something
 //! writes its line with one write(2) and goes on: there is no lock, nobody waits for a disk, and a line that can't be written is no
 //! failure of what it tells of (docs/decisions/0048-events-are-lines-of-a-file.md).
 //!
@@ -39,7 +39,7 @@ const MOST: u64 = 4 << 20;
 /// Something that has happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// To what: `container`, `image`, `volume`; or what another version knows.
+    /// To what: `container`, `image`, `pod`, `volume`; or what another version knows.
     pub kind: String,
     /// What, in docker's words: `start`, `exec_create: ls`.
     pub action: String,

@@ -1,4 +1,4 @@
-//! What is told of containers and of the volumes they have.
+//! What is told of containers, of the volumes they have, and of pods.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,8 +6,9 @@ use std::path::Path;
 use runtime::Signal;
 
 use super::{Event, EventLog};
-use crate::kept::{End, Kept, KeptContainers, Record, Shown};
+use crate::kept::{End, Kept, KeptContainers, Record};
 use crate::options::{Access, MountKind, MountRequest};
+use crate::pods::{PodRecord, Pods};
 
 /// A container of which events tell.
 #[derive(Debug, Clone)]
@@ -18,11 +19,13 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    pub(crate) fn of(containers: &Path, id: &str, name: &str, shown: &Shown) -> Subject {
-        let mut attributes = shown.labels.clone();
-        attributes.insert("image".to_owned(), shown.root.clone());
-        attributes.insert("name".to_owned(), name.to_owned());
-        Subject { log: EventLog::beside(containers), id: id.to_owned(), attributes }
+    pub(crate) fn of(containers: &Path, record: &Record) -> Subject {
+        let mut attributes = record.shown.labels.clone();
+        attributes.insert("image".to_owned(), record.shown.root.clone());
+        attributes.insert("name".to_owned(), record.name.clone());
+        // As podman's API has it.
+        attributes.extend(record.pod.iter().map(|pod| ("podId".to_owned(), pod.id.clone())));
+        Subject { log: EventLog::beside(containers), id: record.id.clone(), attributes }
     }
 
     /// Tells that something has become of it.
@@ -95,10 +98,19 @@ impl VolumesOf {
     }
 }
 
+impl Pods {
+    /// Tells that something has become of a pod.
+    pub(crate) fn tell(&self, pod: &PodRecord, action: &str) {
+        let mut event = Event::now("pod", action, pod.id.as_str());
+        event.attributes.clone_from(&pod.labels);
+        self.events().tell(&event.with("name", pod.name.as_str()));
+    }
+}
+
 impl Record {
     /// What events tell of it; `containers` is where it is kept.
     pub(crate) fn subject(&self, containers: &Path) -> Subject {
-        Subject::of(containers, &self.id, &self.name, &self.shown)
+        Subject::of(containers, self)
     }
 }
 

@@ -38,12 +38,15 @@ pub enum ContainerFilter {
     Volume(String),
     /// The name of its network.
     Network(String),
+    /// The name of its pod, or the beginning of its id.
+    Pod(String),
     /// How its health is; none where nobody checks it.
     Health(Option<HealthStatus>),
 }
 
 const HINT: &str = "there are id=ID, name=NAME, status=running|paused|exited, exited=CODE, ancestor=IMAGE, before=NAME, since=NAME, \
-                    label=NAME[=VALUE], volume=VOLUME|PATH, network=NAME, health=starting|healthy|unhealthy|none and restart-policy=no|on-failure|always|unless-stopped";
+                    label=NAME[=VALUE], volume=VOLUME|PATH, network=NAME, \
+                    pod=POD, health=starting|healthy|unhealthy|none and restart-policy=no|on-failure|always|unless-stopped";
 
 impl FromStr for ContainerFilter {
     type Err = Error;
@@ -73,6 +76,7 @@ impl FromStr for ContainerFilter {
             "network" => ContainerFilter::Network(own),
             "before" => ContainerFilter::Before(own),
             "since" => ContainerFilter::Since(own),
+            "pod" => ContainerFilter::Pod(own),
             "label" => {
                 let (name, value) = pair(value);
                 ContainerFilter::Label(name, value)
@@ -136,6 +140,9 @@ impl ContainerFilter {
             ContainerFilter::RestartPolicy(policy) => {
                 std::mem::discriminant(policy) == std::mem::discriminant(&container.restart)
             }
+            ContainerFilter::Pod(called) => container.pod.as_ref().is_some_and(|pod| {
+                container.pod_name == *called || (!called.is_empty() && pod.id.starts_with(called.as_str()))
+            }),
             ContainerFilter::Health(health) => container.health == *health,
             ContainerFilter::Label(name, value) => has(&container.labels, name, value.as_ref()),
         })

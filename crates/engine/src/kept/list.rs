@@ -11,7 +11,9 @@ use runtime::state_dir::StateRoot;
 use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerFilter, DamagedContainer, Kept, KeptContainers, KeptRoot, KeptState, Survey, seconds};
+use super::{
+    ContainerFilter, DamagedContainer, Kept, KeptContainers, KeptRoot, KeptState, PodMember, Survey, seconds,
+};
 use crate::error::{Error, Result, from_image};
 use crate::health::HealthStatus;
 use crate::life::RestartPolicy;
@@ -138,6 +140,12 @@ pub struct ListedContainer {
     pub mounts: Vec<MountRequest>,
     /// The name of its network, where it has one while it runs.
     pub network: Option<String>,
+    /// The pod that it is of.
+    pub pod: Option<PodMember>,
+    /// That pod's name.
+    pub pod_name: String,
+    /// How often it was started again by itself.
+    pub restarts: u32,
     /// How its health is, where that is checked.
     pub health: Option<HealthStatus>,
     /// Where it is kept, if it is.
@@ -206,10 +214,14 @@ impl KeptContainers {
                 restart: RestartPolicy::No,
                 mounts: shown.mounts,
                 network,
+                pod: None,
+                pod_name: String::new(),
+                restarts: 0,
                 health: None,
                 kept: None,
             });
         }
+        self.name_pods(&mut all);
         all.sort_by(|one, other| other.made.cmp(&one.made).then_with(|| one.id.cmp(&other.id)));
         Ok((ContainerFilter::apply(filters, all)?, damaged))
     }
@@ -239,6 +251,9 @@ impl From<Kept> for ListedContainer {
             restart: kept.record.asked.as_ref().map(|asked| asked.life.restart).unwrap_or_default(),
             mounts: kept.record.shown.mounts.clone(),
             network: None,
+            pod: kept.record.pod.clone(),
+            pod_name: String::new(),
+            restarts: kept.record.restarts,
             health: kept.health().map(|(status, _)| status),
             kept: Some(kept),
         }
@@ -249,6 +264,14 @@ impl ListedContainer {
     /// Whether there is something of it on the disk.
     pub fn is_kept(&self) -> bool {
         self.kept.is_some()
+    }
+
+    /// The number of one of its namespaces, such as `net`, while it runs and the caller may see that.
+    pub fn namespace(&self, kind: &str) -> Option<String> {
+        let link = std::fs::read_link(format!("/proc/{}/ns/{kind}", self.pid?)).ok()?;
+        // As in `net:[4026531840]`.
+        let (_, number) = link.to_str()?.trim_end_matches(']').split_once('[')?;
+        Some(number.to_owned())
     }
 
     /// How much room it takes; of one that is not kept nobody knows.

@@ -43,10 +43,10 @@ pub use self::filter::ContainerFilter;
 pub(crate) use self::lease::Lease;
 pub use self::list::{ContainerSize, ListedContainer};
 pub(crate) use self::list::{Shown, ShownNetwork, bytes_below};
-pub(crate) use self::names::parse as parse_name;
+pub(crate) use self::names::{parse as parse_name, parse_of_pod as parse_pod_name};
 pub use self::prune::PrunedContainers;
-pub use self::record::KeptRoot;
 pub(crate) use self::record::{Asked, End, MemoryEnd, Record, Sent, Wish, now, seconds};
+pub use self::record::{KeptRoot, PodMember, PodRole};
 pub(crate) use self::start::StartNote;
 pub use self::start::{ComparedStep, StartFailure, StartRecord, StepTime, compare as compare_starts};
 pub(crate) use crate::directories::Durability;
@@ -162,7 +162,7 @@ impl From<&End> for KeptState {
 }
 
 /// Whether a directory's name is a container's id.
-fn is_id(name: &str) -> bool {
+pub(crate) fn is_id(name: &str) -> bool {
     // Twelve: as they were made in 2026.
     matches!(name.len(), 12 | 64) && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

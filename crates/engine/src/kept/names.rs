@@ -33,6 +33,17 @@ const SECOND: [&str; 48] = [
     "thistle", "thrush", "vole", "warren", "wren",
 ];
 
+/// The name of a pod as a person chose it: podman's, which may have one letter.
+pub(crate) fn parse_of_pod(text: &str) -> Result<String> {
+    match text.as_bytes() {
+        [one] if one.is_ascii_alphanumeric() => Ok(text.to_owned()),
+        _ => parse(text).map_err(|mut error| {
+            error.reason = error.reason.replace("no name of a container", "no name of a pod");
+            error
+        }),
+    }
+}
+
 /// A name as a person chose it, or none: then it gets one.
 pub(crate) fn parse(text: &str) -> Result<String> {
     let is_first = |byte: u8| byte.is_ascii_alphanumeric();
@@ -63,15 +74,40 @@ impl KeptContainers {
         made.map_err(|error| Error::at_path("make", &directory, error))?;
         let _turn = wait(&directory)?;
         if let Some(name) = wanted {
-            return match self.holder_of(name)? {
-                Some(holder) if holder != id => Err(taken(name, &holder)),
-                _ => self.link(name, id).map(|()| name.to_owned()),
+            return match self.taker_of(name)? {
+                Some(Taker::Container(holder)) if holder != id => Err(taken(name, &holder)),
+                Some(Taker::Pod(holder)) => Err(taken_by_pod(name, &holder)),
+                _ => self.link(name, Path::new(id), id).map(|()| name.to_owned()),
             };
         }
         for number in 0u32.. {
             let name = any(number)?;
-            if self.holder_of(&name)?.is_none() {
-                return self.link(&name, id).map(|()| name);
+            if self.taker_of(&name)?.is_none() {
+                return self.link(&name, Path::new(id), id).map(|()| name);
+            }
+        }
+        unreachable!("numbers make names without end")
+    }
+
+    /// Takes a name for the pod `id`, whose directory is there; without one that a person chose, any that is free. Pods and containers
+    /// have their names in one place, as podman's: what is called so is one thing.
+    pub(crate) fn claim_name_for_pod(&self, id: &str, wanted: Option<&str>) -> Result<String> {
+        let directory = self.names_directory();
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+        made.map_err(|error| Error::at_path("make", &directory, error))?;
+        let _turn = wait(&directory)?;
+        let target = pod_target(id);
+        if let Some(name) = wanted {
+            return match self.taker_of(name)? {
+                Some(Taker::Container(holder)) => Err(taken(name, &holder)),
+                Some(Taker::Pod(holder)) if holder != id => Err(taken_by_pod(name, &holder)),
+                _ => self.link(name, &target, id).map(|()| name.to_owned()),
+            };
+        }
+        for number in 0u32.. {
+            let name = any(number)?;
+            if self.taker_of(&name)?.is_none() {
+                return self.link(&name, &target, id).map(|()| name);
             }
         }
         unreachable!("numbers make names without end")
@@ -79,12 +115,28 @@ impl KeptContainers {
 
     /// The id of the container that has this name.
     pub(crate) fn holder_of(&self, name: &str) -> Result<Option<String>> {
+        Ok(match self.taker_of(name)? {
+            Some(Taker::Container(id)) => Some(id),
+            Some(Taker::Pod(_)) | None => None,
+        })
+    }
+
+    /// The id of the pod that has this name.
+    pub(crate) fn pod_called(&self, name: &str) -> Result<Option<String>> {
+        Ok(match self.taker_of(name)? {
+            Some(Taker::Pod(id)) => Some(id),
+            Some(Taker::Container(_)) | None => None,
+        })
+    }
+
+    /// Who has a name.
+    fn taker_of(&self, name: &str) -> Result<Option<Taker>> {
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
             return Ok(None);
         }
         let path = self.names_directory().join(name);
-        let id = match std::fs::read_link(&path) {
-            Ok(target) => target.to_string_lossy().into_owned(),
+        let target = match std::fs::read_link(&path) {
+            Ok(target) => target,
             // Where this user may not look there is nothing of theirs.
             Err(error)
                 if matches!(
@@ -96,7 +148,21 @@ impl KeptContainers {
             }
             Err(error) => return Err(Error::at_path("read", &path, error)),
         };
-        Ok(Some(id).filter(|id| is_id(id) && self.path.join(id).exists()))
+        if !self.leads_somewhere(&target) {
+            return Ok(None);
+        }
+        let id = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_of_pod = target.parent().is_some_and(|parent| !parent.as_os_str().is_empty());
+        Ok(Some(id).filter(|id| is_id(id)).map(if is_of_pod { Taker::Pod } else { Taker::Container }))
+    }
+
+    /// Whether there is something where a link of a name leads to.
+    fn leads_somewhere(&self, target: &Path) -> bool {
+        let path = match target.starts_with("..") {
+            true => self.names_directory().join(target),
+            false => self.path.join(target),
+        };
+        path.exists()
     }
 
     /// The id of the container that is called so, among these and `others` by their ids: by its whole id, its name, or the beginning
@@ -135,7 +201,7 @@ impl KeptContainers {
         }
         let Ok(_turn) = wait(&directory) else { return };
         let path = directory.join(name);
-        if std::fs::read_link(&path).is_ok_and(|target| target == Path::new(id)) {
+        if std::fs::read_link(&path).is_ok_and(|target| target == Path::new(id) || target == pod_target(id)) {
             let _ = std::fs::remove_file(&path);
         }
     }
@@ -150,7 +216,7 @@ impl KeptContainers {
         let failed = |error| Error::at_path("read", &directory, error);
         for entry in std::fs::read_dir(&directory).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
-            let leads_nowhere = std::fs::read_link(&path).is_ok_and(|id| !self.path.join(id).exists());
+            let leads_nowhere = std::fs::read_link(&path).is_ok_and(|target| !self.leads_somewhere(&target));
             if leads_nowhere {
                 // Who needs the name takes it anyway.
                 let _ = std::fs::remove_file(&path);
@@ -159,7 +225,7 @@ impl KeptContainers {
         Ok(())
     }
 
-    fn link(&self, name: &str, id: &str) -> Result<()> {
+    fn link(&self, name: &str, target: &Path, id: &str) -> Result<()> {
         let directory = self.names_directory();
         let (path, draft) = (directory.join(name), directory.join(format!(".{id}")));
         let make = || -> std::io::Result<()> {
@@ -167,11 +233,29 @@ impl KeptContainers {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            std::os::unix::fs::symlink(id, &draft)?;
+            std::os::unix::fs::symlink(target, &draft)?;
             std::fs::rename(&draft, &path)
         };
         make().map_err(|error| Error::at_path("make", &path, error))
     }
+}
+
+/// Who has a name, by its id.
+enum Taker {
+    Container(String),
+    Pod(String),
+}
+
+/// Where the link of a pod's name leads to, from the directory of the names.
+fn pod_target(id: &str) -> PathBuf {
+    Path::new("../../pods").join(id)
+}
+
+fn taken_by_pod(name: &str, holder: &str) -> Error {
+    let reason = format!("the name \"{name}\" is in use by pod \"{holder}\": pod already exists");
+    let error = Error::new(ErrorKind::AlreadyExists, format!("take the name `{name}`"), reason);
+    let hint = format!("remove it with `rabbitc pod rm {name}`, or choose another name");
+    error.with_code(Code::NameInUse).with_hint(hint)
 }
 
 fn taken(name: &str, holder: &str) -> Error {

@@ -24,7 +24,11 @@ impl KeptContainers {
         self.check_is_own()?;
         let mut pruned = PrunedContainers::default();
         for kept in self.list()? {
-            if kept.state.is_up() || !filters.0.iter().all(|filter| kept.passes(filter)) {
+            // What keeps a pod's namespaces goes with the pod alone.
+            if kept.record.is_infra()
+                || kept.state.is_up()
+                || !filters.0.iter().all(|filter| kept.passes(filter))
+            {
                 continue;
             }
             // This only informs: what can't be looked at is not counted.

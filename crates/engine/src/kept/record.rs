@@ -107,6 +107,31 @@ pub(crate) struct Record {
     /// Signals that were sent to it since it was started last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) sent: Vec<Sent>,
+    /// The pod that it is of: this alone tells which containers a pod has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pod: Option<PodMember>,
+}
+
+/// A container's place in a pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodMember {
+    /// The pod's id.
+    pub id: String,
+    /// What it is there for.
+    #[serde(default)]
+    pub role: PodRole,
+}
+
+/// What a container is in its pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PodRole {
+    /// One that a person put there.
+    #[default]
+    Ordinary,
+    /// The one that keeps what the others share.
+    Infra,
 }
 
 /// A container as a person asked for it.
@@ -229,7 +254,13 @@ impl Record {
             short_lives: 0,
             end: None,
             sent: Vec::new(),
+            pod: None,
         }
+    }
+
+    /// Whether it keeps what the containers of its pod share.
+    pub(crate) fn is_infra(&self) -> bool {
+        self.pod.as_ref().is_some_and(|pod| pod.role == PodRole::Infra)
     }
 
     /// Notes a signal that `verb` is about to send.

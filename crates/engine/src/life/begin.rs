@@ -188,7 +188,11 @@ fn note_failure(place: &Place, lock: File, mut error: Error) -> Error {
             Stay::Kept => lease.edit(|record| (record.end, record.started) = (Some(end), None)),
         }
     };
+    let record = place.containers().and_then(|containers| containers.read(&place.id));
     error.rollback.extend(note().err());
+    if let (Ok(Some(record)), Ok(containers)) = (record, place.containers()) {
+        error.rollback.extend(crate::pods::leave_group(&containers, &record).err());
+    }
     error
 }
 
@@ -210,8 +214,13 @@ struct More {
 fn launch(place: &Place, lease: Lease, report: Option<&OwnedFd>) -> Result<(Entrusted, More)> {
     let Asked { mut options, life } = asked(lease.record())?.clone();
     let directory = lease.directory().to_owned();
+    // Nobody removes the group of its pod until its own is there.
+    let containers = place.containers()?;
+    let turn = crate::pods::before_start(&containers, lease.record(), &place.paths)?;
+    let of_pod = turn.is_some().then(|| lease.record().clone());
+    turn.iter().for_each(|turn| turn.apply(&mut options));
     // What becomes of its own volumes goes by it.
-    options.stay = Some((place.containers()?, lease.record().stay));
+    options.stay = Some((containers.clone(), lease.record().stay));
     let prepared = container::prepare_again(&options, &place.paths, lease)?;
     let streams = match options.process.terminal {
         TerminalMode::Inherit => Streams::make(&directory, life.input)?,
@@ -223,6 +232,8 @@ fn launch(place: &Place, lease: Lease, report: Option<&OwnedFd>) -> Result<(Entr
     let started = prepared.start(LaunchOptions { interrupt, ..LaunchOptions::default() });
     told.give_back()?;
     let running = started?;
+    of_pod.iter().for_each(|record| crate::pods::after_start(&containers, record, &place.paths));
+    drop(turn);
     let more = More { notices: running.notices(), chosen_ports: running.chosen_ports(), streams };
     Ok((running.entrust()?, more))
 }

@@ -3,7 +3,7 @@
 use super::LifeOptions;
 use crate::container::{self, Effects, new_id};
 use crate::error::Result;
-use crate::kept::{Asked, Durability, KeptContainers, KeptRoot, Record, Shown, Stay, parse_name};
+use crate::kept::{Asked, Durability, KeptContainers, KeptRoot, PodMember, Record, Shown, Stay, parse_name};
 use crate::options::RunOptions;
 use crate::paths::EnginePaths;
 use crate::volume_store;
@@ -19,6 +19,8 @@ pub struct CreateRequest {
     pub name: Option<String>,
     /// Whether it stays after its end.
     pub stay: Stay,
+    /// The pod that it is of, if it is of one.
+    pub pod: Option<PodMember>,
 }
 
 /// When it is found out whether this host can do what is asked for.
@@ -33,7 +35,7 @@ pub enum Look {
 impl KeptContainers {
     /// Makes a container, and answers its id.
     pub fn create(&self, request: CreateRequest, paths: &EnginePaths, look: Look) -> Result<String> {
-        let CreateRequest { options, life, name, stay } = request;
+        let CreateRequest { options, life, name, stay, pod } = request;
         let name = name.as_deref().map(parse_name).transpose()?;
         if look == Look::Now && !options.waits_for_peers(self, paths) {
             container::plan(&options, paths)?;
@@ -53,6 +55,7 @@ impl KeptContainers {
         let mut record = Record::new(id.as_str(), root, &options.process.command);
         record.name = name.unwrap_or_default();
         record.stay = stay;
+        record.pod = pod;
         record.shown = Shown::of(&options);
         record.asked = Some(Box::new(Asked { options, life }));
         let durability = if stay == Stay::Kept { Durability::Power } else { Durability::Process };

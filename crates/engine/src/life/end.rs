@@ -101,9 +101,11 @@ pub(super) fn finish(place: &Place, mut lease: Lease, mut memory: Option<MemoryE
             && wait_to_start(&place.containers()?, record, pause(record.short_lives.saturating_sub(1)));
         if !returns {
             remains.extend(place.containers()?.end_volumes(record, &place.paths));
+            let of_pod = record.clone();
             if record.stay == Stay::Removed {
                 remains.extend(lease.remove().err());
             }
+            remains.extend(crate::pods::after_end(&place.containers()?, &of_pod, &place.paths));
             return Ok(Ended::Over { remains });
         }
         lease.edit(|record| record.restarts += 1)?;

@@ -60,6 +60,8 @@ impl KeptContainers {
             "ProcessLabel": "",
             "AppArmorProfile": "",
             "ExecIDs": null,
+            "Pod": kept.record.pod.as_ref().map(|pod| pod.id.clone()).unwrap_or_default(),
+            "IsInfra": kept.record.is_infra(),
             "HostConfig": host_config(kept, &asked, &said),
             "GraphDriver": graph(kept),
             "Mounts": mounts(&asked.options),
@@ -377,7 +379,7 @@ fn limit_config(asked: &Asked, said: &Said<'_>, ulimits: Vec<Value>, devices: Ve
 }
 
 /// Published ports as docker writes what was asked for.
-fn bindings(requests: &[::network::PortRequest]) -> Value {
+pub(crate) fn bindings(requests: &[::network::PortRequest]) -> Value {
     let mut all: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for request in requests {
         for (index, inside) in request.container.ports().enumerate() {

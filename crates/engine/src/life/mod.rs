@@ -23,6 +23,7 @@ pub(crate) use self::begin::Place;
 pub use self::begin::{BEGIN, Begun, FailedBegin, Standing, begin};
 pub use self::create::{CreateRequest, Look};
 pub use self::end::{END, Ended, end};
+pub(crate) use self::inspect::bindings;
 pub use self::look::{attach, parse_moment, wait_for_hangup};
 pub use self::options::{
     InputUntil, LifeOptions, LogChoice, RestartPolicy, StandardInput, parse_log, parse_restart,

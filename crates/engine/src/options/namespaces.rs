@@ -61,7 +61,7 @@ pub enum IpcMode {
 }
 
 /// Whose cgroup namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CgroupMode {
     /// Its own: its group is the root.
@@ -69,6 +69,10 @@ pub enum CgroupMode {
     Private,
     /// The caller's.
     Host,
+    /// That of a running container, by its id: of the one that keeps a pod's namespaces.
+    Container(String),
+    /// The one behind a file such as `/proc/PID/ns/cgroup`.
+    Path(PathBuf),
 }
 
 /// Whose time namespace.

@@ -106,6 +106,12 @@ pub struct NameOptions {
     pub options: Vec<String>,
     /// More names of hosts, each with its address.
     pub hosts: Vec<(String, HostAddress)>,
+    /// More names of the container itself, at its own address.
+    #[serde(skip)]
+    pub aliases: Vec<String>,
+    /// Names of containers that share its network, and so are at the loopback.
+    #[serde(skip)]
+    pub neighbours: Vec<String>,
     /// Whose /etc/hosts the container sees.
     #[serde(default)]
     pub hosts_file: OwnedFile,

@@ -106,6 +106,8 @@ pub struct ProcessOptions {
     pub annotations: BTreeMap<String, String>,
     /// Whether a small init runs as pid 1, and the program as its child.
     pub init: bool,
+    /// Whether there is no program at all: a small process of rabbitc's own keeps the namespaces for others.
+    pub holds: bool,
     /// How many descriptors from 3 on it inherits.
     pub kept_descriptors: u32,
     /// What becomes of the caller's signals.
@@ -139,6 +141,7 @@ impl Default for ProcessOptions {
             directory_source: Source::Flag,
             annotations: BTreeMap::new(),
             init: false,
+            holds: false,
             kept_descriptors: 0,
             signals: monitor::Signals::Forwarded,
             stop_signal: Signal::TERM,

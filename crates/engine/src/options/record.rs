@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::{
-    IpcMode, MountKind, NamespaceMode, NetworkMode, RootOptions, RunOptions, SeccompChoice, UserNamespace,
-    parse_mac, parse_publish,
+    CgroupMode, IpcMode, MountKind, NamespaceMode, NetworkMode, RootOptions, RunOptions, SeccompChoice,
+    UserNamespace, parse_mac, parse_publish,
 };
 use crate::volume_store::VolumeStore;
 
@@ -60,6 +60,9 @@ impl RunOptions {
             IpcMode::Shared(mode) => Some(mode),
             IpcMode::Private | IpcMode::None => None,
         };
+        if let CgroupMode::Path(path) = &mut namespaces.cgroup {
+            paths.push(path);
+        }
         for mode in [Some(&mut namespaces.pid), Some(&mut namespaces.uts), ipc].into_iter().flatten() {
             if let NamespaceMode::Path(path) = mode {
                 paths.push(path);

@@ -51,6 +51,12 @@ impl Basis {
         }
     }
 
+    /// The host name that the container of a directory began with.
+    pub(crate) fn host_name(directory: &Path) -> Option<String> {
+        let text = std::fs::read(directory.join(FILE)).ok()?;
+        serde_json::from_slice::<Basis>(&text).ok()?.spec.hostname
+    }
+
     /// Writes it into the container's directory.
     pub(crate) fn write(&self, directory: &Path) -> Result<()> {
         write_atomically(directory, FILE, &serde_json::to_vec(self).expect("only string keys"))

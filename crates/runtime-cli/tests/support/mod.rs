@@ -1,6 +1,8 @@
 //! What the tests of the binary share: a bundle in a directory of its own, the binary, and a look for remains.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod calls;
+
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

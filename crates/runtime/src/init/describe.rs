@@ -519,6 +519,11 @@ fn init(action: &InitAction) -> Words {
         InitAction::CloseDescriptors { .. } => {
             words("mark descriptors close-on-exec", "", "no open file of the runtime may reach the container")
         }
+        InitAction::Execute(Execution { candidates, init: Some(_), .. }) if candidates.is_empty() => words(
+            "execute the holder of the namespaces",
+            "",
+            "the child becomes a small process of rabbitc itself, so that others can join its namespaces",
+        ),
         InitAction::Execute(Execution { candidates, init: Some(_), .. }) => (
             "execute the program below an init".to_owned(),
             program_name(candidates),

@@ -5,10 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use sys::clone::Child;
 use sys::process::monotonic_nanoseconds;
 
+use super::host_steps::unheard;
 use super::{Host, Launch, reap};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks;
@@ -29,7 +31,7 @@ impl Launch<'_> {
             ];
             match rustix::event::poll(&mut watched, None) {
                 Ok(_) => {}
-                Err(rustix::io::Errno::INTR) => continue,
+                Err(Errno::INTR) => continue,
                 Err(error) => return Err(Error::system("wait for init", error)),
             }
             if !watched[0].revents().is_empty() {
@@ -56,8 +58,7 @@ impl Launch<'_> {
             match message {
                 Some(Message::Reached { step }) => {
                     if self.help(step, shown)? {
-                        // One that died is seen when its end is read.
-                        let _ = sync::send(socket, Message::Go { step });
+                        sync::answer(socket, Message::Go { step }).map_err(unheard)?;
                         continue;
                     }
                     let barrier =
@@ -88,9 +89,11 @@ impl Launch<'_> {
                             ));
                         }
                     }
-                    if sync::send(socket, Message::Go { step }).is_err() {
+                    match sync::send(socket, Message::Go { step }) {
+                        Ok(()) => {}
                         // It died; why is said when its end is read.
-                        continue;
+                        Err(Errno::PIPE | Errno::CONNRESET) => continue,
+                        Err(error) => return Err(unheard(error)),
                     }
                     if barrier == Some(Barrier::Ready) && self.plan.start == Start::AtGate {
                         self.ended = monotonic_nanoseconds();
@@ -103,7 +106,7 @@ impl Launch<'_> {
                 Some(Message::Process { pid }) => self.follow(pid)?,
                 Some(Message::Listener { step, descriptor }) => {
                     self.pass_listener(Listener { shown, number: descriptor })?;
-                    let _ = sync::send(socket, Message::Go { step });
+                    sync::answer(socket, Message::Go { step }).map_err(unheard)?;
                 }
                 Some(Message::Go { .. }) => {}
                 None if committed || self.is_published() => {

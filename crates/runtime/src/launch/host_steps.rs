@@ -111,8 +111,8 @@ impl Launch<'_> {
         if let Some(step) = self.plan.steps.iter().position(receive) {
             let files = self.cgroup_files(self.child.as_ref().is_some_and(|child| child.in_cgroup))?;
             let files: Vec<BorrowedFd<'_>> = files.iter().map(OwnedFd::as_fd).collect();
-            // One that has died is seen when its end is read.
-            let _ = sync::send_descriptors(socket, Message::Go { step: step as u16 }, &files);
+            let sent = sync::send_descriptors(socket, Message::Go { step: step as u16 }, &files);
+            sync::unless_gone(sent).map_err(unheard)?;
         }
         Ok(())
     }
@@ -265,9 +265,8 @@ impl Launch<'_> {
         }
         let ready = |step: &Step| matches!(step.action, Action::Init(InitAction::Wait(Barrier::HostReady)));
         if let Some(step) = self.plan.steps.iter().position(ready) {
-            // Opened before it is reached, so that init mounts while the network is attached. One that has died is
-            // seen when its end is read.
-            let _ = sync::send(socket, Message::Go { step: step as u16 });
+            // Opened before it is reached, so that init mounts while the network is attached.
+            sync::answer(socket, Message::Go { step: step as u16 }).map_err(unheard)?;
         }
         Ok(())
     }
@@ -335,8 +334,7 @@ impl Launch<'_> {
     pub(super) fn draft_record(&mut self, socket: BorrowedFd<'_>, host: &mut dyn Host) -> Result<()> {
         self.step(|action| matches!(action, HostAction::DraftRecord), |launch| launch.write_draft(host))?;
         if let Some(step) = self.publishing() {
-            // One that has died is seen when its end is read.
-            let _ = sync::send(socket, Message::Go { step });
+            sync::answer(socket, Message::Go { step }).map_err(unheard)?;
         }
         Ok(())
     }
@@ -373,6 +371,11 @@ impl Launch<'_> {
         )?;
         Ok(())
     }
+}
+
+/// The error where a record does not get to init.
+pub(super) fn unheard(error: rustix::io::Errno) -> Error {
+    Error::system("answer init", error)
 }
 
 pub(crate) fn set_oom_score(pid: i32, score: i32) -> Result<()> {

@@ -204,8 +204,8 @@ fn cgroup_path(record: &Record) -> Option<std::result::Result<cgroup::CgroupPath
     })
 }
 
-/// The state document of the specification (runtime.md, "State").
-pub(crate) fn state_document(record: &Record, status: &str) -> Vec<u8> {
+/// The state document of the specification (runtime.md, "State"), as hooks and agents get it; `status` is one of its words.
+pub fn state_document(record: &Record, status: &str) -> Vec<u8> {
     let mut document = serde_json::json!({
         "ociVersion": record.oci_version,
         "id": record.id,

@@ -46,8 +46,8 @@ pub use self::mount_points::{MountPoint, mount_point, mount_points};
 pub use self::mounts::has_selinux;
 use self::namespaces::{Clocks, NamespacePlan};
 pub use self::options::{
-    BindRules, CgroupManager, Lifetime, MissingHome, NetworkProgram, OwnFile, PlanOptions, Preparation,
-    RootChange, RootOwners, RootPiece, RootPieceKind, RootSource, Start,
+    BindRules, CgroupManager, FirstProcess, Lifetime, MissingHome, NetworkProgram, OwnFile, PlanOptions,
+    Preparation, RootChange, RootOwners, RootPiece, RootPieceKind, RootSource, Start,
 };
 use self::owners::{Detached, Users};
 pub use self::process::own_hard_limit;
@@ -268,8 +268,10 @@ impl ContainerPlan {
         // Before everything else: what can't be mapped is refused before anything is made.
         let mut steps = plan.detached.steps;
         steps.append(&mut plan.list);
-        if options.init {
-            process::through_init(&mut steps, options.kept_descriptors);
+        match options.first {
+            FirstProcess::Program => {}
+            FirstProcess::Init => process::through_init(&mut steps, options.kept_descriptors),
+            FirstProcess::Holder => process::hold(&mut steps, options.kept_descriptors),
         }
         let files_detached = detaches_files(users);
         Ok(ContainerPlan {
@@ -299,7 +301,7 @@ impl ContainerPlan {
             files: options.files.clone(),
             warnings,
             terminal: process.terminal,
-            init: options.init,
+            init: options.first != FirstProcess::Program,
         })
     }
 

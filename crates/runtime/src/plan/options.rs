@@ -209,15 +209,27 @@ pub struct PlanOptions {
     pub new_keyring: bool,
     /// How many descriptors from 3 on the program inherits.
     pub kept_descriptors: u32,
-    /// Whether an init of our own runs as pid 1, and the program as its child. The launching program must call
-    /// [`crate::reaper::run`] when it is executed as [`crate::reaper::NAME`].
-    pub init: bool,
+    /// What runs first.
+    pub first: FirstProcess,
     /// What becomes of HOME where config.json has none.
     pub missing_home: MissingHome,
     /// The host name where config.json has none.
     pub hostname_default: Option<String>,
     /// What the caller's person said, by the field of the config that it became: shown in place of the field.
     pub origins: BTreeMap<String, String>,
+}
+
+/// What a container's first process is. For all but the program, the launching program must call [`crate::reaper::run`] when it is
+/// executed as [`crate::reaper::NAME`], and [`crate::reaper::hold`] when as [`crate::reaper::HOLDER`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FirstProcess {
+    /// The container's program.
+    #[default]
+    Program,
+    /// An init of our own, with the program as its child.
+    Init,
+    /// One of our own that only keeps the namespaces for others; there is no program, and none is looked for.
+    Holder,
 }
 
 impl PlanOptions {
@@ -245,7 +257,7 @@ impl PlanOptions {
             cgroup_name: None,
             new_keyring: true,
             kept_descriptors: 0,
-            init: false,
+            first: FirstProcess::Program,
             missing_home: MissingHome::Sought,
             hostname_default: None,
             origins: BTreeMap::new(),

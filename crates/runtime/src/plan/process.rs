@@ -363,6 +363,19 @@ pub(crate) fn through_init(steps: &mut [Step], kept: u32) {
     execution.init = Some(InitProgram { socket, arguments, environments: environments.collect() });
 }
 
+/// Executes a process of our own in the place of a program, which is not looked for.
+pub(crate) fn hold(steps: &mut Vec<Step>, kept: u32) {
+    steps.retain(|step| !matches!(step.action, Action::Init(InitAction::FindProgram { .. })));
+    let Some(Step { action: Action::Init(InitAction::Execute(execution)), .. }) = steps.last_mut() else {
+        return;
+    };
+    execution.candidates.clear();
+    let name = CString::new(crate::reaper::HOLDER).expect("no NUL");
+    let environment = CStringArray::new(execution.environment.strings().to_vec());
+    let arguments = CStringArray::new(vec![name]);
+    execution.init = Some(InitProgram { socket: 3 + kept, arguments, environments: vec![environment] });
+}
+
 /// The last steps: nothing of the runtime is left, the filter is on, the program begins.
 pub(crate) fn plan_end(
     process: &Process,

@@ -1,5 +1,6 @@
 # containerd by its own client: the runtime is the one that its shim calls.
-call run "c run --runc-binary $RUNTIME --env PATH=/bin"
+by_systemd=; [ "$MANAGER" != systemd ] || by_systemd='--runc-systemd-cgroup --cgroup machine.slice:ctr:tested'
+call run "c run --runc-binary $RUNTIME --env PATH=/bin $by_systemd"
 inside='while :; do sleep 0.1; done'
 
 step run run --rm --rootfs "$WORK/root" one echo hello
@@ -14,6 +15,7 @@ step detached run -d --log-uri "file://$WORK/log" --rootfs "$WORK/root" two sh -
 until_true grep up log
 step 'log' cat log
 step tasks sh -c "c tasks ls | sed 1d | tr -s ' ' | cut -d' ' -f1,3"
+scopes ctr-tested.scope
 step exec c tasks exec --exec-id x two echo hello
 step 'exec, exit status' c tasks exec --exec-id x two sh -c 'exit 9'
 step 'exec, no such program' quiet_error c tasks exec --exec-id x two /no/such

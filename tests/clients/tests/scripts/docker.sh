@@ -18,6 +18,7 @@ step detached docker run -d --name cc --network none --memory 64m --memory-swap 
     busybox sh -c "trap 'echo bye; exit 3' TERM; echo up; $inside"
 until_true sh -c 'docker logs cc | grep up'
 step state docker inspect --format '{{.State.Status}} {{.HostConfig.Runtime}} {{.HostConfig.Memory}}' cc
+scopes 'docker-*'
 memory() { docker exec "$1" sh -c 'cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes'; }
 step 'limit of memory' memory cc
 step exec docker exec cc echo hello
@@ -41,16 +42,20 @@ step kill docker kill cc
 step wait docker wait cc
 step remove docker rm cc
 # Whom the kernel chooses, the shell or its child, is not the same each time: so the shell says nothing of it. containerd listens
-# for it once the start is over.
-until_true docker exec oo touch /listened &
-step 'out of memory' docker run --name oo --network none --memory 16m --memory-swap 16m busybox sh -c 'exec 2>/dev/null
-    until [ -e /listened ]; do sleep 0.1; done; head -c 100m /dev/zero | grep -c x'
-step 'seen as such' docker inspect --format '{{.State.OOMKilled}} {{.State.ExitCode}}' oo
+# for it once the start is over. A scope of systemd's is gone with its last process, and what it counted is then not always known
+# to containerd, with any runtime.
+[ "$MANAGER" = systemd ] || {
+    until_true docker exec oo touch /listened &
+    step 'out of memory' docker run --name oo --network none --memory 16m --memory-swap 16m busybox sh -c 'exec 2>/dev/null
+        until [ -e /listened ]; do sleep 0.1; done; head -c 100m /dev/zero | grep -c x'
+    step 'seen as such' docker inspect --format '{{.State.OOMKilled}} {{.State.ExitCode}}' oo
+    docker rm oo >/dev/null
+}
 step 'health check' docker run -d --name hh --network none --health-cmd 'test -e /tmp/well' --health-interval 0.2s busybox sh -c "$inside"
 step 'make well' docker exec hh touch /tmp/well
 until_true sh -c "docker inspect --format '{{.State.Health.Status}}' hh | grep -x healthy" && step well true
 step restart docker restart -t 0 hh
-step 'remove by force' docker rm --force hh oo
+step 'remove by force' docker rm --force hh
 step nothing docker ps --all --quiet
 
 kill $daemon; wait $daemon 2>/dev/null

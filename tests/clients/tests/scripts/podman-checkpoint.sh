@@ -1,5 +1,5 @@
 # podman's checkpoints: what counts goes on where it was, whatever becomes of the container in between.
-call p "podman --runtime $RUNTIME --cgroup-manager cgroupfs --events-backend file $OPTIONS"
+call p "podman --runtime $RUNTIME --cgroup-manager $MANAGER --events-backend file $OPTIONS"
 make_root root
 tar -C root -c . | p import --quiet - busybox >/dev/null || exit 1
 # start NAME WORDS: a counter under that name.

@@ -1,5 +1,5 @@
 # podman, as root or as an ordinary user: what people do with it, one call after the other.
-call p "podman --runtime $RUNTIME --cgroup-manager cgroupfs --events-backend file $OPTIONS"
+call p "podman --runtime $RUNTIME --cgroup-manager $MANAGER --events-backend file $OPTIONS"
 inside='while :; do sleep 0.1; done'
 memory() { p exec "$1" sh -c 'cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes'; }
 pids() { p exec "$1" sh -c 'cat /sys/fs/cgroup/pids.max 2>/dev/null || cat /sys/fs/cgroup/pids/pids.max'; }
@@ -23,6 +23,7 @@ step privileged p run --rm --network none --privileged busybox sh -c 'test -e /d
 step detached p run -d --name c --network none $LIMITS busybox sh -c "trap 'echo bye; exit 3' TERM; echo up; $inside"
 until_true sh -c "p logs c | grep up"
 step state p inspect --format '{{.State.Status}} {{.HostConfig.Memory}} {{.HostConfig.PidsLimit}}' c
+scopes 'libpod-*'
 [ -z "$LIMITS" ] || { step 'limit of memory' memory c; step 'limit of tasks' pids c; }
 step exec p exec c echo hello
 step 'exec, exit status' p exec c sh -c 'exit 9'

@@ -12,7 +12,7 @@ step() {
     name=$1; shift
     said=$("$@" 2>&1 </dev/null); status=$?
     printf '## %s: %s\n' "$name" "$status"
-    [ -z "$said" ] || printf '%s\n' "$said" | tr -d '\r\000\004' | sed 's/^^@//; /^$/d; /^time=/d; /^warning: process.capabilities.ambient: can.t raise ambient /d; /has been deprecated/d; /resize pty/d; s/[0-9a-f]\{64\}/ID/g; s/^Error: .*: \(OCI .*\)/Error: \1/'
+    [ -z "$said" ] || printf '%s\n' "$said" | tr -d '\r\000\004' | sed 's/\^@//g; /^$/d; /^time=/d; /^warning: process.capabilities.ambient: can.t raise ambient /d; /has been deprecated/d; /resize pty/d; s/[0-9a-f]\{64\}/ID/g; s/^Error: .*: \(OCI .*\)/Error: \1/'
 }
 
 # call NAME WORDS: a short name for the words that calls begin with; a file, so that `sh -c` and `script` know it as well.
@@ -46,6 +46,11 @@ make_root() {
 
 # For messages that each runtime has in words of its own: only the status counts.
 quiet_error() { "$@" >/dev/null 2>&1; }
+
+# Where systemd makes the groups: the scopes of this name that run.
+scopes() {
+    [ "$MANAGER" != systemd ] || step 'as a scope' sh -c "systemctl list-units --plain --no-legend --type scope '$1' | grep -c running"
+}
 
 # For checkpoints: a program that counts in memory and shows its count, one up at each SIGUSR1.
 counter='i=0; trap "i=\$((i+1)); echo \$i" USR1; echo up; while :; do sleep 0.1; done'

@@ -48,12 +48,12 @@ impl Engine {
         }
     }
 
-    /// What stands behind a container that runs: a piece of its command line, as it is in /proc/PID/cmdline.
+    /// What stands behind a container that runs: a piece of its command line, with spaces between the words.
     pub fn supervisor(self) -> &'static str {
         match self {
-            Engine::Rabbitc => "rabbitc",
-            Engine::Podman => "conmon",
-            Engine::Docker => "containerd-shim",
+            Engine::Rabbitc => "rabbitc internal-monitor ",
+            Engine::Podman => "conmon --api-version ",
+            Engine::Docker => "containerd-shim-runc-v2 -namespace ",
         }
     }
 }

@@ -102,8 +102,7 @@ fn processes(engine: Engine) -> BTreeSet<u32> {
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let is_one = |pid: &u32| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let program = line.split(|byte| *byte == 0).next().unwrap_or_default();
-        String::from_utf8_lossy(program).contains(engine.supervisor())
+        String::from_utf8_lossy(&line).replace('\0', " ").contains(engine.supervisor())
     };
     pids.filter(is_one).collect()
 }

@@ -7,6 +7,7 @@ mod images;
 mod life;
 mod network;
 mod place;
+mod pods;
 mod refusing_links;
 mod user;
 mod volumes;

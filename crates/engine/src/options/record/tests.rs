@@ -124,6 +124,7 @@ impl Choices {
             directory_source: self.of(&[Source::Flag, Source::Image]),
             annotations: self.map(),
             init: self.is(),
+            holds: self.is(),
             kept_descriptors: self.below(5) as u32,
             signals: self.of(&[Signals::Forwarded, Signals::Kept]),
             stop_signal: Signal::parse(&(1 + self.below(64)).to_string()).expect("legal"),
@@ -282,7 +283,12 @@ impl Choices {
                 _ => IpcMode::Shared(self.namespace()),
             },
             uts: self.namespace(),
-            cgroup: self.of(&[CgroupMode::Private, CgroupMode::Host]),
+            cgroup: match self.below(4) {
+                0 => CgroupMode::Private,
+                1 => CgroupMode::Host,
+                2 => CgroupMode::Container(self.word()),
+                _ => CgroupMode::Path(self.path()),
+            },
             time: self.of(&[TimeMode::Unsaid, TimeMode::Host, TimeMode::Private]),
             time_offsets: self
                 .some(|choices| (choices.of(&[Clock::Monotonic, Clock::Boottime]), choices.signed()))
@@ -371,6 +377,7 @@ impl Choices {
                 }),
                 hosts_file: self.of(&[OwnedFile::Made, OwnedFile::OfTheRoot]),
                 hostname_file: self.of(&[OwnedFile::Made, OwnedFile::OfTheRoot]),
+                ..NameOptions::default()
             },
         }
     }
