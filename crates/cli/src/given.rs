@@ -201,6 +201,7 @@ mod tests {
         "--timeout",
         "--cidfile",
         "--pidfile",
+        "--conmon-pidfile",
         "--detach",
         "--name",
         "--pod",

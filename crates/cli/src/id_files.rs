@@ -1,4 +1,4 @@
-//! The files of `--cidfile` and `--pidfile`: opened before anything is made, filled when the container runs.
+//! The files of `--cidfile`, `--pidfile` and `--conmon-pidfile`: opened before anything is made, filled when the container runs.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -12,6 +12,16 @@ use crate::args::ProcessArguments;
 pub(crate) struct IdFiles {
     id_file: Option<Made>,
     pid_file: Option<Made>,
+    /// That of the process behind the container.
+    monitor_file: Option<Made>,
+}
+
+/// What is written into them, where it is known.
+pub(crate) struct Pids {
+    /// The container's first process.
+    pub(crate) program: Option<i32>,
+    /// Who stands behind it.
+    pub(crate) behind: Option<i32>,
 }
 
 struct Made {
@@ -23,7 +33,7 @@ struct Made {
 
 impl IdFiles {
     pub(crate) fn open(arguments: &ProcessArguments) -> Result<IdFiles> {
-        let mut files = IdFiles { id_file: None, pid_file: None };
+        let mut files = IdFiles { id_file: None, pid_file: None, monitor_file: None };
         if let Some(path) = &arguments.cidfile {
             let file = File::options().write(true).create_new(true).open(path).map_err(|error| {
                 let exists = error.kind() == ErrorKind::AlreadyExists;
@@ -35,19 +45,25 @@ impl IdFiles {
             })?;
             files.id_file = Some(Made { path: path.clone(), file, new: true });
         }
-        if let Some(path) = &arguments.pidfile {
-            let opened = open_or_make(path);
-            files.pid_file =
-                Some(opened.map_err(|error| refused("open", path, error).from_field("--pidfile"))?);
+        for (flag, path, place) in [
+            ("--pidfile", &arguments.pidfile, &mut files.pid_file),
+            ("--conmon-pidfile", &arguments.conmon_pidfile, &mut files.monitor_file),
+        ] {
+            if let Some(path) = path {
+                let opened = open_or_make(path);
+                *place = Some(opened.map_err(|error| refused("open", path, error).from_field(flag))?);
+            }
         }
         Ok(files)
     }
 
     /// Fills them. What fails is told: the container runs by then.
-    pub(crate) fn keep(mut self, id: &str, pid: Option<i32>) -> Vec<Notice> {
+    pub(crate) fn keep(mut self, id: &str, pids: Pids) -> Vec<Notice> {
         let mut notices = self.fill_id(id);
-        if let Some(pid) = pid {
-            notices.extend(self.pid_file.take().and_then(|made| made.fill(&pid.to_string())));
+        for (file, pid) in [(&mut self.pid_file, pids.program), (&mut self.monitor_file, pids.behind)] {
+            if let Some(pid) = pid {
+                notices.extend(file.take().and_then(|made| made.fill(&pid.to_string())));
+            }
         }
         notices
     }
@@ -99,7 +115,8 @@ impl Made {
 
 impl Drop for IdFiles {
     fn drop(&mut self) {
-        for made in self.id_file.iter().chain(&self.pid_file).filter(|made| made.new) {
+        let all = self.id_file.iter().chain(&self.pid_file).chain(&self.monitor_file);
+        for made in all.filter(|made| made.new) {
             // Best effort: an error is on its way to be told already.
             let _ = std::fs::remove_file(&made.path);
         }

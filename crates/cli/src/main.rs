@@ -87,7 +87,8 @@ fn main() -> ExitCode {
     // Before the command line is read, as it would be read a second time after.
     let protected = match args::may_start(&arguments) {
         true => {
-            engine::host_binary::protect(c"rabbitc", arguments.iter().cloned(), std::env::vars_os()).map(drop)
+            let again = args::with_level(&arguments);
+            engine::host_binary::protect(c"rabbitc", again, std::env::vars_os()).map(drop)
         }
         false => Ok(()),
     };

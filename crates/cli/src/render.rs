@@ -1,11 +1,34 @@
 //! What people see of errors and notices.
 
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::{Error, Notice};
 use serde::Serialize;
 
 use crate::given::Given;
+
+/// What is told beside errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// Nothing.
+    Errors,
+    /// Warnings.
+    Warnings,
+}
+
+/// Whether warnings are told: set once, before anything is done.
+static WARNS: AtomicBool = AtomicBool::new(true);
+
+/// Sets what is told by `--log-level`.
+pub(crate) fn set_level(level: Level) {
+    WARNS.store(level == Level::Warnings, Ordering::Relaxed);
+}
+
+/// What is told.
+pub(crate) fn get_level() -> Level {
+    if WARNS.load(Ordering::Relaxed) { Level::Warnings } else { Level::Errors }
+}
 
 /// Whether text for people may have colours there.
 pub(crate) fn colours(terminal: bool) -> bool {
@@ -149,6 +172,9 @@ pub(crate) fn notice(notice: &Notice) {
 }
 
 fn warn(what: &str, hint: Option<&str>) {
+    if get_level() == Level::Errors {
+        return;
+    }
     if are_for_machines() {
         return machine(Message { level: "warning", msg: what.to_owned(), hint, ..Message::default() });
     }

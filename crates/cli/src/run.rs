@@ -12,7 +12,7 @@ use sys::signal::SignalDescriptor;
 
 use crate::args::{Life, ProcessArguments, RunArguments, TIDY};
 use crate::explain::Explanation;
-use crate::id_files::IdFiles;
+use crate::id_files::{IdFiles, Pids};
 use crate::images::{self, NotReady};
 use crate::life::live;
 use crate::render;
@@ -95,7 +95,8 @@ fn run_container(
         .map_err(|error| Error::system("open a signal descriptor", error))?;
     let launch = LaunchOptions { interrupt: Some(interrupt), ..LaunchOptions::default() };
     let running = prepared.start(launch)?;
-    files.keep(&id, Some(running.pid())).iter().for_each(render::notice);
+    let own = i32::try_from(std::process::id()).ok();
+    files.keep(&id, Pids { program: Some(running.pid()), behind: own }).iter().for_each(render::notice);
     running.notices().iter().for_each(render::notice);
     running.chosen_ports().iter().for_each(|port| render::information(&format!("published {port}")));
     let timeline = match arguments.look.explain {

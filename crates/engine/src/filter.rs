@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::mem::discriminant;
 
 use monitor::Moment;
+use regex_lite::Regex;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::life::parse_moment;
 
 /// `NAME[=VALUE]`: a label or an option, and its value where that counts.
@@ -21,6 +22,32 @@ pub(crate) fn pair(text: &str) -> (String, Option<String>) {
 pub(crate) fn has(pairs: &BTreeMap<String, String>, name: &str, value: Option<&String>) -> bool {
     pairs.get(name).is_some_and(|found| value.is_none_or(|value| value == found))
 }
+
+/// A regular expression of a name or an id, as docker and podman take them: found anywhere in it, unless `^` and `$` say otherwise.
+#[derive(Debug, Clone)]
+pub struct Pattern(Regex);
+
+impl Pattern {
+    pub(crate) fn parse(text: &str) -> Result<Pattern> {
+        Regex::new(text).map(Pattern).map_err(|error| {
+            let reason = format!("`{}` is no regular expression: {error}", text.escape_debug());
+            Error::invalid("--filter", reason)
+                .with_hint("write a part of the name, or such as `^web-[0-9]+$`")
+        })
+    }
+
+    pub(crate) fn is_in(&self, text: &str) -> bool {
+        self.0.is_match(text)
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Eq for Pattern {}
 
 /// A truth as Go's strconv.ParseBool reads it; none where it is none.
 pub(crate) fn truth(text: &str) -> Option<bool> {

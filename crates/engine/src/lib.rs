@@ -40,8 +40,9 @@ pub use container::{Finished, MemoryKill, Notice, Prepared, Running, plan, prepa
 pub use error::{Code, Error, Result};
 pub use events::{Event, EventFilter, EventLog, EventQuery, Follow};
 pub use health::{
-    CHECK, HEAL, HealthCheck, HealthLog, HealthLogPlace, HealthStatus, OnFailure, StartupCheck, check, heal,
-    parse_health_command, parse_health_interval, parse_health_log_place, parse_health_time, parse_on_failure,
+    CHECK, HEAL, HealthChanges, HealthCheck, HealthLog, HealthLogPlace, HealthStatus, HealthUpdate,
+    OnFailure, StartupChanges, StartupCheck, check, heal, parse_health_command, parse_health_interval,
+    parse_health_log_place, parse_health_time, parse_on_failure,
 };
 pub use images::{
     Came, CheckDepth, ContainersUsage, Damaged, ExistingList, FoundRepository, HistoryEntry, ImageChange,
@@ -50,7 +51,7 @@ pub use images::{
     MovingLayer, NewList, Outcome, PlatformParts, Progress, Pruned, PullRequest, PulledImage, Push,
     PushRequest, PushedImage, PushedImages, ReadyImage, RegistryAccess, Removal, Removed, Repair, SaveLayout,
     SaveTo, SearchOutcome, SearchRequest, StoreUsage, Transport, Tree, TreeLayer, Unmount, Unneeded,
-    is_shift_verb, is_unpack_verb, list_tags, search, unpack_image_again, unpack_layer,
+    is_address, is_shift_verb, is_unpack_verb, list_tags, search, unpack_image_again, unpack_layer,
 };
 pub use kept::{
     Change, ChangeKind, CommitRequest, ComparedStep, ContainerFilter, ContainerSize, DamagedContainer, Kept,

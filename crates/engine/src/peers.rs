@@ -53,8 +53,53 @@ impl RunOptions {
                 *name = id;
             }
         }
+        if let IpcMode::Shared(NamespaceMode::Container(name)) = &self.namespaces.ipc {
+            check_ipc_is_shared(name, containers)?;
+        }
         Ok(self)
     }
+
+    /// Whether a container whose namespaces it joins is there and does not run: only a start needs more of it.
+    pub(crate) fn waits_for_peers(&self, containers: &KeptContainers, paths: &EnginePaths) -> bool {
+        let RunOptions { namespaces, network, .. } = self;
+        let of_mode = |mode: &NamespaceMode| match mode {
+            NamespaceMode::Container(name) => Some(name.clone()),
+            _ => None,
+        };
+        let ipc = match &namespaces.ipc {
+            IpcMode::Shared(mode) => of_mode(mode),
+            IpcMode::Private | IpcMode::None => None,
+        };
+        let users = match &namespaces.users {
+            UserNamespace::Container(name) => Some(name.clone()),
+            _ => None,
+        };
+        let network = match &network.mode {
+            NetworkMode::Container(name) => Some(name.clone()),
+            _ => None,
+        };
+        let all = [of_mode(&namespaces.pid), of_mode(&namespaces.uts), ipc, users, network];
+        all.iter().flatten().any(|name| {
+            Peer::find("--network", name, paths).is_err()
+                && containers.find(name).is_ok_and(|kept| !kept.state.is_up())
+        })
+    }
+}
+
+/// Refuses the ipc namespace of a container that was told to have its own for itself. Of one that is not kept nobody knows what it was
+/// told.
+fn check_ipc_is_shared(name: &str, containers: &KeptContainers) -> Result<()> {
+    let Ok(kept) = containers.find(name) else { return Ok(()) };
+    let asked = kept.record.asked.as_ref();
+    if !asked.is_some_and(|asked| asked.life.flags.iter().any(|flag| flag == "--ipc=private")) {
+        return Ok(());
+    }
+    // In docker's words, which podman has, too.
+    let reason =
+        "joining it is not allowed: non-shareable IPC (hint: use IpcMode:shareable for the donor container)";
+    let operation = format!("--ipc: join the container `{}`", name.escape_debug());
+    Err(Error::new(ErrorKind::Invalid, operation, reason)
+        .with_hint("start the other one with `--ipc=shareable`, or without `--ipc`"))
 }
 
 /// Looks up what `options` share; `None` where they share nothing, which is most often the case.

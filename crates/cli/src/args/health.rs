@@ -2,8 +2,9 @@
 
 use clap::Args;
 use engine::{
-    Error, HealthCheck, HealthLog, ImageDefaults, OnFailure, Result, StartupCheck, parse_health_command,
-    parse_health_interval, parse_health_log_place, parse_health_time, parse_on_failure,
+    Error, HealthChanges, HealthCheck, HealthLog, HealthUpdate, ImageDefaults, OnFailure, Result,
+    StartupChanges, StartupCheck, parse_health_command, parse_health_interval, parse_health_log_place,
+    parse_health_time, parse_on_failure,
 };
 
 use super::said;
@@ -95,6 +96,12 @@ impl HealthArguments {
                 Error::invalid("--health-startup-cmd", "there is no check that it comes before".to_owned());
             return Err(error.with_hint("write `--health-cmd`, too"));
         }
+        if check.on_failure != OnFailure::None && !check.is_one() {
+            let reason =
+                format!("cannot set on-failure action to `{}` without a health check", check.on_failure);
+            let error = Error::invalid("--health-on-failure", reason);
+            return Err(error.with_hint("write `--health-cmd`, too"));
+        }
         Ok(check.is_one().then_some(check))
     }
 
@@ -132,6 +139,44 @@ impl HealthArguments {
             retries: count("startup-retries", &self.health_startup_retries)?.unwrap_or(0),
             success: count("startup-success", &self.health_startup_success)?.unwrap_or(0),
         }))
+    }
+
+    /// What is to change of a container that is there; nothing where nothing was said.
+    pub(crate) fn update(&self) -> Result<Option<HealthUpdate>> {
+        let time = |flag: &str, text: &Option<String>| {
+            said(text).map(|text| parse_health_time(&format!("--health-{flag}"), text)).transpose()
+        };
+        let changes = HealthChanges {
+            test: said(&self.health_cmd).map(parse_health_command),
+            interval: said(&self.health_interval)
+                .map(|text| parse_health_interval("--health-interval", text))
+                .transpose()?,
+            timeout: time("timeout", &self.health_timeout)?,
+            start_period: time("start-period", &self.health_start_period)?,
+            start_interval: time("start-interval", &self.health_start_interval)?,
+            retries: count("retries", &self.health_retries)?,
+            on_failure: said(&self.health_on_failure).map(parse_on_failure).transpose()?,
+            place: said(&self.health_log_destination).map(parse_health_log_place).transpose()?,
+            most_entries: count("max-log-count", &self.health_max_log_count)?,
+            most_bytes: count("max-log-size", &self.health_max_log_size)?,
+            startup: StartupChanges {
+                test: said(&self.health_startup_cmd).map(parse_health_command),
+                interval: time("startup-interval", &self.health_startup_interval)?,
+                timeout: time("startup-timeout", &self.health_startup_timeout)?,
+                retries: count("startup-retries", &self.health_startup_retries)?,
+                success: count("startup-success", &self.health_startup_success)?,
+            },
+        };
+        match (self.no_healthcheck, changes == HealthChanges::default()) {
+            (true, true) => Ok(Some(HealthUpdate::Off)),
+            (true, false) => {
+                // In docker's words.
+                let reason = "--no-healthcheck conflicts with --health-* options".to_owned();
+                Err(Error::invalid("--no-healthcheck", reason).with_hint("leave it out, or the others"))
+            }
+            (false, true) => Ok(None),
+            (false, false) => Ok(Some(HealthUpdate::Changed(Box::new(changes)))),
+        }
     }
 
     /// Whether an unhealthy container is to be started again.

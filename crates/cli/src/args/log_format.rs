@@ -8,7 +8,7 @@ use std::process::Command;
 
 use engine::{Error, Result};
 
-use super::before_verb;
+use super::{before_verb, settings};
 use crate::render::LOG_FORMAT;
 
 /// Takes the flag out of a command line. Where it says something else than the environment, this program executes itself with
@@ -38,7 +38,7 @@ fn split(arguments: Vec<OsString>) -> Result<(Vec<OsString>, Option<OsString>)> 
                     b"--noout" => 1,
                     b"--out" => 2,
                     word if word.starts_with(b"--out=") => 1,
-                    _ => match before_verb::words_of_flag(&word) {
+                    _ => match before_verb::words_of_flag(&word).or_else(|| settings::words_of_flag(&word)) {
                         Some(count) => count,
                         None => {
                             rest.push(word);
@@ -76,6 +76,7 @@ mod tests {
             ("run --log-format=json x", "run --log-format=json x", None),
             ("--rm --log-format json", "--rm --log-format json", None),
             ("--noout --log-format json", "--noout", Some("json")),
+            ("--log-level error --log-format json ps", "--log-level error ps", Some("json")),
         ] {
             let words = ["rabbitc"].into_iter().chain(typed.split(' ')).map(OsString::from).collect();
             let (rest, format) = split(words).expect("legal");

@@ -15,6 +15,7 @@ mod output;
 mod process;
 mod refused;
 mod security;
+mod settings;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ use engine::{
 
 pub(crate) use self::before_verb::{behind_container, verb_first};
 use self::files::FileArguments;
-use self::health::HealthArguments;
+pub(crate) use self::health::HealthArguments;
 pub(crate) use self::image::{ImageArguments, Policy};
 pub(crate) use self::life::{Life, LifeArguments};
 pub(crate) use self::limits::LimitArguments;
@@ -39,6 +40,7 @@ pub(crate) use self::network::NetworkArguments;
 pub(crate) use self::output::take as take_output;
 pub(crate) use self::process::{ProcessArguments, kept_descriptors, variables};
 use self::security::SecurityArguments;
+pub(crate) use self::settings::with_level;
 use crate::completion::CompletionArguments;
 use crate::containers::{self, ContainerCommand};
 use crate::events::EventsArguments;
@@ -149,6 +151,9 @@ pub(crate) struct LookArguments {
     #[arg(long, value_name = "FORMAT[:FILE]", num_args = 0..=1, require_equals = true,
           default_missing_value = "text", value_parser = Explain::parse)]
     pub(crate) explain: Option<Explain>,
+    /// Taken for podman's sake
+    #[arg(long, value_name = "BACKEND", hide = true, value_parser = settings::parse_events_backend)]
+    events_backend: Option<String>,
     /// Directory for what concerns running containers
     #[arg(long, alias = "runroot", value_name = "DIR", hide = true)]
     pub(crate) state_dir: Option<PathBuf>,
@@ -276,7 +281,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         "volume" => read_plain::<VolumeArguments>(words.skip(1)).map(|read| Command::Volumes(read.command)),
         "pod" => read_plain::<PodArguments>(words.skip(1)).map(|read| Command::Pods(Box::new(read.command))),
         "help" if words.len() == 1 => read_run(["--help".into()]),
-        "version" if words.len() == 1 => read_run(["--version".into()]),
+        "version" => read_plain(words.skip(1)).map(SystemCommand::Version).map(Command::System),
         verb if refused::is_command(verb) => Err(Refusal::Words(refused::command(verb))),
         "run" => read_run(words.skip(1)).and_then(|command| match &command {
             Command::Run(arguments) if arguments.is_of_nothing() => Err(Refusal::Words(refused::no_image())),

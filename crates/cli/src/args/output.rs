@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use engine::{Error, Result};
 
-use super::before_verb;
+use super::{before_verb, settings};
 
 /// Where it goes.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +38,7 @@ pub(crate) fn take(arguments: Vec<OsString>) -> Result<(Vec<OsString>, Output)> 
                 })?;
                 output = Output::File(file.into());
             }
+            _ if settings::take(name, value, &mut words)? => {}
             // Others that may stand before a verb.
             _ => match before_verb::words_of_flag(&word) {
                 Some(2) => {

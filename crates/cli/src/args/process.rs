@@ -90,6 +90,9 @@ pub(crate) struct ProcessArguments {
     /// Write the program's pid to a file
     #[arg(long, value_name = "FILE")]
     pub(crate) pidfile: Option<PathBuf>,
+    /// Write the pid of the process that stands behind it to a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) conmon_pidfile: Option<PathBuf>,
     /// A label, kept among the annotations as `rabbitc.label.KEY`
     #[arg(short = 'l', long, value_name = "KEY[=VALUE]")]
     pub(crate) label: Vec<String>,

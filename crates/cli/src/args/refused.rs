@@ -17,8 +17,6 @@ pub(crate) struct Row {
 /// Why it is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reason {
-    /// There is no monitor of its own.
-    Monitor,
     /// There are no names and nothing else that outlives the command.
     Names,
     /// Nothing of images has it.
@@ -42,10 +40,6 @@ enum Reason {
 impl Reason {
     fn words(self) -> (&'static str, &'static str) {
         match self {
-            Reason::Monitor => (
-                "there is no monitor: the command itself stands behind its container",
-                "leave it out; `--pidfile` tells the pid of the container's program",
-            ),
             Reason::Names => (
                 "containers know nothing of one another yet",
                 "leave it out; with a network of their own they reach one another by address",
@@ -79,7 +73,6 @@ const fn row(name: &'static str, takes_value: bool, reason: Reason) -> Row {
 
 const ROWS: &[Row] = &[
     row("sdnotify", true, Reason::NotYet),
-    row("conmon-pidfile", true, Reason::Monitor),
     row("requires", true, Reason::Names),
     row("link", true, Reason::Names),
     row("secret", true, Reason::NotYet),

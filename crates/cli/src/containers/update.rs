@@ -1,4 +1,4 @@
-//! `rabbitc update`: other limits for containers, and another restart policy.
+//! `rabbitc update`: other limits for containers, another restart policy, and other health checks.
 
 use std::process::ExitCode;
 
@@ -7,10 +7,10 @@ use engine::{Error, Result, UpdateRequest, limit_syntax, parse_restart};
 
 use super::mistaken;
 use super::targets::{All, Targets};
-use crate::args::LimitArguments;
+use crate::args::{HealthArguments, LimitArguments};
 use crate::render;
 
-/// Changes limits of containers, now and for each later start. What is not named stays as it is.
+/// Changes limits and health checks of containers, now and for each later start. What is not named stays as it is.
 #[derive(Debug, Parser)]
 #[command(name = "rabbitc update", max_term_width = 100)]
 pub(crate) struct UpdateArguments {
@@ -24,12 +24,18 @@ pub(crate) struct UpdateArguments {
     /// When it is started again by itself: no, on-failure, on-failure:TIMES, always or unless-stopped
     #[arg(long, value_name = "POLICY")]
     restart: Option<String>,
+    #[command(flatten)]
+    health: HealthArguments,
 }
 
 pub(super) fn update(arguments: &UpdateArguments) -> ExitCode {
     let restart = arguments.restart.as_deref().filter(|policy| !policy.is_empty()).map(parse_restart);
     let restart = match restart.transpose() {
         Ok(restart) => restart,
+        Err(error) => return mistaken(&error),
+    };
+    let health = match arguments.health.update() {
+        Ok(health) => health,
         Err(error) => return mistaken(&error),
     };
     let limits = match check(arguments).and_then(|()| arguments.limits.options()) {
@@ -39,14 +45,14 @@ pub(super) fn update(arguments: &UpdateArguments) -> ExitCode {
         }
         Err(error) => return mistaken(&error),
     };
-    if limits == engine::LimitOptions::default() && restart.is_none() {
+    if limits == engine::LimitOptions::default() && restart.is_none() && health.is_none() {
         let error = Error::invalid(
             "rabbitc update",
             "you must provide one or more flags when using this command".to_owned(),
         );
         return mistaken(&error.with_hint("`rabbitc update --help` lists the limits"));
     }
-    let request = UpdateRequest { limits, restart };
+    let request = UpdateRequest { limits, restart, health };
     arguments.targets.each("update", All::No, |found| {
         found.update(&request)?.iter().for_each(render::notice);
         Ok(())

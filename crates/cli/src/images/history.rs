@@ -32,7 +32,8 @@ pub(crate) struct HistoryArguments {
     /// Its name or id
     #[arg(value_name = "IMAGE")]
     image: String,
-    /// `json`, or a line for each step such as `{{.CreatedBy}}`; of ID, CreatedSince, CreatedAt, CreatedBy, Size and Comment
+    /// `json`, or a line for each step such as `{{.CreatedBy}}`; of ID, CreatedSince, CreatedAt, CreatedBy, Size,
+    /// Comment and Tags
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
     /// Times as how long ago, and sizes in units; `--human=false` for dates and bytes
@@ -91,6 +92,7 @@ fn row(step: &HistoryEntry, arguments: &HistoryArguments, now: u64) -> Value {
         Field::new("CreatedBy", command),
         Field::new("Size", if arguments.human { size(step.size) } else { step.size.to_string() }),
         Field::new("Comment", plain(&step.comment)),
+        Field::alias("Tags", step.tags.clone()),
     ]
     .into()
 }

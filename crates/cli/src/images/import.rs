@@ -4,18 +4,19 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Parser;
-use engine::{Error, ImageChange, ImageStore, ImportRequest, Result};
+use engine::{ImageChange, ImageStore, ImportRequest, Result, is_address};
 
 use super::fetching::MachineArguments;
 use super::load::standard_input;
 use super::print;
 use super::progress::{Quiet, Shown};
+use super::registries::access;
 
 /// Makes an image of a tar archive of a root file system, compressed with gzip or zstd or not.
 #[derive(Debug, Parser)]
 #[command(name = "rabbitc import", max_term_width = 100)]
 pub(crate) struct ImportArguments {
-    /// The archive; `-` is standard input
+    /// The archive, or its address (`https://…`); `-` is standard input
     #[arg(value_name = "FILE")]
     file: String,
     /// What the image is to be called
@@ -39,14 +40,12 @@ pub(crate) struct ImportArguments {
 
 pub(super) fn import(arguments: &ImportArguments) -> Result<()> {
     let file = arguments.file.as_str();
-    if file.starts_with("http://") || file.starts_with("https://") {
-        let error = Error::invalid("rabbitc import", "it fetches nothing from other hosts yet".to_owned());
-        return Err(error.with_hint(format!("`curl -L {file} | rabbitc import -`")));
-    }
     let changes: Vec<ImageChange> =
         arguments.change.iter().map(|change| change.parse()).collect::<Result<_>>()?;
     let name = arguments.name.as_deref().map(str::parse).transpose()?;
+    let images = ImageStore::open(arguments.root.as_deref())?;
     let (path, input) = match file {
+        address if is_address(address) => (None, Some(images.fetch(address, &access(None))?)),
         "-" => (None, Some(standard_input("rabbitc import")?)),
         file => (Some(PathBuf::from(file)), None),
     };
@@ -55,10 +54,12 @@ pub(super) fn import(arguments: &ImportArguments) -> Result<()> {
         input,
         name,
         changes,
-        message: arguments.message.clone(),
+        message: arguments
+            .message
+            .clone()
+            .or_else(|| is_address(file).then(|| format!("Imported from {file}"))),
         platform: arguments.machine.platform()?,
     };
-    let images = ImageStore::open(arguments.root.as_deref())?;
     let id = match !arguments.quiet && std::io::stderr().is_terminal() {
         true => images.import(request, &Shown::new(file)),
         false => images.import(request, &Quiet),

@@ -90,11 +90,23 @@ fn show(arguments: &InspectArguments) -> Result<ExitCode> {
             Kind::Either | Kind::Container => Some(containers.find_living(name, &paths)),
         };
         match container {
-            Some(Ok(kept)) => containers.inspect(&kept, &paths).map(|all| Value::record(all, RECORDS)),
+            Some(Ok(kept)) => containers.inspect(&kept, &paths).map(of_container),
             Some(Err(error)) if kind == Kind::Container || error.kind != ErrorKind::NotFound => Err(error),
             _ => image(name, root, kind),
         }
     })
+}
+
+/// Its fields, and podman's other name of one.
+fn of_container(all: serde_json::Value) -> Value {
+    let health = all["State"]["Health"].clone();
+    let mut value = Value::record(all, RECORDS);
+    if let Some(Value::Record(state)) = value.field_mut("State")
+        && !health.is_null()
+    {
+        state.push(Field::alias("Healthcheck", Value::record(health, &[])));
+    }
+    value
 }
 
 fn image(name: &str, root: Option<&Path>, kind: Kind) -> Result<Value> {

@@ -7,7 +7,7 @@ use engine::{ImageFilter, ImageFilters, ImageStore, Listed, Result, rfc3339};
 use super::arguments::Order;
 use super::table::{short, since, size};
 use super::{ListArguments, print};
-use crate::template::{Field, Heading, Listing, Value};
+use crate::template::{Field, Heading, Listing, Map, Value};
 
 const COLUMNS: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
 const COLUMNS_WITH_DIGESTS: &str =
@@ -33,7 +33,12 @@ pub(super) fn list(arguments: &ListArguments) -> Result<()> {
     let mut filters: Vec<ImageFilter> =
         arguments.filter.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
     filters.extend(arguments.name.clone().map(ImageFilter::Reference));
-    let mut listed = ImageStore::open_to_read(arguments.root.as_deref())?.list(&ImageFilters(filters))?;
+    let store = ImageStore::open_to_read(arguments.root.as_deref())?;
+    let mut listed = store.list(&ImageFilters(filters))?;
+    // They are in a file for each image, which nothing else of a listing is.
+    if arguments.format.as_deref().is_some_and(|format| format.contains(".Labels")) {
+        store.look_up_labels(&mut listed)?;
+    }
     match arguments.sort {
         None | Some(Order::Created) => {}
         Some(Order::Id) => listed.sort_by(|one, other| one.id.cmp(&other.id)),
@@ -77,6 +82,7 @@ fn row(image: &Listed, whole: bool, now: u64) -> Value {
         Field::new("CreatedSince", known(|moment, now| since(now.saturating_sub(moment)))),
         Field::new("Digest", or_none(&image.digest)),
         Field::new("ID", if whole { image.id.clone() } else { short(&image.id) }),
+        Field::alias("Labels", labels(image)),
         Field::new("Repository", or_none(&image.repository)),
         Field::new("SharedSize", "N/A"),
         Field::new("Size", size(image.size)),
@@ -85,6 +91,11 @@ fn row(image: &Listed, whole: bool, now: u64) -> Value {
         Field::new("VirtualSize", size(image.size)),
     ]
     .into()
+}
+
+/// Podman's field: a label by its name, and nothing where there is none.
+fn labels(image: &Listed) -> Value {
+    Value::of_kind(&Value::Map(Map::with_zero("")), Some(&serde_json::json!(image.labels)))
 }
 
 /// A moment as docker shows it, in UTC.
@@ -107,6 +118,7 @@ mod tests {
             id: format!("sha256:{}", "0123456789abcdef".repeat(4)),
             created: None,
             size: 7_840_000,
+            labels: [("tier".to_owned(), "front".to_owned())].into(),
         };
         let render = |image: &Listed, flags: &[&str]| {
             let arguments = ListArguments::parse_from([&["rabbitc images"], flags].concat());
@@ -118,6 +130,8 @@ mod tests {
         );
         let lines = render(&image, &["--format={{.Repository}}:{{ .Tag }}\\t{{.Size}}"]);
         assert_eq!(lines.expect("legal"), "alpine:3\t7.84MB\n");
+        let lines = render(&image, &["--format={{.Labels.tier}}<{{.Labels.none}}>"]);
+        assert_eq!(lines.expect("legal"), "front<>\n");
         assert!(render(&image, &["--format={{.Nope}}"]).is_err());
         let dated = Listed { created: Some(951_782_400), ..image };
         let lines = render(&dated, &["--format=table {{.CreatedAt}}\\t{{.ID}}", "--no-trunc"]);

@@ -6,16 +6,17 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use clap::Parser;
-use engine::{Error, ImageStore, LoadFrom, Loaded, Result, Transport};
+use engine::{Error, ImageStore, LoadFrom, Loaded, Result, Transport, is_address};
 
 use super::print;
 use super::progress::{Quiet, Shown};
+use super::registries::access;
 
 /// Loads images from an archive: of docker, of podman, or in OCI's layout, compressed or not.
 #[derive(Debug, Parser)]
 #[command(name = "rabbitc load", max_term_width = 100)]
 pub(crate) struct LoadArguments {
-    /// The archive, or a directory in OCI's layout or of `dir:`; also `oci:DIR[:NAME]`, `oci-archive:FILE[:NAME]`,
+    /// The archive, or its address (`https://…`), or a directory in OCI's layout or of `dir:`; also `oci:DIR[:NAME]`, `oci-archive:FILE[:NAME]`,
     /// `docker-archive:FILE[:NAME]`, `dir:DIR` [default: standard input]
     #[arg(short, long, value_name = "FILE")]
     input: Option<String>,
@@ -31,14 +32,15 @@ pub(crate) struct LoadArguments {
 }
 
 pub(super) fn load(arguments: &LoadArguments) -> Result<()> {
+    let images = ImageStore::open(arguments.root.as_deref())?;
     let from = match arguments.input.as_deref() {
         None | Some("" | "-") => LoadFrom::Input(standard_input("rabbitc load")?),
+        Some(text) if is_address(text) => LoadFrom::Input(images.fetch(text, &access(None))?),
         Some(text) => match Transport::parse(text) {
             Some(place) => LoadFrom::Transport(place),
             None => LoadFrom::Path(text.into()),
         },
     };
-    let images = ImageStore::open(arguments.root.as_deref())?;
     let shown = arguments.input.as_deref().unwrap_or("-");
     let platform = arguments.platform.as_deref();
     let loaded = match !arguments.quiet && std::io::stderr().is_terminal() {

@@ -28,6 +28,9 @@ pub(crate) struct SaveArguments {
     /// Several images in one archive, as always
     #[arg(short, long)]
     multi_image_archive: bool,
+    /// With layers that are not compressed, and so with another digest of the manifest: of `oci-archive` and `oci-dir`
+    #[arg(long)]
+    uncompressed: bool,
     /// Say nothing, as always
     #[arg(short, long)]
     quiet: bool,
@@ -58,7 +61,13 @@ impl SaveFormat {
 
 pub(super) fn save(arguments: &SaveArguments) -> Result<()> {
     let names = parse_names(&arguments.names)?;
-    let layout = arguments.format.layout();
+    let mut layout = arguments.format.layout();
+    if arguments.uncompressed {
+        layout = layout.uncompressed().ok_or_else(|| {
+            let error = Error::invalid("--uncompressed", "`docker-dir` has layers as they came".to_owned());
+            error.with_hint("write `--format=oci-dir`")
+        })?;
+    }
     let to = match arguments.output.as_deref() {
         None | Some("" | "-") => SaveTo::Output(standard_output()?, layout),
         Some(text) => match Transport::parse(text) {

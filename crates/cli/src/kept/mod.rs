@@ -18,7 +18,7 @@ pub(crate) use self::list::ListArguments;
 use crate::archive::{Output, check_output};
 use crate::images::progress::{Quiet, Shown};
 use crate::images::{failed, print};
-use crate::life::{Missing, PlaceArguments, Targets, all_names, filtered};
+use crate::life::{Missing, PlaceArguments, Targets, all_names, filtered, latest, paths};
 use crate::render;
 
 /// The verbs.
@@ -83,14 +83,20 @@ pub(crate) struct RemoveArguments {
 #[command(name = "rabbitc diff", max_term_width = 100)]
 pub(crate) struct ChangesArguments {
     /// Its id, or the beginning of it
-    #[arg(value_name = "CONTAINER")]
-    id: String,
+    #[arg(value_name = "CONTAINER", required_unless_present = "latest")]
+    id: Option<String>,
+    /// The one that was made last
+    #[arg(short, long, conflicts_with = "id")]
+    latest: bool,
     /// `table`, or `json`
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
     /// Directory that containers are kept below [default: /var/lib/rabbitc]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Directory of those that run [default: /run/rabbitc]
+    #[arg(long, value_name = "DIR")]
+    runroot: Option<PathBuf>,
 }
 
 /// Makes an image of a container: its image, and a layer more of what it has changed. Of one that ran on the host's root or
@@ -304,8 +310,14 @@ fn apart_from_pods(
 }
 
 fn changes(arguments: &ChangesArguments) -> Result<()> {
-    let changes = KeptContainers::open(arguments.root.as_deref())?.find(&arguments.id)?.changes()?;
-    show_changes(&changes, arguments.format)
+    let root = arguments.root.as_deref();
+    // Before this process is another user's.
+    let id = match &arguments.id {
+        Some(id) => id.clone(),
+        None => latest(&KeptContainers::of(root)?, &paths(arguments.runroot.as_deref())?)?.1.id,
+    };
+    let kept = KeptContainers::open(root)?.find(&id)?;
+    show_changes(&kept.changes()?, arguments.format)
 }
 
 /// As docker's and podman's `diff` have them.

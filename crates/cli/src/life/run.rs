@@ -8,7 +8,7 @@ use sys::signal::SignalDescriptor;
 
 use super::attach::{Bond, Streams, follow, pair};
 use crate::args::{Life, RunArguments};
-use crate::id_files::IdFiles;
+use crate::id_files::{IdFiles, Pids};
 use crate::images::{self, NotReady, print};
 use crate::pods::PodPlace;
 use crate::run::terminal;
@@ -31,7 +31,7 @@ pub(crate) fn live(
         return match containers.start(&id, None, paths)? {
             Started::Failed(code) => Ok(ExitCode::from(code as u8)),
             Started::Now | Started::Before => {
-                files.keep(&id, containers.pid(&id, paths)).iter().for_each(crate::render::notice);
+                files.keep(&id, pids(&containers, &id, paths)).iter().for_each(crate::render::notice);
                 print(&format!("{id}\n")).map(|()| ExitCode::SUCCESS)
             }
         };
@@ -45,7 +45,7 @@ pub(crate) fn live(
     if let Started::Failed(code) = containers.start(&id, Some(theirs), paths)? {
         return Ok(ExitCode::from(code as u8));
     }
-    files.keep(&id, containers.pid(&id, paths)).iter().for_each(crate::render::notice);
+    files.keep(&id, pids(&containers, &id, paths)).iter().for_each(crate::render::notice);
     let shows = |name: &String| !name.eq_ignore_ascii_case("stdin");
     if !arguments.life.attach.is_empty() && !arguments.life.attach.iter().any(shows) {
         // As docker has it: whoever sees nothing of the container learns what it is called.
@@ -53,6 +53,11 @@ pub(crate) fn live(
     }
     let streams = Streams::of_run(&arguments.life.attach, has_terminal, &arguments.process)?;
     follow(&containers, &id, paths, ours.as_fd(), &signals, streams, bond)
+}
+
+/// One that was short has ended by now.
+fn pids(containers: &KeptContainers, id: &str, paths: &EnginePaths) -> Pids {
+    Pids { program: containers.pid(id, paths), behind: containers.pid_behind(id) }
 }
 
 /// `rabbitc create`: prints the id.

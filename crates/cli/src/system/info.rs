@@ -125,6 +125,8 @@ fn value(host: &Host, counts: &Counts, images: u64, places: &Places<'_>) -> Valu
         Field::new("CgroupManager", "cgroupfs"),
         Field::new("CgroupsVersion", format!("v{cgroups}")),
         Field::new("CPUs", host.processors),
+        // What is kept is in files of its own.
+        Field::new("DatabaseBackend", "none"),
         Field::new(
             "Distribution",
             vec![
@@ -132,6 +134,7 @@ fn value(host: &Host, counts: &Counts, images: u64, places: &Places<'_>) -> Valu
                 Field::new("Version", host.release.as_str()),
             ],
         ),
+        Field::new("EventLogger", "file"),
         Field::new("Hostname", host.name.as_str()),
         Field::new("Kernel", host.kernel.as_str()),
         Field::new("LogDriver", "json-file"),
@@ -189,7 +192,7 @@ fn value(host: &Host, counts: &Counts, images: u64, places: &Places<'_>) -> Valu
 }
 
 /// A processor as Go calls it.
-fn podmans(machine: &str) -> &str {
+pub(super) fn podmans(machine: &str) -> &str {
     match machine {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -3,6 +3,7 @@
 
 mod boot;
 mod info;
+mod version;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use engine::{
 use serde_json::json;
 
 pub(crate) use self::info::InfoArguments;
+pub(crate) use self::version::VersionArguments;
 use crate::events::{EventsArguments, events};
 use crate::images::table::size;
 use crate::images::{access, failed, open_to_change, print, prune};
@@ -43,6 +45,9 @@ pub(crate) enum SystemCommand {
     Events(EventsArguments),
     /// Shows what this host is, and what rabbitc keeps on it
     Info(InfoArguments),
+    /// Shows which version this is
+    #[command(hide = true)]
+    Version(VersionArguments),
     /// Removes containers that have ended, and images that nobody needs
     Prune(PruneArguments),
     /// Has systemd bring back at boot the containers that are to run
@@ -119,6 +124,7 @@ pub(crate) fn run(command: &SystemCommand) -> ExitCode {
         SystemCommand::Df(arguments) => usage(arguments).map(|()| ExitCode::SUCCESS),
         SystemCommand::Check(arguments) => check(arguments),
         SystemCommand::Events(arguments) => return events(arguments),
+        SystemCommand::Version(arguments) => version::version(arguments).map(|()| ExitCode::SUCCESS),
         SystemCommand::Info(arguments) => info::info(arguments).map(|()| ExitCode::SUCCESS),
         SystemCommand::Install(arguments) => boot::install(arguments),
         SystemCommand::Boot(arguments) => boot::boot(arguments),

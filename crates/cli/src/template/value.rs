@@ -96,6 +96,12 @@ impl Value {
         Value::Record(object.into_iter().map(field).collect())
     }
 
+    /// A field of a record, to be changed.
+    pub(crate) fn field_mut(&mut self, name: &str) -> Option<&mut Value> {
+        let Value::Record(fields) = self else { return None };
+        fields.iter_mut().find(|field| field.name == name).map(|field| &mut field.value)
+    }
+
     /// A record with one field more, or in the place of one that is called so.
     pub(crate) fn with(self, field: Field) -> Value {
         let Value::Record(mut fields) = self else { return self };

@@ -25,7 +25,7 @@ const TITLES: [(&str, &str); 10] = [
 /// Lists volumes.
 #[derive(Debug, Args)]
 pub(crate) struct ListArguments {
-    /// Only those of which this holds: `name=PART`, `label=NAME[=VALUE]`, `label!=NAME`, `dangling=BOOL`, `driver=local`,
+    /// Only those of which this holds: `name=PATTERN`, `label=NAME[=VALUE]`, `label!=NAME`, `dangling=BOOL`, `driver=local`,
     /// `until=TIME`, `since=VOLUME`, `opt=NAME[=VALUE]`, `anonymous=BOOL`
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,

@@ -10,8 +10,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use engine::{
-    CreatedVolume, EnginePaths, Error, ErrorKind, NewVolume, Notice, Result, UnneededVolumes, Volume,
-    VolumeFilter, VolumeStore,
+    ContainerRemoval, CreatedVolume, EnginePaths, Error, ErrorKind, KeptContainers, NewVolume, Notice,
+    Patience, Result, UnneededVolumes, Volume, VolumeFilter, VolumeStore, parse_seconds,
 };
 
 use self::inspect::InspectArguments;
@@ -139,6 +139,9 @@ pub(crate) struct RemoveArguments {
     /// Nothing is wrong with one that is not there
     #[arg(short, long)]
     force: bool,
+    /// With `--force`, remove the containers that have it, too: seconds until one that runs is killed
+    #[arg(short = 't', long, value_name = "SECONDS", allow_negative_numbers = true)]
+    time: Option<String>,
     #[command(flatten)]
     place: PlaceArguments,
 }
@@ -291,6 +294,9 @@ fn mount(arguments: &MountArguments, shown: impl Fn(&Volume) -> String) -> Resul
 
 /// Each is tried, whatever became of the others.
 fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
+    if let (true, Some(text)) = (arguments.force, &arguments.time) {
+        remove_users(arguments, parse_seconds("--time", text)?.map_or(Patience::Endless, Patience::For))?;
+    }
     let (volumes, paths) = arguments.place.open_volumes()?;
     if arguments.all {
         let gone = volumes.prune(UnneededVolumes::All, &[], &paths)?;
@@ -310,6 +316,35 @@ fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
         }
     }
     Ok(code)
+}
+
+/// Removes the containers that have volumes which are to go: those that run are ended first.
+fn remove_users(arguments: &RemoveArguments, patience: Patience) -> Result<()> {
+    let paths = arguments.place.paths()?;
+    let store = arguments.place.volumes()?;
+    let names = match arguments.all {
+        true => store.survey()?.volumes.into_iter().map(|volume| volume.name).collect(),
+        false => arguments.names.clone(),
+    };
+    let users = store.users(&paths)?;
+    let ids: std::collections::BTreeSet<String> = names.iter().flat_map(|name| users.of(name)).collect();
+    let containers = KeptContainers::of(arguments.place.root())?;
+    let mut ended = Vec::new();
+    for id in &ids {
+        let kept = match containers.find(id) {
+            // It goes with its end, which is its command's.
+            Err(error) if error.kind == ErrorKind::NotFound => continue,
+            found => found?,
+        };
+        containers.make_removable(&kept, ContainerRemoval::Stopping(patience), &paths)?;
+        ended.push(kept);
+    }
+    if ended.is_empty() {
+        return Ok(());
+    }
+    let containers = KeptContainers::open(arguments.place.root())?;
+    containers.sweep_all()?;
+    ended.iter().try_for_each(|kept| containers.remove_removable(kept))
 }
 
 /// Which volumes are meant by `--all`, or without it, and in docker's words.

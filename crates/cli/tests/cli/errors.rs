@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::support::{Host, Ran, finish, has_program};
+use crate::support::{Host, Ran, binary, finish, has_program};
 
 fn file(path: &Path, content: &[u8], mode: u32) {
     std::fs::write(path, content).expect("written");
@@ -259,7 +259,6 @@ fn flags_that_can_not_be_read_are_told_like_all_other_errors() {
             &["`nope` is no option", "nocopy; and, without effect, cached, delegated, consistent"],
         ),
         ("--restart=sometimes", &["--restart: `sometimes` is no restart policy", "unless-stopped"]),
-        ("--conmon-pidfile=x", &["--conmon-pidfile: ", "--pidfile"]),
     ] {
         let ran = host.run(&[&rootfs, flag]);
         ran.refuses(125, parts);
@@ -346,7 +345,32 @@ fn commands_of_docker_and_podman_are_no_images() {
         let shown = format!("`{}`: rabbitc does not have this command yet", arguments[0]);
         bare(arguments).refuses(125, &[&shown, "rabbitc --help"]);
     }
-    assert_eq!(bare(&["version"]).text(), bare(&["--version"]).text());
+    let version = bare(&["version", "--format={{.Client.Version}} {{.Server.Os}}"]);
+    assert_eq!(format!("rabbitc {}", version.text()), format!("{} linux", bare(&["--version"]).text()));
+    assert!(bare(&["version"]).text().contains("\nVersion:      0."), "{:?}", bare(&["version"]));
+    let json: serde_json::Value =
+        serde_json::from_str(bare(&["version", "-f", "json"]).text()).expect("JSON");
+    assert_eq!(json["Client"], json["Server"]);
+}
+
+#[test]
+fn flags_before_a_verb_are_taken_for_what_happens_anyway_and_refused_for_all_else() {
+    let same = ["--events-backend=file", "--storage-driver", "overlay", "--cgroup-manager=cgroupfs"];
+    assert_eq!(bare(&[&same[..], &["version"]].concat()).text(), bare(&["version"]).text());
+    bare(&["--storage-driver=vfs", "ps"]).refuses(125, &["--storage-driver: `vfs`"]);
+    bare(&["--events-backend=none", "events"]).refuses(125, &["--events-backend: `none`"]);
+    bare(&["--log-level=loud", "version"]).refuses(125, &["--log-level: `loud` is no level"]);
+    let Some(host) = Host::new() else { return };
+    let run = |level: &str| {
+        let mut command = host.command(binary());
+        command.args([level, "run", &format!("--state-dir={}", host.state().display()), &host.rootfs_flag()]);
+        command.args(["--network=none", "-p=80", "/bin/true"]);
+        finish(command.spawn().expect("nsenter runs"), None)
+    };
+    assert!(run("--log-level=warn").stderr.contains("warning: published ports are discarded"));
+    let quiet = run("--log-level=error");
+    assert_eq!((quiet.code(), quiet.stderr.as_str()), (0, ""), "{quiet:?}");
+    host.assert_nothing_left();
 }
 
 #[test]

@@ -251,7 +251,10 @@ fn check_is_made_when_a_person_asks_for_it() {
         let ran = place.verb("healthcheck run", &[flags, &["web"]].concat());
         (ran.code(), ran.stdout.trim_end().to_owned())
     };
-    assert_eq!(run(&[]), (1, "starting".to_owned()));
+    assert_eq!(
+        (run(&[]), health(&place, "web")["Status"].clone()),
+        ((1, "unhealthy".to_owned()), "starting".into())
+    );
     assert_eq!(run(&[]), (1, "unhealthy".to_owned()));
     assert_eq!(run(&["--ignore-result"]), (0, "unhealthy".to_owned()));
     std::fs::write(&well, "").expect("written");
@@ -269,6 +272,7 @@ fn check_is_made_when_a_person_asks_for_it() {
         (&["--health-cmd=true", "--health-retries=-1"], &["--health-retries", "`-1`"]),
         (&["--health-cmd=true", "--health-on-failure=cry"], &["--health-on-failure", "`cry`"]),
         (&["--health-startup-cmd=true"], &["--health-startup-cmd"]),
+        (&["--health-on-failure=kill"], &["--health-on-failure", "without a health check"]),
     ] {
         place.script("create", flags, "true").refuses(125, words);
     }
@@ -313,5 +317,40 @@ fn image_says_how_its_containers_are_checked_unless_a_person_does() {
     assert_eq!(place.verb("container exists", &["brief"]).code(), 1);
     assert_eq!(place.verb("rm", &["-af"]).code(), 0);
     assert_eq!(place.verb("rmi", &["example.org/app:v1"]).code(), 0);
+    place.assert_nothing_left();
+}
+
+#[test]
+fn checks_that_were_updated_are_made_from_then_on() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    started(&place, "web", &["--health-cmd=echo first", "--health-interval=100ms"], WAITS);
+    eventually("it is checked", || health(&place, "web")["Status"] == "healthy");
+    let update = |flags: &[&str], name: &str| place.verb("update", &[flags, &[name]].concat());
+    assert_eq!(update(&["--health-cmd=echo second; false", "--health-retries=1"], "web").text(), "web");
+    eventually("the new one is made, as often as the old one", || {
+        let health = health(&place, "web");
+        health["Status"] == "unhealthy" && health["Log"].to_string().contains("second")
+    });
+    let shown = place.field("web", ".Config.Healthcheck.Retries");
+    assert_eq!(
+        (shown.as_str(), place.field("web", ".Config.Healthcheck.Interval")),
+        ("1", "100000000".into())
+    );
+    assert_eq!(update(&["--no-healthcheck"], "web").text(), "web");
+    assert!(!place.field("web", "json .State").contains("Health"));
+    update(&["--health-interval=1s"], "web")
+        .refuses(1, &["update `web`: it has no health check", "--health-cmd"]);
+    update(&["--no-healthcheck", "--health-retries=1"], "web").refuses(125, &["conflicts"]);
+    // One that runs without a check has nobody who keeps the time; a check can be made at once nevertheless.
+    started(&place, "bare", &[], WAITS);
+    let ran =
+        update(&["--health-cmd=test -e /well", "--health-interval=100ms", "--health-retries=1"], "bare");
+    assert!(ran.code() == 0 && ran.stderr.contains("begin with its next start"), "{ran:?}");
+    assert_eq!(place.verb("healthcheck run", &["bare"]).code(), 1);
+    assert_eq!(place.verb("restart", &["-t0", "bare"]).code(), 0);
+    eventually("it is checked by itself", || health(&place, "bare")["Status"] == "unhealthy");
+    started(&place, "goes", &["--rm", "--health-cmd=true"], WAITS);
+    update(&["--health-on-failure=restart"], "goes").refuses(1, &["--rm"]);
     place.assert_nothing_left();
 }

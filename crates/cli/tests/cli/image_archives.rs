@@ -366,14 +366,15 @@ fn root_file_system_becomes_an_image_that_runs() {
     assert_eq!(place.host.run(&["run", &root, "--rm", "--network=none", "example.org/made"]).text(), "hello");
     let history = place.rabbitc(&["history", "--format={{.Comment}}", &id]);
     assert_eq!(history.text(), "by hand");
-    let refused: [(&[&str], &[&str]); 5] = [
+    let refused: [(&[&str], &[&str]); 6] = [
         (&["import", "/nowhere.tar"], &["open `/nowhere.tar`: no such file or directory"]),
         (&["import", "--change=RUN true", "x.tar"], &["--change: `RUN true`", "CMD"]),
         (
             &["import", "/etc/passwd"],
             &["import `/etc/passwd`: unpack a layer: ", "hint: it is to be a tar archive"],
         ),
-        (&["import", "https://example.org/x.tar"], &["it fetches nothing", "curl"]),
+        (&["import", "http://127.0.0.1:1/x.tar"], &["fetch `http://127.0.0.1:1/x.tar`"]),
+        (&["load", "-i", "http://:1/x.tar"], &["fetch `http://:1/x.tar`"]),
         (&["import", "-"], &["there is nothing in it"]),
     ];
     for (words, parts) in refused {
@@ -474,5 +475,38 @@ fn load_that_is_killed_leaves_a_store_that_works() {
         assert_eq!(place.rabbitc(&["rmi", &id]).code(), 0);
         assert_eq!(place.kept(), [""; 0], "after {milliseconds} ms");
     }
+    place.end();
+}
+
+#[test]
+fn archive_comes_from_another_host_and_layers_go_out_without_compression() {
+    let Some(place) = Place::new(&["file"]) else { return };
+    let (id, _) = place.loaded();
+    let archive = place.path("plain.tar");
+    let words = ["save", "--uncompressed", "--format=oci-archive", "-o", &archive, NAME];
+    assert_eq!(place.rabbitc(&words).text(), "");
+    let kinds = place.host.shell(&format!(
+        "mkdir {archive}.d; tar -C {archive}.d -xf {archive}; file {archive}.d/blobs/sha256/*"
+    ));
+    assert_eq!(kinds.matches("POSIX tar archive").count(), 2, "{kinds}");
+    assert!(!kinds.contains("gzip"), "{kinds}");
+    place
+        .rabbitc(&["save", "--uncompressed", "--format=docker-dir", "-o", &archive, NAME])
+        .refuses(125, &["--uncompressed"]);
+    assert_eq!(place.rabbitc(&["rmi", "-f", &id]).code(), 0);
+    let mut server = place.host.command("busybox");
+    server.args(["httpd", "-f", "-p", "127.0.0.1:8089", "-h", &place.host.directory().display().to_string()]);
+    let mut server = server.spawn().expect("nsenter runs");
+    let load = || place.rabbitc(&["load", "-q", "-i", "http://127.0.0.1:8089/plain.tar"]);
+    crate::support::eventually("it is served", || load().code() == 0);
+    assert_eq!(load().text(), format!("Loaded image: {NAME}"));
+    assert_eq!(place.rabbitc(&["inspect", "--format={{.Id}}", NAME]).text(), id, "the image is the same");
+    place.host.shell(&format!("tar -C {} -cf {archive} rootfs", place.host.directory().display()));
+    let imported = place.rabbitc(&["import", "-q", "http://127.0.0.1:8089/plain.tar", "example.org/made"]);
+    let note = place.rabbitc(&["history", "--format={{.Comment}}", imported.text()]);
+    assert_eq!(note.text(), "Imported from http://127.0.0.1:8089/plain.tar");
+    place.rabbitc(&["load", "-i", "http://127.0.0.1:8089/none.tar"]).refuses(125, &["fetch `http"]);
+    server.kill().expect("it runs");
+    server.wait().expect("it ends");
     place.end();
 }

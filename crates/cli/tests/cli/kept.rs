@@ -487,12 +487,17 @@ fn listing_shows_all_containers_that_run_and_those_that_are_kept() {
     let second = place.verb("ps", &["-q", "--no-trunc", "-f", "label=kind=second", "-a"]).text().to_owned();
     assert_eq!(place.verb("ps", &["-q"]).text(), "", "none runs");
     assert_eq!(place.verb("inspect", &["--format={{.Id}}", &kept]).text(), kept);
-    let cases: [(&[&str], &[&str]); 6] = [
+    let cases: [(&[&str], &[&str]); 11] = [
         (&["-f", "exited=3"], &[&kept]),
         (&["--filter=status=exited", "-f", "id=nothing"], &[]),
         (&["-a", "-f", "exited=3", "-f", "exited=0", "--sort=id"], &[&kept, &second]),
         (&["-a", "-f", "ancestor=127.0.0.1:5000/team/app", "-f", "exited=0"], &[&second]),
         (&["-a", "-f", "ancestor=127.0.0.1:5000/team/app:v2"], &[]),
+        (&["-a", "-f", &format!("id=^{}[0-9a-f]+$", &kept[..12])], &[&kept]),
+        (&["-a", "-f", &format!("id={}", kept[..12].to_uppercase())], &[&kept]),
+        (&["-a", "-f", "id=[^0-9a-f]"], &[]),
+        (&["-a", "-f", "name=^[a-z]+_[a-z]+$", "--sort=id"], &[&kept, &second]),
+        (&["-a", "-f", "name=[0-9]$"], &[]),
         (&["-n", "-1"], &[]),
     ];
     for (arguments, ids) in cases {
@@ -514,8 +519,42 @@ fn listing_shows_all_containers_that_run_and_those_that_are_kept() {
     place
         .verb("ps", &["-f", "colour=red"])
         .refuses(125, &["--filter: `colour` is not known", "ancestor=IMAGE"]);
+    place.verb("ps", &["-f", "name=a("]).refuses(125, &["`a(` is no regular expression"]);
     place.verb("ps", &["-f", "before=zzz"]).refuses(125, &["there is no container `zzz`"]);
     place.verb("ps", &["-a", "--format={{.Colour}}"]).refuses(125, &["--format"]);
     assert_eq!(place.verb("rm", &[&kept, &second]).code(), 0);
+    registry.end();
+}
+
+#[test]
+fn image_of_a_container_that_has_never_run_is_its_own_with_a_layer_of_nothing() {
+    let Some(registry) = Registry::new() else { return };
+    let place = Place::of(&registry.host);
+    assert_eq!(registry.rabbitc("pull", &[APP]).code(), 0);
+    assert_eq!(place.verb("create", &["--network=none", "--name=made", APP, "-c", "exit 7"]).code(), 0);
+    let committed = place.verb("commit", &["-q", "-c", "LABEL of=nothing", "made", "copy"]);
+    assert_eq!(committed.code(), 0, "{committed:?}");
+    // podman's fields: the whole name, and the digest of the manifest, which is the image's.
+    let named = place.verb("inspect", &["--format={{.ImageName}} {{.ImageDigest}}", "made"]);
+    let digest = place.verb("inspect", &["--format={{.Digest}}", APP]);
+    assert_eq!(named.text(), format!("{APP} {}", digest.text()));
+    assert_eq!(place.verb("create", &["--network=none", "--name=other", "copy"]).code(), 0);
+    let named = place.verb("inspect", &["--format={{.ImageName}}", "other"]);
+    assert_eq!(named.text(), "docker.io/library/copy:latest");
+    let shown = place.verb("inspect", &["--format={{.Config.Labels.of}} {{len .RootFS.Layers}}", "copy"]);
+    let layers = place.verb("inspect", &["--format={{len .RootFS.Layers}}", APP]);
+    let layers: usize = layers.text().parse().expect("a number");
+    assert_eq!(shown.text(), format!("nothing {}", layers + 1));
+    assert_eq!(place.run(&["--rm", "copy", "-c", "exit 5"]).code(), 5);
+    let tags = place.verb("history", &["--format={{.Tags}}", "copy"]);
+    assert_eq!(tags.text().lines().next(), Some("[docker.io/library/copy:latest]"));
+    assert_eq!(place.verb("images", &["copy", "--format={{.Labels.of}}"]).text(), "nothing");
+    assert_eq!(place.verb("diff", &["-l"]).text(), "", "nothing has run in it");
+    assert_eq!(
+        place.verb("untag", &["copy", &format!("127.0.0.1:5000/team/app@{}", digest.text())]).code(),
+        125
+    );
+    assert_eq!(place.verb("untag", &[APP, &format!("127.0.0.1:5000/team/app@{}", digest.text())]).code(), 0);
+    assert_eq!(place.verb("rm", &["made", "other"]).code(), 0);
     registry.end();
 }

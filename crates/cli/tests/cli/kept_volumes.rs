@@ -457,6 +457,27 @@ fn own_volume_goes_with_a_container_that_lives_on_and_with_one_whose_command_is_
 }
 
 #[test]
+fn containers_go_with_a_volume_where_that_is_asked_for() {
+    let Some(place) = Place::new() else { return };
+    for name in ["one", "two"] {
+        let volume = format!("--volume={name}:/n");
+        assert_eq!(place.run(&["-d", &format!("--name={name}"), &volume], "sleep 100").code(), 0);
+    }
+    let by = |filter: &str| place.verb(&["ps", "-a", "--format={{.Names}}", "-f", filter]).text().to_owned();
+    assert_eq!(by("volume=one"), "one");
+    assert_eq!(by("volume=/n").lines().count(), 2);
+    assert_eq!(by("volume=/no"), "");
+    assert_eq!(by("network=none").lines().count(), 0, "they have none");
+    place.verb(&["volume", "rm", "-f", "one"]).refuses(1, &["volume is in use"]);
+    assert_eq!(place.verb(&["volume", "rm", "-f", "-t", "0", "one"]).text(), "one");
+    assert_eq!(by("status=running"), "two");
+    assert_eq!(place.verb(&["volume", "rm", "-f", "-a", "-t0"]).text(), "two");
+    assert_eq!(by("status=running"), "");
+    assert_eq!(names(&place.volumes()), [""; 0]);
+    place.end();
+}
+
+#[test]
 fn volume_is_written_out_and_brought_in_elsewhere() {
     let Some(place) = Place::new() else { return };
     let archive = place.host.directory().join("v.tar").display().to_string();
@@ -479,5 +500,45 @@ fn volume_is_written_out_and_brought_in_elsewhere() {
         .verb(&["volume", "export", "-o", &archive, "memory"])
         .refuses(125, &["mounted for its containers alone"]);
     place.host.shell(&format!("rm {archive}"));
+    place.end();
+}
+
+#[test]
+fn files_are_copied_into_volumes_and_directories_of_one_that_does_not_run() {
+    let Some(place) = Place::new() else { return };
+    let shared = place.host.directory().join("shared");
+    std::fs::create_dir(&shared).expect("made");
+    let flags = ["--name=made", "--volume=outer:/v", "--volume=inner:/v/in"];
+    let bind = format!("--volume={}:/v/host", shared.display());
+    let fixed = format!("--volume={}:/fixed:ro", shared.display());
+    let words = [&flags[..], &[&bind, &fixed, "--", "/bin/cat", "/v/in/word", "/v/host/word"]].concat();
+    let made = finish(place.on_copy("create", &words).spawn().expect("nsenter runs"), None);
+    assert_eq!(made.code(), 0, "{made:?}");
+    let word = place.host.directory().join("word");
+    std::fs::write(&word, "said").expect("written");
+    let word = word.display().to_string();
+    let copy = |from: &str, to: &str| {
+        let mut command = place.host.command(binary());
+        command.args(["cp", &place.root(), &format!("--runroot={}", place.host.state().display()), from, to]);
+        finish(command.spawn().expect("nsenter runs"), None)
+    };
+    assert_eq!(copy(&word, "made:/v/in").code(), 0);
+    assert_eq!(std::fs::read_to_string(place.data("inner").join("word")).expect("it is there"), "said");
+    assert_eq!(names(&place.data("outer")), [""; 0], "only the inner one has it");
+    assert_eq!(copy(&word, "made:/v/host/").code(), 0);
+    assert_eq!(names(&shared), ["word"]);
+    copy(&word, "made:/fixed").refuses(1, &["/fixed", "is read-only"]);
+    // And out of them: a volume is a directory of its place's name.
+    let out = place.host.directory().join("out");
+    std::fs::create_dir(&out).expect("made");
+    assert_eq!(copy("made:/v/in", &out.display().to_string()).code(), 0);
+    assert_eq!(std::fs::read_to_string(out.join("in/word")).expect("it is there"), "said");
+    assert_eq!(copy("made:/v/in/.", &out.display().to_string()).code(), 0);
+    assert_eq!(std::fs::read_to_string(out.join("word")).expect("it is there"), "said");
+    assert_eq!(copy("made:/v/in/none", &out.display().to_string()).code(), 1);
+    let started = verb(&place.host, &["start", "-a", "made"]);
+    assert_eq!(started.stdout, "saidsaid", "{started:?}");
+    assert_eq!(place.verb(&["rm", "made"]).code(), 0);
+    place.host.shell(&format!("rm -r {} {} {word}", shared.display(), out.display()));
     place.end();
 }

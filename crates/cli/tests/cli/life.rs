@@ -428,8 +428,13 @@ fn field_that_a_container_has_not_is_refused() {
         (place.field("one", ".State.ConmonPid"), place.field("one", ".State.StoppedByUser")),
         ("0".into(), "false".into())
     );
-    assert_eq!(place.script("run", &["-d", "--name=two", "--stop-timeout=7"], WAITS).code(), 0);
+    let file = host.directory().join("behind");
+    let written = format!("--conmon-pidfile={}", file.display());
+    let ran = place.script("run", &["-d", "--name=two", "--stop-timeout=7", &written], WAITS);
+    assert_eq!((ran.code(), ran.stderr.as_str()), (0, ""), "{ran:?}");
     assert_eq!(place.field("two", ".State.ConmonPid"), place.monitor("two"));
+    assert_eq!(std::fs::read_to_string(&file).expect("written"), place.monitor("two"));
+    std::fs::remove_file(&file).expect("removed");
     assert_eq!(place.field("two", ".Config.StopTimeout"), "7");
     assert_eq!(place.verb("stop", &["two"]).code(), 0);
     assert_eq!(place.field("two", ".State.StoppedByUser"), "true");
@@ -509,5 +514,64 @@ fn start_of_a_container_that_has_lost_its_monitor_takes_it_over_and_the_pauses_o
     let record = std::fs::read(place.directory("failing").join("container.json")).expect("there");
     let record: serde_json::Value = serde_json::from_slice(&record).expect("JSON");
     assert!(record["short_lives"].as_u64() > Some(2), "each pause is longer than the last: {record}");
+    place.assert_nothing_left();
+}
+
+#[test]
+fn log_in_the_systems_journal_is_read_back() {
+    const PROGRAM: &str = "/lib/systemd/systemd-journald";
+    if !std::path::Path::new(PROGRAM).exists() || !crate::support::has_program("journalctl") {
+        return crate::support::skip("no systemd-journald on this machine");
+    }
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    host.set_up("mount -t tmpfs tmpfs /run; mkdir -p /run/systemd/journal /run/log/journal");
+    let mut journal = host.command(PROGRAM).spawn().expect("nsenter runs");
+    eventually("the journal listens", || host.shell("ls /run/systemd/journal").contains("socket"));
+    let flags = ["-d", "--name=told", "--log-driver=journald"];
+    assert_eq!(
+        place.script("run", &flags, "echo one; sleep 0.1; echo two >&2; sleep 0.1; printf three").code(),
+        0
+    );
+    assert_eq!(place.verb("wait", &["told"]).text(), "0");
+    let logs = place.verb("logs", &["told"]);
+    assert_eq!((logs.text(), logs.stderr.as_str()), ("one\nthree", "two\n"), "{logs:?}");
+    assert_eq!(place.verb("logs", &["--tail=1", "told"]).text(), "three");
+    let followed = place.verb("logs", &["-f", "--tail=2", "told"]);
+    assert_eq!((followed.text(), followed.stderr.as_str()), ("three", "two\n"), "nobody writes any more");
+    assert_eq!(place.verb("logs", &["--since", "-1h", "told"]).text(), "");
+    assert_eq!(place.verb("logs", &["--until=1h", "told"]).text(), "");
+    let timed = place.verb("logs", &["--timestamps", "--tail=1", "told"]);
+    assert!(timed.text().starts_with("20") && timed.text().ends_with("Z three"), "{timed:?}");
+    // One that runs is followed until it ends.
+    assert_eq!(place.script("run", &["-d", "--name=runs", "--log-driver=journald"], WAITS).code(), 0);
+    let following = place.command("logs", &["--follow", "runs"]).spawn().expect("nsenter runs");
+    eventually("it is up", || place.verb("logs", &["runs"]).text() == "up");
+    assert_eq!(place.verb("stop", &["runs"]).code(), 0);
+    assert_eq!(finish(following, None).text(), "up\ntold");
+    journal.kill().expect("it runs");
+    journal.wait().expect("it ends");
+    host.set_up("umount --lazy /run");
+    place.assert_nothing_left();
+}
+
+#[test]
+fn container_that_joins_one_that_does_not_run_is_made_and_starts_after_it() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    let rootfs = host.rootfs_flag();
+    assert_eq!(place.script("create", &["--name=donor"], WAITS).code(), 0);
+    let words =
+        ["--name=guest", "--network=container:donor", &rootfs, "/bin/sh", "-c", "readlink /proc/self/ns/net"];
+    assert_eq!(place.verb("create", &words).code(), 0);
+    assert_ne!(place.verb("start", &["-a", "guest"]).code(), 0, "nobody is there whom it could join");
+    place.verb("create", &["--network=container:nobody", &rootfs]).refuses(125, &["--network"]);
+    assert_eq!(place.verb("start", &["donor"]).code(), 0);
+    let joined = place.verb("start", &["-a", "guest"]);
+    assert_eq!(joined.text(), place.verb("exec", &["donor", "readlink", "/proc/self/ns/net"]).text());
+    // Whoever was told to have it for himself shares it with nobody.
+    assert_eq!(place.script("run", &["-d", "--name=alone", "--ipc=private"], WAITS).code(), 0);
+    let words = ["--network=none", "--ipc=container:alone", &rootfs, "/bin/true"];
+    place.verb("run", &words).refuses(125, &["--ipc", "is not allowed: non-shareable IPC"]);
     place.assert_nothing_left();
 }

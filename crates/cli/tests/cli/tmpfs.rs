@@ -94,3 +94,21 @@ fn read_only_root_has_room_in_memory_unless_told_otherwise() {
     std::fs::remove_dir_all(host.rootfs().join("run")).expect("removed");
     host.assert_nothing_left();
 }
+
+#[test]
+fn memory_that_is_never_swapped_out_is_a_ramfs_or_a_tmpfs_that_says_so() {
+    let Some(host) = Host::new() else { return };
+    let shown = |mount: &str| {
+        let script = "touch /m/x && grep ' /m ' /proc/self/mounts";
+        let rootfs = host.rootfs_flag();
+        host.run(&[&rootfs, "--network=none", "--mount", mount, "--", "/bin/sh", "-c", script])
+    };
+    assert!(shown("type=ramfs,destination=/m").text().starts_with("ramfs /m ramfs "));
+    assert!(shown("type=tmpfs,destination=/m,size=1m").text().starts_with("tmpfs /m tmpfs "));
+    shown("type=ramfs,destination=/m,size=1m").refuses(125, &["ramfs has no `size`"]);
+    // Since Linux 6.4.
+    let noswap = shown("type=tmpfs,destination=/m,noswap");
+    assert!(noswap.code() != 0 || noswap.text().contains("noswap"), "{noswap:?}");
+    shown("type=tmpfs,destination=/m,noswap,noswap").refuses(125, &["given twice"]);
+    host.assert_nothing_left();
+}

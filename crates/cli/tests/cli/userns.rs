@@ -268,7 +268,7 @@ fn other_namespaces_of_the_host_can_be_shared_with_other_users() {
 fn what_can_not_be_is_refused_with_its_flag() {
     let Some(host) = Host::new() else { return };
     for (flags, part) in [
-        (&["--userns=keep-id"][..], "`keep-id` is about"),
+        (&["--userns=keep-id:uid=7"][..], "is about"),
         (&["--userns=nomap"], "`nomap` is about"),
         (&["--userns=private"], "needs maps"),
         (&["--userns=automatic"], "`automatic` is not known"),
@@ -396,5 +396,19 @@ fn user_that_is_not_mapped_is_refused_with_a_remedy() {
         &["--userns=auto:size=10", "--group-add=5", "--group-add=78"],
         &["--group-add: group 78 does not"],
     );
+    host.assert_nothing_left();
+}
+
+#[test]
+fn root_that_keeps_its_ids_has_a_user_namespace_in_which_everybody_is_who_he_was() {
+    let Some(host) = Host::new() else { return };
+    let script = format!("{MAPS}; id -u; readlink /proc/self/ns/user; touch /made");
+    let ran = host.inside(&["--userns=keep-id", "--network=none"], &script);
+    let lines: Vec<&str> = ran.text().lines().map(str::trim).collect();
+    assert_eq!((line(lines[0]), line(lines[1])), ((0, 0, u32::MAX), (0, 0, u32::MAX)));
+    assert_eq!(lines[2], "0");
+    assert_ne!(lines[3], host.shell("readlink /proc/self/ns/user"));
+    assert_eq!(owner(host.rootfs().join("made")), (0, 0));
+    std::fs::remove_file(host.rootfs().join("made")).expect("removed");
     host.assert_nothing_left();
 }

@@ -8,7 +8,7 @@ use runtime::spec::{Mount, Spec};
 use super::WhoseUsers;
 use crate::error::{Error, Result};
 use crate::options::{
-    Access, BindRequest, FileOptions, MountKind, MountRequest, Propagation, Reach, ReadOnlyTmpfs,
+    Access, BindRequest, FileOptions, Memory, MountKind, MountRequest, Propagation, Reach, ReadOnlyTmpfs,
     RootOptions, TmpfsRequest, Toggle,
 };
 
@@ -79,7 +79,13 @@ fn requested(request: &MountRequest) -> Mount {
         MountKind::Bind(bind) => {
             ("bind", bind.source.to_string_lossy().into_owned(), bind_options(request, bind))
         }
-        MountKind::Tmpfs(tmpfs) => ("tmpfs", "tmpfs".to_owned(), tmpfs_options(request, tmpfs)),
+        MountKind::Tmpfs(tmpfs) => {
+            let kind = match tmpfs.memory {
+                Memory::Tmpfs => "tmpfs",
+                Memory::Ramfs => "ramfs",
+            };
+            (kind, kind.to_owned(), tmpfs_options(request, tmpfs))
+        }
     };
     Mount {
         destination: request.target.clone(),
@@ -134,7 +140,10 @@ fn tmpfs_options(request: &MountRequest, tmpfs: &TmpfsRequest) -> Vec<String> {
         (request.dev != Toggle::On).then_some("nodev"),
         (request.exec != Toggle::On).then_some("noexec"),
     ];
-    let parameters = tmpfs.parameters.iter().map(|(key, value)| format!("{key}={value}"));
+    let parameters = tmpfs.parameters.iter().map(|(key, value)| match value.as_str() {
+        "" => key.clone(),
+        value => format!("{key}={value}"),
+    });
     words.into_iter().flatten().map(str::to_owned).chain(parameters).collect()
 }
 

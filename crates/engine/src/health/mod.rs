@@ -7,6 +7,7 @@ mod options;
 mod probe;
 mod program;
 mod state;
+mod update;
 
 pub use self::act::{HEAL, heal};
 pub use self::options::{
@@ -16,3 +17,4 @@ pub use self::options::{
 pub use self::probe::{CHECK, check};
 pub use self::state::HealthStatus;
 pub(crate) use self::state::{Change, Checked, Health, first_due};
+pub use self::update::{HealthChanges, HealthUpdate, StartupChanges};

@@ -118,7 +118,8 @@ impl Found {
         self.kept().and_then(Kept::health)
     }
 
-    /// Makes a check now, and answers how it came out: none where it has succeeded, and else how the container is then.
+    /// Makes a check now, and answers how it came out, in podman's words: none where it has succeeded, else unhealthy, however many
+    /// may fail; of one that comes before the others, starting.
     pub fn check_health(&self, paths: &EnginePaths) -> Result<Option<HealthStatus>> {
         let operation = "check the health of";
         let check = self.required_health_check(operation)?;
@@ -128,9 +129,11 @@ impl Found {
             return Err(self.wrong(operation, "is paused").with_hint(hint));
         }
         let is_over = || self.wrong(operation, "has just ended, or was paused");
-        let status = make(self, check, paths)?.ok_or_else(is_over)?;
+        let is_startup = self.health().is_some_and(|(_, health)| health.is_in_startup(check));
+        make(self, check, paths)?.ok_or_else(is_over)?;
         let last = self.health().and_then(|(_, health)| health.log.last().cloned()).ok_or_else(is_over)?;
-        Ok((last.exit_code != 0).then_some(status))
+        let failed = if is_startup { HealthStatus::Starting } else { HealthStatus::Unhealthy };
+        Ok((last.exit_code != 0).then_some(failed))
     }
 }
 

@@ -19,6 +19,8 @@ pub struct HistoryEntry {
     pub size: u64,
     /// A note.
     pub comment: String,
+    /// The image's names; only the last step has some.
+    pub tags: Vec<String>,
 }
 
 impl ImageStore {
@@ -46,12 +48,14 @@ impl ImageStore {
                 created_by: entry.created_by.unwrap_or_default(),
                 size: if entry.empty_layer { 0 } else { size(layers.next()) },
                 comment: entry.comment.unwrap_or_default(),
+                tags: Vec::new(),
             });
         }
         // Builders may leave the history out, or parts of it.
         steps.extend(layers.map(|layer| HistoryEntry { size: layer.size, ..HistoryEntry::default() }));
         if let Some(last) = steps.last_mut() {
             last.id = Some(image.id.to_string());
+            last.tags = self.references(&image)?.iter().map(ToString::to_string).collect();
         }
         steps.reverse();
         Ok(steps)

@@ -24,6 +24,8 @@ pub struct Listed {
     pub created: Option<u64>,
     /// Bytes of its layers before compression.
     pub size: u64,
+    /// Its labels, once they were looked up.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl ImageStore {
@@ -67,11 +69,27 @@ impl ImageStore {
             id: format!("sha256:{}", list.id),
             created: Some(list.created),
             size: 0,
+            labels: BTreeMap::new(),
         }));
         listed.sort_by(|one, other| {
             other.created.cmp(&one.created).then_with(|| one.repository.cmp(&other.repository))
         });
         Ok(listed)
+    }
+}
+
+impl ImageStore {
+    /// Looks up the labels of images; lists of images have none.
+    pub fn look_up_labels(&self, listed: &mut [Listed]) -> Result<()> {
+        let images = self.store.images().map_err(from_image)?;
+        let by_id: BTreeMap<String, &Image> =
+            images.values().map(|image| (image.id.to_string(), image)).collect();
+        for one in listed {
+            if let Some(image) = by_id.get(&one.id) {
+                one.labels = self.store.configuration(image).map_err(from_image)?.config.labels;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -91,5 +109,6 @@ fn of_image(image: &Image) -> Listed {
         id: image.id.to_string(),
         created: image.created,
         size: image.size(),
+        labels: BTreeMap::new(),
     }
 }

@@ -57,6 +57,11 @@ impl Registries {
         })
     }
 
+    /// What there is to know before anybody else is asked.
+    pub(super) fn into_options(self) -> Options {
+        self.options
+    }
+
     /// The image that `reference` names, at its mirrors and its registry.
     pub(super) fn remote(&self, reference: &Reference) -> Result<Remote> {
         Ok(Remote::new(reference.clone(), self.clients(reference, Purpose::Pull)?))

@@ -36,7 +36,10 @@ impl ImageStore {
         let own = self.references(&found)?;
         let doomed: Vec<Reference> = match names {
             [] => own,
-            names => names.iter().map(|name| self.own_name(name, &own, &operation)).collect::<Result<_>>()?,
+            names => {
+                let meant = names.iter().map(|name| self.own_name(name, &found, &own, &operation));
+                meant.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()
+            }
         };
         for reference in &doomed {
             self.store.unname(reference).map_err(from_image)?;
@@ -45,12 +48,22 @@ impl ImageStore {
         Ok(doomed.iter().map(Reference::to_string).collect())
     }
 
-    /// The one of an image's names that is meant.
-    fn own_name(&self, name: &ImageName, own: &[Reference], operation: &str) -> Result<Reference> {
-        let reference = as_name(name, operation)?;
+    /// The one of an image's names that is meant. Its digest is none that could be taken from it, and stands for it nevertheless.
+    fn own_name(
+        &self,
+        name: &ImageName,
+        image: &Image,
+        own: &[Reference],
+        operation: &str,
+    ) -> Result<Option<Reference>> {
         if let Some(meant) = self.candidates(name)?.into_iter().find(|meant| own.contains(meant)) {
-            return Ok(meant);
+            return Ok(Some(meant));
         }
+        let has_digest = name.name.as_ref().is_some_and(|typed| typed.digest.is_some());
+        if has_digest && self.find(name)?.is_some_and(|found| found.id == image.id) {
+            return Ok(None);
+        }
+        let reference = as_name(name, operation)?;
         let shown: Vec<String> = own.iter().map(Reference::to_string).collect();
         let error = Error::invalid(operation, format!("`{reference}` is no name of it"));
         Err(match shown.is_empty() {

@@ -69,8 +69,12 @@ pub enum SaveLayout {
     DockerArchive,
     /// `oci-archive`
     OciArchive,
+    /// `oci-archive --uncompressed`
+    PlainOciArchive,
     /// `oci-dir`
     OciDirectory,
+    /// `oci-dir --uncompressed`
+    PlainOciDirectory,
     /// `docker-dir`
     Directory,
 }
@@ -78,14 +82,26 @@ pub enum SaveLayout {
 impl SaveLayout {
     /// Whether it is a directory.
     pub(super) fn is_directory(self) -> bool {
-        matches!(self, SaveLayout::OciDirectory | SaveLayout::Directory)
+        matches!(self, SaveLayout::OciDirectory | SaveLayout::PlainOciDirectory | SaveLayout::Directory)
     }
 
     pub(super) fn form(self) -> SaveForm {
         match self {
             SaveLayout::DockerArchive => SaveForm::Docker,
             SaveLayout::OciArchive | SaveLayout::OciDirectory => SaveForm::Oci,
+            SaveLayout::PlainOciArchive | SaveLayout::PlainOciDirectory => SaveForm::OciPlain,
             SaveLayout::Directory => SaveForm::Directory,
+        }
+    }
+
+    /// The same with layers that are not compressed; none where it has no such form.
+    pub fn uncompressed(self) -> Option<SaveLayout> {
+        match self {
+            // It has no others.
+            SaveLayout::DockerArchive => Some(self),
+            SaveLayout::OciArchive | SaveLayout::PlainOciArchive => Some(SaveLayout::PlainOciArchive),
+            SaveLayout::OciDirectory | SaveLayout::PlainOciDirectory => Some(SaveLayout::PlainOciDirectory),
+            SaveLayout::Directory => None,
         }
     }
 }

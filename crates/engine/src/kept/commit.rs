@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use image::archive::{RootArchive, compress};
 use image::documents::{Descriptor, Document, MOST_CONFIG_BYTES, MOST_MANIFEST_BYTES, Platform, moment};
-use image::pack::{Form, pack};
+use image::pack::{Form, pack, pack_nothing};
 use image::store::{Image, InUse, PullOptions, Store};
 use runtime::ErrorKind;
 use serde_json::{Value, json};
@@ -86,7 +86,7 @@ impl Kept {
         let compressed = compress(BufWriter::with_capacity(256 << 10, file));
         let mut out = Counted { out: compressed, count: 0, progress };
         match self.root {
-            KeptRoot::Image { .. } => self.pack_changes(&mut out, operation)?,
+            KeptRoot::Image { .. } => self.pack_changes(&mut out)?,
             KeptRoot::Host | KeptRoot::Directory { .. } | KeptRoot::Bare { .. } => {
                 self.pack_root(&mut out)?
             }
@@ -97,9 +97,10 @@ impl Kept {
         RootArchive::read(file, store, operation).map_err(from_image)
     }
 
-    fn pack_changes(&self, out: &mut dyn Write, operation: &str) -> Result<()> {
+    fn pack_changes(&self, out: &mut dyn Write) -> Result<()> {
         let Some((upper, _)) = self.uppers().into_iter().next() else {
-            return Err(Error::new(ErrorKind::NotFound, operation.to_owned(), "it has never run"));
+            // One that has never run has changed nothing.
+            return pack_nothing(out).map_err(from_image);
         };
         let root = File::open(&upper).map_err(|error| Error::at_path("open", &upper, error))?;
         let left_out: BTreeSet<Vec<u8>> =

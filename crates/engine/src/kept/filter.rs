@@ -1,21 +1,25 @@
 //! Which containers a listing is about: `--filter`.
 
+use std::path::Path;
 use std::str::FromStr;
 
 use super::KeptState;
 use super::list::{ListedContainer, is_of};
 use crate::error::{Error, Result};
-use crate::filter::{has, pair, passing};
+use crate::filter::{Pattern, has, pair, passing};
 use crate::health::HealthStatus;
 use crate::life::{RestartPolicy, parse_restart};
+use crate::options::{MountKind, MountRequest};
 
 /// One condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContainerFilter {
     /// The beginning of its id.
     Id(String),
-    /// A part of its name; with `^` in front its beginning, with `$` behind its end.
-    Name(String),
+    /// What is found in its id, as podman takes whatever is no beginning of one.
+    IdPattern(Pattern),
+    /// What is found in its name.
+    Name(Pattern),
     /// How it is, in docker's words.
     Status(String),
     /// With which code it has ended.
@@ -30,6 +34,10 @@ pub enum ContainerFilter {
     Label(String, Option<String>),
     /// When it is started again by itself, as `--restart` names it, whatever the count.
     RestartPolicy(RestartPolicy),
+    /// A volume, a path of the host or a path of its own that it has mounted.
+    Volume(String),
+    /// The name of its network.
+    Network(String),
     /// The name of its pod, or the beginning of its id.
     Pod(String),
     /// How its health is; none where nobody checks it.
@@ -37,7 +45,8 @@ pub enum ContainerFilter {
 }
 
 const HINT: &str = "there are id=ID, name=NAME, status=running|paused|exited, exited=CODE, ancestor=IMAGE, before=NAME, since=NAME, \
-                    label=NAME[=VALUE], pod=POD, health=starting|healthy|unhealthy|none and restart-policy=no|on-failure|always|unless-stopped";
+                    label=NAME[=VALUE], volume=VOLUME|PATH, network=NAME, \
+                    pod=POD, health=starting|healthy|unhealthy|none and restart-policy=no|on-failure|always|unless-stopped";
 
 impl FromStr for ContainerFilter {
     type Err = Error;
@@ -48,8 +57,11 @@ impl FromStr for ContainerFilter {
         let Some((key, value)) = text.split_once('=') else { return refuse(format!("`{shown}` has no `=`")) };
         let own = value.to_owned();
         Ok(match key {
-            "id" => ContainerFilter::Id(own),
-            "name" => ContainerFilter::Name(own),
+            "id" if value.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+                ContainerFilter::Id(own.to_ascii_lowercase())
+            }
+            "id" => ContainerFilter::IdPattern(Pattern::parse(value)?),
+            "name" => ContainerFilter::Name(Pattern::parse(value)?),
             "status" => match value {
                 "running" | "paused" | "exited" | "created" | "restarting" | "removing" | "dead"
                 | "stopped" => ContainerFilter::Status(own.replace("stopped", "exited")),
@@ -60,6 +72,8 @@ impl FromStr for ContainerFilter {
                 Err(_) => return refuse(format!("`{}` is no exit code", value.escape_debug())),
             },
             "ancestor" => ContainerFilter::Ancestor(own),
+            "volume" => ContainerFilter::Volume(own),
+            "network" => ContainerFilter::Network(own),
             "before" => ContainerFilter::Before(own),
             "since" => ContainerFilter::Since(own),
             "pod" => ContainerFilter::Pod(own),
@@ -109,18 +123,13 @@ impl ContainerFilter {
         };
         Ok(match self {
             ContainerFilter::Id(id) => container.id.starts_with(id.as_str()),
-            ContainerFilter::Name(name) => {
-                let (name, begins) =
-                    name.strip_prefix('^').map_or((name.as_str(), false), |name| (name, true));
-                let name = name.strip_prefix('/').unwrap_or(name);
-                let (name, ends) = name.strip_suffix('$').map_or((name, false), |name| (name, true));
-                match (begins, ends) {
-                    (true, true) => container.name == name,
-                    (true, false) => container.name.starts_with(name),
-                    (false, true) => container.name.ends_with(name),
-                    (false, false) => container.name.contains(name),
-                }
+            ContainerFilter::IdPattern(pattern) => pattern.is_in(&container.id),
+            // Docker's names begin with a slash.
+            ContainerFilter::Name(pattern) => {
+                pattern.is_in(&container.name) || pattern.is_in(&format!("/{}", container.name))
             }
+            ContainerFilter::Volume(what) => container.mounts.iter().any(|mount| has_mounted(mount, what)),
+            ContainerFilter::Network(name) => container.network.as_deref() == Some(name.as_str()),
             ContainerFilter::Status(status) => container.status() == status,
             ContainerFilter::Exited(wanted) => {
                 matches!(container.state, KeptState::Exited { code, .. } if code == *wanted)
@@ -138,6 +147,18 @@ impl ContainerFilter {
             ContainerFilter::Label(name, value) => has(&container.labels, name, value.as_ref()),
         })
     }
+}
+
+/// Whether a mount is of that volume or path of the host, or in that place of the container.
+fn has_mounted(mount: &MountRequest, what: &str) -> bool {
+    let is_source = match &mount.kind {
+        MountKind::Bind(bind) => match &bind.volume {
+            Some(volume) => volume.name.as_deref() == Some(what),
+            None => bind.source == Path::new(what),
+        },
+        MountKind::Tmpfs(_) => false,
+    };
+    is_source || Path::new(&mount.target) == Path::new(what)
 }
 
 impl ListedContainer {

@@ -37,7 +37,7 @@ impl KeptContainers {
     pub fn create(&self, request: CreateRequest, paths: &EnginePaths, look: Look) -> Result<String> {
         let CreateRequest { options, life, name, stay, pod } = request;
         let name = name.as_deref().map(parse_name).transpose()?;
-        if look == Look::Now {
+        if look == Look::Now && !options.waits_for_peers(self, paths) {
             container::plan(&options, paths)?;
         }
         let mut options = options;

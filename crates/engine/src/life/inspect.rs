@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use runtime::ContainerId;
 use runtime::lifecycle::{self, Status};
@@ -31,7 +32,7 @@ impl KeptContainers {
             Some(view) => serde_json::from_value(view.record.caller.clone()).unwrap_or_default(),
             None => Shown { network: None, ..kept.record.shown.clone() },
         };
-        let image = kept.image_id().unwrap_or_default();
+        let (image, manifest) = kept.digests().unwrap_or_default();
         let said = Said(&asked.life.flags);
         let (program, arguments) = kept
             .record
@@ -45,7 +46,8 @@ impl KeptContainers {
             "Args": arguments,
             "State": state(kept, view.as_ref().map(|view| (view.record.pid, view.status))),
             "Image": image,
-            "ImageName": kept.record.shown.root,
+            "ImageName": image_name(kept, &image),
+            "ImageDigest": manifest,
             "ResolvConfPath": "",
             "HostnamePath": "",
             "HostsPath": "",
@@ -70,10 +72,22 @@ impl KeptContainers {
 }
 
 impl Kept {
-    /// The digest of its image's configuration.
-    fn image_id(&self) -> Option<String> {
+    /// The digests of its image's configuration and of its manifest.
+    fn digests(&self) -> Option<(String, String)> {
         let KeptRoot::Image { .. } = self.root else { return None };
-        Some(self.image().ok()?.1.id.to_string())
+        let image = self.image().ok()?.1;
+        Some((image.id.to_string(), image.manifest.to_string()))
+    }
+}
+
+/// What it is of, with podman's whole name of an image; the image of the id `image` may have been called by that.
+fn image_name(kept: &Kept, image: &str) -> String {
+    let typed = &kept.record.shown.root;
+    let digits = typed.strip_prefix("sha256:").unwrap_or(typed);
+    let is_id = image.strip_prefix("sha256:").is_some_and(|id| id.starts_with(digits));
+    match (&kept.root, typed.parse::<::image::Reference>()) {
+        (KeptRoot::Image { .. }, Ok(whole)) if !is_id => whole.to_string(),
+        _ => typed.clone(),
     }
 }
 
@@ -126,7 +140,7 @@ fn state(kept: &Kept, process: Option<(i32, Status)>) -> Value {
         "StartedAt": moment(kept.record.started),
         "FinishedAt": moment(end.map(|end| end.at)),
         // Podman's, for scripts that look after what stands behind a container.
-        "ConmonPid": behind(kept),
+        "ConmonPid": behind(&kept.directory).unwrap_or(0),
         "StoppedByUser": kept.record.wish == Wish::Stop,
     });
     if let Some((status, health)) = kept.health() {
@@ -135,9 +149,16 @@ fn state(kept: &Kept, process: Option<(i32, Status)>) -> Value {
     state
 }
 
-/// The process that stands behind it, as the kernel tells who holds the lock of its directory (proc_locks(5)); 0 where nobody does.
-fn behind(kept: &Kept) -> i32 {
-    let Ok(directory) = std::fs::metadata(&kept.directory) else { return 0 };
+impl KeptContainers {
+    /// The process that stands behind a container; none where nobody does.
+    pub fn pid_behind(&self, id: &str) -> Option<i32> {
+        behind(&self.path().join(id))
+    }
+}
+
+/// The process that stands behind the container of a directory, as the kernel tells who holds its lock (proc_locks(5)).
+fn behind(directory: &Path) -> Option<i32> {
+    let directory = std::fs::metadata(directory).ok()?;
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
     let file = format!(":{}", directory.ino());
     let holder = locks.lines().find_map(|line| {
@@ -146,7 +167,7 @@ fn behind(kept: &Kept) -> i32 {
         let [_, "FLOCK", _, "WRITE", pid, place, ..] = words[..] else { return None };
         place.ends_with(&file).then(|| pid.parse().ok()).flatten()
     });
-    holder.filter(|pid| *pid > 0).unwrap_or(0)
+    holder.filter(|pid| *pid > 0)
 }
 
 fn log_path(kept: &Kept, asked: &Asked) -> String {

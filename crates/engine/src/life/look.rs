@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::begin::log_options;
-use super::{RestartPolicy, StandardInput};
+use super::{RestartPolicy, StandardInput, journal};
 use crate::error::{Error, Result, from_monitor};
 use crate::kept::{Kept, KeptContainers, Stay, Wish};
 use crate::options::TerminalMode;
@@ -98,16 +98,13 @@ impl KeptContainers {
                 );
                 return Err(error.with_hint("leave `--log-driver` out to have a log of it"));
             }
-            LogOptions::Journald { .. } => {
-                let error =
-                    Error::new(ErrorKind::Unsupported, operation(), "its log is in the system's journal");
-                let hint = format!("`journalctl CONTAINER_NAME={}` shows it", kept.name);
-                return Err(error.with_hint(hint));
-            }
-            LogOptions::JsonFile { .. } | LogOptions::K8sFile { .. } => {}
+            LogOptions::Journald { .. } | LogOptions::JsonFile { .. } | LogOptions::K8sFile { .. } => {}
         }
         let mut is_served = || self.has_someone_behind(&kept.id).unwrap_or(false);
         let is_served: Option<&mut dyn FnMut() -> bool> = if follow { Some(&mut is_served) } else { None };
+        if let LogOptions::Journald { .. } = log {
+            return journal::read(&kept.id, query, is_served, entry, &operation());
+        }
         monitor::read_log(&log, query, is_served, entry).map_err(|error| from_monitor(&error))
     }
 

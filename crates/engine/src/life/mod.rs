@@ -10,6 +10,7 @@ mod begin;
 mod create;
 mod end;
 mod inspect;
+mod journal;
 mod look;
 mod options;
 mod remove;

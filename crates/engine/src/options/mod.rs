@@ -26,7 +26,7 @@ pub use self::limits::parse as limit_syntax;
 pub use self::limits::{DeviceLimit, LimitOptions, NumberList, Ulimit, parse_size};
 use self::limits::{MOST_BYTES, SizeMistake, read_size};
 pub use self::mounts::{
-    Access, BindRequest, MountKind, MountRequest, Propagation, Reach, Relabel, TmpfsRequest, Toggle,
+    Access, BindRequest, Memory, MountKind, MountRequest, Propagation, Reach, Relabel, TmpfsRequest, Toggle,
     VolumeContent, VolumeRequest, VolumeSettings, VolumesFrom,
 };
 pub(crate) use self::mounts::{VOLUME_NAME_HINT, check_volume_name};

@@ -66,7 +66,14 @@ impl Users {
                 Some(path) => Users::joined(path, paths, holder, effects)?,
                 None => return Ok(None),
             },
-            UserNamespace::KeepId(_) => return Err(refuse_for_root("keep-id")),
+            UserNamespace::KeepId(kept) => {
+                if kept.uid.unwrap_or(0) != 0 || kept.gid.unwrap_or(0) != 0 {
+                    return Err(refuse_for_root("keep-id:uid=N,gid=N"));
+                }
+                // As podman has it: root stays root, and everybody is who he was.
+                let all = IdMapping { container_id: 0, host_id: 0, size: kept.size.unwrap_or(u32::MAX) };
+                maps(vec![all], vec![all])
+            }
             UserNamespace::NoMap => return Err(refuse_for_root("nomap")),
         }))
     }

@@ -4,13 +4,13 @@ use std::str::FromStr;
 
 use super::{Volume, VolumeUsers};
 use crate::error::{Error, Result};
-use crate::filter::{has, moment, pair, passing, truth};
+use crate::filter::{Pattern, has, moment, pair, passing, truth};
 
 /// One condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VolumeFilter {
-    /// A part of its name.
-    Name(String),
+    /// What is found in its name.
+    Name(Pattern),
     /// A label, and its value where that counts.
     Label(String, Option<String>),
     /// It lacks that.
@@ -33,7 +33,7 @@ pub enum VolumeFilter {
     All(bool),
 }
 
-const HINT: &str = "there are name=PART, label=NAME[=VALUE], label!=NAME[=VALUE], dangling=BOOL, driver=local, scope=local, \
+const HINT: &str = "there are name=PATTERN, label=NAME[=VALUE], label!=NAME[=VALUE], dangling=BOOL, driver=local, scope=local, \
                     until=TIME, since=VOLUME, opt=NAME[=VALUE], anonymous=BOOL, and for `prune` all=BOOL";
 
 impl FromStr for VolumeFilter {
@@ -55,7 +55,7 @@ impl FromStr for VolumeFilter {
             truth(value).ok_or_else(wrong)
         };
         Ok(match key {
-            "name" => VolumeFilter::Name(own),
+            "name" => VolumeFilter::Name(Pattern::parse(value)?),
             "label" => of_pair(VolumeFilter::Label),
             "label!" => of_pair(VolumeFilter::NoLabel),
             "dangling" => VolumeFilter::Dangling(truth()?),
@@ -81,7 +81,7 @@ impl VolumeFilter {
 
     fn holds(&self, volume: &Volume, all: &[Volume], users: &VolumeUsers) -> Result<bool> {
         Ok(match self {
-            VolumeFilter::Name(part) => volume.name.contains(part.as_str()),
+            VolumeFilter::Name(pattern) => pattern.is_in(&volume.name),
             VolumeFilter::Label(name, value) => has(&volume.labels, name, value.as_ref()),
             VolumeFilter::NoLabel(name, value) => !has(&volume.labels, name, value.as_ref()),
             VolumeFilter::Dangling(wanted) => users.is_needed(&volume.name) != *wanted,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::write::{Directory, Tar, Target};
 use super::{NAME, WHOLE_NAME};
 use crate::digest::{Digest, DigestedReader};
-use crate::documents::MOST_CONFIG_BYTES;
+use crate::documents::{MOST_CONFIG_BYTES, media_type};
 use crate::error::{Error, Kind, Result};
 use crate::reference::Reference;
 use crate::store::{Image, Layer, Store};
@@ -26,6 +26,8 @@ const OPERATION: &str = "save images";
 pub enum SaveForm {
     /// OCI's layout.
     Oci,
+    /// The same with layers that are not compressed, and so with other manifests.
+    OciPlain,
     /// Docker's archive, as docker and podman write it by themselves.
     Docker,
     /// Skopeo's `dir:`, for one image.
@@ -54,12 +56,20 @@ pub fn save_directory(store: &Store, images: &[Saved], form: SaveForm, path: &Pa
 fn write(store: &Store, images: &[Saved], form: SaveForm, target: &mut dyn Target) -> Result<()> {
     let mut writer = Writer { store, target, written: BTreeSet::new(), operation: OPERATION.to_owned() };
     match form {
-        SaveForm::Oci => writer.layout(images)?,
+        SaveForm::Oci => writer.layout(images, Layers::AsTheyCame)?,
+        SaveForm::OciPlain => writer.layout(images, Layers::Plain)?,
         SaveForm::Docker => writer.docker(images)?,
         SaveForm::Directory => writer.flat(images)?,
     }
     let Writer { target, operation, .. } = writer;
     target.finish().map_err(|error| Error::system(operation, error))
+}
+
+/// How layers are written in OCI's layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layers {
+    AsTheyCame,
+    Plain,
 }
 
 struct Writer<'a> {
@@ -72,32 +82,76 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn layout(&mut self, images: &[Saved]) -> Result<()> {
+    fn layout(&mut self, images: &[Saved], layers: Layers) -> Result<()> {
         self.text("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         let mut manifests = Vec::new();
+        let mut described = Vec::new();
         for Saved { image, names } in images {
-            manifests.extend(self.described(image, names)?);
+            let (media_type, text) = self.manifest(image, layers)?;
+            described.extend(self.described(image, names, &media_type, &text)?);
+            manifests.push(text);
         }
-        let index = json!({"schemaVersion": 2, "mediaType": crate::documents::media_type::INDEX, "manifests": manifests});
+        let index = json!({"schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": described});
         self.text("index.json", index.to_string().as_bytes())?;
-        for Saved { image, .. } in images {
+        for (Saved { image, .. }, manifest) in images.iter().zip(manifests) {
             self.begin(image);
             let place = |digest: &Digest| format!("blobs/{}/{}", digest.algorithm().name(), digest.digits());
-            for digest in [&image.manifest, &image.id] {
-                self.blob(&place(digest), digest)?;
-            }
-            for layer in &image.layers {
-                self.blob(&place(&layer.blob), &layer.blob)?;
+            match layers {
+                Layers::AsTheyCame => {
+                    self.blob(&place(&image.manifest), &image.manifest)?;
+                    self.blob(&place(&image.id), &image.id)?;
+                    for layer in &image.layers {
+                        self.blob(&place(&layer.blob), &layer.blob)?;
+                    }
+                }
+                Layers::Plain => {
+                    let name = place(&Digest::of(&manifest));
+                    if self.written.insert(name.clone()) {
+                        self.text(&name, &manifest)?;
+                    }
+                    self.blob(&place(&image.id), &image.id)?;
+                    for layer in &image.layers {
+                        self.layer(&place(&layer.diff_id), layer)?;
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    /// An entry of the index for each name of an image, as Docker writes it; podman reads the whole name where OCI has a tag.
-    fn described(&self, image: &Image, names: &[Reference]) -> Result<Vec<Value>> {
+    /// The kind of an image's manifest, and its text: with the layers as they are written.
+    fn manifest(&self, image: &Image, layers: Layers) -> Result<(String, Vec<u8>)> {
         let (manifest, text) = self.store.manifest(image)?;
+        if layers == Layers::AsTheyCame {
+            return Ok((manifest.media_type.clone(), text));
+        }
+        let plain: Vec<Value> = image
+            .layers
+            .iter()
+            .map(|layer| json!({"mediaType": media_type::LAYER, "digest": layer.diff_id, "size": layer.size}))
+            .collect();
+        let config = self.store.read_blob(&image.id, MOST_CONFIG_BYTES)?;
+        let config = json!({"mediaType": media_type::CONFIG, "digest": image.id, "size": config.len()});
+        let mut new =
+            json!({"schemaVersion": 2, "mediaType": media_type::MANIFEST, "config": config, "layers": plain});
+        // Notes of the image stay; those of its layers may be about how these are compressed.
+        let old: Value = serde_json::from_slice(&text).unwrap_or_default();
+        if old["annotations"].is_object() {
+            new["annotations"] = old["annotations"].clone();
+        }
+        Ok((media_type::MANIFEST.to_owned(), new.to_string().into_bytes()))
+    }
+
+    /// An entry of the index for each name of an image, as Docker writes it; podman reads the whole name where OCI has a tag.
+    fn described(
+        &self,
+        image: &Image,
+        names: &[Reference],
+        media_type: &str,
+        manifest: &[u8],
+    ) -> Result<Vec<Value>> {
         let platform = self.store.configuration(image)?.platform();
-        let plain = json!({"mediaType": manifest.media_type, "digest": image.manifest, "size": text.len(),
+        let plain = json!({"mediaType": media_type, "digest": Digest::of(manifest), "size": manifest.len(),
             "platform": platform});
         if names.is_empty() {
             return Ok(vec![plain]);

@@ -42,6 +42,11 @@ pub fn pack(
     archive.finish()
 }
 
+/// Writes an archive with nothing in it.
+pub fn pack_nothing(out: &mut dyn Write) -> Result<()> {
+    Archive::new(Form::Layer, out).finish()
+}
+
 /// Whether a path is one of these, or below one.
 fn is_in(paths: &BTreeSet<Vec<u8>>, path: &[u8]) -> bool {
     let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);

@@ -6,7 +6,7 @@ mod merged;
 mod one;
 mod walk;
 
-pub use self::archive::{Form, pack, pack_merged};
+pub use self::archive::{Form, pack, pack_merged, pack_nothing};
 pub use self::merged::{Overlay, walk_merged};
 pub use self::one::pack_one;
 pub use self::walk::{Found, Hides, walk};

@@ -146,8 +146,28 @@ pub struct TmpfsRequest {
     pub read_only: bool,
     /// Whether it begins with a copy of what it covers.
     pub copy_up: bool,
-    /// Options of tmpfs(5), such as `size` and `mode`, with values that were checked.
+    /// Options of tmpfs(5), such as `size` and `mode`, with values that were checked; `noswap` has none.
     pub parameters: Vec<(String, String)>,
+    /// Which file system it is.
+    #[serde(default, skip_serializing_if = "Memory::is_tmpfs")]
+    pub memory: Memory,
+}
+
+/// A file system in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Memory {
+    /// tmpfs(5): of a size, and swapped out like other memory.
+    #[default]
+    Tmpfs,
+    /// Neither.
+    Ramfs,
+}
+
+impl Memory {
+    fn is_tmpfs(&self) -> bool {
+        *self == Memory::Tmpfs
+    }
 }
 
 /// What a flag says of a property, or leaves to the default.
@@ -316,8 +336,17 @@ impl Words {
             read_only: self.access.get() == Some(Access::ReadOnly),
             copy_up: self.copy_up.get().unwrap_or(false),
             parameters: std::mem::take(&mut self.parameters),
+            memory: Memory::Tmpfs,
         };
         self.into_request(flag, target, MountKind::Tmpfs(tmpfs))
+    }
+
+    fn into_ramfs(self, flag: String, target: String) -> MountRequest {
+        let mut request = self.into_tmpfs(flag, target);
+        if let MountKind::Tmpfs(tmpfs) = &mut request.kind {
+            tmpfs.memory = Memory::Ramfs;
+        }
+        request
     }
 
     fn into_request(self, flag: String, target: String, kind: MountKind) -> MountRequest {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::tmpfs::{check_tmpfs, take_parameter};
+use super::tmpfs::{check_tmpfs, take_noswap, take_parameter};
 use super::{
     Access, CONSISTENCY, Choice, MountRequest, Propagation, Reach, Relabel, Source, VolumeContent,
     VolumeRequest, VolumeSettings, Words, csv, parse_name, parse_path, parse_target,
@@ -16,6 +16,7 @@ enum Kind {
     Volume,
     Bind,
     Tmpfs,
+    Ramfs,
 }
 
 /// What the fields say, one after the other.
@@ -69,7 +70,7 @@ impl MountRequest {
 /// The fields, without synonyms.
 const KNOWN: &str = "type, source, target, readonly, bind-propagation, bind-recursive, bind-nonrecursive, idmap, relabel, \
                      chown, volume-nocopy, volume-subpath, volume-label, volume-driver, volume-opt, tmpfs-size, tmpfs-mode, \
-                     tmpcopyup, uid, gid, nr_inodes, nr_blocks, exec, suid, dev, noexec, nosuid, nodev";
+                     tmpcopyup, noswap, uid, gid, nr_inodes, nr_blocks, exec, suid, dev, noexec, nosuid, nodev";
 
 fn boolean(flag: &str, key: &str, value: Option<&str>) -> Result<bool> {
     match value.unwrap_or("true").to_ascii_lowercase().as_str() {
@@ -116,6 +117,7 @@ impl Fields {
             ("u" | "chown", value) => self.words.chown.set(boolean(flag, key, value)?, field, flag)?,
             ("idmap", None) => self.words.idmap = true,
             ("tmpcopyup", value) => self.words.copy_up.set(boolean(flag, key, value)?, field, flag)?,
+            ("noswap", None) => take_noswap(&mut self.words, flag)?,
             ("notmpcopyup", None) => self.words.copy_up.set(false, field, flag)?,
             ("consistency", Some(value)) if CONSISTENCY.contains(&value) => {}
             (other, None) if self.words.take(other, flag)? => {}
@@ -186,13 +188,20 @@ impl Fields {
                 let source = parse_path(&flag, source, directory)?;
                 Ok(self.words.into_bind(flag, Source::Path(source), target))
             }
-            Kind::Tmpfs => {
+            Kind::Tmpfs | Kind::Ramfs => {
                 if self.source.is_some() {
                     let error = Error::invalid(flag.as_str(), "a tmpfs has no source".to_owned());
                     return Err(error.with_hint("leave `source` out, or say `type=bind`"));
                 }
                 check_tmpfs(&self.words, &flag)?;
-                Ok(self.words.into_tmpfs(flag, target))
+                if kind == Kind::Tmpfs {
+                    return Ok(self.words.into_tmpfs(flag, target));
+                }
+                if let Some((key, _)) = self.words.parameters.iter().find(|(key, _)| key != "mode") {
+                    let error = Error::invalid(flag, format!("ramfs has no `{key}`"));
+                    return Err(error.with_hint("leave it out, or say `type=tmpfs`"));
+                }
+                Ok(self.words.into_ramfs(flag, target))
             }
         }
     }
@@ -283,15 +292,17 @@ fn kind(value: &str, flag: &str) -> Result<Kind> {
     match value.to_ascii_lowercase().as_str() {
         "bind" => Ok(Kind::Bind),
         "tmpfs" => Ok(Kind::Tmpfs),
+        "ramfs" => Ok(Kind::Ramfs),
         "volume" => Ok(Kind::Volume),
-        "image" | "artifact" | "cluster" | "glob" | "ramfs" | "devpts" | "npipe" => {
+        "image" | "artifact" | "cluster" | "glob" | "devpts" | "npipe" => {
             let error = Error::unsupported(flag, format!("`type={value}`"), "");
-            Err(error
-                .with_hint("say `type=volume`, `type=bind` for a directory of the host, or `type=tmpfs`"))
+            Err(error.with_hint(
+                "say `type=volume`, `type=bind` for a directory of the host, `type=tmpfs` or `type=ramfs`",
+            ))
         }
         _ => {
             let error = Error::invalid(flag, format!("`{value}` is no type of mount"));
-            Err(error.with_hint("known are volume, bind and tmpfs"))
+            Err(error.with_hint("known are volume, bind, tmpfs and ramfs"))
         }
     }
 }

@@ -34,6 +34,7 @@ fn take_tmpfs_word(words: &mut Words, word: &str, flag: &str) -> Result<()> {
     match word {
         "tmpcopyup" => words.copy_up.set(true, word, flag)?,
         "notmpcopyup" => words.copy_up.set(false, word, flag)?,
+        "noswap" => take_noswap(words, flag)?,
         "readonly" => {
             let error = Error::invalid(flag, "`readonly` is no option of a file system in memory".to_owned());
             return Err(error.with_hint("did you mean `ro`?"));
@@ -43,10 +44,20 @@ fn take_tmpfs_word(words: &mut Words, word: &str, flag: &str) -> Result<()> {
         _ => {
             let error = Error::invalid(flag, format!("`{word}` is no option of a file system in memory"));
             return Err(error.with_hint(
-                "known are size=, mode=, uid=, gid=, nr_inodes=, ro, rw, exec, suid, dev, their opposites, tmpcopyup",
+                "known are size=, mode=, uid=, gid=, nr_inodes=, ro, rw, exec, suid, dev, their opposites, tmpcopyup, noswap",
             ));
         }
     }
+    Ok(())
+}
+
+/// Takes `noswap`, which the kernel knows since 6.4, and only from root.
+pub(super) fn take_noswap(words: &mut Words, flag: &str) -> Result<()> {
+    if words.parameters.iter().any(|(known, _)| known == "noswap") {
+        let error = Error::invalid(flag, "`noswap` is given twice".to_owned());
+        return Err(error.with_hint("leave one of them out"));
+    }
+    words.parameters.push(("noswap".to_owned(), String::new()));
     Ok(())
 }
 

@@ -137,6 +137,7 @@ impl Choices {
         let toggles = [Toggle::Default, Toggle::On, Toggle::Off];
         let kind = if self.is() {
             MountKind::Tmpfs(TmpfsRequest {
+                memory: Memory::default(),
                 read_only: self.is(),
                 copy_up: self.is(),
                 parameters: self.some(|choices| (choices.word(), choices.word())),

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::super::Found;
 use super::CopyRequest;
 use super::ends::{Taking, receive, send};
-use super::ground::{Access, Ground};
+use super::ground::{Access, Ground, Spot};
 use super::place::Place;
 use crate::error::{Error, Failure, Result};
 
@@ -28,7 +28,7 @@ const VERB: &str = "internal-copy";
 #[serde(rename_all = "camelCase")]
 enum Role {
     /// Sends what is at a path.
-    Source { path: String, request: CopyRequest },
+    Source { path: String, called: Option<String>, request: CopyRequest },
     /// Takes what is sent to a path; all of it belongs to `owner`, where there is one.
     Sink { path: String, request: CopyRequest, owner: Option<(u32, u32)> },
 }
@@ -63,9 +63,10 @@ pub(super) struct Apart {
 impl Apart {
     /// That of a container that sends what is at `path`.
     pub(super) fn source(found: &Found, path: &str, request: CopyRequest) -> Result<Apart> {
-        let role = Role::Source { path: path.to_owned(), request };
+        let Spot { ground, path, called } = found.spot(path, Access::Read)?;
+        let role = Role::Source { path, called, request };
         let (here, there) = pipe()?;
-        let mut apart = Apart::start(&role, found.ground(Access::Read)?, there)?;
+        let mut apart = Apart::start(&role, ground, there)?;
         apart.data = Some(here);
         Ok(apart)
     }
@@ -85,9 +86,9 @@ impl Apart {
         request: CopyRequest,
         data: OwnedFd,
     ) -> Result<Apart> {
-        let ground = found.ground(Access::Write)?;
+        let Spot { ground, path, .. } = found.spot(path, Access::Write)?;
         let owner = request.owned.then(|| found.owner(&ground)).transpose()?;
-        let role = Role::Sink { path: path.to_owned(), request, owner };
+        let role = Role::Sink { path, request, owner };
         Apart::start(&role, ground, data)
     }
 
@@ -179,8 +180,10 @@ fn work(role: Option<std::ffi::OsString>) -> Result<LeftOut> {
     let mut data = File::from(data);
     let place = Place::Inside(root.as_fd());
     match role {
-        Role::Source { path, request } => {
-            send(&place, path.as_bytes(), request.follow, &mut data).map(|()| LeftOut::default())
+        Role::Source { path, called, request } => {
+            // What is mounted somewhere is called as its place is.
+            let called = called.filter(|_| path == "/").map(String::into_bytes);
+            send(&place, path.as_bytes(), called, request.follow, &mut data).map(|()| LeftOut::default())
         }
         Role::Sink { path, request, owner } => {
             let taking = Taking { owner, owners: Owners::Named, replaces: request.replaces() };

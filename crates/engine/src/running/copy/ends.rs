@@ -115,9 +115,18 @@ fn not_found(path: &[u8], error: Errno) -> Error {
     }
 }
 
-/// Sends what is at `path`.
-pub(super) fn send(place: &Place<'_>, path: &[u8], follow: bool, out: &mut dyn Write) -> Result<()> {
-    let source = Source::find(place, path, follow)?;
+/// Sends what is at `path`; `called` is what a directory is called that has no name there.
+pub(super) fn send(
+    place: &Place<'_>,
+    path: &[u8],
+    called: Option<Vec<u8>>,
+    follow: bool,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let mut source = Source::find(place, path, follow)?;
+    if let (Header::Content, Some(called)) = (&source.header, called) {
+        source.header = Header::Directory(called);
+    }
     let mut out = BufWriter::with_capacity(256 << 10, out);
     source.header.write(&mut out)?;
     let named: &[u8] = match &source.header {
@@ -266,7 +275,7 @@ mod tests {
         fn copy(&self, from: &str, to: &str, follow: bool) -> Result<()> {
             let path = |name: &str| self.0.join(OsStr::new(name)).into_os_string().into_encoded_bytes();
             let mut sent = Vec::new();
-            send(&Place::Host, &path(from), follow, &mut sent)?;
+            send(&Place::Host, &path(from), None, follow, &mut sent)?;
             let taking = Taking { owner: None, owners: Owners::Unpackers, replaces: Replaces::Alike };
             receive(&Place::Host, &path(to), &mut &sent[..], taking).map(drop)
         }

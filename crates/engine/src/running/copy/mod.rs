@@ -91,7 +91,7 @@ pub fn copy(
             let mut sink = Apart::sink(found, path, request)?;
             let sent = sink.take_data().and_then(|data| {
                 let from = from.as_os_str();
-                send(&Place::Host, from.as_bytes(), request.follow, &mut std::fs::File::from(data))
+                send(&Place::Host, from.as_bytes(), None, request.follow, &mut std::fs::File::from(data))
             });
             joined(sent, sink.end())
         }

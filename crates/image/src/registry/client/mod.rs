@@ -10,6 +10,7 @@ mod challenge;
 mod exchange;
 mod lists;
 mod manifest;
+mod page;
 mod proxies;
 mod search;
 mod transport;
