@@ -206,6 +206,7 @@ mod tests {
         "--name",
         "--pod",
         "--pod-id-file",
+        "--events-backend",
         "--replace",
         "--restart",
         "--log-driver",

@@ -307,8 +307,17 @@ impl Error {
         self
     }
 
-    /// Adds what one can do about it, in place of anything more general that was said.
+    /// Adds what one can do about it. Where a link of a path was named that refuses, what opens that stays: it is more than
+    /// whoever only knows of the path can say.
     pub fn with_hint(mut self, hint: impl Into<String>) -> Error {
+        if !matches!(self.code, Some(Code::PermissionDenied | Code::ReadOnly)) || self.hint.is_none() {
+            self.hint = Some(hint.into());
+        }
+        self
+    }
+
+    /// The same of one who knows a way around: nothing on the path need be opened.
+    pub fn with_way_around(mut self, hint: impl Into<String>) -> Error {
         self.hint = Some(hint.into());
         self
     }

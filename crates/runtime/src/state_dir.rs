@@ -231,7 +231,7 @@ fn closed(error: Error) -> Error {
     if error.kind != ErrorKind::Permission || Caller::find() == Caller::Root {
         return error;
     }
-    error.with_hint(
+    error.with_way_around(
         "set XDG_RUNTIME_DIR to a directory of your own, as a login does, or name another one with `--root`",
     )
 }

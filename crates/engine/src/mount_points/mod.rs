@@ -66,7 +66,7 @@ impl Directory<'_> {
     /// Why a mount point can't be made in it.
     fn refusal(&self, path: &Path, errno: Errno) -> Error {
         let error = Error::at_path("make the mount point", &self.path.join(path), errno);
-        error.with_hint(match errno {
+        error.with_way_around(match errno {
             Errno::NOTDIR => "a file lies where a directory must be: take it out of the way",
             _ => self.ground.hint(),
         })

@@ -446,14 +446,14 @@ pub(crate) fn own_directory(path: &Path) -> Result<()> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|error| {
         let error = Error::at_path("make", path, error);
-        error.with_hint("set XDG_RUNTIME_DIR to a directory of your own, as a login does")
+        error.with_way_around("set XDG_RUNTIME_DIR to a directory of your own, as a login does")
     })?;
     let found = std::fs::symlink_metadata(path).map_err(|error| Error::at_path("examine", path, error))?;
     let uid = rustix::process::geteuid().as_raw();
     let refuse = |reason: String| {
         let operation = format!("use `{}` for what concerns running containers", path.display());
         let error = Error::new(ErrorKind::Permission, operation, reason);
-        Err(error.with_hint("set XDG_RUNTIME_DIR to a directory of your own, as a login does"))
+        Err(error.with_way_around("set XDG_RUNTIME_DIR to a directory of your own, as a login does"))
     };
     if !found.is_dir() {
         return refuse("it is not a directory".to_owned());
