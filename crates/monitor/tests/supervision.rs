@@ -405,7 +405,10 @@ fn supervisor() -> String {
 fn supervised(connection: &str, script: &str) -> Command {
     // What a shell starts in the background ignores these, and what was ignored is neither caught nor passed on.
     let mut command = Command::new("env");
-    command.args(["--default-signal=INT,QUIT", "sh", "-c", &supervisor()]).env(CONNECTION, connection).env(SCRIPT, script);
+    command
+        .args(["--default-signal=INT,QUIT", "sh", "-c", &supervisor()])
+        .env(CONNECTION, connection)
+        .env(SCRIPT, script);
     command
 }
 
