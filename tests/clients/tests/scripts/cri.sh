@@ -148,7 +148,7 @@ run_pod pod rabbitc one "$host"
 step 'pod, status' cri PodSandboxStatus "pod_sandbox_id: '$pod'" name state runtime_handler
 step 'pod, of the runtime' calls_it
 scopes 'cri-containerd-*'
-step 'pod, in the group' sh -c "find /sys/fs/cgroup/ -path '*$(parent_of one)/*$pod*' | grep -q ."
+step 'pod, in the group' sh -c "test -n \"\$(find /sys/fs/cgroup/ -path '*$(parent_of one)/*$pod*' 2>/dev/null)\""
 echo 10.1.2.3 here >hosts
 create create main "$usual" 'cpu_period: 100000 cpu_quota: 50000 cpu_shares: 512 memory_limit_in_bytes: 67108864 oom_score_adj: 900' \
     "working_dir: '/tmp' envs { key: 'A' value: 'b c' } mounts { container_path: '/etc/hosts' host_path: '$WORK/hosts' }
