@@ -10,7 +10,7 @@
 //! }
 //! ```
 //!
-//! A network with published ports has more there, and a chain against forged addresses ([`for_published_ports`]);
+//! What keeps networks apart is in [`crate::isolation`]. A network with published ports has more there, and a chain against forged addresses ([`for_published_ports`]);
 //! what redirects those ports is [`crate::publish()`]'s. A rule's comment says whose it is and what for; a rule with the right comment is taken to be right.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -19,6 +19,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::forwarding;
+use crate::isolation;
 use crate::kernel::*;
 use crate::nftables::{self, BaseChain, ChainName, Expressions, Rule, Transaction};
 use crate::options::{BridgeNetwork, InterfaceName, Ipv6Network};
@@ -90,13 +91,14 @@ enum Direction {
     Destination,
 }
 
-/// Whether all of the network's rules are there: one dump of our own chain.
+/// Whether all of the network's rules are there: one dump of our own chain, and a question for one element.
 pub(crate) fn is_complete(network: &BridgeNetwork) -> bool {
     let Ok(mut socket) = Socket::netfilter() else { return false };
     let Ok(present) = nftables::rules(&mut socket, NFPROTO_INET, TABLE, Some(POSTROUTING.chain)) else {
         return false;
     };
     wanted(network).iter().all(|rule| has(&present, &rule.comment))
+        && isolation::separates(&mut socket, network.name())
 }
 
 /// Puts in the network's rules and takes out those that it had with another subnet, at once.
@@ -106,7 +108,7 @@ pub(crate) fn ensure(network: &BridgeNetwork) -> Result<Outbound> {
         Err(errno) if means_lacking(errno) => Ok(Outbound::HostOnly(Lacking {
             what: "nftables with masquerading",
             cause: errno,
-            remedy: "load or build the kernel modules nf_tables, nft_chain_nat and nft_masq",
+            remedy: "load or build the kernel modules nf_tables, nft_chain_nat, nft_ct and nft_masq",
         })),
         Err(errno) => {
             Err(Error::from_errno("set up masquerading for network", network.name().as_str(), errno))
@@ -134,6 +136,7 @@ fn try_ensure(network: &BridgeNetwork) -> std::result::Result<(), Errno> {
         transaction.delete_rule(ChainName { table: TABLE, chain: &stale.chain }, stale.handle);
     }
     add_missing(&mut transaction, &wanted, &present);
+    isolation::separate(&mut transaction, network.name(), &present);
     transaction.commit(&mut socket)
 }
 
@@ -264,7 +267,8 @@ fn try_remove(name: &InterfaceName) -> std::result::Result<(), Errno> {
     // Those of published ports are nobody's: without a network they have nothing to lead to.
     let networks = present.iter().filter(|rule| NETWORK_CHAINS.contains(&rule.chain.as_str()));
     let (own, others): (Vec<_>, Vec<_>) = networks.partition(|rule| belongs(rule, name));
-    if own.is_empty() && !others.is_empty() {
+    let isolated = isolation::separates(&mut socket, name);
+    if own.is_empty() && !isolated && !others.is_empty() {
         return Ok(());
     }
     let mut transaction = Transaction::new(NFPROTO_INET, Some(generation));
@@ -273,6 +277,9 @@ fn try_remove(name: &InterfaceName) -> std::result::Result<(), Errno> {
     } else {
         for rule in own {
             transaction.delete_rule(ChainName { table: TABLE, chain: &rule.chain }, rule.handle);
+        }
+        if isolated {
+            isolation::forget(&mut transaction, name);
         }
     }
     transaction.commit(&mut socket)

@@ -21,6 +21,7 @@ mod image_programs;
 mod image_store;
 mod images;
 mod init;
+mod isolation;
 mod kept;
 mod kept_roots;
 mod kept_volumes;
