@@ -14,6 +14,7 @@ mod inspect;
 mod kept;
 mod life;
 mod man;
+mod networks;
 mod plan;
 mod pods;
 mod render;
@@ -112,6 +113,7 @@ fn main() -> ExitCode {
         args::Command::System(command) => system::run(&command),
         args::Command::Events(arguments) => events::events(&arguments),
         args::Command::Volumes(command) => volumes::run(&command),
+        args::Command::Networks(command) => networks::run(&command),
         args::Command::Pods(command) => pods::run(&command),
         args::Command::Completion(arguments) => {
             completion::completion(&arguments).unwrap_or_else(|error| images::failed(&error))

@@ -18,6 +18,7 @@ mod layers;
 mod life;
 mod mount_points;
 mod network;
+mod network_store;
 mod options;
 mod output;
 mod own_files;
@@ -68,6 +69,10 @@ pub use monitor::{
     Terminal, VERB as MONITOR_VERB, run_service as run_monitor,
 };
 pub use network::tidy_networks;
+pub use network_store::{
+    CreatedNetwork, Network, NetworkDriver, NetworkFilter, NetworkStore, NetworkSubnet, NetworkSurvey,
+    NetworkUser, NetworkUsers, NewNetwork, PrunedNetworks, check_network_name,
+};
 pub use options::{
     Access, BindRequest, DeviceAccess, DeviceRequest, DeviceRuleRequest, MountKind, MountRequest,
     Propagation, Reach, ReadOnlyTmpfs, Relabel, TmpfsRequest, Toggle, VolumeContent, VolumeRequest,
@@ -75,11 +80,11 @@ pub use options::{
 };
 pub use options::{
     AppArmorChoice, CapabilityList, CgroupMode, Clock, DeviceLimit, FileOptions, HostAddress, ImageRoot,
-    IpcMode, LabelOptions, LimitOptions, NameOptions, NamespaceMode, NamespaceOptions, NetworkMode,
-    NetworkOptions, NumberList, OwnedFile, ProcessOptions, ProgramSource, RootOptions, RunOptions,
-    SeccompChoice, SecurityOptions, TerminalMode, TimeMode, Ulimit, Unmask, limit_syntax, nearest,
-    parse_exposed, parse_host, parse_mac, parse_name_server, parse_publish, parse_resolver_word, parse_size,
-    publish_exposed,
+    IpcMode, LabelOptions, LimitOptions, NameOptions, NamespaceMode, NamespaceOptions, NetworkAttachment,
+    NetworkMode, NetworkOptions, NumberList, OwnedFile, ProcessOptions, ProgramSource, RootOptions,
+    RunOptions, SeccompChoice, SecurityOptions, TerminalMode, TimeMode, Ulimit, Unmask, limit_syntax,
+    nearest, parse_exposed, parse_host, parse_mac, parse_name_server, parse_publish, parse_resolver_word,
+    parse_size, publish_exposed,
 };
 pub use options::{AutoUsers, KeptIds, MappedUsers, UserFlags, UserNamespace};
 pub use options::{

@@ -127,7 +127,7 @@ pub(crate) fn planned_wiring(paths: &EnginePaths, wanted: Wanted, options: &RunO
     let network = match wanted {
         Wanted::Named(network) => network,
         Wanted::Own { name, new } => {
-            let state = namespace(paths)?.map(|namespace| namespace.network(&name));
+            let state = namespace_of(paths)?.map(|namespace| namespace.network(&name));
             network::foresee(&name, state.as_ref(), IPV6, new).map_err(from_network)?
         }
     };
@@ -413,7 +413,7 @@ const GRACE: Duration = Duration::from_millis(300);
 /// Waits a moment first, and then, up to `limit`, while the kernel still takes the last container's namespace
 /// apart. Of many callers at once in a namespace, one works, one waits for its turn, and the others have nothing to add.
 pub fn tidy_networks(paths: &EnginePaths, limit: Duration) -> Result<()> {
-    let Some(namespace) = namespace(paths)? else { return Ok(()) };
+    let Some(namespace) = namespace_of(paths)? else { return Ok(()) };
     let turn = |turn| namespace.turn(turn).map_err(from_network);
     let (Some(next), Some(turn)) = (turn(TidyTurn::Next)?, turn(TidyTurn::Now)?) else {
         return namespace.sweep_gone().map_err(from_network);
@@ -436,7 +436,7 @@ pub fn tidy_networks(paths: &EnginePaths, limit: Duration) -> Result<()> {
 
 /// `failed` hears what went wrong with one network; the others are looked at all the same.
 pub(crate) fn tidy(paths: &EnginePaths, patience: Patience, failed: &mut dyn FnMut(Error)) {
-    match namespace(paths) {
+    match namespace_of(paths) {
         Ok(Some(namespace)) => remove_idle(&namespace, patience, failed),
         Ok(None) => {}
         Err(error) => failed(error),
@@ -444,7 +444,7 @@ pub(crate) fn tidy(paths: &EnginePaths, patience: Patience, failed: &mut dyn FnM
 }
 
 /// The state of this network namespace; none where the engine never ran.
-fn namespace(paths: &EnginePaths) -> Result<Option<NamespaceState>> {
+pub(crate) fn namespace_of(paths: &EnginePaths) -> Result<Option<NamespaceState>> {
     let Some(parent) = open_parent(&paths.networks(), Missing::Ignore)? else { return Ok(None) };
     NamespaceState::of_this_thread(parent.as_fd()).map(Some).map_err(from_network)
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::kernel::*;
 use crate::link::{self, Link};
 use crate::masquerade::{self, Outbound};
-use crate::options::{BridgeNetwork, InterfaceName, Ipv6Network, bridge_mac};
+use crate::options::{BridgeNetwork, InterfaceName, bridge_mac};
 use crate::state::{Lease, NetworkStateDirectory, Sharing};
 use crate::{forwarding, options, subnets};
 use netlink::{Batch, Socket, u32_at};
@@ -244,7 +244,7 @@ fn complete(
     });
     if let Some(ipv6) = network.ipv6() {
         // Nobody else can have it: no second of waiting for duplicate address detection.
-        let fixed = ifaddrmsg(AF_INET6, Ipv6Network::PREFIX, IFA_F_PERMANENT | IFA_F_NODAD, index);
+        let fixed = ifaddrmsg(AF_INET6, ipv6.prefix(), IFA_F_PERMANENT | IFA_F_NODAD, index);
         batch.message(RTM_NEWADDR, flags, &fixed, |m| m.put(IFA_ADDRESS, &ipv6.gateway().octets()));
     }
     batch.message(RTM_SETLINK, NLM_F_ACK, &ifinfomsg(index, IFF_UP, IFF_UP), |m| {

@@ -59,4 +59,4 @@ pub use ports::{HostPorts, PortRange, PortRequest, Protocol, Publication};
 pub use publish::{Lingering, Published, publish};
 pub use resolv::{ResolvChanges, ResolvConf, container_resolv_conf};
 pub use state::{AddressRequest, HeldLease, Lease, NetworkStateDirectory};
-pub use subnets::{NewSubnet, foresee, join};
+pub use subnets::{NewSubnet, choose_subnet, foresee, join, refuse_subnet_of_host};

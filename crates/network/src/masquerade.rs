@@ -76,7 +76,7 @@ enum Packets {
 #[derive(Clone, Copy)]
 enum Subnet {
     Ipv4(Ipv4Addr, u32),
-    Ipv6(Ipv6Addr),
+    Ipv6(Ipv6Addr, u8),
 }
 
 #[derive(Clone, Copy)]
@@ -206,11 +206,17 @@ impl Subnet {
                 expressions.mask(&mask.to_be_bytes());
                 expressions.compare(NFT_CMP_EQ, &address.octets());
             }
-            Subnet::Ipv6(address) => {
+            Subnet::Ipv6(address, 64) => {
                 expressions.compare(NFT_CMP_EQ, &[NFPROTO_IPV6]);
                 // struct ipv6hdr: saddr, of which the first half is the network's
                 expressions.load_network_header(8, 8);
                 expressions.compare(NFT_CMP_EQ, &address.octets()[..8]);
+            }
+            Subnet::Ipv6(address, prefix) => {
+                expressions.compare(NFT_CMP_EQ, &[NFPROTO_IPV6]);
+                expressions.load_network_header(8, 16);
+                expressions.mask(&(u128::MAX << (128 - u32::from(prefix))).to_be_bytes());
+                expressions.compare(NFT_CMP_EQ, &address.octets());
             }
         }
     }
@@ -300,7 +306,7 @@ pub(crate) fn for_published_ports(network: &BridgeNetwork) -> Vec<Wanted> {
     for (text, subnet) in subnets(network) {
         let family = match subnet {
             Subnet::Ipv4(..) => Family::Ipv4,
-            Subnet::Ipv6(_) => Family::Ipv6,
+            Subnet::Ipv6(..) => Family::Ipv6,
         };
         let forged = |direction| Packets::Forged { family, direction };
         wanted.push(rule.make(FORGED, &text, " forged source", forged(Direction::Source)));
@@ -313,7 +319,8 @@ pub(crate) fn for_published_ports(network: &BridgeNetwork) -> Vec<Wanted> {
 
 fn subnets(network: &BridgeNetwork) -> impl Iterator<Item = (String, Subnet)> + use<> {
     let ipv4 = network.ipv4();
-    let ipv6 = network.ipv6().map(|ipv6: Ipv6Network| (ipv6.subnet(), Subnet::Ipv6(ipv6.first())));
+    let ipv6 =
+        network.ipv6().map(|ipv6: Ipv6Network| (ipv6.subnet(), Subnet::Ipv6(ipv6.first(), ipv6.prefix())));
     std::iter::once((ipv4.subnet(), Subnet::Ipv4(ipv4.first(), ipv4.mask()))).chain(ipv6)
 }
 

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 
 use crate::bridge::ifaddrmsg;
 use crate::kernel::*;
-use crate::options::{ContainerInterface, Ipv6Network};
+use crate::options::ContainerInterface;
 use netlink::Batch;
 
 /// Index of `lo`: the first interface of every network namespace.
@@ -135,27 +135,29 @@ impl Plan {
     }
 
     fn add_ipv6_addresses(&mut self, interface: &ContainerInterface) {
-        let Some((address, _)) = interface.ipv6 else { return };
+        let Some((address, network)) = interface.ipv6 else { return };
         self.add_ipv6_address(
             interface.link_local(),
+            64,
             "IPv6 neighbours find each other by link-local addresses",
             RT_SCOPE_LINK,
         );
         self.add_ipv6_address(
             address,
+            network.prefix(),
             "the same for IPv6; the lease makes it unique, so nobody has to wait for duplicate detection",
             RT_SCOPE_UNIVERSE,
         );
     }
 
-    fn add_ipv6_address(&mut self, address: Ipv6Addr, why: &'static str, scope: u8) {
+    fn add_ipv6_address(&mut self, address: Ipv6Addr, prefix: u8, why: &'static str, scope: u8) {
         let flags = IFA_F_PERMANENT | IFA_F_NODAD;
-        let mut fixed = ifaddrmsg(AF_INET6, Ipv6Network::PREFIX, flags, ContainerInterface::INDEX);
+        let mut fixed = ifaddrmsg(AF_INET6, prefix, flags, ContainerInterface::INDEX);
         fixed[3] = scope;
         self.batch.message(RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &fixed, |m| {
             m.put(IFA_ADDRESS, &address.octets());
         });
-        let object = format!("{address}/{} on {}", Ipv6Network::PREFIX, ContainerInterface::NAME);
+        let object = format!("{address}/{prefix} on {}", ContainerInterface::NAME);
         self.describe("add address", object, why);
     }
 

@@ -119,6 +119,17 @@ impl Ipv4Network {
         cidr(self.first(), self.prefix)
     }
 
+    /// Whether the two have addresses in common.
+    pub fn overlaps(&self, other: &Ipv4Network) -> bool {
+        let mask = self.mask() & other.mask();
+        self.gateway.to_bits() & mask == other.gateway.to_bits() & mask
+    }
+
+    /// The number of an address in the subnet, from 0.
+    fn number_of(&self, address: Ipv4Addr) -> u32 {
+        address.to_bits() & !self.mask()
+    }
+
     /// Checks that a container can have the address here: inside the subnet and not the gateway, network or
     /// broadcast address.
     pub fn check_container_address(&self, address: Ipv4Addr) -> Result<()> {
@@ -157,48 +168,93 @@ impl fmt::Display for Ipv4Network {
     }
 }
 
-/// A unique local /64 (RFC 4193) for a bridge; hosts have in it the number they have in the IPv4 subnet.
+/// The gateway's address in an IPv6 subnet, and with it the subnet; hosts have in it the number they have in the IPv4 subnet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ipv6Network {
-    prefix: u64,
-    gateway: u32,
+    first: u128,
+    prefix: u8,
+    gateway: u128,
 }
 
 impl Ipv6Network {
-    /// The prefix length in bits.
-    pub const PREFIX: u8 = 64;
+    /// Reads `address/prefix`, where the address is the gateway's: not the subnet's first, prefix 1 to 126, unicast and not
+    /// of one link alone.
+    pub fn parse(text: &str) -> Result<Self> {
+        let fail = |why| Error::new("use subnet", text, Kind::InvalidSubnet(why));
+        let (address, prefix) = text.split_once('/').ok_or_else(|| fail("the prefix length is missing"))?;
+        let gateway: Ipv6Addr = address.parse().map_err(|_| fail("the address is not an IPv6 address"))?;
+        let prefix_is_digits = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
+        let prefix =
+            prefix.parse::<u8>().ok().filter(|length| prefix_is_digits && (1..=126).contains(length));
+        let prefix = prefix.ok_or_else(|| fail("the prefix length is not a number from 1 to 126"))?;
+        let network =
+            Self { first: gateway.to_bits() & mask_ipv6(prefix), prefix, gateway: gateway.to_bits() };
+        if gateway.is_loopback() || gateway.is_multicast() || gateway.is_unicast_link_local() {
+            return Err(fail("the address is not a unicast address that is known beyond one link"));
+        }
+        if network.gateway == network.first {
+            return Err(fail("the address is the network's own; the gateway needs one inside it"));
+        }
+        Ok(network)
+    }
 
-    /// Derives the prefix from the network's name and IPv4 subnet, so that it is the same on every start.
-    fn derive(name: &InterfaceName, ipv4: &Ipv4Network) -> Self {
+    /// A unique local /64 (RFC 4193): derives the prefix from the network's name and IPv4 subnet, so that it is the same on
+    /// every start.
+    pub fn derive(name: &str, ipv4: &Ipv4Network) -> Self {
         let hash = fnv1a(format!("{name} {}", ipv4.subnet()).as_bytes());
         let prefix = 0xfd << 56 | hash & (u64::MAX >> 8);
-        Self { prefix, gateway: ipv4.gateway.to_bits() & !ipv4.mask() }
+        let first = u128::from(prefix) << 64;
+        Self { first, prefix: 64, gateway: first | u128::from(ipv4.number_of(ipv4.gateway)) }
     }
 
     /// The bridge's own address, the containers' default gateway.
     pub fn gateway(&self) -> Ipv6Addr {
-        self.host(self.gateway)
+        Ipv6Addr::from_bits(self.gateway)
     }
 
     /// The network address: all host bits zero.
     pub fn first(&self) -> Ipv6Addr {
-        self.host(0)
+        Ipv6Addr::from_bits(self.first)
     }
 
-    /// The subnet as `network/64`.
+    /// The prefix length in bits, 1 to 126.
+    pub fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
+    /// Whether the address has this subnet's prefix.
+    pub fn contains(&self, address: Ipv6Addr) -> bool {
+        address.to_bits() & mask_ipv6(self.prefix) == self.first
+    }
+
+    /// Whether the two have addresses in common.
+    pub fn overlaps(&self, other: &Ipv6Network) -> bool {
+        let mask = mask_ipv6(self.prefix.min(other.prefix));
+        self.first & mask == other.first & mask
+    }
+
+    /// The subnet as `network/prefix`.
     pub fn subnet(&self) -> String {
-        format!("{}/{}", self.first(), Self::PREFIX)
+        format!("{}/{}", self.first(), self.prefix)
     }
 
-    fn host(&self, number: u32) -> Ipv6Addr {
-        Ipv6Addr::from_bits(u128::from(self.prefix) << 64 | u128::from(number))
+    /// The address of who has `address` in the IPv4 subnet. Who would have the gateway's has the one that the IPv4 gateway's
+    /// number leaves free.
+    fn host(&self, ipv4: &Ipv4Network, address: Ipv4Addr) -> Ipv6Addr {
+        let of = |address: Ipv4Addr| self.first | u128::from(ipv4.number_of(address));
+        let own = of(address);
+        Ipv6Addr::from_bits(if own == self.gateway { of(ipv4.gateway) } else { own })
     }
 }
 
+fn mask_ipv6(prefix: u8) -> u128 {
+    u128::MAX << (128 - u32::from(prefix))
+}
+
 impl fmt::Display for Ipv6Network {
-    /// `gateway/64`.
+    /// `gateway/prefix`, as [`Ipv6Network::parse`] reads it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.gateway(), Self::PREFIX)
+        write!(f, "{}/{}", self.gateway(), self.prefix)
     }
 }
 
@@ -255,7 +311,7 @@ impl NetworkOptions {
         let name = InterfaceName::parse(&self.name)?;
         let ipv4 = Ipv4Network::parse(&self.ipv4)?;
         let ipv6 = match self.ipv6.families() {
-            Families::Both => Some(Ipv6Network::derive(&name, &ipv4)),
+            Families::Both => Some(Ipv6Network::derive(name.as_str(), &ipv4)),
             Families::Ipv4 => None,
         };
         Ok(BridgeNetwork { name, ipv4, ipv6 })
@@ -303,11 +359,10 @@ impl BridgeNetwork {
     pub fn container_interface(&self, address: Ipv4Addr) -> Result<ContainerInterface> {
         self.ipv4.check_container_address(address)?;
         let [a, b, c, d] = address.octets();
-        let number = address.to_bits() & !self.ipv4.mask();
         Ok(ContainerInterface {
             ipv4: address,
             ipv4_network: self.ipv4,
-            ipv6: self.ipv6.map(|network| (network.host(number), network)),
+            ipv6: self.ipv6.map(|network| (network.host(&self.ipv4, address), network)),
             // Locally administered. From the address: a next holder of the address has the same one, so no
             // neighbour's ARP cache is ever stale.
             mac: [0x02, 0x72, a, b, c, d],
@@ -369,7 +424,7 @@ impl ContainerInterface {
     /// One that stands for any container of any network.
     pub(crate) fn anywhere() -> Self {
         let ipv4_network = Ipv4Network { gateway: Ipv4Addr::UNSPECIFIED, prefix: 1 };
-        let ipv6 = (Ipv6Addr::UNSPECIFIED, Ipv6Network { prefix: 0, gateway: 0 });
+        let ipv6 = (Ipv6Addr::UNSPECIFIED, Ipv6Network { first: 0, prefix: 1, gateway: 0 });
         Self {
             ipv4: Ipv4Addr::UNSPECIFIED,
             ipv4_network,
@@ -475,11 +530,11 @@ mod tests {
         let name = InterfaceName::parse("rabbitc0").expect("name");
         let other = InterfaceName::parse("rabbitc1").expect("name");
         let ipv4 = Ipv4Network::parse("172.19.0.1/16").expect("subnet");
-        let ipv6 = Ipv6Network::derive(&name, &ipv4);
+        let ipv6 = Ipv6Network::derive(name.as_str(), &ipv4);
         assert_eq!(ipv6.gateway().octets()[0], 0xfd);
         assert_eq!(ipv6.gateway().octets()[8..], [0, 0, 0, 0, 0, 0, 0, 1]);
-        assert_eq!(ipv6, Ipv6Network::derive(&name, &ipv4));
-        assert_ne!(ipv6, Ipv6Network::derive(&other, &ipv4));
+        assert_eq!(ipv6, Ipv6Network::derive(name.as_str(), &ipv4));
+        assert_ne!(ipv6, Ipv6Network::derive(other.as_str(), &ipv4));
         let network = BridgeNetwork { name, ipv4, ipv6: Some(ipv6) };
         let interface = network.container_interface(Ipv4Addr::new(172, 19, 1, 2)).expect("inside");
         assert_eq!(interface.ipv6().expect("has one").segments()[4..], [0, 0, 0, 0x102]);

@@ -48,6 +48,7 @@ use crate::given::Given;
 use crate::images::{self, GroupArguments, ImageCommand};
 use crate::kept::{self, KeptCommand};
 use crate::life::{LifeCommand, VERBS as LIFE_VERBS, read as read_life};
+use crate::networks::{NetworkCommand, NetworkVerbs};
 use crate::pods::{PodArguments, PodCommand};
 use crate::system::{SystemArguments, SystemCommand};
 use crate::volumes::{VolumeArguments, VolumeCommand};
@@ -62,6 +63,7 @@ pub(crate) enum Command {
     Containers(ContainerCommand),
     System(SystemCommand),
     Volumes(VolumeCommand),
+    Networks(NetworkCommand),
     Pods(Box<PodCommand>),
     Completion(CompletionArguments),
     Events(EventsArguments),
@@ -89,6 +91,7 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc pod --help                  containers that share a network and more\n  \
                      rabbitc events                      what becomes of containers, images, pods and volumes\n  \
                      rabbitc volume --help               directories that are kept for containers\n  \
+                     rabbitc network --help              networks that containers share\n  \
                      rabbitc system df|check|prune|install  how much room images take, whether they are whole, less of both; start at boot\n  \
                      rabbitc image --help                what else there is for images\n  \
                      rabbitc completion bash|zsh|fish    the script that has a shell complete all this\n\n\
@@ -235,6 +238,7 @@ pub(crate) fn may_start(arguments: &[OsString]) -> bool {
                 | "events"
                 | "system"
                 | "volume"
+                | "network"
                 | "pod"
                 | "plan"
                 | "help"
@@ -279,6 +283,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         "system" => read_plain::<SystemArguments>(words.skip(1)).map(|read| Command::System(read.command)),
         "completion" => read_plain(words.skip(1)).map(Command::Completion),
         "volume" => read_plain::<VolumeArguments>(words.skip(1)).map(|read| Command::Volumes(read.command)),
+        "network" => read_plain::<NetworkVerbs>(words.skip(1)).map(|read| Command::Networks(read.command)),
         "pod" => read_plain::<PodArguments>(words.skip(1)).map(|read| Command::Pods(Box::new(read.command))),
         "help" if words.len() == 1 => read_run(["--help".into()]),
         "version" => read_plain(words.skip(1)).map(SystemCommand::Version).map(Command::System),

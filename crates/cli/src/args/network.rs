@@ -87,6 +87,8 @@ impl NetworkArguments {
             container_ip: said(&self.container_ip).map(str::to_owned),
             mac: said(&self.mac_address).map(|text| parse_mac("--mac-address", text)).transpose()?,
             publish,
+            attachments: Vec::new(),
+            store: None,
             names: NameOptions {
                 servers: each(&self.dns, |text| parse_name_server("--dns", text))?,
                 search: each(&self.dns_search, |text| parse_resolver_word("--dns-search", text))?,

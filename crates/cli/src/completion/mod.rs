@@ -271,6 +271,7 @@ fn values(place: &Arg, verb: &str, names: &Names) -> Offer {
             (names.images(), Also::Nothing)
         }
         "VOLUME" => (names.volumes(), Also::Nothing),
+        "NETWORK" => (names.networks(), Also::Nothing),
         "POD" => (names.pods(), Also::Nothing),
         // Of `inspect`, containers and images.
         "NAME" if verb == "inspect" => {

@@ -48,6 +48,9 @@ pub(crate) struct Shown {
     /// Where it is in its network, while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) network: Option<ShownNetwork>,
+    /// The same in the others that it has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) more_networks: Vec<ShownNetwork>,
     /// What a person and its image have mounted: by this it is known which volumes it has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) mounts: Vec<MountRequest>,
@@ -86,8 +89,16 @@ impl Shown {
             ports: options.network.publish.iter().filter_map(PublishedPort::named).collect(),
             labels: labels(&options.process.annotations),
             network: None,
+            more_networks: Vec::new(),
             mounts: options.files.mounts.clone(),
         }
+    }
+}
+
+impl Shown {
+    /// Where it is in each of its networks.
+    pub(crate) fn networks(&self) -> impl Iterator<Item = &ShownNetwork> {
+        self.network.iter().chain(&self.more_networks)
     }
 }
 

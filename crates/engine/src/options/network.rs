@@ -1,6 +1,6 @@
 //! How a container is connected, as meant. Looks nothing up.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use ::network::PortRequest;
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record;
 use crate::error::{Error, Result};
+use crate::network_store::NetworkStore;
 
 /// How the container is connected.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -87,11 +88,40 @@ pub struct NetworkOptions {
     /// The container's hardware address; without one, one made from its address.
     #[serde(with = "record::mac")]
     pub mac: Option<[u8; 6]>,
+    /// The kept networks that it has, in their order; none where the bridge above is meant.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<NetworkAttachment>,
+    /// Where these are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<NetworkStore>,
     /// Ports of the host that lead to it.
     #[serde(with = "record::ports")]
     pub publish: Vec<PortRequest>,
     /// How it looks names up.
     pub names: NameOptions,
+}
+
+/// A container's place in a kept network, as meant.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NetworkAttachment {
+    /// The network's name.
+    pub network: String,
+    /// The container's address there; without one, the lowest that is free.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<Ipv4Addr>,
+    /// Its address of IPv6; without one, that with the number of the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip6: Option<Ipv6Addr>,
+    /// Its hardware address there.
+    #[serde(with = "record::mac", skip_serializing_if = "Option::is_none")]
+    pub mac: Option<[u8; 6]>,
+    /// By what other names containers of the same network find it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// The name of the interface inside; without one, `eth0`, `eth1` and so on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
 }
 
 /// What stands in the container's `resolv.conf` and `hosts` instead of the host's, and beside it.

@@ -11,6 +11,7 @@ use super::{
     CgroupMode, IpcMode, MountKind, NamespaceMode, NetworkMode, RootOptions, RunOptions, SeccompChoice,
     UserNamespace, parse_mac, parse_publish,
 };
+use crate::network_store::NetworkStore;
 use crate::volume_store::VolumeStore;
 
 impl RunOptions {
@@ -75,6 +76,7 @@ impl RunOptions {
             paths.push(namespace);
             paths.extend(files);
         }
+        paths.extend(network.store.as_mut().map(NetworkStore::path_mut));
         paths.extend(stay.as_mut().map(|(containers, _)| containers.path_mut()));
         paths
     }

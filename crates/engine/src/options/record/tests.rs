@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::super::*;
 use super::{Path, PathBuf};
 use crate::kept::{KeptContainers, Stay};
+use crate::network_store::NetworkStore;
 use crate::volume_store::VolumeStore;
 
 /// Numbers that look random and are the same each time (a 64-bit generator of L'Ecuyer's).
@@ -366,6 +367,15 @@ impl Choices {
             ip: self.maybe(Choices::word),
             container_ip: self.maybe(Choices::word),
             mac: self.maybe(|choices| [2, 0x42, 0xac, 0, choices.below(256) as u8, 0xff]),
+            attachments: self.some(|choices| NetworkAttachment {
+                network: choices.word(),
+                ip: choices.maybe(|choices| Ipv4Addr::new(10, 5, 0, choices.below(256) as u8)),
+                ip6: choices.maybe(|choices| Ipv6Addr::from_bits(u128::from(choices.below(256)))),
+                mac: choices.maybe(|choices| [2, 0x42, 0xac, 0, choices.below(256) as u8, 0xff]),
+                aliases: choices.words(),
+                interface: choices.maybe(Choices::word),
+            }),
+            store: self.maybe(|choices| NetworkStore::beside(&choices.path().join("images"))),
             publish: self.some(Choices::port),
             names: NameOptions {
                 servers: self.some(Choices::address),
