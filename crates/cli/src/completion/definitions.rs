@@ -11,6 +11,7 @@ use crate::images;
 use crate::kept;
 use crate::life;
 use crate::pods::PodArguments;
+use crate::secrets::SecretArguments;
 use crate::system::{InfoArguments, SystemArguments};
 use crate::volumes::VolumeArguments;
 
@@ -72,6 +73,7 @@ pub(crate) const ALL: &[Definition] = &[
     verb("run", RunArguments::command),
     verb("save", images::SaveArguments::command),
     verb("search", images::SearchArguments::command),
+    verb("secret", SecretArguments::command),
     verb("start", life::StartArguments::command),
     verb("stats", containers::StatsArguments::command),
     verb("stop", life::StopArguments::command),
@@ -136,9 +138,18 @@ mod tests {
     #[test]
     fn every_verb_of_the_command_line_has_its_definition_here_under_its_own_name() {
         let verbs = images::VERBS.iter().chain(&containers::VERBS).chain(&life::VERBS).chain(&kept::VERBS);
-        for verb in
-            verbs.chain(&["run", "create", "plan", "info", "events", "system", "volume", "pod", "completion"])
-        {
+        for verb in verbs.chain(&[
+            "run",
+            "create",
+            "plan",
+            "info",
+            "events",
+            "system",
+            "volume",
+            "secret",
+            "pod",
+            "completion",
+        ]) {
             assert!(find(verb).is_some(), "{verb}");
         }
         for Definition { verb, command } in ALL {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Command;
-use engine::{ImageFilters, ImageStore, KeptContainers, KeptState, Pods, VolumeStore};
+use engine::{ImageFilters, ImageStore, KeptContainers, KeptState, Pods, SecretStore, VolumeStore};
 
 use super::flag;
 
@@ -88,6 +88,12 @@ impl Names {
     pub(super) fn pods(&self) -> Words {
         let names = KeptContainers::of(self.root()).and_then(|containers| Pods::of(&containers).names());
         names.unwrap_or_default().into_iter().map(|name| (name, String::new())).collect()
+    }
+
+    pub(super) fn secrets(&self) -> Words {
+        let survey = SecretStore::of(self.root()).and_then(|store| store.survey());
+        let secrets = survey.map(|survey| survey.secrets).unwrap_or_default();
+        secrets.into_iter().map(|secret| (secret.name, String::new())).collect()
     }
 
     pub(super) fn volumes(&self) -> Words {
