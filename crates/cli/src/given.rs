@@ -185,6 +185,7 @@ mod tests {
         "--tmpfs",
         "--tz",
         "--device",
+        "--secret",
         "--shm-size",
         "--entrypoint",
     ];

@@ -19,6 +19,7 @@ mod plan;
 mod pods;
 mod render;
 mod run;
+mod secrets;
 mod system;
 mod template;
 mod volumes;
@@ -114,6 +115,7 @@ fn main() -> ExitCode {
         args::Command::Events(arguments) => events::events(&arguments),
         args::Command::Volumes(command) => volumes::run(&command),
         args::Command::Networks(command) => networks::run(&command),
+        args::Command::Secrets(command) => secrets::run(&command),
         args::Command::Pods(command) => pods::run(&command),
         args::Command::Completion(arguments) => {
             completion::completion(&arguments).unwrap_or_else(|error| images::failed(&error))

@@ -28,6 +28,7 @@ mod peers;
 mod pods;
 mod rootless;
 mod running;
+mod secret_store;
 mod security_modules;
 mod user_namespace;
 mod volume_store;
@@ -91,6 +92,7 @@ pub use options::{
     Identity, Source, UserOption, Value, parse_entrypoint, parse_group, parse_labels, parse_pair,
     parse_seconds, parse_signal, parse_time_limit, parse_umask, parse_user, parse_variable, parse_variables,
 };
+pub use options::{SecretOptions, SecretPlace, SecretRequest};
 pub use output::{OutputFile, output_error};
 pub use paths::EnginePaths;
 pub use pods::{
@@ -104,6 +106,9 @@ pub use running::{
 pub use runtime::launch::{LaunchOptions, StepTiming};
 pub use runtime::{ErrorKind, Side, Signal, StepDescription, StepKind};
 pub use runtime::{host_binary, named_file, reaper};
+pub use secret_store::{
+    ExistingSecret, NewSecret, Secret, SecretFilter, SecretStore, SecretSurvey, TOO_LONG as SECRET_TOO_LONG,
+};
 pub use volume_store::{
     CreatedVolume, NewVolume, PrunedVolumes, UnneededVolumes, Volume, VolumeFilter, VolumeStore,
     VolumeSurvey, VolumeUsage, VolumeUsers, change_volume, is_volume_verb,

@@ -23,8 +23,8 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use engine::{
-    EnginePaths, Error, KeptContainers, ReadyImage, Result, RootOptions, RunOptions, Stay, TerminalMode,
-    VolumeStore,
+    EnginePaths, Error, KeptContainers, ReadyImage, Result, RootOptions, RunOptions, SecretStore, Stay,
+    TerminalMode, VolumeStore,
 };
 
 pub(crate) use self::before_verb::{behind_container, verb_first};
@@ -50,6 +50,7 @@ use crate::kept::{self, KeptCommand};
 use crate::life::{LifeCommand, VERBS as LIFE_VERBS, read as read_life};
 use crate::networks::{NetworkCommand, NetworkVerbs};
 use crate::pods::{PodArguments, PodCommand};
+use crate::secrets::{SecretArguments, SecretCommand};
 use crate::system::{SystemArguments, SystemCommand};
 use crate::volumes::{VolumeArguments, VolumeCommand};
 
@@ -62,6 +63,7 @@ pub(crate) enum Command {
     Life(LifeCommand),
     Containers(ContainerCommand),
     System(SystemCommand),
+    Secrets(SecretCommand),
     Volumes(VolumeCommand),
     Networks(NetworkCommand),
     Pods(Box<PodCommand>),
@@ -92,6 +94,7 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc events                      what becomes of containers, images, pods and volumes\n  \
                      rabbitc volume --help               directories that are kept for containers\n  \
                      rabbitc network --help              networks that containers share\n  \
+                     rabbitc secret --help               values that containers get, and that are in no image\n  \
                      rabbitc system df|check|prune|install  how much room images take, whether they are whole, less of both; start at boot\n  \
                      rabbitc image --help                what else there is for images\n  \
                      rabbitc completion bash|zsh|fish    the script that has a shell complete all this\n\n\
@@ -239,6 +242,7 @@ pub(crate) fn may_start(arguments: &[OsString]) -> bool {
                 | "system"
                 | "volume"
                 | "network"
+                | "secret"
                 | "pod"
                 | "plan"
                 | "help"
@@ -284,6 +288,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         "completion" => read_plain(words.skip(1)).map(Command::Completion),
         "volume" => read_plain::<VolumeArguments>(words.skip(1)).map(|read| Command::Volumes(read.command)),
         "network" => read_plain::<NetworkVerbs>(words.skip(1)).map(|read| Command::Networks(read.command)),
+        "secret" => read_plain::<SecretArguments>(words.skip(1)).map(|read| Command::Secrets(read.command)),
         "pod" => read_plain::<PodArguments>(words.skip(1)).map(|read| Command::Pods(Box::new(read.command))),
         "help" if words.len() == 1 => read_run(["--help".into()]),
         "version" => read_plain(words.skip(1)).map(SystemCommand::Version).map(Command::System),
@@ -506,6 +511,10 @@ impl RunArguments {
         if files.may_need_volumes() {
             files.volume_store = Some(VolumeStore::of(self.of_image.root.as_deref())?);
         }
+        let mut secrets = self.files.secrets()?;
+        if !secrets.requests.is_empty() {
+            secrets.store = Some(SecretStore::of(self.of_image.root.as_deref())?);
+        }
         let options = RunOptions {
             process: self.process.options(terminal, arguments, image.map(|image| &image.defaults))?,
             files,
@@ -513,6 +522,7 @@ impl RunArguments {
             namespaces: self.namespaces.options()?,
             security: self.security.options()?,
             network: self.network.options(image.map(|image| &image.defaults))?,
+            secrets,
             stay: self.stay(image)?,
         };
         options.naming_peers_by_id(&self.containers()?)

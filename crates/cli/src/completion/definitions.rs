@@ -12,6 +12,7 @@ use crate::kept;
 use crate::life;
 use crate::networks::NetworkVerbs;
 use crate::pods::PodArguments;
+use crate::secrets::SecretArguments;
 use crate::system::{InfoArguments, SystemArguments};
 use crate::volumes::VolumeArguments;
 
@@ -74,6 +75,7 @@ pub(crate) const ALL: &[Definition] = &[
     verb("run", RunArguments::command),
     verb("save", images::SaveArguments::command),
     verb("search", images::SearchArguments::command),
+    verb("secret", SecretArguments::command),
     verb("start", life::StartArguments::command),
     verb("stats", containers::StatsArguments::command),
     verb("stop", life::StopArguments::command),
@@ -147,6 +149,7 @@ mod tests {
             "system",
             "volume",
             "network",
+            "secret",
             "pod",
             "completion",
         ]) {

@@ -20,7 +20,7 @@ use crate::images::print;
 /// The name of the internal verb; not for people.
 pub(crate) const COMPLETE: &str = "internal-complete";
 
-/// Prints the script that has a shell complete what is typed for rabbitc, names of containers, images, pods and volumes among it.
+/// Prints the script that has a shell complete what is typed for rabbitc, names of containers, images, pods, secrets and volumes among it.
 #[derive(Debug, Parser)]
 #[command(name = "rabbitc completion", max_term_width = 100, after_help = HOW)]
 pub(crate) struct CompletionArguments {
@@ -272,6 +272,7 @@ fn values(place: &Arg, verb: &str, names: &Names) -> Offer {
         }
         "VOLUME" => (names.volumes(), Also::Nothing),
         "NETWORK" => (names.networks(), Also::Nothing),
+        "SECRET" | "SECRET[,KEY=VALUE…]" => (names.secrets(), Also::Nothing),
         "POD" => (names.pods(), Also::Nothing),
         // Of `inspect`, containers and images.
         "NAME" if verb == "inspect" => {
@@ -378,6 +379,10 @@ mod tests {
             ("--log-format ", &["text", "json"]),
             ("--noout --log-format json rena", &["rename"]),
             ("volume c", &["create"]),
+            ("secret i", &["inspect"]),
+            ("secret create key ", &[":files"]),
+            ("run --secr", &["--secret"]),
+            ("se", &["search", "secret"]),
             ("po", &["pod", "port"]),
             ("pod un", &["unpause"]),
             ("pod create --exit-policy s", &["stop"]),

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Command;
-use engine::{ImageFilters, ImageStore, KeptContainers, KeptState, NetworkStore, Pods, VolumeStore};
+use engine::{
+    ImageFilters, ImageStore, KeptContainers, KeptState, NetworkStore, Pods, SecretStore, VolumeStore,
+};
 
 use super::flag;
 
@@ -94,6 +96,12 @@ impl Names {
         let survey = NetworkStore::of(self.root()).and_then(|store| store.survey());
         let networks = survey.map(|survey| survey.networks).unwrap_or_default();
         networks.into_iter().map(|network| (network.name, network.driver.as_str().to_owned())).collect()
+    }
+
+    pub(super) fn secrets(&self) -> Words {
+        let survey = SecretStore::of(self.root()).and_then(|store| store.survey());
+        let secrets = survey.map(|survey| survey.secrets).unwrap_or_default();
+        secrets.into_iter().map(|secret| (secret.name, String::new())).collect()
     }
 
     pub(super) fn volumes(&self) -> Words {

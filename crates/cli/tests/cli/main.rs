@@ -38,6 +38,7 @@ mod registries;
 mod remains;
 mod rootless;
 mod running;
+mod secrets;
 mod security;
 mod start;
 mod support;

@@ -12,6 +12,7 @@ use super::{Durability, End, KeptContainers, Record, Stay, lock_soon, remove_rec
 use crate::directories::{Lock, lock};
 use crate::error::{Error, Result};
 use crate::events::{Subject, VolumesOf};
+use crate::secret_store::Copies;
 
 /// The directory of a container that this process runs. Dropped before the container has started, it is gone.
 #[derive(Debug)]
@@ -40,6 +41,16 @@ impl KeptContainers {
     /// Makes the directory of a container, with the name that `record` wants, or any; and removes what commands that were killed
     /// have left.
     pub(crate) fn begin(&self, record: Record, durability: Durability) -> Result<Lease> {
+        self.begin_with(record, &Copies::default(), durability)
+    }
+
+    /// The same with copies of its secrets.
+    pub(crate) fn begin_with(
+        &self,
+        record: Record,
+        secrets: &Copies,
+        durability: Durability,
+    ) -> Result<Lease> {
         let make = |path: &Path| {
             let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
             made.map_err(|error| Error::at_path("make", path, error))
@@ -57,6 +68,9 @@ impl KeptContainers {
         let mut lease = Lease { containers: self.clone(), directory, record, standing: Standing::New, lock };
         let Record { id, name, .. } = &lease.record;
         lease.record.name = self.claim_name(id, Some(name.as_str()).filter(|name| !name.is_empty()))?;
+        if !secrets.is_empty() {
+            secrets.write(&lease.directory, durability)?;
+        }
         lease.write(durability)?;
         Ok(lease)
     }

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::kept::{Asked, Durability, KeptContainers, KeptRoot, PodMember, Record, Shown, Stay, parse_name};
 use crate::options::RunOptions;
 use crate::paths::EnginePaths;
+use crate::secret_store::Copies;
 use crate::volume_store;
 
 /// A container to be made.
@@ -49,6 +50,7 @@ impl KeptContainers {
             None => (options, None),
         };
         options.stay = None;
+        let secrets = Copies::take(&mut options.secrets)?;
         options.files.check()?;
         let id = new_id()?;
         let root = KeptRoot::of(&options.files.root)?;
@@ -59,7 +61,7 @@ impl KeptContainers {
         record.shown = Shown::of(&options);
         record.asked = Some(Box::new(Asked { options, life }));
         let durability = if stay == Stay::Kept { Durability::Power } else { Durability::Process };
-        let mut lease = self.begin(record, durability)?;
+        let mut lease = self.begin_with(record, &secrets, durability)?;
         lease.settle();
         lease.told().0.tell("create");
         volumes.into_iter().for_each(|mut volumes| volumes.started(id.as_str()));

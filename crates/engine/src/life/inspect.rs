@@ -13,8 +13,8 @@ use super::{RestartPolicy, StandardInput};
 use crate::error::Result;
 use crate::kept::{Asked, Kept, KeptContainers, KeptRoot, KeptState, Shown, Stay, Wish};
 use crate::options::{
-    Access, Identity, IpcMode, MountKind, NamespaceMode, NetworkMode, Propagation, RunOptions, TerminalMode,
-    UserOption,
+    Access, Identity, IpcMode, MountKind, NamespaceMode, NetworkMode, Propagation, RunOptions, SecretOptions,
+    SecretPlace, TerminalMode, UserOption,
 };
 use crate::paths::EnginePaths;
 use crate::running::PublishedPort;
@@ -238,12 +238,25 @@ fn config(kept: &Kept, asked: &Asked, said: &Said<'_>) -> Value {
         "StopSignal": process.stop_signal.to_string(),
         "StopTimeout": process.stop_patience.map(|patience| patience.as_secs()),
         "CreateCommand": said.0,
+        "Secrets": secrets(&asked.options.secrets),
     });
     if let Some(check) = &asked.life.health {
         config["Healthcheck"] = check.to_json();
         config["HealthcheckOnFailureAction"] = json!(check.on_failure.to_string());
     }
     config
+}
+
+/// Those that are files, in podman's words; none of them has its value.
+fn secrets(options: &SecretOptions) -> Value {
+    let files = options.requests.iter().filter_map(|request| match request.place {
+        SecretPlace::File { uid, gid, mode, .. } => {
+            let id = request.id.as_deref().unwrap_or_default();
+            Some(json!({"Name": request.name, "ID": id, "UID": uid, "GID": gid, "Mode": mode}))
+        }
+        SecretPlace::Variable { .. } => None,
+    });
+    Value::Array(files.collect())
 }
 
 fn host_config(kept: &Kept, asked: &Asked, said: &Said<'_>) -> Value {

@@ -14,6 +14,7 @@ mod network;
 mod ports;
 mod process;
 mod record;
+mod secrets;
 mod security;
 mod users;
 
@@ -41,6 +42,7 @@ pub use self::process::{
     Identity, ProcessOptions, ProgramSource, Source, TerminalMode, UserOption, parse_entrypoint, parse_group,
     parse_seconds, parse_signal, parse_time_limit, parse_umask, parse_user,
 };
+pub use self::secrets::{SecretOptions, SecretPlace, SecretRequest};
 pub use self::security::{
     AppArmorChoice, CapabilityList, LabelOptions, SeccompChoice, SecurityOptions, Unmask,
 };
@@ -72,6 +74,9 @@ pub struct RunOptions {
     /// How it is connected.
     #[serde(serialize_with = "record::sparse")]
     pub network: NetworkOptions,
+    /// Its secrets.
+    #[serde(serialize_with = "record::sparse")]
+    pub secrets: SecretOptions,
     /// Where what it writes to its root is on the disk, and whether that stays; without it, it is in memory and goes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stay: Option<(KeptContainers, Stay)>,
@@ -82,6 +87,7 @@ impl RunOptions {
     pub(crate) fn check(&self) -> Result<()> {
         self.process.check()?;
         self.files.check()?;
+        self.secrets.check(&self.files.mounts)?;
         self.limits.check()?;
         self.namespaces.check()?;
         self.check_shared_memory()?;

@@ -13,6 +13,7 @@ use super::super::*;
 use super::{Path, PathBuf};
 use crate::kept::{KeptContainers, Stay};
 use crate::network_store::NetworkStore;
+use crate::secret_store::SecretStore;
 use crate::volume_store::VolumeStore;
 
 /// Numbers that look random and are the same each time (a 64-bit generator of L'Ecuyer's).
@@ -392,6 +393,31 @@ impl Choices {
         }
     }
 
+    fn secrets(&mut self) -> SecretOptions {
+        let store = |choices: &mut Choices| {
+            let mut store = SecretStore::of(Some(Path::new("/"))).expect("a path");
+            *store.path_mut() = choices.path();
+            store
+        };
+        SecretOptions {
+            requests: self.some(|choices| SecretRequest {
+                flag: choices.word(),
+                name: choices.word(),
+                id: choices.maybe(Choices::word),
+                place: match choices.is() {
+                    true => SecretPlace::Variable { name: choices.word() },
+                    false => SecretPlace::File {
+                        path: choices.word(),
+                        uid: choices.number() as u32,
+                        gid: choices.number() as u32,
+                        mode: choices.below(0o1000) as u32,
+                    },
+                },
+            }),
+            store: self.maybe(store),
+        }
+    }
+
     fn run(&mut self) -> RunOptions {
         RunOptions {
             process: self.process(),
@@ -400,6 +426,7 @@ impl Choices {
             namespaces: self.namespaces(),
             security: self.security(),
             network: self.network(),
+            secrets: self.secrets(),
             stay: self.maybe(|choices| {
                 let containers = KeptContainers::beside(&choices.path().join("images"));
                 (containers, choices.of(&[Stay::Kept, Stay::Removed]))
