@@ -597,7 +597,7 @@ fn container_is_on_the_disk_with_its_name_before_its_id_is_told_and_starts_meanw
         let text = std::fs::read_to_string(&trace).expect("traced");
         std::fs::remove_file(&trace).expect("there");
         let told =
-            text.lines().position(|line| line.contains("write(1<") && line.contains(&id)).expect("told");
+            text.lines().position(|line| line.contains("write(1<") && line.contains(&id[..24])).expect("told");
         let before: String = text.lines().take(told).map(|line| format!("{line}\n")).collect();
         let directory = containers.join(&id);
         for path in
