@@ -591,13 +591,16 @@ fn container_is_on_the_disk_with_its_name_before_its_id_is_told_and_starts_meanw
         strace.args(["-f", "-y", "-e", "trace=fsync,write", "-o"]).arg(&trace).arg(binary());
         let rootfs = host.rootfs_flag();
         strace.arg(verb).args([&place.root, &place.state]).args(flags);
-        strace.args(["--name", verb, "--network=none", &rootfs, "/bin/sh", "-c", "sleep 1000"]);
+        // It ends soon, as strace goes with the last of all.
+        strace.args(["--name", verb, "--network=none", &rootfs, "/bin/true"]);
         let ran = finish(strace.spawn().expect("nsenter runs"), None);
         let id = ran.text().to_owned();
         let text = std::fs::read_to_string(&trace).expect("traced");
         std::fs::remove_file(&trace).expect("there");
-        let told =
-            text.lines().position(|line| line.contains("write(1<") && line.contains(&id[..24])).expect("told");
+        let told = text
+            .lines()
+            .position(|line| line.contains("write(1<") && line.contains(&id[..24]))
+            .expect("told");
         let before: String = text.lines().take(told).map(|line| format!("{line}\n")).collect();
         let directory = containers.join(&id);
         for path in
