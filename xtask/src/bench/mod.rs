@@ -12,7 +12,7 @@ mod images;
 mod life;
 mod runtimes;
 mod start;
-mod table;
+pub mod table;
 pub mod throughput;
 
 use std::ffi::{OsStr, OsString};

@@ -28,26 +28,41 @@ pub(crate) struct InspectArguments {
     place: PlaceArguments,
 }
 
-/// As docker and podman have it.
-const PRETTY: &str = "ID:              {{.ID}}\nName:            {{.Spec.Name}}\nLabels:\
-                      {{range $name, $value := .Spec.Labels}}\n - {{$name}}{{if $value}}={{$value}}{{end}}{{end}}\n\
-                      Driver:          {{.Spec.Driver.Name}}\nCreated at:      {{.CreatedAt}}\n\
-                      Updated at:      {{.UpdatedAt}}";
-
 /// Each secret is shown, whatever became of the others.
 pub(super) fn inspect(arguments: &InspectArguments) -> Result<ExitCode> {
-    let shows_value = arguments.showsecret;
-    let format = match (arguments.pretty, shows_value) {
-        (true, false) => Some(PRETTY.to_owned()),
-        (true, true) => Some(format!("{PRETTY}\nSecret:          {{{{.SecretData}}}}")),
-        (false, _) => arguments.format.clone(),
-    };
-    let form = Form::parse(format.as_deref())?;
+    let format = if arguments.pretty { Some("{{.Pretty}}") } else { arguments.format.as_deref() };
+    let form = Form::parse(format)?;
     let store = arguments.place.secrets()?;
     form.show(&arguments.names, |name| {
         let (secret, data) = store.find(name)?;
-        Ok(value(secret, shows_value.then(|| String::from_utf8_lossy(&data).into_owned())))
+        let data = arguments.showsecret.then(|| String::from_utf8_lossy(&data).into_owned());
+        Ok(match arguments.pretty {
+            true => vec![Field::new("Pretty", pretty(&secret, data))].into(),
+            false => value(secret, data),
+        })
     })
+}
+
+/// As docker and podman have it.
+fn pretty(secret: &Secret, data: Option<String>) -> String {
+    let mut text = format!("ID:              {}\nName:            {}\n", secret.id, secret.name);
+    if !secret.labels.is_empty() {
+        text.push_str("Labels:\n");
+    }
+    for (name, value) in &secret.labels {
+        let equals = if value.is_empty() { "" } else { "=" };
+        text.push_str(&format!(" - {}\n", sys::plain(&format!("{name}{equals}{value}"))));
+    }
+    let (created, updated) = (moment(secret.created), moment(secret.updated));
+    text.push_str(&format!("Driver:          file\nCreated at:      {created}\nUpdated at:      {updated}"));
+    if let Some(data) = data {
+        text.push_str(&format!("\nSecret:          {data}"));
+    }
+    text
+}
+
+fn moment(nanoseconds: u64) -> String {
+    rfc3339(nanoseconds / 1_000_000_000)
 }
 
 fn value(secret: Secret, data: Option<String>) -> Value {
@@ -61,7 +76,6 @@ fn value(secret: Secret, data: Option<String>) -> Value {
         Field::new("Labels", texts(&serde_json::json!(secret.labels))),
     ]
     .into();
-    let moment = |nanoseconds: u64| rfc3339(nanoseconds / 1_000_000_000);
     let mut fields = vec![
         Field::new("ID", secret.id),
         Field::new("CreatedAt", moment(secret.created)),

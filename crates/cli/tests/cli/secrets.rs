@@ -180,7 +180,7 @@ fn program_finds_its_secrets_and_nobody_else_does() {
             [("key", 0, 0, 292), ("bytes", 0, 0, 292), ("key", 7, 8, 288)]
                 .map(|(name, uid, gid, mode)| {
                     let id = place.verb("secret inspect", &["--format={{.ID}}", name]).text().to_owned();
-                    format!(r#"{{"Name":"{name}","ID":"{id}","UID":{uid},"GID":{gid},"Mode":{mode}}}"#)
+                    format!(r#"{{"GID":{gid},"ID":"{id}","Mode":{mode},"Name":"{name}","UID":{uid}}}"#)
                 })
                 .join(",")
         )

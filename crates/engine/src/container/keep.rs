@@ -9,7 +9,7 @@ use runtime::spec::Spec;
 use super::{Birth, Effects};
 use crate::error::{Error, Result};
 use crate::host_root;
-use crate::kept::{Durability, KeptRoot, Lease, Record, Shown, Stay};
+use crate::kept::{KeptRoot, Lease, Record, Shown, Stay};
 use crate::options::{FileOptions, RootOptions, RunOptions};
 
 /// What a draft has found out that the record tells.
@@ -91,6 +91,5 @@ pub(super) fn keep(
     record.name = name.to_owned();
     record.stay = *stay;
     note(&mut record, submounts()?);
-    let durability = if *stay == Stay::Kept { Durability::Power } else { Durability::Process };
-    containers.begin(record, durability).map(Some)
+    containers.begin(record).map(Some)
 }

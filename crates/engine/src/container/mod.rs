@@ -160,6 +160,10 @@ impl Prepared {
         notices.extend(more);
         connection.iter().for_each(Connection::settle);
         kept.iter_mut().for_each(Lease::settle);
+        // The program runs meanwhile. One that lives on came onto the disk when it was made.
+        if let Some(kept) = kept.as_ref().filter(|_| lifetime == Lifetime::Launcher) {
+            notices.extend(kept.outlive_power().err().map(unsure));
+        }
         let (terminal, id) = (plan.terminal, plan.id().to_string());
         kept_volumes.iter_mut().for_each(|volumes| volumes.started(&id));
         if let Some((container, volumes)) = &told {
@@ -190,6 +194,11 @@ impl Prepared {
 /// No reason to end what runs.
 fn unwritten(error: Error) -> Notice {
     Notice { what: format!("what the start consisted of is not kept: {error}"), remedy: error.hint }
+}
+
+/// No reason to end what runs, either.
+fn unsure(error: Error) -> Notice {
+    Notice { what: format!("this container may not outlive a loss of power: {error}"), remedy: error.hint }
 }
 
 /// The engine's part of a start.

@@ -39,18 +39,13 @@ enum Standing {
 
 impl KeptContainers {
     /// Makes the directory of a container, with the name that `record` wants, or any; and removes what commands that were killed
-    /// have left.
-    pub(crate) fn begin(&self, record: Record, durability: Durability) -> Result<Lease> {
-        self.begin_with(record, &Copies::default(), durability)
+    /// have left. Before [`KeptContainers::outlive_power`] it outlives no more than this process.
+    pub(crate) fn begin(&self, record: Record) -> Result<Lease> {
+        self.begin_with(record, &Copies::default())
     }
 
     /// The same with copies of its secrets.
-    pub(crate) fn begin_with(
-        &self,
-        record: Record,
-        secrets: &Copies,
-        durability: Durability,
-    ) -> Result<Lease> {
+    pub(crate) fn begin_with(&self, record: Record, secrets: &Copies) -> Result<Lease> {
         let make = |path: &Path| {
             let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
             made.map_err(|error| Error::at_path("make", path, error))
@@ -69,9 +64,9 @@ impl KeptContainers {
         let Record { id, name, .. } = &lease.record;
         lease.record.name = self.claim_name(id, Some(name.as_str()).filter(|name| !name.is_empty()))?;
         if !secrets.is_empty() {
-            secrets.write(&lease.directory, durability)?;
+            secrets.write(&lease.directory, Durability::Process)?;
         }
-        lease.write(durability)?;
+        lease.record.write(&lease.directory, Durability::Process)?;
         Ok(lease)
     }
 
@@ -131,6 +126,14 @@ impl Lease {
         self.standing = Standing::Settled;
     }
 
+    /// Has it outlive power, if it is to be kept.
+    pub(crate) fn outlive_power(&self) -> Result<()> {
+        match self.record.stay {
+            Stay::Kept => self.containers.outlive_power(self.id()),
+            Stay::Removed => Ok(()),
+        }
+    }
+
     /// Changes the record, on the disk too.
     pub(crate) fn edit(&mut self, change: impl FnOnce(&mut Record)) -> Result<()> {
         self.record = self.containers.edit(self.id(), change)?;
@@ -179,10 +182,6 @@ impl Lease {
             record.short_lives = if has_lasted { 0 } else { record.short_lives.saturating_add(1) };
             record.end = Some(end);
         })
-    }
-
-    fn write(&self, durability: Durability) -> Result<()> {
-        self.record.write(&self.directory, durability)
     }
 }
 

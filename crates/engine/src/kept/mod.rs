@@ -21,6 +21,7 @@ mod filter;
 mod lease;
 mod list;
 mod names;
+mod outlive;
 mod prune;
 mod record;
 mod root;
@@ -219,7 +220,7 @@ impl KeptContainers {
         self.check_is_own()?;
         for id in self.ids()? {
             let directory = self.path.join(&id);
-            if directory.join(RECORD).exists() {
+            if record::is_there(&directory) {
                 continue;
             }
             // One of another command that has just made it is held, or will be made again.

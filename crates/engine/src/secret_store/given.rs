@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::options::{SecretOptions, SecretPlace, SecretRequest};
 
 /// The file in a container's directory.
-const COPIES: &str = "secrets.json";
+pub(crate) const COPIES: &str = "secrets.json";
 
 /// The values of a container's secrets, in the order in which it asked for them. Not for `Debug`.
 #[derive(Clone, Default, PartialEq, Eq)]

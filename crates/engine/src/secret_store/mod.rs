@@ -20,7 +20,7 @@ use runtime::ErrorKind;
 use serde::{Deserialize, Serialize};
 
 pub use self::filter::SecretFilter;
-pub(crate) use self::given::{Copies, GivenSecrets};
+pub(crate) use self::given::{COPIES, Copies, GivenSecrets};
 use self::record::Record;
 use crate::directories::{self, Durability, lock_file, remove_file, sync};
 use crate::error::{Code, Error, Result};
