@@ -57,7 +57,7 @@ pub(super) fn keys(verb: &str) -> &'static [&'static str] {
         "search" => SEARCH,
         "volume ls" => VOLUMES,
         "volume prune" => UNNEEDED_VOLUMES,
-        "pod ls" => PODS,
+        "pod ps" => PODS,
         "secret ls" => SECRETS,
         _ => CONTAINERS,
     }

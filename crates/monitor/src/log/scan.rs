@@ -37,13 +37,9 @@ pub(super) fn character_length(first: u8) -> usize {
 }
 
 fn is_plain(byte: u8) -> bool {
-    (byte >= 0x20)
-        & (byte < 0x80)
-        & (byte != b'"')
-        & (byte != b'\\')
-        & (byte != b'<')
-        & (byte != b'>')
-        & (byte != b'&')
+    // Without branches, so that many are looked at in a few instructions.
+    let is_special = |special: &[u8]| special.iter().fold(false, |found, one| found | (byte == *one));
+    (0x20..0x80).contains(&byte) & !is_special(b"\"\\<>&")
 }
 
 /// The high bit of each byte that is this one, and perhaps of some above the first.
