@@ -16,6 +16,7 @@ pub const NF_INET_LOCAL_OUT: u32 = 3;
 pub const NF_INET_POST_ROUTING: u32 = 4;
 pub const NF_IP_PRI_RAW: i32 = -300;
 pub const NF_IP_PRI_NAT_DST: i32 = -100;
+pub const NF_IP_PRI_FILTER: i32 = 0;
 pub const NF_IP_PRI_NAT_SRC: i32 = 100;
 pub const NF_DROP: i32 = 0;
 pub const NF_ACCEPT: i32 = 1;

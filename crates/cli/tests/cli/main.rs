@@ -30,6 +30,7 @@ mod limits_refused;
 mod manifests;
 mod namespaces;
 mod network;
+mod networks;
 mod pods;
 mod ports;
 mod process;
