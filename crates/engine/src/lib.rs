@@ -84,8 +84,8 @@ pub use options::{
     IpcMode, LabelOptions, LimitOptions, NameOptions, NamespaceMode, NamespaceOptions, NetworkAttachment,
     NetworkMode, NetworkOptions, NumberList, OwnedFile, ProcessOptions, ProgramSource, RootOptions,
     RunOptions, SeccompChoice, SecurityOptions, TerminalMode, TimeMode, Ulimit, Unmask, limit_syntax,
-    nearest, parse_exposed, parse_host, parse_mac, parse_name_server, parse_publish, parse_resolver_word,
-    parse_size, publish_exposed,
+    nearest, parse_alias, parse_container_ip, parse_container_ip6, parse_exposed, parse_host, parse_mac,
+    parse_name_server, parse_networks, parse_publish, parse_resolver_word, parse_size, publish_exposed,
 };
 pub use options::{AutoUsers, KeptIds, MappedUsers, UserFlags, UserNamespace};
 pub use options::{

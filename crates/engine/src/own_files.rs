@@ -43,8 +43,10 @@ fn hosts(options: &RunOptions, wiring: Option<&Wiring>, notices: &mut Vec<Notice
     let mut add = |address: IpAddr, name: &str| hosts.push_str(&format!("{address}\t{name}\n"));
     let own = wiring.map_or(IpAddr::from([127, 0, 1, 1]), |wiring| wiring.address.into());
     let names = &options.network.names;
-    let own_names = [own_names(&options.namespaces)].into_iter().chain(names.aliases.iter().cloned());
-    add(own, &own_names.collect::<Vec<_>>().join(" "));
+    let all_names = [own_names(&options.namespaces)].into_iter().chain(names.aliases.iter().cloned());
+    add(own, &all_names.collect::<Vec<_>>().join(" "));
+    let own_names = own_names(&options.namespaces);
+    wiring.iter().flat_map(|wiring| &wiring.more_addresses).for_each(|more| add((*more).into(), &own_names));
     names.neighbours.iter().for_each(|name| add(LOOPBACK, name));
     for (name, address) in &names.hosts {
         let address = match address {

@@ -41,17 +41,19 @@ mod resolv;
 mod routes;
 mod state;
 mod subnets;
+mod wire;
+mod within;
 
 pub use attachment::{Attachment, Hairpin, NetnsTarget, attach};
-pub use bridge::{Bridge, Removal, ensure, remove_if_unused};
+pub use bridge::{Bridge, Removal, ensure, ensure_for, remove_if_unused};
 pub use error::{Error, Kind, Result};
 pub use foreign_firewall::{Certainty, Finding, Firewall, Ways, foreign_firewall};
 pub use masquerade::{Lacking, Outbound};
 pub use namespace_configuration::{ConfigurationStep, NamespaceConfiguration};
 pub use namespace_state::{NamespaceState, TidyTurn};
 pub use options::{
-    BridgeNetwork, ContainerInterface, Families, InterfaceName, Ipv4Network, Ipv6Choice, Ipv6Network,
-    NetworkOptions,
+    BridgeNetwork, ContainerInterface, DefaultRoute, Families, InterfaceName, Ipv4Network, Ipv6Choice,
+    Ipv6Network, NetworkOptions, NetworkSettings, Reach,
 };
 pub use port_holder::PortHolder;
 pub use port_sockets::{HeldPorts, try_ports};
@@ -60,3 +62,5 @@ pub use publish::{Lingering, Published, publish};
 pub use resolv::{ResolvChanges, ResolvConf, container_resolv_conf};
 pub use state::{AddressRequest, HeldLease, Lease, NetworkStateDirectory};
 pub use subnets::{NewSubnet, choose_subnet, foresee, join, refuse_subnet_of_host};
+pub use wire::{Wire, WireKind, attach_to_wire};
+pub use within::{configure_within, remove_interface_within};

@@ -521,7 +521,9 @@ impl RunArguments {
             limits: self.limits.options()?,
             namespaces: self.namespaces.options()?,
             security: self.security.options()?,
-            network: self.network.options(image.map(|image| &image.defaults))?,
+            network: self
+                .network
+                .options(image.map(|image| &image.defaults), self.of_image.root.as_deref())?,
             secrets,
             stay: self.stay(image)?,
         };

@@ -31,6 +31,7 @@ mod limits_refused;
 mod manifests;
 mod namespaces;
 mod network;
+mod networks;
 mod pods;
 mod ports;
 mod process;

@@ -415,7 +415,7 @@ fn lay_out(
 fn plug_in(options: &RunOptions, wiring: Option<Wiring>, plan_options: &mut PlanOptions) {
     match wiring {
         Some(wiring) => {
-            plan_options.attachment = Some(format!("`eth0` to `{}`", options.network.bridge()));
+            plan_options.attachment = Some(wiring.attachment);
             plan_options.publication = wiring.publication;
             plan_options.network = Some(wiring.program);
         }

@@ -311,8 +311,8 @@ impl Host for EngineHost<'_> {
             Some(Err(error)) => self.notices.push(unwritten(error)),
             None => {}
         }
-        self.shown.network = self.connection.as_ref().map(Connection::shown);
         if let Some(connection) = &self.connection {
+            (self.shown.network, self.shown.more_networks) = connection.shown();
             self.shown.ports = connection.publications().iter().map(PublishedPort::from).collect();
         }
         let mut record = serde_json::to_value(&self.shown).expect("only string keys");

@@ -73,6 +73,27 @@ pub(crate) struct ShownNetwork {
     pub(crate) address_ipv6: Option<std::net::Ipv6Addr>,
     /// Its hardware address.
     pub(crate) mac: String,
+    /// The network's id, where it is kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) id: String,
+    /// Under what name its leases are: its bridge's, if it has one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) state: String,
+    /// The interface inside.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) interface: String,
+    /// Its number there, from 0.
+    #[serde(default)]
+    pub(crate) slot: u32,
+    /// How many bits of the address of IPv6 are the network's.
+    #[serde(default)]
+    pub(crate) prefix_ipv6: u8,
+    /// Where the host is by IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gateway_ipv6: Option<std::net::Ipv6Addr>,
+    /// The container's other names there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) aliases: Vec<String>,
 }
 
 impl Shown {
@@ -149,8 +170,8 @@ pub struct ListedContainer {
     pub restart: RestartPolicy,
     /// What a person and its image have mounted.
     pub mounts: Vec<MountRequest>,
-    /// The name of its network, where it has one while it runs.
-    pub network: Option<String>,
+    /// The names of its networks, while it runs.
+    pub networks: Vec<String>,
     /// The pod that it is of.
     pub pod: Option<PodMember>,
     /// That pod's name.
@@ -196,14 +217,14 @@ impl KeptContainers {
             let pid = Some(view.record.pid);
             let shown: Shown = serde_json::from_value(view.record.caller).unwrap_or_default();
             // Of a record that tells of those that were chosen, all are there.
-            let network = shown.network.as_ref().map(|network| network.name.clone());
+            let networks: Vec<String> = shown.networks().map(|network| network.name.clone()).collect();
             let ports = match shown.ports.is_empty() {
                 true => shown.published,
                 false => shown.ports.iter().map(ToString::to_string).collect(),
             };
             if let Some(known) = all.iter_mut().find(|one| one.id == id.as_str()) {
                 (known.is_paused, known.pid, known.ports) = (is_paused, pid, ports);
-                known.network = network;
+                known.networks = networks;
                 continue;
             }
             all.push(ListedContainer {
@@ -224,7 +245,7 @@ impl KeptContainers {
                 labels: shown.labels,
                 restart: RestartPolicy::No,
                 mounts: shown.mounts,
-                network,
+                networks,
                 pod: None,
                 pod_name: String::new(),
                 restarts: 0,
@@ -261,7 +282,7 @@ impl From<Kept> for ListedContainer {
             labels: kept.record.shown.labels.clone(),
             restart: kept.record.asked.as_ref().map(|asked| asked.life.restart).unwrap_or_default(),
             mounts: kept.record.shown.mounts.clone(),
-            network: None,
+            networks: Vec::new(),
             pod: kept.record.pod.clone(),
             pod_name: String::new(),
             restarts: kept.record.restarts,
