@@ -76,7 +76,7 @@ pub struct RunOptions {
     #[serde(serialize_with = "record::sparse")]
     pub network: NetworkOptions,
     /// Its secrets.
-    #[serde(serialize_with = "record::sparse")]
+    #[serde(skip_serializing_if = "SecretOptions::is_none")]
     pub secrets: SecretOptions,
     /// Where what it writes to its root is on the disk, and whether that stays; without it, it is in memory and goes.
     #[serde(skip_serializing_if = "Option::is_none")]
