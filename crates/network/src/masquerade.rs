@@ -102,7 +102,8 @@ pub(crate) fn is_complete(network: &BridgeNetwork) -> bool {
     let Ok(present) = nftables::rules(&mut socket, NFPROTO_INET, TABLE, Some(chain)) else {
         return false;
     };
-    wanted.iter().all(|rule| has(&present, &rule.comment)) && isolation::separates(&mut socket, network.name())
+    wanted.iter().all(|rule| has(&present, &rule.comment))
+        && isolation::separates(&mut socket, network.name())
 }
 
 /// Puts in the network's rules and takes out those that it had with another subnet, at once.
