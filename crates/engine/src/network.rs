@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result, from_network};
 use crate::kept::ShownNetwork;
+use crate::names;
 use crate::options::RunOptions;
 use crate::paths::EnginePaths;
 use crate::rootless::{pasta, ports};
@@ -90,6 +91,8 @@ pub(crate) struct Wiring {
     pub(crate) network: String,
     /// Which ports are published, in words.
     pub(crate) publication: Option<String>,
+    /// Who answers names there, where somebody does.
+    pub(crate) responder: Option<std::net::IpAddr>,
 }
 
 fn wiring(network: &BridgeNetwork, interface: &ContainerInterface, ports: &[impl ToString]) -> Wiring {
@@ -100,6 +103,7 @@ fn wiring(network: &BridgeNetwork, interface: &ContainerInterface, ports: &[impl
         program: program(NamespaceConfiguration::plan(interface)),
         network: format!("`{}`, {}", network.name(), network.ipv4()),
         publication: (!ports.is_empty()).then(|| ports.join(", ")),
+        responder: names::are_answered(network.name()).then(|| network.ipv4().gateway().into()),
     }
 }
 
@@ -275,6 +279,24 @@ impl Connection {
             .map_err(from_network)
     }
 
+    /// Writes down how the container is called on its network, where anybody asks.
+    pub(crate) fn note_names(&self, name: &str, options: &RunOptions) -> Result<()> {
+        if !names::are_answered(self.network.name()) {
+            return Ok(());
+        }
+        let called = names::of_container(name, &self.lease.holder(), options);
+        let servers = &options.network.names.servers;
+        self.lease.note_names(&called, servers, self.interface.ipv6()).map_err(from_network)
+    }
+
+    /// Has somebody answer names on the network.
+    pub(crate) fn answer_names(&self, paths: &EnginePaths) -> Result<()> {
+        match names::are_answered(self.network.name()) {
+            true => names::start(paths, &self.state, &self.network),
+            false => Ok(()),
+        }
+    }
+
     /// Redirects the published ports.
     pub(crate) fn publish(&mut self) -> Result<()> {
         if let (Some(bridge), Some(ports)) = (&self.bridge, &self.ports) {
@@ -444,7 +466,7 @@ pub(crate) fn tidy(paths: &EnginePaths, patience: Patience, failed: &mut dyn FnM
 }
 
 /// The state of this network namespace; none where the engine never ran.
-fn namespace(paths: &EnginePaths) -> Result<Option<NamespaceState>> {
+pub(crate) fn namespace(paths: &EnginePaths) -> Result<Option<NamespaceState>> {
     let Some(parent) = open_parent(&paths.networks(), Missing::Ignore)? else { return Ok(None) };
     NamespaceState::of_this_thread(parent.as_fd()).map(Some).map_err(from_network)
 }

@@ -185,6 +185,11 @@ impl Ipv6Network {
         self.host(0)
     }
 
+    /// Whether the address has this subnet's prefix.
+    pub fn contains(&self, address: Ipv6Addr) -> bool {
+        address.to_bits() >> 64 == u128::from(self.prefix)
+    }
+
     /// The subnet as `network/64`.
     pub fn subnet(&self) -> String {
         format!("{}/{}", self.first(), Self::PREFIX)
