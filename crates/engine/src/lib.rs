@@ -17,6 +17,7 @@ mod kept;
 mod layers;
 mod life;
 mod mount_points;
+mod names;
 mod network;
 mod network_store;
 mod options;
@@ -69,6 +70,7 @@ pub use monitor::{
     Attachment, Departure, DetachKeys, Input, LogEntry, LogQuery, LogStream, Moment, Reaction, Role, Signals,
     Terminal, VERB as MONITOR_VERB, run_service as run_monitor,
 };
+pub use names::{ANSWER, answer as answer_names, is_answer_verb};
 pub use network::tidy_networks;
 pub use network_store::{
     CreatedNetwork, Network, NetworkDriver, NetworkFilter, NetworkStore, NetworkSubnet, NetworkSurvey,

@@ -285,7 +285,14 @@ impl Host for EngineHost<'_> {
             self.attached = pasta.attach(namespaces, &directory, &mut self.notices)?;
             return Ok(());
         }
-        self.connection.as_ref().map_or(Ok(()), |connection| connection.attach(pid))
+        let Some(connection) = &self.connection else { return Ok(()) };
+        connection.attach(pid)?;
+        if let Err(error) = connection.answer_names(self.paths) {
+            // It runs all the same, and reaches the others by their addresses.
+            let what = format!("nobody answers names on the container's network: {error}");
+            self.notices.push(Notice { what, remedy: error.hint });
+        }
+        Ok(())
     }
 
     fn publish_ports(&mut self) -> Result<()> {
