@@ -59,7 +59,7 @@ pub use images::{
 pub use kept::{
     Change, ChangeKind, CommitRequest, ComparedStep, ContainerFilter, ContainerSize, DamagedContainer, Kept,
     KeptContainers, KeptRoot, KeptState, ListedContainer, PodMember, PodRole, PrunedContainers, StartFailure,
-    StartRecord, Stay, StepTime, Survey, compare_starts,
+    StartRecord, Stay, StepTime, Survey, check_container_name, compare_starts,
 };
 pub use life::{
     ADOPT, BEGIN, Begun, CreateRequest, END, Ended, FailedBegin, InputUntil, LifeOptions, LogChoice, Look,

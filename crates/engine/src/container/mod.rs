@@ -20,7 +20,7 @@ pub(crate) use self::draft::new_id;
 pub(crate) use self::sweep::{release_unheld, sweep};
 use crate::error::{Error, Result, from_monitor};
 use crate::events::{Subject, VolumesOf};
-use crate::kept::{End, Lease, MemoryEnd, Shown, StartNote, Stay, now};
+use crate::kept::{End, Lease, MemoryEnd, Shown, StartNote, Stay, now, parse_name};
 use crate::mount_points::{Directory, Ground, MountPoints};
 use crate::network::Connection;
 use crate::options::RunOptions;
@@ -71,7 +71,8 @@ pub fn plan(options: &RunOptions, paths: &EnginePaths) -> Result<Vec<StepDescrip
 ///
 /// Remains of commands that were killed are removed on the way.
 pub fn prepare(options: &RunOptions, name: Option<&str>, paths: &EnginePaths) -> Result<Prepared> {
-    draft::draft(options, paths, Effects::Allowed, Birth::New { name })
+    let name = name.map(parse_name).transpose()?;
+    draft::draft(options, paths, Effects::Allowed, Birth::New { name: name.as_deref() })
 }
 
 /// The same for one that is there already and lives on.
