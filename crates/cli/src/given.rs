@@ -69,7 +69,17 @@ const TABLE: &[(&[&str], &[&[&str]])] = &[
     (&["network.ports"], &[&["--publish", "--publish-all"]]),
     (
         &["network"],
-        &[NETWORK, &["--network-name", "--network-ip", "--container-ip", "--ip", "--mac-address"]],
+        &[
+            NETWORK,
+            &[
+                "--network-name",
+                "--network-ip",
+                "--container-ip",
+                "--ip",
+                "--mac-address",
+                "--firewall-integrate",
+            ],
+        ],
     ),
     (&["linux.devices"], &[&["--device", "--privileged"]]),
     (&["linux.resources"], &[LIMITS, &["--device", "--device-cgroup-rule", "--privileged"]]),

@@ -1,17 +1,21 @@
 //! The container's network: its lease before the start, the bridge on the way, nothing of it after the end.
 
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use network::{
-    AddressRequest, Bridge, BridgeNetwork, ContainerInterface, Finding, Hairpin, HeldPorts, HostPorts,
-    InterfaceName, Ipv4Network, Ipv6Choice, Lease, Lingering, NamespaceConfiguration, NamespaceState,
-    NetnsTarget, NetworkOptions, NetworkStateDirectory, NewSubnet, Outbound, PortHolder, PortRange,
-    PortRequest, Protocol, Publication, Published, Removal, TidyTurn, Ways,
+    AddressRequest, Bridge, BridgeNetwork, ContainerInterface, Finding, Hairpin, HeldLease, HeldPorts,
+    HostPorts, InterfaceName, Ipv4Network, Ipv6Choice, Lease, Lingering, NamespaceConfiguration,
+    NamespaceState, NetnsTarget, NetworkOptions, NetworkStateDirectory, NewSubnet, Outbound, PortHolder,
+    PortRange, PortRequest, Protocol, Publication, Published, Removal, Stray, Tenant, TidyTurn, Ways,
 };
+use runtime::ContainerId;
+use runtime::lifecycle;
 use runtime::plan::NetworkProgram;
+use runtime::state_dir::StateRoot;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
@@ -28,6 +32,8 @@ pub(crate) struct Connection {
     state: NetworkStateDirectory,
     interface: ContainerInterface,
     bridge: Option<Bridge>,
+    /// Whether firewalls of the host are told of the bridge.
+    integrates: bool,
     requests: Vec<PortRequest>,
     // In the order in which they must end.
     published: Option<Published>,
@@ -232,7 +238,9 @@ impl Connection {
         };
         let (network, lease) = joined.map_err(from_network)?;
         let interface = interface(options, *lease.interface());
-        Ok(Connection { network, state, interface, bridge: None, requests, published: None, ports, lease })
+        let integrates = options.network.firewall_integrate;
+        let (bridge, published) = (None, None);
+        Ok(Connection { network, state, interface, bridge, integrates, requests, published, ports, lease })
     }
 
     /// The container's IPv4 address.
@@ -259,9 +267,18 @@ impl Connection {
     }
 
     /// Makes the bridge and its rules complete.
-    pub(crate) fn ensure(&mut self) -> Result<()> {
+    pub(crate) fn ensure(&mut self, paths: &EnginePaths) -> Result<()> {
         let bridge = network::ensure(&self.network, &self.state, &self.lease).map_err(from_network)?;
-        self.bridge = Some(bridge);
+        let bridge = self.bridge.insert(bridge);
+        for lease in bridge.stranded() {
+            bring_back(bridge, lease, paths)?;
+        }
+        if self.integrates {
+            let ways = if self.ports.is_some() { Ways::OutAndIn } else { Ways::Out };
+            // What is still in the way is told with the rest.
+            network::integrate(bridge, &self.state, ways)
+                .map_err(|error| from_network(error).from_field("--firewall-integrate"))?;
+        }
         Ok(())
     }
 
@@ -289,6 +306,11 @@ impl Connection {
         if let Some(published) = &self.published {
             published.forget_earlier_flows();
         }
+    }
+
+    /// The ports that were asked for.
+    pub(crate) fn requests(&self) -> &[PortRequest] {
+        &self.requests
     }
 
     /// The published ports, those that were chosen included.
@@ -363,6 +385,25 @@ impl Connection {
                     .to_owned(),
             });
         }
+        let addresses = [Some(IpAddr::V4(self.interface.ipv4())), self.interface.ipv6().map(IpAddr::V6)];
+        for address in addresses.into_iter().flatten() {
+            let how = match network::stray(bridge, address) {
+                None => continue,
+                Some(Stray::OfTheHost) => "the host has the same address itself".to_owned(),
+                Some(Stray::Elsewhere(Some(interface))) => {
+                    format!("the host's way there leads by `{interface}`")
+                }
+                Some(Stray::Elsewhere(None)) => "the host knows no way there".to_owned(),
+            };
+            let name = self.network.name();
+            found.push(Obstacle {
+                what: format!("the host does not reach the container's `{address}` by `{name}`: {how}"),
+                remedy: format!(
+                    "`ip route get {address}` shows it: take that address or route away, or give the network another \
+                     subnet once it has no containers"
+                ),
+            });
+        }
         // A look that fails is no reason to stop a container that runs.
         for finding in network::foreign_firewall(bridge, ways).unwrap_or_default() {
             let Finding { table, chain, reason, command, .. } = finding;
@@ -374,6 +415,23 @@ impl Connection {
         }
         found
     }
+}
+
+/// Attaches a container again whose bridge somebody has deleted; one that has ended meanwhile needs it no more.
+fn bring_back(bridge: &Bridge, lease: &HeldLease, paths: &EnginePaths) -> Result<()> {
+    let Some(holder) = &lease.holder else { return Ok(()) };
+    let Ok(id) = ContainerId::parse(holder) else { return Ok(()) };
+    let Ok(view) = lifecycle::view(&StateRoot::new(paths.containers()), &id) else { return Ok(()) };
+    let Some(first) = lifecycle::init(&view.record) else { return Ok(()) };
+    let Ok(namespace) = std::fs::File::open(format!("/proc/{}/ns/net", view.record.pid)) else {
+        return Ok(());
+    };
+    // By then the number may have been another's.
+    if lifecycle::has_ended(first.as_fd()) {
+        return Ok(());
+    }
+    let tenant = Tenant { holder, address: lease.address, namespace: namespace.as_fd() };
+    network::reattach(bridge, tenant).map_err(from_network)
 }
 
 #[derive(PartialEq, Eq)]

@@ -53,6 +53,7 @@ pub const IFF_UP: u32 = 1;
 pub const IFF_LOOPBACK: u32 = 8;
 pub const IFLA_ADDRESS: u16 = 1;
 pub const IFLA_IFNAME: u16 = 3;
+pub const IFLA_LINK: u16 = 5;
 pub const IFLA_MASTER: u16 = 10;
 pub const IFLA_PROTINFO: u16 = 12;
 pub const IFLA_LINKINFO: u16 = 18;

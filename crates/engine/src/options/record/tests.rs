@@ -367,6 +367,7 @@ impl Choices {
             container_ip: self.maybe(Choices::word),
             mac: self.maybe(|choices| [2, 0x42, 0xac, 0, choices.below(256) as u8, 0xff]),
             publish: self.some(Choices::port),
+            firewall_integrate: self.below(2) == 0,
             names: NameOptions {
                 servers: self.some(Choices::address),
                 search: self.words(),
