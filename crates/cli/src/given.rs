@@ -79,6 +79,7 @@ const TABLE: &[(&[&str], &[&[&str]])] = &[
                 "--ip6",
                 "--mac-address",
                 "--network-alias",
+                "--firewall-integrate",
             ],
         ],
     ),

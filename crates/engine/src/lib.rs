@@ -101,9 +101,9 @@ pub use pods::{
     ExitPolicy, InfraName, ListedPod, NewPod, Pod, PodEntry, PodFilter, PodState, PodSurvey, Pods, Shared,
 };
 pub use running::{
-    Containers, CopyEnd, CopyRequest, Descriptor, ExecOutcome, ExecRequest, Execution, Found, PortMapping,
-    UpdateRequest, Usage, WaitCondition, Waited, WantedPort, copy, copy_apart, exec_exit_code, is_copy_verb,
-    memory_of_host,
+    Containers, CopyEnd, CopyRequest, Descriptor, ExecOutcome, ExecRequest, Execution, ExposedFilter,
+    ExposedPort, Exposure, Found, PortChange, PortMapping, UpdateRequest, Updated, Usage, WaitCondition,
+    Waited, Wall, WantedPort, copy, copy_apart, exec_exit_code, is_copy_verb, memory_of_host,
 };
 pub use runtime::launch::{LaunchOptions, StepTiming};
 pub use runtime::{ErrorKind, Side, Signal, StepDescription, StepKind};

@@ -4,18 +4,22 @@ mod endpoint;
 mod live;
 mod places;
 
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use network::{
-    AddressRequest, BridgeNetwork, ContainerInterface, Families, Finding, Hairpin, HeldPorts, HostPorts,
-    InterfaceName, Ipv4Network, Ipv6Choice, Lease, Lingering, NamespaceConfiguration, NamespaceState,
-    NetnsTarget, NetworkOptions, NetworkStateDirectory, NewSubnet, Outbound, PortHolder, PortRange,
-    PortRequest, Protocol, Publication, Published, Reach, Removal, TidyTurn, Ways,
+    AddressRequest, Bridge, BridgeNetwork, ContainerInterface, Families, Finding, Hairpin, HeldLease,
+    HeldPorts, HostPorts, InterfaceName, Ipv4Network, Ipv6Choice, Lease, Lingering, NamespaceConfiguration,
+    NamespaceState, NetnsTarget, NetworkOptions, NetworkStateDirectory, NewSubnet, Outbound, PortHolder,
+    PortRange, PortRequest, Protocol, Publication, Published, Reach, Removal, Stray, Tenant, TidyTurn, Ways,
 };
+use runtime::ContainerId;
+use runtime::lifecycle;
 use runtime::plan::NetworkProgram;
+use runtime::state_dir::StateRoot;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
@@ -23,7 +27,7 @@ use self::endpoint::{Endpoint, Plug};
 pub(crate) use self::live::{Live, namespace_file};
 pub(crate) use self::places::{Place, Places};
 use crate::error::{Error, Result, from_network};
-use crate::kept::ShownNetwork;
+use crate::kept::{Shown, ShownNetwork};
 use crate::names;
 use crate::options::RunOptions;
 use crate::paths::EnginePaths;
@@ -32,6 +36,8 @@ use crate::rootless::{pasta, ports};
 /// A container's place in its networks.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    /// Whether firewalls of the host are told of its bridges.
+    integrates: bool,
     requests: Vec<PortRequest>,
     // In the order in which they must end.
     published: Option<Published>,
@@ -288,7 +294,8 @@ impl Connection {
                 (ports, main, endpoints)
             }
         };
-        Ok(Connection { requests, published: None, ports, endpoints, main })
+        let integrates = options.network.firewall_integrate;
+        Ok(Connection { integrates, requests, published: None, ports, endpoints, main })
     }
 
     /// The one that published ports lead to.
@@ -317,8 +324,22 @@ impl Connection {
     }
 
     /// Makes bridges and their rules complete.
-    pub(crate) fn ensure(&mut self) -> Result<()> {
-        self.endpoints.iter_mut().try_for_each(Endpoint::ensure)
+    pub(crate) fn ensure(&mut self, paths: &EnginePaths) -> Result<()> {
+        for (index, endpoint) in self.endpoints.iter_mut().enumerate() {
+            endpoint.ensure()?;
+            let Some(bridge) = endpoint.bridge() else { continue };
+            for lease in bridge.stranded() {
+                bring_back(bridge, lease, paths)?;
+            }
+            if self.integrates {
+                let is_led_to = self.ports.is_some() && index == self.main;
+                let ways = if is_led_to { Ways::OutAndIn } else { Ways::Out };
+                // What is still in the way is told with the rest.
+                network::integrate(bridge, &endpoint.state, ways)
+                    .map_err(|error| from_network(error).from_field("--firewall-integrate"))?;
+            }
+        }
+        Ok(())
     }
 
     /// Attaches the namespace of process `pid`.
@@ -357,6 +378,11 @@ impl Connection {
         if let Some(published) = &self.published {
             published.forget_earlier_flows();
         }
+    }
+
+    /// The ports that were asked for.
+    pub(crate) fn requests(&self) -> &[PortRequest] {
+        &self.requests
     }
 
     /// The published ports, those that were chosen included.
@@ -446,6 +472,25 @@ fn obstacles_of(endpoint: &Endpoint, ways: Ways) -> Vec<Obstacle> {
         let what = format!("the container reaches only the host: {}", lacking.what);
         found.push(Obstacle { what, remedy: lacking.remedy.to_string() });
     }
+    let addresses = [Some(IpAddr::V4(endpoint.interface.ipv4())), endpoint.interface.ipv6().map(IpAddr::V6)];
+    for address in addresses.into_iter().flatten() {
+        let how = match network::stray(bridge, address) {
+            None => continue,
+            Some(Stray::OfTheHost) => "the host has the same address itself".to_owned(),
+            Some(Stray::Elsewhere(Some(interface))) => {
+                format!("the host's way there leads by `{interface}`")
+            }
+            Some(Stray::Elsewhere(None)) => "the host knows no way there".to_owned(),
+        };
+        let name = endpoint.network.name();
+        found.push(Obstacle {
+            what: format!("the host does not reach the container's `{address}` by `{name}`: {how}"),
+            remedy: format!(
+                "`ip route get {address}` shows it: take that address or route away, or give the network another \
+                 subnet once it has no containers"
+            ),
+        });
+    }
     if endpoint.network.settings().reach == Reach::Internal {
         return found;
     }
@@ -480,6 +525,26 @@ fn alone(
         leases: vec![lease],
         aliases: Vec::new(),
     }
+}
+
+/// Attaches a container again whose bridge somebody has deleted; one that has ended meanwhile needs it no more.
+fn bring_back(bridge: &Bridge, lease: &HeldLease, paths: &EnginePaths) -> Result<()> {
+    let Some(holder) = &lease.holder else { return Ok(()) };
+    let Ok(id) = ContainerId::parse(holder) else { return Ok(()) };
+    let Ok(view) = lifecycle::view(&StateRoot::new(paths.containers()), &id) else { return Ok(()) };
+    let Some(first) = lifecycle::init(&view.record) else { return Ok(()) };
+    let Ok(namespace) = std::fs::File::open(format!("/proc/{}/ns/net", view.record.pid)) else {
+        return Ok(());
+    };
+    // By then the number may have been another's.
+    if lifecycle::has_ended(first.as_fd()) {
+        return Ok(());
+    }
+    let shown: Shown = serde_json::from_value(view.record.caller.clone()).unwrap_or_default();
+    let here = shown.networks().find(|one| one.address == lease.address);
+    let interface = here.map_or("eth0", ShownNetwork::interface);
+    let tenant = Tenant { holder, address: lease.address, interface, namespace: namespace.as_fd() };
+    network::reattach(bridge, tenant).map_err(from_network)
 }
 
 #[derive(PartialEq, Eq)]

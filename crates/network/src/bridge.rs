@@ -15,8 +15,8 @@ use crate::kernel::*;
 use crate::link::{self, Link};
 use crate::masquerade::{self, Outbound};
 use crate::options::{BridgeNetwork, InterfaceName, bridge_mac};
-use crate::state::{Lease, NetworkStateDirectory, Sharing};
-use crate::{forwarding, options, subnets};
+use crate::state::{HeldLease, Lease, NetworkStateDirectory, Sharing};
+use crate::{forwarding, integration, options, subnets};
 use netlink::{Batch, Socket, u32_at};
 
 /// A network's bridge, up and complete.
@@ -25,6 +25,7 @@ pub struct Bridge {
     pub(crate) network: BridgeNetwork,
     pub(crate) index: u32,
     outbound: Outbound,
+    others: Vec<HeldLease>,
 }
 
 impl Bridge {
@@ -36,6 +37,12 @@ impl Bridge {
     /// Its interface index in the host's network namespace.
     pub fn index(&self) -> u32 {
         self.index
+    }
+
+    /// Who had leases of the network when this bridge was made: somebody has deleted the one that they were at
+    /// ([`crate::reattach()`] brings them back).
+    pub fn stranded(&self) -> &[HeldLease] {
+        &self.others
     }
 
     /// How far its containers get.
@@ -65,7 +72,8 @@ pub fn ensure_for(network: &BridgeNetwork, state: &NetworkStateDirectory, own: I
         if let Some(index) = observed.complete_bridge(network)
             && masquerade::is_complete(network)
         {
-            return Ok(Bridge { network: network.clone(), index, outbound: Outbound::Masqueraded });
+            let (network, outbound) = (network.clone(), Outbound::Masqueraded);
+            return Ok(Bridge { network, index, outbound, others: Vec::new() });
         }
     }
     // What is found free when the subnet is looked at stays so until the bridge has it.
@@ -88,7 +96,18 @@ pub fn ensure_for(network: &BridgeNetwork, state: &NetworkStateDirectory, own: I
         None => *created.insert(create(&mut socket, network, state)?),
     };
     match complete(&mut socket, network, index, &observed) {
-        Ok(outbound) => Ok(Bridge { network: network.clone(), index, outbound }),
+        Ok(outbound) => {
+            let others = match created {
+                // Alone in nearly all cases, which takes no look at the locks.
+                Some(_) if state.count_leases()? > 1 => {
+                    let mut held = state.held_leases()?;
+                    held.retain(|held| held.address != own);
+                    held
+                }
+                _ => Vec::new(),
+            };
+            Ok(Bridge { network: network.clone(), index, outbound, others })
+        }
         Err(error) => {
             if let Some(index) = created {
                 // Best effort: the failure above is what the user needs to see.
@@ -306,8 +325,10 @@ pub fn remove_if_unused(state: &NetworkStateDirectory) -> Result<Removal> {
     } else {
         masquerade::remove(name)?;
     }
+    // A firewall that can't be told is no reason to keep the rest: it is said.
+    let failures = integration::withdraw(state);
     state.remove(lock)?;
-    Ok(Removal::Removed)
+    failures.into_iter().next().map_or(Ok(Removal::Removed), Err)
 }
 
 fn our_bridge(socket: &mut Socket, name: &InterfaceName) -> std::result::Result<Option<Link>, Errno> {

@@ -3,6 +3,7 @@
 //! ```text
 //! <namespace>/<network>/lock                  flock: shared to use the bridge, exclusive to make or remove it
 //! <namespace>/<network>/subnet                the subnet that was chosen for it, before there is a bridge
+//! <namespace>/<network>/firewalls             in which of the host's firewalls the network was allowed
 //! <namespace>/<network>/leases/172.19.0.2     the holder's id; flock held by the holder's descriptor
 //! <namespace>/<network>/names                 flock held by the responder, where the network has one ([`crate::Responder`])
 //! ```
@@ -260,6 +261,11 @@ impl NetworkStateDirectory {
         Ok(())
     }
 
+    /// How many leases there are, those of dead holders included.
+    pub(crate) fn count_leases(&self) -> Result<usize> {
+        self.lease_files().map(|files| files.len())
+    }
+
     /// The leases that are held now, in order of address. Removes the files of dead holders.
     pub fn held_leases(&self) -> Result<Vec<HeldLease>> {
         self.sweep_leases(|dead, address| self.withdraw_ports_of_dead(dead, address))
@@ -360,6 +366,7 @@ impl NetworkStateDirectory {
             (format!("{}/leases", self.path()), AtFlags::REMOVEDIR),
             (self.subnet_path(), AtFlags::empty()),
             (self.names_path(), AtFlags::empty()),
+            (self.integration_path(), AtFlags::empty()),
             (format!("{}/lock", self.path()), AtFlags::empty()),
             (self.path(), AtFlags::REMOVEDIR),
         ];
@@ -411,6 +418,25 @@ impl NetworkStateDirectory {
         Ok(true)
     }
 
+    /// In which firewalls of others the network has allowances: a line for each.
+    pub(crate) fn integration(&self) -> String {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = openat(self.parent(), self.integration_path(), flags, Mode::empty());
+        let mut buffer = [0; 256];
+        let length = file.and_then(|file| rustix::io::read(&file, &mut buffer)).unwrap_or(0);
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    }
+
+    /// Writes that down. Wants the network's lock, exclusively.
+    pub(crate) fn note_integration(&self, text: &str) -> Result<()> {
+        let error = |errno| self.error("write firewalls of network", self.name.to_string(), errno);
+        // Never cut: what was there before is the beginning of what is there now.
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file =
+            openat(self.parent(), self.integration_path(), flags, Mode::RUSR | Mode::WUSR).map_err(error)?;
+        rustix::io::write(&file, text.as_bytes()).map(drop).map_err(error)
+    }
+
     pub(crate) fn lease_files(&self) -> Result<Vec<Ipv4Addr>> {
         let path = format!("{}/leases", self.path());
         match entries(self.parent().as_fd(), &path, |name| name.parse().ok()) {
@@ -437,6 +463,10 @@ impl NetworkStateDirectory {
 
     pub(crate) fn names_path(&self) -> String {
         format!("{}/names", self.path())
+    }
+
+    fn integration_path(&self) -> String {
+        format!("{}/firewalls", self.path())
     }
 
     fn subnet_path(&self) -> String {

@@ -391,6 +391,7 @@ fn read_container(
         "top" => read_plain(words).map(ContainerCommand::Top),
         "stats" => read_plain(words).map(ContainerCommand::Stats),
         "port" => read_plain(words).map(ContainerCommand::Port),
+        "ports" => read_plain(words).map(ContainerCommand::Ports),
         "wait" => read_plain(words).map(ContainerCommand::Wait),
         "cp" => read_plain(words).map(ContainerCommand::Copy),
         "healthcheck" => read_plain(words).map(ContainerCommand::Health),

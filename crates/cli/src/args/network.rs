@@ -49,6 +49,10 @@ pub(crate) struct NetworkArguments {
     /// A port on which the container serves, for `--publish-all`
     #[arg(long, value_name = "PORT[/PROTOCOL]")]
     pub(crate) expose: Vec<String>,
+    /// Have the host's firewall let the bridge through where it is in its way: Docker's, firewalld or ufw; taken back with the
+    /// network
+    #[arg(long)]
+    pub(crate) firewall_integrate: bool,
     /// Name server, in place of the host's
     #[arg(long, value_name = "IP")]
     pub(crate) dns: Vec<String>,
@@ -112,6 +116,7 @@ impl NetworkArguments {
             attachments,
             store,
             publish,
+            firewall_integrate: self.firewall_integrate,
             names: NameOptions {
                 servers: each(&self.dns, |text| parse_name_server("--dns", text))?,
                 search: each(&self.dns_search, |text| parse_resolver_word("--dns-search", text))?,

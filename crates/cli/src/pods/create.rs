@@ -148,6 +148,7 @@ impl PodNetworkArguments {
             publish: self.publish.clone(),
             publish_all: false,
             expose: Vec::new(),
+            firewall_integrate: false,
             dns: self.dns.clone(),
             dns_search: self.dns_search.clone(),
             dns_option: self.dns_option.clone(),

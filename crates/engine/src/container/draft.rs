@@ -113,6 +113,7 @@ pub(super) fn draft(
     if let Some(users) = &users {
         users.adapt(&mut spec, owners);
     }
+    config::let_ping(&mut spec);
     let fitted = image_for(options, user.as_ref(), effects, &mut spec, &mut notices)?;
     let options = fitted.as_ref().unwrap_or(options);
     let root = match &fitted {

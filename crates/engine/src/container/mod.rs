@@ -23,7 +23,7 @@ use crate::events::{Subject, VolumesOf};
 use crate::kept::{End, Lease, MemoryEnd, Shown, StartNote, Stay, now, parse_name};
 use crate::mount_points::{Directory, Ground, MountPoints};
 use crate::network::Connection;
-use crate::options::RunOptions;
+use crate::options::{RunOptions, publish_text};
 use crate::paths::EnginePaths;
 use crate::rootless::PastaPlan;
 use crate::rootless::pasta::{Namespaces, Pasta, Stopped};
@@ -265,7 +265,8 @@ impl Host for EngineHost<'_> {
                 made.map_err(|error| Error::at_path("make", &path, error))
             }
             Some(preparations::NETWORK_PREPARATION) => {
-                self.connection.as_mut().map_or(Ok(()), Connection::ensure)
+                let paths = self.paths;
+                self.connection.as_mut().map_or(Ok(()), |connection| connection.ensure(paths))
             }
             _ => Ok(()),
         }
@@ -322,6 +323,7 @@ impl Host for EngineHost<'_> {
         if let Some(connection) = &self.connection {
             (self.shown.network, self.shown.more_networks) = connection.shown();
             self.shown.ports = connection.publications().iter().map(PublishedPort::from).collect();
+            self.shown.asked = Some(connection.requests().iter().map(publish_text).collect());
         }
         let mut record = serde_json::to_value(&self.shown).expect("only string keys");
         let of_pasta = self.pasta.map_or(serde_json::Value::Null, PastaPlan::record);

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use ::network::PortRequest;
 use image::pack::walk;
 use runtime::lifecycle::{self, Status};
 use runtime::state_dir::StateRoot;
@@ -42,6 +43,9 @@ pub(crate) struct Shown {
     /// The same in numbers, those that were chosen included.
     #[serde(default)]
     pub(crate) ports: Vec<PublishedPort>,
+    /// What the ports that it has were asked for as; none where it has no bridge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) asked: Option<Vec<String>>,
     /// Its labels.
     #[serde(default)]
     pub(crate) labels: BTreeMap<String, String>,
@@ -96,6 +100,18 @@ pub(crate) struct ShownNetwork {
     pub(crate) aliases: Vec<String>,
 }
 
+impl ShownNetwork {
+    /// The interface inside.
+    pub(crate) fn interface(&self) -> &str {
+        if self.interface.is_empty() { "eth0" } else { &self.interface }
+    }
+
+    /// Under what name its leases are.
+    pub(crate) fn state_name(&self) -> &str {
+        if self.state.is_empty() { &self.name } else { &self.state }
+    }
+}
+
 impl Shown {
     pub(crate) fn of(options: &RunOptions) -> Shown {
         Shown {
@@ -108,11 +124,18 @@ impl Shown {
             command: options.process.command.clone(),
             published: options.network.publish.iter().map(published).collect(),
             ports: options.network.publish.iter().filter_map(PublishedPort::named).collect(),
+            asked: None,
             labels: labels(&options.process.annotations),
             network: None,
             more_networks: Vec::new(),
             mounts: options.files.mounts.clone(),
         }
+    }
+
+    /// Tells of these ports, as far as they are known before a start.
+    pub(crate) fn publish(&mut self, requests: &[PortRequest]) {
+        self.published = requests.iter().map(published).collect();
+        self.ports = requests.iter().filter_map(PublishedPort::named).collect();
     }
 }
 
@@ -130,7 +153,7 @@ fn labels(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
 }
 
 /// `0.0.0.0:8080->80/tcp`; without a port of the host where that is chosen later.
-fn published(request: &::network::PortRequest) -> String {
+fn published(request: &PortRequest) -> String {
     if let Some(published) = PublishedPort::named(request) {
         return published.to_string();
     }

@@ -333,8 +333,28 @@ impl KeptContainers {
     }
 
     fn edit_for(&self, durability: Durability, id: &str, change: impl FnOnce(&mut Record)) -> Result<Record> {
+        let turn = self.turn(id)?;
+        self.change(durability, &turn, id, change)
+    }
+
+    /// Changes what a container is asked for as long as nobody else does, who has its turn.
+    pub(crate) fn edit_in_turn(
+        &self,
+        turn: &File,
+        id: &str,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<Record> {
+        self.change(Durability::Power, turn, id, change)
+    }
+
+    fn change(
+        &self,
+        durability: Durability,
+        _turn: &File,
+        id: &str,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<Record> {
         let directory = self.path.join(id);
-        let _turn = lock_file(&directory.join(EDIT))?;
         let gone = || {
             Error::new(ErrorKind::NotFound, format!("find the container `{id}`"), "it has just been removed")
         };

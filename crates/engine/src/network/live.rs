@@ -67,10 +67,8 @@ impl Live<'_> {
 
     /// Takes it out of a network: its interface goes, and then its address is free.
     pub(crate) fn pull_out(&self, shown: &ShownNetwork) -> Result<()> {
-        let name = if shown.interface.is_empty() { "eth0" } else { shown.interface.as_str() };
-        network::remove_interface_within(self.namespace.as_fd(), name).map_err(from_network)?;
-        let state_name = if shown.state.is_empty() { shown.name.as_str() } else { shown.state.as_str() };
-        let state = self.state(&InterfaceName::parse(state_name).map_err(from_network)?)?;
+        network::remove_interface_within(self.namespace.as_fd(), shown.interface()).map_err(from_network)?;
+        let state = self.state(&InterfaceName::parse(shown.state_name()).map_err(from_network)?)?;
         for lease in state.held_leases().map_err(from_network)? {
             if lease.holder.as_deref() == Some(self.id) {
                 state.give_back(lease.address, self.id).map_err(from_network)?;

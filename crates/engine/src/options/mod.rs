@@ -38,6 +38,7 @@ pub use self::network::{
     parse_resolver_word,
 };
 pub(crate) use self::network::{Lack, Unnamed};
+pub(crate) use self::ports::publish_text;
 pub use self::ports::{parse_exposed, parse_publish, publish_exposed};
 pub use self::process::{
     Identity, ProcessOptions, ProgramSource, Source, TerminalMode, UserOption, parse_entrypoint, parse_group,

@@ -97,6 +97,9 @@ pub struct NetworkOptions {
     /// Ports of the host that lead to it.
     #[serde(with = "record::ports")]
     pub publish: Vec<PortRequest>,
+    /// Whether firewalls of the host that are in the bridge's way are told to let it through.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub firewall_integrate: bool,
     /// How it looks names up.
     pub names: NameOptions,
 }
@@ -282,6 +285,7 @@ impl NetworkOptions {
             ("--publish", (!self.publish.is_empty() && self.mode != Pasta).then_some(ports), true),
             ("--network-name", self.name.as_ref().map(|_| bridge), false),
             ("--network-ip", self.ip.as_ref().map(|_| bridge), false),
+            ("--firewall-integrate", self.firewall_integrate.then_some(bridge), false),
             ("--container-ip", self.container_ip.as_ref().map(|_| address), false),
             ("--mac-address", self.mac.map(|_| address), false),
             ("--dns", lookup.filter(|_| !names.servers.is_empty()), true),

@@ -4,9 +4,11 @@
 mod basis;
 mod copy;
 mod exec;
+mod exposed;
 mod limits;
 mod ports;
 mod processes;
+mod publish;
 mod signal;
 mod usage;
 mod wait;
@@ -23,10 +25,13 @@ use runtime::{ContainerId, ErrorKind};
 pub(crate) use self::basis::Basis;
 pub use self::copy::{CopyEnd, CopyRequest, copy, copy_apart, is_copy_verb};
 pub use self::exec::{ExecOutcome, ExecRequest, Execution, exec_exit_code};
-pub use self::limits::UpdateRequest;
+pub use self::exposed::{ExposedFilter, ExposedPort, Exposure, Wall};
+pub use self::limits::{UpdateRequest, Updated};
 pub(crate) use self::ports::PublishedPort;
 pub use self::ports::{PortMapping, WantedPort};
 pub use self::processes::Descriptor;
+pub use self::publish::PortChange;
+pub(crate) use self::publish::hold_again;
 pub use self::usage::{Usage, memory_of_host};
 pub use self::wait::{WaitCondition, Waited};
 use crate::error::{Error, Result};
@@ -125,7 +130,9 @@ impl Containers {
             None => view.as_ref().and_then(named).map(|shown| shown.name),
         };
         let name = name.filter(|name| !name.is_empty());
-        Ok(Some(Found { id: id.to_owned(), name, view, kept, containers: self.kept.clone(), state }))
+        let mut found = Found { id: id.to_owned(), name, view, kept, containers: self.kept.clone(), state };
+        found.heal_ports();
+        Ok(Some(found))
     }
 }
 

@@ -378,6 +378,7 @@ impl Choices {
             }),
             store: self.maybe(|choices| NetworkStore::beside(&choices.path().join("images"))),
             publish: self.some(Choices::port),
+            firewall_integrate: self.below(2) == 0,
             names: NameOptions {
                 servers: self.some(Choices::address),
                 search: self.words(),
