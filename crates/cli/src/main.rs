@@ -14,6 +14,7 @@ mod inspect;
 mod kept;
 mod life;
 mod man;
+mod manner;
 mod plan;
 mod pods;
 mod render;

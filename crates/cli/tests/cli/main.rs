@@ -28,6 +28,7 @@ mod life;
 mod limits;
 mod limits_refused;
 mod manifests;
+mod manner;
 mod namespaces;
 mod network;
 mod pods;
