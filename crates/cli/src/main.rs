@@ -14,6 +14,7 @@ mod inspect;
 mod kept;
 mod life;
 mod man;
+mod manner;
 mod networks;
 mod plan;
 mod pods;

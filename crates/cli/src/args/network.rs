@@ -10,6 +10,7 @@ use engine::{
 };
 
 use super::said;
+use crate::manner::is_podmans;
 use crate::render;
 
 /// How the container is connected.
@@ -88,8 +89,11 @@ impl NetworkArguments {
         }
         let mut publish = self.published_ports(image)?;
         // As docker and podman have it: what is written for a bridge runs with another network, too.
-        if matches!(mode, NetworkMode::Host | NetworkMode::None) && !publish.is_empty() {
+        let is_anothers = matches!(mode, NetworkMode::Container(_) | NetworkMode::Joined { .. });
+        let has_none = matches!(mode, NetworkMode::Host | NetworkMode::None) || is_anothers && is_podmans();
+        if has_none && !publish.is_empty() {
             let name = texts.last().map_or("", String::as_str);
+            let name = name.split(':').next().unwrap_or_default();
             render::warning(&format!(
                 "published ports are discarded, as the container's network is `{name}`{}",
                 if mode == NetworkMode::Host { ": its ports are the host's already" } else { "" }

@@ -25,10 +25,11 @@ pub(crate) use self::ports::PortsArguments;
 pub(crate) use self::signal::{KillArguments, PauseArguments, UnpauseArguments};
 pub(crate) use self::stats::{StatsArguments, binary};
 pub(crate) use self::targets::read_id;
-pub(crate) use self::top::TopArguments;
+pub(crate) use self::top::{PODMANS, TopArguments};
 pub(crate) use self::update::UpdateArguments;
 pub(crate) use self::wait::WaitArguments;
 use crate::life::PlaceArguments;
+use crate::manner::exit_code;
 use crate::render;
 
 /// The verbs.
@@ -99,7 +100,7 @@ fn done(outcome: Result<()>) -> ExitCode {
 /// Says why it is refused.
 fn refused(error: &Error) -> ExitCode {
     render::error(error);
-    ExitCode::from(REFUSED)
+    exit_code(REFUSED, crate::FAILED)
 }
 
 /// Says what is wrong with the command line.

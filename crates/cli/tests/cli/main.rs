@@ -31,6 +31,7 @@ mod life;
 mod limits;
 mod limits_refused;
 mod manifests;
+mod manner;
 mod names;
 mod namespaces;
 mod network;
