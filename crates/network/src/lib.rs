@@ -41,7 +41,7 @@ mod state;
 mod subnets;
 
 pub use attachment::{Attachment, Hairpin, NetnsTarget, attach};
-pub use bridge::{Bridge, Removal, ensure, remove_if_unused};
+pub use bridge::{Bridge, Removal, cut_off_the_dead, ensure, remove_if_unused};
 pub use error::{Error, Kind, Result};
 pub use foreign_firewall::{Certainty, Finding, Firewall, Ways, foreign_firewall};
 pub use masquerade::{Lacking, Outbound};

@@ -33,6 +33,7 @@ mod network;
 mod pods;
 mod ports;
 mod process;
+mod programs;
 mod registries;
 mod remains;
 mod rootless;

@@ -67,7 +67,7 @@ fn answers(pid: u32, address: &str, name: &str) -> String {
     seen
 }
 
-fn has_ipv6(host: &Host) -> bool {
+pub(crate) fn has_ipv6(host: &Host) -> bool {
     host.shell("ip -6 addr show dev rabbitc0").contains("inet6 fd")
 }
 
