@@ -37,6 +37,7 @@ mod ports;
 mod publish;
 mod resolv;
 mod routes;
+mod stand_in;
 mod state;
 mod subnets;
 
@@ -56,5 +57,6 @@ pub use port_sockets::{HeldPorts, try_ports};
 pub use ports::{HostPorts, PortRange, PortRequest, Protocol, Publication};
 pub use publish::{Lingering, Published, publish};
 pub use resolv::{ResolvChanges, ResolvConf, container_resolv_conf};
+pub use stand_in::stand_in;
 pub use state::{AddressRequest, HeldLease, Lease, NetworkStateDirectory};
 pub use subnets::{NewSubnet, foresee, join};

@@ -1,5 +1,7 @@
 //! The network, as typed.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use engine::{
     Error, ImageDefaults, NameOptions, NetworkMode, NetworkOptions, OwnedFile, Result, parse_exposed,
@@ -13,10 +15,16 @@ use crate::render;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct NetworkArguments {
-    /// How the container is connected: bridge, pasta, none, host, container:ID or ns:PATH [default: bridge; without
+    /// How the container is connected: bridge, pasta, none, host, cni:NAME, container:ID or ns:PATH [default: bridge; without
     /// root pasta, where it is installed]
     #[arg(long, visible_alias = "net", value_name = "MODE")]
     pub(crate) network: Option<String>,
+    /// Directory with lists of CNI plugins, for `--network=cni:NAME` [default: NETCONFPATH, or /etc/cni/net.d]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) cni_config_dir: Option<PathBuf>,
+    /// Directory with CNI plugins [default: those of CNI_PATH, or /opt/cni/bin, /usr/lib/cni and /usr/libexec/cni]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) cni_bin_dir: Vec<PathBuf>,
     /// Bridge on the host [default: rabbitc0]
     #[arg(short = 'n', long, value_name = "NAME")]
     pub(crate) network_name: Option<String>,
@@ -62,10 +70,11 @@ pub(crate) struct NetworkArguments {
 impl NetworkArguments {
     /// What they mean.
     pub(crate) fn options(&self, image: Option<&ImageDefaults>) -> Result<NetworkOptions> {
-        let mode = match &self.network {
+        let mut mode = match &self.network {
             None => NetworkMode::Default,
             Some(text) => NetworkMode::parse("--network", text)?,
         };
+        self.find_plugins(&mut mode)?;
         if self.no_hosts && !self.add_host.is_empty() {
             let error = Error::invalid("--no-hosts", "means nothing with `--add-host`".to_owned());
             return Err(error.with_hint("leave one of the two out"));
@@ -97,6 +106,31 @@ impl NetworkArguments {
                 ..NameOptions::default()
             },
         })
+    }
+
+    /// Where a network of CNI plugins is found: by the flags, or by the variables that CNI's own programs read.
+    fn find_plugins(&self, mode: &mut NetworkMode) -> Result<()> {
+        let NetworkMode::Cni(network) = mode else {
+            let said = [
+                ("--cni-config-dir", self.cni_config_dir.is_some()),
+                ("--cni-bin-dir", !self.cni_bin_dir.is_empty()),
+            ];
+            return match said.into_iter().find(|(_, is_said)| *is_said) {
+                None => Ok(()),
+                Some((flag, _)) => {
+                    let error = Error::invalid(flag, "means nothing without a network of CNI".to_owned());
+                    Err(error.with_hint("name one with `--network=cni:NAME`"))
+                }
+            };
+        };
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        network.configurations =
+            self.cni_config_dir.clone().or_else(|| variable("NETCONFPATH").map(PathBuf::from));
+        network.plugins = match &self.cni_bin_dir[..] {
+            [] => variable("CNI_PATH").iter().flat_map(std::env::split_paths).collect(),
+            named => named.to_vec(),
+        };
+        Ok(())
     }
 
     fn published_ports(&self, image: Option<&ImageDefaults>) -> Result<Vec<engine::PortRequest>> {

@@ -88,7 +88,7 @@ pub(crate) struct CreateArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct PodNetworkArguments {
-    /// How the pod is connected: bridge, pasta, none, host or ns:PATH [default: bridge; without root pasta, where it is installed]
+    /// How the pod is connected: bridge, pasta, none, host, cni:NAME or ns:PATH [default: bridge; without root pasta, where it is installed]
     #[arg(long, visible_alias = "net", value_name = "MODE")]
     network: Option<String>,
     /// Bridge on the host [default: rabbitc0]
@@ -131,6 +131,8 @@ impl PodNetworkArguments {
         let network = NetworkArguments {
             // Podman's words for what there is without any.
             network: self.network.clone().filter(|mode| !matches!(mode.as_str(), "" | "private" | "default")),
+            cni_config_dir: None,
+            cni_bin_dir: Vec::new(),
             network_name: self.network_name.clone(),
             network_ip: self.network_ip.clone(),
             container_ip: self.ip.clone(),

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod chaos;
+mod cni;
 mod completion;
 mod devices;
 mod errors;

@@ -17,7 +17,7 @@ use super::{
 use crate::error::{Error, Result, from_image};
 use crate::health::HealthStatus;
 use crate::life::RestartPolicy;
-use crate::options::{MountRequest, RootOptions, RunOptions};
+use crate::options::{MountRequest, NetworkMode, RootOptions, RunOptions};
 use crate::paths::EnginePaths;
 use crate::running::PublishedPort;
 
@@ -48,6 +48,9 @@ pub(crate) struct Shown {
     /// Where it is in its network, while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) network: Option<ShownNetwork>,
+    /// The network of CNI plugins that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cni: Option<String>,
     /// What a person and its image have mounted: by this it is known which volumes it has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) mounts: Vec<MountRequest>,
@@ -86,6 +89,10 @@ impl Shown {
             ports: options.network.publish.iter().filter_map(PublishedPort::named).collect(),
             labels: labels(&options.process.annotations),
             network: None,
+            cni: match &options.network.mode {
+                NetworkMode::Cni(network) => Some(network.name.clone()),
+                _ => None,
+            },
             mounts: options.files.mounts.clone(),
         }
     }
@@ -185,7 +192,7 @@ impl KeptContainers {
             let pid = Some(view.record.pid);
             let shown: Shown = serde_json::from_value(view.record.caller).unwrap_or_default();
             // Of a record that tells of those that were chosen, all are there.
-            let network = shown.network.as_ref().map(|network| network.name.clone());
+            let network = shown.network.as_ref().map(|network| network.name.clone()).or(shown.cni.clone());
             let ports = match shown.ports.is_empty() {
                 true => shown.published,
                 false => shown.ports.iter().map(ToString::to_string).collect(),

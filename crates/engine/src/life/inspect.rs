@@ -10,6 +10,7 @@ use runtime::state_dir::StateRoot;
 use serde_json::{Map, Value, json};
 
 use super::{RestartPolicy, StandardInput};
+use crate::cni;
 use crate::error::Result;
 use crate::kept::{Asked, Kept, KeptContainers, KeptRoot, KeptState, Shown, Stay, Wish};
 use crate::options::{
@@ -66,7 +67,7 @@ impl KeptContainers {
             "GraphDriver": graph(kept),
             "Mounts": mounts(&asked.options),
             "Config": config(kept, &asked, &said),
-            "NetworkSettings": network_settings(&shown, &said),
+            "NetworkSettings": network_settings(&shown, &said, view.as_ref().and_then(|_| cni::Shown::of(paths, &kept.id))),
         }))
     }
 }
@@ -444,7 +445,22 @@ fn mounts(options: &RunOptions) -> Value {
     Value::Array(mounts.collect())
 }
 
-fn network_settings(shown: &Shown, said: &Said<'_>) -> Value {
+/// What CNI plugins have made, in docker's words.
+fn of_plugins(outcome: &cni::Outcome) -> Value {
+    let addresses = outcome.addresses();
+    let one = addresses.iter().find(|(address, _)| address.is_ipv4());
+    let other = addresses.iter().find(|(address, _)| address.is_ipv6());
+    let gateway = outcome.gateway().map(|gateway| gateway.to_string());
+    json!({
+        "IPAddress": one.map(|(address, _)| address.to_string()).unwrap_or_default(),
+        "IPPrefixLen": one.map_or(0, |(_, prefix)| *prefix),
+        "Gateway": gateway.unwrap_or_default(),
+        "MacAddress": outcome.mac().unwrap_or_default(),
+        "GlobalIPv6Address": other.map(|(address, _)| address.to_string()).unwrap_or_default(),
+    })
+}
+
+fn network_settings(shown: &Shown, said: &Said<'_>, plugged: Option<cni::Shown>) -> Value {
     let mut ports: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for (inside, address, host) in shown.ports.iter().flat_map(PublishedPort::each) {
         let address = address.map_or_else(|| "0.0.0.0".to_owned(), |address| address.to_string());
@@ -463,6 +479,12 @@ fn network_settings(shown: &Shown, said: &Said<'_>) -> Value {
             "GlobalIPv6Address": network.address_ipv6.map(|address| address.to_string()).unwrap_or_default(),
         });
         networks.insert(network.name.clone(), flat.clone());
+    } else if let Some(plugged) = plugged {
+        flat = of_plugins(&plugged.outcome);
+        let mut own = flat.clone();
+        // As the plugins have said it.
+        own["CNIResult"] = plugged.result;
+        networks.insert(plugged.name, own);
     } else if let name @ ("host" | "none") = said.last("network") {
         networks.insert(name.to_owned(), flat.clone());
     }

@@ -32,7 +32,7 @@ pub use self::mounts::{
 pub(crate) use self::mounts::{VOLUME_NAME_HINT, check_volume_name};
 pub use self::namespaces::{CgroupMode, Clock, IpcMode, NamespaceMode, NamespaceOptions, TimeMode};
 pub use self::network::{
-    HostAddress, NameOptions, NetworkMode, NetworkOptions, OwnedFile, parse_host, parse_mac,
+    CniNetwork, HostAddress, NameOptions, NetworkMode, NetworkOptions, OwnedFile, parse_host, parse_mac,
     parse_name_server, parse_resolver_word,
 };
 pub(crate) use self::network::{Lack, Unnamed};

@@ -63,6 +63,7 @@ impl ListedPod {
         let networks = match &network.mode {
             NetworkMode::Default | NetworkMode::Bridge => json!([network.bridge()]),
             NetworkMode::Pasta => json!(["pasta"]),
+            NetworkMode::Cni(network) => json!([network.name]),
             _ => Value::Null,
         };
         let mode = |mode: &NamespaceMode| if *mode == NamespaceMode::Host { "host" } else { "private" };
