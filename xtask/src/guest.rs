@@ -23,7 +23,7 @@ pub enum Init {
 /// What the guest's root tree has beyond the minimum. bats and gawk are for the suites of other projects, which are run
 /// in it by hand (docs/conformance.md); the last two lines are the engines that call the runtime, and what their tests take.
 const GUEST_PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,procps,util-linux,kmod,busybox-static,nftables,bats,jq,gawk,\
-                              podman,crun,runc,containerd,docker.io,docker-cli,\
+                              podman,buildah,uidmap,crun,runc,containerd,docker.io,docker-cli,\
                               bsdutils,protobuf-compiler,curl,containernetworking-plugins";
 
 /// Why there is no guest on this machine, if that is so: for a skip that says why.
@@ -372,6 +372,12 @@ const SUITE: &[(Init, &str, &str)] = &[
         include_str!("guest/living.sh"),
     ),
     (Init::Systemd, "podman does the same with scopes of it as of crun", client!("podman", "crun")),
+    (
+        Init::Systemd,
+        "podman of a user does the same with scopes of the user's systemd as of crun",
+        client!("podman-user", "crun"),
+    ),
+    (Init::Systemd, "buildah does the same with it on cgroup v2 as with crun", client!("buildah", "crun")),
     (Init::Systemd, "docker does the same with scopes of it as of runc", client!("docker", "runc")),
     (Init::Systemd, "containerd does the same with scopes of it as of runc", client!("containerd", "runc")),
     (Init::Systemd, "pods of containerd do the same with scopes of it as of runc", client!("cri", "runc")),

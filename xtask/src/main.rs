@@ -1,4 +1,4 @@
-//! What a developer or CI runs: build, test, demo, bench, soak, guest, graph, man, docs, ci. Reads the arguments, calls one
+//! What a developer or CI runs: build, test, demo, bench, soak, torture, guest, graph, man, docs, ci. Reads the arguments, calls one
 //! task, prints its failure; everything else is in the module of that task's name.
 
 mod bench;
@@ -18,6 +18,7 @@ mod rootfs;
 mod soak;
 mod tally;
 mod test;
+mod torture;
 mod unpacked;
 
 use std::ffi::OsString;
@@ -35,6 +36,7 @@ usage: cargo xtask COMMAND
                             start latency against crun, runc, podman and the bare kernel, and images
                             and everyday verbs against podman, docker and containerd
   soak [--containers N]     thousands of containers, after which there must be no more of anything than before
+  torture [--megabytes N]   a gigabyte of numbered lines through each driver of logs: none may be lost or torn
   guest prepare             makes the user-mode Linux guest with cgroup v2
   guest run [--systemd] COMMAND…
                             runs a shell command in it, in /host (this directory)
@@ -75,6 +77,7 @@ fn dispatch(arguments: &[OsString]) -> Result<u8> {
         ("demo", []) => demo::demo().map(|()| 0),
         ("bench", options) => bench::command(options).map(|()| 0),
         ("soak", options) => soak::command(options).map(|()| 0),
+        ("torture", options) => torture::command(options).map(|()| 0),
         ("guest", words) => guest::command(words),
         ("graph", []) => graph::check().map(|()| 0),
         ("man", []) => man::write().map(|()| 0),
@@ -85,6 +88,7 @@ fn dispatch(arguments: &[OsString]) -> Result<u8> {
         ("bench-inside", options) => bench::inside(options).map(|()| 0),
         // Likewise that of soak.
         ("soak-inside", options) => soak::inside(options).map(|()| 0),
+        ("torture-inside", options) => torture::inside(options).map(|()| 0),
         // The server of bench's throughput.
         ("bench-serve", words) => {
             bench::throughput::serve(words.first().and_then(|word| word.to_str())).map(|()| 0)

@@ -97,7 +97,7 @@ pub const BENCH_IMAGES: &[Package] = &[
     package("docker.io", "dockerd", "the engine to compare with"),
 ];
 
-/// What `cargo xtask soak` needs.
+/// What `cargo xtask soak` and `cargo xtask torture` need.
 pub const SOAK: &[Package] = &[
     BUSYBOX,
     package("nftables", "nft", "counts the rules, with other eyes than rabbitc's own"),

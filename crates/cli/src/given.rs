@@ -69,7 +69,18 @@ const TABLE: &[(&[&str], &[&[&str]])] = &[
     (&["network.ports"], &[&["--publish", "--publish-all"]]),
     (
         &["network"],
-        &[NETWORK, &["--network-name", "--network-ip", "--container-ip", "--ip", "--mac-address"]],
+        &[
+            NETWORK,
+            &[
+                "--network-name",
+                "--network-ip",
+                "--container-ip",
+                "--ip",
+                "--ip6",
+                "--mac-address",
+                "--network-alias",
+            ],
+        ],
     ),
     (&["linux.devices"], &[&["--device", "--privileged"]]),
     (&["linux.resources"], &[LIMITS, &["--device", "--device-cgroup-rule", "--privileged"]]),
@@ -185,6 +196,7 @@ mod tests {
         "--tmpfs",
         "--tz",
         "--device",
+        "--secret",
         "--shm-size",
         "--entrypoint",
     ];

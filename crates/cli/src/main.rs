@@ -14,10 +14,12 @@ mod inspect;
 mod kept;
 mod life;
 mod man;
+mod networks;
 mod plan;
 mod pods;
 mod render;
 mod run;
+mod secrets;
 mod system;
 mod template;
 mod volumes;
@@ -112,6 +114,8 @@ fn main() -> ExitCode {
         args::Command::System(command) => system::run(&command),
         args::Command::Events(arguments) => events::events(&arguments),
         args::Command::Volumes(command) => volumes::run(&command),
+        args::Command::Networks(command) => networks::run(&command),
+        args::Command::Secrets(command) => secrets::run(&command),
         args::Command::Pods(command) => pods::run(&command),
         args::Command::Completion(arguments) => {
             completion::completion(&arguments).unwrap_or_else(|error| images::failed(&error))

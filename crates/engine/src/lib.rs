@@ -19,6 +19,7 @@ mod layers;
 mod life;
 mod mount_points;
 mod network;
+mod network_store;
 mod options;
 mod output;
 mod own_files;
@@ -28,6 +29,7 @@ mod peers;
 mod pods;
 mod rootless;
 mod running;
+mod secret_store;
 mod security_modules;
 mod user_namespace;
 mod volume_store;
@@ -69,6 +71,10 @@ pub use monitor::{
     Terminal, VERB as MONITOR_VERB, run_service as run_monitor,
 };
 pub use network::tidy_networks;
+pub use network_store::{
+    CreatedNetwork, Network, NetworkDriver, NetworkFilter, NetworkStore, NetworkSubnet, NetworkSurvey,
+    NetworkUser, NetworkUsers, NewNetwork, PrunedNetworks, check_network_name,
+};
 pub use options::{
     Access, BindRequest, DeviceAccess, DeviceRequest, DeviceRuleRequest, MountKind, MountRequest,
     Propagation, Reach, ReadOnlyTmpfs, Relabel, TmpfsRequest, Toggle, VolumeContent, VolumeRequest,
@@ -77,16 +83,18 @@ pub use options::{
 pub use options::{
     AppArmorChoice, CapabilityList, CgroupMode, Clock, CniNetwork, DeviceLimit, FileOptions, HostAddress,
     ImageRoot, IpcMode, LabelOptions, LimitOptions, NameOptions, NamespaceMode, NamespaceOptions,
-    NetworkMode, NetworkOptions, NumberList, OwnedFile, ProcessOptions, ProgramSource, RootOptions,
-    RunOptions, SeccompChoice, SecurityOptions, TerminalMode, TimeMode, Ulimit, Unmask, limit_syntax,
-    nearest, parse_exposed, parse_host, parse_mac, parse_name_server, parse_publish, parse_resolver_word,
-    parse_size, publish_exposed,
+    NetworkAttachment, NetworkMode, NetworkOptions, NumberList, OwnedFile, ProcessOptions, ProgramSource,
+    RootOptions, RunOptions, SeccompChoice, SecurityOptions, TerminalMode, TimeMode, Ulimit, Unmask,
+    limit_syntax, nearest, parse_alias, parse_container_ip, parse_container_ip6, parse_exposed, parse_host,
+    parse_mac, parse_name_server, parse_networks, parse_publish, parse_resolver_word, parse_size,
+    publish_exposed,
 };
 pub use options::{AutoUsers, KeptIds, MappedUsers, UserFlags, UserNamespace};
 pub use options::{
     Identity, Source, UserOption, Value, parse_entrypoint, parse_group, parse_labels, parse_pair,
     parse_seconds, parse_signal, parse_time_limit, parse_umask, parse_user, parse_variable, parse_variables,
 };
+pub use options::{SecretOptions, SecretPlace, SecretRequest};
 pub use output::{OutputFile, output_error};
 pub use paths::EnginePaths;
 pub use pods::{
@@ -100,6 +108,9 @@ pub use running::{
 pub use runtime::launch::{LaunchOptions, StepTiming};
 pub use runtime::{ErrorKind, Side, Signal, StepDescription, StepKind};
 pub use runtime::{host_binary, named_file, reaper};
+pub use secret_store::{
+    ExistingSecret, NewSecret, Secret, SecretFilter, SecretStore, SecretSurvey, TOO_LONG as SECRET_TOO_LONG,
+};
 pub use volume_store::{
     CreatedVolume, NewVolume, PrunedVolumes, UnneededVolumes, Volume, VolumeFilter, VolumeStore,
     VolumeSurvey, VolumeUsage, VolumeUsers, change_volume, is_volume_verb,

@@ -56,7 +56,7 @@ pub(crate) fn rewrite(
             Err(error) => Err(Error::at_path("read", &path, error)),
         }
     };
-    write("hosts", &|_| lines_of_hosts(LOCAL, options, own, gateway))?;
+    write("hosts", &|_| lines_of_hosts(LOCAL, options, own, &[], gateway))?;
     let names = &options.network.names;
     let (search, words) = (dns.domains(), dns.words());
     let given = ResolvChanges { servers: &dns.nameservers, search: &search, options: &words };
@@ -69,16 +69,25 @@ fn hosts(options: &RunOptions, wiring: Option<&Wiring>, notices: &mut Vec<Notice
     let begin = of_the_owner(options, "hosts", notices);
     let own = wiring.map_or(IpAddr::from([127, 0, 1, 1]), |wiring| wiring.address.into());
     let gateway = wiring.map(|wiring| wiring.gateway.into());
-    lines_of_hosts(begin.as_deref().unwrap_or(LOCAL), options, &[own], gateway)
+    let more = wiring.map(|wiring| &wiring.more_addresses[..]).unwrap_or_default();
+    lines_of_hosts(begin.as_deref().unwrap_or(LOCAL), options, &[own], more, gateway)
 }
 
-fn lines_of_hosts(begin: &str, options: &RunOptions, own: &[IpAddr], gateway: Option<IpAddr>) -> String {
+fn lines_of_hosts(
+    begin: &str,
+    options: &RunOptions,
+    own: &[IpAddr],
+    more: &[std::net::Ipv4Addr],
+    gateway: Option<IpAddr>,
+) -> String {
     let mut hosts = begin.to_owned();
     let mut add = |address: IpAddr, name: &str| hosts.push_str(&format!("{address}\t{name}\n"));
     let names = &options.network.names;
-    let own_names = [own_names(&options.namespaces)].into_iter().chain(names.aliases.iter().cloned());
-    let own_names = own_names.collect::<Vec<_>>().join(" ");
-    own.iter().for_each(|own| add(*own, &own_names));
+    let all_names = [own_names(&options.namespaces)].into_iter().chain(names.aliases.iter().cloned());
+    let all_names = all_names.collect::<Vec<_>>().join(" ");
+    own.iter().for_each(|own| add(*own, &all_names));
+    let own_names = own_names(&options.namespaces);
+    more.iter().for_each(|more| add((*more).into(), &own_names));
     names.neighbours.iter().for_each(|name| add(LOOPBACK, name));
     for (name, address) in &names.hosts {
         let address = match address {

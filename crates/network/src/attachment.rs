@@ -44,7 +44,7 @@ pub enum Hairpin {
 }
 
 /// Creates a veth pair: one end up and a port of the bridge, the other in the container's namespace as
-/// `eth0` with index [`ContainerInterface::INDEX`], to be configured there
+/// `interface` says, to be configured there
 /// ([`crate::NamespaceConfiguration`]).
 pub fn attach(
     bridge: &Bridge,
@@ -100,14 +100,20 @@ fn request(
         m.put_string(IFLA_IFNAME, host_interface);
         m.put_u32(IFLA_MASTER, bridge.index);
         one_queue(m);
+        if let Some(mtu) = interface.mtu {
+            m.put_u32(IFLA_MTU, mtu);
+        }
         m.nest(IFLA_LINKINFO, |m| {
             m.put_string(IFLA_INFO_KIND, "veth");
             m.nest(IFLA_INFO_DATA, |m| {
-                let peer = ifinfomsg(ContainerInterface::INDEX, 0, 0);
+                let peer = ifinfomsg(interface.index(), 0, 0);
                 m.nest_after(VETH_INFO_PEER, &peer, |m| {
-                    m.put_string(IFLA_IFNAME, ContainerInterface::NAME);
+                    m.put_string(IFLA_IFNAME, interface.name());
                     m.put(IFLA_ADDRESS, &interface.mac);
                     one_queue(m);
+                    if let Some(mtu) = interface.mtu {
+                        m.put_u32(IFLA_MTU, mtu);
+                    }
                     match target {
                         NetnsTarget::Pid(pid) => {
                             m.put_u32(IFLA_NET_NS_PID, pid.as_raw_nonzero().get().cast_unsigned());

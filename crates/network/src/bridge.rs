@@ -6,13 +6,15 @@
 //! bridge has the lock on making before that: so no two networks get the same subnet, and of all who have it only one
 //! may take the lock of another network beside its own.
 
+use std::net::Ipv4Addr;
+
 use rustix::io::Errno;
 
 use crate::error::{Error, Kind, Result};
 use crate::kernel::*;
 use crate::link::{self, Link};
 use crate::masquerade::{self, Outbound};
-use crate::options::{BridgeNetwork, InterfaceName, Ipv6Network, bridge_mac};
+use crate::options::{BridgeNetwork, InterfaceName, bridge_mac};
 use crate::state::{Lease, NetworkStateDirectory, Sharing};
 use crate::{forwarding, options, subnets};
 use netlink::{Batch, Socket, u32_at};
@@ -48,6 +50,11 @@ impl Bridge {
 /// that belongs to something else, and a subnet that overlaps with another interface's, unless that is of a network of
 /// ours without users, which is removed then. On failure, a bridge made here is gone again.
 pub fn ensure(network: &BridgeNetwork, state: &NetworkStateDirectory, lease: &Lease) -> Result<Bridge> {
+    ensure_for(network, state, lease.address())
+}
+
+/// The same for whoever has the lease of `own`.
+pub fn ensure_for(network: &BridgeNetwork, state: &NetworkStateDirectory, own: Ipv4Addr) -> Result<Bridge> {
     let name = network.name();
     debug_assert_eq!(name, state.name(), "the state directory is the network's");
     let mut socket =
@@ -73,7 +80,7 @@ pub fn ensure(network: &BridgeNetwork, state: &NetworkStateDirectory, lease: &Le
         }
         Some(link) => match options::alias_subnet(link.alias.as_deref()) {
             Some(subnet) if subnet != network.ipv4().to_string() => {
-                replace_unused(&mut socket, network, state, lease, link, subnet)?;
+                replace_unused(&mut socket, network, state, own, link, subnet)?;
                 *created.insert(create(&mut socket, network, state)?)
             }
             _ => link.index,
@@ -180,12 +187,12 @@ fn replace_unused(
     socket: &mut Socket,
     network: &BridgeNetwork,
     state: &NetworkStateDirectory,
-    lease: &Lease,
+    own: Ipv4Addr,
     link: &Link,
     present: &str,
 ) -> Result<()> {
     let error = |errno| Error::from_errno("replace bridge", network.name().as_str(), errno);
-    let in_use = state.held_leases()?.iter().any(|held| held.address != lease.address())
+    let in_use = state.held_leases()?.iter().any(|held| held.address != own)
         || !link::all(socket, Some(link.index)).map_err(error)?.is_empty();
     if in_use {
         let kind = Kind::SubnetDiffers(present.to_owned());
@@ -206,6 +213,9 @@ fn create(socket: &mut Socket, network: &BridgeNetwork, state: &NetworkStateDire
     batch.message(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &ifinfomsg(0, 0, 0), |m| {
         m.put_string(IFLA_IFNAME, name.as_str());
         m.put(IFLA_ADDRESS, &bridge_mac(name));
+        if let Some(mtu) = network.settings().mtu {
+            m.put_u32(IFLA_MTU, mtu);
+        }
         m.nest(IFLA_LINKINFO, |m| m.put_string(IFLA_INFO_KIND, "bridge"));
     });
     link::request_by_name(&mut batch, NLM_F_ACK, name.as_str());
@@ -244,7 +254,7 @@ fn complete(
     });
     if let Some(ipv6) = network.ipv6() {
         // Nobody else can have it: no second of waiting for duplicate address detection.
-        let fixed = ifaddrmsg(AF_INET6, Ipv6Network::PREFIX, IFA_F_PERMANENT | IFA_F_NODAD, index);
+        let fixed = ifaddrmsg(AF_INET6, ipv6.prefix(), IFA_F_PERMANENT | IFA_F_NODAD, index);
         batch.message(RTM_NEWADDR, flags, &fixed, |m| m.put(IFA_ADDRESS, &ipv6.gateway().octets()));
     }
     batch.message(RTM_SETLINK, NLM_F_ACK, &ifinfomsg(index, IFF_UP, IFF_UP), |m| {

@@ -151,6 +151,9 @@ impl Error {
             }
             Kind::NotPermitted => "run as root, or with CAP_NET_ADMIN in this network namespace".into(),
             Kind::KernelLacks(what) => format!("use a kernel with {what}"),
+            Kind::Refused if self.cause == Some(Errno::NODEV) => {
+                "name an interface that this host has: `ip link` lists them".into()
+            }
             Kind::Refused if self.cause == Some(Errno::NOSPC) => {
                 "the file system that holds the state is full: make room on it".into()
             }

@@ -16,6 +16,7 @@ pub const NF_INET_LOCAL_OUT: u32 = 3;
 pub const NF_INET_POST_ROUTING: u32 = 4;
 pub const NF_IP_PRI_RAW: i32 = -300;
 pub const NF_IP_PRI_NAT_DST: i32 = -100;
+pub const NF_IP_PRI_FILTER: i32 = 0;
 pub const NF_IP_PRI_NAT_SRC: i32 = 100;
 pub const NF_DROP: i32 = 0;
 pub const NF_ACCEPT: i32 = 1;
@@ -98,6 +99,8 @@ pub const NFTA_FIB_F_DADDR: u32 = 1 << 1;
 pub const NFTA_LOOKUP_SET: u16 = 1;
 pub const NFTA_LOOKUP_SREG: u16 = 2;
 pub const NFTA_LOOKUP_DREG: u16 = 3;
+pub const NFTA_LOOKUP_FLAGS: u16 = 5;
+pub const NFT_LOOKUP_F_INV: u32 = 1;
 pub const NFTA_NAT_TYPE: u16 = 1;
 pub const NFTA_NAT_FAMILY: u16 = 2;
 pub const NFTA_NAT_REG_ADDR_MIN: u16 = 3;
@@ -114,6 +117,7 @@ pub const NFTA_SET_DATA_TYPE: u16 = 6;
 pub const NFTA_SET_DATA_LEN: u16 = 7;
 pub const NFTA_SET_DESC: u16 = 9;
 pub const NFTA_SET_ID: u16 = 10;
+pub const NFTA_SET_USERDATA: u16 = 13;
 pub const NFTA_SET_DESC_CONCAT: u16 = 2;
 pub const NFTA_SET_FIELD_LEN: u16 = 1;
 pub const NFT_SET_INTERVAL: u32 = 0x4;
@@ -128,10 +132,13 @@ pub const NFTA_SET_ELEM_USERDATA: u16 = 6;
 pub const NFTA_SET_ELEM_KEY_END: u16 = 10;
 pub const NFT_REG_VERDICT: u32 = 0;
 pub const NFT_REG_1: u32 = 1;
+pub const NFT_REG_2: u32 = 2;
 pub const NFT_REG32_00: u32 = 8;
 /// User data of a rule is (type, length, value); type 0 is the comment that `nft` prints.
 pub const NFTNL_UDATA_RULE_COMMENT: u8 = 0;
-/// That of a set's element is the same.
+/// That of a set says the byte order of its members.
+pub const NFTNL_UDATA_SET_KEYBYTEORDER: u8 = 0;
+/// That of a set's element is that of a rule.
 pub const NFTNL_UDATA_SET_ELEM_COMMENT: u8 = 0;
 
 // nf_conntrack_common.h

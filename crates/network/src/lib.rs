@@ -21,6 +21,7 @@ mod conntrack;
 mod error;
 mod foreign_firewall;
 mod forwarding;
+mod isolation;
 mod kernel;
 mod legacy_iptables;
 mod link;
@@ -28,6 +29,7 @@ mod masquerade;
 mod namespace_configuration;
 mod namespace_state;
 mod nft_maps;
+mod nft_sets;
 mod nftables;
 mod options;
 mod port_holder;
@@ -40,17 +42,19 @@ mod routes;
 mod stand_in;
 mod state;
 mod subnets;
+mod wire;
+mod within;
 
 pub use attachment::{Attachment, Hairpin, NetnsTarget, attach};
-pub use bridge::{Bridge, Removal, cut_off_the_dead, ensure, remove_if_unused};
+pub use bridge::{Bridge, Removal, cut_off_the_dead, ensure, ensure_for, remove_if_unused};
 pub use error::{Error, Kind, Result};
 pub use foreign_firewall::{Certainty, Finding, Firewall, Ways, foreign_firewall};
 pub use masquerade::{Lacking, Outbound};
 pub use namespace_configuration::{ConfigurationStep, NamespaceConfiguration};
 pub use namespace_state::{NamespaceState, TidyTurn};
 pub use options::{
-    BridgeNetwork, ContainerInterface, Families, InterfaceName, Ipv4Network, Ipv6Choice, Ipv6Network,
-    NetworkOptions,
+    BridgeNetwork, ContainerInterface, DefaultRoute, Families, InterfaceName, Ipv4Network, Ipv6Choice,
+    Ipv6Network, NetworkOptions, NetworkSettings, Reach,
 };
 pub use port_holder::PortHolder;
 pub use port_sockets::{HeldPorts, try_ports};
@@ -59,4 +63,6 @@ pub use publish::{Lingering, Published, publish};
 pub use resolv::{ResolvChanges, ResolvConf, container_resolv_conf};
 pub use stand_in::stand_in;
 pub use state::{AddressRequest, HeldLease, Lease, NetworkStateDirectory};
-pub use subnets::{NewSubnet, foresee, join};
+pub use subnets::{NewSubnet, choose_subnet, foresee, join, refuse_subnet_of_host};
+pub use wire::{Wire, WireKind, attach_to_wire};
+pub use within::{configure_within, remove_interface_within};

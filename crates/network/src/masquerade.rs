@@ -10,7 +10,7 @@
 //! }
 //! ```
 //!
-//! A network with published ports has more there, and a chain against forged addresses ([`for_published_ports`]);
+//! What keeps networks apart is in [`crate::isolation`]. A network with published ports has more there, and a chain against forged addresses ([`for_published_ports`]);
 //! what redirects those ports is [`crate::publish()`]'s. A rule's comment says whose it is and what for; a rule with the right comment is taken to be right.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -19,17 +19,19 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::forwarding;
+use crate::isolation;
 use crate::kernel::*;
 use crate::nftables::{self, BaseChain, ChainName, Expressions, Rule, Transaction};
-use crate::options::{BridgeNetwork, InterfaceName, Ipv6Network};
+use crate::options::{BridgeNetwork, InterfaceName, Ipv6Network, Reach};
 use netlink::Socket;
 
 /// The table that holds everything of ours.
 pub(crate) const TABLE: &str = "rabbitc";
 const POSTROUTING: ChainName<'static> = ChainName { table: TABLE, chain: "postrouting" };
 const FORGED: ChainName<'static> = ChainName { table: TABLE, chain: "forged" };
+const INTERNAL: ChainName<'static> = ChainName { table: TABLE, chain: "internal" };
 /// The chains whose rules belong to one network each.
-const NETWORK_CHAINS: [&str; 2] = [POSTROUTING.chain, FORGED.chain];
+const NETWORK_CHAINS: [&str; 3] = [POSTROUTING.chain, FORGED.chain, INTERNAL.chain];
 
 /// How far a container of a network gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +65,8 @@ pub(crate) struct Wanted {
 enum Packets {
     /// From a container to anywhere else: they get the host's address.
     Leaving(Subnet),
+    /// Through the bridge of a network without a way out, in one direction.
+    Internal(Direction),
     /// From a container, redirected to one of the same network: answered directly, they would not be translated
     /// back, so they get the bridge's address.
     Hairpin(Subnet),
@@ -75,7 +79,7 @@ enum Packets {
 #[derive(Clone, Copy)]
 enum Subnet {
     Ipv4(Ipv4Addr, u32),
-    Ipv6(Ipv6Addr),
+    Ipv6(Ipv6Addr, u8),
 }
 
 #[derive(Clone, Copy)]
@@ -90,13 +94,16 @@ enum Direction {
     Destination,
 }
 
-/// Whether all of the network's rules are there: one dump of our own chain.
+/// Whether all of the network's rules are there: one dump of our own chain, and a question for one element.
 pub(crate) fn is_complete(network: &BridgeNetwork) -> bool {
     let Ok(mut socket) = Socket::netfilter() else { return false };
-    let Ok(present) = nftables::rules(&mut socket, NFPROTO_INET, TABLE, Some(POSTROUTING.chain)) else {
+    let wanted = wanted(network);
+    let Some(chain) = wanted.first().map(|rule| rule.chain.chain) else { return true };
+    let Ok(present) = nftables::rules(&mut socket, NFPROTO_INET, TABLE, Some(chain)) else {
         return false;
     };
-    wanted(network).iter().all(|rule| has(&present, &rule.comment))
+    wanted.iter().all(|rule| has(&present, &rule.comment))
+        && isolation::separates(&mut socket, network.name())
 }
 
 /// Puts in the network's rules and takes out those that it had with another subnet, at once.
@@ -106,7 +113,7 @@ pub(crate) fn ensure(network: &BridgeNetwork) -> Result<Outbound> {
         Err(errno) if means_lacking(errno) => Ok(Outbound::HostOnly(Lacking {
             what: "nftables with masquerading",
             cause: errno,
-            remedy: "load or build the kernel modules nf_tables, nft_chain_nat and nft_masq",
+            remedy: "load or build the kernel modules nf_tables, nft_chain_nat, nft_ct and nft_masq",
         })),
         Err(errno) => {
             Err(Error::from_errno("set up masquerading for network", network.name().as_str(), errno))
@@ -134,6 +141,7 @@ fn try_ensure(network: &BridgeNetwork) -> std::result::Result<(), Errno> {
         transaction.delete_rule(ChainName { table: TABLE, chain: &stale.chain }, stale.handle);
     }
     add_missing(&mut transaction, &wanted, &present);
+    isolation::separate(&mut transaction, network.name(), &present);
     transaction.commit(&mut socket)
 }
 
@@ -143,6 +151,7 @@ pub(crate) fn add_missing(transaction: &mut Transaction, wanted: &[Wanted], pres
     let missing: Vec<&Wanted> = wanted.iter().filter(|rule| !has(present, &rule.comment)).collect();
     for (chain, base) in [
         (POSTROUTING, BaseChain { kind: "nat", hook: NF_INET_POST_ROUTING, priority: NF_IP_PRI_NAT_SRC }),
+        (INTERNAL, BaseChain { kind: "filter", hook: NF_INET_FORWARD, priority: NF_IP_PRI_FILTER }),
         // Before connection tracking translates what may come from there, which are answers.
         (FORGED, BaseChain { kind: "filter", hook: NF_INET_PRE_ROUTING, priority: NF_IP_PRI_RAW }),
     ] {
@@ -163,6 +172,16 @@ impl Wanted {
                 subnet.compare(expressions);
                 self.compare_bridge(expressions, NFT_META_OIFNAME, NFT_CMP_NEQ);
                 expressions.masquerade();
+            }
+            Packets::Internal(direction) => {
+                let (own, other) = match direction {
+                    Direction::Source => (NFT_META_IIFNAME, NFT_META_OIFNAME),
+                    Direction::Destination => (NFT_META_OIFNAME, NFT_META_IIFNAME),
+                };
+                self.compare_bridge(expressions, own, NFT_CMP_EQ);
+                // What br_netfilter shows here of packets between its ports stays.
+                self.compare_bridge(expressions, other, NFT_CMP_NEQ);
+                expressions.drop();
             }
             Packets::Hairpin(subnet) => {
                 subnet.compare(expressions);
@@ -203,11 +222,17 @@ impl Subnet {
                 expressions.mask(&mask.to_be_bytes());
                 expressions.compare(NFT_CMP_EQ, &address.octets());
             }
-            Subnet::Ipv6(address) => {
+            Subnet::Ipv6(address, 64) => {
                 expressions.compare(NFT_CMP_EQ, &[NFPROTO_IPV6]);
                 // struct ipv6hdr: saddr, of which the first half is the network's
                 expressions.load_network_header(8, 8);
                 expressions.compare(NFT_CMP_EQ, &address.octets()[..8]);
+            }
+            Subnet::Ipv6(address, prefix) => {
+                expressions.compare(NFT_CMP_EQ, &[NFPROTO_IPV6]);
+                expressions.load_network_header(8, 16);
+                expressions.mask(&(u128::MAX << (128 - u32::from(prefix))).to_be_bytes());
+                expressions.compare(NFT_CMP_EQ, &address.octets());
             }
         }
     }
@@ -264,7 +289,8 @@ fn try_remove(name: &InterfaceName) -> std::result::Result<(), Errno> {
     // Those of published ports are nobody's: without a network they have nothing to lead to.
     let networks = present.iter().filter(|rule| NETWORK_CHAINS.contains(&rule.chain.as_str()));
     let (own, others): (Vec<_>, Vec<_>) = networks.partition(|rule| belongs(rule, name));
-    if own.is_empty() && !others.is_empty() {
+    let isolated = isolation::separates(&mut socket, name);
+    if own.is_empty() && !isolated && !others.is_empty() {
         return Ok(());
     }
     let mut transaction = Transaction::new(NFPROTO_INET, Some(generation));
@@ -274,6 +300,9 @@ fn try_remove(name: &InterfaceName) -> std::result::Result<(), Errno> {
         for rule in own {
             transaction.delete_rule(ChainName { table: TABLE, chain: &rule.chain }, rule.handle);
         }
+        if isolated {
+            isolation::forget(&mut transaction, name);
+        }
     }
     transaction.commit(&mut socket)
 }
@@ -281,9 +310,21 @@ fn try_remove(name: &InterfaceName) -> std::result::Result<(), Errno> {
 /// What every network has.
 fn wanted(network: &BridgeNetwork) -> Vec<Wanted> {
     let rule = Rules::of(network);
-    subnets(network)
-        .map(|(text, subnet)| rule.make(POSTROUTING, &text, "", Packets::Leaving(subnet)))
-        .collect()
+    match network.settings().reach {
+        Reach::Masqueraded => subnets(network)
+            .map(|(text, subnet)| rule.make(POSTROUTING, &text, "", Packets::Leaving(subnet)))
+            .collect(),
+        Reach::Routed => Vec::new(),
+        Reach::Internal => {
+            let subnet = network.ipv4().subnet();
+            let make =
+                |purpose, direction| rule.make(INTERNAL, &subnet, purpose, Packets::Internal(direction));
+            vec![
+                make(" internal source", Direction::Source),
+                make(" internal destination", Direction::Destination),
+            ]
+        }
+    }
 }
 
 /// What a network with published ports has beside that.
@@ -293,7 +334,7 @@ pub(crate) fn for_published_ports(network: &BridgeNetwork) -> Vec<Wanted> {
     for (text, subnet) in subnets(network) {
         let family = match subnet {
             Subnet::Ipv4(..) => Family::Ipv4,
-            Subnet::Ipv6(_) => Family::Ipv6,
+            Subnet::Ipv6(..) => Family::Ipv6,
         };
         let forged = |direction| Packets::Forged { family, direction };
         wanted.push(rule.make(FORGED, &text, " forged source", forged(Direction::Source)));
@@ -306,7 +347,8 @@ pub(crate) fn for_published_ports(network: &BridgeNetwork) -> Vec<Wanted> {
 
 fn subnets(network: &BridgeNetwork) -> impl Iterator<Item = (String, Subnet)> + use<> {
     let ipv4 = network.ipv4();
-    let ipv6 = network.ipv6().map(|ipv6: Ipv6Network| (ipv6.subnet(), Subnet::Ipv6(ipv6.first())));
+    let ipv6 =
+        network.ipv6().map(|ipv6: Ipv6Network| (ipv6.subnet(), Subnet::Ipv6(ipv6.first(), ipv6.prefix())));
     std::iter::once((ipv4.subnet(), Subnet::Ipv4(ipv4.first(), ipv4.mask()))).chain(ipv6)
 }
 

@@ -38,6 +38,13 @@ pub(crate) struct BaseChain<'a> {
     pub priority: i32,
 }
 
+/// What a rule wants of a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Member {
+    Yes,
+    No,
+}
+
 impl Transaction {
     /// Starts a transaction on tables of `family`. With a generation, it is refused with ERESTART if the
     /// ruleset has changed since that was read.
@@ -215,6 +222,17 @@ impl Expressions<'_, '_> {
             m.put_string(NFTA_LOOKUP_SET, map);
             m.put_be32(NFTA_LOOKUP_SREG, NFT_REG_1);
             m.put_be32(NFTA_LOOKUP_DREG, NFT_REG_1);
+        });
+    }
+
+    /// Goes on if what begins in register 1 is in the set, or with [`Member::No`] if it is not.
+    pub fn require_in_set(&mut self, set: &str, member: Member) {
+        self.add("lookup", |m| {
+            m.put_string(NFTA_LOOKUP_SET, set);
+            m.put_be32(NFTA_LOOKUP_SREG, NFT_REG_1);
+            if member == Member::No {
+                m.put_be32(NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
+            }
         });
     }
 

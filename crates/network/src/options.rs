@@ -119,6 +119,17 @@ impl Ipv4Network {
         cidr(self.first(), self.prefix)
     }
 
+    /// Whether the two have addresses in common.
+    pub fn overlaps(&self, other: &Ipv4Network) -> bool {
+        let mask = self.mask() & other.mask();
+        self.gateway.to_bits() & mask == other.gateway.to_bits() & mask
+    }
+
+    /// The number of an address in the subnet, from 0.
+    fn number_of(&self, address: Ipv4Addr) -> u32 {
+        address.to_bits() & !self.mask()
+    }
+
     /// Checks that a container can have the address here: inside the subnet and not the gateway, network or
     /// broadcast address.
     pub fn check_container_address(&self, address: Ipv4Addr) -> Result<()> {
@@ -157,48 +168,93 @@ impl fmt::Display for Ipv4Network {
     }
 }
 
-/// A unique local /64 (RFC 4193) for a bridge; hosts have in it the number they have in the IPv4 subnet.
+/// The gateway's address in an IPv6 subnet, and with it the subnet; hosts have in it the number they have in the IPv4 subnet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ipv6Network {
-    prefix: u64,
-    gateway: u32,
+    first: u128,
+    prefix: u8,
+    gateway: u128,
 }
 
 impl Ipv6Network {
-    /// The prefix length in bits.
-    pub const PREFIX: u8 = 64;
+    /// Reads `address/prefix`, where the address is the gateway's: not the subnet's first, prefix 1 to 126, unicast and not
+    /// of one link alone.
+    pub fn parse(text: &str) -> Result<Self> {
+        let fail = |why| Error::new("use subnet", text, Kind::InvalidSubnet(why));
+        let (address, prefix) = text.split_once('/').ok_or_else(|| fail("the prefix length is missing"))?;
+        let gateway: Ipv6Addr = address.parse().map_err(|_| fail("the address is not an IPv6 address"))?;
+        let prefix_is_digits = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
+        let prefix =
+            prefix.parse::<u8>().ok().filter(|length| prefix_is_digits && (1..=126).contains(length));
+        let prefix = prefix.ok_or_else(|| fail("the prefix length is not a number from 1 to 126"))?;
+        let network =
+            Self { first: gateway.to_bits() & mask_ipv6(prefix), prefix, gateway: gateway.to_bits() };
+        if gateway.is_loopback() || gateway.is_multicast() || gateway.is_unicast_link_local() {
+            return Err(fail("the address is not a unicast address that is known beyond one link"));
+        }
+        if network.gateway == network.first {
+            return Err(fail("the address is the network's own; the gateway needs one inside it"));
+        }
+        Ok(network)
+    }
 
-    /// Derives the prefix from the network's name and IPv4 subnet, so that it is the same on every start.
-    fn derive(name: &InterfaceName, ipv4: &Ipv4Network) -> Self {
+    /// A unique local /64 (RFC 4193): derives the prefix from the network's name and IPv4 subnet, so that it is the same on
+    /// every start.
+    pub fn derive(name: &str, ipv4: &Ipv4Network) -> Self {
         let hash = fnv1a(format!("{name} {}", ipv4.subnet()).as_bytes());
         let prefix = 0xfd << 56 | hash & (u64::MAX >> 8);
-        Self { prefix, gateway: ipv4.gateway.to_bits() & !ipv4.mask() }
+        let first = u128::from(prefix) << 64;
+        Self { first, prefix: 64, gateway: first | u128::from(ipv4.number_of(ipv4.gateway)) }
     }
 
     /// The bridge's own address, the containers' default gateway.
     pub fn gateway(&self) -> Ipv6Addr {
-        self.host(self.gateway)
+        Ipv6Addr::from_bits(self.gateway)
     }
 
     /// The network address: all host bits zero.
     pub fn first(&self) -> Ipv6Addr {
-        self.host(0)
+        Ipv6Addr::from_bits(self.first)
     }
 
-    /// The subnet as `network/64`.
+    /// The prefix length in bits, 1 to 126.
+    pub fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
+    /// Whether the address has this subnet's prefix.
+    pub fn contains(&self, address: Ipv6Addr) -> bool {
+        address.to_bits() & mask_ipv6(self.prefix) == self.first
+    }
+
+    /// Whether the two have addresses in common.
+    pub fn overlaps(&self, other: &Ipv6Network) -> bool {
+        let mask = mask_ipv6(self.prefix.min(other.prefix));
+        self.first & mask == other.first & mask
+    }
+
+    /// The subnet as `network/prefix`.
     pub fn subnet(&self) -> String {
-        format!("{}/{}", self.first(), Self::PREFIX)
+        format!("{}/{}", self.first(), self.prefix)
     }
 
-    fn host(&self, number: u32) -> Ipv6Addr {
-        Ipv6Addr::from_bits(u128::from(self.prefix) << 64 | u128::from(number))
+    /// The address of who has `address` in the IPv4 subnet. Who would have the gateway's has the one that the IPv4 gateway's
+    /// number leaves free.
+    fn host(&self, ipv4: &Ipv4Network, address: Ipv4Addr) -> Ipv6Addr {
+        let of = |address: Ipv4Addr| self.first | u128::from(ipv4.number_of(address));
+        let own = of(address);
+        Ipv6Addr::from_bits(if own == self.gateway { of(ipv4.gateway) } else { own })
     }
 }
 
+fn mask_ipv6(prefix: u8) -> u128 {
+    u128::MAX << (128 - u32::from(prefix))
+}
+
 impl fmt::Display for Ipv6Network {
-    /// `gateway/64`.
+    /// `gateway/prefix`, as [`Ipv6Network::parse`] reads it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.gateway(), Self::PREFIX)
+        write!(f, "{}/{}", self.gateway(), self.prefix)
     }
 }
 
@@ -210,6 +266,8 @@ pub enum Ipv6Choice {
     WhereTheHostHasIt,
     /// No IPv6.
     Off,
+    /// This subnet.
+    This(Ipv6Network),
 }
 
 /// Of which families the addresses of a network are.
@@ -226,6 +284,7 @@ impl Ipv6Choice {
     pub fn families(self) -> Families {
         match self {
             Ipv6Choice::WhereTheHostHasIt if crate::forwarding::host_has_ipv6() => Families::Both,
+            Ipv6Choice::This(_) => Families::Both,
             Ipv6Choice::WhereTheHostHasIt | Ipv6Choice::Off => Families::Ipv4,
         }
     }
@@ -240,12 +299,56 @@ pub struct NetworkOptions {
     pub ipv4: String,
     /// Whether the network gets IPv6.
     pub ipv6: Ipv6Choice,
+    /// What else it has.
+    pub settings: NetworkSettings,
+}
+
+/// What a network has beside its name and its subnets.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NetworkSettings {
+    /// The part of the IPv4 subnet that addresses are chosen from: its first and its last address; none where all of it is
+    /// meant.
+    pub range: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// Addresses that nobody gets.
+    pub reserved: Vec<Ipv4Addr>,
+    /// The largest packet in bytes; none where the kernel's own is meant.
+    pub mtu: Option<u32>,
+    /// How far its containers get.
+    pub reach: Reach,
+}
+
+/// How far containers of a network are let.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reach {
+    /// Where the host gets, under the host's address.
+    #[default]
+    Masqueraded,
+    /// The same, under their own addresses: the way back is somebody else's.
+    Routed,
+    /// To the host and to each other.
+    Internal,
+}
+
+/// Whether a container's default route leads through an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultRoute {
+    /// Yes, with this metric; 0 is the kernel's own.
+    Yes(u32),
+    /// Yes, without a gateway: the other end of the wire is the router.
+    Direct(u32),
+    /// No.
+    No,
 }
 
 impl Default for NetworkOptions {
     /// The original's network: `rabbitc0` with `172.19.0.1/16`.
     fn default() -> Self {
-        Self { name: "rabbitc0".into(), ipv4: "172.19.0.1/16".into(), ipv6: Ipv6Choice::default() }
+        Self {
+            name: "rabbitc0".into(),
+            ipv4: "172.19.0.1/16".into(),
+            ipv6: Ipv6Choice::default(),
+            settings: NetworkSettings::default(),
+        }
     }
 }
 
@@ -254,11 +357,19 @@ impl NetworkOptions {
     pub fn check(&self) -> Result<BridgeNetwork> {
         let name = InterfaceName::parse(&self.name)?;
         let ipv4 = Ipv4Network::parse(&self.ipv4)?;
-        let ipv6 = match self.ipv6.families() {
-            Families::Both => Some(Ipv6Network::derive(&name, &ipv4)),
-            Families::Ipv4 => None,
+        let ipv6 = match (self.ipv6, self.ipv6.families()) {
+            (Ipv6Choice::This(_), _) if !crate::forwarding::host_has_ipv6() => {
+                return Err(Error::new(
+                    "use network",
+                    self.name.as_str(),
+                    Kind::KernelLacks("IPv6 turned on"),
+                ));
+            }
+            (Ipv6Choice::This(subnet), _) => Some(subnet),
+            (_, Families::Both) => Some(Ipv6Network::derive(name.as_str(), &ipv4)),
+            (_, Families::Ipv4) => None,
         };
-        Ok(BridgeNetwork { name, ipv4, ipv6 })
+        Ok(BridgeNetwork { name, ipv4, ipv6, settings: self.settings.clone() })
     }
 }
 
@@ -268,6 +379,7 @@ pub struct BridgeNetwork {
     name: InterfaceName,
     ipv4: Ipv4Network,
     ipv6: Option<Ipv6Network>,
+    settings: NetworkSettings,
 }
 
 impl BridgeNetwork {
@@ -284,6 +396,42 @@ impl BridgeNetwork {
     /// Of which families its addresses are.
     pub fn families(&self) -> Families {
         if self.ipv6.is_some() { Families::Both } else { Families::Ipv4 }
+    }
+
+    /// What it has beside.
+    pub fn settings(&self) -> &NetworkSettings {
+        &self.settings
+    }
+
+    /// Whether an address is one of those that are chosen where nobody names one.
+    pub(crate) fn is_chosen_from(&self, address: Ipv4Addr) -> bool {
+        let is_in_range = self.settings.range.is_none_or(|(first, last)| (first..=last).contains(&address));
+        is_in_range && !self.settings.reserved.contains(&address)
+    }
+
+    /// The IPv4 address of a container that has this address of IPv6: both have the same number.
+    pub fn address_beside(&self, address: Ipv6Addr) -> Result<Ipv4Addr> {
+        let fail =
+            |why| Err(Error::new("use container address", address.to_string(), Kind::InvalidAddress(why)));
+        let Some(network) = self.ipv6.filter(|network| network.contains(address)) else {
+            return fail(match self.ipv6 {
+                Some(_) => "the address is outside the network's subnet",
+                None => "the network has no IPv6",
+            });
+        };
+        if address == network.gateway() {
+            return fail("the address is the gateway's");
+        }
+        let number = address.to_bits() - network.first;
+        let beside = u32::try_from(number).ok().filter(|number| number & self.ipv4.mask() == 0);
+        let Some(beside) = beside.map(|number| Ipv4Addr::from_bits(self.ipv4.first().to_bits() | number))
+        else {
+            return fail("its number in the subnet is higher than the IPv4 subnet has addresses");
+        };
+        match self.ipv4.check_container_address(beside) {
+            Ok(()) => Ok(beside),
+            Err(_) => fail("the address of this number in the IPv4 subnet is no container's"),
+        }
     }
 
     /// The IPv6 subnet, where the host has IPv6.
@@ -303,15 +451,21 @@ impl BridgeNetwork {
     pub fn container_interface(&self, address: Ipv4Addr) -> Result<ContainerInterface> {
         self.ipv4.check_container_address(address)?;
         let [a, b, c, d] = address.octets();
-        let number = address.to_bits() & !self.ipv4.mask();
         Ok(ContainerInterface {
             ipv4: address,
             ipv4_network: self.ipv4,
-            ipv6: self.ipv6.map(|network| (network.host(number), network)),
+            ipv6: self.ipv6.map(|network| (network.host(&self.ipv4, address), network)),
             // Locally administered. From the address: a next holder of the address has the same one, so no
             // neighbour's ARP cache is ever stale.
             mac: [0x02, 0x72, a, b, c, d],
             announces_itself: false,
+            slot: 0,
+            label: label("eth0"),
+            mtu: self.settings.mtu,
+            default_route: match self.settings.reach {
+                Reach::Internal => DefaultRoute::No,
+                Reach::Masqueraded | Reach::Routed => DefaultRoute::Yes(0),
+            },
         })
     }
 }
@@ -331,7 +485,7 @@ pub(crate) fn bridge_mac(name: &InterfaceName) -> [u8; 6] {
     [0x02, 0x62, a, b, c, d]
 }
 
-/// The interface `eth0` of one container, as it will be.
+/// An interface of one container, as it will be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContainerInterface {
     pub(crate) ipv4: Ipv4Addr,
@@ -340,16 +494,61 @@ pub struct ContainerInterface {
     pub(crate) mac: [u8; 6],
     /// Whether neighbours may know the address by another hardware address, of the last holder.
     pub(crate) announces_itself: bool,
+    slot: u32,
+    label: [u8; 16],
+    pub(crate) mtu: Option<u32>,
+    pub(crate) default_route: DefaultRoute,
+}
+
+/// An interface's name as the kernel keeps it.
+fn label(name: &str) -> [u8; 16] {
+    let mut label = [0; 16];
+    let length = name.len().min(15);
+    label[..length].copy_from_slice(&name.as_bytes()[..length]);
+    label
 }
 
 impl ContainerInterface {
-    /// Its name inside the container.
-    pub const NAME: &'static str = "eth0";
-
-    /// Its index inside the container. Fixed, so that the configuration can be written before the interface
+    /// Index of the first inside the container. Fixed, so that the configuration can be written before the interface
     /// exists; not 2, because hosts with tunnel modules give each new namespace `tunl0`, `sit0` and others
     /// there (`net.core.fb_tunnels_only_for_init_net`).
-    pub const INDEX: u32 = 100;
+    const FIRST_INDEX: u32 = 100;
+
+    /// Its name inside the container: `eth0`, unless it was given another.
+    pub fn name(&self) -> &str {
+        let length = self.label.iter().position(|byte| *byte == 0).unwrap_or(self.label.len());
+        std::str::from_utf8(&self.label[..length]).expect("it was text")
+    }
+
+    /// Its index inside the container.
+    pub fn index(&self) -> u32 {
+        Self::FIRST_INDEX + self.slot
+    }
+
+    /// Its number among the container's, from 0.
+    pub fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    /// The same interface as one of several: its index is counted from 0, and it is called so.
+    pub fn numbered(self, slot: u32, name: &InterfaceName) -> Self {
+        Self { slot, label: label(name.as_str()), ..self }
+    }
+
+    /// The same with a default route through it, or without.
+    pub fn with_default_route(self, default_route: DefaultRoute) -> Self {
+        Self { default_route, ..self }
+    }
+
+    /// Whether a default route leads through it.
+    pub fn default_route(&self) -> DefaultRoute {
+        self.default_route
+    }
+
+    /// The same with an address of IPv6 of somebody's choice; nothing where the network has no IPv6.
+    pub fn with_ipv6(self, address: Ipv6Addr) -> Self {
+        Self { ipv6: self.ipv6.map(|(_, network)| (address, network)), ..self }
+    }
 
     /// The container's IPv4 address.
     pub fn ipv4(&self) -> Ipv4Addr {
@@ -369,13 +568,17 @@ impl ContainerInterface {
     /// One that stands for any container of any network.
     pub(crate) fn anywhere() -> Self {
         let ipv4_network = Ipv4Network { gateway: Ipv4Addr::UNSPECIFIED, prefix: 1 };
-        let ipv6 = (Ipv6Addr::UNSPECIFIED, Ipv6Network { prefix: 0, gateway: 0 });
+        let ipv6 = (Ipv6Addr::UNSPECIFIED, Ipv6Network { first: 0, prefix: 1, gateway: 0 });
         Self {
             ipv4: Ipv4Addr::UNSPECIFIED,
             ipv4_network,
             ipv6: Some(ipv6),
             mac: [0; 6],
             announces_itself: false,
+            slot: 0,
+            label: label("eth0"),
+            mtu: None,
+            default_route: DefaultRoute::No,
         }
     }
 
@@ -475,12 +678,12 @@ mod tests {
         let name = InterfaceName::parse("rabbitc0").expect("name");
         let other = InterfaceName::parse("rabbitc1").expect("name");
         let ipv4 = Ipv4Network::parse("172.19.0.1/16").expect("subnet");
-        let ipv6 = Ipv6Network::derive(&name, &ipv4);
+        let ipv6 = Ipv6Network::derive(name.as_str(), &ipv4);
         assert_eq!(ipv6.gateway().octets()[0], 0xfd);
         assert_eq!(ipv6.gateway().octets()[8..], [0, 0, 0, 0, 0, 0, 0, 1]);
-        assert_eq!(ipv6, Ipv6Network::derive(&name, &ipv4));
-        assert_ne!(ipv6, Ipv6Network::derive(&other, &ipv4));
-        let network = BridgeNetwork { name, ipv4, ipv6: Some(ipv6) };
+        assert_eq!(ipv6, Ipv6Network::derive(name.as_str(), &ipv4));
+        assert_ne!(ipv6, Ipv6Network::derive(other.as_str(), &ipv4));
+        let network = BridgeNetwork { name, ipv4, ipv6: Some(ipv6), settings: NetworkSettings::default() };
         let interface = network.container_interface(Ipv4Addr::new(172, 19, 1, 2)).expect("inside");
         assert_eq!(interface.ipv6().expect("has one").segments()[4..], [0, 0, 0, 0x102]);
         assert_eq!(interface.mac(), [0x02, 0x72, 172, 19, 1, 2]);

@@ -137,7 +137,7 @@ impl NetworkStateDirectory {
     pub fn lease(&self, network: &BridgeNetwork, request: AddressRequest, holder: &str) -> Result<Lease> {
         let (address, descriptor) = match request {
             AddressRequest::Exactly(address) => (address, self.take_exactly(&network.ipv4(), address)?),
-            AddressRequest::LowestFree => self.take_lowest(&network.ipv4())?,
+            AddressRequest::LowestFree => self.take_lowest(network)?,
         };
         let lease = Lease {
             parent: Arc::clone(self.parent()),
@@ -165,11 +165,11 @@ impl NetworkStateDirectory {
         Err(Error::new("lease address", address.to_string(), Kind::AddressTaken { holder }))
     }
 
-    fn take_lowest(&self, network: &Ipv4Network) -> Result<(Ipv4Addr, OwnedFd)> {
+    fn take_lowest(&self, network: &BridgeNetwork) -> Result<(Ipv4Addr, OwnedFd)> {
         let mut present = self.lease_files()?;
         present.sort_unstable();
         let mut probes = STALE_PROBES;
-        for address in candidates(network) {
+        for address in candidates(&network.ipv4()).filter(|address| network.is_chosen_from(*address)) {
             if present.binary_search(&address).is_ok() {
                 if probes == 0 {
                     continue;
@@ -182,7 +182,8 @@ impl NetworkStateDirectory {
         }
         // Full, unless a holder beyond the first probes is dead.
         for address in present {
-            if network.check_container_address(address).is_ok()
+            if network.ipv4().check_container_address(address).is_ok()
+                && network.is_chosen_from(address)
                 && let Some(descriptor) = self.take(address)?
             {
                 return Ok((address, descriptor));
@@ -389,6 +390,18 @@ impl NetworkStateDirectory {
         rustix::io::write(&file, format!("{subnet}\n").as_bytes()).map(drop).map_err(error)
     }
 
+    /// Gives the address back that `holder`, whose container runs on, has here: what leads to it is taken out, and the file
+    /// goes, whoever still has it open. Whether there was one.
+    pub fn give_back(&self, address: Ipv4Addr, holder: &str) -> Result<bool> {
+        if self.read_holder(address).as_deref() != Some(holder) {
+            return Ok(false);
+        }
+        let error = |errno| self.error("give back lease", address.to_string(), errno);
+        publish::withdraw_dead(self, &self.name, address).map_err(error)?;
+        ignore_absence(unlinkat(self.parent(), self.lease_path(address), AtFlags::empty())).map_err(error)?;
+        Ok(true)
+    }
+
     fn lease_files(&self) -> Result<Vec<Ipv4Addr>> {
         let path = format!("{}/leases", self.path());
         match entries(self.parent().as_fd(), &path, |name| name.parse().ok()) {
@@ -445,6 +458,11 @@ impl Lease {
     /// The container's interface with this address.
     pub fn interface(&self) -> &ContainerInterface {
         &self.interface
+    }
+
+    /// Has the container have its interface otherwise.
+    pub fn set_interface(&mut self, interface: ContainerInterface) {
+        self.interface = interface;
     }
 
     /// The holder's id, as given when it was taken.
@@ -506,7 +524,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.descriptor.is_some() && !self.is_led_to.load(Ordering::Relaxed) {
+        // One that was given back meanwhile may be somebody else's by now.
+        let is_linked = |descriptor: &OwnedFd| fstat(descriptor).is_ok_and(|file| file.st_nlink > 0);
+        if self.descriptor.as_ref().is_some_and(is_linked) && !self.is_led_to.load(Ordering::Relaxed) {
             // Best effort: a file left behind is nobody's once the descriptor is closed.
             let _ = unlinkat(&self.parent, &self.path, AtFlags::empty());
         }

@@ -10,6 +10,7 @@ use crate::bridge::{Removal, ifaddrmsg, remove_if_unused};
 use crate::error::{Error, Kind, Result, cidr};
 use crate::kernel::*;
 use crate::link::{self, Link};
+use crate::namespace_state::NamespaceState;
 use crate::options::{self, BridgeNetwork, InterfaceName, Ipv4Network, Ipv6Choice, NetworkOptions};
 use crate::state::{AddressRequest, Lease, NetworkStateDirectory, Sharing};
 use netlink::{Batch, Socket, u32_at};
@@ -18,11 +19,11 @@ use netlink::{Batch, Socket, u32_at};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The subnet of a network that does not exist yet, where nobody named one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NewSubnet {
     /// The first of our own that is free: 172.20.0.0/16 to 172.31.0.0/16, then 192.168.0.0/20 and so on up, as docker
-    /// has them. 172.19.0.0/16 is left to `rabbitc0`.
-    Free,
+    /// has them. 172.19.0.0/16 is left to `rabbitc0`, and these to networks that are written down elsewhere.
+    Free(Vec<Ipv4Network>),
     /// This one.
     This(Ipv4Network),
 }
@@ -82,7 +83,8 @@ fn open(name: &InterfaceName) -> Result<Socket> {
 }
 
 fn of_subnet(name: &InterfaceName, subnet: Ipv4Network, ipv6: Ipv6Choice) -> Result<BridgeNetwork> {
-    NetworkOptions { name: name.to_string(), ipv4: subnet.to_string(), ipv6 }.check()
+    NetworkOptions { name: name.to_string(), ipv4: subnet.to_string(), ipv6, ..NetworkOptions::default() }
+        .check()
 }
 
 /// The subnet that the network has: that of its bridge, or one that was chosen by a start which has not made it yet.
@@ -112,14 +114,50 @@ fn new_subnet(
 ) -> Result<Ipv4Network> {
     match new {
         NewSubnet::This(subnet) => Ok(subnet),
-        NewSubnet::Free => {
-            let taken = taken(socket, state)
+        NewSubnet::Free(others) => {
+            let taken = taken(socket, state.map(NetworkStateDirectory::namespace), Some(name))
                 .map_err(|errno| Error::from_errno("look for a subnet for network", name.as_str(), errno))?;
-            let mut free = pool().filter(|own| !taken.iter().any(|other| other.overlaps(own)));
+            let mut free = pool().filter(|own| {
+                !taken.iter().any(|other| other.overlaps(own))
+                    && !others.iter().any(|other| other.overlaps(own))
+            });
             free.next()
                 .ok_or_else(|| Error::new("choose subnet for network", name.as_str(), Kind::NoFreeSubnet))
         }
     }
+}
+
+/// The first subnet of our own for a network that is only written down so far: none that somebody has now, nor one of
+/// `others`, which are written down already.
+pub fn choose_subnet(namespace: Option<&NamespaceState>, others: &[Ipv4Network]) -> Result<Ipv4Network> {
+    let error = |errno| Error::from_errno("look for a subnet for network", "a new one", errno);
+    let mut socket = Socket::route().map_err(error)?;
+    let taken = taken(&mut socket, namespace, None).map_err(error)?;
+    let is_free = |own: &Ipv4Network| {
+        !taken.iter().any(|other| other.overlaps(own)) && !others.iter().any(|other| other.overlaps(own))
+    };
+    pool()
+        .find(is_free)
+        .ok_or_else(|| Error::new("choose subnet for network", "a new one", Kind::NoFreeSubnet))
+}
+
+/// Refuses a subnet for a network that is only written down so far, if an interface of the host has it, wholly or in part,
+/// that is no bridge of ours.
+pub fn refuse_subnet_of_host(subnet: &Ipv4Network) -> Result<()> {
+    let error = |errno| Error::from_errno("look for overlaps of subnet", subnet.subnet(), errno);
+    let mut socket = Socket::route().map_err(error)?;
+    let taken = taken(&mut socket, None, None).map_err(error)?;
+    let links = link::all(&mut socket, None).map_err(error)?;
+    for overlap in taken.into_iter().filter(|other| other.overlaps(subnet)) {
+        let link = links.iter().find(|link| overlap.by == By::Interface(link.index));
+        if let Some(link) = link.filter(|link| network_of(link).is_none()) {
+            let first = Ipv4Addr::from_bits(overlap.address.to_bits() & mask(overlap.prefix));
+            let kind =
+                Kind::SubnetOverlaps { subnet: cidr(first, overlap.prefix), interface: link.name.clone() };
+            return Err(Error::new("use subnet", subnet.subnet(), kind));
+        }
+    }
+    Ok(())
 }
 
 /// The subnets that networks get without being told, in order.
@@ -172,7 +210,7 @@ pub(crate) fn refuse_overlap(
     let error = |errno| Error::from_errno("look for overlaps of subnet", own.subnet(), errno);
     let end = Instant::now() + PATIENCE;
     loop {
-        let taken = taken(socket, Some(state)).map_err(error)?;
+        let taken = taken(socket, Some(state.namespace()), Some(state.name())).map_err(error)?;
         let Some(overlap) = taken.into_iter().find(|other| other.overlaps(&own)) else { return Ok(()) };
         let links = link::all(socket, None).map_err(error)?;
         let link = links.into_iter().find(|link| overlap.by == By::Interface(link.index));
@@ -214,7 +252,8 @@ fn network_of(link: &Link) -> Option<InterfaceName> {
 /// All that others have: addresses and routes of the host, and what networks of ours but this one have chosen.
 fn taken(
     socket: &mut Socket,
-    state: Option<&NetworkStateDirectory>,
+    namespace: Option<&NamespaceState>,
+    own: Option<&InterfaceName>,
 ) -> std::result::Result<Vec<Taken>, Errno> {
     let mut found: Vec<Taken> = Vec::new();
     let mut batch = Batch::new();
@@ -243,10 +282,10 @@ fn taken(
             found.push(Taken { address, prefix: fixed[1], by: By::Interface(index) });
         }
     })?;
-    let Some(state) = state else { return Ok(found) };
+    let Some(namespace) = namespace else { return Ok(found) };
     // Where the records can't be read, the bridges are there all the same.
-    for other in state.namespace().networks().unwrap_or_default() {
-        if other.name() != state.name()
+    for other in namespace.networks().unwrap_or_default() {
+        if Some(other.name()) != own
             && let Some(subnet) = other.chosen_subnet()
         {
             let by = By::Network(other.name().clone());

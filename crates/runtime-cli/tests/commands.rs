@@ -269,3 +269,31 @@ fn log_that_can_not_be_opened_fails_every_command() {
         assert!(told.contains("--log: ") && told.contains("missing/log"), "{told}");
     }
 }
+
+#[test]
+fn exec_that_ignores_the_pause_waits_in_the_group_and_goes_on_with_it() {
+    root_only!();
+    let bundle = Bundle::new("ignores", &["sleep", "1000"]);
+    let id = bundle.id.as_str();
+    assert!(bundle.create().status.success());
+    bundle.succeed(&["start", id]);
+    bundle.succeed(&["pause", id]);
+    let refused = bundle.runtime(&["exec", id, "true"]);
+    assert!(errors(&refused).contains("cannot exec in a paused container"), "{refused:?}");
+    let mut waiting = bundle
+        .command(&["exec", "--ignore-paused", id, "sh", "-c", "echo went on"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    support::eventually("a second process is in the group", || {
+        let listed = bundle.succeed(&["ps", "--format", "json", id]);
+        serde_json::from_str::<Vec<i32>>(&listed).expect("pids").len() == 2
+    });
+    assert!(waiting.try_wait().expect("asked").is_none(), "what is frozen does not end");
+    assert_eq!(bundle.status(), "paused");
+    bundle.succeed(&["resume", id]);
+    let output = waiting.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), text(&output).as_str()), (Some(0), "went on\n"), "{output:?}");
+    bundle.succeed(&["delete", "--force", id]);
+    bundle.assert_clean("after delete");
+}

@@ -119,6 +119,16 @@ fn events_tell_usage_and_that_memory_ran_out() {
     ] {
         assert!(data.pointer(path).is_some(), "{path}: {data}");
     }
+    // runc's fields, where the kernel counts what is waited for (PSI).
+    let counted = has_control_file(&bundle, ["cpu.pressure", "cpu.pressure"]);
+    let waits = data["cpu"]["psi"]["some"]["total"].as_u64();
+    assert_eq!(waits.is_some(), counted, "{data}");
+    if counted {
+        for (resource, kind) in [("cpu", "some"), ("cpu", "full"), ("memory", "some"), ("blkio", "full")] {
+            let stall = &data[resource]["psi"][kind];
+            assert!(stall["avg10"].is_number() && stall["total"].is_u64(), "{resource} {kind}: {data}");
+        }
+    }
     let mut follower = bundle
         .command(&["events", "--interval", "100ms", &bundle.id])
         .stdout(Stdio::piped())

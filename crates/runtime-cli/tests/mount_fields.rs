@@ -385,3 +385,27 @@ fn shared_mount_of_a_user_namespace_has_no_peer_on_the_host() {
     let output = bundle.script("grep ' /volume ' /proc/self/mountinfo");
     assert!(text(&output).contains(" shared:") && !text(&output).contains("master:"), "{output:?}");
 }
+
+#[test]
+fn relative_paths_are_hidden_from_the_root_on_whatever_the_working_directory_is() {
+    root_only!();
+    let bundle = Bundle::hostile("relative-paths", &[]);
+    std::fs::create_dir_all(bundle.rootfs("work/closed")).expect("made");
+    for name in ["secret", "work/secret"] {
+        std::fs::write(bundle.rootfs(name), "seen\n").expect("written");
+    }
+    std::fs::create_dir(bundle.rootfs("closed")).expect("made");
+    bundle.edit(|config| {
+        config["root"]["readonly"] = json!(false);
+        config["process"]["cwd"] = json!("/work");
+        config["linux"]["maskedPaths"] = json!(["secret"]);
+        config["linux"]["readonlyPaths"] = json!(["closed", "not/there"]);
+    });
+    let output = bundle.script("cat /secret secret; touch closed/here && echo wrote; touch /closed/here");
+    assert_eq!(text(&output), "seen\nwrote\n", "{output:?}");
+    assert_eq!(errors(&output), "touch: /closed/here: Read-only file system\n", "{output:?}");
+    bundle.edit(|config| config["linux"]["readonlyPaths"] = json!([""]));
+    let refused = bundle.script("true");
+    assert!(errors(&refused).contains("linux.readonlyPaths[0]: is empty"), "{refused:?}");
+    bundle.assert_clean("after the runs");
+}

@@ -80,6 +80,14 @@ fn buildah_does_the_same_with_it_as_with_crun() {
     session.check(include_str!("expected/buildah.txt"), "crun");
 }
 
+#[test]
+fn buildah_of_an_ordinary_user_does_the_same_with_it_as_with_crun() {
+    let programs = &["buildah", "setpriv", "newuidmap"];
+    let (script, start) = (include_str!("scripts/buildah.sh"), include_str!("scripts/user.sh"));
+    let session = Session { script, settings: STORAGE, start, programs };
+    session.check(include_str!("expected/buildah.txt"), "crun");
+}
+
 /// With runc, as Debian's crun is built without criu.
 #[test]
 fn checkpoints_of_podman_are_the_same_with_it_as_with_runc() {

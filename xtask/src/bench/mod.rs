@@ -13,7 +13,7 @@ mod life;
 mod networks;
 mod runtimes;
 mod start;
-mod table;
+pub mod table;
 pub mod throughput;
 
 use std::ffi::{OsStr, OsString};

@@ -96,7 +96,7 @@ enum Verb {
 impl Verb {
     fn of(word: &OsStr) -> Verb {
         match word.to_str().unwrap_or_default() {
-            "image" | "system" | "manifest" | "volume" | "container" | "pod" => Verb::Group,
+            "image" | "system" | "manifest" | "volume" | "secret" | "container" | "pod" => Verb::Group,
             "completion" | "help" | "version" => Verb::Information,
             "run" | "create" | "plan" | "info" | "events" => Verb::Whole,
             verb if images::VERBS.contains(&verb) || is_of_containers(verb) || refused::is_command(verb) => {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use engine::{
     Access, BindRequest, DeviceRequest, DeviceRuleRequest, Error, FileOptions, MountKind, MountRequest,
-    ReadOnlyTmpfs, Result, RootOptions, Toggle, VolumesFrom,
+    ReadOnlyTmpfs, Result, RootOptions, SecretOptions, SecretRequest, Toggle, VolumesFrom,
 };
 
 use super::said;
@@ -46,6 +46,9 @@ pub(crate) struct FileArguments {
     /// Permit devices wherever a node of them is, such as `c 189:* rwm`
     #[arg(long, value_name = "RULE")]
     pub(crate) device_cgroup_rule: Vec<String>,
+    /// Give a secret: as a file below /run/secrets, read-only and in memory, or with `type=env` as a variable
+    #[arg(long, value_name = "SECRET[,KEY=VALUE…]")]
+    pub(crate) secret: Vec<String>,
     /// Show the host's file of this time zone as /etc/localtime, such as `Europe/Vienna`; `local` is the host's own
     #[arg(long, value_name = "ZONE")]
     pub(crate) tz: Option<String>,
@@ -75,6 +78,12 @@ impl FileArguments {
             devices: devices.collect::<Result<_>>()?,
             device_rules: rules.collect::<Result<_>>()?,
         })
+    }
+
+    /// The secrets that are asked for.
+    pub(crate) fn secrets(&self) -> Result<SecretOptions> {
+        let requests = self.secret.iter().map(|text| SecretRequest::parse(text));
+        Ok(SecretOptions { requests: requests.collect::<Result<_>>()?, store: None })
     }
 
     fn mounts(&self) -> Result<Vec<MountRequest>> {

@@ -23,8 +23,8 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use engine::{
-    EnginePaths, Error, KeptContainers, ReadyImage, Result, RootOptions, RunOptions, Stay, TerminalMode,
-    VolumeStore,
+    EnginePaths, Error, KeptContainers, ReadyImage, Result, RootOptions, RunOptions, SecretStore, Stay,
+    TerminalMode, VolumeStore,
 };
 
 pub(crate) use self::before_verb::{behind_container, verb_first};
@@ -48,7 +48,9 @@ use crate::given::Given;
 use crate::images::{self, GroupArguments, ImageCommand};
 use crate::kept::{self, KeptCommand};
 use crate::life::{LifeCommand, VERBS as LIFE_VERBS, read as read_life};
+use crate::networks::{NetworkCommand, NetworkVerbs};
 use crate::pods::{PodArguments, PodCommand};
+use crate::secrets::{SecretArguments, SecretCommand};
 use crate::system::{SystemArguments, SystemCommand};
 use crate::volumes::{VolumeArguments, VolumeCommand};
 
@@ -61,7 +63,9 @@ pub(crate) enum Command {
     Life(LifeCommand),
     Containers(ContainerCommand),
     System(SystemCommand),
+    Secrets(SecretCommand),
     Volumes(VolumeCommand),
+    Networks(NetworkCommand),
     Pods(Box<PodCommand>),
     Completion(CompletionArguments),
     Events(EventsArguments),
@@ -89,6 +93,8 @@ const VERBS: &str = "Commands:\n  rabbitc [run] [OPTIONS] [-- ARGS]   run a cont
                      rabbitc pod --help                  containers that share a network and more\n  \
                      rabbitc events                      what becomes of containers, images, pods and volumes\n  \
                      rabbitc volume --help               directories that are kept for containers\n  \
+                     rabbitc network --help              networks that containers share\n  \
+                     rabbitc secret --help               values that containers get, and that are in no image\n  \
                      rabbitc system df|check|prune|install  how much room images take, whether they are whole, less of both; start at boot\n  \
                      rabbitc image --help                what else there is for images\n  \
                      rabbitc completion bash|zsh|fish    the script that has a shell complete all this\n\n\
@@ -235,6 +241,8 @@ pub(crate) fn may_start(arguments: &[OsString]) -> bool {
                 | "events"
                 | "system"
                 | "volume"
+                | "network"
+                | "secret"
                 | "pod"
                 | "plan"
                 | "help"
@@ -279,6 +287,8 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         "system" => read_plain::<SystemArguments>(words.skip(1)).map(|read| Command::System(read.command)),
         "completion" => read_plain(words.skip(1)).map(Command::Completion),
         "volume" => read_plain::<VolumeArguments>(words.skip(1)).map(|read| Command::Volumes(read.command)),
+        "network" => read_plain::<NetworkVerbs>(words.skip(1)).map(|read| Command::Networks(read.command)),
+        "secret" => read_plain::<SecretArguments>(words.skip(1)).map(|read| Command::Secrets(read.command)),
         "pod" => read_plain::<PodArguments>(words.skip(1)).map(|read| Command::Pods(Box::new(read.command))),
         "help" if words.len() == 1 => read_run(["--help".into()]),
         "version" => read_plain(words.skip(1)).map(SystemCommand::Version).map(Command::System),
@@ -501,13 +511,20 @@ impl RunArguments {
         if files.may_need_volumes() {
             files.volume_store = Some(VolumeStore::of(self.of_image.root.as_deref())?);
         }
+        let mut secrets = self.files.secrets()?;
+        if !secrets.requests.is_empty() {
+            secrets.store = Some(SecretStore::of(self.of_image.root.as_deref())?);
+        }
         let options = RunOptions {
             process: self.process.options(terminal, arguments, image.map(|image| &image.defaults))?,
             files,
             limits: self.limits.options()?,
             namespaces: self.namespaces.options()?,
             security: self.security.options()?,
-            network: self.network.options(image.map(|image| &image.defaults))?,
+            network: self
+                .network
+                .options(image.map(|image| &image.defaults), self.of_image.root.as_deref())?,
+            secrets,
             stay: self.stay(image)?,
         };
         options.naming_peers_by_id(&self.containers()?)

@@ -1,11 +1,12 @@
 //! The network, as typed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use engine::{
-    Error, ImageDefaults, NameOptions, NetworkMode, NetworkOptions, OwnedFile, Result, parse_exposed,
-    parse_host, parse_mac, parse_name_server, parse_publish, parse_resolver_word, publish_exposed,
+    Error, ImageDefaults, NameOptions, NetworkAttachment, NetworkMode, NetworkOptions, NetworkStore,
+    OwnedFile, Result, parse_alias, parse_container_ip, parse_container_ip6, parse_exposed, parse_host,
+    parse_mac, parse_name_server, parse_networks, parse_publish, parse_resolver_word, publish_exposed,
 };
 
 use super::said;
@@ -16,9 +17,13 @@ use crate::render;
 #[command(next_help_heading = "Network")]
 pub(crate) struct NetworkArguments {
     /// How the container is connected: bridge, pasta, none, host, cni:NAME, container:ID or ns:PATH [default: bridge; without
-    /// root pasta, where it is installed]
-    #[arg(long, visible_alias = "net", value_name = "MODE")]
-    pub(crate) network: Option<String>,
+    /// root pasta, where it is installed]; or, as often as it has several, the name of a network of `rabbitc network`, also
+    /// with `NAME:ip=IP,alias=NAME`
+    #[arg(long, visible_alias = "net", value_name = "NETWORK")]
+    pub(crate) network: Vec<String>,
+    /// Another name by which containers of the same networks find it
+    #[arg(long, visible_alias = "net-alias", value_name = "NAME")]
+    pub(crate) network_alias: Vec<String>,
     /// Directory with lists of CNI plugins, for `--network=cni:NAME` [default: NETCONFPATH, or /etc/cni/net.d]
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) cni_config_dir: Option<PathBuf>,
@@ -35,6 +40,9 @@ pub(crate) struct NetworkArguments {
     /// Address of the container [default: the lowest that is free in its network, from 172.19.0.2/16 on]
     #[arg(short = 't', long, visible_alias = "ip", value_name = "IP[/SIZE]")]
     pub(crate) container_ip: Option<String>,
+    /// Address of the container of IPv6, in a network of `rabbitc network`
+    #[arg(long, value_name = "IP")]
+    pub(crate) ip6: Option<String>,
     /// Hardware address of the container
     #[arg(long, value_name = "MAC")]
     pub(crate) mac_address: Option<String>,
@@ -69,11 +77,13 @@ pub(crate) struct NetworkArguments {
 
 impl NetworkArguments {
     /// What they mean.
-    pub(crate) fn options(&self, image: Option<&ImageDefaults>) -> Result<NetworkOptions> {
-        let mut mode = match &self.network {
-            None => NetworkMode::Default,
-            Some(text) => NetworkMode::parse("--network", text)?,
-        };
+    pub(crate) fn options(
+        &self,
+        image: Option<&ImageDefaults>,
+        root: Option<&Path>,
+    ) -> Result<NetworkOptions> {
+        let texts: Vec<String> = self.network.iter().filter(|text| !text.is_empty()).cloned().collect();
+        let (mut mode, mut attachments) = parse_networks("--network", &texts)?;
         self.find_plugins(&mut mode)?;
         if self.no_hosts && !self.add_host.is_empty() {
             let error = Error::invalid("--no-hosts", "means nothing with `--add-host`".to_owned());
@@ -82,19 +92,34 @@ impl NetworkArguments {
         let mut publish = self.published_ports(image)?;
         // As docker and podman have it: what is written for a bridge runs with another network, too.
         if matches!(mode, NetworkMode::Host | NetworkMode::None) && !publish.is_empty() {
-            let name = self.network.as_deref().unwrap_or_default();
+            let name = texts.last().map_or("", String::as_str);
             render::warning(&format!(
                 "published ports are discarded, as the container's network is `{name}`{}",
                 if mode == NetworkMode::Host { ": its ports are the host's already" } else { "" }
             ));
             publish.clear();
         }
+        let mac = said(&self.mac_address).map(|text| parse_mac("--mac-address", text)).transpose()?;
+        let is_of_kept = !attachments.is_empty();
+        if !matches!(mode, NetworkMode::Cni(_)) {
+            self.settle_attachments(&mut attachments, mac)?;
+        }
+        let needs_store = is_of_kept || self.network_name.is_some();
+        let store = needs_store.then(|| NetworkStore::of(root)).transpose()?;
+        for attachment in &mut attachments {
+            // By its name from now on, whatever it was called by.
+            if let Some(found) = store.as_ref().and_then(|store| store.get(&attachment.network).transpose()) {
+                attachment.network = found?.name;
+            }
+        }
         Ok(NetworkOptions {
             mode,
             name: self.network_name.clone(),
             ip: self.network_ip.clone(),
-            container_ip: said(&self.container_ip).map(str::to_owned),
-            mac: said(&self.mac_address).map(|text| parse_mac("--mac-address", text)).transpose()?,
+            container_ip: said(&self.container_ip).filter(|_| !is_of_kept).map(str::to_owned),
+            mac: mac.filter(|_| !is_of_kept),
+            attachments,
+            store,
             publish,
             names: NameOptions {
                 servers: each(&self.dns, |text| parse_name_server("--dns", text))?,
@@ -123,6 +148,10 @@ impl NetworkArguments {
                 }
             };
         };
+        if said(&self.ip6).is_some() {
+            let error = Error::invalid("--ip6", "CNI plugins are passed one address".to_owned());
+            return Err(error.with_hint("write it with `--ip`, of whichever family it is"));
+        }
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         network.configurations =
             self.cni_config_dir.clone().or_else(|| variable("NETCONFPATH").map(PathBuf::from));
@@ -130,6 +159,55 @@ impl NetworkArguments {
             [] => variable("CNI_PATH").iter().flat_map(std::env::split_paths).collect(),
             named => named.to_vec(),
         };
+        network.aliases = each(&self.network_alias, |text| parse_alias("--network-alias", text))?;
+        Ok(())
+    }
+
+    /// Gives the networks what flags of their own say of a container's place in one.
+    fn settle_attachments(&self, attachments: &mut [NetworkAttachment], mac: Option<[u8; 6]>) -> Result<()> {
+        let aliases = each(&self.network_alias, |text| parse_alias("--network-alias", text))?;
+        if attachments.is_empty() {
+            // In docker's words.
+            let only = "is supported only for containers in user defined networks";
+            let rows = [("--network-alias", !aliases.is_empty()), ("--ip6", said(&self.ip6).is_some())];
+            return match rows.into_iter().find(|(_, is_given)| *is_given) {
+                Some((flag, _)) => {
+                    let error = Error::invalid(flag, only.to_owned());
+                    Err(error
+                        .with_hint("make one with `rabbitc network create`, and name it with `--network`"))
+                }
+                None => Ok(()),
+            };
+        }
+        for (flag, is_given) in
+            [("--network-name", self.network_name.is_some()), ("--network-ip", self.network_ip.is_some())]
+        {
+            if is_given {
+                let reason =
+                    "means nothing with a network of `rabbitc network`, which has its own".to_owned();
+                return Err(Error::invalid(flag, reason).with_hint("leave one of the two out"));
+            }
+        }
+        for attachment in attachments.iter_mut().filter(|attachment| attachment.network != "bridge") {
+            attachment.aliases.extend(aliases.iter().cloned());
+        }
+        let ip =
+            said(&self.container_ip).map(|text| parse_container_ip("--container-ip", text)).transpose()?;
+        let ip6 = said(&self.ip6).map(|text| parse_container_ip6("--ip6", text)).transpose()?;
+        let given =
+            [("--container-ip", ip.is_some()), ("--ip6", ip6.is_some()), ("--mac-address", mac.is_some())];
+        let [attachment] = attachments else {
+            return match given.into_iter().find(|(_, is_given)| *is_given) {
+                Some((flag, _)) => {
+                    let error = Error::invalid(flag, "it does not say in which of the networks".to_owned());
+                    Err(error.with_hint("write it behind its name: `--network NAME:ip=…,mac=…`"))
+                }
+                None => Ok(()),
+            };
+        };
+        attachment.ip = ip.or(attachment.ip);
+        attachment.ip6 = ip6.or(attachment.ip6);
+        attachment.mac = mac.or(attachment.mac);
         Ok(())
     }
 

@@ -363,7 +363,7 @@ mod tests {
 
     #[test]
     fn flag_that_is_not_there_yet_is_refused_with_a_word_unless_it_asks_for_nothing() {
-        for line in ["--init-ctr once", "--init-ctr=once", "--secret x", "--gpus=all"] {
+        for line in ["--init-ctr once", "--init-ctr=once", "--gpus=all"] {
             let error = read(&format!("{line} --rootfs=/r ls")).expect_err("refused");
             assert!(error.hint.is_some(), "{error}");
         }

@@ -10,7 +10,9 @@ use crate::events::EventsArguments;
 use crate::images;
 use crate::kept;
 use crate::life;
+use crate::networks::NetworkVerbs;
 use crate::pods::PodArguments;
+use crate::secrets::SecretArguments;
 use crate::system::{InfoArguments, SystemArguments};
 use crate::volumes::VolumeArguments;
 
@@ -58,6 +60,7 @@ pub(crate) const ALL: &[Definition] = &[
     verb("logout", images::LogoutArguments::command),
     verb("logs", life::LogsArguments::command),
     verb("manifest", images::ManifestArguments::command),
+    verb("network", NetworkVerbs::command),
     verb("pause", containers::PauseArguments::command),
     verb("plan", PlanArguments::command),
     verb("pod", PodArguments::command),
@@ -72,6 +75,7 @@ pub(crate) const ALL: &[Definition] = &[
     verb("run", RunArguments::command),
     verb("save", images::SaveArguments::command),
     verb("search", images::SearchArguments::command),
+    verb("secret", SecretArguments::command),
     verb("start", life::StartArguments::command),
     verb("stats", containers::StatsArguments::command),
     verb("stop", life::StopArguments::command),
@@ -136,9 +140,19 @@ mod tests {
     #[test]
     fn every_verb_of_the_command_line_has_its_definition_here_under_its_own_name() {
         let verbs = images::VERBS.iter().chain(&containers::VERBS).chain(&life::VERBS).chain(&kept::VERBS);
-        for verb in
-            verbs.chain(&["run", "create", "plan", "info", "events", "system", "volume", "pod", "completion"])
-        {
+        for verb in verbs.chain(&[
+            "run",
+            "create",
+            "plan",
+            "info",
+            "events",
+            "system",
+            "volume",
+            "network",
+            "secret",
+            "pod",
+            "completion",
+        ]) {
             assert!(find(verb).is_some(), "{verb}");
         }
         for Definition { verb, command } in ALL {

@@ -3,6 +3,7 @@
 //! kept.
 
 pub(crate) mod definitions;
+mod filters;
 mod names;
 mod scripts;
 
@@ -20,7 +21,7 @@ use crate::images::print;
 /// The name of the internal verb; not for people.
 pub(crate) const COMPLETE: &str = "internal-complete";
 
-/// Prints the script that has a shell complete what is typed for rabbitc, names of containers, images, pods and volumes among it.
+/// Prints the script that has a shell complete what is typed for rabbitc, names of containers, images, pods, secrets and volumes among it.
 #[derive(Debug, Parser)]
 #[command(name = "rabbitc completion", max_term_width = 100, after_help = HOW)]
 pub(crate) struct CompletionArguments {
@@ -271,6 +272,8 @@ fn values(place: &Arg, verb: &str, names: &Names) -> Offer {
             (names.images(), Also::Nothing)
         }
         "VOLUME" => (names.volumes(), Also::Nothing),
+        "NETWORK" => (names.networks(), Also::Nothing),
+        "SECRET" | "SECRET[,KEY=VALUE…]" => (names.secrets(), Also::Nothing),
         "POD" => (names.pods(), Also::Nothing),
         // Of `inspect`, containers and images.
         "NAME" if verb == "inspect" => {
@@ -284,6 +287,10 @@ fn values(place: &Arg, verb: &str, names: &Names) -> Offer {
             let mounted = |(name, what): (String, String)| (format!("{name}:"), what);
             (names.volumes().into_iter().map(mounted).collect(), Also::Files)
         }
+        "KEY=VALUE" | "CONDITION" if place.get_long() == Some("filter") => {
+            (words(filters::keys(verb)), Also::Nothing)
+        }
+        "DRIVER" if place.get_long() == Some("log-driver") => (words(&LOG_DRIVERS), Also::Nothing),
         "SIGNAL" => (words(&SIGNALS), Also::Nothing),
         "POLICY" if place.get_long() == Some("exit-policy") => (words(&EXIT_POLICIES), Also::Nothing),
         "POLICY" => (words(&POLICIES), Also::Nothing),
@@ -312,6 +319,7 @@ const KINDS: [&str; 6] = ["cgroup", "ipc", "net", "pid", "uts", "none"];
 const CONDITIONS: [&str; 7] = ["stopped", "exited", "running", "paused", "removed", "healthy", "unhealthy"];
 const ACTIONS: [&str; 4] = ["none", "kill", "restart", "stop"];
 const PLACES: [&str; 2] = ["local", "events_logger"];
+const LOG_DRIVERS: [&str; 4] = ["json-file", "k8s-file", "journald", "none"];
 const LOG_FORMATS: [&str; 2] = ["text", "json"];
 
 fn words(words: &[&str]) -> Vec<(String, String)> {
@@ -377,6 +385,20 @@ mod tests {
             ("--log-format ", &["text", "json"]),
             ("--noout --log-format json rena", &["rename"]),
             ("volume c", &["create"]),
+            ("ps --filter he", &["health="]),
+            ("ps --filter=he", &["--filter=health="]),
+            ("stop -f anc", &["ancestor="]),
+            ("container ls --filter vol", &["volume="]),
+            ("volume prune --filter a", &["all="]),
+            ("pod ls -f ctr-n", &["ctr-names=", "ctr-number="]),
+            ("image ls -f ref", &["reference="]),
+            ("system prune --filter u", &["until="]),
+            ("events --filter t", &["type="]),
+            ("run --log-driver j", &["json-file", "journald"]),
+            ("secret i", &["inspect"]),
+            ("secret create key ", &[":files"]),
+            ("run --secr", &["--secret"]),
+            ("se", &["search", "secret"]),
             ("po", &["pod", "port"]),
             ("pod un", &["unpause"]),
             ("pod create --exit-policy s", &["stop"]),
@@ -413,6 +435,9 @@ mod tests {
         }
         for word in ACTIONS {
             engine::parse_on_failure(word).expect(word);
+        }
+        for word in LOG_DRIVERS {
+            engine::parse_log(Some(word), &[]).expect(word);
         }
         for word in PLACES {
             engine::parse_health_log_place(word).expect(word);

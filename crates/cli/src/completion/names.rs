@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Command;
-use engine::{ImageFilters, ImageStore, KeptContainers, KeptState, Pods, VolumeStore};
+use engine::{
+    ImageFilters, ImageStore, KeptContainers, KeptState, NetworkStore, Pods, SecretStore, VolumeStore,
+};
 
 use super::flag;
 
@@ -88,6 +90,18 @@ impl Names {
     pub(super) fn pods(&self) -> Words {
         let names = KeptContainers::of(self.root()).and_then(|containers| Pods::of(&containers).names());
         names.unwrap_or_default().into_iter().map(|name| (name, String::new())).collect()
+    }
+
+    pub(super) fn networks(&self) -> Words {
+        let survey = NetworkStore::of(self.root()).and_then(|store| store.survey());
+        let networks = survey.map(|survey| survey.networks).unwrap_or_default();
+        networks.into_iter().map(|network| (network.name, network.driver.as_str().to_owned())).collect()
+    }
+
+    pub(super) fn secrets(&self) -> Words {
+        let survey = SecretStore::of(self.root()).and_then(|store| store.survey());
+        let secrets = survey.map(|survey| survey.secrets).unwrap_or_default();
+        secrets.into_iter().map(|secret| (secret.name, String::new())).collect()
     }
 
     pub(super) fn volumes(&self) -> Words {

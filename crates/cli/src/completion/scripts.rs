@@ -49,7 +49,7 @@ _rabbitc() {
             COMPREPLY+=($(compgen -d -- "$own"))
             ;;
     esac
-    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *: ]] && compopt -o nospace 2>/dev/null
+    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[:=] ]] && compopt -o nospace 2>/dev/null
     return 0
 }
 complete -F _rabbitc rabbitc
@@ -59,15 +59,17 @@ pub(super) const ZSH: &str = r#"#compdef rabbitc
 # zsh completion for rabbitc
 _rabbitc() {
     local line kind
-    local -a lines values
+    local -a lines values open
     lines=("${(@f)$("${(Q)words[1]}" internal-complete "${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
     for line in $lines; do
         case $line in
             :*) kind=$line ;;
+            *=$'\t'*) open+=("${line%%$'\t'*}") ;;
             *) values+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}") ;;
         esac
     done
     (( $#values )) && _describe -V rabbitc values
+    (( $#open )) && compadd -S '' -a open
     case $kind in
         :files) _files ;;
         :directories) _files -/ ;;

@@ -266,7 +266,7 @@ fn row(one: &ListedContainer, id: String, whole: bool, room: String, now: u64) -
         Field::new("Labels", labels.join(",")),
         Field::new("LocalVolumes", volumes.to_string()),
         Field::new("Mounts", mounts(one, whole)),
-        Field::new("Networks", one.network.clone().unwrap_or_default()),
+        Field::new("Networks", one.networks.join(",")),
         Field::new("Pid", one.pid.map(|pid| pid.to_string()).unwrap_or_default()),
         Field::if_set("Pod", pod(one, whole)),
         Field::if_set("PodName", one.pod_name.clone()),

@@ -28,7 +28,7 @@ pub(crate) fn live(
     let has_terminal = request.options.process.terminal != engine::TerminalMode::Inherit;
     if arguments.life.detach {
         let id = place.make(&containers, request, paths, Look::AtStart)?;
-        return match containers.start(&id, None, paths)? {
+        return match containers.start_new(&id, stay, None, paths)? {
             Started::Failed(code) => Ok(ExitCode::from(code as u8)),
             Started::Now | Started::Before => {
                 files.keep(&id, pids(&containers, &id, paths)).iter().for_each(crate::render::notice);
@@ -42,7 +42,7 @@ pub(crate) fn live(
     let (ours, theirs) = pair()?;
     let id = place.make(&containers, request, paths, Look::AtStart)?;
     containers.tell_attached(&id);
-    if let Started::Failed(code) = containers.start(&id, Some(theirs), paths)? {
+    if let Started::Failed(code) = containers.start_new(&id, stay, Some(theirs), paths)? {
         return Ok(ExitCode::from(code as u8));
     }
     files.keep(&id, pids(&containers, &id, paths)).iter().for_each(crate::render::notice);
@@ -75,6 +75,9 @@ pub(super) fn create(arguments: &RunArguments) -> Result<ExitCode> {
     let files = IdFiles::open(&arguments.process)?;
     make_room(arguments, &containers, &paths)?;
     let id = place.make(&containers, request, &paths, Look::Now)?;
+    if stay == Stay::Kept {
+        containers.outlive_power(&id)?;
+    }
     files.keep_id(&id).iter().for_each(crate::render::notice);
     print(&format!("{id}\n")).map(|()| ExitCode::SUCCESS)
 }

@@ -105,12 +105,18 @@ fn after_many_verbs_at_once_and_sigkill_of_anybody_all_is_true_and_nothing_is_le
         let [id, state, _] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let shown = place.verb("inspect", &["--format", "{{.State.Pid}} {{json .State.ExitCode}}", id]);
         // One that is removed at its end, or started again, may be another by now.
-        let Some((_, code)) = shown.text().split_once(' ').filter(|_| shown.code() == 0) else { continue };
+        if shown.code() != 0 {
+            assert!(shown.stderr.contains("there is no container"), "{shown:?}");
+            continue;
+        }
+        let Some((_, code)) = shown.text().split_once(' ') else { panic!("{shown:?}") };
         if state == "running" {
             // For a moment, it may be about to begin, or to be cleaned up.
             eventually("what is said to run does", || {
                 let shown = place.verb("inspect", &["--format", "{{.State.Pid}} {{.State.Status}}", id]);
-                let Some((pid, status)) = shown.text().split_once(' ') else { return true };
+                let Some((pid, status)) = shown.stdout.trim().split_once(' ') else {
+                    return shown.stderr.contains("there is no container");
+                };
                 status != "running"
                     || std::path::Path::new(&format!("/proc/{pid}/status")).exists() && pid != "0"
             });

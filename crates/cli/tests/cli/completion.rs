@@ -6,7 +6,7 @@ use crate::life::Place;
 use crate::support::{Host, binary, finish, has_program, names};
 
 /// What bash offers behind a line; it is cut into words as bash does it, at blanks and at `=` and `:`.
-fn offered(place: &Place<'_>, host: &Host, line: &str) -> Vec<String> {
+pub fn offered(place: &Place<'_>, host: &Host, line: &str) -> Vec<String> {
     let program = binary().display().to_string();
     let root = place.command("ps", &[]);
     let flag = root.get_args().find_map(|word| word.to_str().filter(|word| word.starts_with("--root=")));

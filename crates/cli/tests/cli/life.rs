@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::support::{Host, Ran, binary, eventually, finish, names};
+use crate::support::{Host, Ran, binary, eventually, finish, has_program, names};
 
 /// A host with containers of its own.
 pub struct Place<'a> {
@@ -573,5 +573,46 @@ fn container_that_joins_one_that_does_not_run_is_made_and_starts_after_it() {
     assert_eq!(place.script("run", &["-d", "--name=alone", "--ipc=private"], WAITS).code(), 0);
     let words = ["--network=none", "--ipc=container:alone", &rootfs, "/bin/true"];
     place.verb("run", &words).refuses(125, &["--ipc", "is not allowed: non-shareable IPC"]);
+    place.assert_nothing_left();
+}
+
+/// Whoever has read the id finds the container after a loss of power, under its name; and a start does not wait for that.
+#[test]
+fn container_is_on_the_disk_with_its_name_before_its_id_is_told_and_starts_meanwhile() {
+    let Some(host) = Host::new() else { return };
+    if !has_program("strace") {
+        return;
+    }
+    let place = Place::of(&host);
+    let containers = host.directory().join("store/containers");
+    for (verb, flags) in [("create", &[][..]), ("run", &["-d"])] {
+        let trace = host.directory().join("trace");
+        let mut strace = host.command("strace");
+        strace.args(["-f", "-y", "-e", "trace=fsync,write", "-o"]).arg(&trace).arg(binary());
+        let rootfs = host.rootfs_flag();
+        strace.arg(verb).args([&place.root, &place.state]).args(flags);
+        // It ends soon, as strace goes with the last of all.
+        strace.args(["--name", verb, "--network=none", &rootfs, "/bin/true"]);
+        let ran = finish(strace.spawn().expect("nsenter runs"), None);
+        let id = ran.text().to_owned();
+        let text = std::fs::read_to_string(&trace).expect("traced");
+        std::fs::remove_file(&trace).expect("there");
+        let told = text
+            .lines()
+            .position(|line| line.contains("write(1<") && line.contains(&id[..24]))
+            .expect("told");
+        let before: String = text.lines().take(told).map(|line| format!("{line}\n")).collect();
+        let directory = containers.join(&id);
+        for path in
+            [directory.join("container.json"), directory, containers.join(".names"), containers.clone()]
+        {
+            assert!(
+                before.contains(&format!("<{}>)", path.display())),
+                "{verb}: {}: {before}",
+                path.display()
+            );
+        }
+        assert_eq!(place.verb("rm", &["-f", verb]).code(), 0);
+    }
     place.assert_nothing_left();
 }

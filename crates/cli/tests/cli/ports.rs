@@ -80,7 +80,7 @@ fn filter_bridged_packets(host: &Host, value: u8) -> bool {
 }
 
 /// The init of the container with this address.
-fn pid_of(host: &Host, address: &str) -> u32 {
+pub(crate) fn pid_of(host: &Host, address: &str) -> u32 {
     let found = host.containers().into_iter().find_map(|id| {
         let record = std::fs::read(host.state().join("containers").join(id).join("state.json")).ok()?;
         let record: serde_json::Value = serde_json::from_slice(&record).ok()?;

@@ -53,7 +53,7 @@ impl Plan {
                 "install it (Debian: package `containernetworking-plugins`), or name its directory with `--cni-bin-dir`",
             ));
         }
-        let capabilities = capabilities(options, &configuration)?;
+        let capabilities = capabilities(network, options, &configuration)?;
         Ok(Plan {
             record: Record {
                 host: 0,
@@ -79,7 +79,11 @@ impl Plan {
 
 /// What plugins are passed, by capability (the conventions beside the specification). What nobody would take is refused,
 /// where it would be missed.
-fn capabilities(options: &RunOptions, configuration: &Configuration) -> Result<Map<String, Value>> {
+fn capabilities(
+    asked: &CniNetwork,
+    options: &RunOptions,
+    configuration: &Configuration,
+) -> Result<Map<String, Value>> {
     let network = &options.network;
     let mut passed = Map::new();
     let mut needed = |flag: &str, capability: &str, value: Value| {
@@ -106,8 +110,8 @@ fn capabilities(options: &RunOptions, configuration: &Configuration) -> Result<M
         let text = mac.map(|byte| format!("{byte:02x}")).join(":");
         needed("--mac-address", "mac", json!(text))?;
     }
-    if !network.names.aliases.is_empty() {
-        passed.insert("aliases".to_owned(), json!(network.names.aliases));
+    if !asked.aliases.is_empty() {
+        needed("--network-alias", "aliases", json!(asked.aliases))?;
     }
     let names = &network.names;
     if !(names.servers.is_empty() && names.search.is_empty() && names.options.is_empty()) {

@@ -33,6 +33,7 @@ use crate::paths::EnginePaths;
 use crate::peers;
 use crate::rootless::{self, Adapted, Unprivileged, pasta};
 use crate::running::Basis;
+use crate::secret_store::{Copies, GivenSecrets};
 use crate::security_modules::{self, Modules};
 use crate::user_namespace::Users;
 use crate::user_namespace::leases::RangeLease;
@@ -68,6 +69,8 @@ pub(super) fn draft(
     let kept_volumes = volume_store::settle(options, paths, effects)?;
     let options = kept_volumes.as_ref().map_or(options, |settled| &settled.options);
     options.files.check()?;
+    let (secrets, with_variables) = with_secrets(options, &birth)?;
+    let options = with_variables.as_ref().unwrap_or(options);
     let bridge = match options.network.mode {
         NetworkMode::Bridge => Some(network::check(options)?),
         _ => None,
@@ -128,12 +131,17 @@ pub(super) fn draft(
     let (leases, made_later) = kept_volumes
         .as_ref()
         .map_or((None, &[][..]), |settled| (settled.leases.as_ref(), &settled.made_later));
+    secrets.check_owners(&spec)?;
     leases.map_or(Ok(()), |leases| leases.fill(&options.files, filling))?;
     config::give_devices(options, &mut spec)?;
     // A person's own stand in their place.
-    files.retain(|file| options.files.mounts.iter().all(|mount| mount.target != file.destination));
+    files.retain(|file| {
+        options.files.mounts.iter().all(|mount| mount.target != file.destination)
+            && secrets.files.iter().all(|secret| secret.destination != file.destination)
+    });
     give_modes(options, &root, paths, &mut spec)?;
-    let mut points = mount_points(&spec, files.iter().map(|file| file.destination));
+    let in_memory = secrets.files.iter().map(|file| file.destination.as_str());
+    let mut points = mount_points(&spec, files.iter().map(|file| file.destination).chain(in_memory));
     if !matches!(options.files.root, RootOptions::Directory(_)) {
         // An overlay takes them in its upper layer.
         points.retain(|point| point.mount.is_some());
@@ -141,7 +149,14 @@ pub(super) fn draft(
     let volumes = volumes::needs(&options.files, &spec);
     let mut shown = Shown::of(options);
     let with_volumes = kept_volumes.as_ref().map(|settled| &settled.options.files);
-    let found = Found { spec: &spec, files: &files, hidden: &hidden, shown: &shown, with_volumes };
+    let found = Found {
+        spec: &spec,
+        files: &files,
+        memory_files: &secrets.files,
+        hidden: &hidden,
+        shown: &shown,
+        with_volumes,
+    };
     let kept = keep(options, user.is_some(), &id, birth, &found, effects)?;
     shown.name = kept.as_ref().map_or_else(String::new, |lease| lease.record().name.clone());
     // Files of an ordinary user's other ids take a process in a user namespace to remove; what is in memory goes by itself.
@@ -161,6 +176,7 @@ pub(super) fn draft(
     plan_options.cgroup_name = Some(cgroup_name);
     plan_options.root_directory = Some(root.clone());
     plan_options.files = files;
+    plan_options.memory_files = secrets.files;
     plan_options.made_later = made_later.to_vec();
     lay_out(options, paths, user.is_some(), &drawn, wiring, &mut plan_options)?;
     let plan = ContainerPlan::new(&spec, &plan_options)
@@ -194,6 +210,22 @@ pub(super) fn draft(
         basis,
         lifetime,
     })
+}
+
+/// A container's secrets, and what is asked for with those that are variables, where there are any. They are added to what is
+/// started alone: nothing that is kept of the options has them.
+fn with_secrets(options: &RunOptions, birth: &Birth<'_>) -> Result<(GivenSecrets, Option<RunOptions>)> {
+    if options.secrets.requests.is_empty() {
+        return Ok((GivenSecrets::default(), None));
+    }
+    let mut options = options.clone();
+    let copies = match birth {
+        Birth::New { .. } => Copies::take(&mut options.secrets)?,
+        Birth::Again(lease) => Copies::read(lease.directory())?,
+    };
+    let mut given = GivenSecrets::of(&options.secrets, copies)?;
+    options.process.environment.append(&mut given.variables);
+    Ok((given, Some(options)))
 }
 
 /// Refuses a working directory that would be made in a root directory that is to be read-only. Above an overlay it is made
@@ -393,7 +425,7 @@ fn lay_out(
 fn plug_in(options: &RunOptions, wiring: Option<Wiring>, plan_options: &mut PlanOptions) {
     match wiring {
         Some(wiring) => {
-            plan_options.attachment = Some(format!("`eth0` to `{}`", options.network.bridge()));
+            plan_options.attachment = Some(wiring.attachment);
             plan_options.publication = wiring.publication;
             plan_options.network = Some(wiring.program);
         }

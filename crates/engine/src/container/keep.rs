@@ -3,19 +3,20 @@
 use std::path::PathBuf;
 
 use runtime::ContainerId;
-use runtime::plan::OwnFile;
+use runtime::plan::{MemoryFile, OwnFile};
 use runtime::spec::Spec;
 
 use super::{Birth, Effects};
 use crate::error::{Error, Result};
 use crate::host_root;
-use crate::kept::{Durability, KeptRoot, Lease, Record, Shown, Stay};
+use crate::kept::{KeptRoot, Lease, Record, Shown, Stay};
 use crate::options::{FileOptions, RootOptions, RunOptions};
 
 /// What a draft has found out that the record tells.
 pub(super) struct Found<'a> {
     pub(super) spec: &'a Spec,
     pub(super) files: &'a [OwnFile],
+    pub(super) memory_files: &'a [MemoryFile],
     pub(super) hidden: &'a [String],
     pub(super) shown: &'a Shown,
     /// Its files as they are with volumes that have names.
@@ -35,7 +36,8 @@ pub(super) fn keep(
     let note = |record: &mut Record, submounts: Vec<PathBuf>| {
         let points = found.spec.mounts.iter().map(|mount| PathBuf::from(&mount.destination));
         let files = found.files.iter().map(|file| PathBuf::from(file.destination));
-        record.points = points.chain(files).collect();
+        let in_memory = found.memory_files.iter().map(|file| PathBuf::from(&file.destination));
+        record.points = points.chain(files).chain(in_memory).collect();
         record.hidden = found.hidden.iter().map(PathBuf::from).collect();
         record.volumes = match &options.files.root {
             RootOptions::Image(image) => image.volumes.iter().map(PathBuf::from).collect(),
@@ -89,6 +91,5 @@ pub(super) fn keep(
     record.name = name.to_owned();
     record.stay = *stay;
     note(&mut record, submounts()?);
-    let durability = if *stay == Stay::Kept { Durability::Power } else { Durability::Process };
-    containers.begin(record, durability).map(Some)
+    containers.begin(record).map(Some)
 }

@@ -165,6 +165,10 @@ impl Prepared {
         notices.extend(more);
         connection.iter().for_each(Connection::settle);
         kept.iter_mut().for_each(Lease::settle);
+        // The program runs meanwhile. One that lives on came onto the disk when it was made.
+        if let Some(kept) = kept.as_ref().filter(|_| lifetime == Lifetime::Launcher) {
+            notices.extend(kept.outlive_power().err().map(unsure));
+        }
         let (terminal, id) = (plan.terminal, plan.id().to_string());
         kept_volumes.iter_mut().for_each(|volumes| volumes.started(&id));
         if let Some((container, volumes)) = &told {
@@ -196,6 +200,11 @@ impl Prepared {
 /// No reason to end what runs.
 fn unwritten(error: Error) -> Notice {
     Notice { what: format!("what the start consisted of is not kept: {error}"), remedy: error.hint }
+}
+
+/// No reason to end what runs, either.
+fn unsure(error: Error) -> Notice {
+    Notice { what: format!("this container may not outlive a loss of power: {error}"), remedy: error.hint }
 }
 
 /// The engine's part of a start.
@@ -318,8 +327,8 @@ impl Host for EngineHost<'_> {
             Some(Err(error)) => self.notices.push(unwritten(error)),
             None => {}
         }
-        self.shown.network = self.connection.as_ref().map(Connection::shown);
         if let Some(connection) = &self.connection {
+            (self.shown.network, self.shown.more_networks) = connection.shown();
             self.shown.ports = connection.publications().iter().map(PublishedPort::from).collect();
         }
         let mut record = serde_json::to_value(&self.shown).expect("only string keys");

@@ -27,7 +27,7 @@ pub enum EventFilter {
     Scope(String),
 }
 
-const HINT: &str = "there are type=container|image|pod|volume, event=start and its like, container=NAME, image=NAME, pod=NAME, \
+const HINT: &str = "there are type=container|image|pod|secret|volume, event=start and its like, container=NAME, image=NAME, pod=NAME, \
                     volume=NAME, label=NAME[=VALUE] and scope=local";
 
 /// Actions that have a colon and something behind it: they are meant whatever that is.

@@ -12,6 +12,7 @@ use super::{Durability, End, KeptContainers, Record, Stay, lock_soon, remove_rec
 use crate::directories::{Lock, lock};
 use crate::error::{Error, Result};
 use crate::events::{Subject, VolumesOf};
+use crate::secret_store::Copies;
 
 /// The directory of a container that this process runs. Dropped before the container has started, it is gone.
 #[derive(Debug)]
@@ -38,8 +39,13 @@ enum Standing {
 
 impl KeptContainers {
     /// Makes the directory of a container, with the name that `record` wants, or any; and removes what commands that were killed
-    /// have left.
-    pub(crate) fn begin(&self, record: Record, durability: Durability) -> Result<Lease> {
+    /// have left. Before [`KeptContainers::outlive_power`] it outlives no more than this process.
+    pub(crate) fn begin(&self, record: Record) -> Result<Lease> {
+        self.begin_with(record, &Copies::default())
+    }
+
+    /// The same with copies of its secrets.
+    pub(crate) fn begin_with(&self, record: Record, secrets: &Copies) -> Result<Lease> {
         let make = |path: &Path| {
             let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
             made.map_err(|error| Error::at_path("make", path, error))
@@ -57,7 +63,10 @@ impl KeptContainers {
         let mut lease = Lease { containers: self.clone(), directory, record, standing: Standing::New, lock };
         let Record { id, name, .. } = &lease.record;
         lease.record.name = self.claim_name(id, Some(name.as_str()).filter(|name| !name.is_empty()))?;
-        lease.write(durability)?;
+        if !secrets.is_empty() {
+            secrets.write(&lease.directory, Durability::Process)?;
+        }
+        lease.record.write(&lease.directory, Durability::Process)?;
         Ok(lease)
     }
 
@@ -117,6 +126,14 @@ impl Lease {
         self.standing = Standing::Settled;
     }
 
+    /// Has it outlive power, if it is to be kept.
+    pub(crate) fn outlive_power(&self) -> Result<()> {
+        match self.record.stay {
+            Stay::Kept => self.containers.outlive_power(self.id()),
+            Stay::Removed => Ok(()),
+        }
+    }
+
     /// Changes the record, on the disk too.
     pub(crate) fn edit(&mut self, change: impl FnOnce(&mut Record)) -> Result<()> {
         self.record = self.containers.edit(self.id(), change)?;
@@ -165,10 +182,6 @@ impl Lease {
             record.short_lives = if has_lasted { 0 } else { record.short_lives.saturating_add(1) };
             record.end = Some(end);
         })
-    }
-
-    fn write(&self, durability: Durability) -> Result<()> {
-        self.record.write(&self.directory, durability)
     }
 }
 

@@ -51,6 +51,9 @@ pub(crate) struct Shown {
     /// The network of CNI plugins that it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cni: Option<String>,
+    /// The same in the others that it has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) more_networks: Vec<ShownNetwork>,
     /// What a person and its image have mounted: by this it is known which volumes it has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) mounts: Vec<MountRequest>,
@@ -73,6 +76,27 @@ pub(crate) struct ShownNetwork {
     pub(crate) address_ipv6: Option<std::net::Ipv6Addr>,
     /// Its hardware address.
     pub(crate) mac: String,
+    /// The network's id, where it is kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) id: String,
+    /// Under what name its leases are: its bridge's, if it has one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) state: String,
+    /// The interface inside.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) interface: String,
+    /// Its number there, from 0.
+    #[serde(default)]
+    pub(crate) slot: u32,
+    /// How many bits of the address of IPv6 are the network's.
+    #[serde(default)]
+    pub(crate) prefix_ipv6: u8,
+    /// Where the host is by IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gateway_ipv6: Option<std::net::Ipv6Addr>,
+    /// The container's other names there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) aliases: Vec<String>,
 }
 
 impl Shown {
@@ -93,8 +117,16 @@ impl Shown {
                 NetworkMode::Cni(network) => Some(network.name.clone()),
                 _ => None,
             },
+            more_networks: Vec::new(),
             mounts: options.files.mounts.clone(),
         }
+    }
+}
+
+impl Shown {
+    /// Where it is in each of its networks.
+    pub(crate) fn networks(&self) -> impl Iterator<Item = &ShownNetwork> {
+        self.network.iter().chain(&self.more_networks)
     }
 }
 
@@ -145,8 +177,8 @@ pub struct ListedContainer {
     pub restart: RestartPolicy,
     /// What a person and its image have mounted.
     pub mounts: Vec<MountRequest>,
-    /// The name of its network, where it has one while it runs.
-    pub network: Option<String>,
+    /// The names of its networks, while it runs.
+    pub networks: Vec<String>,
     /// The pod that it is of.
     pub pod: Option<PodMember>,
     /// That pod's name.
@@ -192,14 +224,15 @@ impl KeptContainers {
             let pid = Some(view.record.pid);
             let shown: Shown = serde_json::from_value(view.record.caller).unwrap_or_default();
             // Of a record that tells of those that were chosen, all are there.
-            let network = shown.network.as_ref().map(|network| network.name.clone()).or(shown.cni.clone());
+            let mut networks: Vec<String> = shown.networks().map(|network| network.name.clone()).collect();
+            networks.extend(shown.cni.clone());
             let ports = match shown.ports.is_empty() {
                 true => shown.published,
                 false => shown.ports.iter().map(ToString::to_string).collect(),
             };
             if let Some(known) = all.iter_mut().find(|one| one.id == id.as_str()) {
                 (known.is_paused, known.pid, known.ports) = (is_paused, pid, ports);
-                known.network = network;
+                known.networks = networks;
                 continue;
             }
             all.push(ListedContainer {
@@ -220,7 +253,7 @@ impl KeptContainers {
                 labels: shown.labels,
                 restart: RestartPolicy::No,
                 mounts: shown.mounts,
-                network,
+                networks,
                 pod: None,
                 pod_name: String::new(),
                 restarts: 0,
@@ -257,7 +290,7 @@ impl From<Kept> for ListedContainer {
             labels: kept.record.shown.labels.clone(),
             restart: kept.record.asked.as_ref().map(|asked| asked.life.restart).unwrap_or_default(),
             mounts: kept.record.shown.mounts.clone(),
-            network: None,
+            networks: Vec::new(),
             pod: kept.record.pod.clone(),
             pod_name: String::new(),
             restarts: kept.record.restarts,

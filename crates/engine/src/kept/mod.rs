@@ -6,6 +6,7 @@
 //! containers/.names/NAME          a link to the ID of the one that is called so
 //! containers/ID/container.json    what it is of, what was asked for and how it ended; without it the directory goes with the container
 //! containers/ID/health.json       how its health is, where that is checked
+//! containers/ID/secrets.json      copies of its secrets, where it has any
 //! containers/ID/edit              whose lock those have who change that
 //! containers/ID/start.json        what its last start consisted of
 //! containers/ID/log, log.1        its output, where that is logged
@@ -20,6 +21,7 @@ mod filter;
 mod lease;
 mod list;
 mod names;
+mod outlive;
 mod prune;
 mod record;
 mod root;
@@ -218,7 +220,7 @@ impl KeptContainers {
         self.check_is_own()?;
         for id in self.ids()? {
             let directory = self.path.join(&id);
-            if directory.join(RECORD).exists() {
+            if record::is_there(&directory) {
                 continue;
             }
             // One of another command that has just made it is held, or will be made again.

@@ -63,7 +63,7 @@ pub(crate) fn parse(text: &str) -> Result<String> {
 }
 
 impl KeptContainers {
-    fn names_directory(&self) -> PathBuf {
+    pub(super) fn names_directory(&self) -> PathBuf {
         self.path.join(NAMES)
     }
 

@@ -275,6 +275,9 @@ impl Record {
     /// Reads that of the container of `directory`; none where there is none.
     pub(super) fn read(directory: &Path) -> Result<Option<Record>> {
         for name in [RECORD, PASSING] {
+            if is_empty(&directory.join(name)) {
+                continue;
+            }
             let found = read_record(
                 &directory.join(name),
                 "remove the directory that it is in, and with it what this container has changed",
@@ -295,6 +298,17 @@ impl Record {
     pub(super) fn write(&self, directory: &Path, durability: Durability) -> Result<()> {
         write_record(&directory.join(self.file_name()), self, durability)
     }
+}
+
+/// Whether there is one of a container that is kept.
+pub(super) fn is_there(directory: &Path) -> bool {
+    let record = directory.join(RECORD);
+    record.exists() && !is_empty(&record)
+}
+
+/// As a file is of which no more than the name came onto the disk before the power went: whoever asked for it had no answer yet.
+fn is_empty(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|found| found.len() == 0)
 }
 
 /// Nanoseconds since 1970.

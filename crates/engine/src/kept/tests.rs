@@ -12,7 +12,7 @@ fn container_of_which_nobody_learned_how_it_ended_is_listed_so_or_goes() {
     let containers = KeptContainers { path: path.clone() };
     for (id, stay) in [(ENDED, Stay::Removed), (UNKNOWN, Stay::Kept)] {
         let record = Record { stay, ..Record::new(id, KeptRoot::Host, &[]) };
-        let mut lease = containers.begin(record, Durability::Process).expect("begun");
+        let mut lease = containers.begin(record).expect("begun");
         std::fs::create_dir_all(lease.directory().join("w0/work")).expect("made");
         lease.settle();
         lease.end(End::now(None)).expect("ended");
@@ -32,7 +32,7 @@ fn what_is_no_containers_is_neither_listed_nor_removed_nor_put_beside_one() {
     assert!(containers.list().expect("listed").is_empty());
     for error in [
         containers.prune(&Default::default()).expect_err("not ours"),
-        containers.begin(Record::new(ENDED, KeptRoot::Host, &[]), Durability::Process).expect_err("not ours"),
+        containers.begin(Record::new(ENDED, KeptRoot::Host, &[])).expect_err("not ours"),
     ] {
         assert!(error.to_string().contains("`registries.conf.d` in it"), "{error}");
     }
@@ -46,7 +46,7 @@ fn two(name: &str) -> KeptContainers {
     let containers = KeptContainers { path };
     for id in [ENDED, UNKNOWN] {
         let record = Record::new(id, KeptRoot::Host, &[]);
-        let mut lease = containers.begin(record, Durability::Process).expect("begun");
+        let mut lease = containers.begin(record).expect("begun");
         lease.settle();
         lease.end(End::now((id == ENDED).then_some(3))).expect("ended");
     }
@@ -100,5 +100,18 @@ fn damaged_record_hides_no_other_container_and_is_told() {
     let error = containers.find("e0").expect_err("it is damaged");
     assert!(error.hint.is_some_and(|hint| hint.contains("remove the directory")));
     containers.remove(&containers.find(UNKNOWN).expect("there")).expect("removed");
+    std::fs::remove_dir_all(&containers.path).expect("removed");
+}
+
+#[test]
+fn record_of_which_power_left_the_name_alone_is_none_and_goes() {
+    let containers = two("powerless");
+    std::fs::write(containers.path.join(ENDED).join(RECORD), "").expect("written");
+    let survey = containers.survey().expect("listed");
+    assert_eq!((survey.kept.len(), survey.damaged.len()), (1, 0));
+    containers.sweep_all().expect("swept");
+    assert!(!containers.path.join(ENDED).exists());
+    containers.outlive_power(UNKNOWN).expect("on the disk");
+    containers.outlive_power(ENDED).expect("nothing is wrong with one that is gone");
     std::fs::remove_dir_all(&containers.path).expect("removed");
 }

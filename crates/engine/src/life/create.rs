@@ -3,9 +3,10 @@
 use super::LifeOptions;
 use crate::container::{self, Effects, new_id};
 use crate::error::Result;
-use crate::kept::{Asked, Durability, KeptContainers, KeptRoot, PodMember, Record, Shown, Stay, parse_name};
+use crate::kept::{Asked, KeptContainers, KeptRoot, PodMember, Record, Shown, Stay, parse_name};
 use crate::options::RunOptions;
 use crate::paths::EnginePaths;
+use crate::secret_store::Copies;
 use crate::volume_store;
 
 /// A container to be made.
@@ -33,7 +34,8 @@ pub enum Look {
 }
 
 impl KeptContainers {
-    /// Makes a container, and answers its id.
+    /// Makes a container, and answers its id. Whoever is told of it should find it after a loss of power, too: that takes
+    /// [`KeptContainers::outlive_power`], or [`KeptContainers::start_new`].
     pub fn create(&self, request: CreateRequest, paths: &EnginePaths, look: Look) -> Result<String> {
         let CreateRequest { options, life, name, stay, pod } = request;
         let name = name.as_deref().map(parse_name).transpose()?;
@@ -49,6 +51,7 @@ impl KeptContainers {
             None => (options, None),
         };
         options.stay = None;
+        let secrets = Copies::take(&mut options.secrets)?;
         options.files.check()?;
         let id = new_id()?;
         let root = KeptRoot::of(&options.files.root)?;
@@ -58,8 +61,7 @@ impl KeptContainers {
         record.pod = pod;
         record.shown = Shown::of(&options);
         record.asked = Some(Box::new(Asked { options, life }));
-        let durability = if stay == Stay::Kept { Durability::Power } else { Durability::Process };
-        let mut lease = self.begin(record, durability)?;
+        let mut lease = self.begin_with(record, &secrets)?;
         lease.settle();
         lease.told().0.tell("create");
         volumes.into_iter().for_each(|mut volumes| volumes.started(id.as_str()));

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use super::BEGIN;
 use crate::error::{Error, Result};
-use crate::kept::KeptContainers;
+use crate::kept::{KeptContainers, Stay};
 use crate::paths::EnginePaths;
 
 /// What became of it.
@@ -30,6 +30,31 @@ impl KeptContainers {
     /// Starts the container `id`; `client` is the other end of the one who attaches to it from the first byte on. What goes wrong is
     /// told on the standard error of this process, as is what a person should know.
     pub fn start(&self, id: &str, client: Option<OwnedFd>, paths: &EnginePaths) -> Result<Started> {
+        self.start_while(id, client, paths, || Ok(()))
+    }
+
+    /// The same for one that was just made: while it starts, it comes onto the disk, if it is to be kept.
+    pub fn start_new(
+        &self,
+        id: &str,
+        stay: Stay,
+        client: Option<OwnedFd>,
+        paths: &EnginePaths,
+    ) -> Result<Started> {
+        self.start_while(id, client, paths, || match stay {
+            Stay::Kept => self.outlive_power(id),
+            Stay::Removed => Ok(()),
+        })
+    }
+
+    /// What goes wrong with `meanwhile` is told after the start.
+    fn start_while(
+        &self,
+        id: &str,
+        client: Option<OwnedFd>,
+        paths: &EnginePaths,
+        meanwhile: impl FnOnce() -> Result<()>,
+    ) -> Result<Started> {
         let failed = |error: std::io::Error| Error::system("start the process behind a container", error);
         let (mut ours, theirs) = UnixStream::pair().map_err(failed)?;
         // By this link, as the file that runs may have no path.
@@ -39,8 +64,11 @@ impl KeptContainers {
         let mut child = command.spawn().map_err(failed)?;
         // With it, our copies of what the other has.
         drop(command);
+        let meanwhile = meanwhile();
         let mut said = [0; 1];
-        match ours.read(&mut said).map_err(failed)? {
+        let read = ours.read(&mut said).map_err(failed)?;
+        meanwhile.map_err(|error| error.with_hint("the start went on all the same"))?;
+        match read {
             1 if said[0] == RUNS => return Ok(Started::Now),
             // It may stay, as the monitor of one that had lost its own.
             1 if said[0] == RAN => return Ok(Started::Before),

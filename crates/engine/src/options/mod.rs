@@ -14,6 +14,7 @@ mod network;
 mod ports;
 mod process;
 mod record;
+mod secrets;
 mod security;
 mod users;
 
@@ -32,8 +33,9 @@ pub use self::mounts::{
 pub(crate) use self::mounts::{VOLUME_NAME_HINT, check_volume_name};
 pub use self::namespaces::{CgroupMode, Clock, IpcMode, NamespaceMode, NamespaceOptions, TimeMode};
 pub use self::network::{
-    CniNetwork, HostAddress, NameOptions, NetworkMode, NetworkOptions, OwnedFile, parse_host, parse_mac,
-    parse_name_server, parse_resolver_word,
+    CniNetwork, HostAddress, NameOptions, NetworkAttachment, NetworkMode, NetworkOptions, OwnedFile,
+    parse_alias, parse_container_ip, parse_container_ip6, parse_host, parse_mac, parse_name_server,
+    parse_networks, parse_resolver_word,
 };
 pub(crate) use self::network::{Lack, Unnamed};
 pub use self::ports::{parse_exposed, parse_publish, publish_exposed};
@@ -41,6 +43,7 @@ pub use self::process::{
     Identity, ProcessOptions, ProgramSource, Source, TerminalMode, UserOption, parse_entrypoint, parse_group,
     parse_seconds, parse_signal, parse_time_limit, parse_umask, parse_user,
 };
+pub use self::secrets::{SecretOptions, SecretPlace, SecretRequest};
 pub use self::security::{
     AppArmorChoice, CapabilityList, LabelOptions, SeccompChoice, SecurityOptions, Unmask,
 };
@@ -72,6 +75,9 @@ pub struct RunOptions {
     /// How it is connected.
     #[serde(serialize_with = "record::sparse")]
     pub network: NetworkOptions,
+    /// Its secrets.
+    #[serde(skip_serializing_if = "SecretOptions::is_none")]
+    pub secrets: SecretOptions,
     /// Where what it writes to its root is on the disk, and whether that stays; without it, it is in memory and goes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stay: Option<(KeptContainers, Stay)>,
@@ -82,6 +88,7 @@ impl RunOptions {
     pub(crate) fn check(&self) -> Result<()> {
         self.process.check()?;
         self.files.check()?;
+        self.secrets.check(&self.files.mounts)?;
         self.limits.check()?;
         self.namespaces.check()?;
         self.check_shared_memory()?;

@@ -1,6 +1,6 @@
 //! How a container is connected, as meant. Looks nothing up.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use ::network::PortRequest;
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record;
 use crate::error::{Error, Result};
+use crate::network_store::{DEFAULT, NetworkStore};
 
 /// How the container is connected.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -45,6 +46,8 @@ pub struct CniNetwork {
     pub name: String,
     /// Where the lists are; without one, `/etc/cni/net.d`.
     pub configurations: Option<PathBuf>,
+    /// By what other names containers of the network find it.
+    pub aliases: Vec<String>,
     /// Where plugins are; without any, `/opt/cni/bin`, `/usr/lib/cni` and `/usr/libexec/cni`.
     pub plugins: Vec<PathBuf>,
 }
@@ -69,7 +72,7 @@ impl NetworkMode {
                     let known = ["bridge", "pasta", "none", "host", "cni:NAME", "container:ID", "ns:PATH"];
                     let error = super::namespaces::unknown(flag, text, &known);
                     let hint = error.hint.clone().unwrap_or_default();
-                    Err(error.with_hint(format!("{hint}; another bridge is named with `--network-name`")))
+                    Err(error.with_hint(hint))
                 }
             },
         }
@@ -105,11 +108,40 @@ pub struct NetworkOptions {
     /// The container's hardware address; without one, one made from its address.
     #[serde(with = "record::mac")]
     pub mac: Option<[u8; 6]>,
+    /// The kept networks that it has, in their order; none where the bridge above is meant.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<NetworkAttachment>,
+    /// Where these are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<NetworkStore>,
     /// Ports of the host that lead to it.
     #[serde(with = "record::ports")]
     pub publish: Vec<PortRequest>,
     /// How it looks names up.
     pub names: NameOptions,
+}
+
+/// A container's place in a kept network, as meant.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NetworkAttachment {
+    /// The network's name.
+    pub network: String,
+    /// The container's address there; without one, the lowest that is free.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<Ipv4Addr>,
+    /// Its address of IPv6; without one, that with the number of the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip6: Option<Ipv6Addr>,
+    /// Its hardware address there.
+    #[serde(with = "record::mac", skip_serializing_if = "Option::is_none")]
+    pub mac: Option<[u8; 6]>,
+    /// By what other names containers of the same network find it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// The name of the interface inside; without one, `eth0`, `eth1` and so on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
 }
 
 /// What stands in the container's `resolv.conf` and `hosts` instead of the host's, and beside it.
@@ -300,6 +332,126 @@ impl NetworkOptions {
     }
 }
 
+/// Reads what `--network` says, once or several times: a way of connection, or networks, each `NAME`, `NAME:ip=…,alias=…` as podman
+/// has it, or `name=NAME,ip=…,alias=…` as docker has it. As everywhere, of two that can't be had together the last counts.
+pub fn parse_networks(flag: &str, texts: &[String]) -> Result<(NetworkMode, Vec<NetworkAttachment>)> {
+    let default = NetworkAttachment { network: DEFAULT.to_owned(), ..NetworkAttachment::default() };
+    let (mut mode, mut attachments) = (NetworkMode::Default, Vec::<NetworkAttachment>::new());
+    let words = texts.iter().flat_map(|text| match text.contains([':', '=']) {
+        true => vec![text.as_str()],
+        // Podman's list of networks.
+        false => text.split(',').collect(),
+    });
+    for text in words {
+        let name = text.split(':').next().unwrap_or_default();
+        let is_of_docker = text.split(',').any(|part| part.starts_with("name="));
+        let attachment = match (text, name) {
+            ("bridge" | "default", _) => default.clone(),
+            ("private", _) => continue,
+            ("pasta" | "none" | "host", _) | (_, "container" | "ns" | "cni" | "pasta" | "slirp4netns") => {
+                (mode, attachments) = (NetworkMode::parse(flag, text)?, Vec::new());
+                continue;
+            }
+            _ if is_of_docker => NetworkAttachment::parse_of_docker(flag, text)?,
+            _ => NetworkAttachment::parse_of_podman(flag, text)?,
+        };
+        if !matches!(mode, NetworkMode::Default | NetworkMode::Bridge) {
+            attachments.clear();
+        }
+        mode = NetworkMode::Bridge;
+        if attachments.last() != Some(&attachment) {
+            attachments.push(attachment);
+        }
+    }
+    if attachments == [default] {
+        attachments.clear();
+    }
+    Ok((mode, attachments))
+}
+
+/// Reads the address of a container in a kept network, plain or with the prefix length, which is the network's.
+pub fn parse_container_ip(flag: &str, text: &str) -> Result<Ipv4Addr> {
+    text.split('/').next().unwrap_or_default().parse().map_err(|_| {
+        let error = Error::invalid(flag, format!("`{}` is not an IPv4 address", text.escape_debug()));
+        error.with_hint("write such as `10.5.0.9`")
+    })
+}
+
+/// Reads an address of IPv6 of a container.
+pub fn parse_container_ip6(flag: &str, text: &str) -> Result<Ipv6Addr> {
+    text.parse().map_err(|_| {
+        let error = Error::invalid(flag, format!("`{}` is not an IPv6 address", text.escape_debug()));
+        error.with_hint("write such as `fd00:5::9`")
+    })
+}
+
+impl NetworkAttachment {
+    /// `name=NAME,ip=…`.
+    fn parse_of_docker(flag: &str, text: &str) -> Result<NetworkAttachment> {
+        let mut attachment = NetworkAttachment::default();
+        for part in text.split(',') {
+            match part.split_once('=') {
+                Some(("name", name)) => name.clone_into(&mut attachment.network),
+                _ => attachment.set(flag, part)?,
+            }
+        }
+        attachment.checked(flag)
+    }
+
+    /// `NAME:ip=…`.
+    fn parse_of_podman(flag: &str, text: &str) -> Result<NetworkAttachment> {
+        let (name, options) = text.split_once(':').unwrap_or((text, ""));
+        let mut attachment = NetworkAttachment { network: name.to_owned(), ..NetworkAttachment::default() };
+        for part in options.split(',').filter(|part| !part.is_empty()) {
+            attachment.set(flag, part)?;
+        }
+        attachment.checked(flag)
+    }
+
+    /// Takes one of its options.
+    fn set(&mut self, flag: &str, part: &str) -> Result<()> {
+        let refuse = |reason: String| {
+            let error = Error::invalid(flag, reason);
+            Err(error.with_hint("there are ip=, ip6=, mac=, alias= and interface_name="))
+        };
+        let Some((key, value)) = part.split_once('=') else {
+            return refuse(format!("`{}` has no `=`", part.escape_debug()));
+        };
+        match key {
+            "ip" if value.contains(':') => self.ip6 = Some(parse_container_ip6(flag, value)?),
+            "ip" => self.ip = Some(parse_container_ip(flag, value)?),
+            "ip6" => self.ip6 = Some(parse_container_ip6(flag, value)?),
+            "mac" | "mac-address" => self.mac = Some(parse_mac(flag, value)?),
+            "alias" => self.aliases.push(parse_alias(flag, value)?),
+            "interface_name" => self.interface = Some(value.to_owned()),
+            "driver-opt" => match value.split_once('=') {
+                Some(("com.docker.network.endpoint.ifname", name)) => self.interface = Some(name.to_owned()),
+                _ => return refuse(format!("`{}` is no option of an end here", value.escape_debug())),
+            },
+            _ => return refuse(format!("`{}` is not known", key.escape_debug())),
+        }
+        Ok(())
+    }
+
+    fn checked(self, flag: &str) -> Result<NetworkAttachment> {
+        if self.network.is_empty() {
+            let error = Error::invalid(flag, "the network has no name".to_owned());
+            return Err(error.with_hint("write `NAME`, `NAME:ip=…` or `name=NAME,ip=…`"));
+        }
+        Ok(self)
+    }
+}
+
+/// Reads another name of a container, by which it is found on a network.
+pub fn parse_alias(flag: &str, text: &str) -> Result<String> {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if text.is_empty() || text.len() > 253 || !text.bytes().all(is_legal) || text.starts_with(['-', '.']) {
+        let error = Error::invalid(flag, format!("`{}` is no name of a host", text.escape_debug()));
+        return Err(error.with_hint("write letters, digits, `-`, `_` and `.`"));
+    }
+    Ok(text.to_owned())
+}
+
 /// Reads `NAME:IP`, `NAME=IP` or, in place of the address, `host-gateway`: an entry of the container's `hosts`.
 pub fn parse_host(field: &str, text: &str) -> Result<(String, HostAddress)> {
     let wrong = |reason: &str| {
@@ -381,6 +533,46 @@ mod tests {
         for text in ["", "db", ":10.0.0.7", "db:", "db:10.0.0", "a b:10.0.0.7", "-x:10.0.0.7", "a\nb:1.2.3.4"]
         {
             assert!(parse_host("--add-host", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_are_named_as_docker_and_podman_name_them() {
+        let read = |texts: &[&str]| {
+            let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+            parse_networks("--network", &texts)
+        };
+        let named = |texts: &[&str]| -> Vec<String> {
+            let (mode, attachments) = read(texts).expect("legal");
+            assert_eq!(mode, NetworkMode::Bridge, "{texts:?}");
+            attachments.into_iter().map(|one| one.network).collect()
+        };
+        assert_eq!(read(&[]).expect("nothing"), (NetworkMode::Default, Vec::new()));
+        assert_eq!(read(&["bridge"]).expect("alone"), (NetworkMode::Bridge, Vec::new()));
+        assert_eq!(named(&["bridge", "back"]), ["bridge", "back"]);
+        assert_eq!(named(&["front,back"]), ["front", "back"]);
+        assert_eq!(named(&["none", "back"]), ["back"], "the last counts");
+        assert_eq!(read(&["back", "none"]).expect("likewise"), (NetworkMode::None, Vec::new()));
+        assert_eq!(named(&["bridge:ip=172.19.0.9"]), ["bridge"]);
+        let whole = NetworkAttachment {
+            network: "back".to_owned(),
+            ip: Some([10, 5, 0, 9].into()),
+            ip6: Some("fd00:5::9".parse().expect("an address")),
+            mac: Some([2, 0x42, 0xac, 0x11, 0, 2]),
+            aliases: vec!["a".to_owned(), "b".to_owned()],
+            interface: Some("lan0".to_owned()),
+        };
+        for text in [
+            "back:ip=10.5.0.9,ip=fd00:5::9,mac=02:42:ac:11:00:02,alias=a,alias=b,interface_name=lan0",
+            "name=back,ip=10.5.0.9,ip6=fd00:5::9,mac-address=02:42:ac:11:00:02,alias=a,alias=b,\
+             driver-opt=com.docker.network.endpoint.ifname=lan0",
+        ] {
+            assert_eq!(read(&[text]).expect(text), (NetworkMode::Bridge, vec![whole.clone()]), "{text}");
+        }
+        for text in
+            ["back:ip", "back:ip=10.5", "back:colour=red", "name=,ip=10.5.0.9", ":ip=10.5.0.9", "slirp4netns"]
+        {
+            assert!(read(&[text]).is_err(), "{text}");
         }
     }
 

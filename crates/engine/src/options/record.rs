@@ -11,6 +11,8 @@ use super::{
     CgroupMode, IpcMode, MountKind, NamespaceMode, NetworkMode, RootOptions, RunOptions, SeccompChoice,
     UserNamespace, parse_mac, parse_publish,
 };
+use crate::network_store::NetworkStore;
+use crate::secret_store::SecretStore;
 use crate::volume_store::VolumeStore;
 
 impl RunOptions {
@@ -28,7 +30,7 @@ impl RunOptions {
 
     /// Each path of the host that the options hold.
     fn host_paths(&mut self) -> Vec<&mut PathBuf> {
-        let RunOptions { process: _, files, limits, namespaces, security, network, stay } = self;
+        let RunOptions { process: _, files, limits, namespaces, security, network, secrets, stay } = self;
         let mut paths: Vec<&mut PathBuf> = Vec::new();
         match &mut files.root {
             RootOptions::Host => {}
@@ -43,6 +45,7 @@ impl RunOptions {
             MountKind::Bind(_) | MountKind::Tmpfs(_) => None,
         }));
         paths.extend(files.volume_store.as_mut().map(VolumeStore::path_mut));
+        paths.extend(secrets.store.as_mut().map(SecretStore::path_mut));
         paths.extend(files.devices.iter_mut().map(|device| &mut device.source));
         paths.extend(limits.blkio_weight_device.iter_mut().map(|limit| &mut limit.path));
         for rates in [
@@ -82,6 +85,7 @@ impl RunOptions {
             }
             _ => {}
         }
+        paths.extend(network.store.as_mut().map(NetworkStore::path_mut));
         paths.extend(stay.as_mut().map(|(containers, _)| containers.path_mut()));
         paths
     }

@@ -136,7 +136,8 @@ impl Pods {
             stay: Stay::Kept,
             pod: Some(PodMember { id: record.id.clone(), role: PodRole::Infra }),
         };
-        self.containers.create(request, paths, Look::Now).map(drop)
+        let id = self.containers.create(request, paths, Look::Now)?;
+        self.containers.outlive_power(&id)
     }
 }
 

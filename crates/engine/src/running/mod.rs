@@ -169,7 +169,7 @@ impl Found {
     }
 
     /// What a listing shows of it.
-    fn shown(&self) -> Shown {
+    pub(crate) fn shown(&self) -> Shown {
         match &self.view {
             Some(view) => serde_json::from_value(view.record.caller.clone()).unwrap_or_default(),
             None => Shown::default(),
@@ -221,7 +221,7 @@ impl Found {
     }
 
     /// What is opened by the pid of its first process, and is that process's own: by then its number may have been another's.
-    fn of_first<T>(&self, operation: &str, open: impl FnOnce(i32) -> Result<T>) -> Result<T> {
+    pub(crate) fn of_first<T>(&self, operation: &str, open: impl FnOnce(i32) -> Result<T>) -> Result<T> {
         let (view, first) = self.first(operation)?;
         let opened = open(view.record.pid);
         match lifecycle::has_ended(first.as_fd()) {

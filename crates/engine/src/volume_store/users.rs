@@ -162,7 +162,7 @@ pub(crate) fn sweep_after(id: &str, mounts: &[MountRequest], paths: &EnginePaths
 }
 
 /// What is shown of the containers that run.
-pub(super) fn running(paths: &EnginePaths) -> Result<Vec<(String, Shown)>> {
+pub(crate) fn running(paths: &EnginePaths) -> Result<Vec<(String, Shown)>> {
     let root = StateRoot::new(paths.containers());
     let mut found = Vec::new();
     for id in root.list()? {

@@ -10,8 +10,11 @@ use rustix::io::Errno;
 use crate::error::{Error, Incidents, Operation};
 use crate::log::LogFiles;
 
-/// From so much on it is written without waiting for the end of what was read.
-const ENOUGH: usize = 24 * 1024;
+/// From so much on it is written without waiting for more. Each write costs a file system something beside its bytes.
+const ENOUGH: usize = 128 * 1024;
+
+/// So much memory is kept for records while nothing is written.
+const KEPT: usize = 16 * 1024;
 
 /// What a file is read back by, to find where its last whole record ends.
 const STEP: u64 = 4096;
@@ -46,6 +49,11 @@ impl FileLog {
         let opened = log.open_newest();
         incidents.note(opened.map_err(|errno| log.failed(Operation::OpenLog, errno)));
         log
+    }
+
+    /// Gives back memory that takes a lot of output to need.
+    pub(super) fn let_go(&mut self) {
+        self.records.shrink_to(KEPT);
     }
 
     pub(super) fn lost(&self) -> u64 {

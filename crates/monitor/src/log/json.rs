@@ -1,28 +1,26 @@
 //! Owns docker's form of a log's line: a JSON object. Must not write it anywhere.
 
 use crate::log::LogStream;
-use crate::log::lines::Piece;
+use crate::log::frame::{Around, Frame};
 use crate::log::scan;
 use crate::moment::Stamp;
 
-/// Adds the line for `piece`, as docker's `json-file` driver does.
-pub(super) fn encode(
-    record: &mut Vec<u8>,
-    stream: LogStream,
-    time: &Stamp,
-    piece: Piece<'_>,
-    attributes: &[u8],
-) {
-    record.extend_from_slice(b"{\"log\":\"");
-    escape(record, piece.bytes);
-    record.extend_from_slice(match stream {
+/// What stands around each text, as docker's `json-file` driver has it; a text is written by [`escape`].
+pub(super) fn frame(stream: LogStream, time: &Stamp, attributes: &[u8]) -> Frame {
+    let mut behind = Vec::with_capacity(80 + attributes.len());
+    // The line feed, which is of the text.
+    behind.extend_from_slice(b"\\n");
+    behind.extend_from_slice(match stream {
         LogStream::Stdout => b"\",\"stream\":\"stdout\",",
         LogStream::Stderr => b"\",\"stream\":\"stderr\",",
     });
-    record.extend_from_slice(attributes);
-    record.extend_from_slice(b"\"time\":\"");
-    record.extend_from_slice(time.bytes());
-    record.extend_from_slice(b"\"}\n");
+    behind.extend_from_slice(attributes);
+    behind.extend_from_slice(b"\"time\":\"");
+    behind.extend_from_slice(time.bytes());
+    behind.extend_from_slice(b"\"}\n");
+    let before = b"{\"log\":\"".to_vec();
+    let open = Around { before: before.clone(), behind: behind[2..].to_vec() };
+    Frame { line: Around { before, behind }, open }
 }
 
 /// `"attrs":{…},`, in the order of their names, as Go has them; nothing where there are none.
@@ -104,18 +102,29 @@ fn escape_wide(text: &mut Vec<u8>, bytes: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::lines::{Ending, Piece};
     use crate::moment::Moment;
 
     #[test]
     fn line_is_dockers() {
         let mut record = Vec::new();
         let piece = Piece::line(b"a\"b\\<\x01\t\xc3\xa4\xff\xe2\x80\xa8\n");
-        encode(&mut record, LogStream::Stderr, &Moment(500_000_000).short_stamp(), piece, b"");
+        frame(LogStream::Stderr, &Moment(500_000_000).short_stamp(), b"").put(&mut record, piece, escape);
         let expected = concat!(
             r#"{"log":"a\"b\\\u003c\u0001\u0009ä\ufffd\u2028\n","stream":"stderr","#,
             r#""time":"1970-01-01T00:00:00.5Z"}"#,
             "\n"
         );
+        assert_eq!(String::from_utf8(record).unwrap(), expected);
+    }
+
+    #[test]
+    fn piece_of_a_line_has_no_line_feed() {
+        let mut record = Vec::new();
+        let piece = Piece { bytes: b"a", ending: Ending::Open };
+        frame(LogStream::Stdout, &Moment(0).short_stamp(), b"\"attrs\":{},").put(&mut record, piece, escape);
+        let expected =
+            concat!(r#"{"log":"a","stream":"stdout","attrs":{},"time":"1970-01-01T00:00:00Z"}"#, "\n");
         assert_eq!(String::from_utf8(record).unwrap(), expected);
     }
 

@@ -44,7 +44,7 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Hands on what `bytes` complete.
-    pub(super) fn split(&mut self, mut bytes: &[u8], put: &mut dyn FnMut(Piece<'_>)) {
+    pub(super) fn split(&mut self, mut bytes: &[u8], mut put: impl FnMut(Piece<'_>)) {
         while !bytes.is_empty() {
             let room = MOST - self.waiting.len();
             let (taken, ending) = match scan::line_feed(bytes) {
@@ -78,7 +78,7 @@ impl Lines {
     }
 
     /// Hands on what waits.
-    pub(super) fn finish(&mut self, put: &mut dyn FnMut(Piece<'_>)) {
+    pub(super) fn finish(&mut self, mut put: impl FnMut(Piece<'_>)) {
         if !self.waiting.is_empty() {
             put(Piece { bytes: &self.waiting, ending: Ending::Open });
             self.waiting.clear();

@@ -1,6 +1,7 @@
 //! Owns where a container's output is kept, and how that is read again. Must never hold the container back.
 
 mod file;
+mod frame;
 mod journal;
 pub(crate) mod json;
 mod k8s;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 use crate::error::Incidents;
 use crate::log::file::FileLog;
+use crate::log::frame::Frame;
 use crate::log::journal::Journal;
 use crate::log::lines::{Lines, Piece};
 use crate::moment::{Moment, Stamp};
@@ -112,7 +114,7 @@ impl Log {
         Log { driver, stdout: Lines::default(), stderr: Lines::default() }
     }
 
-    /// Keeps what the container wrote; a line without its end waits for that.
+    /// Keeps what the container wrote; a line without its end waits for that, and what is for a file for [`Log::flush`].
     pub(crate) fn write(&mut self, stream: LogStream, bytes: &[u8], incidents: &mut Incidents) {
         if matches!(self.driver, Driver::None) {
             return;
@@ -124,8 +126,20 @@ impl Log {
             LogStream::Stderr => &mut self.stderr,
         };
         let driver = &mut self.driver;
-        lines.split(bytes, &mut |piece| driver.put(stream, &time, piece, incidents));
+        let frame = driver.frame(stream, &time);
+        lines.split(bytes, |piece| driver.put(stream, &frame, piece, incidents));
+    }
+
+    /// Has the files have what was written so far. To be called before anything is waited for.
+    pub(crate) fn flush(&mut self, incidents: &mut Incidents) {
         self.driver.flush(incidents);
+    }
+
+    /// Nothing is written for a while: lets go of memory.
+    pub(crate) fn let_go(&mut self) {
+        if let Driver::Files(file, _) = &mut self.driver {
+            file.let_go();
+        }
     }
 
     /// The container writes no more: keeps what waits for the end of its line.
@@ -135,7 +149,8 @@ impl Log {
         for (stream, lines) in [(LogStream::Stdout, &mut self.stdout), (LogStream::Stderr, &mut self.stderr)]
         {
             let driver = &mut self.driver;
-            lines.finish(&mut |piece| driver.put(stream, &time, piece, incidents));
+            let frame = driver.frame(stream, &time);
+            lines.finish(|piece| driver.put(stream, &frame, piece, incidents));
         }
         self.driver.flush(incidents);
     }
@@ -167,11 +182,19 @@ impl Driver {
         }
     }
 
-    fn put(&mut self, stream: LogStream, time: &Stamp, piece: Piece<'_>, incidents: &mut Incidents) {
+    /// What stands around each line of a file.
+    fn frame(&self, stream: LogStream, time: &Stamp) -> Frame {
+        match self {
+            Driver::Files(_, form) => form.frame(stream, time),
+            Driver::None | Driver::Journald(_) => Frame::default(),
+        }
+    }
+
+    fn put(&mut self, stream: LogStream, frame: &Frame, piece: Piece<'_>, incidents: &mut Incidents) {
         match self {
             Driver::None => {}
             Driver::Files(file, form) => {
-                file.add(piece.bytes.len(), incidents, |record| form.encode(record, stream, time, piece));
+                file.add(piece.bytes.len(), incidents, |record| form.encode(record, frame, piece));
             }
             Driver::Journald(journal) => journal.send(stream, piece, incidents),
         }
@@ -183,7 +206,8 @@ impl Driver {
         let Some(count) = file.take_unsaid() else { return };
         let note = format!("rabbitc: {count} bytes of output are missing here: they could not be written\n");
         let piece = Piece::line(note.as_bytes());
-        file.add_note(count, incidents, |record| form.encode(record, LogStream::Stderr, time, piece));
+        let frame = form.frame(LogStream::Stderr, time);
+        file.add_note(count, incidents, |record| form.encode(record, &frame, piece));
     }
 
     fn flush(&mut self, incidents: &mut Incidents) {
@@ -194,10 +218,17 @@ impl Driver {
 }
 
 impl Form {
-    fn encode(&self, record: &mut Vec<u8>, stream: LogStream, time: &Stamp, piece: Piece<'_>) {
+    fn frame(&self, stream: LogStream, time: &Stamp) -> Frame {
         match self {
-            Form::Json { attributes } => json::encode(record, stream, time, piece, attributes),
-            Form::K8s => k8s::encode(record, stream, time, piece),
+            Form::Json { attributes } => json::frame(stream, time, attributes),
+            Form::K8s => k8s::frame(stream, time),
+        }
+    }
+
+    fn encode(&self, record: &mut Vec<u8>, frame: &Frame, piece: Piece<'_>) {
+        match self {
+            Form::Json { .. } => frame.put(record, piece, json::escape),
+            Form::K8s => frame.put(record, piece, k8s::write),
         }
     }
 }

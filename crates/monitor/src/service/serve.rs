@@ -62,6 +62,9 @@ struct Server {
     memory: Memory,
 }
 
+/// How often a stream is read in a row, while each time as much comes as there is room for: the log has larger writes then.
+const READS: usize = 4;
+
 /// How much memory the process has touched since it last let go of some.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Memory {
@@ -142,8 +145,18 @@ impl Server {
         }
     }
 
+    /// Hands on what a stream of the container has: of one that is full, some of it before anything else is looked at.
+    fn copy(&mut self, index: usize) {
+        for _ in 0..READS {
+            if self.copy_once(index) < self.chunk.len() || self.held.is_some() {
+                break;
+            }
+        }
+        self.log.flush(&mut self.incidents);
+    }
+
     /// Reads once from a stream of the container, and hands it on; answers how many bytes came.
-    fn copy(&mut self, index: usize) -> usize {
+    fn copy_once(&mut self, index: usize) -> usize {
         let (stream, count) = self.streams.read(index, &mut self.chunk, &mut self.incidents);
         if count > 0 {
             let bytes = &self.chunk[..count];
@@ -227,6 +240,7 @@ impl Server {
             Ok(0) if self.is_check_due() => self.memory = Memory::Touched,
             Ok(0) if self.memory == Memory::Touched => {
                 self.memory = Memory::LetGo;
+                self.log.let_go();
                 sys::text::let_go();
             }
             Ok(0) => {}
@@ -301,7 +315,9 @@ impl Server {
         for index in 0..self.streams.count() {
             let mut left = most;
             while left > 0 && self.streams.output(index).is_some() {
-                match self.copy(index) {
+                let count = self.copy_once(index);
+                self.log.flush(&mut self.incidents);
+                match count {
                     0 => break,
                     count => left = left.saturating_sub(count),
                 }

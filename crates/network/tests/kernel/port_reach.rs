@@ -152,7 +152,7 @@ fn a_port_published_at_one_address_answers_there_alone() {
 }
 
 /// What `br_netfilter` does with bridged packets, where the kernel has it: it changes the way that they take.
-fn filter_bridged(value: u8) -> bool {
+pub fn filter_bridged(value: u8) -> bool {
     let path = "/proc/sys/net/bridge/bridge-nf-call-ip";
     std::fs::write(format!("{path}tables"), value.to_string()).is_ok()
         && std::fs::write(format!("{path}6tables"), value.to_string()).is_ok()

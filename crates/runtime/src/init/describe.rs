@@ -348,6 +348,11 @@ fn init(action: &InitAction) -> Words {
             quoted(format!("/{}", mount.target.path.to_string_lossy())),
             "a file or directory of the host appears inside",
         ),
+        InitAction::MemoryFiles { files, .. } => words(
+            "show files in memory",
+            listed(files.iter().map(|file| format!("`/{}`", file.target.path.to_string_lossy()))),
+            "secrets come onto no disk and into no layer: they are this container's alone, and go with it",
+        ),
         InitAction::SetAttributes { target, .. } => words(
             "change mount attributes",
             quoted(format!("/{}", target.path.to_string_lossy())),

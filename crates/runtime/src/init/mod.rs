@@ -9,6 +9,7 @@ mod copy_up;
 pub(crate) mod describe;
 pub(crate) mod failure;
 mod home;
+mod memory_files;
 mod mount;
 mod network;
 mod null_streams;
@@ -245,6 +246,7 @@ fn run_step(action: &InitAction, number: u16, context: &mut Context<'_>) -> Outc
         InitAction::PiecedRoot(root) => pieces::pieced_root(context, root),
         InitAction::Mount(plan) => mount::mount(context, plan),
         InitAction::Bind(plan) => bind::bind(context, plan, number),
+        InitAction::MemoryFiles { files, label } => memory_files::show(context, files, label.as_ref()),
         InitAction::SetAttributes { target, set, clear } => {
             mount::change_attributes(context, target, *set, *clear)
         }

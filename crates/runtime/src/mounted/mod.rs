@@ -130,6 +130,9 @@ impl<'a> Mounted<'a> {
                 };
                 self.layers.push(Layer { at, content, top: mount.attributes, tree: mount.recursive });
             }
+            InitAction::MemoryFiles { files, .. } => {
+                files.iter().for_each(|file| self.put(&file.target, Content::Device));
+            }
             InitAction::SetAttributes { target, set, clear } => {
                 let at = self.place_of(target);
                 if let Some(layer) = self.layers.iter_mut().rev().find(|layer| layer.at == at) {

@@ -80,6 +80,7 @@ pub(super) fn targets(action: &mut InitAction) -> Vec<&mut Target> {
     match action {
         InitAction::Mount(mount) => vec![&mut mount.target],
         InitAction::Bind(bind) => vec![&mut bind.target],
+        InitAction::MemoryFiles { files, .. } => files.iter_mut().map(|file| &mut file.target).collect(),
         InitAction::SetAttributes { target, .. } | InitAction::NullStreams { target, .. } => vec![target],
         InitAction::Devices { devices } => devices.iter_mut().map(|device| &mut device.target).collect(),
         InitAction::Links { links } => links.iter_mut().map(|link| &mut link.target).collect(),

@@ -43,7 +43,8 @@ pub(super) fn close_late(steps: &mut Vec<Step>) -> Result<()> {
     Ok(())
 }
 
-/// The mask and read-only steps. A path that is listed twice is hidden once.
+/// The mask and read-only steps. A path that is listed twice is hidden once. The specification wants paths absolute
+/// (config-linux.md, "Masked Paths"); as with runc, crun and youki, others begin at the root.
 pub(super) fn plan_hidden(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {
     let Some(linux) = &spec.linux else { return Ok(()) };
     let targets = |paths: &[String], field: &str| -> Result<Vec<Target>> {
@@ -51,8 +52,8 @@ pub(super) fn plan_hidden(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {
         let mut found = Vec::with_capacity(paths.len());
         for (index, path) in paths.iter().enumerate() {
             let field = format!("{field}[{index}]");
-            if !path.starts_with('/') {
-                return Err(Error::invalid(field, format!("`{path}` is not absolute")));
+            if path.is_empty() {
+                return Err(Error::invalid(field, "is empty".to_owned()));
             }
             let target = Target::parse(path, TargetKind::File, &field)?;
             if seen.insert(target.path.clone()) {
@@ -94,5 +95,20 @@ mod tests {
             assert_eq!(paths, ["proc/kcore", "sys/firmware"]);
         }
         assert_eq!(steps.len(), 2);
+    }
+
+    #[test]
+    fn relative_path_is_hidden_from_the_root_on_and_an_empty_one_refused() {
+        let linux = Linux { masked_paths: vec!["a/./b".to_owned(), "/c".to_owned()], ..Linux::default() };
+        let mut steps = Vec::new();
+        plan_hidden(&Spec { linux: Some(linux), ..Spec::default() }, &mut steps).expect("taken");
+        let Action::Init(InitAction::Mask { targets }) = &steps[0].action else { panic!("{steps:?}") };
+        assert_eq!(targets[0].path.as_c_str(), c"a/b");
+        for (path, reason) in [("", "is empty"), ("a/../../b", "contains `..`")] {
+            let linux = Linux { readonly_paths: vec![path.to_owned()], ..Linux::default() };
+            let refused = plan_hidden(&Spec { linux: Some(linux), ..Spec::default() }, &mut Vec::new());
+            let refused = refused.expect_err("refused").to_string();
+            assert!(refused.contains("linux.readonlyPaths[0]") && refused.contains(reason), "{refused}");
+        }
     }
 }

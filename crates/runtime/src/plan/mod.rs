@@ -46,8 +46,8 @@ pub use self::mount_points::{MountPoint, mount_point, mount_points};
 pub use self::mounts::has_selinux;
 use self::namespaces::{Clocks, NamespacePlan};
 pub use self::options::{
-    BindRules, CgroupManager, FirstProcess, Lifetime, MissingHome, NetworkProgram, OwnFile, PlanOptions,
-    Preparation, RootChange, RootOwners, RootPiece, RootPieceKind, RootSource, Start,
+    BindRules, CgroupManager, FirstProcess, Lifetime, MemoryFile, MissingHome, NetworkProgram, OwnFile,
+    PlanOptions, Preparation, RootChange, RootOwners, RootPiece, RootPieceKind, RootSource, Start,
 };
 use self::owners::{Detached, Users};
 pub use self::process::own_hard_limit;

@@ -154,6 +154,32 @@ pub struct OwnFile {
     pub content: String,
 }
 
+/// A file that is in memory for this container alone. It is on no disk, and what is in it is in no message.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MemoryFile {
+    /// Where it appears inside: an absolute path.
+    pub destination: String,
+    /// What is in it.
+    pub content: Vec<u8>,
+    /// Its user, as the container counts.
+    pub uid: u32,
+    /// Its group, likewise.
+    pub gid: u32,
+    /// Its mode bits.
+    pub mode: u32,
+    /// What asked for it.
+    pub asked_by: String,
+}
+
+impl std::fmt::Debug for MemoryFile {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let MemoryFile { destination, content: _, uid, gid, mode, asked_by: _ } = self;
+        let mut shown = formatter.debug_struct("MemoryFile");
+        shown.field("destination", destination).field("uid", uid).field("gid", gid).field("mode", mode);
+        shown.finish_non_exhaustive()
+    }
+}
+
 /// What becomes of HOME where config.json has none, or an empty one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MissingHome {
@@ -201,6 +227,8 @@ pub struct PlanOptions {
     pub network: Option<NetworkProgram>,
     /// Files of the container's own, such as /etc/hosts.
     pub files: Vec<OwnFile>,
+    /// Files in memory, such as secrets.
+    pub memory_files: Vec<MemoryFile>,
     /// Who makes its cgroup.
     pub cgroup_manager: CgroupManager,
     /// The name of its cgroup where config.json has no path; else the container's.
@@ -253,6 +281,7 @@ impl PlanOptions {
             publication: None,
             network: None,
             files: Vec::new(),
+            memory_files: Vec::new(),
             cgroup_manager: CgroupManager::default(),
             cgroup_name: None,
             new_keyring: true,

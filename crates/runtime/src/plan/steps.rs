@@ -13,7 +13,7 @@ use super::mounts::{self, MountContext};
 use super::namespaces::{self, NamespacePlan};
 use super::net_devices::NetDevice;
 use super::options::{
-    Lifetime, PlanOptions, RootChange, RootOwners, RootPiece, RootPieceKind, RootSource, Start,
+    Lifetime, MemoryFile, PlanOptions, RootChange, RootOwners, RootPiece, RootPieceKind, RootSource, Start,
 };
 use super::owners::{self, Detached, Users};
 use super::{
@@ -24,7 +24,7 @@ use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::init::step::{
     Action, Barrier, BoundRoot, HookKind, HostAction, InitAction, Lower, MOST_LAYERS, Opened, OverlayRoot,
-    Owners, Piece, PieceKind, PiecedRoot, Rights, Step, Target, TargetKind,
+    Owners, Piece, PieceKind, PiecedRoot, PlannedFile, Rights, Step, Target, TargetKind,
 };
 use crate::rdt::Wanted;
 use crate::root_directory::RootDirectory;
@@ -272,6 +272,7 @@ impl Steps {
             let number = detaches_files(users).then(|| self.detached.steps.len() + index);
             self.list.push(always(mounts::own_file(file, &options.state_directory, read_only, number)?));
         }
+        self.memory_files(&options.memory_files, label)?;
         if !binds_dev(spec) {
             let devices = spec.linux.as_ref().map(|linux| linux.devices.as_slice()).unwrap_or_default();
             let devices = devices::plan_devices(devices, self.is_restricted(users))?;
@@ -302,6 +303,23 @@ impl Steps {
         self.sysctls(spec)?;
         self.list.extend(hidden);
         anchor::anchor(&mut self.list)
+    }
+
+    fn memory_files(&mut self, files: &[MemoryFile], label: Option<&str>) -> Result<()> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let planned = |file: &MemoryFile| {
+            let MemoryFile { destination, content, uid, gid, mode, asked_by: _ } = file.clone();
+            let target = Target::parse(&destination, TargetKind::File, &destination)?;
+            let target = Target { covers_link: true, ..target };
+            Ok(PlannedFile { target, content, uid, gid, mode })
+        };
+        let asked_by = files.iter().map(|file| file.asked_by.as_str()).collect::<Vec<_>>().join(", ");
+        let files = files.iter().map(planned).collect::<Result<_>>()?;
+        let label = label.map(|label| c_string(label, "linux.mountLabel")).transpose()?;
+        self.list.push(init_step(InitAction::MemoryFiles { files, label }, asked_by));
+        Ok(())
     }
 
     /// Whether the kernel holds back what it gives root of the host alone, such as making device nodes.
@@ -505,7 +523,8 @@ fn binds_dev(spec: &Spec) -> bool {
 
 /// What will be mounted in the overlay of the root itself. A point that is no path is refused with its mount.
 fn overlay_points(spec: &Spec, options: &PlanOptions) -> Vec<CString> {
-    let files = options.files.iter().map(|file| file.destination);
+    let in_memory = options.memory_files.iter().map(|file| file.destination.as_str());
+    let files = options.files.iter().map(|file| file.destination).chain(in_memory);
     let points = mount_points(spec, files).into_iter().filter(|point| point.mount.is_none());
     let target = |point: MountPoint| Target::parse(&point.path, point.kind, "mounts").ok();
     points.filter_map(target).map(|target| target.path).collect()

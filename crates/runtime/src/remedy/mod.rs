@@ -78,6 +78,7 @@ fn no_place(steps: &[Step], action: &InitAction, failure: Failure, rootfs: &Path
         InitAction::Mount(mount) => &mount.target,
         InitAction::Bind(bind) => &bind.target,
         InitAction::Devices { devices } => &devices.get(failure.item as usize)?.target,
+        InitAction::MemoryFiles { files, .. } => &files.get(failure.item as usize)?.target,
         _ => return None,
     };
     let obstacle = || Mounted::of(steps, rootfs).obstacle(target);
@@ -126,6 +127,7 @@ fn told(action: &InitAction, failure: Failure) -> Option<&'static str> {
             InitAction::Mount(_)
             | InitAction::Bind(_)
             | InitAction::Devices { .. }
+            | InitAction::MemoryFiles { .. }
             | InitAction::Console { .. },
             Call::Stat,
             EPERM,
@@ -147,6 +149,7 @@ fn item(action: &InitAction, failure: Failure) -> Option<String> {
     let inside = |path: &CStr| format!("`/{}`", path.to_string_lossy());
     match action {
         InitAction::Devices { devices } => Some(inside(&devices.get(index)?.target.path)),
+        InitAction::MemoryFiles { files, .. } => Some(inside(&files.get(index)?.target.path)),
         InitAction::Links { links } => Some(inside(&links.get(index)?.target.path)),
         InitAction::Mask { targets } | InitAction::ReadOnlyPaths { targets } => {
             Some(inside(&targets.get(index)?.path))
@@ -220,9 +223,14 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
         (InitAction::Mount(mount), _, EPERM) if mount.kind.file_system.as_c_str() == c"sysfs" => {
             "sysfs needs a network namespace of the container's own; bind /sys from the host instead"
         }
-        (InitAction::Mount(_) | InitAction::Bind(_) | InitAction::Devices { .. }, Call::Stat, EPERM) => {
-            PROC_HINT
-        }
+        (
+            InitAction::Mount(_)
+            | InitAction::Bind(_)
+            | InitAction::Devices { .. }
+            | InitAction::MemoryFiles { .. },
+            Call::Stat,
+            EPERM,
+        ) => PROC_HINT,
         (InitAction::Console { .. }, Call::Stat, 19) => "mount `devpts` on /dev/pts",
         (InitAction::Sysctls { .. }, Call::Stat, 19) => "mount `proc` on /proc",
         (InitAction::Mount(_) | InitAction::Bind(_), Call::Mkdir, 30) => {

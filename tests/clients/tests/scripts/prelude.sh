@@ -47,9 +47,10 @@ make_root() {
 # For messages that each runtime has in words of its own: only the status counts.
 quiet_error() { "$@" >/dev/null 2>&1; }
 
-# Where systemd makes the groups: the scopes of this name that run.
+# Where systemd makes the groups: the scopes of this name that run, of a user's with their own manager.
 scopes() {
-    [ "$MANAGER" != systemd ] || step 'as a scope' sh -c "systemctl list-units --plain --no-legend --type scope '$1' | grep -c running"
+    whose=--system; [ "$(id -u)" = 0 ] || whose=--user
+    [ "$MANAGER" != systemd ] || step 'as a scope' sh -c "systemctl $whose list-units --plain --no-legend --type scope '$1' | grep -c running"
 }
 
 # For checkpoints: a program that counts in memory and shows its count, one up at each SIGUSR1.

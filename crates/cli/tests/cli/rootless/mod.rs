@@ -9,5 +9,6 @@ mod network;
 mod place;
 mod pods;
 mod refusing_links;
+mod secrets;
 mod user;
 mod volumes;

@@ -12,6 +12,8 @@ use serde_json::Value;
 use super::super::*;
 use super::{Path, PathBuf};
 use crate::kept::{KeptContainers, Stay};
+use crate::network_store::NetworkStore;
+use crate::secret_store::SecretStore;
 use crate::volume_store::VolumeStore;
 
 /// Numbers that look random and are the same each time (a 64-bit generator of L'Ecuyer's).
@@ -364,6 +366,7 @@ impl Choices {
                     name: self.word(),
                     configurations: self.maybe(Choices::path),
                     plugins: self.some(Choices::path),
+                    aliases: self.words(),
                 }),
                 _ => NetworkMode::Joined { namespace: self.path(), files: self.maybe(Choices::path) },
             },
@@ -371,6 +374,15 @@ impl Choices {
             ip: self.maybe(Choices::word),
             container_ip: self.maybe(Choices::word),
             mac: self.maybe(|choices| [2, 0x42, 0xac, 0, choices.below(256) as u8, 0xff]),
+            attachments: self.some(|choices| NetworkAttachment {
+                network: choices.word(),
+                ip: choices.maybe(|choices| Ipv4Addr::new(10, 5, 0, choices.below(256) as u8)),
+                ip6: choices.maybe(|choices| Ipv6Addr::from_bits(u128::from(choices.below(256)))),
+                mac: choices.maybe(|choices| [2, 0x42, 0xac, 0, choices.below(256) as u8, 0xff]),
+                aliases: choices.words(),
+                interface: choices.maybe(Choices::word),
+            }),
+            store: self.maybe(|choices| NetworkStore::beside(&choices.path().join("images"))),
             publish: self.some(Choices::port),
             names: NameOptions {
                 servers: self.some(Choices::address),
@@ -387,6 +399,31 @@ impl Choices {
         }
     }
 
+    fn secrets(&mut self) -> SecretOptions {
+        let store = |choices: &mut Choices| {
+            let mut store = SecretStore::of(Some(Path::new("/"))).expect("a path");
+            *store.path_mut() = choices.path();
+            store
+        };
+        SecretOptions {
+            requests: self.some(|choices| SecretRequest {
+                flag: choices.word(),
+                name: choices.word(),
+                id: choices.maybe(Choices::word),
+                place: match choices.is() {
+                    true => SecretPlace::Variable { name: choices.word() },
+                    false => SecretPlace::File {
+                        path: choices.word(),
+                        uid: choices.number() as u32,
+                        gid: choices.number() as u32,
+                        mode: choices.below(0o1000) as u32,
+                    },
+                },
+            }),
+            store: self.maybe(store),
+        }
+    }
+
     fn run(&mut self) -> RunOptions {
         RunOptions {
             process: self.process(),
@@ -395,6 +432,7 @@ impl Choices {
             namespaces: self.namespaces(),
             security: self.security(),
             network: self.network(),
+            secrets: self.secrets(),
             stay: self.maybe(|choices| {
                 let containers = KeptContainers::beside(&choices.path().join("images"));
                 (containers, choices.of(&[Stay::Kept, Stay::Removed]))

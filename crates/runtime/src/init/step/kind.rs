@@ -45,6 +45,7 @@ impl Action {
                 | Init::OverlayRoot(_)
                 | Init::Mount(_)
                 | Init::Bind(_)
+                | Init::MemoryFiles { .. }
                 | Init::SetAttributes { .. }
                 | Init::Devices { .. }
                 | Init::Links { .. }

@@ -17,7 +17,8 @@ use sys::seccomp::Instruction;
 pub use self::mounts::TargetKind;
 pub(crate) use self::mounts::{
     ANCHORS, Anchor, Bind, BoundRoot, CopyUp, DetachedMount, FileSystem, Inside, Lower, MOST_LAYERS,
-    MountPlan, Opened, OverlayRoot, OwnerMap, Owners, Piece, PieceKind, PiecedRoot, Rights, Target, Writes,
+    MountPlan, Opened, OverlayRoot, OwnerMap, Owners, Piece, PieceKind, PiecedRoot, PlannedFile, Rights,
+    Target, Writes,
 };
 use crate::spec::Hook;
 
@@ -172,6 +173,12 @@ pub(crate) enum InitAction {
     PiecedRoot(PiecedRoot),
     Mount(MountPlan<FileSystem>),
     Bind(MountPlan<Bind>),
+    /// Files in memory, for this container alone.
+    MemoryFiles {
+        files: Vec<PlannedFile>,
+        /// The SELinux label of their file system.
+        label: Option<CString>,
+    },
     SetAttributes {
         target: Target,
         set: u64,

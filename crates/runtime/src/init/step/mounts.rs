@@ -225,6 +225,25 @@ impl PiecedRoot {
     }
 }
 
+/// A file in memory. What is in it is nobody's to see, in `Debug` as little as in a message.
+pub(crate) struct PlannedFile {
+    pub(crate) target: Target,
+    pub(crate) content: Vec<u8>,
+    /// Its owner, as the container counts.
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mode: u32,
+}
+
+impl std::fmt::Debug for PlannedFile {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let PlannedFile { target, content: _, uid, gid, mode } = self;
+        let mut shown = formatter.debug_struct("PlannedFile");
+        shown.field("target", target).field("uid", uid).field("gid", gid).field("mode", mode);
+        shown.finish_non_exhaustive()
+    }
+}
+
 /// What a target must be, and is made where it is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetKind {
