@@ -20,7 +20,7 @@ use crate::render;
 pub(crate) fn run(arguments: RunArguments) -> ExitCode {
     let paths = arguments.paths();
     // Before a file of our own is open, which would have a number that was to be handed on.
-    let kept = check_kept_descriptors(arguments.process.preserve_fds);
+    let kept = check_kept_descriptors(arguments.process.preserve_fds).and_then(|()| check_name(&arguments));
     let explanation = match kept.and_then(|()| Explanation::open(arguments.look.explain.as_ref())) {
         Ok(explanation) => explanation,
         Err(error) => {
@@ -105,6 +105,12 @@ fn run_container(
     };
     let finished = running.supervise(&signals, std::io::stdin().as_fd(), std::io::stdout().as_fd())?;
     Ok((finished, timeline))
+}
+
+/// Before an image is fetched for a container that can't be called so.
+fn check_name(arguments: &RunArguments) -> Result<()> {
+    let name = arguments.life.name.as_deref().filter(|name| !name.is_empty());
+    name.map_or(Ok(()), engine::check_container_name)
 }
 
 /// `--rmi`: that the image stays is no failure of the container.

@@ -18,6 +18,7 @@ mod kept;
 mod layers;
 mod life;
 mod mount_points;
+mod names;
 mod network;
 mod network_store;
 mod options;
@@ -59,7 +60,7 @@ pub use images::{
 pub use kept::{
     Change, ChangeKind, CommitRequest, ComparedStep, ContainerFilter, ContainerSize, DamagedContainer, Kept,
     KeptContainers, KeptRoot, KeptState, ListedContainer, PodMember, PodRole, PrunedContainers, StartFailure,
-    StartRecord, Stay, StepTime, Survey, compare_starts,
+    StartRecord, Stay, StepTime, Survey, check_container_name, compare_starts,
 };
 pub use life::{
     ADOPT, BEGIN, Begun, CreateRequest, END, Ended, FailedBegin, InputUntil, LifeOptions, LogChoice, Look,
@@ -70,6 +71,7 @@ pub use monitor::{
     Attachment, Departure, DetachKeys, Input, LogEntry, LogQuery, LogStream, Moment, Reaction, Role, Signals,
     Terminal, VERB as MONITOR_VERB, run_service as run_monitor,
 };
+pub use names::{ANSWER, answer as answer_names, is_answer_verb};
 pub use network::tidy_networks;
 pub use network_store::{
     CreatedNetwork, Network, NetworkDriver, NetworkFilter, NetworkStore, NetworkSubnet, NetworkSurvey,

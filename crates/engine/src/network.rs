@@ -24,6 +24,7 @@ pub(crate) use self::live::{Live, namespace_file};
 pub(crate) use self::places::{Place, Places};
 use crate::error::{Error, Result, from_network};
 use crate::kept::ShownNetwork;
+use crate::names;
 use crate::options::RunOptions;
 use crate::paths::EnginePaths;
 use crate::rootless::{pasta, ports};
@@ -107,6 +108,8 @@ pub(crate) struct Wiring {
     pub(crate) attachment: String,
     /// Which ports are published, in words.
     pub(crate) publication: Option<String>,
+    /// Who answers names there, where somebody does.
+    pub(crate) responder: Option<std::net::IpAddr>,
 }
 
 /// `main` is the number of the network by whose address the container's own name is known.
@@ -126,6 +129,7 @@ fn wiring(ends: &[(&BridgeNetwork, ContainerInterface)], main: usize, ports: &[i
         attachment: joined(&|network, interface| format!("`{}` to `{}`", interface.name(), network.name())),
         program: program(NamespaceConfiguration::plan(&interfaces)),
         publication: (!ports.is_empty()).then(|| ports.join(", ")),
+        responder: None,
     }
 }
 
@@ -159,7 +163,8 @@ pub(crate) fn planned_wiring(paths: &EnginePaths, wanted: Wanted, options: &RunO
         Wanted::Kept(Places { places, main, .. }) => {
             let ends = places.iter().map(|place| place.foreseen().map(|interface| (&place.drawn, interface)));
             let ends: Vec<_> = ends.collect::<Result<_>>()?;
-            return Ok(wiring(&ends, main, &options.network.publish));
+            let responder = places[main].responder();
+            return Ok(Wiring { responder, ..wiring(&ends, main, &options.network.publish) });
         }
     };
     let address = match wanted_address(options, &network.ipv4()).map_err(from_network)? {
@@ -167,7 +172,10 @@ pub(crate) fn planned_wiring(paths: &EnginePaths, wanted: Wanted, options: &RunO
         AddressRequest::LowestFree => std::net::Ipv4Addr::from(u32::from(network.ipv4().gateway()) + 1),
     };
     let own = interface(options, network.container_interface(address).map_err(from_network)?);
-    Ok(wiring(&[(&network, own)], 0, &options.network.publish))
+    Ok(Wiring {
+        responder: names::responder(&network),
+        ..wiring(&[(&network, own)], 0, &options.network.publish)
+    })
 }
 
 /// Refuses ports that pasta could not bind, with their holder's name or the privilege that is missing.
@@ -304,7 +312,8 @@ impl Connection {
     pub(crate) fn wiring(&self) -> Wiring {
         let ports = self.ports.as_ref().map(HeldPorts::publications).unwrap_or_default();
         let ends: Vec<_> = self.endpoints.iter().map(|end| (&end.network, end.interface)).collect();
-        wiring(&ends, self.main, ports)
+        let responder = self.main().responder();
+        Wiring { responder, ..wiring(&ends, self.main, ports) }
     }
 
     /// Makes bridges and their rules complete.
@@ -321,6 +330,16 @@ impl Connection {
             endpoint.attach(NetnsTarget::Pid(pid), hairpin)?;
         }
         Ok(())
+    }
+
+    /// Writes down how the container is called on its networks, where anybody asks.
+    pub(crate) fn note_names(&self, name: &str, options: &RunOptions) -> Result<()> {
+        self.endpoints.iter().try_for_each(|endpoint| endpoint.note_names(name, options))
+    }
+
+    /// Has somebody answer names on its networks.
+    pub(crate) fn answer_names(&self, paths: &EnginePaths) -> Result<()> {
+        self.endpoints.iter().try_for_each(|endpoint| endpoint.answer_names(paths))
     }
 
     /// Redirects the published ports.

@@ -9,6 +9,7 @@ use runtime::plan::OwnFile;
 use crate::cni::Dns;
 use crate::container::Notice;
 use crate::error::{Error, Result, io_text};
+use crate::names::asks_responder;
 use crate::network::Wiring;
 use crate::options::{HostAddress, NamespaceOptions, NetworkMode, OwnedFile, RunOptions};
 use crate::rootless::pasta;
@@ -30,7 +31,8 @@ pub(crate) fn own_files(
         let content = format!("{}\n", options.namespaces.hostname());
         files.push(OwnFile { name: "hostname", destination: "/etc/hostname", content });
     }
-    let content = resolvers(options, pasta, notices);
+    let responder = wiring.and_then(|wiring| wiring.responder).filter(|_| asks_responder(options));
+    let content = resolvers(options, responder, pasta, notices);
     files.push(OwnFile { name: "resolv.conf", destination: "/etc/resolv.conf", content });
     files
 }
@@ -151,9 +153,16 @@ fn text(path: &Path, notices: &mut Vec<Notice>) -> Option<String> {
 }
 
 /// resolv.conf(5): the host's, as far as it means something inside, and what was asked for in its place.
-fn resolvers(options: &RunOptions, pasta: &mut pasta::Request, notices: &mut Vec<Notice>) -> String {
+fn resolvers(
+    options: &RunOptions,
+    responder: Option<IpAddr>,
+    pasta: &mut pasta::Request,
+    notices: &mut Vec<Notice>,
+) -> String {
     let names = &options.network.names;
-    let changes = ResolvChanges { servers: &names.servers, search: &names.search, options: &names.options };
+    // The responder asks those that were given, or the host's.
+    let servers = responder.as_ref().map_or(&names.servers[..], std::slice::from_ref);
+    let changes = ResolvChanges { servers, search: &names.search, options: &names.options };
     let host = text(Path::new("/etc/resolv.conf"), notices).unwrap_or_default();
     let conf = match &options.network.mode {
         NetworkMode::Host => ResolvConf { text: host, name_servers: 1 },
@@ -180,6 +189,7 @@ fn resolvers(options: &RunOptions, pasta: &mut pasta::Request, notices: &mut Vec
         }
     };
     let conf = conf.with(changes);
+    let conf = if responder.is_some() { conf.with_short_names() } else { conf };
     if conf.name_servers == 0 {
         notices.push(Notice {
             what: "the host's name servers listen on its loopback only, so the container can't look names up"

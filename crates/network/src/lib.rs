@@ -23,9 +23,11 @@ mod foreign_firewall;
 mod forwarding;
 mod isolation;
 mod kernel;
+mod lease_text;
 mod legacy_iptables;
 mod link;
 mod masquerade;
+mod names;
 mod namespace_configuration;
 mod namespace_state;
 mod nft_maps;
@@ -50,6 +52,7 @@ pub use bridge::{Bridge, Removal, cut_off_the_dead, ensure, ensure_for, remove_i
 pub use error::{Error, Kind, Result};
 pub use foreign_firewall::{Certainty, Finding, Firewall, Ways, foreign_firewall};
 pub use masquerade::{Lacking, Outbound};
+pub use names::Responder;
 pub use namespace_configuration::{ConfigurationStep, NamespaceConfiguration};
 pub use namespace_state::{NamespaceState, TidyTurn};
 pub use options::{

@@ -95,7 +95,7 @@ pub fn publish(
         }
         error
     };
-    let comment = owner(name, lease.address(), lease.holder());
+    let comment = owner(name, lease.address(), &lease.holder());
     let loopback = if forwarding::bridges_filter_ipv6() { Loopback::Ipv4 } else { Loopback::Both };
     let elements: Elements = ports
         .publications()

@@ -107,3 +107,22 @@ fn container_in_a_container_of_other_users_stays_in_its_groups() {
     assert!(told.ends_with("executed\nleft: /run/state/*\n"), "{output:?}");
     outer.assert_clean("after the run");
 }
+
+#[test]
+fn exec_in_a_container_tells_what_it_takes_to_join() {
+    root_only!();
+    let inner = inner();
+    let outer = around(&inner, &script("in"));
+    let_make_cgroups(&outer);
+    outer.edit(|config| {
+        let sets = config["process"]["capabilities"].as_object_mut().expect("sets");
+        for set in sets.values_mut() {
+            set.as_array_mut().expect("a list").retain(|name| name != "CAP_SYS_CHROOT");
+        }
+    });
+    let output = outer.run_to_its_end();
+    assert!(text(&output).contains("ended with 7\n"), "what it starts needs no such right: {output:?}");
+    let told = errors(&output);
+    assert!(told.contains("join namespaces mnt") && told.contains("takes CAP_SYS_CHROOT"), "{told}");
+    outer.assert_clean("after the run");
+}

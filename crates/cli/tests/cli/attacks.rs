@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use crate::life::Place;
 use crate::support::{Host, Ran, names};
 
 /// A directory of the host that attacks aim at.
@@ -421,4 +422,47 @@ fn no_abstract_socket_is_ours_while_a_container_runs() {
         assert_eq!(container.release().code(), 0);
     }
     host.assert_nothing_left();
+}
+
+#[test]
+fn name_of_a_container_is_no_path_whatever_makes_it() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    // So that the directory of the names is there.
+    assert_eq!(place.script("create", &["--name=other"], "true").code(), 0);
+    let victim = victim(&host);
+    let store = names(&host.directory().join("store"));
+    let long = "x".repeat(300);
+    let tries = [
+        "../../../victim/file",
+        "../../images/link",
+        "/../../../victim/file",
+        ".",
+        "..",
+        ".other",
+        "b d/x",
+        "bad name",
+        "-x",
+        "\u{fc}n\u{ef}",
+        "x",
+        &long,
+    ];
+    for name in tries {
+        let name = format!("--name={name}");
+        for (verb, how) in [("run", "--rm"), ("run", "-d"), ("run", "--rm=false"), ("create", "--rm")] {
+            let ran = place.script(verb, &[how, &name], "true");
+            ran.refuses(125, &["--name", "names have two letters at least"]);
+            assert_untouched(&victim, &name, &ran);
+        }
+        // Nor is an image fetched first.
+        place.verb("run", &["--rm", &name, "localhost:1/no/image"]).refuses(125, &["--name"]);
+    }
+    assert_eq!(names(&host.directory().join("store")), store);
+    assert_eq!(names(&host.directory().join("store/containers/.names")), ["other"]);
+    assert_eq!(
+        place.script("run", &["--rm", "--name=/slash"], "echo ran").text(),
+        "ran",
+        "as docker shows it"
+    );
+    place.assert_nothing_left();
 }

@@ -30,6 +30,7 @@ mod life;
 mod limits;
 mod limits_refused;
 mod manifests;
+mod names;
 mod namespaces;
 mod network;
 mod networks;

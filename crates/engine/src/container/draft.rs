@@ -159,6 +159,7 @@ pub(super) fn draft(
     };
     let kept = keep(options, user.is_some(), &id, birth, &found, effects)?;
     shown.name = kept.as_ref().map_or_else(String::new, |lease| lease.record().name.clone());
+    connection.iter().try_for_each(|connection| connection.note_names(&shown.name, options))?;
     // Files of an ordinary user's other ids take a process in a user namespace to remove; what is in memory goes by itself.
     let is_image = matches!(options.files.root, RootOptions::Image(_));
     let is_on_disk = |lease: &&Lease| lease.record().stay == Stay::Kept || (is_image && user.is_none());

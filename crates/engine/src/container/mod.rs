@@ -21,7 +21,7 @@ pub(crate) use self::sweep::{release_unheld, sweep};
 use crate::cni;
 use crate::error::{Error, Result, from_monitor};
 use crate::events::{Subject, VolumesOf};
-use crate::kept::{End, Lease, MemoryEnd, Shown, StartNote, Stay, now};
+use crate::kept::{End, Lease, MemoryEnd, Shown, StartNote, Stay, now, parse_name};
 use crate::mount_points::{Directory, Ground, MountPoints};
 use crate::network::Connection;
 use crate::options::RunOptions;
@@ -73,7 +73,8 @@ pub fn plan(options: &RunOptions, paths: &EnginePaths) -> Result<Vec<StepDescrip
 ///
 /// Remains of commands that were killed are removed on the way.
 pub fn prepare(options: &RunOptions, name: Option<&str>, paths: &EnginePaths) -> Result<Prepared> {
-    draft::draft(options, paths, Effects::Allowed, Birth::New { name })
+    let name = name.map(parse_name).transpose()?;
+    draft::draft(options, paths, Effects::Allowed, Birth::New { name: name.as_deref() })
 }
 
 /// The same for one that is there already and lives on.
@@ -299,7 +300,14 @@ impl Host for EngineHost<'_> {
             self.attached = pasta.attach(namespaces, &directory, &mut self.notices)?;
             return Ok(());
         }
-        self.connection.as_ref().map_or(Ok(()), |connection| connection.attach(pid))
+        let Some(connection) = &self.connection else { return Ok(()) };
+        connection.attach(pid)?;
+        if let Err(error) = connection.answer_names(self.paths) {
+            // It runs all the same, and reaches the others by their addresses.
+            let what = format!("nobody answers names on the container's network: {error}");
+            self.notices.push(Notice { what, remedy: error.hint });
+        }
+        Ok(())
     }
 
     fn publish_ports(&mut self) -> Result<()> {

@@ -45,6 +45,7 @@ pub use self::filter::ContainerFilter;
 pub(crate) use self::lease::Lease;
 pub use self::list::{ContainerSize, ListedContainer};
 pub(crate) use self::list::{Shown, ShownNetwork, bytes_below};
+pub use self::names::check_container_name;
 pub(crate) use self::names::{parse as parse_name, parse_of_pod as parse_pod_name};
 pub use self::prune::PrunedContainers;
 pub(crate) use self::record::{Asked, End, MemoryEnd, Record, Sent, Wish, now, seconds};

@@ -54,12 +54,21 @@ pub(crate) fn parse(text: &str) -> Result<String> {
     if is_name && (2..=255).contains(&name.len()) {
         return Ok(name.to_owned());
     }
-    let reason = match name.len() {
+    Err(no_name(text))
+}
+
+/// Refuses a name that a person wants a container to have, if it is none: for who checks it before anything else is done.
+pub fn check_container_name(text: &str) -> Result<()> {
+    parse(text).map(drop)
+}
+
+fn no_name(text: &str) -> Error {
+    let reason = match text.len() {
         256.. => "it is longer than 255 letters".to_owned(),
         _ => format!("`{}` is no name of a container", text.escape_debug()),
     };
     let hint = "names have two letters at least, begin with a letter or a digit of ASCII, and go on with these, `_`, `.` and `-`";
-    Err(Error::invalid("--name", reason).with_hint(hint))
+    Error::invalid("--name", reason).with_hint(hint)
 }
 
 impl KeptContainers {
@@ -131,10 +140,7 @@ impl KeptContainers {
 
     /// Who has a name.
     fn taker_of(&self, name: &str) -> Result<Option<Taker>> {
-        if name.is_empty() || name.contains('/') || name.starts_with('.') {
-            return Ok(None);
-        }
-        let path = self.names_directory().join(name);
+        let Some(path) = self.link_of(name) else { return Ok(None) };
         let target = match std::fs::read_link(&path) {
             Ok(target) => target,
             // Where this user may not look there is nothing of theirs.
@@ -195,12 +201,8 @@ impl KeptContainers {
 
     /// Gives a name back, if it is still this container's. Nobody needs it to be gone.
     pub(crate) fn release_name(&self, name: &str, id: &str) {
-        let directory = self.names_directory();
-        if name.is_empty() {
-            return;
-        }
-        let Ok(_turn) = wait(&directory) else { return };
-        let path = directory.join(name);
+        let Some(path) = self.link_of(name) else { return };
+        let Ok(_turn) = wait(&self.names_directory()) else { return };
         if std::fs::read_link(&path).is_ok_and(|target| target == Path::new(id) || target == pod_target(id)) {
             let _ = std::fs::remove_file(&path);
         }
@@ -225,9 +227,16 @@ impl KeptContainers {
         Ok(())
     }
 
+    /// Where the link of a name is. Whatever would lead to another directory, or to a draft of ours, has none: these are the only
+    /// paths that are made of names.
+    fn link_of(&self, name: &str) -> Option<PathBuf> {
+        let is_file_name = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
+        is_file_name.then(|| self.names_directory().join(name))
+    }
+
     fn link(&self, name: &str, target: &Path, id: &str) -> Result<()> {
-        let directory = self.names_directory();
-        let (path, draft) = (directory.join(name), directory.join(format!(".{id}")));
+        let path = self.link_of(name).ok_or_else(|| no_name(name))?;
+        let draft = self.names_directory().join(format!(".{id}"));
         let make = || -> std::io::Result<()> {
             match std::fs::remove_file(&draft) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
@@ -325,11 +334,32 @@ mod tests {
     }
 
     #[test]
+    fn no_link_is_made_or_removed_elsewhere_than_among_the_names() {
+        let path = std::env::temp_dir().join(format!("rabbitc-kept-links-{}", std::process::id()));
+        let containers = KeptContainers { path: path.join("containers") };
+        let id = "aa0000000001";
+        std::fs::create_dir_all(containers.path.join(id)).expect("made");
+        let keepsake = path.join("keepsake");
+        for name in ["../../keepsake", "/keepsake", ".keepsake", "..", ""] {
+            std::fs::write(&keepsake, "kept").expect("written");
+            containers.claim_name(id, Some(name)).expect_err(name);
+            assert_eq!(std::fs::read_to_string(&keepsake).expect("it is there"), "kept", "{name}");
+            // As a record that somebody has changed would say.
+            std::fs::remove_file(&keepsake).expect("removed");
+            std::os::unix::fs::symlink(id, &keepsake).expect("made");
+            containers.release_name(name, id);
+            assert!(keepsake.is_symlink(), "{name}");
+            std::fs::remove_file(&keepsake).expect("removed");
+        }
+        std::fs::remove_dir_all(&path).expect("removed");
+    }
+
+    #[test]
     fn names_are_dockers() {
         for (text, name) in [("web", Some("web")), ("/web", Some("web")), ("a.b_c-1", Some("a.b_c-1"))] {
             assert_eq!(parse(text).ok().as_deref(), name);
         }
-        for text in ["", "a", "-web", ".web", "we b", "a/b", "ü1", "//web", &"x".repeat(256)] {
+        for text in ["", "a", "-web", ".web", "we b", "a/b", "ü1", "//web", "../web", &"x".repeat(256)] {
             let error = parse(text).expect_err("no name");
             assert!(error.to_string().contains("--name") && error.hint.is_some(), "{error}");
         }

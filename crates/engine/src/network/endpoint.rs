@@ -1,6 +1,7 @@
 //! A container's end in one network: its leases, what it is plugged into, and its interface. What else the container has there,
 //! such as published ports, is the connection's.
 
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -10,6 +11,9 @@ use network::{
 
 use crate::error::{Result, from_network};
 use crate::kept::ShownNetwork;
+use crate::names;
+use crate::options::RunOptions;
+use crate::paths::EnginePaths;
 
 /// The end.
 #[derive(Debug)]
@@ -72,6 +76,36 @@ impl Endpoint {
             Plug::BridgeToBe => unreachable!("the bridge is made before the clone"),
         };
         attached.map_err(from_network)
+    }
+
+    /// Where names are asked for; none where nobody answers, as on a wire, where the host can't be reached.
+    pub(super) fn responder(&self) -> Option<IpAddr> {
+        match &self.plug {
+            Plug::Wire(_) => None,
+            Plug::BridgeToBe | Plug::Bridge(_) => names::responder(&self.network),
+        }
+    }
+
+    /// Writes down how the container is called there, where anybody asks.
+    pub(super) fn note_names(&self, name: &str, options: &RunOptions) -> Result<()> {
+        let called = names::of_container(name, &self.lease().holder(), &self.aliases, options);
+        self.note_called(&called, &options.network.names.servers)
+    }
+
+    /// The same, of one that is called like this, and asks `servers` for other names.
+    pub(super) fn note_called(&self, called: &[String], servers: &[IpAddr]) -> Result<()> {
+        match self.responder() {
+            Some(_) => self.lease().note_names(called, servers, self.interface.ipv6()).map_err(from_network),
+            None => Ok(()),
+        }
+    }
+
+    /// Has somebody answer names there.
+    pub(super) fn answer_names(&self, paths: &EnginePaths) -> Result<()> {
+        match self.responder() {
+            Some(_) => names::start(paths, &self.state, &self.network, &self.shown_name),
+            None => Ok(()),
+        }
     }
 
     /// What inspecting a container shows of it.

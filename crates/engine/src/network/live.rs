@@ -18,6 +18,9 @@ use crate::paths::EnginePaths;
 pub(crate) struct Live<'a> {
     pub(crate) paths: &'a EnginePaths,
     pub(crate) id: &'a str,
+    /// How it is called, and whom it asks for names that its networks don't know.
+    pub(crate) name: &'a str,
+    pub(crate) servers: &'a [std::net::IpAddr],
     /// The file of its network namespace, opened.
     pub(crate) namespace: &'a std::fs::File,
     /// As long as there is something there, what it has is its own.
@@ -34,11 +37,17 @@ impl Live<'_> {
     pub(crate) fn plug_in(&self, place: Place) -> Result<ShownNetwork> {
         let state = self.state(place.state_name())?;
         let mut endpoint = place.lease(state, self.id)?;
+        let own = std::iter::once(self.name).filter(|name| !name.is_empty()).map(str::to_owned);
+        let short = self.id.get(..12).unwrap_or(self.id).to_owned();
+        let called: Vec<String> = own.chain(endpoint.aliases.iter().cloned()).chain([short]).collect();
+        endpoint.note_called(&called, self.servers)?;
         endpoint.ensure()?;
         endpoint.attach(NetnsTarget::Fd(self.namespace.as_fd()), Hairpin::Off)?;
         let configuration = NamespaceConfiguration::more(&endpoint.interface);
         let shown = endpoint.shown();
         let name = endpoint.interface.name().to_owned();
+        // Others are reached by their addresses, where nobody answers.
+        let _ = endpoint.answer_names(self.paths);
         let configured = network::configure_within(self.namespace.as_fd(), &configuration)
             .map_err(from_network)
             .and_then(|()| endpoint.entrust(self.record));

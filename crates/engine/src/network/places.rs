@@ -1,6 +1,6 @@
 //! From the kept networks that a container is to have to what the kernel is told of them. Changes nothing.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use network::{
     AddressRequest, BridgeNetwork, DefaultRoute, InterfaceName, Ipv4Network, Ipv6Choice, NetworkOptions,
@@ -10,6 +10,7 @@ use runtime::ErrorKind;
 
 use super::endpoint::{Endpoint, Plug};
 use crate::error::{Error, Result, from_network};
+use crate::names;
 use crate::network_store::{Network, NetworkDriver, NetworkStore, Settings};
 use crate::options::{NetworkAttachment, RunOptions};
 
@@ -137,6 +138,11 @@ fn settle_default_route(places: &mut [Place]) -> usize {
 }
 
 impl Place {
+    /// Where names are asked for; none where nobody answers.
+    pub(super) fn responder(&self) -> Option<IpAddr> {
+        self.wire.is_none().then(|| names::responder(&self.drawn)).flatten()
+    }
+
     /// A place in a network by what is asked for there; `slot` counts the container's interfaces.
     pub(crate) fn new(network: Network, attachment: NetworkAttachment, slot: u32) -> Result<Place> {
         if matches!(network.driver, NetworkDriver::Host | NetworkDriver::Null) {

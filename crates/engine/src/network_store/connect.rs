@@ -241,7 +241,9 @@ impl Running {
     }
 
     fn live<'a>(&'a self, paths: &'a EnginePaths, found: &'a Found) -> Live<'a> {
-        Live { paths, id: &found.id, namespace: &self.namespace, record: &self.directory }
+        let servers = options_of(found).map_or(&[][..], |options| &options.names.servers);
+        let (id, name) = (&found.id, found.name.as_deref().unwrap_or_default());
+        Live { paths, id, name, servers, namespace: &self.namespace, record: &self.directory }
     }
 
     /// Changes what is shown of it.
