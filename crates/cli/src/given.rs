@@ -271,6 +271,8 @@ mod tests {
         "--label-file",
         "--annotation",
         // Lines of files that every container has.
+        "--cni-config-dir",
+        "--cni-bin-dir",
         "--dns",
         "--dns-search",
         "--dns-option",

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod apart;
+mod cni;
 mod config;
 mod container;
 mod directories;
@@ -82,12 +83,13 @@ pub use options::{
     VolumeSettings, VolumesFrom,
 };
 pub use options::{
-    AppArmorChoice, CapabilityList, CgroupMode, Clock, DeviceLimit, FileOptions, HostAddress, ImageRoot,
-    IpcMode, LabelOptions, LimitOptions, NameOptions, NamespaceMode, NamespaceOptions, NetworkAttachment,
-    NetworkMode, NetworkOptions, NumberList, OwnedFile, ProcessOptions, ProgramSource, RootOptions,
-    RunOptions, SeccompChoice, SecurityOptions, TerminalMode, TimeMode, Ulimit, Unmask, limit_syntax,
-    nearest, parse_alias, parse_container_ip, parse_container_ip6, parse_exposed, parse_host, parse_mac,
-    parse_name_server, parse_networks, parse_publish, parse_resolver_word, parse_size, publish_exposed,
+    AppArmorChoice, CapabilityList, CgroupMode, Clock, CniNetwork, DeviceLimit, FileOptions, HostAddress,
+    ImageRoot, IpcMode, LabelOptions, LimitOptions, NameOptions, NamespaceMode, NamespaceOptions,
+    NetworkAttachment, NetworkMode, NetworkOptions, NumberList, OwnedFile, ProcessOptions, ProgramSource,
+    RootOptions, RunOptions, SeccompChoice, SecurityOptions, TerminalMode, TimeMode, Ulimit, Unmask,
+    limit_syntax, nearest, parse_alias, parse_container_ip, parse_container_ip6, parse_exposed, parse_host,
+    parse_mac, parse_name_server, parse_networks, parse_publish, parse_resolver_word, parse_size,
+    publish_exposed,
 };
 pub use options::{AutoUsers, KeptIds, MappedUsers, UserFlags, UserNamespace};
 pub use options::{

@@ -578,6 +578,9 @@ pub(crate) enum Patience {
 /// How long a network without users stays, as the next container often comes at once.
 const GRACE: Duration = Duration::from_millis(300);
 
+/// How long the kernel may take a dead container's namespace apart before its port is taken away.
+const DYING: Duration = Duration::from_millis(300);
+
 /// Removes bridges and rules of networks of this network namespace that nobody uses any more, and what is recorded of
 /// namespaces that are gone.
 ///
@@ -626,10 +629,17 @@ fn remove_idle(namespace: &NamespaceState, patience: Patience, failed: &mut dyn 
         Vec::new()
     });
     for state in networks {
+        let begun = Instant::now();
         loop {
             match network::remove_if_unused(&state) {
                 Ok(Removal::PortsLeft(_)) if matches!(patience, Patience::Until(end) if Instant::now() < end) =>
                 {
+                    if begun.elapsed() > DYING
+                        && let Err(error) = network::cut_off_the_dead(&state)
+                    {
+                        failed(from_network(error));
+                        break;
+                    }
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 Ok(_) => break,

@@ -331,6 +331,26 @@ pub fn remove_if_unused(state: &NetworkStateDirectory) -> Result<Removal> {
     failures.into_iter().next().map_or(Ok(Removal::Removed), Err)
 }
 
+/// Deletes the ports of dead containers, if no lease is held. The kernel keeps a namespace, and with it its port, for as long as a
+/// socket in it waits for somebody who does not answer any more: a connection whose other end has gone is closed after minutes.
+pub fn cut_off_the_dead(state: &NetworkStateDirectory) -> Result<()> {
+    let name = state.name();
+    let error = |errno| Error::from_errno("remove ports of dead containers", name.as_str(), errno);
+    let mut socket = Socket::route().map_err(error)?;
+    let _lock = state.lock(Sharing::Exclusive)?;
+    if !state.held_leases()?.is_empty() {
+        return Ok(());
+    }
+    let Some(bridge) = our_bridge(&mut socket, name).map_err(error)? else { return Ok(()) };
+    for port in link::all(&mut socket, Some(bridge.index)).map_err(error)? {
+        // What somebody else has attached stays.
+        if port.name.starts_with("vrc") && port.kind.as_deref() == Some("veth") {
+            link::delete(&mut socket, port.index).map_err(error)?;
+        }
+    }
+    Ok(())
+}
+
 fn our_bridge(socket: &mut Socket, name: &InterfaceName) -> std::result::Result<Option<Link>, Errno> {
     Ok(link::by_name(socket, name.as_str())?.filter(|link| link.is_our_bridge(name)))
 }

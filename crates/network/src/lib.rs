@@ -45,13 +45,14 @@ mod reattachment;
 mod republish;
 mod resolv;
 mod routes;
+mod stand_in;
 mod state;
 mod subnets;
 mod wire;
 mod within;
 
 pub use attachment::{Attachment, Hairpin, NetnsTarget, attach};
-pub use bridge::{Bridge, Removal, ensure, ensure_for, remove_if_unused};
+pub use bridge::{Bridge, Removal, cut_off_the_dead, ensure, ensure_for, remove_if_unused};
 pub use error::{Error, Kind, Result};
 pub use foreign_firewall::{
     BridgeFamilies, Certainty, Finding, Firewall, Ways, foreign_firewall, foreign_firewall_of,
@@ -73,6 +74,7 @@ pub use reattachment::reattach;
 pub use republish::{Tenant, republish};
 pub use resolv::{ResolvChanges, ResolvConf, container_resolv_conf};
 pub use routes::{Stray, stray};
+pub use stand_in::stand_in;
 pub use state::{AddressRequest, HeldLease, Lease, NetworkStateDirectory};
 pub use subnets::{NewSubnet, choose_subnet, foresee, join, refuse_subnet_of_host};
 pub use wire::{Wire, WireKind, attach_to_wire};

@@ -1,6 +1,6 @@
 //! The network, as typed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use engine::{
@@ -17,7 +17,7 @@ use crate::render;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct NetworkArguments {
-    /// How the container is connected: bridge, pasta, none, host, container:ID or ns:PATH [default: bridge; without
+    /// How the container is connected: bridge, pasta, none, host, cni:NAME, container:ID or ns:PATH [default: bridge; without
     /// root pasta, where it is installed]; or, as often as it has several, the name of a network of `rabbitc network`, also
     /// with `NAME:ip=IP,alias=NAME`
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
@@ -25,6 +25,12 @@ pub(crate) struct NetworkArguments {
     /// Another name by which containers of the same networks find it
     #[arg(long, visible_alias = "net-alias", value_name = "NAME")]
     pub(crate) network_alias: Vec<String>,
+    /// Directory with lists of CNI plugins, for `--network=cni:NAME` [default: NETCONFPATH, or /etc/cni/net.d]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) cni_config_dir: Option<PathBuf>,
+    /// Directory with CNI plugins [default: those of CNI_PATH, or /opt/cni/bin, /usr/lib/cni and /usr/libexec/cni]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) cni_bin_dir: Vec<PathBuf>,
     /// Bridge on the host [default: rabbitc0]
     #[arg(short = 'n', long, value_name = "NAME")]
     pub(crate) network_name: Option<String>,
@@ -82,7 +88,8 @@ impl NetworkArguments {
         root: Option<&Path>,
     ) -> Result<NetworkOptions> {
         let texts: Vec<String> = self.network.iter().filter(|text| !text.is_empty()).cloned().collect();
-        let (mode, mut attachments) = parse_networks("--network", &texts)?;
+        let (mut mode, mut attachments) = parse_networks("--network", &texts)?;
+        self.find_plugins(&mut mode)?;
         if self.no_hosts && !self.add_host.is_empty() {
             let error = Error::invalid("--no-hosts", "means nothing with `--add-host`".to_owned());
             return Err(error.with_hint("leave one of the two out"));
@@ -102,7 +109,9 @@ impl NetworkArguments {
         }
         let mac = said(&self.mac_address).map(|text| parse_mac("--mac-address", text)).transpose()?;
         let is_of_kept = !attachments.is_empty();
-        self.settle_attachments(&mut attachments, mac)?;
+        if !matches!(mode, NetworkMode::Cni(_)) {
+            self.settle_attachments(&mut attachments, mac)?;
+        }
         let needs_store = is_of_kept || self.network_name.is_some();
         let store = needs_store.then(|| NetworkStore::of(root)).transpose()?;
         for attachment in &mut attachments {
@@ -131,6 +140,36 @@ impl NetworkArguments {
                 ..NameOptions::default()
             },
         })
+    }
+
+    /// Where a network of CNI plugins is found: by the flags, or by the variables that CNI's own programs read.
+    fn find_plugins(&self, mode: &mut NetworkMode) -> Result<()> {
+        let NetworkMode::Cni(network) = mode else {
+            let said = [
+                ("--cni-config-dir", self.cni_config_dir.is_some()),
+                ("--cni-bin-dir", !self.cni_bin_dir.is_empty()),
+            ];
+            return match said.into_iter().find(|(_, is_said)| *is_said) {
+                None => Ok(()),
+                Some((flag, _)) => {
+                    let error = Error::invalid(flag, "means nothing without a network of CNI".to_owned());
+                    Err(error.with_hint("name one with `--network=cni:NAME`"))
+                }
+            };
+        };
+        if said(&self.ip6).is_some() {
+            let error = Error::invalid("--ip6", "CNI plugins are passed one address".to_owned());
+            return Err(error.with_hint("write it with `--ip`, of whichever family it is"));
+        }
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        network.configurations =
+            self.cni_config_dir.clone().or_else(|| variable("NETCONFPATH").map(PathBuf::from));
+        network.plugins = match &self.cni_bin_dir[..] {
+            [] => variable("CNI_PATH").iter().flat_map(std::env::split_paths).collect(),
+            named => named.to_vec(),
+        };
+        network.aliases = each(&self.network_alias, |text| parse_alias("--network-alias", text))?;
+        Ok(())
     }
 
     /// Gives the networks what flags of their own say of a container's place in one.

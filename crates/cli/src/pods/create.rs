@@ -88,7 +88,7 @@ pub(crate) struct CreateArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct PodNetworkArguments {
-    /// How the pod is connected: bridge, pasta, none, host or ns:PATH [default: bridge; without root pasta, where it is
+    /// How the pod is connected: bridge, pasta, none, host, cni:NAME or ns:PATH [default: bridge; without root pasta, where it is
     /// installed]; or the names of networks of `rabbitc network`
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     network: Vec<String>,
@@ -141,6 +141,8 @@ impl PodNetworkArguments {
             network: self.network.iter().filter(is_said).cloned().collect(),
             network_alias: self.network_alias.clone(),
             ip6: self.ip6.clone(),
+            cni_config_dir: None,
+            cni_bin_dir: Vec::new(),
             network_name: self.network_name.clone(),
             network_ip: self.network_ip.clone(),
             container_ip: self.ip.clone(),

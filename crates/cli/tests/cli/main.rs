@@ -2,6 +2,7 @@
 
 mod attacks;
 mod chaos;
+mod cni;
 mod completion;
 mod devices;
 mod errors;
@@ -39,6 +40,7 @@ mod networks;
 mod pods;
 mod ports;
 mod process;
+mod programs;
 mod publish_forms;
 mod published;
 mod registries;

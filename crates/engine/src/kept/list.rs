@@ -18,7 +18,7 @@ use super::{
 use crate::error::{Error, Result, from_image};
 use crate::health::HealthStatus;
 use crate::life::RestartPolicy;
-use crate::options::{MountRequest, RootOptions, RunOptions};
+use crate::options::{MountRequest, NetworkMode, RootOptions, RunOptions};
 use crate::paths::EnginePaths;
 use crate::running::PublishedPort;
 
@@ -52,6 +52,9 @@ pub(crate) struct Shown {
     /// Where it is in its network, while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) network: Option<ShownNetwork>,
+    /// The network of CNI plugins that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cni: Option<String>,
     /// The same in the others that it has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) more_networks: Vec<ShownNetwork>,
@@ -127,6 +130,10 @@ impl Shown {
             asked: None,
             labels: labels(&options.process.annotations),
             network: None,
+            cni: match &options.network.mode {
+                NetworkMode::Cni(network) => Some(network.name.clone()),
+                _ => None,
+            },
             more_networks: Vec::new(),
             mounts: options.files.mounts.clone(),
         }
@@ -240,7 +247,8 @@ impl KeptContainers {
             let pid = Some(view.record.pid);
             let shown: Shown = serde_json::from_value(view.record.caller).unwrap_or_default();
             // Of a record that tells of those that were chosen, all are there.
-            let networks: Vec<String> = shown.networks().map(|network| network.name.clone()).collect();
+            let mut networks: Vec<String> = shown.networks().map(|network| network.name.clone()).collect();
+            networks.extend(shown.cni.clone());
             let ports = match shown.ports.is_empty() {
                 true => shown.published,
                 false => shown.ports.iter().map(ToString::to_string).collect(),

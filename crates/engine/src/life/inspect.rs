@@ -10,6 +10,7 @@ use runtime::state_dir::StateRoot;
 use serde_json::{Map, Value, json};
 
 use super::{RestartPolicy, StandardInput};
+use crate::cni;
 use crate::error::Result;
 use crate::kept::{Asked, Kept, KeptContainers, KeptRoot, KeptState, Shown, ShownNetwork, Stay, Wish};
 use crate::options::{
@@ -66,7 +67,13 @@ impl KeptContainers {
             "GraphDriver": graph(kept),
             "Mounts": mounts(&asked.options),
             "Config": config(kept, &asked, &said),
-            "NetworkSettings": network_settings(kept, &shown, &asked.options.network, &said),
+            "NetworkSettings": network_settings(
+                kept,
+                &shown,
+                &asked.options.network,
+                &said,
+                view.as_ref().and_then(|_| cni::Shown::of(paths, &kept.id)),
+            ),
         }))
     }
 }
@@ -458,6 +465,21 @@ fn mounts(options: &RunOptions) -> Value {
     Value::Array(mounts.collect())
 }
 
+/// What CNI plugins have made, in docker's words.
+fn of_plugins(outcome: &cni::Outcome) -> Value {
+    let addresses = outcome.addresses();
+    let one = addresses.iter().find(|(address, _)| address.is_ipv4());
+    let other = addresses.iter().find(|(address, _)| address.is_ipv6());
+    let gateway = outcome.gateway().map(|gateway| gateway.to_string());
+    json!({
+        "IPAddress": one.map(|(address, _)| address.to_string()).unwrap_or_default(),
+        "IPPrefixLen": one.map_or(0, |(_, prefix)| *prefix),
+        "Gateway": gateway.unwrap_or_default(),
+        "MacAddress": outcome.mac().unwrap_or_default(),
+        "GlobalIPv6Address": other.map(|(address, _)| address.to_string()).unwrap_or_default(),
+    })
+}
+
 /// A container's place in one network, as docker has it; of one that does not run, what was asked for.
 fn endpoint(kept: &Kept, shown: Option<&ShownNetwork>, asked: Option<&NetworkAttachment>) -> Value {
     let text = |text: Option<String>| text.unwrap_or_default();
@@ -487,7 +509,13 @@ fn endpoint(kept: &Kept, shown: Option<&ShownNetwork>, asked: Option<&NetworkAtt
     })
 }
 
-fn network_settings(kept: &Kept, shown: &Shown, options: &NetworkOptions, said: &Said<'_>) -> Value {
+fn network_settings(
+    kept: &Kept,
+    shown: &Shown,
+    options: &NetworkOptions,
+    said: &Said<'_>,
+    plugged: Option<cni::Shown>,
+) -> Value {
     let mut ports: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for (inside, address, host) in shown.ports.iter().flat_map(PublishedPort::each) {
         let address = address.map_or_else(|| "0.0.0.0".to_owned(), |address| address.to_string());
@@ -504,10 +532,17 @@ fn network_settings(kept: &Kept, shown: &Shown, options: &NetworkOptions, said: 
             "MacAddress": network.mac,
             "GlobalIPv6Address": network.address_ipv6.map(|address| address.to_string()).unwrap_or_default(),
         }),
-        None => {
-            json!({"IPAddress": "", "IPPrefixLen": 0, "Gateway": "", "MacAddress": "", "GlobalIPv6Address": ""})
-        }
+        None => plugged.as_ref().map_or_else(
+            || json!({"IPAddress": "", "IPPrefixLen": 0, "Gateway": "", "MacAddress": "", "GlobalIPv6Address": ""}),
+            |plugged| of_plugins(&plugged.outcome),
+        ),
     };
+    if let Some(plugged) = plugged {
+        let mut own = flat.clone();
+        // As the plugins have said it.
+        own["CNIResult"] = plugged.result;
+        networks.insert(plugged.name, own);
+    }
     if networks.is_empty() {
         for attachment in &options.attachments {
             networks.insert(attachment.network.clone(), endpoint(kept, None, Some(attachment)));

@@ -216,6 +216,9 @@ fn check_mode(found: &Found, options: Option<&NetworkOptions>) -> Result<()> {
             "is sharing network namespace with another container or host: it cannot be connected to any other network",
             "start it with `--network` and the name of a network",
         ),
+        NetworkMode::Cni(_) => {
+            refuse("is connected by CNI plugins", "start it with networks of `rabbitc network`")
+        }
         NetworkMode::Pasta => refuse("has the host's own addresses, by `pasta`", "kept networks take root"),
     }
 }

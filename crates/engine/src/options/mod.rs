@@ -33,9 +33,9 @@ pub use self::mounts::{
 pub(crate) use self::mounts::{VOLUME_NAME_HINT, check_volume_name};
 pub use self::namespaces::{CgroupMode, Clock, IpcMode, NamespaceMode, NamespaceOptions, TimeMode};
 pub use self::network::{
-    HostAddress, NameOptions, NetworkAttachment, NetworkMode, NetworkOptions, OwnedFile, parse_alias,
-    parse_container_ip, parse_container_ip6, parse_host, parse_mac, parse_name_server, parse_networks,
-    parse_resolver_word,
+    CniNetwork, HostAddress, NameOptions, NetworkAttachment, NetworkMode, NetworkOptions, OwnedFile,
+    parse_alias, parse_container_ip, parse_container_ip6, parse_host, parse_mac, parse_name_server,
+    parse_networks, parse_resolver_word,
 };
 pub(crate) use self::network::{Lack, Unnamed};
 pub(crate) use self::ports::publish_text;

@@ -21,6 +21,8 @@ pub enum NetworkMode {
     Bridge,
     /// Sockets of the calling user stand behind an interface inside.
     Pasta,
+    /// A network that CNI plugins make.
+    Cni(CniNetwork),
     /// Loopback alone.
     None,
     /// The host's own network.
@@ -36,8 +38,22 @@ pub enum NetworkMode {
     },
 }
 
+/// A network that CNI plugins make, as a list of them describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CniNetwork {
+    /// Its name.
+    pub name: String,
+    /// Where the lists are; without one, `/etc/cni/net.d`.
+    pub configurations: Option<PathBuf>,
+    /// By what other names containers of the network find it.
+    pub aliases: Vec<String>,
+    /// Where plugins are; without any, `/opt/cni/bin`, `/usr/lib/cni` and `/usr/libexec/cni`.
+    pub plugins: Vec<PathBuf>,
+}
+
 impl NetworkMode {
-    /// Reads `bridge`, `none`, `host`, `container:ID` or `ns:PATH`.
+    /// Reads `bridge`, `none`, `host`, `cni:NAME`, `container:ID` or `ns:PATH`.
     pub fn parse(flag: &str, text: &str) -> Result<NetworkMode> {
         match text {
             "bridge" => Ok(NetworkMode::Bridge),
@@ -45,12 +61,15 @@ impl NetworkMode {
             "none" => Ok(NetworkMode::None),
             "host" => Ok(NetworkMode::Host),
             _ => match text.split_once(':') {
+                Some(("cni", name)) if !name.is_empty() => {
+                    Ok(NetworkMode::Cni(CniNetwork { name: name.to_owned(), ..CniNetwork::default() }))
+                }
                 Some(("container", id)) if !id.is_empty() => Ok(NetworkMode::Container(id.to_owned())),
                 Some(("ns", path)) if path.starts_with('/') => {
                     Ok(NetworkMode::Joined { namespace: path.into(), files: None })
                 }
                 _ => {
-                    let known = ["bridge", "pasta", "none", "host", "container:ID", "ns:PATH"];
+                    let known = ["bridge", "pasta", "none", "host", "cni:NAME", "container:ID", "ns:PATH"];
                     let error = super::namespaces::unknown(flag, text, &known);
                     let hint = error.hint.clone().unwrap_or_default();
                     Err(error.with_hint(hint))
@@ -64,6 +83,7 @@ impl NetworkMode {
         match self {
             NetworkMode::Default | NetworkMode::Bridge => "bridge",
             NetworkMode::Pasta => "pasta",
+            NetworkMode::Cni(_) => "cni:NAME",
             NetworkMode::None => "none",
             NetworkMode::Host => "host",
             NetworkMode::Container(_) | NetworkMode::Joined { files: Some(_), .. } => "container:ID",
@@ -251,7 +271,7 @@ impl NetworkOptions {
 
     /// The first of the flags that means nothing with the way of connection.
     fn contradiction(&self) -> Option<Contradiction> {
-        use NetworkMode::{Bridge, Container, Default, Host, Joined, None as Nothing, Pasta};
+        use NetworkMode::{Bridge, Cni, Container, Default, Host, Joined, None as Nothing, Pasta};
         if matches!(self.mode, Default | Bridge) {
             return None;
         }
@@ -280,7 +300,23 @@ impl NetworkOptions {
             Nothing | Joined { .. } if to_host => (Some("host-gateway"), Some("there is no way to the host")),
             _ => (None, None),
         };
-        let bridge = "there is no bridge";
+        let bridge = match self.mode {
+            Cni(_) => "the list of its plugins says how it is made",
+            _ => "there is no bridge",
+        };
+        if let Cni(_) = self.mode {
+            let rows = [
+                ("--network-name", self.name.is_some(), "the network has its name in `--network`"),
+                ("--network-ip", self.ip.is_some(), bridge),
+            ];
+            let found = rows.into_iter().find(|(_, is_said, _)| *is_said);
+            return found.map(|(flag, _, reason)| Contradiction {
+                flag,
+                value: None,
+                reason,
+                goes_with_pasta: false,
+            });
+        }
         let rows = [
             ("--publish", (!self.publish.is_empty() && self.mode != Pasta).then_some(ports), true),
             ("--network-name", self.name.as_ref().map(|_| bridge), false),
@@ -316,7 +352,7 @@ pub fn parse_networks(flag: &str, texts: &[String]) -> Result<(NetworkMode, Vec<
         let attachment = match (text, name) {
             ("bridge" | "default", _) => default.clone(),
             ("private", _) => continue,
-            ("pasta" | "none" | "host", _) | (_, "container" | "ns" | "pasta" | "slirp4netns") => {
+            ("pasta" | "none" | "host", _) | (_, "container" | "ns" | "cni" | "pasta" | "slirp4netns") => {
                 (mode, attachments) = (NetworkMode::parse(flag, text)?, Vec::new());
                 continue;
             }

@@ -71,6 +71,7 @@ impl ListedPod {
                 network.attachments.iter().map(|attachment| json!(attachment.network)).collect()
             }
             NetworkMode::Pasta => json!(["pasta"]),
+            NetworkMode::Cni(network) => json!([network.name]),
             _ => Value::Null,
         };
         let mode = |mode: &NamespaceMode| if *mode == NamespaceMode::Host { "host" } else { "private" };
