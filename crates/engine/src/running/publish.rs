@@ -415,14 +415,10 @@ mod tests {
         };
         let asked = requests(&["80-81", "8080:80", "80"]);
         let ports = vec![vec![port(1), port(2)], vec![port(3)], vec![port(4)]];
-        let network = ShownNetwork {
-            name: String::new(),
-            address: std::net::Ipv4Addr::LOCALHOST,
-            prefix: 8,
-            gateway: std::net::Ipv4Addr::LOCALHOST,
-            address_ipv6: None,
-            mac: String::new(),
-        };
+        let written = serde_json::json!({
+            "name": "", "address": "127.0.0.1", "prefix": 8, "gateway": "127.0.0.1", "mac": "",
+        });
+        let network: ShownNetwork = serde_json::from_value(written).expect("as an earlier version wrote it");
         let live = Live { network, requests: asked.into_iter().zip(ports).collect() };
         let Sorted { slots, missing } = live.sort(&requests(&["80", "9:9", "80-81"]));
         assert_eq!(slots, [Some(vec![port(4)]), None, Some(vec![port(1), port(2)])]);

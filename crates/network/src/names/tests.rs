@@ -8,10 +8,15 @@ use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, Question, RCODE, TYPE};
 
 use super::table::{Holder, Table, Verdict};
 use super::wire::{self, Carrier, Code, Read};
-use crate::options::{BridgeNetwork, Ipv6Choice, NetworkOptions};
+use crate::options::{BridgeNetwork, Ipv6Choice, NetworkOptions, NetworkSettings};
 
 fn network() -> BridgeNetwork {
-    let options = NetworkOptions { name: "web0".into(), ipv4: "172.20.0.1/16".into(), ipv6: Ipv6Choice::Off };
+    let options = NetworkOptions {
+        name: "web0".into(),
+        ipv4: "172.20.0.1/16".into(),
+        ipv6: Ipv6Choice::Off,
+        settings: NetworkSettings::default(),
+    };
     options.check().expect("legal")
 }
 

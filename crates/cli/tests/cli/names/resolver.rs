@@ -25,9 +25,12 @@ pub enum Manner {
     Fails,
 }
 
+/// What was asked, and over what.
+type Heard = Arc<Mutex<Vec<(Over, Vec<u8>)>>>;
+
 /// A resolver that listens until it is dropped.
 pub struct Resolver {
-    heard: Arc<Mutex<Vec<(Over, Vec<u8>)>>>,
+    heard: Heard,
     stop: Arc<std::sync::atomic::AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
