@@ -65,6 +65,8 @@ pub(crate) struct Wanted {
 enum Packets {
     /// From a container to anywhere else: they get the host's address.
     Leaving(Subnet),
+    /// The same, under their own address: a rule that says whose network it is, and changes nothing.
+    Routed(Subnet),
     /// Through the bridge of a network without a way out, in one direction.
     Internal(Direction),
     /// From a container, redirected to one of the same network: answered directly, they would not be translated
@@ -98,7 +100,8 @@ enum Direction {
 pub(crate) fn is_complete(network: &BridgeNetwork) -> bool {
     let Ok(mut socket) = Socket::netfilter() else { return false };
     let wanted = wanted(network);
-    let Some(chain) = wanted.first().map(|rule| rule.chain.chain) else { return true };
+    // All of them are in one.
+    let chain = wanted[0].chain.chain;
     let Ok(present) = nftables::rules(&mut socket, NFPROTO_INET, TABLE, Some(chain)) else {
         return false;
     };
@@ -172,6 +175,11 @@ impl Wanted {
                 subnet.compare(expressions);
                 self.compare_bridge(expressions, NFT_META_OIFNAME, NFT_CMP_NEQ);
                 expressions.masquerade();
+            }
+            Packets::Routed(subnet) => {
+                subnet.compare(expressions);
+                self.compare_bridge(expressions, NFT_META_OIFNAME, NFT_CMP_NEQ);
+                expressions.leave();
             }
             Packets::Internal(direction) => {
                 let (own, other) = match direction {
@@ -314,7 +322,9 @@ fn wanted(network: &BridgeNetwork) -> Vec<Wanted> {
         Reach::Masqueraded => subnets(network)
             .map(|(text, subnet)| rule.make(POSTROUTING, &text, "", Packets::Leaving(subnet)))
             .collect(),
-        Reach::Routed => Vec::new(),
+        Reach::Routed => subnets(network)
+            .map(|(text, subnet)| rule.make(POSTROUTING, &text, "", Packets::Routed(subnet)))
+            .collect(),
         Reach::Internal => {
             let subnet = network.ipv4().subnet();
             let make =
