@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ::network::{InterfaceName, WireKind};
 
 use super::NetworkDriver;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, from_network};
 use crate::filter::truth;
 
 /// Options of all drivers, with what is absent resolved.
@@ -79,7 +79,9 @@ impl Settings {
                 "no_default_route" => settings.has_default_route = !yes()?,
                 "metric" => settings.metric = Some(number(0..=u32::MAX)?),
                 "com.docker.network.bridge.name" if is_bridge => {
-                    InterfaceName::parse(value).map_err(crate::error::from_network)?;
+                    InterfaceName::parse(value).map_err(|error| {
+                        from_network(error).from_field("--opt com.docker.network.bridge.name")
+                    })?;
                     settings.interface = Some(value.clone());
                 }
                 "com.docker.network.bridge.enable_ip_masquerade" if is_bridge => {
