@@ -71,6 +71,8 @@ fn files() -> Vec<PathBuf> {
                 let home = || said("HOME").map(|home| home.join(".config"));
                 directories.extend(said("XDG_CONFIG_HOME").or_else(home).map(|home| home.join("containers")));
             }
+            // A home that is another's, as of a variable that was inherited, has nothing for the caller.
+            directories.retain(|directory| directory.metadata().is_ok());
             for directory in directories {
                 files.push(directory.join("containers.conf"));
                 let listed = std::fs::read_dir(directory.join("containers.conf.d")).into_iter().flatten();
