@@ -10,6 +10,7 @@ mod explain;
 mod explained;
 mod files;
 mod for_machines;
+mod full_disk;
 mod hardening;
 mod health;
 mod host_root;

@@ -1,0 +1,55 @@
+//! A disk without room: whoever fills it can be ended, and what could not be written is told.
+
+use crate::life::Place;
+use crate::support::{Host, eventually};
+
+/// A host with a small file system in memory for what is kept.
+fn host() -> Option<Host> {
+    let mut host = Host::new()?;
+    host.set_up(&format!("mkdir {0}; mount -t tmpfs -o size=2m tmpfs {0}", store(&host)));
+    host.accept_mounts();
+    Some(host)
+}
+
+fn store(host: &Host) -> String {
+    host.directory().join("store").display().to_string()
+}
+
+/// Not a byte has room any more.
+fn fill(host: &Host) {
+    host.shell(&format!("cat /dev/zero >>{}/fill 2>/dev/null; true", store(host)));
+}
+
+#[test]
+fn containers_are_ended_and_removed_though_the_disk_is_full() {
+    let Some(host) = host() else { return };
+    let place = Place::of(&host);
+    let deaf = "trap '' TERM; while :; do sleep 0.1; done";
+    for name in ["killed", "stopped", "removed"] {
+        let name = format!("--name={name}");
+        assert_eq!(place.script("run", &["-d", "--restart=always", &name], deaf).code(), 0);
+    }
+    assert_eq!(place.script("run", &["-d", "--rm", "--name=passing"], deaf).code(), 0);
+    fill(&host);
+    assert_eq!(place.verb("kill", &["killed"]).text(), "killed");
+    eventually("it has ended", || place.status("killed") == "exited");
+    fill(&host);
+    assert_eq!(place.verb("stop", &["-t1", "stopped"]).text(), "stopped");
+    fill(&host);
+    assert_eq!(place.verb("rm", &["-f", "removed"]).text(), "removed");
+    fill(&host);
+    assert_eq!(place.verb("stop", &["-t0", "passing"]).text(), "passing");
+    eventually("it is gone", || place.verb("container exists", &["passing"]).code() == 1);
+    // How they ended had room, and that somebody stopped them is not forgotten.
+    host.shell(&format!("rm {}/fill", store(&host)));
+    for name in ["killed", "stopped"] {
+        assert_eq!(
+            (place.status(name), place.field(name, ".State.ExitCode")),
+            ("exited".into(), "137".into())
+        );
+        assert_eq!(place.field(name, ".RestartCount"), "0", "{name}");
+        assert_eq!(place.field(name, ".State.StoppedByUser"), "true", "{name}");
+    }
+    assert_eq!(place.verb("rm", &["killed", "stopped"]).text(), "killed\nstopped");
+    place.assert_nothing_left();
+}
