@@ -53,3 +53,23 @@ fn containers_are_ended_and_removed_though_the_disk_is_full() {
     assert_eq!(place.verb("rm", &["killed", "stopped"]).text(), "killed\nstopped");
     place.assert_nothing_left();
 }
+
+#[test]
+fn output_that_the_disk_takes_no_more_of_is_told_while_the_container_runs() {
+    let Some(host) = host() else { return };
+    let place = Place::of(&host);
+    let talks = "while :; do seq 1000; sleep 0.1; done";
+    assert_eq!(place.script("run", &["-d", "--name=talks"], talks).code(), 0);
+    eventually("it talks", || place.verb("logs", &["--tail=1", "talks"]).text() == "1000");
+    assert!(!place.verb("why", &["talks"]).text().contains("could not be kept"));
+    fill(&host);
+    let told = "bytes of its output could not be kept: is the disk full?";
+    eventually("what is lost is told", || {
+        let why = place.verb("why", &["talks"]);
+        why.text().starts_with("`talks` runs\n")
+            && why.text().contains("so far ")
+            && why.text().contains(told)
+    });
+    assert_eq!(place.verb("rm", &["-f", "talks"]).text(), "talks");
+    place.assert_nothing_left();
+}

@@ -36,6 +36,8 @@ pub(super) enum Request {
     Left,
     /// Its window's rows and columns.
     Resize(u16, u16),
+    /// How much of the output could not be logged?
+    Unlogged,
     /// Nothing that concerns the container.
     Nothing,
 }
@@ -147,6 +149,14 @@ impl Clients {
         }
     }
 
+    /// Tells the client at `index` how many bytes of output could not be logged.
+    pub(super) fn tell_unlogged(&self, index: usize, bytes: u64) {
+        if let Some(client) = self.list.get(index) {
+            // One that does not read has no answer.
+            let _ = send(client.connection.as_fd(), protocol::UNLOGGED, &bytes.to_le_bytes());
+        }
+    }
+
     /// Reads one message of the client at `index`; input goes to `room`, which has room for a whole message. One that is
     /// gone, or says what no client says, is removed.
     pub(super) fn listen(&mut self, index: usize, room: &mut [u8]) -> Request {
@@ -235,6 +245,7 @@ impl Client {
                 self.wants &= !protocol::WANTS_INPUT;
                 Ok(Request::InputEnd)
             }
+            (protocol::ASK_UNLOGGED, []) => Ok(Request::Unlogged),
             (protocol::RESIZE, [a, b, c, d]) => {
                 Ok(Request::Resize(u16::from_le_bytes([*a, *b]), u16::from_le_bytes([*c, *d])))
             }
