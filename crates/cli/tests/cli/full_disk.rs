@@ -73,3 +73,17 @@ fn output_that_the_disk_takes_no_more_of_is_told_while_the_container_runs() {
     assert_eq!(place.verb("rm", &["-f", "talks"]).text(), "talks");
     place.assert_nothing_left();
 }
+
+#[test]
+fn log_in_a_journal_that_is_not_there_is_refused_before_anything_is_made() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    host.set_up("mount -t tmpfs tmpfs /run");
+    for (verb, flags) in [("run", &["-d"][..]), ("run", &["--name=job"]), ("create", &["--name=job"])] {
+        let ran = place.script(verb, &[flags, &["--log-driver=journald"]].concat(), "echo lost");
+        ran.refuses(125, &["--log-driver: ", "journal", "`/run/systemd/journal/socket`"]);
+    }
+    assert_eq!(place.verb("ps", &["-aq"]).text(), "");
+    host.set_up("umount --lazy /run");
+    place.assert_nothing_left();
+}

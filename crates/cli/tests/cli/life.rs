@@ -551,6 +551,7 @@ fn log_in_the_systems_journal_is_read_back() {
     assert_eq!(finish(following, None).text(), "up\ntold");
     journal.kill().expect("it runs");
     journal.wait().expect("it ends");
+    place.verb("start", &["told"]).refuses(125, &["--log-driver: ", "`/run/systemd/journal/socket`"]);
     host.set_up("umount --lazy /run");
     place.assert_nothing_left();
 }
