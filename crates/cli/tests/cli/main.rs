@@ -22,6 +22,7 @@ mod image_programs;
 mod image_store;
 mod images;
 mod init;
+mod input;
 mod isolation;
 mod kept;
 mod kept_roots;
