@@ -28,7 +28,7 @@ const RECORDS: &[&str] = &[
 #[command(name = "rabbitc inspect", max_term_width = 100)]
 pub(crate) struct InspectArguments {
     /// Their names or ids; of a container and an image of one name, the container
-    #[arg(required_unless_present = "latest", value_name = "NAME")]
+    #[arg(required_unless_present = "latest", value_name = "CONTAINER|IMAGE")]
     names: Vec<String>,
     /// The container that was made last
     #[arg(short, long)]

@@ -229,6 +229,7 @@ fn name_is_one_containers_until_that_is_gone() {
     assert_eq!(place.field("two", ".Name"), "/two");
     assert_eq!(place.script("create", &["--name=one"], "true").code(), 0, "it is free now");
     place.verb("rename", &["one", "two"]).refuses(125, &["\"/two\" is already in use"]);
+    place.verb("rename", &["one", "two/2"]).refuses(125, &["error: rename `one`: `two/2` is no name"]);
     let replaced = place.script("create", &["--name=two", "--replace"], "true");
     assert_ne!(replaced.text(), first.text());
     // Half a removal: whoever died before it gave the name back.
