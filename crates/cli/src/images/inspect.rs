@@ -39,7 +39,7 @@ pub(crate) struct InspectArguments {
     /// Of which kind they are: container or image [default: either]
     #[arg(long, value_name = "KIND", default_value = "all", hide_default_value = true)]
     r#type: String,
-    /// Sizes, too, which are always there
+    /// How much room a container takes, too, as SizeRw and SizeRootFs; of images that is always there
     #[arg(short, long)]
     size: bool,
     /// Directory that containers and images are kept below [default: /var/lib/rabbitc]
@@ -79,7 +79,11 @@ fn show(arguments: &InspectArguments) -> Result<ExitCode> {
     };
     let form = Form::parse(arguments.format.as_deref())?;
     let root = arguments.root.as_deref();
-    let (containers, paths) = (KeptContainers::of(root)?, life::paths(arguments.runroot.as_deref())?);
+    let paths = life::paths(arguments.runroot.as_deref())?;
+    let containers = match arguments.size && kind != Kind::Image {
+        true => KeptContainers::open(root)?,
+        false => KeptContainers::of(root)?,
+    };
     let mut names = arguments.names.clone();
     if arguments.latest {
         names.push(life::latest(&containers, &paths)?.0);
@@ -90,6 +94,7 @@ fn show(arguments: &InspectArguments) -> Result<ExitCode> {
             Kind::Either | Kind::Container => Some(containers.find_living(name, &paths)),
         };
         match container {
+            Some(Ok(kept)) if arguments.size => containers.inspect_sized(&kept, &paths).map(of_container),
             Some(Ok(kept)) => containers.inspect(&kept, &paths).map(of_container),
             Some(Err(error)) if kind == Kind::Container || error.kind != ErrorKind::NotFound => Err(error),
             _ => image(name, root, kind),

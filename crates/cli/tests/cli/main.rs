@@ -23,6 +23,7 @@ mod image_store;
 mod images;
 mod init;
 mod input;
+mod inspected;
 mod isolation;
 mod kept;
 mod kept_roots;
