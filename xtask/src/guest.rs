@@ -316,7 +316,7 @@ pub fn suite(tally: &mut Tally) {
     };
     for (init, name, command) in SUITE {
         tally.check(&format!("guest: {name}"), || {
-            let ran = guest.run(*init, command, Streams::Captured, Duration::from_secs(300))?;
+            let ran = guest.run(*init, command, Streams::Captured, Duration::from_secs(600))?;
             if ran.status == 0 {
                 return Ok(Checked::Held);
             }

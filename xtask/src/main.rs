@@ -32,7 +32,7 @@ usage: cargo xtask COMMAND
   build                     static binaries into target/release
   test [FILTER…]            installs what the tests need and runs all of them
   demo                      shows what rabbitc does, step by step
-  bench [--rounds N] [--only start|life|adds|throughput|images|everyday] [--runtimes newest|installed] [--format json]
+  bench [--rounds N] [--only start|life|adds|throughput|networks|images|everyday] [--runtimes newest|installed] [--format json]
                             start latency against crun, runc, podman and the bare kernel, and images
                             and everyday verbs against podman, docker and containerd
   soak [--containers N]     thousands of containers, after which there must be no more of anything than before
@@ -90,7 +90,9 @@ fn dispatch(arguments: &[OsString]) -> Result<u8> {
         ("soak-inside", options) => soak::inside(options).map(|()| 0),
         ("torture-inside", options) => torture::inside(options).map(|()| 0),
         // The server of bench's throughput.
-        ("bench-serve", _) => bench::throughput::serve().map(|()| 0),
+        ("bench-serve", words) => {
+            bench::throughput::serve(words.first().and_then(|word| word.to_str())).map(|()| 0)
+        }
         ("build" | "demo" | "graph" | "man" | "docs" | "ci", [word, ..]) => {
             Err(Failure::new(format!("no such option: `{}`", word.to_string_lossy()))
                 .hint("`cargo xtask help` lists them"))

@@ -77,15 +77,16 @@ pub const BENCH: &[Package] = &[
     package("patchelf", "patchelf", "has newer runtimes find their own libraries"),
     package("strace", "strace", "counts system calls"),
     package("time", "/usr/bin/time", "reports peak memory"),
-    package("iperf3", "iperf3", "bits per second through a published port"),
-    package("wrk", "wrk", "requests per second through a published port"),
-    package("iproute2", "ip", "loopback up in the private network namespace"),
+    package("iperf3", "iperf3", "bits per second over networks"),
+    package("wrk", "wrk", "requests per second over networks"),
+    package("iproute2", "ip", "loopback up in the private network namespace, and hosts beside it"),
+    package("nftables", "nft", "lists the rules that a container leaves, with other eyes than rabbitc's own"),
     package("util-linux", "unshare", "the private mount and network namespace"),
     package("iptables", "iptables", "podman's bridge network calls it"),
     package("containernetworking-plugins", "/usr/lib/cni/bridge", "podman's bridge network before netavark"),
 ];
 
-/// What the part of `cargo xtask bench` with images needs besides.
+/// What the parts of `cargo xtask bench` with images and with docker need besides.
 pub const BENCH_IMAGES: &[Package] = &[
     package("docker-registry", "docker-registry", "the registry that all pull from"),
     package("curl", "curl", "the least that fetching takes"),

@@ -38,31 +38,53 @@ impl Archive {
 /// Its directory, which is the caller's to remove.
 pub struct PrivateApt {
     directory: PathBuf,
+    sources: Sources,
+}
+
+#[derive(PartialEq, Eq)]
+enum Sources {
+    Own,
+    OfTheHost,
 }
 
 impl PrivateApt {
     /// With the newest packages of the archive as its only source.
     pub fn new(directory: PathBuf, archive: &Archive) -> Result<Self> {
+        let apt = Self::with(directory, Sources::Own)?;
+        let path = apt.directory.join("sources.list");
+        std::fs::write(path, archive.source(NEWEST)).naming("write apt's `sources.list`")?;
+        Ok(apt)
+    }
+
+    /// With the sources of the host's own apt.
+    pub fn of_host(directory: PathBuf) -> Result<Self> {
+        Self::with(directory, Sources::OfTheHost)
+    }
+
+    fn with(directory: PathBuf, sources: Sources) -> Result<Self> {
         for name in ["lists/partial", "cache/archives/partial"] {
             let path = directory.join(name);
             std::fs::create_dir_all(&path).naming(format_args!("create `{}`", path.display()))?;
         }
-        for (name, text) in [("sources.list", archive.source(NEWEST)), ("status", String::new())] {
-            std::fs::write(directory.join(name), text).naming(format_args!("write apt's `{name}`"))?;
-        }
-        Ok(Self { directory })
+        std::fs::write(directory.join("status"), "").naming("write apt's `status`")?;
+        Ok(Self { directory, sources })
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new("apt-get");
+        let mut set = |option: &str, value: PathBuf| {
+            command.arg("-o").arg(format!("{option}={}", value.display()));
+        };
+        if self.sources == Sources::Own {
+            set("Dir::Etc::SourceList", self.directory.join("sources.list"));
+            set("Dir::Etc::SourceParts", PathBuf::from("/dev/null"));
+        }
         for (option, value) in [
-            ("Dir::Etc::SourceList", self.directory.join("sources.list")),
-            ("Dir::Etc::SourceParts", PathBuf::from("/dev/null")),
             ("Dir::State::Lists", self.directory.join("lists")),
             ("Dir::State::Status", self.directory.join("status")),
             ("Dir::Cache", self.directory.join("cache")),
         ] {
-            command.arg("-o").arg(format!("{option}={}", value.display()));
+            set(option, value);
         }
         // apt's own unprivileged user may not write below this directory.
         command.args(["-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none", "--quiet=2"]);

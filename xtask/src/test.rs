@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::process::{self, Failure, Naming, Result};
 use crate::remains::Snapshot;
 use crate::tally::{Checked, Tally};
-use crate::unpacked::{Unpacked, Unpacking};
+use crate::unpacked::{Origin, Unpacked, Unpacking};
 use crate::{build, guest, packages};
 
 /// `cargo xtask test [FILTER…]`: the exit status. With a filter, only `cargo test` runs, with that filter.
@@ -38,6 +38,15 @@ pub fn run(filters: &[OsString], tally: &mut Tally) -> Result<()> {
     cargo.env("RABBITC_BIN", &binaries.rabbitc);
     cargo.env("RABBITC_RUNTIME_BIN", &binaries.runtime);
     cargo.env("RABBITC_SERVER_BIN", &server[0]);
+    tally.check("a root with servers of the distribution", || {
+        Ok(match SERVERS.root()? {
+            Unpacking::Done(root) => {
+                cargo.env("RABBITC_SERVERS_ROOT", root);
+                Checked::Held
+            }
+            Unpacking::Unavailable(why) => Checked::Skipped(why),
+        })
+    });
     let path = path(tally)?;
     if process::is_root() {
         cargo.env("PATH", path);
@@ -61,6 +70,15 @@ pub fn run(filters: &[OsString], tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
+/// A root file system with real servers and their clients, with all that they need: nothing of it is installed, so no service
+/// of the host's begins. The tests run containers on it.
+const SERVERS: Unpacked = Unpacked {
+    name: "servers",
+    origin: Origin::Host,
+    packages: &["base-files", "busybox-static", "dash", "nginx-light", "postgresql", "redis-server"],
+    programs: &[],
+};
+
 /// PATH with the system's sbin directories, which a user's may not have, and with a criu that works on this kernel in
 /// front, where the host's own does not. Without any, the tests of checkpoints skip and say why.
 fn path(tally: &mut Tally) -> Result<OsString> {
@@ -72,7 +90,8 @@ fn path(tally: &mut Tally) -> Result<OsString> {
 }
 
 fn criu_directory(directories: &mut Vec<PathBuf>) -> Result<Checked> {
-    const CRIU: Unpacked = Unpacked { name: "criu", packages: &["criu"], programs: &["usr/sbin/criu"] };
+    const CRIU: Unpacked =
+        Unpacked { name: "criu", origin: Origin::Newest, packages: &["criu"], programs: &["usr/sbin/criu"] };
     let check = |program: &Path| process::read(process::as_root(program).arg("check"));
     if process::find_program("criu").is_some_and(|program| check(&program).is_ok()) {
         return Ok(Checked::Held);

@@ -1,4 +1,4 @@
-//! The newest of packages that Debian's archive offers, unpacked beside the host's own and not installed.
+//! Packages of the archive, unpacked beside the host's own and not installed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,8 +10,18 @@ use crate::process::{self, Failure, Naming, Result};
 pub struct Unpacked {
     /// The directory below the target directory.
     pub name: &'static str,
+    pub origin: Origin,
     pub packages: &'static [&'static str],
     pub programs: &'static [&'static str],
+}
+
+/// Where packages come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The newest that Debian's archive offers.
+    Newest,
+    /// The sources of this host: what would be installed.
+    Host,
 }
 
 /// Whether the packages can be had.
@@ -23,25 +33,31 @@ pub enum Unpacking {
 }
 
 impl Unpacked {
-    /// Fetches the newest by apt from the archive that this host uses, once: later runs find them in the target
-    /// directory, until the recipe changes.
+    /// Fetches them by apt from the archive that this host uses, once: later runs find them in the target directory, until
+    /// the recipe changes.
     pub fn root(&self) -> Result<Unpacking> {
         let place = process::target_directory().join(self.name);
         let root = place.join("root");
         let done = place.join("done");
-        let recipe = format!("{NEWEST}, 2: {} {}", self.packages.join(" "), self.programs.join(" "));
+        let suite = match self.origin {
+            Origin::Newest => NEWEST,
+            Origin::Host => "this host's",
+        };
+        let recipe = format!("{suite}, 2: {} {}", self.packages.join(" "), self.programs.join(" "));
         if std::fs::read_to_string(&done).is_ok_and(|text| text == recipe) {
             return Ok(Unpacking::Done(root));
         }
         if place.exists() {
             std::fs::remove_dir_all(&place).naming(format_args!("remove `{}`", place.display()))?;
         }
-        let archive = match Archive::of_this_machine() {
-            Ok(archive) => archive,
-            Err(failure) => return Ok(Unpacking::Unavailable(failure.to_string())),
+        process::announce(&format!("fetching {suite} {}", self.packages.join(" and ")));
+        let apt = match self.origin {
+            Origin::Host => PrivateApt::of_host(place.clone())?,
+            Origin::Newest => match Archive::of_this_machine() {
+                Ok(archive) => PrivateApt::new(place.clone(), &archive)?,
+                Err(failure) => return Ok(Unpacking::Unavailable(failure.to_string())),
+            },
         };
-        process::announce(&format!("fetching the newest {}", self.packages.join(" and ")));
-        let apt = PrivateApt::new(place.clone(), &archive)?;
         if let Err(failure) = apt.update() {
             return Ok(Unpacking::Unavailable(format!("the package archive cannot be reached: {failure}")));
         }

@@ -9,6 +9,7 @@ use clap::{ArgAction, Parser};
 use engine::{Error, Event, EventFilter, EventLog, EventQuery, Follow, Moment, Result, parse_moment};
 
 use crate::images::failed;
+use crate::manner::is_podmans;
 use crate::template::{Field, Map, Template, Value};
 
 /// Shows what becomes of containers, images, pods and volumes, as it happens; with `--since` what has become of them, too.
@@ -58,7 +59,10 @@ pub(crate) fn events(arguments: &EventsArguments) -> ExitCode {
 fn show(arguments: &EventsArguments) -> Result<()> {
     let moment = |flag: &str, text: &Option<String>| {
         let text = text.as_deref().filter(|text| !text.is_empty());
-        text.map(|text| parse_moment(flag, text)).transpose()
+        text.map(|text| parse_moment(flag, text)).transpose().map_err(|error| match is_podmans() {
+            true => Error { operation: "failed to parse event filters".to_owned(), ..error },
+            false => error,
+        })
     };
     let query = EventQuery {
         since: moment("--since", &arguments.since)?,
@@ -104,13 +108,28 @@ fn written(form: &Form, event: &Event, whole: bool) -> Result<String> {
 
 /// As docker writes it, in UTC.
 fn line(event: &Event, id: &str) -> String {
-    let mut text = format!("{} {} {} {id}", Moment(event.time), event.kind, event.action);
+    let mut text = format!("{} {} {} {id}", Moment(event.time), event.kind, action(event));
+    // Podman's begin with what says of whom they are.
+    let is_first = |name: &str| is_podmans() && matches!(name, "image" | "name");
+    let named = event.attributes.iter().filter(|(name, _)| is_first(name));
+    let others = event.attributes.iter().filter(|(name, _)| !is_first(name));
     let attributes: Vec<String> =
-        event.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        named.chain(others).map(|(name, value)| format!("{name}={value}")).collect();
     if !attributes.is_empty() {
         text.push_str(&format!(" ({})", attributes.join(", ")));
     }
     sys::plain(&text)
+}
+
+/// What has happened, in the words of the manner that holds.
+fn action(event: &Event) -> &str {
+    match (event.kind.as_str(), event.action.as_str()) {
+        (_, action) if !is_podmans() => action,
+        ("container", "die") => "died",
+        ("container" | "volume", "destroy") | ("image", "delete") => "remove",
+        ("image", "load") => "loadfromarchive",
+        (_, action) => action.split(':').next().unwrap_or(action),
+    }
 }
 
 /// The beginning of an id, as podman has it; names stay whole.
@@ -134,7 +153,7 @@ fn value(event: &Event) -> Value {
         vec![Field::new("ID", event.id.clone()), Field::new("Attributes", attributes())].into();
     let seconds = event.time.div_euclid(1_000_000_000);
     vec![
-        Field::if_set("status", event.status()),
+        Field::if_set("status", if is_podmans() { action(event) } else { event.status() }),
         Field::if_set("id", event.older_id()),
         Field::if_set("from", event.from()),
         Field::new("Type", event.kind.clone()),
@@ -145,7 +164,7 @@ fn value(event: &Event) -> Value {
         Field::new("timeNano", event.time),
         Field::alias(
             "Status",
-            if event.status().is_empty() { event.action.as_str() } else { event.status() },
+            if event.status().is_empty() || is_podmans() { action(event) } else { event.status() },
         ),
         Field::alias("ID", event.id.clone()),
         Field::alias("From", event.from()),

@@ -69,7 +69,19 @@ const TABLE: &[(&[&str], &[&[&str]])] = &[
     (&["network.ports"], &[&["--publish", "--publish-all"]]),
     (
         &["network"],
-        &[NETWORK, &["--network-name", "--network-ip", "--container-ip", "--ip", "--mac-address"]],
+        &[
+            NETWORK,
+            &[
+                "--network-name",
+                "--network-ip",
+                "--container-ip",
+                "--ip",
+                "--ip6",
+                "--mac-address",
+                "--network-alias",
+                "--firewall-integrate",
+            ],
+        ],
     ),
     (&["linux.devices"], &[&["--device", "--privileged"]]),
     (&["linux.resources"], &[LIMITS, &["--device", "--device-cgroup-rule", "--privileged"]]),
@@ -259,6 +271,8 @@ mod tests {
         "--label-file",
         "--annotation",
         // Lines of files that every container has.
+        "--cni-config-dir",
+        "--cni-bin-dir",
         "--dns",
         "--dns-search",
         "--dns-option",

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use engine::{Error, Notice, Result};
 
 use crate::args::ProcessArguments;
+use crate::manner::is_podmans;
 
 /// Files to be filled; dropped before that, those that were made are gone again.
 pub(crate) struct IdFiles {
@@ -34,7 +35,12 @@ struct Made {
 impl IdFiles {
     pub(crate) fn open(arguments: &ProcessArguments) -> Result<IdFiles> {
         let mut files = IdFiles { id_file: None, pid_file: None, monitor_file: None };
-        if let Some(path) = &arguments.cidfile {
+        if let Some(path) = arguments.cidfile.as_ref().filter(|_| is_podmans()) {
+            // As podman has it: what stood in it is written over.
+            let opened = open_or_make(path);
+            files.id_file =
+                Some(opened.map_err(|error| refused("open", path, error).from_field("--cidfile"))?);
+        } else if let Some(path) = &arguments.cidfile {
             let file = File::options().write(true).create_new(true).open(path).map_err(|error| {
                 let exists = error.kind() == ErrorKind::AlreadyExists;
                 let error = refused("make", path, error).from_field("--cidfile");

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use engine::{ErrorKind, Result};
 
 use crate::images::print;
+use crate::manner::exit_code;
 use crate::render;
 use crate::template::{Template, Value};
 
@@ -49,8 +50,8 @@ impl Form {
         errors.iter().for_each(render::error);
         Ok(match errors.iter().find(|error| error.kind != ErrorKind::NotFound) {
             Some(error) => ExitCode::from(error.kind.exit_code() as u8),
-            // As docker's.
-            None => ExitCode::from(u8::from(!errors.is_empty())),
+            None if errors.is_empty() => ExitCode::SUCCESS,
+            None => exit_code(1, crate::FAILED),
         })
     }
 }

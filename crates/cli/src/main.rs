@@ -14,6 +14,7 @@ mod inspect;
 mod kept;
 mod life;
 mod man;
+mod manner;
 mod networks;
 mod plan;
 mod pods;
@@ -63,6 +64,10 @@ fn main() -> ExitCode {
     }
     if verb.as_deref() == Some(containers::HOLD.as_ref()) {
         return containers::hold_terminal();
+    }
+    if engine::is_answer_verb(verb.as_deref()) {
+        // Nobody reads what it would say.
+        return if engine::answer_names(words).is_ok() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) };
     }
     if engine::is_volume_verb(verb.as_deref()) {
         return ExitCode::from(engine::change_volume() as u8);

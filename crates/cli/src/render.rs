@@ -7,6 +7,7 @@ use engine::{Error, Notice};
 use serde::Serialize;
 
 use crate::given::Given;
+use crate::manner::{Warning, is_podmans, podmans_sentence, podmans_warning};
 
 /// What is told beside errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +78,10 @@ struct Step {
 fn told(error: &Error, step: Option<Step>) {
     if are_for_machines() {
         return machine(Message::of(error, step));
+    }
+    if is_podmans() {
+        // Its scripts compare the one line; hints are not podman's.
+        return stderr(&format!("Error: {}\n", podmans_sentence(error)));
     }
     let bold = colours(std::io::stderr().is_terminal());
     let (on, off) = if bold { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
@@ -177,6 +182,15 @@ fn warn(what: &str, hint: Option<&str>) {
     }
     if are_for_machines() {
         return machine(Message { level: "warning", msg: what.to_owned(), hint, ..Message::default() });
+    }
+    if is_podmans() {
+        return match podmans_warning(what) {
+            Warning::Plain(text) => stderr(&format!("{text}\n")),
+            Warning::Logged(text) => {
+                let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+                stderr(&format!("time=\"{}\" level=warning msg=\"{text}\"\n", now()));
+            }
+        };
     }
     let hint = hint.map_or_else(String::new, |hint| format!("  hint: {hint}\n"));
     stderr(&format!("warning: {what}\n{hint}"));

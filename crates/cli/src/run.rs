@@ -15,6 +15,7 @@ use crate::explain::Explanation;
 use crate::id_files::{IdFiles, Pids};
 use crate::images::{self, NotReady};
 use crate::life::live;
+use crate::manner::start_code;
 use crate::render;
 
 pub(crate) fn run(arguments: RunArguments) -> ExitCode {
@@ -70,7 +71,7 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
             explanation.show(error.step.as_ref().map_or(&[], |step| &step.timeline), &arguments.given);
             match sys::signal::waiting_end_request() {
                 Some(signal) if error.kind == ErrorKind::Interrupted => ExitCode::from(128 + signal as u8),
-                _ => ExitCode::from(error.kind.exit_code() as u8),
+                _ => start_code(&error),
             }
         }
     }

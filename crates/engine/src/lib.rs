@@ -4,6 +4,7 @@
 
 mod accounts;
 mod apart;
+mod cni;
 mod config;
 mod container;
 mod directories;
@@ -17,6 +18,7 @@ mod kept;
 mod layers;
 mod life;
 mod mount_points;
+mod names;
 mod network;
 mod network_store;
 mod options;
@@ -69,6 +71,7 @@ pub use monitor::{
     Attachment, Departure, DetachKeys, Input, LogEntry, LogQuery, LogStream, Moment, Reaction, Role, Signals,
     Terminal, VERB as MONITOR_VERB, run_service as run_monitor,
 };
+pub use names::{ANSWER, answer as answer_names, is_answer_verb};
 pub use network::tidy_networks;
 pub use network_store::{
     CreatedNetwork, Network, NetworkDriver, NetworkFilter, NetworkStore, NetworkSubnet, NetworkSurvey,
@@ -80,12 +83,13 @@ pub use options::{
     VolumeSettings, VolumesFrom,
 };
 pub use options::{
-    AppArmorChoice, CapabilityList, CgroupMode, Clock, DeviceLimit, FileOptions, HostAddress, ImageRoot,
-    IpcMode, LabelOptions, LimitOptions, NameOptions, NamespaceMode, NamespaceOptions, NetworkAttachment,
-    NetworkMode, NetworkOptions, NumberList, OwnedFile, ProcessOptions, ProgramSource, RootOptions,
-    RunOptions, SeccompChoice, SecurityOptions, TerminalMode, TimeMode, Ulimit, Unmask, limit_syntax,
-    nearest, parse_exposed, parse_host, parse_mac, parse_name_server, parse_publish, parse_resolver_word,
-    parse_size, publish_exposed,
+    AppArmorChoice, CapabilityList, CgroupMode, Clock, CniNetwork, DeviceLimit, FileOptions, HostAddress,
+    ImageRoot, IpcMode, LabelOptions, LimitOptions, NameOptions, NamespaceMode, NamespaceOptions,
+    NetworkAttachment, NetworkMode, NetworkOptions, NumberList, OwnedFile, ProcessOptions, ProgramSource,
+    RootOptions, RunOptions, SeccompChoice, SecurityOptions, TerminalMode, TimeMode, Ulimit, Unmask,
+    limit_syntax, nearest, parse_alias, parse_container_ip, parse_container_ip6, parse_exposed, parse_host,
+    parse_mac, parse_name_server, parse_networks, parse_publish, parse_resolver_word, parse_size,
+    publish_exposed,
 };
 pub use options::{AutoUsers, KeptIds, MappedUsers, UserFlags, UserNamespace};
 pub use options::{
@@ -99,9 +103,9 @@ pub use pods::{
     ExitPolicy, InfraName, ListedPod, NewPod, Pod, PodEntry, PodFilter, PodState, PodSurvey, Pods, Shared,
 };
 pub use running::{
-    Containers, CopyEnd, CopyRequest, Descriptor, ExecOutcome, ExecRequest, Execution, Found, PortMapping,
-    UpdateRequest, Usage, WaitCondition, Waited, WantedPort, copy, copy_apart, exec_exit_code, is_copy_verb,
-    memory_of_host,
+    Containers, CopyEnd, CopyRequest, Descriptor, ExecOutcome, ExecRequest, Execution, ExposedFilter,
+    ExposedPort, Exposure, Found, PortChange, PortMapping, UpdateRequest, Updated, Usage, WaitCondition,
+    Waited, Wall, WantedPort, copy, copy_apart, exec_exit_code, is_copy_verb, memory_of_host,
 };
 pub use runtime::launch::{LaunchOptions, StepTiming};
 pub use runtime::{ErrorKind, Side, Signal, StepDescription, StepKind};

@@ -1,38 +1,51 @@
-//! The container's network: its lease before the start, the bridge on the way, nothing of it after the end.
+//! The container's networks: their leases before the start, bridges on the way, nothing of them after the end.
 
+mod endpoint;
+mod live;
+mod places;
+
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use network::{
-    AddressRequest, Bridge, BridgeNetwork, ContainerInterface, Finding, Hairpin, HeldPorts, HostPorts,
-    InterfaceName, Ipv4Network, Ipv6Choice, Lease, Lingering, NamespaceConfiguration, NamespaceState,
-    NetnsTarget, NetworkOptions, NetworkStateDirectory, NewSubnet, Outbound, PortHolder, PortRange,
-    PortRequest, Protocol, Publication, Published, Removal, TidyTurn, Ways,
+    AddressRequest, Bridge, BridgeNetwork, ContainerInterface, Families, Finding, Hairpin, HeldLease,
+    HeldPorts, HostPorts, InterfaceName, Ipv4Network, Ipv6Choice, Lease, Lingering, NamespaceConfiguration,
+    NamespaceState, NetnsTarget, NetworkOptions, NetworkStateDirectory, NewSubnet, Outbound, PortHolder,
+    PortRange, PortRequest, Protocol, Publication, Published, Reach, Removal, Stray, Tenant, TidyTurn, Ways,
 };
+use runtime::ContainerId;
+use runtime::lifecycle;
 use runtime::plan::NetworkProgram;
+use runtime::state_dir::StateRoot;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use self::endpoint::{Endpoint, Plug};
+pub(crate) use self::live::{Live, namespace_file};
+pub(crate) use self::places::{Place, Places};
 use crate::error::{Error, Result, from_network};
-use crate::kept::ShownNetwork;
+use crate::kept::{Shown, ShownNetwork};
+use crate::names;
 use crate::options::RunOptions;
 use crate::paths::EnginePaths;
 use crate::rootless::{pasta, ports};
 
-/// A container's place in a network.
+/// A container's place in its networks.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    network: BridgeNetwork,
-    state: NetworkStateDirectory,
-    interface: ContainerInterface,
-    bridge: Option<Bridge>,
+    /// Whether firewalls of the host are told of its bridges.
+    integrates: bool,
     requests: Vec<PortRequest>,
     // In the order in which they must end.
     published: Option<Published>,
     ports: Option<HeldPorts>,
-    lease: Lease,
+    /// In the order of the interfaces.
+    endpoints: Vec<Endpoint>,
+    /// The one that published ports lead to.
+    main: usize,
 }
 
 /// What a person should know of the network.
@@ -48,15 +61,21 @@ pub(crate) enum Wanted {
     Named(BridgeNetwork),
     /// With the subnet that it has, or gets when it is made.
     Own { name: InterfaceName, new: NewSubnet },
+    /// Kept ones.
+    Kept(Places),
 }
 
 const IPV6: Ipv6Choice = Ipv6Choice::WhereTheHostHasIt;
 
 /// Checks names and addresses; nothing is touched.
 pub(crate) fn check(options: &RunOptions) -> Result<Wanted> {
+    if !options.network.attachments.is_empty() {
+        return places::places(options).map(Wanted::Kept);
+    }
     let bridge = options.network.bridge();
     let named = |ipv4: &str| {
-        let checked = NetworkOptions { name: bridge.to_owned(), ipv4: ipv4.to_owned(), ipv6: IPV6 };
+        let checked =
+            NetworkOptions { name: bridge.to_owned(), ipv4: ipv4.to_owned(), ..NetworkOptions::default() };
         checked.check().map_err(from_network)
     };
     if let Some(ipv4) = options.network.subnet() {
@@ -66,7 +85,7 @@ pub(crate) fn check(options: &RunOptions) -> Result<Wanted> {
     }
     let name = InterfaceName::parse(bridge).map_err(from_network)?;
     let new = match &options.network.container_ip {
-        None => NewSubnet::Free,
+        None => NewSubnet::Free(places::written_down(options)),
         // Whoever chooses an address without a subnet means that of the default.
         Some(_) => NewSubnet::This(named(NetworkOptions::default().ipv4.as_str())?.ipv4()),
     };
@@ -80,26 +99,43 @@ fn wanted_address(options: &RunOptions, subnet: &Ipv4Network) -> network::Result
     }
 }
 
-/// An address and how init takes it.
+/// Addresses and how init takes them.
 pub(crate) struct Wiring {
+    /// That by which its own name is known.
     pub(crate) address: std::net::Ipv4Addr,
+    /// Those in its other networks.
+    pub(crate) more_addresses: Vec<std::net::Ipv4Addr>,
     /// Where the host is.
     pub(crate) gateway: std::net::Ipv4Addr,
     pub(crate) program: NetworkProgram,
-    /// The network, in words.
+    /// The networks, in words.
     pub(crate) network: String,
+    /// What is plugged into what, in words.
+    pub(crate) attachment: String,
     /// Which ports are published, in words.
     pub(crate) publication: Option<String>,
+    /// Who answers names there, where somebody does.
+    pub(crate) responder: Option<std::net::IpAddr>,
 }
 
-fn wiring(network: &BridgeNetwork, interface: &ContainerInterface, ports: &[impl ToString]) -> Wiring {
+/// `main` is the number of the network by whose address the container's own name is known.
+fn wiring(ends: &[(&BridgeNetwork, ContainerInterface)], main: usize, ports: &[impl ToString]) -> Wiring {
     let ports: Vec<String> = ports.iter().map(|port| format!("`{}`", port.to_string())).collect();
+    let interfaces: Vec<ContainerInterface> = ends.iter().map(|(_, interface)| *interface).collect();
+    let joined = |words: &dyn Fn(&BridgeNetwork, &ContainerInterface) -> String| {
+        let all: Vec<String> = ends.iter().map(|(network, interface)| words(network, interface)).collect();
+        all.join(", ")
+    };
+    let others = interfaces.iter().enumerate().filter(|(index, _)| *index != main);
     Wiring {
-        address: interface.ipv4(),
-        gateway: network.ipv4().gateway(),
-        program: program(NamespaceConfiguration::plan(interface)),
-        network: format!("`{}`, {}", network.name(), network.ipv4()),
+        address: interfaces[main].ipv4(),
+        more_addresses: others.map(|(_, interface)| interface.ipv4()).collect(),
+        gateway: ends[main].0.ipv4().gateway(),
+        network: joined(&|network, _| format!("`{}`, {}", network.name(), network.ipv4())),
+        attachment: joined(&|network, interface| format!("`{}` to `{}`", interface.name(), network.name())),
+        program: program(NamespaceConfiguration::plan(&interfaces)),
         publication: (!ports.is_empty()).then(|| ports.join(", ")),
+        responder: None,
     }
 }
 
@@ -130,13 +166,22 @@ pub(crate) fn planned_wiring(paths: &EnginePaths, wanted: Wanted, options: &RunO
             let state = namespace_of(paths)?.map(|namespace| namespace.network(&name));
             network::foresee(&name, state.as_ref(), IPV6, new).map_err(from_network)?
         }
+        Wanted::Kept(Places { places, main, .. }) => {
+            let ends = places.iter().map(|place| place.foreseen().map(|interface| (&place.drawn, interface)));
+            let ends: Vec<_> = ends.collect::<Result<_>>()?;
+            let responder = places[main].responder();
+            return Ok(Wiring { responder, ..wiring(&ends, main, &options.network.publish) });
+        }
     };
     let address = match wanted_address(options, &network.ipv4()).map_err(from_network)? {
         AddressRequest::Exactly(address) => address,
         AddressRequest::LowestFree => std::net::Ipv4Addr::from(u32::from(network.ipv4().gateway()) + 1),
     };
     let own = interface(options, network.container_interface(address).map_err(from_network)?);
-    Ok(wiring(&network, &own, &options.network.publish))
+    Ok(Wiring {
+        responder: names::responder(&network),
+        ..wiring(&[(&network, own)], 0, &options.network.publish)
+    })
 }
 
 /// Refuses ports that pasta could not bind, with their holder's name or the privilege that is missing.
@@ -204,81 +249,125 @@ pub(crate) fn pasta_request(publish: &[PortRequest]) -> Result<pasta::Request> {
 }
 
 impl Connection {
-    /// Leases an address.
+    /// Leases addresses.
     pub(crate) fn lease(
         paths: &EnginePaths,
         wanted: Wanted,
         options: &RunOptions,
         id: &str,
     ) -> Result<Connection> {
-        let (name, families) = match &wanted {
-            Wanted::Named(network) => (network.name(), network.families()),
-            Wanted::Own { name, .. } => (name, IPV6.families()),
-        };
         let parent = open_parent(&paths.networks(), Missing::Make)?.expect("it was made");
-        let state = NetworkStateDirectory::new(parent.as_fd(), name).map_err(from_network)?;
+        let state_of =
+            |name: &InterfaceName| NetworkStateDirectory::new(parent.as_fd(), name).map_err(from_network);
         let requests = options.network.publish.clone();
-        let ports = match &requests[..] {
-            [] => None,
-            // Before anything is made: a port that is taken ends it.
-            requests => Some(HeldPorts::take(requests, families, &state).map_err(from_network)?),
+        // Before anything is made: a port that is taken ends it.
+        let hold = |families: Families, state: &NetworkStateDirectory| match &requests[..] {
+            [] => Ok(None),
+            requests => HeldPorts::take(requests, families, state).map(Some).map_err(from_network),
         };
         let request = |subnet: &Ipv4Network| wanted_address(options, subnet);
-        let joined = match wanted {
-            Wanted::Named(network) => request(&network.ipv4())
-                .and_then(|request| state.lease(&network, request, id))
-                .map(|lease| (network, lease)),
-            Wanted::Own { new, .. } => network::join(&state, IPV6, new, request, id),
+        let (ports, main, endpoints) = match wanted {
+            Wanted::Named(network) => {
+                let state = state_of(network.name())?;
+                let ports = hold(network.families(), &state)?;
+                let lease = request(&network.ipv4()).and_then(|request| state.lease(&network, request, id));
+                (ports, 0, vec![alone(options, network, state, lease.map_err(from_network)?)])
+            }
+            Wanted::Own { name, new } => {
+                let state = state_of(&name)?;
+                let ports = hold(IPV6.families(), &state)?;
+                let (network, lease) = network::join(&state, IPV6, new, request, id).map_err(from_network)?;
+                (ports, 0, vec![alone(options, network, state, lease)])
+            }
+            Wanted::Kept(Places { store, places, main }) => {
+                // Until the leases are there, by which whoever removes a network sees that it is used.
+                let _share = store.share()?;
+                let first = &places[main];
+                let ports = hold(first.drawn.families(), &state_of(first.state_name())?)?;
+                let mut endpoints = Vec::with_capacity(places.len());
+                for place in places {
+                    // It may have been removed since it was looked at.
+                    store.find(&place.network().id).map_err(|error| error.from_field("--network"))?;
+                    let state = state_of(place.state_name())?;
+                    endpoints.push(place.lease(state, id)?);
+                }
+                (ports, main, endpoints)
+            }
         };
-        let (network, lease) = joined.map_err(from_network)?;
-        let interface = interface(options, *lease.interface());
-        Ok(Connection { network, state, interface, bridge: None, requests, published: None, ports, lease })
+        let integrates = options.network.firewall_integrate;
+        Ok(Connection { integrates, requests, published: None, ports, endpoints, main })
+    }
+
+    /// The one that published ports lead to.
+    fn main(&self) -> &Endpoint {
+        &self.endpoints[self.main]
     }
 
     /// The container's IPv4 address.
     pub(crate) fn address(&self) -> std::net::Ipv4Addr {
-        self.lease.address()
+        self.main().lease().address()
     }
 
-    /// The same, and what else inspecting a container shows of its network.
-    pub(crate) fn shown(&self) -> ShownNetwork {
-        ShownNetwork {
-            name: self.network.name().to_string(),
-            address: self.lease.address(),
-            prefix: self.network.ipv4().prefix(),
-            gateway: self.network.ipv4().gateway(),
-            address_ipv6: self.interface.ipv6(),
-            mac: self.interface.mac().map(|byte| format!("{byte:02x}")).join(":"),
-        }
+    /// What inspecting a container shows of its networks: of the one that published ports lead to, and of the others.
+    pub(crate) fn shown(&self) -> (Option<ShownNetwork>, Vec<ShownNetwork>) {
+        let mut all: Vec<ShownNetwork> = self.endpoints.iter().map(Endpoint::shown).collect();
+        let main = all.remove(self.main);
+        (Some(main), all)
     }
 
     /// What init configures inside.
     pub(crate) fn wiring(&self) -> Wiring {
         let ports = self.ports.as_ref().map(HeldPorts::publications).unwrap_or_default();
-        wiring(&self.network, &self.interface, ports)
+        let ends: Vec<_> = self.endpoints.iter().map(|end| (&end.network, end.interface)).collect();
+        let responder = self.main().responder();
+        Wiring { responder, ..wiring(&ends, self.main, ports) }
     }
 
-    /// Makes the bridge and its rules complete.
-    pub(crate) fn ensure(&mut self) -> Result<()> {
-        let bridge = network::ensure(&self.network, &self.state, &self.lease).map_err(from_network)?;
-        self.bridge = Some(bridge);
+    /// Makes bridges and their rules complete.
+    pub(crate) fn ensure(&mut self, paths: &EnginePaths) -> Result<()> {
+        for (index, endpoint) in self.endpoints.iter_mut().enumerate() {
+            endpoint.ensure()?;
+            let Some(bridge) = endpoint.bridge() else { continue };
+            for lease in bridge.stranded() {
+                bring_back(bridge, lease, paths)?;
+            }
+            if self.integrates {
+                let is_led_to = self.ports.is_some() && index == self.main;
+                let ways = if is_led_to { Ways::OutAndIn } else { Ways::Out };
+                // What is still in the way is told with the rest.
+                network::integrate(bridge, &endpoint.state, ways)
+                    .map_err(|error| from_network(error).from_field("--firewall-integrate"))?;
+            }
+        }
         Ok(())
     }
 
     /// Attaches the namespace of process `pid`.
     pub(crate) fn attach(&self, pid: i32) -> Result<()> {
-        let bridge = self.bridge.as_ref().expect("the bridge is made before the clone");
         let pid = rustix::process::Pid::from_raw(pid).expect("a child has a pid");
-        let hairpin = if self.ports.is_some() { Hairpin::On } else { Hairpin::Off };
-        network::attach(bridge, NetnsTarget::Pid(pid), &self.interface, hairpin)
-            .map(drop)
-            .map_err(from_network)
+        for (index, endpoint) in self.endpoints.iter().enumerate() {
+            let is_led_to = self.ports.is_some() && index == self.main;
+            let hairpin = if is_led_to { Hairpin::On } else { Hairpin::Off };
+            endpoint.attach(NetnsTarget::Pid(pid), hairpin)?;
+        }
+        Ok(())
+    }
+
+    /// Writes down how the container is called on its networks, where anybody asks.
+    pub(crate) fn note_names(&self, name: &str, options: &RunOptions) -> Result<()> {
+        self.endpoints.iter().try_for_each(|endpoint| endpoint.note_names(name, options))
+    }
+
+    /// Has somebody answer names on its networks.
+    pub(crate) fn answer_names(&self, paths: &EnginePaths) -> Result<()> {
+        self.endpoints.iter().try_for_each(|endpoint| endpoint.answer_names(paths))
     }
 
     /// Redirects the published ports.
     pub(crate) fn publish(&mut self) -> Result<()> {
-        if let (Some(bridge), Some(ports)) = (&self.bridge, &self.ports) {
-            let published = network::publish(bridge, &self.state, &self.lease, ports);
+        let main = self.main();
+        if let (Some(bridge), Some(ports)) = (main.bridge(), &self.ports) {
+            let published = network::publish(bridge, &main.state, main.lease(), ports);
             self.published = Some(published.map_err(from_network)?);
         }
         Ok(())
@@ -289,6 +378,11 @@ impl Connection {
         if let Some(published) = &self.published {
             published.forget_earlier_flows();
         }
+    }
+
+    /// The ports that were asked for.
+    pub(crate) fn requests(&self) -> &[PortRequest] {
+        &self.requests
     }
 
     /// The published ports, those that were chosen included.
@@ -317,7 +411,8 @@ impl Connection {
     pub(crate) fn end(mut self) -> Result<Option<Lingering>> {
         let withdrawn = self.published.as_mut().map_or(Ok(None), Published::withdraw);
         withdrawn.map_err(|error| {
-            drop(self.lease.hand_over());
+            let main = self.endpoints.swap_remove(self.main);
+            main.leases.into_iter().for_each(|lease| drop(lease.hand_over()));
             from_network(error)
         })
     }
@@ -325,9 +420,11 @@ impl Connection {
     /// Leaves all of it to the container, which is there as long as there is something at `record`. What comes back keeps its
     /// ports from anybody else while it is open.
     pub(crate) fn entrust(self, record: &Path) -> Result<Vec<OwnedFd>> {
-        let Connection { published, ports, lease, .. } = self;
+        let Connection { published, ports, endpoints, .. } = self;
         let mut held = ports.map(HeldPorts::into_sockets).unwrap_or_default();
-        held.push(lease.entrust(record).map_err(from_network)?);
+        for endpoint in endpoints {
+            held.extend(endpoint.entrust(record)?);
+        }
         // Only now: until then, dropping it takes them out.
         if let Some(published) = published {
             published.entrust();
@@ -335,23 +432,18 @@ impl Connection {
         Ok(held)
     }
 
-    /// Takes the redirections back, and leaves the address to processes that could not be ended: nobody gets it as long as
+    /// Takes the redirections back, and leaves the addresses to processes that could not be ended: nobody gets them as long as
     /// there is something at `record`.
     pub(crate) fn leave(mut self, record: &Path) -> Vec<Error> {
         let withdrawn = self.published.as_mut().map_or(Ok(None), Published::withdraw);
-        let left = self.lease.leave(record);
-        [withdrawn.map(drop).err(), left.err()].into_iter().flatten().map(from_network).collect()
+        let leases = self.endpoints.into_iter().flat_map(|endpoint| endpoint.leases);
+        let left = leases.filter_map(|lease| lease.leave(record).err());
+        withdrawn.map(drop).err().into_iter().chain(left).map(from_network).collect()
     }
 
     /// What keeps the container from reaching what the host reaches.
     pub(crate) fn obstacles(&self) -> Vec<Obstacle> {
-        let Some(bridge) = &self.bridge else { return Vec::new() };
         let mut found = Vec::new();
-        if let Outbound::HostOnly(lacking) = bridge.outbound() {
-            let what = format!("the container reaches only the host: {}", lacking.what);
-            found.push(Obstacle { what, remedy: lacking.remedy.to_string() });
-        }
-        let ways = if self.ports.is_some() { Ways::OutAndIn } else { Ways::Out };
         for publication in self.ports.iter().flat_map(HeldPorts::without_ipv6_loopback) {
             found.push(Obstacle {
                 what: format!(
@@ -363,21 +455,100 @@ impl Connection {
                     .to_owned(),
             });
         }
-        // A look that fails is no reason to stop a container that runs.
-        for finding in network::foreign_firewall(bridge, ways).unwrap_or_default() {
-            let Finding { table, chain, reason, command, .. } = finding;
-            let name = self.network.name().as_str();
-            let what = format!(
-                "the host's firewall drops what `{name}` forwards: chain `{chain}` of table `{table}` ({reason})"
-            );
-            found.push(Obstacle { what, remedy: format!("allow it as root: {command}") });
+        for (index, endpoint) in self.endpoints.iter().enumerate() {
+            let is_led_to = self.ports.is_some() && index == self.main;
+            let ways = if is_led_to { Ways::OutAndIn } else { Ways::Out };
+            found.extend(obstacles_of(endpoint, ways));
         }
         found
     }
 }
 
+/// Those of one network.
+fn obstacles_of(endpoint: &Endpoint, ways: Ways) -> Vec<Obstacle> {
+    let Some(bridge) = endpoint.bridge() else { return Vec::new() };
+    let mut found = Vec::new();
+    if let Outbound::HostOnly(lacking) = bridge.outbound() {
+        let what = format!("the container reaches only the host: {}", lacking.what);
+        found.push(Obstacle { what, remedy: lacking.remedy.to_string() });
+    }
+    let addresses = [Some(IpAddr::V4(endpoint.interface.ipv4())), endpoint.interface.ipv6().map(IpAddr::V6)];
+    for address in addresses.into_iter().flatten() {
+        let how = match network::stray(bridge, address) {
+            None => continue,
+            Some(Stray::OfTheHost) => "the host has the same address itself".to_owned(),
+            Some(Stray::Elsewhere(Some(interface))) => {
+                format!("the host's way there leads by `{interface}`")
+            }
+            Some(Stray::Elsewhere(None)) => "the host knows no way there".to_owned(),
+        };
+        let name = endpoint.network.name();
+        found.push(Obstacle {
+            what: format!("the host does not reach the container's `{address}` by `{name}`: {how}"),
+            remedy: format!(
+                "`ip route get {address}` shows it: take that address or route away, or give the network another \
+                 subnet once it has no containers"
+            ),
+        });
+    }
+    if endpoint.network.settings().reach == Reach::Internal {
+        return found;
+    }
+    // A look that fails is no reason to stop a container that runs.
+    for finding in network::foreign_firewall(bridge, ways).unwrap_or_default() {
+        let Finding { table, chain, reason, command, .. } = finding;
+        let name = endpoint.network.name().as_str();
+        let what = format!(
+            "the host's firewall drops what `{name}` forwards: chain `{chain}` of table `{table}` ({reason})"
+        );
+        found.push(Obstacle { what, remedy: format!("allow it as root: {command}") });
+    }
+    found
+}
+
+/// The only end of a container that has a bridge by name.
+fn alone(
+    options: &RunOptions,
+    network: BridgeNetwork,
+    state: NetworkStateDirectory,
+    lease: Lease,
+) -> Endpoint {
+    let name = network.name().to_string();
+    Endpoint {
+        // As it is listed.
+        shown_name: if name == "rabbitc0" { "bridge".to_owned() } else { name },
+        network_id: String::new(),
+        interface: interface(options, *lease.interface()),
+        network,
+        state,
+        plug: Plug::BridgeToBe,
+        leases: vec![lease],
+        aliases: Vec::new(),
+    }
+}
+
+/// Attaches a container again whose bridge somebody has deleted; one that has ended meanwhile needs it no more.
+fn bring_back(bridge: &Bridge, lease: &HeldLease, paths: &EnginePaths) -> Result<()> {
+    let Some(holder) = &lease.holder else { return Ok(()) };
+    let Ok(id) = ContainerId::parse(holder) else { return Ok(()) };
+    let Ok(view) = lifecycle::view(&StateRoot::new(paths.containers()), &id) else { return Ok(()) };
+    let Some(first) = lifecycle::init(&view.record) else { return Ok(()) };
+    let Ok(namespace) = std::fs::File::open(format!("/proc/{}/ns/net", view.record.pid)) else {
+        return Ok(());
+    };
+    // By then the number may have been another's.
+    if lifecycle::has_ended(first.as_fd()) {
+        return Ok(());
+    }
+    let shown: Shown = serde_json::from_value(view.record.caller.clone()).unwrap_or_default();
+    let here = shown.networks().find(|one| one.address == lease.address);
+    let interface = here.map_or("eth0", ShownNetwork::interface);
+    let tenant = Tenant { holder, address: lease.address, interface, namespace: namespace.as_fd() };
+    network::reattach(bridge, tenant).map_err(from_network)
+}
+
 #[derive(PartialEq, Eq)]
-enum Missing {
+pub(crate) enum Missing {
     Make,
     Ignore,
 }
@@ -406,6 +577,9 @@ pub(crate) enum Patience {
 
 /// How long a network without users stays, as the next container often comes at once.
 const GRACE: Duration = Duration::from_millis(300);
+
+/// How long the kernel may take a dead container's namespace apart before its port is taken away.
+const DYING: Duration = Duration::from_millis(300);
 
 /// Removes bridges and rules of networks of this network namespace that nobody uses any more, and what is recorded of
 /// namespaces that are gone.
@@ -455,10 +629,17 @@ fn remove_idle(namespace: &NamespaceState, patience: Patience, failed: &mut dyn 
         Vec::new()
     });
     for state in networks {
+        let begun = Instant::now();
         loop {
             match network::remove_if_unused(&state) {
                 Ok(Removal::PortsLeft(_)) if matches!(patience, Patience::Until(end) if Instant::now() < end) =>
                 {
+                    if begun.elapsed() > DYING
+                        && let Err(error) = network::cut_off_the_dead(&state)
+                    {
+                        failed(from_network(error));
+                        break;
+                    }
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 Ok(_) => break,

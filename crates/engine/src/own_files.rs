@@ -6,8 +6,10 @@ use std::path::Path;
 use ::network::{ResolvChanges, ResolvConf, container_resolv_conf};
 use runtime::plan::OwnFile;
 
+use crate::cni::Dns;
 use crate::container::Notice;
-use crate::error::io_text;
+use crate::error::{Error, Result, io_text};
+use crate::names::asks_responder;
 use crate::network::Wiring;
 use crate::options::{HostAddress, NamespaceOptions, NetworkMode, OwnedFile, RunOptions};
 use crate::rootless::pasta;
@@ -29,28 +31,71 @@ pub(crate) fn own_files(
         let content = format!("{}\n", options.namespaces.hostname());
         files.push(OwnFile { name: "hostname", destination: "/etc/hostname", content });
     }
-    let content = resolvers(options, pasta, notices);
+    let responder = wiring.and_then(|wiring| wiring.responder).filter(|_| asks_responder(options));
+    let content = resolvers(options, responder, pasta, notices);
     files.push(OwnFile { name: "resolv.conf", destination: "/etc/resolv.conf", content });
     files
 }
 
+/// Writes anew what depends on addresses that others have given, into the files that the container sees: its own addresses, and
+/// how it looks names up. What a person asked for goes before.
+pub(crate) fn rewrite(
+    directory: &Path,
+    options: &RunOptions,
+    own: &[IpAddr],
+    gateway: Option<IpAddr>,
+    dns: &Dns,
+) -> Result<()> {
+    // In place: the file itself is mounted.
+    let write = |name: &str, content: &dyn Fn(String) -> String| {
+        let path = directory.join(name);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                std::fs::write(&path, content(text)).map_err(|error| Error::at_path("write", &path, error))
+            }
+            // A file of the root's, or of a person's, stands in its place.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Error::at_path("read", &path, error)),
+        }
+    };
+    write("hosts", &|_| lines_of_hosts(LOCAL, options, own, &[], gateway))?;
+    let names = &options.network.names;
+    let (search, words) = (dns.domains(), dns.words());
+    let given = ResolvChanges { servers: &dns.nameservers, search: &search, options: &words };
+    let asked = ResolvChanges { servers: &names.servers, search: &names.search, options: &names.options };
+    write("resolv.conf", &|text| ResolvConf { text, name_servers: 1 }.with(given).with(asked).text)
+}
+
 /// hosts(5).
 fn hosts(options: &RunOptions, wiring: Option<&Wiring>, notices: &mut Vec<Notice>) -> String {
-    let mut hosts = match of_the_owner(options, "hosts", notices) {
-        Some(hosts) => hosts,
-        None => LOCAL.to_owned(),
-    };
-    let mut add = |address: IpAddr, name: &str| hosts.push_str(&format!("{address}\t{name}\n"));
+    let begin = of_the_owner(options, "hosts", notices);
     let own = wiring.map_or(IpAddr::from([127, 0, 1, 1]), |wiring| wiring.address.into());
+    let gateway = wiring.map(|wiring| wiring.gateway.into());
+    let more = wiring.map(|wiring| &wiring.more_addresses[..]).unwrap_or_default();
+    lines_of_hosts(begin.as_deref().unwrap_or(LOCAL), options, &[own], more, gateway)
+}
+
+fn lines_of_hosts(
+    begin: &str,
+    options: &RunOptions,
+    own: &[IpAddr],
+    more: &[std::net::Ipv4Addr],
+    gateway: Option<IpAddr>,
+) -> String {
+    let mut hosts = begin.to_owned();
+    let mut add = |address: IpAddr, name: &str| hosts.push_str(&format!("{address}\t{name}\n"));
     let names = &options.network.names;
-    let own_names = [own_names(&options.namespaces)].into_iter().chain(names.aliases.iter().cloned());
-    add(own, &own_names.collect::<Vec<_>>().join(" "));
+    let all_names = [own_names(&options.namespaces)].into_iter().chain(names.aliases.iter().cloned());
+    let all_names = all_names.collect::<Vec<_>>().join(" ");
+    own.iter().for_each(|own| add(*own, &all_names));
+    let own_names = own_names(&options.namespaces);
+    more.iter().for_each(|more| add((*more).into(), &own_names));
     names.neighbours.iter().for_each(|name| add(LOOPBACK, name));
     for (name, address) in &names.hosts {
         let address = match address {
             HostAddress::Ip(address) => *address,
             // Without a network of its own, the container is where the host is.
-            HostAddress::Host => wiring.map_or(LOOPBACK, |wiring| wiring.gateway.into()),
+            HostAddress::Host => gateway.unwrap_or(LOOPBACK),
         };
         add(address, name);
     }
@@ -108,9 +153,16 @@ fn text(path: &Path, notices: &mut Vec<Notice>) -> Option<String> {
 }
 
 /// resolv.conf(5): the host's, as far as it means something inside, and what was asked for in its place.
-fn resolvers(options: &RunOptions, pasta: &mut pasta::Request, notices: &mut Vec<Notice>) -> String {
+fn resolvers(
+    options: &RunOptions,
+    responder: Option<IpAddr>,
+    pasta: &mut pasta::Request,
+    notices: &mut Vec<Notice>,
+) -> String {
     let names = &options.network.names;
-    let changes = ResolvChanges { servers: &names.servers, search: &names.search, options: &names.options };
+    // The responder asks those that were given, or the host's.
+    let servers = responder.as_ref().map_or(&names.servers[..], std::slice::from_ref);
+    let changes = ResolvChanges { servers, search: &names.search, options: &names.options };
     let host = text(Path::new("/etc/resolv.conf"), notices).unwrap_or_default();
     let conf = match &options.network.mode {
         NetworkMode::Host => ResolvConf { text: host, name_servers: 1 },
@@ -119,7 +171,7 @@ fn resolvers(options: &RunOptions, pasta: &mut pasta::Request, notices: &mut Vec
             text: of_the_owner(options, "resolv.conf", notices).unwrap_or(host),
             name_servers: 1,
         },
-        NetworkMode::Bridge | NetworkMode::Pasta | NetworkMode::Default => {
+        NetworkMode::Bridge | NetworkMode::Pasta | NetworkMode::Default | NetworkMode::Cni(_) => {
             let upstream = text(Path::new("/run/systemd/resolve/resolv.conf"), notices);
             let mut found = container_resolv_conf(&host, upstream.as_deref());
             if found.name_servers == 0
@@ -137,6 +189,7 @@ fn resolvers(options: &RunOptions, pasta: &mut pasta::Request, notices: &mut Vec
         }
     };
     let conf = conf.with(changes);
+    let conf = if responder.is_some() { conf.with_short_names() } else { conf };
     if conf.name_servers == 0 {
         notices.push(Notice {
             what: "the host's name servers listen on its loopback only, so the container can't look names up"

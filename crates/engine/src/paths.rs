@@ -49,6 +49,11 @@ impl EnginePaths {
         self.base.join("network")
     }
 
+    /// One directory for each container that CNI plugins connect: what they need to take it back.
+    pub(crate) fn cni(&self) -> PathBuf {
+        self.base.join("cni")
+    }
+
     /// One directory for each root file system in use: mount points that were made in it.
     pub fn roots(&self) -> PathBuf {
         self.base.join("roots")

@@ -8,7 +8,7 @@ use runtime::state_dir::StateRoot;
 use runtime::{ContainerId, ErrorKind};
 
 use crate::error::{Error, Result};
-use crate::kept::KeptContainers;
+use crate::kept::{Kept, KeptContainers};
 use crate::options::{CgroupMode, IpcMode, NamespaceMode, NetworkMode, RunOptions, UserNamespace};
 use crate::paths::EnginePaths;
 use crate::running::Basis;
@@ -59,8 +59,8 @@ impl RunOptions {
         Ok(self)
     }
 
-    /// Whether a container whose namespaces it joins is there and does not run: only a start needs more of it.
-    pub(crate) fn waits_for_peers(&self, containers: &KeptContainers, paths: &EnginePaths) -> bool {
+    /// The containers whose namespaces it joins, as they are called.
+    pub(crate) fn peers(&self) -> Vec<String> {
         let RunOptions { namespaces, network, .. } = self;
         let of_mode = |mode: &NamespaceMode| match mode {
             NamespaceMode::Container(name) => Some(name.clone()),
@@ -79,10 +79,26 @@ impl RunOptions {
             _ => None,
         };
         let all = [of_mode(&namespaces.pid), of_mode(&namespaces.uts), ipc, users, network];
-        all.iter().flatten().any(|name| {
+        all.into_iter().flatten().collect()
+    }
+
+    /// Whether a container whose namespaces it joins is there and does not run: only a start needs more of it.
+    pub(crate) fn waits_for_peers(&self, containers: &KeptContainers, paths: &EnginePaths) -> bool {
+        self.peers().iter().any(|name| {
             Peer::find("--network", name, paths).is_err()
                 && containers.find(name).is_ok_and(|kept| !kept.state.is_up())
         })
+    }
+}
+
+impl KeptContainers {
+    /// The containers that join a namespace of this one, and so can't start without it.
+    pub fn dependents(&self, kept: &Kept) -> Result<Vec<Kept>> {
+        let joins = |other: &Kept| {
+            let asked = other.record.asked.as_ref();
+            asked.is_some_and(|asked| asked.options.peers().contains(&kept.id))
+        };
+        Ok(self.survey()?.kept.into_iter().filter(joins).collect())
     }
 }
 

@@ -17,7 +17,13 @@ pub(crate) const INPUT_END: u8 = b'E';
 pub(crate) const RESIZE: u8 = b'R';
 /// Client: how much of the output could not be logged so far?
 pub(crate) const ASK_UNLOGGED: u8 = b'U';
+/// Client: sockets to hold, which come along (SCM_RIGHTS).
+pub(crate) const HOLD: u8 = b'S';
+/// Client: where the sockets of the Internet that are held may be bound; others are let go.
+pub(crate) const KEEP: u8 = b'K';
 
+/// Monitor: what became of the one or the other: an error number, of four bytes, 0 where it was done.
+pub(crate) const ANSWER: u8 = b'A';
 /// Monitor: bytes of the container's standard output or terminal, at most [`MOST_OUTPUT`].
 pub(crate) const OUTPUT: u8 = b'O';
 /// Monitor: bytes of its standard error.

@@ -68,6 +68,12 @@ impl Batch {
         }
     }
 
+    /// Requests that were given away, `count` of them.
+    pub fn of_requests(bytes: Vec<u8>, count: usize) -> Self {
+        let count = u32::try_from(count).expect("they were counted so");
+        Self { last: 0, bytes, count }
+    }
+
     /// How many requests there are; also the sequence number of the last one.
     pub fn count(&self) -> u32 {
         self.count

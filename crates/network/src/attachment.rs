@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::kernel::*;
 use crate::link;
 use crate::options::ContainerInterface;
+use crate::republish::Tenant;
 use netlink::{Batch, Socket};
 
 /// The container's network namespace.
@@ -44,7 +45,7 @@ pub enum Hairpin {
 }
 
 /// Creates a veth pair: one end up and a port of the bridge, the other in the container's namespace as
-/// `eth0` with index [`ContainerInterface::INDEX`], to be configured there
+/// `interface` says, to be configured there
 /// ([`crate::NamespaceConfiguration`]).
 pub fn attach(
     bridge: &Bridge,
@@ -100,14 +101,20 @@ fn request(
         m.put_string(IFLA_IFNAME, host_interface);
         m.put_u32(IFLA_MASTER, bridge.index);
         one_queue(m);
+        if let Some(mtu) = interface.mtu {
+            m.put_u32(IFLA_MTU, mtu);
+        }
         m.nest(IFLA_LINKINFO, |m| {
             m.put_string(IFLA_INFO_KIND, "veth");
             m.nest(IFLA_INFO_DATA, |m| {
-                let peer = ifinfomsg(ContainerInterface::INDEX, 0, 0);
+                let peer = ifinfomsg(interface.index(), 0, 0);
                 m.nest_after(VETH_INFO_PEER, &peer, |m| {
-                    m.put_string(IFLA_IFNAME, ContainerInterface::NAME);
+                    m.put_string(IFLA_IFNAME, interface.name());
                     m.put(IFLA_ADDRESS, &interface.mac);
                     one_queue(m);
+                    if let Some(mtu) = interface.mtu {
+                        m.put_u32(IFLA_MTU, mtu);
+                    }
                     match target {
                         NetnsTarget::Pid(pid) => {
                             m.put_u32(IFLA_NET_NS_PID, pid.as_raw_nonzero().get().cast_unsigned());
@@ -127,25 +134,62 @@ fn request(
 /// the same one, and the kernel may still be busy with its namespace: left to learn, the bridge would send the
 /// first packets there, where they are refused.
 fn port_settings(attachment: &Attachment, interface: &ContainerInterface, hairpin: Hairpin) -> Batch {
+    let mut batch = Batch::new();
+    add_address(&mut batch, attachment.host_index, &interface.mac);
+    if hairpin == Hairpin::On {
+        add_hairpin(&mut batch, attachment.host_index);
+    }
+    batch
+}
+
+pub(crate) fn add_address(batch: &mut Batch, host_index: u32, mac: &[u8; 6]) {
     // struct ndmsg: family, padding, index, state, flags, type
     let mut ndmsg = [0; 12];
     ndmsg[0] = AF_BRIDGE;
-    ndmsg[4..8].copy_from_slice(&attachment.host_index.to_ne_bytes());
+    ndmsg[4..8].copy_from_slice(&host_index.to_ne_bytes());
     ndmsg[8..10].copy_from_slice(&NUD_NOARP.to_ne_bytes());
     // Sticky: a packet with this source on another port does not move it.
     ndmsg[10] = NTF_MASTER | NTF_STICKY;
-    let mut batch = Batch::new();
     batch.message(RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &ndmsg, |m| {
-        m.put(NDA_LLADDR, &interface.mac);
+        m.put(NDA_LLADDR, mac);
     });
-    if hairpin == Hairpin::On {
-        let mut fixed = ifinfomsg(attachment.host_index, 0, 0);
-        fixed[0] = AF_BRIDGE;
-        batch.message(RTM_SETLINK, NLM_F_ACK, &fixed, |m| {
-            m.nest(IFLA_PROTINFO, |m| m.put(IFLA_BRPORT_MODE, &[1]));
-        });
+}
+
+pub(crate) fn add_hairpin(batch: &mut Batch, host_index: u32) {
+    let mut fixed = ifinfomsg(host_index, 0, 0);
+    fixed[0] = AF_BRIDGE;
+    batch.message(RTM_SETLINK, NLM_F_ACK, &fixed, |m| {
+        m.nest(IFLA_PROTINFO, |m| m.put(IFLA_BRPORT_MODE, &[1]));
+    });
+}
+
+/// The same as [`Hairpin::On`] for a container that runs; one without a port of the bridge has nothing to turn on.
+pub(crate) fn turn_hairpin_on(
+    socket: &mut Socket,
+    tenant: Tenant<'_>,
+    bridge: u32,
+) -> rustix::io::Result<()> {
+    let Some((_, peer)) = other_end(tenant)? else { return Ok(()) };
+    let ports = link::all(socket, Some(bridge))?;
+    if !ports.iter().any(|port| port.index == peer) {
+        return Ok(());
     }
-    batch
+    let mut batch = Batch::new();
+    add_hairpin(&mut batch, peer);
+    socket.execute(&batch).map_err(|failure| failure.errno)
+}
+
+/// The hardware address of a container's interface, and the index of the host's end.
+pub(crate) fn other_end(tenant: Tenant<'_>) -> rustix::io::Result<Option<([u8; 6], u32)>> {
+    // A thread has a namespace of its own.
+    std::thread::scope(|scope| {
+        let looked = scope.spawn(|| {
+            sys::namespace::join(tenant.namespace, sys::clone::flags::NEWNET)
+                .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+            link::peer_of(&mut Socket::route()?, tenant.interface)
+        });
+        looked.join().unwrap_or(Err(Errno::CANCELED))
+    })
 }
 
 /// By default a veth has a queue for each possible cpu (since 5.13), each with its memory and its directory in

@@ -6,6 +6,8 @@
 //! bridge has the lock on making before that: so no two networks get the same subnet, and of all who have it only one
 //! may take the lock of another network beside its own.
 
+use std::net::Ipv4Addr;
+
 use rustix::io::Errno;
 
 use crate::error::{Error, Kind, Result};
@@ -13,8 +15,8 @@ use crate::kernel::*;
 use crate::link::{self, Link};
 use crate::masquerade::{self, Outbound};
 use crate::options::{BridgeNetwork, InterfaceName, bridge_mac};
-use crate::state::{Lease, NetworkStateDirectory, Sharing};
-use crate::{forwarding, options, subnets};
+use crate::state::{HeldLease, Lease, NetworkStateDirectory, Sharing};
+use crate::{forwarding, integration, options, subnets};
 use netlink::{Batch, Socket, u32_at};
 
 /// A network's bridge, up and complete.
@@ -23,6 +25,7 @@ pub struct Bridge {
     pub(crate) network: BridgeNetwork,
     pub(crate) index: u32,
     outbound: Outbound,
+    others: Vec<HeldLease>,
 }
 
 impl Bridge {
@@ -34,6 +37,12 @@ impl Bridge {
     /// Its interface index in the host's network namespace.
     pub fn index(&self) -> u32 {
         self.index
+    }
+
+    /// Who had leases of the network when this bridge was made: somebody has deleted the one that they were at
+    /// ([`crate::reattach()`] brings them back).
+    pub fn stranded(&self) -> &[HeldLease] {
+        &self.others
     }
 
     /// How far its containers get.
@@ -48,6 +57,11 @@ impl Bridge {
 /// that belongs to something else, and a subnet that overlaps with another interface's, unless that is of a network of
 /// ours without users, which is removed then. On failure, a bridge made here is gone again.
 pub fn ensure(network: &BridgeNetwork, state: &NetworkStateDirectory, lease: &Lease) -> Result<Bridge> {
+    ensure_for(network, state, lease.address())
+}
+
+/// The same for whoever has the lease of `own`.
+pub fn ensure_for(network: &BridgeNetwork, state: &NetworkStateDirectory, own: Ipv4Addr) -> Result<Bridge> {
     let name = network.name();
     debug_assert_eq!(name, state.name(), "the state directory is the network's");
     let mut socket =
@@ -58,7 +72,8 @@ pub fn ensure(network: &BridgeNetwork, state: &NetworkStateDirectory, lease: &Le
         if let Some(index) = observed.complete_bridge(network)
             && masquerade::is_complete(network)
         {
-            return Ok(Bridge { network: network.clone(), index, outbound: Outbound::Masqueraded });
+            let (network, outbound) = (network.clone(), Outbound::Masqueraded);
+            return Ok(Bridge { network, index, outbound, others: Vec::new() });
         }
     }
     // What is found free when the subnet is looked at stays so until the bridge has it.
@@ -73,7 +88,7 @@ pub fn ensure(network: &BridgeNetwork, state: &NetworkStateDirectory, lease: &Le
         }
         Some(link) => match options::alias_subnet(link.alias.as_deref()) {
             Some(subnet) if subnet != network.ipv4().to_string() => {
-                replace_unused(&mut socket, network, state, lease, link, subnet)?;
+                replace_unused(&mut socket, network, state, own, link, subnet)?;
                 *created.insert(create(&mut socket, network, state)?)
             }
             _ => link.index,
@@ -81,7 +96,18 @@ pub fn ensure(network: &BridgeNetwork, state: &NetworkStateDirectory, lease: &Le
         None => *created.insert(create(&mut socket, network, state)?),
     };
     match complete(&mut socket, network, index, &observed) {
-        Ok(outbound) => Ok(Bridge { network: network.clone(), index, outbound }),
+        Ok(outbound) => {
+            let others = match created {
+                // Alone in nearly all cases, which takes no look at the locks.
+                Some(_) if state.count_leases()? > 1 => {
+                    let mut held = state.held_leases()?;
+                    held.retain(|held| held.address != own);
+                    held
+                }
+                _ => Vec::new(),
+            };
+            Ok(Bridge { network: network.clone(), index, outbound, others })
+        }
         Err(error) => {
             if let Some(index) = created {
                 // Best effort: the failure above is what the user needs to see.
@@ -180,12 +206,12 @@ fn replace_unused(
     socket: &mut Socket,
     network: &BridgeNetwork,
     state: &NetworkStateDirectory,
-    lease: &Lease,
+    own: Ipv4Addr,
     link: &Link,
     present: &str,
 ) -> Result<()> {
     let error = |errno| Error::from_errno("replace bridge", network.name().as_str(), errno);
-    let in_use = state.held_leases()?.iter().any(|held| held.address != lease.address())
+    let in_use = state.held_leases()?.iter().any(|held| held.address != own)
         || !link::all(socket, Some(link.index)).map_err(error)?.is_empty();
     if in_use {
         let kind = Kind::SubnetDiffers(present.to_owned());
@@ -206,6 +232,9 @@ fn create(socket: &mut Socket, network: &BridgeNetwork, state: &NetworkStateDire
     batch.message(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &ifinfomsg(0, 0, 0), |m| {
         m.put_string(IFLA_IFNAME, name.as_str());
         m.put(IFLA_ADDRESS, &bridge_mac(name));
+        if let Some(mtu) = network.settings().mtu {
+            m.put_u32(IFLA_MTU, mtu);
+        }
         m.nest(IFLA_LINKINFO, |m| m.put_string(IFLA_INFO_KIND, "bridge"));
     });
     link::request_by_name(&mut batch, NLM_F_ACK, name.as_str());
@@ -296,8 +325,30 @@ pub fn remove_if_unused(state: &NetworkStateDirectory) -> Result<Removal> {
     } else {
         masquerade::remove(name)?;
     }
+    // A firewall that can't be told is no reason to keep the rest: it is said.
+    let failures = integration::withdraw(state);
     state.remove(lock)?;
-    Ok(Removal::Removed)
+    failures.into_iter().next().map_or(Ok(Removal::Removed), Err)
+}
+
+/// Deletes the ports of dead containers, if no lease is held. The kernel keeps a namespace, and with it its port, for as long as a
+/// socket in it waits for somebody who does not answer any more: a connection whose other end has gone is closed after minutes.
+pub fn cut_off_the_dead(state: &NetworkStateDirectory) -> Result<()> {
+    let name = state.name();
+    let error = |errno| Error::from_errno("remove ports of dead containers", name.as_str(), errno);
+    let mut socket = Socket::route().map_err(error)?;
+    let _lock = state.lock(Sharing::Exclusive)?;
+    if !state.held_leases()?.is_empty() {
+        return Ok(());
+    }
+    let Some(bridge) = our_bridge(&mut socket, name).map_err(error)? else { return Ok(()) };
+    for port in link::all(&mut socket, Some(bridge.index)).map_err(error)? {
+        // What somebody else has attached stays.
+        if port.name.starts_with("vrc") && port.kind.as_deref() == Some("veth") {
+            link::delete(&mut socket, port.index).map_err(error)?;
+        }
+    }
+    Ok(())
 }
 
 fn our_bridge(socket: &mut Socket, name: &InterfaceName) -> std::result::Result<Option<Link>, Errno> {

@@ -69,6 +69,8 @@ pub enum Kind {
     TooManyPorts,
     /// The bridge has its kernel maximum of 1,023 ports.
     BridgeFull,
+    /// A firewall of the host could not be told of the bridge; the text says how, and what it said.
+    FirewallRefused(String),
     /// The caller may not do this.
     NotPermitted,
     /// The kernel was built without something, named here.
@@ -146,11 +148,17 @@ impl Error {
                 "publish a range on the same ports of the host: it costs no more than one port".into()
             }
             Kind::BridgeFull => "start the container on another network".into(),
+            Kind::FirewallRefused(_) => {
+                "run that command yourself, or leave `--firewall-integrate` out".into()
+            }
             Kind::NotPermitted if self.cause == Some(Errno::ROFS) => {
                 "`/proc/sys` is read-only here; set the value from outside, or make it writable".into()
             }
             Kind::NotPermitted => "run as root, or with CAP_NET_ADMIN in this network namespace".into(),
             Kind::KernelLacks(what) => format!("use a kernel with {what}"),
+            Kind::Refused if self.cause == Some(Errno::NODEV) => {
+                "name an interface that this host has: `ip link` lists them".into()
+            }
             Kind::Refused if self.cause == Some(Errno::NOSPC) => {
                 "the file system that holds the state is full: make room on it".into()
             }
@@ -200,6 +208,7 @@ impl fmt::Display for Reason<'_> {
             }
             Kind::TooManyPorts => f.write_str("too many ports lead to ports of another number"),
             Kind::BridgeFull => f.write_str("the bridge has its maximum of 1023 ports"),
+            Kind::FirewallRefused(what) => f.write_str(what),
             Kind::KernelLacks(what) => write!(f, "the kernel lacks {what}"),
             Kind::Malformed => f.write_str("the kernel's answer is malformed"),
             Kind::NotPermitted | Kind::Refused => match error.cause {

@@ -16,6 +16,7 @@ use crate::kernel::*;
 use crate::legacy_iptables::{self, FilterTable};
 use crate::masquerade::TABLE;
 use crate::nftables::{self, Chain, Expression, Rule};
+use crate::options::InterfaceName;
 use netlink::Socket;
 
 /// Where the kernel lists the tables of iptables-legacy, for the calling thread's network namespace.
@@ -102,7 +103,27 @@ impl Way {
 /// Every foreign firewall that drops what the bridge forwards. One dump of the chains; the rules of a table
 /// are read only if its forward chain is under suspicion or has a policy of accept with rules of its own.
 pub fn foreign_firewall(bridge: &Bridge, ways: Ways) -> Result<Vec<Finding>> {
-    let name = bridge.network.name().as_str();
+    let name = bridge.network.name();
+    let interface = match bridge.network.ipv6() {
+        Some(_) => BridgeFamilies::Both(name),
+        None => BridgeFamilies::Ipv4(name),
+    };
+    foreign_firewall_of(interface, ways)
+}
+
+/// A network's bridge by its name, with the families that it has.
+#[derive(Debug, Clone, Copy)]
+pub enum BridgeFamilies<'a> {
+    /// IPv4 alone.
+    Ipv4(&'a InterfaceName),
+    /// IPv4 and IPv6.
+    Both(&'a InterfaceName),
+}
+
+/// The same of a bridge that somebody else has made.
+pub fn foreign_firewall_of(bridge: BridgeFamilies<'_>, ways: Ways) -> Result<Vec<Finding>> {
+    let (BridgeFamilies::Ipv4(name) | BridgeFamilies::Both(name)) = bridge;
+    let name = name.as_str();
     let error = |errno| Error::from_errno("look for foreign firewalls of bridge", name, errno);
     let mut findings = Vec::new();
     let mut socket = match Socket::netfilter() {
@@ -171,10 +192,10 @@ fn iptables_command(iptables: &str, has: impl Fn(&str) -> bool, bridge: &str) ->
     }
 }
 
-fn may_drop(chain: &Chain, bridge: &Bridge) -> bool {
+fn may_drop(chain: &Chain, bridge: BridgeFamilies<'_>) -> bool {
     let family = match chain.family {
         NFPROTO_INET | NFPROTO_IPV4 => true,
-        NFPROTO_IPV6 => bridge.network.ipv6().is_some(),
+        NFPROTO_IPV6 => matches!(bridge, BridgeFamilies::Both(_)),
         _ => false,
     };
     let ours = chain.family == NFPROTO_INET && chain.table == TABLE;

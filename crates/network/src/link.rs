@@ -74,6 +74,22 @@ pub(crate) fn by_name(socket: &mut Socket, name: &str) -> Result<Option<Link>, E
     }
 }
 
+/// The hardware address of one end of a veth pair, and the index of the other in the namespace where that is.
+pub(crate) fn peer_of(socket: &mut Socket, name: &str) -> Result<Option<([u8; 6], u32)>, Errno> {
+    let mut batch = Batch::new();
+    request_by_name(&mut batch, NLM_F_ACK, name);
+    let mut peer = None;
+    socket.exchange(&batch, |message| {
+        if let Some((_, attributes)) = message.split(IFINFOMSG)
+            && message.kind == RTM_NEWLINK
+        {
+            let mac = attributes.find(IFLA_ADDRESS).and_then(|value| value.try_into().ok());
+            peer = mac.zip(attributes.find_u32(IFLA_LINK));
+        }
+    })?;
+    Ok(peer)
+}
+
 /// Every interface, or those that are ports of `master`.
 pub(crate) fn all(socket: &mut Socket, master: Option<u32>) -> Result<Vec<Link>, Errno> {
     let mut batch = Batch::new();

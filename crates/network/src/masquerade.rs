@@ -22,15 +22,16 @@ use crate::forwarding;
 use crate::isolation;
 use crate::kernel::*;
 use crate::nftables::{self, BaseChain, ChainName, Expressions, Rule, Transaction};
-use crate::options::{BridgeNetwork, InterfaceName, Ipv6Network};
+use crate::options::{BridgeNetwork, InterfaceName, Ipv6Network, Reach};
 use netlink::Socket;
 
 /// The table that holds everything of ours.
 pub(crate) const TABLE: &str = "rabbitc";
 const POSTROUTING: ChainName<'static> = ChainName { table: TABLE, chain: "postrouting" };
 const FORGED: ChainName<'static> = ChainName { table: TABLE, chain: "forged" };
+const INTERNAL: ChainName<'static> = ChainName { table: TABLE, chain: "internal" };
 /// The chains whose rules belong to one network each.
-const NETWORK_CHAINS: [&str; 2] = [POSTROUTING.chain, FORGED.chain];
+const NETWORK_CHAINS: [&str; 3] = [POSTROUTING.chain, FORGED.chain, INTERNAL.chain];
 
 /// How far a container of a network gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +65,10 @@ pub(crate) struct Wanted {
 enum Packets {
     /// From a container to anywhere else: they get the host's address.
     Leaving(Subnet),
+    /// The same, under their own address: a rule that says whose network it is, and changes nothing.
+    Routed(Subnet),
+    /// Through the bridge of a network without a way out, in one direction.
+    Internal(Direction),
     /// From a container, redirected to one of the same network: answered directly, they would not be translated
     /// back, so they get the bridge's address.
     Hairpin(Subnet),
@@ -94,10 +99,13 @@ enum Direction {
 /// Whether all of the network's rules are there: one dump of our own chain, and a question for one element.
 pub(crate) fn is_complete(network: &BridgeNetwork) -> bool {
     let Ok(mut socket) = Socket::netfilter() else { return false };
-    let Ok(present) = nftables::rules(&mut socket, NFPROTO_INET, TABLE, Some(POSTROUTING.chain)) else {
+    let wanted = wanted(network);
+    // All of them are in one.
+    let chain = wanted[0].chain.chain;
+    let Ok(present) = nftables::rules(&mut socket, NFPROTO_INET, TABLE, Some(chain)) else {
         return false;
     };
-    wanted(network).iter().all(|rule| has(&present, &rule.comment))
+    wanted.iter().all(|rule| has(&present, &rule.comment))
         && isolation::separates(&mut socket, network.name())
 }
 
@@ -146,6 +154,7 @@ pub(crate) fn add_missing(transaction: &mut Transaction, wanted: &[Wanted], pres
     let missing: Vec<&Wanted> = wanted.iter().filter(|rule| !has(present, &rule.comment)).collect();
     for (chain, base) in [
         (POSTROUTING, BaseChain { kind: "nat", hook: NF_INET_POST_ROUTING, priority: NF_IP_PRI_NAT_SRC }),
+        (INTERNAL, BaseChain { kind: "filter", hook: NF_INET_FORWARD, priority: NF_IP_PRI_FILTER }),
         // Before connection tracking translates what may come from there, which are answers.
         (FORGED, BaseChain { kind: "filter", hook: NF_INET_PRE_ROUTING, priority: NF_IP_PRI_RAW }),
     ] {
@@ -166,6 +175,21 @@ impl Wanted {
                 subnet.compare(expressions);
                 self.compare_bridge(expressions, NFT_META_OIFNAME, NFT_CMP_NEQ);
                 expressions.masquerade();
+            }
+            Packets::Routed(subnet) => {
+                subnet.compare(expressions);
+                self.compare_bridge(expressions, NFT_META_OIFNAME, NFT_CMP_NEQ);
+                expressions.leave();
+            }
+            Packets::Internal(direction) => {
+                let (own, other) = match direction {
+                    Direction::Source => (NFT_META_IIFNAME, NFT_META_OIFNAME),
+                    Direction::Destination => (NFT_META_OIFNAME, NFT_META_IIFNAME),
+                };
+                self.compare_bridge(expressions, own, NFT_CMP_EQ);
+                // What br_netfilter shows here of packets between its ports stays.
+                self.compare_bridge(expressions, other, NFT_CMP_NEQ);
+                expressions.drop();
             }
             Packets::Hairpin(subnet) => {
                 subnet.compare(expressions);
@@ -294,9 +318,23 @@ fn try_remove(name: &InterfaceName) -> std::result::Result<(), Errno> {
 /// What every network has.
 fn wanted(network: &BridgeNetwork) -> Vec<Wanted> {
     let rule = Rules::of(network);
-    subnets(network)
-        .map(|(text, subnet)| rule.make(POSTROUTING, &text, "", Packets::Leaving(subnet)))
-        .collect()
+    match network.settings().reach {
+        Reach::Masqueraded => subnets(network)
+            .map(|(text, subnet)| rule.make(POSTROUTING, &text, "", Packets::Leaving(subnet)))
+            .collect(),
+        Reach::Routed => subnets(network)
+            .map(|(text, subnet)| rule.make(POSTROUTING, &text, "", Packets::Routed(subnet)))
+            .collect(),
+        Reach::Internal => {
+            let subnet = network.ipv4().subnet();
+            let make =
+                |purpose, direction| rule.make(INTERNAL, &subnet, purpose, Packets::Internal(direction));
+            vec![
+                make(" internal source", Direction::Source),
+                make(" internal destination", Direction::Destination),
+            ]
+        }
+    }
 }
 
 /// What a network with published ports has beside that.

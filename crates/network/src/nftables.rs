@@ -258,6 +258,16 @@ impl Expressions<'_, '_> {
         self.verdict(NFT_RETURN, None);
     }
 
+    /// Lets the packet through this chain and those that led here.
+    pub fn accept(&mut self) {
+        self.verdict(NF_ACCEPT, None);
+    }
+
+    /// Counts packets.
+    pub fn count(&mut self) {
+        self.add("counter", |_| ());
+    }
+
     /// Ends the packet.
     pub fn drop(&mut self) {
         self.verdict(NF_DROP, None);

@@ -266,6 +266,8 @@ pub enum Ipv6Choice {
     WhereTheHostHasIt,
     /// No IPv6.
     Off,
+    /// This subnet.
+    This(Ipv6Network),
 }
 
 /// Of which families the addresses of a network are.
@@ -282,6 +284,7 @@ impl Ipv6Choice {
     pub fn families(self) -> Families {
         match self {
             Ipv6Choice::WhereTheHostHasIt if crate::forwarding::host_has_ipv6() => Families::Both,
+            Ipv6Choice::This(_) => Families::Both,
             Ipv6Choice::WhereTheHostHasIt | Ipv6Choice::Off => Families::Ipv4,
         }
     }
@@ -296,12 +299,56 @@ pub struct NetworkOptions {
     pub ipv4: String,
     /// Whether the network gets IPv6.
     pub ipv6: Ipv6Choice,
+    /// What else it has.
+    pub settings: NetworkSettings,
+}
+
+/// What a network has beside its name and its subnets.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NetworkSettings {
+    /// The part of the IPv4 subnet that addresses are chosen from: its first and its last address; none where all of it is
+    /// meant.
+    pub range: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// Addresses that nobody gets.
+    pub reserved: Vec<Ipv4Addr>,
+    /// The largest packet in bytes; none where the kernel's own is meant.
+    pub mtu: Option<u32>,
+    /// How far its containers get.
+    pub reach: Reach,
+}
+
+/// How far containers of a network are let.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reach {
+    /// Where the host gets, under the host's address.
+    #[default]
+    Masqueraded,
+    /// The same, under their own addresses: the way back is somebody else's.
+    Routed,
+    /// To the host and to each other.
+    Internal,
+}
+
+/// Whether a container's default route leads through an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultRoute {
+    /// Yes, with this metric; 0 is the kernel's own.
+    Yes(u32),
+    /// Yes, without a gateway: the other end of the wire is the router.
+    Direct(u32),
+    /// No.
+    No,
 }
 
 impl Default for NetworkOptions {
     /// The original's network: `rabbitc0` with `172.19.0.1/16`.
     fn default() -> Self {
-        Self { name: "rabbitc0".into(), ipv4: "172.19.0.1/16".into(), ipv6: Ipv6Choice::default() }
+        Self {
+            name: "rabbitc0".into(),
+            ipv4: "172.19.0.1/16".into(),
+            ipv6: Ipv6Choice::default(),
+            settings: NetworkSettings::default(),
+        }
     }
 }
 
@@ -310,11 +357,19 @@ impl NetworkOptions {
     pub fn check(&self) -> Result<BridgeNetwork> {
         let name = InterfaceName::parse(&self.name)?;
         let ipv4 = Ipv4Network::parse(&self.ipv4)?;
-        let ipv6 = match self.ipv6.families() {
-            Families::Both => Some(Ipv6Network::derive(name.as_str(), &ipv4)),
-            Families::Ipv4 => None,
+        let ipv6 = match (self.ipv6, self.ipv6.families()) {
+            (Ipv6Choice::This(_), _) if !crate::forwarding::host_has_ipv6() => {
+                return Err(Error::new(
+                    "use network",
+                    self.name.as_str(),
+                    Kind::KernelLacks("IPv6 turned on"),
+                ));
+            }
+            (Ipv6Choice::This(subnet), _) => Some(subnet),
+            (_, Families::Both) => Some(Ipv6Network::derive(name.as_str(), &ipv4)),
+            (_, Families::Ipv4) => None,
         };
-        Ok(BridgeNetwork { name, ipv4, ipv6 })
+        Ok(BridgeNetwork { name, ipv4, ipv6, settings: self.settings.clone() })
     }
 }
 
@@ -324,6 +379,7 @@ pub struct BridgeNetwork {
     name: InterfaceName,
     ipv4: Ipv4Network,
     ipv6: Option<Ipv6Network>,
+    settings: NetworkSettings,
 }
 
 impl BridgeNetwork {
@@ -340,6 +396,42 @@ impl BridgeNetwork {
     /// Of which families its addresses are.
     pub fn families(&self) -> Families {
         if self.ipv6.is_some() { Families::Both } else { Families::Ipv4 }
+    }
+
+    /// What it has beside.
+    pub fn settings(&self) -> &NetworkSettings {
+        &self.settings
+    }
+
+    /// Whether an address is one of those that are chosen where nobody names one.
+    pub(crate) fn is_chosen_from(&self, address: Ipv4Addr) -> bool {
+        let is_in_range = self.settings.range.is_none_or(|(first, last)| (first..=last).contains(&address));
+        is_in_range && !self.settings.reserved.contains(&address)
+    }
+
+    /// The IPv4 address of a container that has this address of IPv6: both have the same number.
+    pub fn address_beside(&self, address: Ipv6Addr) -> Result<Ipv4Addr> {
+        let fail =
+            |why| Err(Error::new("use container address", address.to_string(), Kind::InvalidAddress(why)));
+        let Some(network) = self.ipv6.filter(|network| network.contains(address)) else {
+            return fail(match self.ipv6 {
+                Some(_) => "the address is outside the network's subnet",
+                None => "the network has no IPv6",
+            });
+        };
+        if address == network.gateway() {
+            return fail("the address is the gateway's");
+        }
+        let number = address.to_bits() - network.first;
+        let beside = u32::try_from(number).ok().filter(|number| number & self.ipv4.mask() == 0);
+        let Some(beside) = beside.map(|number| Ipv4Addr::from_bits(self.ipv4.first().to_bits() | number))
+        else {
+            return fail("its number in the subnet is higher than the IPv4 subnet has addresses");
+        };
+        match self.ipv4.check_container_address(beside) {
+            Ok(()) => Ok(beside),
+            Err(_) => fail("the address of this number in the IPv4 subnet is no container's"),
+        }
     }
 
     /// The IPv6 subnet, where the host has IPv6.
@@ -367,6 +459,13 @@ impl BridgeNetwork {
             // neighbour's ARP cache is ever stale.
             mac: [0x02, 0x72, a, b, c, d],
             announces_itself: false,
+            slot: 0,
+            label: label("eth0"),
+            mtu: self.settings.mtu,
+            default_route: match self.settings.reach {
+                Reach::Internal => DefaultRoute::No,
+                Reach::Masqueraded | Reach::Routed => DefaultRoute::Yes(0),
+            },
         })
     }
 }
@@ -386,7 +485,7 @@ pub(crate) fn bridge_mac(name: &InterfaceName) -> [u8; 6] {
     [0x02, 0x62, a, b, c, d]
 }
 
-/// The interface `eth0` of one container, as it will be.
+/// An interface of one container, as it will be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContainerInterface {
     pub(crate) ipv4: Ipv4Addr,
@@ -395,16 +494,61 @@ pub struct ContainerInterface {
     pub(crate) mac: [u8; 6],
     /// Whether neighbours may know the address by another hardware address, of the last holder.
     pub(crate) announces_itself: bool,
+    slot: u32,
+    label: [u8; 16],
+    pub(crate) mtu: Option<u32>,
+    pub(crate) default_route: DefaultRoute,
+}
+
+/// An interface's name as the kernel keeps it.
+fn label(name: &str) -> [u8; 16] {
+    let mut label = [0; 16];
+    let length = name.len().min(15);
+    label[..length].copy_from_slice(&name.as_bytes()[..length]);
+    label
 }
 
 impl ContainerInterface {
-    /// Its name inside the container.
-    pub const NAME: &'static str = "eth0";
-
-    /// Its index inside the container. Fixed, so that the configuration can be written before the interface
+    /// Index of the first inside the container. Fixed, so that the configuration can be written before the interface
     /// exists; not 2, because hosts with tunnel modules give each new namespace `tunl0`, `sit0` and others
     /// there (`net.core.fb_tunnels_only_for_init_net`).
-    pub const INDEX: u32 = 100;
+    const FIRST_INDEX: u32 = 100;
+
+    /// Its name inside the container: `eth0`, unless it was given another.
+    pub fn name(&self) -> &str {
+        let length = self.label.iter().position(|byte| *byte == 0).unwrap_or(self.label.len());
+        std::str::from_utf8(&self.label[..length]).expect("it was text")
+    }
+
+    /// Its index inside the container.
+    pub fn index(&self) -> u32 {
+        Self::FIRST_INDEX + self.slot
+    }
+
+    /// Its number among the container's, from 0.
+    pub fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    /// The same interface as one of several: its index is counted from 0, and it is called so.
+    pub fn numbered(self, slot: u32, name: &InterfaceName) -> Self {
+        Self { slot, label: label(name.as_str()), ..self }
+    }
+
+    /// The same with a default route through it, or without.
+    pub fn with_default_route(self, default_route: DefaultRoute) -> Self {
+        Self { default_route, ..self }
+    }
+
+    /// Whether a default route leads through it.
+    pub fn default_route(&self) -> DefaultRoute {
+        self.default_route
+    }
+
+    /// The same with an address of IPv6 of somebody's choice; nothing where the network has no IPv6.
+    pub fn with_ipv6(self, address: Ipv6Addr) -> Self {
+        Self { ipv6: self.ipv6.map(|(_, network)| (address, network)), ..self }
+    }
 
     /// The container's IPv4 address.
     pub fn ipv4(&self) -> Ipv4Addr {
@@ -431,6 +575,10 @@ impl ContainerInterface {
             ipv6: Some(ipv6),
             mac: [0; 6],
             announces_itself: false,
+            slot: 0,
+            label: label("eth0"),
+            mtu: None,
+            default_route: DefaultRoute::No,
         }
     }
 
@@ -535,7 +683,7 @@ mod tests {
         assert_eq!(ipv6.gateway().octets()[8..], [0, 0, 0, 0, 0, 0, 0, 1]);
         assert_eq!(ipv6, Ipv6Network::derive(name.as_str(), &ipv4));
         assert_ne!(ipv6, Ipv6Network::derive(other.as_str(), &ipv4));
-        let network = BridgeNetwork { name, ipv4, ipv6: Some(ipv6) };
+        let network = BridgeNetwork { name, ipv4, ipv6: Some(ipv6), settings: NetworkSettings::default() };
         let interface = network.container_interface(Ipv4Addr::new(172, 19, 1, 2)).expect("inside");
         assert_eq!(interface.ipv6().expect("has one").segments()[4..], [0, 0, 0, 0x102]);
         assert_eq!(interface.mac(), [0x02, 0x72, 172, 19, 1, 2]);

@@ -35,7 +35,7 @@ use crate::kernel::*;
 use crate::masquerade::{self, TABLE, means_lacking};
 use crate::nft_maps::Element;
 use crate::nftables::{self, BaseChain, ChainName, Rule, Transaction};
-use crate::options::{ContainerInterface, InterfaceName};
+use crate::options::{BridgeNetwork, ContainerInterface, InterfaceName};
 use crate::port_holder::PortHolder;
 use crate::port_maps::{
     Elements, MAPS, all_elements, change, elements_of, overlap, owner, protocol, read_owner, server,
@@ -56,11 +56,11 @@ const TO_PORTS: &str = "what is for this host";
 const LOOPBACK_LEFT_OUT: &str = "answers would be lost: br_netfilter is on";
 
 /// The most that one container's publications may need: they are one transaction.
-const MOST_ELEMENTS: usize = 16 * 1024;
+pub(crate) const MOST_ELEMENTS: usize = 16 * 1024;
 
 /// How often a change of the ruleset is begun anew where somebody else was quicker: a ruleset that is never at rest must
 /// not hold up a start, or an end.
-const MOST_TRIES: u32 = 8;
+pub(crate) const MOST_TRIES: u32 = 8;
 
 /// Published ports; dropping this withdraws them.
 #[derive(Debug)]
@@ -95,8 +95,7 @@ pub fn publish(
         }
         error
     };
-    let comment = owner(name, lease.address(), lease.holder());
-    let loopback = if forwarding::bridges_filter_ipv6() { Loopback::Ipv4 } else { Loopback::Both };
+    let comment = owner(name, lease.address(), &lease.holder());
     let elements: Elements = ports
         .publications()
         .iter()
@@ -110,7 +109,7 @@ pub fn publish(
     let mut tries = 0;
     let mut redirect = || loop {
         let lock = state.lock_publications().map_err(error)?;
-        let outcome = try_publish(&mut socket, bridge, state, &elements, loopback);
+        let outcome = try_publish(&mut socket, &bridge.network, state, &elements, &Elements::new());
         drop(lock);
         match outcome {
             Ok(Outcome::Done) => return Ok(()),
@@ -137,7 +136,7 @@ pub fn publish(
     let published = Published { elements, udp, interface, is_led_to };
     // From here on, dropping it takes back what was made.
     // After the rules: nothing may come from a container's loopback once the host's is let out (CVE-2020-8558).
-    let_loopback_through(bridge, loopback)?;
+    let_loopback_through(&bridge.network, bridge.index)?;
     Ok(published)
 }
 
@@ -149,6 +148,12 @@ enum Loopback {
     /// 127.0.0.0/8. With `::1`, answers would not find their way back: `br_netfilter` translates them on the bridge,
     /// and what leaves a bridge for `::1` is dropped. Not redirected, such a connection is refused at once.
     Ipv4,
+}
+
+impl Loopback {
+    fn of_this_host() -> Loopback {
+        if forwarding::bridges_filter_ipv6() { Loopback::Ipv4 } else { Loopback::Both }
+    }
 }
 
 /// Keeps what is sent to `::1` out of the maps, or lets it in again: it depends on the host, not on a container.
@@ -170,17 +175,21 @@ fn leave_out_loopback(transaction: &mut Transaction, rules: &[Rule], loopback: L
     }
 }
 
-enum Outcome {
+/// What became of a change.
+pub(crate) enum Outcome {
     Done,
+    /// The living container with this id has one of the ports.
     Taken(String),
 }
 
-fn try_publish(
+/// Puts elements in, in place of `gone` and of those of dead containers for the same ports. The caller has the lock on
+/// publications.
+pub(crate) fn try_publish(
     socket: &mut Socket,
-    bridge: &Bridge,
+    network: &BridgeNetwork,
     state: &NetworkStateDirectory,
     elements: &Elements,
-    loopback: Loopback,
+    gone: &Elements,
 ) -> std::result::Result<Outcome, Errno> {
     let rules = nftables::rules(socket, NFPROTO_INET, TABLE, None)?;
     let present = all_elements(socket)?;
@@ -189,10 +198,13 @@ fn try_publish(
     if present.is_none() || !is_complete(&rules) {
         add_base(&mut transaction, &rules);
     }
-    leave_out_loopback(&mut transaction, &rules, loopback);
-    masquerade::add_missing(&mut transaction, &masquerade::for_published_ports(&bridge.network), &rules);
-    let mut stale = Elements::new();
+    leave_out_loopback(&mut transaction, &rules, Loopback::of_this_host());
+    masquerade::add_missing(&mut transaction, &masquerade::for_published_ports(network), &rules);
+    let mut stale = gone.clone();
     for (index, other) in present.unwrap_or_default() {
+        if gone.iter().any(|(at, element)| *at == index && *element == other) {
+            continue;
+        }
         let meets = |&(own, ref element): &(usize, Element)| own / 2 == index / 2 && overlap(element, &other);
         if elements.iter().any(meets) {
             match read_owner(&other.comment) {
@@ -288,12 +300,37 @@ pub(crate) fn living_owner(
 
 /// Lets connections of the host to its own loopback addresses leave by the bridge and their answers come back.
 /// Our table drops what comes from the bridge with such addresses, from before on.
-fn let_loopback_through(bridge: &Bridge, loopback: Loopback) -> Result<()> {
-    forwarding::route_loopback_ipv4(bridge.network.name())?;
-    if bridge.network.ipv6().is_some() && loopback == Loopback::Both {
-        forwarding::route_loopback_ipv6(bridge.network.name(), bridge.index)?;
+pub(crate) fn let_loopback_through(network: &BridgeNetwork, bridge: u32) -> Result<()> {
+    forwarding::route_loopback_ipv4(network.name())?;
+    if network.ipv6().is_some() && Loopback::of_this_host() == Loopback::Both {
+        forwarding::route_loopback_ipv6(network.name(), bridge)?;
     }
     Ok(())
+}
+
+/// Forgets flows of UDP to the publications that go to somebody else than these addresses of one container.
+pub(crate) fn forget_flows_past(publications: &[Publication], own: &[Option<IpAddr>]) {
+    let udp: Vec<&Publication> = publications.iter().filter(|one| one.protocol == Protocol::Udp).collect();
+    if udp.is_empty() {
+        return;
+    }
+    let mut of_this_host = BTreeMap::new();
+    conntrack::forget_udp(|flow| {
+        // Of a port for all addresses, those to other hosts are none of ours: they only pass by here.
+        let mut is_of_this_host = || {
+            let looked_up = of_this_host.entry(flow.destination);
+            *looked_up.or_insert_with(|| matches!(route_type(flow.destination), Ok(Some(RTN_LOCAL))))
+        };
+        let is_covered = udp.iter().any(|publication| {
+            publication.host.contains(flow.port)
+                && match publication.address {
+                    Some(address) if !address.is_unspecified() => address == flow.destination,
+                    Some(every) => every.is_ipv4() == flow.destination.is_ipv4() && is_of_this_host(),
+                    None => is_of_this_host(),
+                }
+        });
+        is_covered && !own.contains(&Some(flow.server))
+    });
 }
 
 /// What is left of a withdrawal: closing this waits until no packet is in what was taken out, some milliseconds.
@@ -312,27 +349,8 @@ impl Published {
     /// Forgets flows of UDP that began before, and would go on past the container: a client that keeps sending
     /// keeps its flow. A look through all that the kernel tracks, so not on the way to a start.
     pub fn forget_earlier_flows(&self) {
-        if self.udp.is_empty() {
-            return;
-        }
         let own = [Some(IpAddr::V4(self.interface.ipv4())), self.interface.ipv6().map(IpAddr::V6)];
-        let mut of_this_host = BTreeMap::new();
-        conntrack::forget_udp(|flow| {
-            // Of a port for all addresses, those to other hosts are none of ours: they only pass by here.
-            let mut is_of_this_host = || {
-                let looked_up = of_this_host.entry(flow.destination);
-                *looked_up.or_insert_with(|| matches!(route_type(flow.destination), Ok(Some(RTN_LOCAL))))
-            };
-            let is_covered = self.udp.iter().any(|publication| {
-                publication.host.contains(flow.port)
-                    && match publication.address {
-                        Some(address) if !address.is_unspecified() => address == flow.destination,
-                        Some(every) => every.is_ipv4() == flow.destination.is_ipv4() && is_of_this_host(),
-                        None => is_of_this_host(),
-                    }
-            });
-            is_covered && !own.contains(&Some(flow.server))
-        });
+        forget_flows_past(&self.udp, &own);
     }
 
     /// Takes the redirections out. What somebody else has taken out already is no error.

@@ -52,6 +52,23 @@ impl ResolvConf {
         let name_servers = if changes.servers.is_empty() { self.name_servers } else { changes.servers.len() };
         Self { text, name_servers }
     }
+
+    /// The same for a container that finds its neighbours by their names alone: a name without points is asked for as it is
+    /// before any search domain, unless somebody has said how many points that takes.
+    pub fn with_short_names(self) -> Self {
+        const KEYWORD: &str = "options";
+        let words = |line: &str| line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let is_options = |line: &&str| line.split_ascii_whitespace().next() == Some(KEYWORD);
+        let mut options: Vec<String> =
+            self.text.lines().filter(is_options).flat_map(|line| words(line).into_iter().skip(1)).collect();
+        if !options.iter().any(|option| option.starts_with("ndots:")) {
+            options.push("ndots:0".to_owned());
+        }
+        let rest = self.text.lines().filter(|line| !is_options(line));
+        let mut text: String = rest.flat_map(|line| [line, "\n"]).collect();
+        text.push_str(&format!("{KEYWORD} {}\n", options.join(" ")));
+        Self { text, name_servers: self.name_servers }
+    }
 }
 
 /// Takes the host's resolv.conf and drops the name servers that a container cannot reach: loopback ones, and
@@ -141,6 +158,14 @@ mod tests {
         let nowhere = [".".to_owned()];
         let changed = conf.with(ResolvChanges { search: &nowhere, ..ResolvChanges::default() });
         assert_eq!(changed.text, "nameserver 192.0.2.1\noptions edns0\n");
+    }
+
+    #[test]
+    fn short_names_are_asked_for_as_they_are_unless_somebody_said_otherwise() {
+        let conf = |text: &str| container_resolv_conf(text, None).with_short_names().text;
+        assert_eq!(conf("nameserver 192.0.2.1\n"), "nameserver 192.0.2.1\noptions ndots:0\n");
+        assert_eq!(conf("options edns0\nsearch lan\n"), "search lan\noptions edns0 ndots:0\n");
+        assert_eq!(conf("options ndots:2 edns0\n"), "options ndots:2 edns0\n");
     }
 
     #[test]

@@ -3,12 +3,15 @@
 //! ```text
 //! <namespace>/<network>/lock                  flock: shared to use the bridge, exclusive to make or remove it
 //! <namespace>/<network>/subnet                the subnet that was chosen for it, before there is a bridge
+//! <namespace>/<network>/firewalls             in which of the host's firewalls the network was allowed
 //! <namespace>/<network>/leases/172.19.0.2     the holder's id; flock held by the holder's descriptor
+//! <namespace>/<network>/names                 flock held by the responder, where the network has one ([`crate::Responder`])
 //! ```
 //!
 //! All below the directory of the network namespace ([`crate::namespace_state`]).
 //!
-//! A holder with published ports adds a line for each. What leads to a dead holder's address is taken out of the
+//! In a lease's file, lines follow the id: `until gone: RECORD`, then `name: NAME`, `ipv6: ADDRESS` and `dns: ADDRESS` for the
+//! responder, then a line for each published port. What leads to a dead holder's address is taken out of the
 //! rules before its file is removed or becomes somebody else's.
 //!
 //! Only kernel locks count: a lease whose file nobody locks is free, so a killed holder frees it by dying. One whose
@@ -16,17 +19,18 @@
 //! Files are unlinked only while locked, and whoever gets a lock looks whether the file is still linked.
 
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Kind, Result};
+use crate::lease_text::{MOST_SAID, Said, is_left, is_of_names, lines_of, said_in};
 use crate::namespace_state::{NamespaceState, entries};
 use crate::options::{BridgeNetwork, ContainerInterface, InterfaceName, Ipv4Network};
 use crate::ports::Publication;
@@ -94,7 +98,8 @@ pub struct HeldLease {
     pub holder: Option<String>,
 }
 
-enum Attempt {
+/// What became of trying to lock a file.
+pub(crate) enum Attempt {
     /// With what a dead holder wrote, if anything.
     Taken(OwnedFd, u64),
     Held,
@@ -118,12 +123,12 @@ impl NetworkStateDirectory {
         &self.namespace
     }
 
-    fn parent(&self) -> &Arc<OwnedFd> {
+    pub(crate) fn parent(&self) -> &Arc<OwnedFd> {
         &self.namespace.parent
     }
 
     /// The network's directory, from the parent.
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("{}/{}", self.namespace.path(), self.name)
     }
 
@@ -137,7 +142,7 @@ impl NetworkStateDirectory {
     pub fn lease(&self, network: &BridgeNetwork, request: AddressRequest, holder: &str) -> Result<Lease> {
         let (address, descriptor) = match request {
             AddressRequest::Exactly(address) => (address, self.take_exactly(&network.ipv4(), address)?),
-            AddressRequest::LowestFree => self.take_lowest(&network.ipv4())?,
+            AddressRequest::LowestFree => self.take_lowest(network)?,
         };
         let lease = Lease {
             parent: Arc::clone(self.parent()),
@@ -145,9 +150,12 @@ impl NetworkStateDirectory {
             interface: network.container_interface(address)?,
             descriptor: Some(descriptor),
             is_led_to: Arc::default(),
-            holder: holder.lines().next().unwrap_or_default().to_owned(),
+            said: Mutex::new(Said {
+                holder: holder.lines().next().unwrap_or_default().to_owned(),
+                ..Said::default()
+            }),
         };
-        lease.write_holder().map_err(|errno| self.error("write lease", address.to_string(), errno))?;
+        lease.say(|_| ()).map_err(|errno| self.error("write lease", address.to_string(), errno))?;
         Ok(lease)
     }
 
@@ -165,11 +173,11 @@ impl NetworkStateDirectory {
         Err(Error::new("lease address", address.to_string(), Kind::AddressTaken { holder }))
     }
 
-    fn take_lowest(&self, network: &Ipv4Network) -> Result<(Ipv4Addr, OwnedFd)> {
+    fn take_lowest(&self, network: &BridgeNetwork) -> Result<(Ipv4Addr, OwnedFd)> {
         let mut present = self.lease_files()?;
         present.sort_unstable();
         let mut probes = STALE_PROBES;
-        for address in candidates(network) {
+        for address in candidates(&network.ipv4()).filter(|address| network.is_chosen_from(*address)) {
             if present.binary_search(&address).is_ok() {
                 if probes == 0 {
                     continue;
@@ -182,7 +190,8 @@ impl NetworkStateDirectory {
         }
         // Full, unless a holder beyond the first probes is dead.
         for address in present {
-            if network.check_container_address(address).is_ok()
+            if network.ipv4().check_container_address(address).is_ok()
+                && network.is_chosen_from(address)
                 && let Some(descriptor) = self.take(address)?
             {
                 return Ok((address, descriptor));
@@ -222,7 +231,8 @@ impl NetworkStateDirectory {
     /// What leads to the address of a dead holder, who wrote this, goes before its file does. Its lock is ours.
     fn withdraw_ports_of_dead(&self, said: &[u8], address: Ipv4Addr) -> Result<()> {
         // An id has no end within so many bytes only where something else wrote it.
-        if lines_of(said).count() > 1 || said.len() == MOST_SAID {
+        let mut more = lines_of(said).skip(1);
+        if more.any(|line| !is_of_names(line)) || said.len() == MOST_SAID {
             publish::withdraw_dead(self, &self.name, address).map_err(|errno| {
                 self.error("withdraw published ports of dead container at", address.to_string(), errno)
             })?;
@@ -249,6 +259,11 @@ impl NetworkStateDirectory {
             }
         }
         Ok(())
+    }
+
+    /// How many leases there are, those of dead holders included.
+    pub(crate) fn count_leases(&self) -> Result<usize> {
+        self.lease_files().map(|files| files.len())
     }
 
     /// The leases that are held now, in order of address. Removes the files of dead holders.
@@ -350,6 +365,8 @@ impl NetworkStateDirectory {
         let steps = [
             (format!("{}/leases", self.path()), AtFlags::REMOVEDIR),
             (self.subnet_path(), AtFlags::empty()),
+            (self.names_path(), AtFlags::empty()),
+            (self.integration_path(), AtFlags::empty()),
             (format!("{}/lock", self.path()), AtFlags::empty()),
             (self.path(), AtFlags::REMOVEDIR),
         ];
@@ -389,7 +406,38 @@ impl NetworkStateDirectory {
         rustix::io::write(&file, format!("{subnet}\n").as_bytes()).map(drop).map_err(error)
     }
 
-    fn lease_files(&self) -> Result<Vec<Ipv4Addr>> {
+    /// Gives the address back that `holder`, whose container runs on, has here: what leads to it is taken out, and the file
+    /// goes, whoever still has it open. Whether there was one.
+    pub fn give_back(&self, address: Ipv4Addr, holder: &str) -> Result<bool> {
+        if self.read_holder(address).as_deref() != Some(holder) {
+            return Ok(false);
+        }
+        let error = |errno| self.error("give back lease", address.to_string(), errno);
+        publish::withdraw_dead(self, &self.name, address).map_err(error)?;
+        ignore_absence(unlinkat(self.parent(), self.lease_path(address), AtFlags::empty())).map_err(error)?;
+        Ok(true)
+    }
+
+    /// In which firewalls of others the network has allowances: a line for each.
+    pub(crate) fn integration(&self) -> String {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = openat(self.parent(), self.integration_path(), flags, Mode::empty());
+        let mut buffer = [0; 256];
+        let length = file.and_then(|file| rustix::io::read(&file, &mut buffer)).unwrap_or(0);
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    }
+
+    /// Writes that down. Wants the network's lock, exclusively.
+    pub(crate) fn note_integration(&self, text: &str) -> Result<()> {
+        let error = |errno| self.error("write firewalls of network", self.name.to_string(), errno);
+        // Never cut: what was there before is the beginning of what is there now.
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file =
+            openat(self.parent(), self.integration_path(), flags, Mode::RUSR | Mode::WUSR).map_err(error)?;
+        rustix::io::write(&file, text.as_bytes()).map(drop).map_err(error)
+    }
+
+    pub(crate) fn lease_files(&self) -> Result<Vec<Ipv4Addr>> {
         let path = format!("{}/leases", self.path());
         match entries(self.parent().as_fd(), &path, |name| name.parse().ok()) {
             Ok(addresses) => Ok(addresses),
@@ -398,7 +446,7 @@ impl NetworkStateDirectory {
         }
     }
 
-    fn read_holder(&self, address: Ipv4Addr) -> Option<String> {
+    pub(crate) fn read_holder(&self, address: Ipv4Addr) -> Option<String> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let descriptor = openat(self.parent(), self.lease_path(address), flags, Mode::empty()).ok()?;
         let mut buffer = [0; 256];
@@ -407,17 +455,25 @@ impl NetworkStateDirectory {
         (!holder.is_empty()).then(|| holder.to_owned())
     }
 
-    fn lease_path(&self, address: Ipv4Addr) -> String {
+    pub(crate) fn lease_path(&self, address: Ipv4Addr) -> String {
         let mut path = String::with_capacity(56);
         write!(path, "{}/leases/{address}", self.path()).expect("writing to a string does not fail");
         path
+    }
+
+    pub(crate) fn names_path(&self) -> String {
+        format!("{}/names", self.path())
+    }
+
+    fn integration_path(&self) -> String {
+        format!("{}/firewalls", self.path())
     }
 
     fn subnet_path(&self) -> String {
         format!("{}/subnet", self.path())
     }
 
-    fn error(&self, operation: &'static str, object: String, errno: Errno) -> Error {
+    pub(crate) fn error(&self, operation: &'static str, object: String, errno: Errno) -> Error {
         Error::from_errno(operation, object, errno)
     }
 }
@@ -433,7 +489,8 @@ pub struct Lease {
     descriptor: Option<OwnedFd>,
     /// Whether published ports may lead to the address.
     is_led_to: Arc<AtomicBool>,
-    holder: String,
+    /// What is in its file.
+    said: Mutex<Said>,
 }
 
 impl Lease {
@@ -447,9 +504,14 @@ impl Lease {
         &self.interface
     }
 
+    /// Has the container have its interface otherwise.
+    pub fn set_interface(&mut self, interface: ContainerInterface) {
+        self.interface = interface;
+    }
+
     /// The holder's id, as given when it was taken.
-    pub fn holder(&self) -> &str {
-        &self.holder
+    pub fn holder(&self) -> String {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).holder.clone()
     }
 
     /// The locked descriptor, close-on-exec. The lease is held as long as any copy of it is open.
@@ -470,12 +532,22 @@ impl Lease {
 
     /// The same, as long as there is something at `record` or what comes back is open.
     pub fn entrust(mut self, record: &Path) -> Result<OwnedFd> {
+        let said = self.say(|said| said.until_gone = Some(record.as_os_str().as_bytes().to_owned()));
+        let address = self.address().to_string();
         let descriptor = self.descriptor.take().expect("only who consumes the lease takes it");
-        let text = [self.holder.as_bytes(), b"\n", UNTIL_GONE, record.as_os_str().as_bytes(), b"\n"].concat();
-        let written = rustix::io::pwrite(&descriptor, &text, 0);
-        let cut = written.and_then(|length| rustix::fs::ftruncate(&descriptor, length as u64));
-        cut.map_err(|errno| Error::from_errno("write lease", self.address().to_string(), errno))?;
+        said.map_err(|errno| Error::from_errno("write lease", address, errno))?;
         Ok(descriptor)
+    }
+
+    /// Writes down how the container is called on its network, whom it asks for other names, and its address of IPv6. Names
+    /// that can't be asked for are left out.
+    pub fn note_names(&self, names: &[String], servers: &[IpAddr], ipv6: Option<Ipv6Addr>) -> Result<()> {
+        let said = self.say(|said| {
+            said.names = crate::names::fit(names);
+            said.servers = servers.to_vec();
+            said.ipv6 = ipv6;
+        });
+        said.map_err(|errno| Error::from_errno("write lease", self.address().to_string(), errno))
     }
 
     /// Writes down which ports will lead to the address, for whoever finds this lease without its holder. From now on some
@@ -484,61 +556,31 @@ impl Lease {
         &self,
         publications: &[Publication],
     ) -> rustix::io::Result<Arc<AtomicBool>> {
-        let mut text = format!("{}\n", self.holder);
-        for publication in publications {
-            writeln!(text, "{publication}").expect("writing to a string does not fail");
-        }
-        rustix::io::pwrite(self.descriptor(), text.as_bytes(), 0)?;
+        self.say(|said| said.publications = publications.iter().map(ToString::to_string).collect())?;
         self.is_led_to.store(true, Ordering::Relaxed);
         Ok(Arc::clone(&self.is_led_to))
     }
 
-    fn write_holder(&self) -> rustix::io::Result<()> {
-        let descriptor = self.descriptor();
-        let written = rustix::io::pwrite(descriptor, format!("{}\n", self.holder).as_bytes(), 0)? as u64;
-        // A dead holder's longer name; after writing, so that a reader never finds the file empty.
-        if fstat(descriptor)?.st_size.cast_unsigned() > written {
-            rustix::fs::ftruncate(descriptor, written)?;
-        }
-        Ok(())
+    /// Changes what is in the file.
+    fn say(&self, change: impl FnOnce(&mut Said)) -> rustix::io::Result<()> {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut said);
+        said.write(self.descriptor())
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.descriptor.is_some() && !self.is_led_to.load(Ordering::Relaxed) {
+        // One that was given back meanwhile may be somebody else's by now.
+        let is_linked = |descriptor: &OwnedFd| fstat(descriptor).is_ok_and(|file| file.st_nlink > 0);
+        if self.descriptor.as_ref().is_some_and(is_linked) && !self.is_led_to.load(Ordering::Relaxed) {
             // Best effort: a file left behind is nobody's once the descriptor is closed.
             let _ = unlinkat(&self.parent, &self.path, AtFlags::empty());
         }
     }
 }
 
-/// How the line begins that names the record by which a lease is held without its holder.
-const UNTIL_GONE: &[u8] = b"until gone: ";
-
-/// The most that is read of a dead holder's file: an id and a path.
-const MOST_SAID: usize = 4096 + 256;
-
-/// What is in the file of a lease, or its beginning.
-fn said_in(lease: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
-    let mut said = vec![0; MOST_SAID];
-    let length = rustix::io::pread(lease, &mut said, 0)?;
-    said.truncate(length);
-    Ok(said)
-}
-
-fn lines_of(said: &[u8]) -> impl Iterator<Item = &[u8]> {
-    said.split(|&byte| byte == b'\n').filter(|line| !line.is_empty())
-}
-
-/// Whether a lease is held, though nobody locks it: something of the container that had it is left.
-fn is_left(said: &[u8]) -> bool {
-    let mut records = lines_of(said).filter_map(|line| line.strip_prefix(UNTIL_GONE));
-    // Where that can't be found out, it may be.
-    records.any(|record| !matches!(rustix::fs::stat(record), Err(Errno::NOENT | Errno::NOTDIR)))
-}
-
-fn lock_now(descriptor: OwnedFd) -> rustix::io::Result<Attempt> {
+pub(crate) fn lock_now(descriptor: OwnedFd) -> rustix::io::Result<Attempt> {
     match rustix::io::retry_on_intr(|| flock(&descriptor, FlockOperation::NonBlockingLockExclusive)) {
         Err(Errno::WOULDBLOCK) => Ok(Attempt::Held),
         Err(errno) => Err(errno),

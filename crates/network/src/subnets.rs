@@ -19,11 +19,11 @@ use netlink::{Batch, Socket, u32_at};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The subnet of a network that does not exist yet, where nobody named one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NewSubnet {
     /// The first of our own that is free: 172.20.0.0/16 to 172.31.0.0/16, then 192.168.0.0/20 and so on up, as docker
-    /// has them. 172.19.0.0/16 is left to `rabbitc0`.
-    Free,
+    /// has them. 172.19.0.0/16 is left to `rabbitc0`, and these to networks that are written down elsewhere.
+    Free(Vec<Ipv4Network>),
     /// This one.
     This(Ipv4Network),
 }
@@ -83,7 +83,8 @@ fn open(name: &InterfaceName) -> Result<Socket> {
 }
 
 fn of_subnet(name: &InterfaceName, subnet: Ipv4Network, ipv6: Ipv6Choice) -> Result<BridgeNetwork> {
-    NetworkOptions { name: name.to_string(), ipv4: subnet.to_string(), ipv6 }.check()
+    NetworkOptions { name: name.to_string(), ipv4: subnet.to_string(), ipv6, ..NetworkOptions::default() }
+        .check()
 }
 
 /// The subnet that the network has: that of its bridge, or one that was chosen by a start which has not made it yet.
@@ -113,10 +114,13 @@ fn new_subnet(
 ) -> Result<Ipv4Network> {
     match new {
         NewSubnet::This(subnet) => Ok(subnet),
-        NewSubnet::Free => {
+        NewSubnet::Free(others) => {
             let taken = taken(socket, state.map(NetworkStateDirectory::namespace), Some(name))
                 .map_err(|errno| Error::from_errno("look for a subnet for network", name.as_str(), errno))?;
-            let mut free = pool().filter(|own| !taken.iter().any(|other| other.overlaps(own)));
+            let mut free = pool().filter(|own| {
+                !taken.iter().any(|other| other.overlaps(own))
+                    && !others.iter().any(|other| other.overlaps(own))
+            });
             free.next()
                 .ok_or_else(|| Error::new("choose subnet for network", name.as_str(), Kind::NoFreeSubnet))
         }

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
+use support::killing::kill_at_points;
 use support::{Bundle, errors, eventually, root_only, text};
 
 /// Counts in memory; the file shows how far it is, and is whole whenever the counter is stopped. Ends once `/end` is there.
@@ -397,6 +398,42 @@ fn restore_that_fails_leaves_nothing() {
 }
 
 /// containerd writes `-no-subreaper`, and podman asks by a missing value whether there is `--lsm-mount-context`.
+/// A running waiter whose images, if there are any, are gone.
+fn waits(bundle: &Bundle) {
+    let _ = std::fs::remove_dir_all(bundle.path.join("images"));
+    bundle.edit(|config| config["root"]["readonly"] = json!(false));
+    bundle.start_script(WAITER);
+    eventually("it waits", || bundle.rootfs("begun").exists());
+    std::fs::remove_file(bundle.rootfs("begun")).expect("removed");
+}
+
+/// How many points of a command are tried that executes criu.
+const POINTS: usize = 24;
+
+#[test]
+fn checkpoint_killed_at_any_call_is_undone_by_delete() {
+    criu_only!();
+    let bundle = Bundle::new("kill-checkpoint", &[]);
+    let images = bundle.path.join("images").display().to_string();
+    let arguments = ["checkpoint", "--image-path", &images, "--manage-cgroups-mode", "ignore", &bundle.id];
+    kill_at_points(&bundle, &waits, &arguments, POINTS);
+}
+
+#[test]
+fn restore_killed_at_any_call_is_undone_by_delete() {
+    criu_only!();
+    let bundle = Bundle::new("kill-restore", &[]);
+    let (path, images) =
+        (bundle.path.display().to_string(), bundle.path.join("images").display().to_string());
+    let mut arguments = vec!["restore", "--detach", "--image-path", &images];
+    arguments.extend(["--manage-cgroups-mode", "ignore", "--bundle", &path, &bundle.id]);
+    let is_checkpointed = |bundle: &Bundle| {
+        waits(bundle);
+        Images::of(bundle).checkpoint_succeeds(&[]);
+    };
+    kill_at_points(&bundle, &is_checkpointed, &arguments, POINTS);
+}
+
 #[test]
 fn restore_takes_and_answers_what_its_callers_write() {
     root_only!();

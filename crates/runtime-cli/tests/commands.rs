@@ -297,3 +297,38 @@ fn exec_that_ignores_the_pause_waits_in_the_group_and_goes_on_with_it() {
     bundle.succeed(&["delete", "--force", id]);
     bundle.assert_clean("after delete");
 }
+
+/// The kernel gives the numbers of what has ended to others: here a record is changed as if it had.
+#[test]
+fn stranger_that_has_the_pid_of_an_ended_container_is_left_alone() {
+    root_only!();
+    let bundle = Bundle::new("stranger", &["sleep", "1000"]);
+    let id = bundle.id.as_str();
+    assert!(bundle.create().status.success());
+    bundle.succeed(&["start", id]);
+    let pid = rustix::process::Pid::from_raw(bundle.pid()).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("sent");
+    bundle.wait_for("stopped");
+    // Two that start in one tick of the clock, a hundredth of a second, can't be told apart.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let mut stranger =
+        std::process::Command::new("/bin/busybox").args(["sleep", "1000"]).spawn().expect("it runs");
+    let file = bundle.path.join("state").join(id).join("state.json");
+    let text = std::fs::read_to_string(&file).expect("a record");
+    let mut record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert!(record["pid"].is_number() && record["startTime"].is_number(), "{record}");
+    record["pid"] = json!(stranger.id());
+    std::fs::write(&file, record.to_string()).expect("written");
+    assert_eq!(bundle.status(), "stopped");
+    for arguments in [&["kill", id, "KILL"][..], &["kill", "--all", id, "KILL"], &["exec", id, "true"]] {
+        bundle.runtime(arguments);
+        assert!(stranger.try_wait().expect("asked").is_none(), "{arguments:?} reached a stranger");
+    }
+    let refused = bundle.runtime(&["kill", id, "KILL"]);
+    assert!(errors(&refused).contains("container not running"), "{refused:?}");
+    bundle.succeed(&["delete", "--force", id]);
+    assert!(stranger.try_wait().expect("asked").is_none(), "`delete` reached a stranger");
+    stranger.kill().expect("killed");
+    stranger.wait().expect("reaped");
+    bundle.assert_clean("after delete");
+}

@@ -387,7 +387,7 @@ fn shared_mount_of_a_user_namespace_has_no_peer_on_the_host() {
 }
 
 #[test]
-fn relative_paths_are_hidden_from_the_root_on_whatever_the_working_directory_is_and_told() {
+fn relative_paths_are_hidden_from_the_root_on_whatever_the_working_directory_is() {
     root_only!();
     let bundle = Bundle::hostile("relative-paths", &[]);
     std::fs::create_dir_all(bundle.rootfs("work/closed")).expect("made");
@@ -396,17 +396,14 @@ fn relative_paths_are_hidden_from_the_root_on_whatever_the_working_directory_is_
     }
     std::fs::create_dir(bundle.rootfs("closed")).expect("made");
     bundle.edit(|config| {
+        config["root"]["readonly"] = json!(false);
         config["process"]["cwd"] = json!("/work");
         config["linux"]["maskedPaths"] = json!(["secret"]);
         config["linux"]["readonlyPaths"] = json!(["closed", "not/there"]);
     });
     let output = bundle.script("cat /secret secret; touch closed/here && echo wrote; touch /closed/here");
     assert_eq!(text(&output), "seen\nwrote\n", "{output:?}");
-    let told = errors(&output);
-    assert!(told.contains("/closed/here: Read-only file system"), "{told}");
-    for field in ["linux.maskedPaths[0]: `secret`", "linux.readonlyPaths[0]: `closed`"] {
-        assert!(told.contains(&format!("{field} is not absolute, and taken from the root")), "{told}");
-    }
+    assert_eq!(errors(&output), "touch: /closed/here: Read-only file system\n", "{output:?}");
     bundle.edit(|config| config["linux"]["readonlyPaths"] = json!([""]));
     let refused = bundle.script("true");
     assert!(errors(&refused).contains("linux.readonlyPaths[0]: is empty"), "{refused:?}");

@@ -28,3 +28,18 @@ pub fn receive_nothing(socket: BorrowedFd<'_>) -> io::Result<()> {
     };
     crate::check(returned.into()).map(drop)
 }
+
+/// Lets the socket send and receive by one interface alone (`socket(7)`, SO_BINDTODEVICE). Wants CAP_NET_RAW before Linux 5.7.
+pub fn bind_to_device(socket: BorrowedFd<'_>, interface: &str) -> io::Result<()> {
+    // SAFETY: pointer and length are those of the name, which lives across the call.
+    let returned = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_BINDTODEVICE,
+            interface.as_ptr().cast(),
+            interface.len() as libc::socklen_t,
+        )
+    };
+    crate::check(returned.into()).map(drop)
+}

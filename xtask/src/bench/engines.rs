@@ -1,5 +1,6 @@
 //! The engines that are compared: each with a store of the bench's own, below one directory.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
@@ -16,9 +17,17 @@ pub fn rabbitc(verb: &[&str], store: &Path) -> Command {
 /// podman with a store.
 pub fn podman(store: &Path) -> Command {
     let mut command = Command::new("podman");
-    command.arg("--root").arg(store).args(["--runroot", "/run/bench-podman", "--storage-driver=overlay"]);
-    command.args(["--cgroup-manager=cgroupfs", "--runtime=crun"]).env("PODMAN_IGNORE_CGROUPSV1_WARNING", "1");
+    command.args(podman_flags(store)).env("PODMAN_IGNORE_CGROUPSV1_WARNING", "1");
     command
+}
+
+/// What podman is told before its verb.
+pub fn podman_flags(store: &Path) -> Vec<OsString> {
+    let fixed = ["--runroot", "/run/bench-podman", "--storage-driver=overlay", "--cgroup-manager=cgroupfs"];
+    let mut flags: Vec<OsString> = vec!["--root".into(), store.into()];
+    flags.extend(fixed.map(OsString::from));
+    flags.push("--runtime=crun".into());
+    flags
 }
 
 const DOCKER: &str = "unix:///run/bench-docker.sock";
@@ -33,6 +42,11 @@ pub fn docker(place: &Path) -> Command {
 
 /// dockerd with its store in `place`, in a network namespace of its own: its firewall drops what others forward.
 pub fn dockerd(place: &Path) -> Result<Daemon> {
+    dockerd_in(place, &["unshare", "--net"])
+}
+
+/// The same in a network namespace that these words enter.
+pub fn dockerd_in(place: &Path, words: &[&str]) -> Result<Daemon> {
     for program in ["dockerd", "docker"] {
         if process::find_program(program).is_none() {
             return Err(Failure::new(format!("there is no `{program}`")));
@@ -40,8 +54,8 @@ pub fn dockerd(place: &Path) -> Result<Daemon> {
     }
     let configuration = place.join("docker.json");
     std::fs::write(&configuration, "{}").naming(format_args!("write `{}`", configuration.display()))?;
-    let mut command = Command::new("unshare");
-    command.args(["--net", "sh", "-c", "ip link set lo up; exec dockerd \"$@\"", "dockerd"]);
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).args(["sh", "-c", "ip link set lo up; exec dockerd \"$@\"", "dockerd"]);
     command.arg("--config-file").arg(configuration).arg("--data-root").arg(place.join("docker"));
     command.args(["--exec-root", "/run/bench-docker", "--pidfile", "/run/bench-docker.pid"]);
     command.args(["--host", DOCKER]);

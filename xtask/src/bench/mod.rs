@@ -1,5 +1,5 @@
 //! Start latency, system calls and peak memory of rabbitc against crun, runc, podman and the bare kernel, what each
-//! feature adds, what a published port carries, what images take, and what people do all day: all in one run, in turn, in the same
+//! feature adds, what networks carry and cost, what images take, and what people do all day: all in one run, in turn, in the same
 //! view of cgroups and a network namespace of their own.
 
 mod adds;
@@ -10,6 +10,7 @@ mod engines;
 mod everyday;
 mod images;
 mod life;
+mod networks;
 mod runtimes;
 mod start;
 pub mod table;
@@ -42,7 +43,7 @@ pub fn command(options: &[OsString]) -> Result<()> {
     let parsed = parse(options)?;
     let own = std::env::current_exe().naming("find this program")?;
     packages::install(packages::BENCH)?;
-    if parsed.has(Part::Images) || parsed.has(Part::Everyday) {
+    if [Part::Images, Part::Everyday, Part::Throughput].into_iter().any(|part| parsed.has(part)) {
         // One by one: where the archive has not all of them, the others are measured, and rows say what is missing.
         for package in packages::BENCH_IMAGES {
             if let Err(failure) = packages::install(std::slice::from_ref(package)) {
@@ -93,6 +94,7 @@ enum Part {
     Life,
     Adds,
     Throughput,
+    Networks,
     Images,
     Everyday,
 }
@@ -126,6 +128,7 @@ fn parse(options: &[OsString]) -> Result<Options> {
             ("--only", "life") => parsed.only = Some(Part::Life),
             ("--only", "adds") => parsed.only = Some(Part::Adds),
             ("--only", "throughput") => parsed.only = Some(Part::Throughput),
+            ("--only", "networks") => parsed.only = Some(Part::Networks),
             ("--only", "images") => parsed.only = Some(Part::Images),
             ("--only", "everyday") => parsed.only = Some(Part::Everyday),
             ("--runtimes", "newest") => parsed.newest = true,
@@ -208,10 +211,18 @@ pub fn inside(options: &[OsString]) -> Result<()> {
         }
     }
     if parsed.has(Part::Throughput) {
-        process::announce("measuring what a published port carries");
-        let figures = throughput::measure(rounds.min(MOST_THROUGHPUT_ROUNDS))?;
+        process::announce("measuring what networks carry");
+        let figures = throughput::measure(&directory, rounds.min(MOST_THROUGHPUT_ROUNDS))?;
         match format {
             Format::Json => drop(report.insert("throughput".into(), figures.render_json())),
+            Format::Table => figures.print_table(),
+        }
+    }
+    if parsed.has(Part::Networks) {
+        process::announce("measuring what a network costs");
+        let figures = networks::measure(&directory, rounds, pause)?;
+        match format {
+            Format::Json => drop(report.insert("networks".into(), figures.render_json())),
             Format::Table => figures.print_table(),
         }
     }

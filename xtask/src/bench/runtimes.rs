@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use crate::process::{Failure, Result};
-use crate::unpacked::{Unpacked, Unpacking};
+use crate::unpacked::{Origin, Unpacked, Unpacking};
 
 const NEWEST: Unpacked = Unpacked {
     name: "newest-runtimes",
+    origin: Origin::Newest,
     packages: &["crun", "runc"],
     programs: &["usr/bin/crun", "usr/bin/runc"],
 };

@@ -1,101 +1,140 @@
-//! What a published port carries, against a bare veth pair: iperf3 and wrk from another "host", a network namespace of
-//! the bench, in turn. The other host reaches the bare server by plain routing through this one, without bridge or NAT.
+//! What networks carry: iperf3 and wrk out of a container to its host, and in by a published port from another "host", with
+//! rabbitc, podman and docker, and over bare veth pairs without bridge or NAT; all in turn. Each has a host of its own, a network
+//! namespace of the bench, and a client beside it.
+
+mod site;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
+use self::site::{Site, Tools, Who};
 use super::contender::{median, paired};
-use super::table::{Table, figures, shown, words};
+use super::table::{Table, figures, shown, verdict, words};
 use crate::process::{self, Failure, Naming, Result};
-
-/// One way to a server.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// A server in a namespace at the other end of a veth pair.
-    Veth,
-    /// A server in a container, by its published port.
-    Port,
-}
-
-/// Gigabits and requests per second, one figure a round.
-#[derive(Default)]
-pub struct Figures {
-    veth_bits: Vec<f64>,
-    port_bits: Vec<f64>,
-    veth_requests: Vec<f64>,
-    port_requests: Vec<f64>,
-}
 
 /// How long each measures.
 const SECONDS: &str = "2";
 /// How many wrk keeps open.
 const CONNECTIONS: &str = "16";
 
-/// Ends its process when dropped.
-struct Server(Child);
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Measure {
+    BitsOut,
+    BitsIn,
+    RequestsOut,
+    RequestsIn,
+}
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Whoever has ended already needs no signal.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+const MEASURES: [Measure; 4] = [Measure::BitsOut, Measure::BitsIn, Measure::RequestsOut, Measure::RequestsIn];
+
+impl Measure {
+    fn name(self) -> String {
+        match self {
+            Measure::BitsOut => "iperf3, container to host".to_owned(),
+            Measure::BitsIn => "iperf3, published port".to_owned(),
+            Measure::RequestsOut => format!("wrk -c {CONNECTIONS}, container to host"),
+            Measure::RequestsIn => format!("wrk -c {CONNECTIONS}, published port"),
+        }
+    }
+
+    fn unit(self) -> &'static str {
+        match self {
+            Measure::BitsOut | Measure::BitsIn => "Gbit/s",
+            Measure::RequestsOut | Measure::RequestsIn => "requests/s",
+        }
+    }
+
+    fn once(self, site: &Site) -> Result<f64> {
+        let iperf = ["iperf3", "--json", "--time", SECONDS, "--client"];
+        let duration = format!("{SECONDS}s");
+        let wrk = ["wrk", "--threads", "1", "--connections", CONNECTIONS, "--duration", &duration];
+        match self {
+            Measure::BitsOut => {
+                bits(&process::read(&mut site.inside(&[&iperf[..], &[site.host_address()]].concat()))?)
+            }
+            Measure::BitsIn => {
+                bits(&process::read(&mut site.client(&[&iperf[..], &[site.way_in()]].concat()))?)
+            }
+            Measure::RequestsOut => {
+                let url = format!("http://{}:8081/index.html", site.host_address());
+                requests(&process::read(&mut site.inside(&[&wrk[..], &[&url]].concat()))?)
+            }
+            Measure::RequestsIn => {
+                let url = format!("http://{}:8080/index.html", site.way_in());
+                requests(&process::read(&mut site.client(&[&wrk[..], &[&url]].concat()))?)
+            }
+        }
     }
 }
 
-/// Runs all rounds.
-pub fn measure(rounds: usize) -> Result<Figures> {
-    namespaces()?;
-    let own = std::env::current_exe().naming("find this program")?.to_string_lossy().into_owned();
-    let iperf = ["iperf3", "--server"];
-    let httpd = [own.as_str(), "bench-serve"];
-    let _servers =
-        [bare(&iperf)?, bare(&httpd)?, published("5201:5201", &iperf)?, published("8080:80", &httpd)?];
-    for (way, port) in [(Way::Veth, 5201), (Way::Veth, 80), (Way::Port, 5201), (Way::Port, 8080)] {
-        wait_for(way, port)?;
-    }
-    let mut figures = Figures::default();
+/// Gigabits per second that the server received.
+fn bits(text: &str) -> Result<f64> {
+    let report: Value = serde_json::from_str(text).naming("parse iperf3's report")?;
+    let received = report["end"]["sum_received"]["bits_per_second"].as_f64();
+    received.map(|bits| bits / 1e9).ok_or_else(|| Failure::new("iperf3 reports no figure"))
+}
+
+fn requests(text: &str) -> Result<f64> {
+    let figure = text.lines().find_map(|line| line.trim().strip_prefix("Requests/sec:"));
+    let figure = figure.and_then(|figure| figure.trim().parse().ok());
+    figure.ok_or_else(|| Failure::new(format!("wrk reports no figure: {text}")))
+}
+
+/// What one carries.
+struct Row {
+    who: Who,
+    /// None where it could not be had.
+    site: Option<Site>,
+    /// Why it was not measured to the end.
+    failure: Option<String>,
+    /// One figure a round.
+    figures: [Vec<f64>; MEASURES.len()],
+}
+
+/// The figures of this part.
+pub struct Figures {
+    /// Bare veth pairs, ours, and others'.
+    rows: Vec<Row>,
+    rounds: usize,
+}
+
+/// Runs all rounds; `directory` is the bench's own.
+pub fn measure(directory: &Path, rounds: usize) -> Result<Figures> {
+    let tools = Tools::make(&directory.join("throughput"))?;
+    let row = |who: Who| -> Result<Row> {
+        let (mut site, mut failure) = (None, None);
+        match Site::make(who, &tools) {
+            Ok(made) => site = Some(made),
+            Err(error) => failure = Some(who.owner().report(error)?),
+        }
+        Ok(Row { who, site, failure, figures: std::array::from_fn(|_| Vec::new()) })
+    };
+    let mut rows = Who::ALL.into_iter().map(row).collect::<Result<Vec<Row>>>()?;
     for _ in 0..rounds {
-        figures.veth_bits.push(bits(Way::Veth)?);
-        figures.port_bits.push(bits(Way::Port)?);
-        figures.veth_requests.push(requests(Way::Veth)?);
-        figures.port_requests.push(requests(Way::Port)?);
+        for (number, measure) in MEASURES.into_iter().enumerate() {
+            for row in &mut rows {
+                let Some(site) = row.site.as_ref().filter(|_| row.failure.is_none()) else { continue };
+                match measure.once(site) {
+                    Ok(figure) => row.figures[number].push(figure),
+                    Err(failure) => row.failure = Some(row.who.owner().report(failure)?),
+                }
+            }
+        }
     }
-    Ok(figures)
+    // Their servers end before what the bench measures next.
+    rows.iter_mut().for_each(|row| row.site = None);
+    Ok(Figures { rows, rounds })
 }
 
-/// The other host (`10.99.0.2`) and the bare server (`10.98.0.2`), each at a veth pair of this host.
-fn namespaces() -> Result<()> {
-    let script = "set -e
-        sysctl -qw net.ipv4.ip_forward=1
-        mkdir -p /run/netns
-        for one in client:99 bare:98; do
-            name=${one%:*}; net=10.${one#*:}.0
-            ip netns add $name
-            ip link add $name type veth peer name eth0 netns $name
-            ip addr add $net.1/24 dev $name; ip link set $name up
-            ip -n $name link set lo up; ip -n $name addr add $net.2/24 dev eth0; ip -n $name link set eth0 up
-            ip -n $name route add default via $net.1
-        done";
-    process::run(Command::new("sh").args(["-c", script]))
-}
-
-fn quiet(command: &mut Command) -> &mut Command {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
-}
-
-fn bare(server: &[&str]) -> Result<Server> {
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", "bare"]).args(server);
-    quiet(&mut command).spawn().map(Server).naming(format_args!("run `{}`", server[0]))
-}
-
-/// An HTTP server on port 80 for wrk: one small page, connections kept, a thread each.
-pub fn serve() -> Result<()> {
-    let listener = TcpListener::bind("0.0.0.0:80").naming("listen on port 80")?;
+/// An HTTP server on a port for wrk: one small page, connections kept, a thread each.
+pub fn serve(port: Option<&str>) -> Result<()> {
+    let port = port.unwrap_or("80");
+    let listener =
+        TcpListener::bind(format!("0.0.0.0:{port}")).naming(format_args!("listen on port {port}"))?;
     for stream in listener.incoming() {
         let stream = stream.naming("accept")?;
         // A client that goes away ends its thread.
@@ -116,106 +155,78 @@ fn answer(stream: TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-/// In a container on a copy of this host's root, as the server is a program of Debian's.
-fn published(port: &str, server: &[&str]) -> Result<Server> {
-    let mut command = Command::new(process::target_directory().join("release/rabbitc"));
-    command.args(["run", "--publish", port, "--"]).args(server);
-    quiet(&mut command).spawn().map(Server).naming("run rabbitc")
-}
-
-impl Way {
-    fn address(self) -> &'static str {
-        match self {
-            Way::Veth => "10.98.0.2",
-            Way::Port => "10.99.0.1",
-        }
-    }
-}
-
-fn client() -> Command {
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", "client"]);
-    command
-}
-
-fn wait_for(way: Way, port: u16) -> Result<()> {
-    let end = Instant::now() + Duration::from_secs(20);
-    let attempt = format!("exec 3<>/dev/tcp/{}/{port}", way.address());
-    while !quiet(client().args(["bash", "-c", &attempt])).status().is_ok_and(|status| status.success()) {
-        if Instant::now() > end {
-            return Err(Failure::new(format!("nothing answers at {}:{port}", way.address())));
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Ok(())
-}
-
-/// Gigabits per second that the server received.
-fn bits(way: Way) -> Result<f64> {
-    let text =
-        process::read(client().args(["iperf3", "--json", "--time", SECONDS, "--client", way.address()]))?;
-    let report: Value = serde_json::from_str(&text).naming("parse iperf3's report")?;
-    let received = report["end"]["sum_received"]["bits_per_second"].as_f64();
-    received.map(|bits| bits / 1e9).ok_or_else(|| Failure::new("iperf3 reports no figure"))
-}
-
-fn requests(way: Way) -> Result<f64> {
-    let port = if way == Way::Veth { 80 } else { 8080 };
-    let url = format!("http://{}:{port}/index.html", way.address());
-    let duration = format!("{SECONDS}s");
-    let text = process::read(client().args([
-        "wrk",
-        "--threads",
-        "1",
-        "--connections",
-        CONNECTIONS,
-        "--duration",
-        &duration,
-        &url,
-    ]))?;
-    let figure = text.lines().find_map(|line| line.trim().strip_prefix("Requests/sec:"));
-    let figure = figure.and_then(|figure| figure.trim().parse().ok());
-    figure.ok_or_else(|| Failure::new(format!("wrk reports no figure: {text}")))
-}
-
 impl Figures {
-    /// What is compared, in which unit, by the veth pair and by the port.
-    fn rows(&self) -> [(String, &'static str, &[f64], &[f64]); 2] {
-        [
-            ("iperf3, one connection".to_owned(), "Gbit/s", &self.veth_bits, &self.port_bits),
-            (
-                format!("wrk, {CONNECTIONS} connections"),
-                "requests/s",
-                &self.veth_requests,
-                &self.port_requests,
-            ),
-        ]
+    fn of(&self, who: Who, measure: usize) -> &[f64] {
+        let found = self.rows.iter().find(|row| row.who == who);
+        found.map_or(&[], |row| &row.figures[measure])
+    }
+
+    /// The most that another engine carries, round by round.
+    fn best(&self, measure: usize) -> Vec<f64> {
+        let others = [Who::Podman, Who::Docker].map(|who| self.of(who, measure));
+        let rounds = others.iter().map(|figures| figures.len()).max().unwrap_or(0);
+        let of_round = |round: usize| others.iter().filter_map(move |figures| figures.get(round).copied());
+        (0..rounds).map(|round| of_round(round).fold(0.0, f64::max)).collect()
     }
 
     /// The figures for machines.
     pub fn render_json(&self) -> Value {
-        let row = |(name, unit, veth, port): (String, &str, &[f64], &[f64])| {
+        let row = |(number, measure): (usize, Measure)| {
+            let ours = self.of(Who::Rabbitc, number);
             json!({
-                "name": name,
-                "unit": unit,
-                "veth": median(veth.to_vec()),
-                "published_port": median(port.to_vec()),
-                "ratio": paired(port, veth),
+                "name": measure.name(),
+                "unit": measure.unit(),
+                "veth": median(self.of(Who::Bare, number).to_vec()),
+                "rabbitc": median(ours.to_vec()),
+                "podman": median(self.of(Who::Podman, number).to_vec()),
+                "docker": median(self.of(Who::Docker, number).to_vec()),
+                "rabbitc_to_veth": paired(ours, self.of(Who::Bare, number)),
+                "rabbitc_to_best_engine": paired(ours, &self.best(number)),
             })
         };
-        self.rows().into_iter().map(row).collect()
+        let failures = self.rows.iter().filter_map(|row| Some((row.who.name(), row.failure.as_ref()?)));
+        json!({
+            "rounds": self.rounds,
+            "measures": MEASURES.into_iter().enumerate().map(row).collect::<Vec<Value>>(),
+            "failures": failures.map(|(name, why)| json!({"name": name, "why": why})).collect::<Vec<_>>(),
+        })
     }
 
     /// The figures for people.
     pub fn print_table(&self) {
-        println!("\nwhat a published port carries from another host, in turn with a bare veth pair\n");
-        let table = Table::begin(
-            const { &[words(24), words(10), figures("veth", 9), figures("port", 9), figures("× veth", 6)] },
+        println!(
+            "\nwhat networks carry, {} rounds in turn of {SECONDS} s each; ratios are medians of paired rounds\n",
+            self.rounds
         );
-        for (name, unit, veth, port) in self.rows() {
-            let figure = |values: &[f64]| shown(median(values.to_vec()), 1);
-            let ratio = shown(paired(port, veth), 2);
-            table.row([name, unit.to_owned(), figure(veth), figure(port), ratio]);
+        let columns = const {
+            &[
+                words(32),
+                words(10),
+                figures("veth", 9),
+                figures("rabbitc", 9),
+                figures("podman", 9),
+                figures("docker", 9),
+                figures("× veth", 6),
+                figures("× best engine", 13),
+            ]
+        };
+        let table = Table::begin(columns);
+        for (number, measure) in MEASURES.into_iter().enumerate() {
+            let medians = Who::ALL.map(|who| shown(median(self.of(who, number).to_vec()), 1));
+            let ours = self.of(Who::Rabbitc, number);
+            let ratios = [paired(ours, self.of(Who::Bare, number)), paired(ours, &self.best(number))];
+            let cells = [measure.name(), measure.unit().to_owned()];
+            table.row(cells.into_iter().chain(medians).chain(ratios.map(|ratio| shown(ratio, 2))));
+        }
+        for (number, measure) in MEASURES.into_iter().enumerate() {
+            // The other way round, as less is better there.
+            let reached = paired(&self.best(number), self.of(Who::Rabbitc, number));
+            verdict(&format!("the best engine's {}", measure.name()), "rabbitc's", reached, 1.0);
+        }
+        for row in &self.rows {
+            if let Some(why) = &row.failure {
+                println!("{}: {why}", row.who.name());
+            }
         }
     }
 }

@@ -8,7 +8,9 @@ use engine::{
     ReadOnlyTmpfs, Result, RootOptions, SecretOptions, SecretRequest, Toggle, VolumesFrom,
 };
 
+use super::globs::expand;
 use super::said;
+use crate::manner::is_podmans;
 
 /// Root, mounts and devices.
 #[derive(Debug, Args)]
@@ -94,9 +96,29 @@ impl FileArguments {
         // Where relative sources begin; none where it is gone, and those are refused then.
         let directory = std::env::current_dir().unwrap_or_default();
         let volumes = self.volume.iter().map(|text| MountRequest::parse_volume(text, &directory));
-        let mounts = self.mount.iter().map(|text| MountRequest::parse_mount(text, &directory));
+        let texts: Vec<String> = self
+            .mount
+            .iter()
+            .map(|text| expand(text))
+            .collect::<Result<Vec<_>>>()?
+            .into_iter()
+            .flatten()
+            .collect();
+        let mounts = texts.iter().map(|text| MountRequest::parse_mount(text, &directory));
         let tmpfs = self.tmpfs.iter().map(|text| MountRequest::parse_tmpfs(text));
-        volumes.chain(mounts).chain(tmpfs).chain(zone.map(Ok)).collect()
+        let mut all: Vec<MountRequest> =
+            volumes.chain(mounts).chain(tmpfs).chain(zone.map(Ok)).collect::<Result<_>>()?;
+        if is_podmans() {
+            // The same said twice is no mistake there.
+            let mut seen: Vec<MountRequest> = Vec::new();
+            all.retain(|one| {
+                !seen.contains(one) && {
+                    seen.push(one.clone());
+                    true
+                }
+            });
+        }
+        Ok(all)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Arguments as typed, and what they mean: one module a topic, as in the engine's options.
 
 mod before_verb;
+mod configured;
 mod files;
+mod globs;
 mod health;
 mod image;
 mod life;
@@ -273,7 +275,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         "diff" => read_plain(words.skip(1)).map(KeptCommand::Changes).map(Command::Kept),
         "commit" => read_plain(words.skip(1)).map(KeptCommand::Commit).map(Command::Kept),
         "export" => read_plain(words.skip(1)).map(KeptCommand::Export).map(Command::Kept),
-        "create" => read_run(words.skip(1)).and_then(|command| match command {
+        "create" => read_configured(words.skip(1)).and_then(|command| match command {
             Command::Run(arguments) if arguments.is_of_nothing() => Err(Refusal::Words(refused::no_image())),
             Command::Run(arguments) => Ok(Command::Life(LifeCommand::Create(arguments))),
             other => Ok(other),
@@ -302,7 +304,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         }
         "version" => read_plain(words.skip(1)).map(SystemCommand::Version).map(Command::System),
         verb if refused::is_command(verb) => Err(Refusal::Words(refused::command(verb))),
-        "run" => read_run(words.skip(1)).and_then(|command| match &command {
+        "run" => read_configured(words.skip(1)).and_then(|command| match &command {
             Command::Run(arguments) if arguments.is_of_nothing() => Err(Refusal::Words(refused::no_image())),
             _ => Ok(command),
         }),
@@ -344,6 +346,15 @@ fn read_run(words: impl IntoIterator<Item = OsString>) -> std::result::Result<Co
         let Read { arguments, separated, rm, given } = read;
         Command::Run(Box::new(RunArguments { separated, rm, given, ..arguments }))
     })
+}
+
+/// The same with what containers.conf says of new containers before it.
+fn read_configured(words: impl IntoIterator<Item = OsString>) -> std::result::Result<Command, Refusal> {
+    let words: Vec<OsString> = words.into_iter().collect();
+    // What is wrong with the command line is told below.
+    let given = normal::normalise(&RunArguments::command(), words.iter().cloned()).unwrap_or_default();
+    let configured = configured::flags(&given.flags).map_err(Refusal::Words)?;
+    read_run(configured.into_iter().chain(words))
 }
 
 /// Reads a verb of images: by itself, or behind `image`.
@@ -401,6 +412,7 @@ fn read_container(
         "top" => read_plain(words).map(ContainerCommand::Top),
         "stats" => read_plain(words).map(ContainerCommand::Stats),
         "port" => read_plain(words).map(ContainerCommand::Port),
+        "ports" => read_plain(words).map(ContainerCommand::Ports),
         "wait" => read_plain(words).map(ContainerCommand::Wait),
         "cp" => read_plain(words).map(ContainerCommand::Copy),
         "healthcheck" => read_plain(words).map(ContainerCommand::Health),
@@ -416,6 +428,7 @@ pub(crate) fn read_plain<T: CommandFactory + FromArgMatches>(
     // As everywhere, the last of two counts.
     let mut command = taking_any_value(with_podmans_directories(T::command().args_override_self(true)));
     let name = command.get_name().to_owned();
+    let words = with_plain_flags(&command, words);
     let line = std::iter::once(OsString::from(&name)).chain(words);
     command
         .try_get_matches_from_mut(line)
@@ -428,6 +441,41 @@ pub(crate) fn read_plain<T: CommandFactory + FromArgMatches>(
             }
             None => Refusal::Parser(error.format(&mut command)),
         })
+}
+
+/// The same words with `--flag=true` as the flag alone, and `--flag=false` as nothing, as with docker and podman. A verb behind whose
+/// words another program's stand is left as it is.
+fn with_plain_flags(command: &clap::Command, words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    fn names(command: &clap::Command, found: &mut Vec<String>) {
+        let flags = command.get_arguments().filter(|flag| matches!(flag.get_action(), ArgAction::SetTrue));
+        found.extend(flags.filter_map(|flag| flag.get_long().map(str::to_owned)));
+        command.get_subcommands().for_each(|below| names(below, found));
+    }
+    let mut words = words.into_iter();
+    let takes_program = command.get_arguments().any(clap::Arg::is_trailing_var_arg_set);
+    let mut known = Vec::new();
+    if !takes_program {
+        names(command, &mut known);
+    }
+    let mut plain: Vec<OsString> = Vec::new();
+    for word in words.by_ref() {
+        if word == "--" {
+            plain.push(word);
+            break;
+        }
+        let flag = word.to_str().and_then(|text| text.strip_prefix("--")?.split_once('='));
+        match flag.filter(|(name, _)| known.iter().any(|one| one == name)) {
+            Some((name, value)) => match normal::boolean(name, Some(value.as_ref())) {
+                Ok(true) => plain.push(format!("--{name}").into()),
+                Ok(false) => plain.retain(|earlier| *earlier != *format!("--{name}")),
+                // The parser says what is wrong with it.
+                Err(_) => plain.push(word),
+            },
+            None => plain.push(word),
+        }
+    }
+    plain.extend(words);
+    plain
 }
 
 /// As with docker and podman, the word behind a flag that takes one is its value, whatever it begins with.
@@ -531,7 +579,9 @@ impl RunArguments {
             limits: self.limits.options()?,
             namespaces: self.namespaces.options()?,
             security: self.security.options()?,
-            network: self.network.options(image.map(|image| &image.defaults))?,
+            network: self
+                .network
+                .options(image.map(|image| &image.defaults), self.of_image.root.as_deref())?,
             secrets,
             stay: self.stay(image)?,
         };

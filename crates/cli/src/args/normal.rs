@@ -242,7 +242,7 @@ fn takes_value(flag: &Arg) -> bool {
 }
 
 /// The value of a flag that is on or off, as docker reads it; on where it has none.
-fn boolean(flag: &str, value: Option<&OsStr>) -> Result<bool> {
+pub(super) fn boolean(flag: &str, value: Option<&OsStr>) -> Result<bool> {
     let Some(value) = value else { return Ok(true) };
     match value.to_string_lossy().as_ref() {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),

@@ -65,6 +65,7 @@ pub(crate) const ALL: &[Definition] = &[
     verb("plan", PlanArguments::command),
     verb("pod", PodArguments::command),
     verb("port", containers::PortArguments::command),
+    verb("ports", containers::PortsArguments::command),
     verb("ps", kept::ListArguments::command),
     verb("pull", images::PullArguments::command),
     verb("push", images::PushArguments::command),

@@ -8,6 +8,7 @@ use engine::{Containers, CopyEnd, CopyRequest, Error, Result, copy};
 
 use super::{containers, mistaken, refused};
 use crate::life::PlaceArguments;
+use crate::manner::is_podmans;
 use crate::render;
 
 /// Copies files between a container and the host, or between two containers: files, and directories with all that is in them. `SOURCE/.`
@@ -40,15 +41,51 @@ pub(crate) struct CopyArguments {
 pub(super) fn cp(arguments: &CopyArguments) -> ExitCode {
     let (from, to) = (named(&arguments.source), named(&arguments.destination));
     let has_container = [&from, &to].iter().any(|end| matches!(end, Named::Container(..)));
-    match run(arguments, from, to) {
+    match run(arguments, &from, &to) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if has_container && is_podmans() => refused(&podmans(error, &from, &to)),
         Err(error) if has_container => refused(&error),
         // Then that is what is wrong.
         Err(error) => mistaken(&error),
     }
 }
 
-fn run(arguments: &CopyArguments, from: Named<'_>, to: Named<'_>) -> Result<()> {
+/// The same failure in podman's sentence, which names both ends.
+fn podmans(error: Error, from: &Named<'_>, to: &Named<'_>) -> Error {
+    let nowhere = |end: &Named<'_>| match end {
+        Named::Container(called, path) => {
+            format!("\"{path}\" could not be found on container {called}: no such file or directory")
+        }
+        Named::Host(path) => format!("\"{path}\" could not be found on the host"),
+        Named::Stream => "nothing came".to_owned(),
+    };
+    let is_no_archive = error.hint.as_deref().is_some_and(|hint| hint.contains("tar archive"));
+    let sentence = match error.reason.as_str() {
+        _ if is_no_archive => "source must be a (compressed) tar archive when copying from stdin".to_owned(),
+        "could not find the file" => nowhere(from),
+        "no such directory" => nowhere(to),
+        "cannot copy directory: there is something else" => {
+            "destination must be a directory when copying a directory".to_owned()
+        }
+        reason if reason.starts_with("destination must be") => reason.to_owned(),
+        "it must be a directory or a regular file" => {
+            let (Named::Host(path) | Named::Container(_, path)) = to else { return error };
+            format!("invalid destination: \"{path}\" must be a directory or a regular file")
+        }
+        reason if reason.starts_with("cannot overwrite") => {
+            let name = error.operation.split('`').nth(1).unwrap_or_default().trim_end_matches('/');
+            let directory = match to {
+                Named::Container(_, path) => path.trim_end_matches('/'),
+                Named::Host(_) | Named::Stream => "",
+            };
+            format!("{reason}: error creating \"{directory}/{name}\": it is there already: file exists")
+        }
+        _ => return error,
+    };
+    Error { operation: String::new(), reason: sentence, ..error }
+}
+
+fn run(arguments: &CopyArguments, from: &Named<'_>, to: &Named<'_>) -> Result<()> {
     let containers = containers(&arguments.place)?;
     let (from, to) = (from.end(&containers)?, to.end(&containers)?);
     if matches!(to, CopyEnd::Stream) && std::io::IsTerminal::is_terminal(&std::io::stdout()) {
@@ -56,7 +93,7 @@ fn run(arguments: &CopyArguments, from: Named<'_>, to: Named<'_>) -> Result<()> 
         return Err(error.with_hint("write it into a file or a pipe"));
     }
     let request = CopyRequest {
-        follow: arguments.follow_link,
+        follow: arguments.follow_link || is_podmans(),
         owned: arguments.archive == Some(true),
         overwrite: arguments.overwrite,
     };
@@ -90,7 +127,12 @@ impl Named<'_> {
         Ok(match self {
             Named::Host(path) => CopyEnd::Host(PathBuf::from(path)),
             Named::Container(called, path) => {
-                CopyEnd::Container(Box::new(containers.find(called)?), (*path).to_owned())
+                let found = containers.find(called)?;
+                let path = match is_podmans() && !path.starts_with('/') {
+                    true => format!("{}/{path}", found.working_directory()?.trim_end_matches('/')),
+                    false => (*path).to_owned(),
+                };
+                CopyEnd::Container(Box::new(found), path)
             }
             Named::Stream => CopyEnd::Stream,
         })

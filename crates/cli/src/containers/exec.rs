@@ -16,6 +16,7 @@ use sys::signal::SignalDescriptor;
 use super::{containers, find, mistaken, refused, split};
 use crate::args::{kept_descriptors, variables};
 use crate::life::{PlaceArguments, parse_keys};
+use crate::manner::exit_code;
 use crate::render;
 use crate::run::{check_kept_descriptors, window};
 
@@ -102,7 +103,8 @@ pub(super) fn exec(arguments: &ExecArguments) -> ExitCode {
         Err(error) if matches!(error.kind, ErrorKind::WrongStatus | ErrorKind::NotFound) => refused(&error),
         Err(error) => {
             render::error(&error);
-            ExitCode::from(exec_exit_code(&error) as u8)
+            let code = exec_exit_code(&error) as u8;
+            exit_code(code, if arguments.detach { crate::FAILED } else { code })
         }
     }
 }

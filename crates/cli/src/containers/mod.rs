@@ -5,6 +5,7 @@ mod copy;
 mod exec;
 mod health;
 mod port;
+mod ports;
 mod signal;
 mod stats;
 mod targets;
@@ -20,18 +21,32 @@ pub(crate) use self::copy::CopyArguments;
 pub(crate) use self::exec::{ExecArguments, HOLD, hold_terminal};
 pub(crate) use self::health::HealthArguments;
 pub(crate) use self::port::PortArguments;
+pub(crate) use self::ports::PortsArguments;
 pub(crate) use self::signal::{KillArguments, PauseArguments, UnpauseArguments};
 pub(crate) use self::stats::{StatsArguments, binary};
 pub(crate) use self::targets::read_id;
-pub(crate) use self::top::TopArguments;
+pub(crate) use self::top::{PODMANS, TopArguments};
 pub(crate) use self::update::UpdateArguments;
 pub(crate) use self::wait::WaitArguments;
 use crate::life::PlaceArguments;
+use crate::manner::exit_code;
 use crate::render;
 
 /// The verbs.
-pub(crate) const VERBS: [&str; 11] =
-    ["exec", "kill", "pause", "unpause", "top", "stats", "port", "wait", "cp", "update", "healthcheck"];
+pub(crate) const VERBS: [&str; 12] = [
+    "exec",
+    "kill",
+    "pause",
+    "unpause",
+    "top",
+    "stats",
+    "port",
+    "ports",
+    "wait",
+    "cp",
+    "update",
+    "healthcheck",
+];
 
 /// Those of which a process is root of a container's users, or more than that: this program must not be written to from there.
 pub(crate) const ENTERING: [&str; 3] = ["exec", "cp", "healthcheck"];
@@ -45,6 +60,7 @@ pub(crate) enum ContainerCommand {
     Top(TopArguments),
     Stats(StatsArguments),
     Port(PortArguments),
+    Ports(PortsArguments),
     Wait(WaitArguments),
     Copy(CopyArguments),
     Update(Box<UpdateArguments>),
@@ -64,6 +80,7 @@ pub(crate) fn run(command: &ContainerCommand) -> ExitCode {
         ContainerCommand::Top(arguments) => top::top(arguments),
         ContainerCommand::Stats(arguments) => done(stats::stats(arguments)),
         ContainerCommand::Port(arguments) => port::port(arguments),
+        ContainerCommand::Ports(arguments) => ports::ports(arguments),
         ContainerCommand::Wait(arguments) => wait::wait(arguments),
         ContainerCommand::Copy(arguments) => copy::cp(arguments),
         ContainerCommand::Update(arguments) => update::update(arguments),
@@ -83,7 +100,7 @@ fn done(outcome: Result<()>) -> ExitCode {
 /// Says why it is refused.
 fn refused(error: &Error) -> ExitCode {
     render::error(error);
-    ExitCode::from(REFUSED)
+    exit_code(REFUSED, crate::FAILED)
 }
 
 /// Says what is wrong with the command line.

@@ -9,6 +9,7 @@ use engine::{Containers, Error, Found, Result, named_file};
 use super::{Latest, REFUSED, containers, mistaken, nameless, refused};
 use crate::images::print;
 use crate::life::PlaceArguments;
+use crate::manner::exit_code;
 use crate::render;
 
 /// Which containers.
@@ -85,7 +86,7 @@ pub(super) fn each(
     for (called, found) in targets {
         if let Err(error) = act(&called, found).and_then(|word| print(&format!("{word}\n"))) {
             render::error(&error);
-            code = ExitCode::from(REFUSED);
+            code = exit_code(REFUSED, crate::FAILED);
         }
     }
     code

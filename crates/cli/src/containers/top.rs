@@ -8,7 +8,11 @@ use engine::{Descriptor, Error, ErrorKind, Result};
 use super::{containers, done, find, mistaken, split};
 use crate::images::print;
 use crate::life::PlaceArguments;
+use crate::manner::is_podmans;
 use crate::template::columns;
+
+/// What podman shows without a word.
+pub(crate) const PODMANS: [&str; 8] = ["user", "pid", "ppid", "pcpu", "etime", "tty", "time", "args"];
 
 /// Lists the processes of a container: as ps(1) of the host shows them, with the options that are given for it (`-ef`), or in podman's
 /// columns, which are named: `user`, `pid`, `ppid`, `pcpu`, `etime`, `tty`, `time`, `args`, `comm`, `state`, `rss`, `vsz`, `hpid`,
@@ -39,7 +43,11 @@ pub(super) fn top(arguments: &TopArguments) -> ExitCode {
 
 fn show(arguments: &TopArguments, named: Option<&str>, words: &[String]) -> Result<()> {
     let found = find(&containers(&arguments.place)?, named)?;
-    if let Some(asked) = descriptors(words) {
+    let usual: Vec<String> = match words {
+        [] if is_podmans() => PODMANS.map(str::to_owned).to_vec(),
+        words => words.to_vec(),
+    };
+    if let Some(asked) = descriptors(&usual) {
         let mut lines = vec![asked.iter().map(|column| column.title().to_owned()).collect()];
         lines.extend(found.describe_processes(&asked)?);
         let lines: Vec<Vec<&str>> =

@@ -1,16 +1,16 @@
-//! `rabbitc update`: other limits for containers, another restart policy, and other health checks.
+//! `rabbitc update`: other limits for containers, another restart policy, other health checks, and other published ports.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use engine::{Error, Result, UpdateRequest, limit_syntax, parse_restart};
+use engine::{Error, PortChange, Result, UpdateRequest, Updated, limit_syntax, parse_publish, parse_restart};
 
 use super::mistaken;
 use super::targets::{All, Targets};
 use crate::args::{HealthArguments, LimitArguments};
 use crate::render;
 
-/// Changes limits and health checks of containers, now and for each later start. What is not named stays as it is.
+/// Changes limits, health checks and published ports of containers, now and for each later start. What is not named stays as it is.
 #[derive(Debug, Parser)]
 #[command(name = "rabbitc update", max_term_width = 100)]
 pub(crate) struct UpdateArguments {
@@ -26,6 +26,12 @@ pub(crate) struct UpdateArguments {
     restart: Option<String>,
     #[command(flatten)]
     health: HealthArguments,
+    /// Publish these ports, too, at once where it runs: as `run --publish`
+    #[arg(long, value_name = "SPEC")]
+    publish_add: Vec<String>,
+    /// Publish these no more: as they were published, or by the container's port alone
+    #[arg(long, value_name = "SPEC")]
+    publish_rm: Vec<String>,
 }
 
 pub(super) fn update(arguments: &UpdateArguments) -> ExitCode {
@@ -38,6 +44,10 @@ pub(super) fn update(arguments: &UpdateArguments) -> ExitCode {
         Ok(health) => health,
         Err(error) => return mistaken(&error),
     };
+    let ports = match ports(arguments) {
+        Ok(ports) => ports,
+        Err(error) => return mistaken(&error),
+    };
     let limits = match check(arguments).and_then(|()| arguments.limits.options()) {
         Ok(mut limits) => {
             limits.cpu_shares = arguments.shares.filter(|shares| *shares != 0).or(limits.cpu_shares);
@@ -45,17 +55,30 @@ pub(super) fn update(arguments: &UpdateArguments) -> ExitCode {
         }
         Err(error) => return mistaken(&error),
     };
-    if limits == engine::LimitOptions::default() && restart.is_none() && health.is_none() {
+    if limits == engine::LimitOptions::default() && restart.is_none() && health.is_none() && ports.is_empty()
+    {
         let error = Error::invalid(
             "rabbitc update",
             "you must provide one or more flags when using this command".to_owned(),
         );
         return mistaken(&error.with_hint("`rabbitc update --help` lists the limits"));
     }
-    let request = UpdateRequest { limits, restart, health };
+    let request = UpdateRequest { limits, restart, health, ports };
     arguments.targets.each("update", All::No, |found| {
-        found.update(&request)?.iter().for_each(render::notice);
+        let Updated { notices, chosen_ports } = found.update(&request)?;
+        notices.iter().for_each(render::notice);
+        chosen_ports.iter().for_each(|port| render::information(&format!("published {port}")));
         Ok(())
+    })
+}
+
+fn ports(arguments: &UpdateArguments) -> Result<PortChange> {
+    let read = |field: &str, texts: &[String]| -> Result<Vec<_>> {
+        texts.iter().map(|text| parse_publish(field, text)).collect()
+    };
+    Ok(PortChange {
+        add: read("--publish-add", &arguments.publish_add)?,
+        remove: read("--publish-rm", &arguments.publish_rm)?,
     })
 }
 

@@ -9,6 +9,7 @@ use engine::{HistoryEntry, ImageName, Result, rfc3339};
 use super::print;
 use super::registries::open_to_read;
 use super::table::{plain, short, since, size};
+use crate::manner::is_podmans;
 use crate::template::{Field, Heading, Listing, Value};
 
 const COLUMNS: &str = "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
@@ -59,6 +60,17 @@ pub(super) fn history(arguments: &HistoryArguments) -> Result<()> {
         return print(&steps.iter().map(|step| format!("{}\n", id(step, arguments))).collect::<String>());
     }
     let rows: Vec<Value> = steps.iter().map(|step| row(step, arguments, now)).collect();
+    if is_podmans() && arguments.format.as_deref().map(str::trim) == Some("json") {
+        // Podman's document has ids and times under names of its own.
+        let entries = steps.iter().zip(rows).map(|(step, row)| {
+            let id = step.id.as_deref().map_or("<missing>", |id| id.trim_start_matches("sha256:"));
+            let row = row
+                .with(Field::new("id", id))
+                .with(Field::new("created", step.created.map(rfc3339).unwrap_or_default()));
+            row.with(Field::new("size", step.size)).with(Field::new("tags", step.tags.clone()))
+        });
+        return print(&format!("{}\n", Value::List(entries.collect()).pretty_json()));
+    }
     let listing = Listing {
         format: arguments.format.as_deref(),
         columns: if arguments.human { COLUMNS } else { COLUMNS_IN_NUMBERS },

@@ -11,6 +11,7 @@ use super::load::standard_input;
 use super::print;
 use super::progress::{Quiet, Shown};
 use super::registries::access;
+use crate::manner::own_name;
 
 /// Makes an image of a tar archive of a root file system, compressed with gzip or zstd or not.
 #[derive(Debug, Parser)]
@@ -42,7 +43,7 @@ pub(super) fn import(arguments: &ImportArguments) -> Result<()> {
     let file = arguments.file.as_str();
     let changes: Vec<ImageChange> =
         arguments.change.iter().map(|change| change.parse()).collect::<Result<_>>()?;
-    let name = arguments.name.as_deref().map(str::parse).transpose()?;
+    let name = arguments.name.as_deref().map(|name| own_name(name).parse()).transpose()?;
     let images = ImageStore::open(arguments.root.as_deref())?;
     let (path, input) = match file {
         address if is_address(address) => (None, Some(images.fetch(address, &access(None))?)),

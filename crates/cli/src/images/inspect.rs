@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use engine::{Error, ErrorKind, ImageName, Inspected, KeptContainers, Result, rfc3339};
+use engine::{Error, ErrorKind, ImageName, Inspected, Kept, KeptContainers, Result, rfc3339};
 
 use super::failed;
 use super::registries::open_to_read;
 use crate::inspect::Form;
 use crate::life;
+use crate::manner::{is_podmans, shown_id};
 use crate::template::{Field, Map, Value};
 
 /// What of a container is of known fields, so that one that there is not is no empty one.
@@ -94,18 +95,57 @@ fn show(arguments: &InspectArguments) -> Result<ExitCode> {
             Kind::Either | Kind::Container => Some(containers.find_living(name, &paths)),
         };
         match container {
-            Some(Ok(kept)) if arguments.size => containers.inspect_sized(&kept, &paths).map(of_container),
-            Some(Ok(kept)) => containers.inspect(&kept, &paths).map(of_container),
-            Some(Err(error)) if kind == Kind::Container || error.kind != ErrorKind::NotFound => Err(error),
+            Some(Ok(kept)) => {
+                let all = match arguments.size {
+                    true => containers.inspect_sized(&kept, &paths),
+                    false => containers.inspect(&kept, &paths),
+                };
+                all.map(|all| of_container(all, &kept))
+            }
+            Some(Err(error)) if kind == Kind::Container || error.kind != ErrorKind::NotFound => {
+                match is_podmans() {
+                    true if error.kind == ErrorKind::NotFound => {
+                        Err(podmans_missing(error, "container ", name))
+                    }
+                    _ => Err(error),
+                }
+            }
             _ => image(name, root, kind),
         }
     })
 }
 
 /// Its fields, and podman's other name of one.
-fn of_container(all: serde_json::Value) -> Value {
+fn of_container(all: serde_json::Value, kept: &Kept) -> Value {
     let health = all["State"]["Health"].clone();
     let mut value = Value::record(all, RECORDS);
+    if let Some(Value::Text(ipc)) =
+        value.field_mut("HostConfig").and_then(|config| config.field_mut("IpcMode"))
+        && is_podmans()
+        && ipc == "private"
+        && !kept.flags().iter().flatten().any(|flag| flag.starts_with("--ipc="))
+    {
+        // One that was not told otherwise may be joined.
+        *ipc = "shareable".to_owned();
+    }
+    if let Some(state) = value.field_mut("State")
+        && is_podmans()
+        && state.field_mut("StoppedByUser") == Some(&mut Value::Bool(true))
+        && let Some(Value::Text(status)) = state.field_mut("Status")
+        && status == "running"
+    {
+        // It was asked to end, and has not yet.
+        *status = "stopping".to_owned();
+    }
+    if let Some(Value::Text(image)) = value.field_mut("Image") {
+        *image = shown_id(std::mem::take(image));
+    }
+    if let Some(Value::List(limits)) =
+        value.field_mut("HostConfig").and_then(|config| config.field_mut("Ulimits"))
+        && is_podmans()
+    {
+        *limits = limits.iter().map(podmans_limit).collect();
+    }
     if let Some(Value::Record(state)) = value.field_mut("State")
         && !health.is_null()
     {
@@ -114,9 +154,32 @@ fn of_container(all: serde_json::Value) -> Value {
     value
 }
 
+/// A limit of a process as podman shows it, by the kernel's name.
+fn podmans_limit(limit: &Value) -> Value {
+    let Value::Map(map) = limit else { return limit.clone() };
+    let part = |name: &'static str| map.get(name).cloned().unwrap_or(Value::Null);
+    let name = match part("Name") {
+        Value::Text(name) => Value::Text(format!("RLIMIT_{}", name.to_uppercase())),
+        other => other,
+    };
+    Value::Record(vec![
+        Field::new("Name", name),
+        Field::new("Soft", part("Soft")),
+        Field::new("Hard", part("Hard")),
+    ])
+}
+
+/// The same failure in podman's sentence.
+fn podmans_missing(error: Error, what: &str, name: &str) -> Error {
+    Error { operation: String::new(), reason: format!("no such {what}\"{name}\""), ..error }
+}
+
 fn image(name: &str, root: Option<&Path>, kind: Kind) -> Result<Value> {
     let found = name.parse::<ImageName>().and_then(|name| open_to_read(root)?.inspect(&name));
     found.map(value).map_err(|error| match kind {
+        Kind::Either if error.kind == ErrorKind::NotFound && is_podmans() => {
+            podmans_missing(error, "object: ", name)
+        }
         Kind::Either if error.kind == ErrorKind::NotFound => {
             let operation = format!("inspect `{}`", name.escape_debug());
             Error::new(
@@ -144,7 +207,7 @@ fn value(image: Inspected) -> Value {
     };
     let record = |fields: Vec<Field>| Value::Record(fields);
     record(vec![
-        Field::new("Id", image.id),
+        Field::new("Id", shown_id(image.id)),
         Field::new("RepoTags", image.tags),
         Field::new("RepoDigests", image.digests),
         Field::new("Parent", ""),

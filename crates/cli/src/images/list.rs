@@ -2,11 +2,12 @@
 
 use std::time::SystemTime;
 
-use engine::{ImageFilter, ImageFilters, ImageStore, Listed, Result, rfc3339};
+use engine::{Error, ImageFilter, ImageFilters, ImageStore, Listed, Result, rfc3339};
 
 use super::arguments::Order;
 use super::table::{short, since, size};
 use super::{ListArguments, print};
+use crate::manner::is_podmans;
 use crate::template::{Field, Heading, Listing, Map, Value};
 
 const COLUMNS: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
@@ -31,12 +32,13 @@ const NONE: &str = "<none>";
 
 pub(super) fn list(arguments: &ListArguments) -> Result<()> {
     let mut filters: Vec<ImageFilter> =
-        arguments.filter.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
+        arguments.filter.iter().map(|filter| parse_filter(filter)).collect::<Result<_>>()?;
     filters.extend(arguments.name.clone().map(ImageFilter::Reference));
     let store = ImageStore::open_to_read(arguments.root.as_deref())?;
     let mut listed = store.list(&ImageFilters(filters))?;
     // They are in a file for each image, which nothing else of a listing is.
-    if arguments.format.as_deref().is_some_and(|format| format.contains(".Labels")) {
+    let is_podmans_json = is_podmans() && arguments.format.as_deref().map(str::trim) == Some("json");
+    if is_podmans_json || arguments.format.as_deref().is_some_and(|format| format.contains(".Labels")) {
         store.look_up_labels(&mut listed)?;
     }
     match arguments.sort {
@@ -46,7 +48,53 @@ pub(super) fn list(arguments: &ListArguments) -> Result<()> {
         Some(Order::Size) => listed.sort_by_key(|one| one.size),
         Some(Order::Tag) => listed.sort_by(|one, other| one.tag.cmp(&other.tag)),
     }
+    if is_podmans_json {
+        return print(&format!("{}\n", Value::List(podmans(&listed)).pretty_json()));
+    }
     print(&render(&listed, arguments)?)
+}
+
+fn parse_filter(text: &str) -> Result<ImageFilter> {
+    text.parse().map_err(|error: Error| match is_podmans() && !text.contains('=') {
+        true => {
+            let reason = format!(
+                "invalid image filter \"{}\": must be in the format \"filter=value or filter!=value\"",
+                text.escape_debug()
+            );
+            Error { operation: String::new(), reason, ..error }
+        }
+        false => error,
+    })
+}
+
+/// Podman's document: one for each image, with all of its names.
+fn podmans(listed: &[Listed]) -> Vec<Value> {
+    let mut images: Vec<(&Listed, Vec<String>)> = Vec::new();
+    for one in listed {
+        let name = match (&one.repository, &one.tag) {
+            (Some(repository), Some(tag)) => Some(format!("{repository}:{tag}")),
+            _ => None,
+        };
+        match images.iter_mut().find(|(image, _)| image.id == one.id) {
+            Some((_, names)) => names.extend(name),
+            None => images.push((one, name.into_iter().collect())),
+        }
+    }
+    let entry = |(image, names): (&Listed, Vec<String>)| {
+        let created = image.created.unwrap_or_default();
+        let size = i64::try_from(image.size).unwrap_or(i64::MAX);
+        Value::Record(vec![
+            Field::new("Id", image.id.trim_start_matches("sha256:")),
+            Field::new("Size", size),
+            Field::new("VirtualSize", size),
+            Field::new("Labels", labels(image)),
+            Field::new("Names", names),
+            Field::new("Digest", image.digest.clone().unwrap_or_default()),
+            Field::new("Created", i64::try_from(created).unwrap_or(i64::MAX)),
+            Field::new("CreatedAt", rfc3339(created)),
+        ])
+    };
+    images.into_iter().map(entry).collect()
 }
 
 /// The listing as it was asked for.

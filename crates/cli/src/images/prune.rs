@@ -9,6 +9,7 @@ use engine::{Error, ImageFilter, ImageFilters, Pruned, Removed, Result, Unneeded
 use super::print;
 use super::registries::open_to_change;
 use super::table::size;
+use crate::manner::is_podmans;
 use crate::render;
 
 /// Removes images without a name, and with `--all` those that no container is of.
@@ -76,7 +77,7 @@ pub(crate) fn deleted(pruned: &Pruned) -> String {
 /// Asks whoever sits there, and else whoever writes to standard input.
 pub(crate) fn is_wanted(verb: &str, what: &str, warning: &str) -> Result<bool> {
     let input = std::io::stdin();
-    if input.is_terminal() {
+    if input.is_terminal() || is_podmans() {
         let question = format!("{warning}Are you sure you want to continue? [y/N] ");
         // Who can't be asked can't answer either.
         let _ = std::io::stderr().write_all(question.as_bytes());

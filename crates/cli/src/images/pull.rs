@@ -1,6 +1,7 @@
 //! `rabbitc pull`, and what `rabbitc run` fetches.
 
 use std::io::IsTerminal;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
@@ -14,6 +15,7 @@ use super::progress::{Quiet, Shown};
 use super::registries::{open, open_to_read};
 use super::{FetchArguments, failed, print};
 use crate::args::{ImageArguments, Policy};
+use crate::manner::{is_podmans, shown_id};
 use crate::render;
 
 /// Fetches images from registries.
@@ -30,6 +32,15 @@ pub(crate) struct PullArguments {
     /// Say nothing but the digest
     #[arg(short, long)]
     quiet: bool,
+    /// When to fetch it: always, where it is missing, where its registry has a newer one, or never
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "always",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    policy: Policy,
     #[command(flatten)]
     fetch: FetchArguments,
     /// Directory that the images are kept below [default: /var/lib/rabbitc; without root ~/.local/share/rabbitc]
@@ -65,6 +76,17 @@ fn begin(arguments: &PullArguments) -> Result<(ImageStore, Vec<String>, Vec<Imag
 }
 
 fn pull_name(images: &ImageStore, name: ImageName, arguments: &PullArguments) -> Result<()> {
+    if matches!(arguments.policy, Policy::Missing | Policy::Never) && !arguments.all_tags {
+        match images.exists(&name)? {
+            true => return print(&format!("{}\n", shown_id(images.inspect(&name)?.id))),
+            false if arguments.policy == Policy::Never => {
+                let operation = format!("find the image `{}`", name.as_str());
+                let error = Error::new(ErrorKind::NotFound, operation, "it is not here");
+                return Err(error.with_hint("leave `--policy` out to have it fetched"));
+            }
+            false => {}
+        }
+    }
     let request =
         PullRequest { name, platform: arguments.fetch.platform()?, access: arguments.fetch.access()? };
     let all = match arguments.all_tags {
@@ -80,6 +102,9 @@ fn pull_name(images: &ImageStore, name: ImageName, arguments: &PullArguments) ->
 fn pull_one(images: &ImageStore, request: &PullRequest, arguments: &PullArguments) -> Result<()> {
     let show = if arguments.quiet { Show::Nothing } else { Show::OnTerminal };
     let PulledImage { digest, came } = fetch(images, request, show)?;
+    if is_podmans() {
+        return print(&format!("{}\n", shown_id(images.inspect(&request.name)?.id)));
+    }
     if arguments.quiet {
         return print(&format!("{digest}\n"));
     }
@@ -111,10 +136,19 @@ enum Show {
 }
 
 fn fetch(images: &ImageStore, request: &PullRequest, show: Show) -> Result<PulledImage> {
-    match show == Show::OnTerminal && std::io::stderr().is_terminal() {
-        true => images.pull(request, &Shown::new(request.name.as_str())),
-        false => images.pull(request, &Quiet),
+    let name = request.name.as_str();
+    let is_told = is_podmans() && show == Show::OnTerminal;
+    if is_told {
+        render::information(&format!("Trying to pull {name}..."));
     }
+    let pulled = match show == Show::OnTerminal && std::io::stderr().is_terminal() {
+        true => images.pull(request, &Shown::new(name)),
+        false => images.pull(request, &Quiet),
+    }?;
+    if is_told && pulled.came == Came::Fetched {
+        render::information("Writing manifest to image destination");
+    }
+    Ok(pulled)
 }
 
 /// Why there is no image for a container.
@@ -194,6 +228,8 @@ fn bring_apart(place: &str, arguments: &ImageArguments) -> std::result::Result<S
 /// The command of a process that pulls: without root that takes a user namespace, and the container gets another one.
 fn pull_apart(arguments: &ImageArguments) -> Command {
     let mut command = Command::new("/proc/self/exe");
+    // It speaks as this one does.
+    command.arg0(std::env::args_os().next().unwrap_or_default());
     command.arg("pull").args(arguments.fetch.words());
     if let Some(root) = &arguments.root {
         command.arg("--root").arg(root);

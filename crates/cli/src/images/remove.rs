@@ -7,6 +7,7 @@ use engine::{Error, ErrorKind, ImageFilters, ImageName, ImageStore, Listed, Remo
 
 use super::registries::open_to_change;
 use super::{RemoveArguments, failed, parse_names, print};
+use crate::manner::exit_code;
 use crate::render;
 
 pub(super) fn remove(arguments: &RemoveArguments) -> ExitCode {
@@ -63,8 +64,7 @@ pub(super) fn each(names: &[ImageName], remove: impl Fn(&ImageName) -> Result<Ve
             }
             Err(error) => {
                 render::error(&error);
-                // As docker's.
-                code = ExitCode::from(1);
+                code = exit_code(1, if error.kind == ErrorKind::WrongStatus { 2 } else { 1 });
             }
         }
     }

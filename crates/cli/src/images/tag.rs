@@ -8,6 +8,7 @@ use engine::{ImageName, Result};
 
 use super::registries::{open_to_change, open_to_read};
 use super::{failed, parse_names};
+use crate::manner::own_name;
 
 /// Gives an image further names.
 #[derive(Debug, Parser)]
@@ -53,7 +54,8 @@ pub(crate) struct ExistsArguments {
 
 pub(super) fn tag(arguments: &TagArguments) -> Result<()> {
     let source: ImageName = arguments.source.parse()?;
-    let targets = parse_names(&arguments.targets)?;
+    let targets: Vec<String> = arguments.targets.iter().map(|name| own_name(name)).collect();
+    let targets = parse_names(&targets)?;
     open_to_change(arguments.root.as_deref())?.tag(&source, &targets)
 }
 

@@ -12,6 +12,7 @@ use engine::{
 use super::short;
 use crate::images::print;
 use crate::images::table::{since, size};
+use crate::manner::is_podmans;
 use crate::template::{Field, Heading, Listing, Value};
 use crate::{life, render};
 
@@ -222,6 +223,7 @@ fn row(one: &ListedContainer, id: String, whole: bool, room: String, now: u64) -
     }
     let ago = |then: u64| since(now.saturating_sub(then));
     let state = match one.state {
+        KeptState::Running if one.is_paused && is_podmans() => "Paused".to_owned(),
         KeptState::Running => {
             let more = match (one.is_paused, one.health) {
                 (true, _) => " (Paused)".to_owned(),
@@ -253,7 +255,7 @@ fn row(one: &ListedContainer, id: String, whole: bool, room: String, now: u64) -
     let namespaces =
         NAMESPACES.map(|(name, kind)| Field::alias(name, one.namespace(kind).unwrap_or_default()));
     let mut fields = vec![
-        Field::new("Command", format!("\"{command}\"")),
+        Field::new("Command", if is_podmans() { command } else { format!("\"{command}\"") }),
         Field::new(
             "CreatedAt",
             format!("{} +0000 UTC", rfc3339(one.created).replace('T', " ").trim_end_matches('Z')),
@@ -266,7 +268,7 @@ fn row(one: &ListedContainer, id: String, whole: bool, room: String, now: u64) -
         Field::new("Labels", labels.join(",")),
         Field::new("LocalVolumes", volumes.to_string()),
         Field::new("Mounts", mounts(one, whole)),
-        Field::new("Networks", one.network.clone().unwrap_or_default()),
+        Field::new("Networks", one.networks.join(",")),
         Field::new("Pid", one.pid.map(|pid| pid.to_string()).unwrap_or_default()),
         Field::if_set("Pod", pod(one, whole)),
         Field::if_set("PodName", one.pod_name.clone()),

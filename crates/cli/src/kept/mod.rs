@@ -19,6 +19,7 @@ use crate::archive::{Output, check_output};
 use crate::images::progress::{Quiet, Shown};
 use crate::images::{failed, print};
 use crate::life::{Missing, PlaceArguments, Targets, all_names, filtered, latest, paths};
+use crate::manner::{exit_code, is_podmans, own_name};
 use crate::render;
 
 /// The verbs.
@@ -68,7 +69,7 @@ pub(crate) struct RemoveArguments {
     /// Read ids from this file, too
     #[arg(long, value_name = "FILE")]
     cidfile: Vec<PathBuf>,
-    /// With what keeps the namespaces of a pod the whole pod goes
+    /// With what keeps the namespaces of a pod the whole pod goes, and with any other what joins its namespaces
     #[arg(long)]
     depend: bool,
     /// Their own volumes go, too: those that nobody has named
@@ -183,7 +184,7 @@ impl RemoveArguments {
             }
             _ => {}
         }
-        let missing = if self.force || self.ignore { Missing::Ignored } else { Missing::Told };
+        let missing = if self.force || self.ignore { Missing::Ignored } else { Missing::ToldOfRemoval };
         let names = all_names(&self.ids, &self.cidfile, missing)?;
         let mut targets = Targets::find(&self.place, &names, self.latest, missing)?;
         if self.chooses() {
@@ -210,23 +211,32 @@ fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
     let removal = arguments.removal()?;
     let targets = arguments.targets()?;
     let may_be_gone = arguments.force || arguments.ignore || arguments.chooses();
-    let mut code = targets.code();
+    // Of one that is not there both end with 1.
+    let mut code = if targets.code() == ExitCode::SUCCESS { ExitCode::SUCCESS } else { ExitCode::from(1) };
     let Targets { containers, paths, named, .. } = targets;
     let Apart { alone, pods: of_pods } = apart_from_pods(arguments, &containers, &paths, named, &mut code)?;
+    let alone = with_dependents(arguments, &containers, alone, &mut code)?;
     let mut failed = |error: Error| {
         // One that goes by itself meanwhile is no one's loss.
         if error.kind == ErrorKind::NotFound && may_be_gone {
             return;
         }
         render::error(&error);
-        // As docker's.
-        code = ExitCode::from(1);
+        code = exit_code(1, if error.kind == ErrorKind::WrongStatus { 2 } else { 1 });
     };
     // Those that run are ended first: whoever removes files of other ids can do nothing else any more.
     let mut ended = Vec::new();
     for (name, kept) in alone {
         match containers.make_removable(&kept, removal, &paths) {
             Ok(()) => ended.push((name, kept)),
+            Err(error) if is_podmans() && error.kind == ErrorKind::WrongStatus => {
+                let reason = format!(
+                    "cannot remove container {} as it is running - running or paused containers cannot be removed without \
+                     force: container state improper",
+                    kept.id
+                );
+                failed(Error { operation: String::new(), reason, ..error });
+            }
             Err(error) => failed(error),
         }
     }
@@ -309,6 +319,54 @@ fn apart_from_pods(
     Ok(apart)
 }
 
+/// With what joins a namespace of one that is named goes that, too, where `--depend` says so. Where it does not, podman keeps the one that
+/// is named.
+fn with_dependents(
+    arguments: &RemoveArguments,
+    containers: &KeptContainers,
+    named: Vec<(String, Kept)>,
+    code: &mut ExitCode,
+) -> Result<Vec<(String, Kept)>> {
+    if arguments.chooses() || !(arguments.depend || is_podmans()) {
+        return Ok(named);
+    }
+    let ids: Vec<String> = named.iter().map(|(_, kept)| kept.id.clone()).collect();
+    let mut all: Vec<(String, Kept)> = Vec::new();
+    for (name, kept) in named {
+        let others: Vec<Kept> =
+            containers.dependents(&kept)?.into_iter().filter(|one| !ids.contains(&one.id)).collect();
+        if !others.is_empty() && !arguments.depend {
+            let others: Vec<&str> = others.iter().map(|one| one.id.as_str()).collect();
+            let reason = format!(
+                "container {} has dependent containers which must be removed before it: {}: container already exists",
+                kept.id,
+                others.join(", ")
+            );
+            render::error(&Error::new(ErrorKind::WrongStatus, "", reason));
+            *code = ExitCode::from(crate::FAILED);
+            continue;
+        }
+        // Those of the others, too, the last one first.
+        let mut chain = vec![kept];
+        let mut at = 0;
+        while at < chain.len() {
+            let more = containers.dependents(&chain[at])?;
+            let is_new = |one: &Kept| chain.iter().all(|known| known.id != one.id) && !ids.contains(&one.id);
+            let more: Vec<Kept> = more.into_iter().filter(is_new).collect();
+            chain.extend(more);
+            at += 1;
+        }
+        let mut chain = chain.into_iter();
+        let own = chain.next().map(|kept| (name, kept));
+        let mut found: Vec<(String, Kept)> = chain.map(|one| (one.id.clone(), one)).collect();
+        found.reverse();
+        found.extend(own);
+        found.retain(|(_, one)| all.iter().all(|(_, known)| known.id != one.id));
+        all.extend(found);
+    }
+    Ok(all)
+}
+
 fn changes(arguments: &ChangesArguments) -> Result<()> {
     let root = arguments.root.as_deref();
     // Before this process is another user's.
@@ -343,7 +401,7 @@ pub(crate) fn show_changes(changes: &[Change], format: Format) -> Result<()> {
 
 fn commit(arguments: &CommitArguments) -> Result<()> {
     let request = CommitRequest {
-        name: arguments.name.as_deref().map(str::parse).transpose()?,
+        name: arguments.name.as_deref().map(|name| own_name(name).parse()).transpose()?,
         author: arguments.author.clone(),
         message: arguments.message.clone(),
         changes: arguments.change.iter().map(|change| change.parse()).collect::<Result<_>>()?,
@@ -362,7 +420,8 @@ fn commit(arguments: &CommitArguments) -> Result<()> {
     if let Some(path) = &arguments.iidfile {
         std::fs::write(path, &id).map_err(|error| Error::at_path("write", path, error))?;
     }
-    print(&format!("{id}\n"))
+    let shown = if is_podmans() { id.trim_start_matches("sha256:") } else { &id };
+    print(&format!("{shown}\n"))
 }
 
 fn export(arguments: &ExportArguments) -> Result<()> {

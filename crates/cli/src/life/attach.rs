@@ -13,6 +13,7 @@ use sys::signal::SignalDescriptor;
 use super::PlaceArguments;
 use super::targets::latest;
 use crate::args::RunArguments;
+use crate::manner::is_podmans;
 use crate::render;
 
 /// Shows a container's output, and passes input and signals on to it.
@@ -166,6 +167,9 @@ pub(super) fn follow(
         Departure::Exited { code, time_was_up } => {
             // The clean-up is over when the other end is gone.
             engine::wait_for_hangup(connection)?;
+            if time_was_up && is_podmans() {
+                return Ok(ExitCode::from(255));
+            }
             if time_was_up {
                 render::warning("the time of `--timeout` was up, and the container was killed");
             }

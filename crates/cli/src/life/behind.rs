@@ -9,6 +9,7 @@ use engine::{ADOPT, BEGIN, Begun, CHECK, END, Ended, EnginePaths, HEAL, Result, 
 
 use crate::given::Given;
 use crate::images::print;
+use crate::manner::start_code;
 use crate::render;
 use crate::run::tidy_later;
 
@@ -40,7 +41,7 @@ fn begin(arguments: &[OsString]) -> ExitCode {
         }
         Err(failed) => {
             render::failed_start(&failed.error, &Given::earlier(failed.flags));
-            ExitCode::from(failed.error.kind.exit_code() as u8)
+            start_code(&failed.error)
         }
     }
 }

@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use clap::{Args, Parser};
-use engine::{Error, Kept, KeptContainers, LogEntry, LogQuery, LogStream, Result};
+use engine::{Error, Kept, KeptContainers, LogEntry, LogQuery, LogStream, Moment, Result};
 
 use super::PlaceArguments;
 use super::targets::{Missing, Targets};
+use crate::manner::is_podmans;
 
 /// Shows what a container has written.
 #[derive(Debug, Parser)]
@@ -96,8 +97,19 @@ impl LogView {
         Ok(LogQuery {
             tail: tail(last)?,
             since: moment("--since", &self.since)?,
-            until: moment("--until", &self.until)?,
+            until: moment("--until", &self.until)?.map(|moment| self.until_there(moment)),
         })
+    }
+
+    /// Podman counts a time that `--until` is given from now on, where docker counts it back.
+    fn until_there(&self, moment: Moment) -> Moment {
+        let is_time = self.until.as_deref().is_some_and(|text| {
+            text.ends_with(|unit: char| unit.is_ascii_lowercase()) && !text.contains([':', '-'])
+        });
+        match is_podmans() && is_time {
+            true => Moment(Moment::now().0.saturating_mul(2).saturating_sub(moment.0)),
+            false => moment,
+        }
     }
 
     /// Shows the log of one container, each line with `prefix` in front.

@@ -10,6 +10,7 @@ use sys::signal::SignalDescriptor;
 use super::attach::{BondArguments, Streams, follow, pair};
 use super::stop::{Timing, tell};
 use super::targets::{Missing, Others, TargetArguments, Targets};
+use crate::manner::exit_code;
 
 /// Starts containers that were made, or have ended.
 #[derive(Debug, Parser)]
@@ -84,7 +85,7 @@ pub(super) fn start(arguments: &StartArguments) -> Result<ExitCode> {
 fn begin(containers: &KeptContainers, kept: &Kept, paths: &EnginePaths) -> Result<ExitCode> {
     Ok(match containers.start(&kept.id, None, paths)? {
         Started::Now | Started::Before => ExitCode::SUCCESS,
-        Started::Failed(code) => ExitCode::from(code as u8),
+        Started::Failed(code) => exit_code(code as u8, crate::FAILED),
     })
 }
 

@@ -103,6 +103,6 @@ pub(crate) fn tell(kept: &Kept, stopped: Stopped) {
 pub(super) fn rename(arguments: &RenameArguments) -> Result<ExitCode> {
     let (containers, paths) = (arguments.place.containers()?, arguments.place.paths()?);
     let kept = containers.find_living(&arguments.name, &paths)?;
-    containers.rename(&kept, &arguments.new)?;
+    containers.rename(&kept, &arguments.new, &paths)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use engine::{ContainerFilter, EnginePaths, Error, ErrorKind, Kept, KeptContainers, Result};
+use engine::{Code, ContainerFilter, EnginePaths, Error, ErrorKind, Kept, KeptContainers, Result};
 
 use super::PlaceArguments;
 use crate::containers::read_id;
 use crate::images::print;
+use crate::manner::{exit_code, is_podmans};
 use crate::render;
 
 /// Which containers.
@@ -44,6 +45,8 @@ pub(super) enum Others {
 pub(crate) enum Missing {
     /// It is told, and the others are found all the same.
     Told,
+    /// The same where they are to be removed, of which podman has another sentence.
+    ToldOfRemoval,
     /// Nothing is wrong with it.
     Ignored,
 }
@@ -105,7 +108,9 @@ pub(crate) fn all_names(names: &[String], files: &[PathBuf], missing: Missing) -
     for path in files {
         match read_id(path) {
             Ok(id) => names.push(id),
-            Err(error) if missing == Missing::Ignored && error.kind == ErrorKind::NotFound => {}
+            Err(error)
+                if missing == Missing::Ignored
+                    && matches!(error.code(), Code::NotFound | Code::PathNotFound) => {}
             Err(error) => return Err(error),
         }
     }
@@ -127,8 +132,16 @@ impl Targets {
                 Ok(kept) => targets.named.push((name.clone(), kept)),
                 Err(error) if missing == Missing::Ignored && error.kind == ErrorKind::NotFound => {}
                 Err(error) => {
-                    render::error(&error);
-                    targets.code = ExitCode::from(1);
+                    let is_gone = error.kind == ErrorKind::NotFound && missing == Missing::ToldOfRemoval;
+                    render::error(&match is_gone && is_podmans() {
+                        true => {
+                            let reason =
+                                format!("no container with ID or name \"{name}\" found: no such container");
+                            Error { operation: String::new(), reason, ..error }
+                        }
+                        false => error,
+                    });
+                    targets.code = exit_code(1, crate::FAILED);
                 }
             }
         }
@@ -148,7 +161,7 @@ impl Targets {
                 Err(error) => {
                     render::error(&error);
                     let is_gone = error.kind == ErrorKind::NotFound;
-                    code = ExitCode::from(if is_gone { 1 } else { crate::FAILED });
+                    code = if is_gone { exit_code(1, crate::FAILED) } else { ExitCode::from(crate::FAILED) };
                 }
             }
         }

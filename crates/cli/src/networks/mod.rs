@@ -1,5 +1,6 @@
 //! `rabbitc network`: networks that are kept for containers.
 
+mod connect;
 mod create;
 mod inspect;
 mod list;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use engine::{NetworkStore, Result};
 
+use self::connect::{ConnectArguments, DisconnectArguments, ReloadArguments};
 use self::create::CreateArguments;
 use self::inspect::InspectArguments;
 use self::list::ListArguments;
@@ -28,8 +30,12 @@ pub(crate) struct NetworkVerbs {
 /// One of its verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum NetworkCommand {
+    /// Puts a container on a network, also one that runs
+    Connect(ConnectArguments),
     /// Makes a network
     Create(Box<CreateArguments>),
+    /// Takes a container off a network, also one that runs
+    Disconnect(DisconnectArguments),
     /// Says by its exit code whether a network is there
     Exists(ExistsArguments),
     /// Shows all that is known of networks
@@ -39,6 +45,8 @@ pub(crate) enum NetworkCommand {
     Ls(ListArguments),
     /// Removes networks that no container has
     Prune(PruneArguments),
+    /// Makes bridges and rules complete again of networks that running containers have
+    Reload(ReloadArguments),
     /// Removes networks
     #[command(visible_alias = "remove")]
     Rm(RemoveArguments),
@@ -63,6 +71,9 @@ impl PlaceArguments {
 /// Does it, and says what became of it.
 pub(crate) fn run(command: &NetworkCommand) -> ExitCode {
     let outcome = match command {
+        NetworkCommand::Connect(arguments) => connect::connect(arguments).map(|()| ExitCode::SUCCESS),
+        NetworkCommand::Disconnect(arguments) => connect::disconnect(arguments).map(|()| ExitCode::SUCCESS),
+        NetworkCommand::Reload(arguments) => connect::reload(arguments),
         NetworkCommand::Create(arguments) => create::create(arguments).map(|()| ExitCode::SUCCESS),
         NetworkCommand::Exists(arguments) => exists(arguments),
         NetworkCommand::Inspect(arguments) => inspect::inspect(arguments),

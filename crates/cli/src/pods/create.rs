@@ -1,7 +1,7 @@
 //! `rabbitc pod create`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -88,9 +88,13 @@ pub(crate) struct CreateArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct PodNetworkArguments {
-    /// How the pod is connected: bridge, pasta, none, host or ns:PATH [default: bridge; without root pasta, where it is installed]
-    #[arg(long, visible_alias = "net", value_name = "MODE")]
-    network: Option<String>,
+    /// How the pod is connected: bridge, pasta, none, host, cni:NAME or ns:PATH [default: bridge; without root pasta, where it is
+    /// installed]; or the names of networks of `rabbitc network`
+    #[arg(long, visible_alias = "net", value_name = "NETWORK")]
+    network: Vec<String>,
+    /// Another name by which containers of the same networks find it
+    #[arg(long, visible_alias = "net-alias", value_name = "NAME")]
+    network_alias: Vec<String>,
     /// Bridge on the host [default: rabbitc0]
     #[arg(long, value_name = "NAME")]
     network_name: Option<String>,
@@ -100,6 +104,9 @@ pub(crate) struct PodNetworkArguments {
     /// Address of the pod [default: the lowest that is free in its network]
     #[arg(long, visible_alias = "container-ip", value_name = "IP[/SIZE]")]
     ip: Option<String>,
+    /// Address of the pod of IPv6, in a network of `rabbitc network`
+    #[arg(long, value_name = "IP")]
+    ip6: Option<String>,
     /// Hardware address of the pod
     #[arg(long, value_name = "MAC")]
     mac_address: Option<String>,
@@ -127,10 +134,15 @@ pub(crate) struct PodNetworkArguments {
 }
 
 impl PodNetworkArguments {
-    fn options(&self) -> Result<NetworkOptions> {
+    fn options(&self, root: Option<&Path>) -> Result<NetworkOptions> {
+        let is_said = |mode: &&String| !matches!(mode.as_str(), "" | "private" | "default");
         let network = NetworkArguments {
             // Podman's words for what there is without any.
-            network: self.network.clone().filter(|mode| !matches!(mode.as_str(), "" | "private" | "default")),
+            network: self.network.iter().filter(is_said).cloned().collect(),
+            network_alias: self.network_alias.clone(),
+            ip6: self.ip6.clone(),
+            cni_config_dir: None,
+            cni_bin_dir: Vec::new(),
             network_name: self.network_name.clone(),
             network_ip: self.network_ip.clone(),
             container_ip: self.ip.clone(),
@@ -138,6 +150,7 @@ impl PodNetworkArguments {
             publish: self.publish.clone(),
             publish_all: false,
             expose: Vec::new(),
+            firewall_integrate: false,
             dns: self.dns.clone(),
             dns_search: self.dns_search.clone(),
             dns_option: self.dns_option.clone(),
@@ -145,7 +158,7 @@ impl PodNetworkArguments {
             no_hosts: self.no_hosts,
             no_hostname: self.no_hostname,
         };
-        network.options(None)
+        network.options(None, root)
     }
 }
 
@@ -247,8 +260,10 @@ impl CreateArguments {
                 self.infra == Some(false) && !matches!(self.share.as_str(), "" | "none" | "ipc,net,uts"),
             ),
             ("--publish", !network.publish.is_empty()),
-            ("--network", said(&network.network).is_some()),
+            ("--network", network.network.iter().any(|text| !text.is_empty())),
+            ("--network-alias", !network.network_alias.is_empty()),
             ("--ip", said(&network.ip).is_some()),
+            ("--ip6", said(&network.ip6).is_some()),
             ("--mac-address", said(&network.mac_address).is_some()),
             ("--dns", !network.dns.is_empty()),
             ("--add-host", !network.add_host.is_empty()),
@@ -298,7 +313,7 @@ impl CreateArguments {
     }
 
     fn options(&self, shares: &[Shared]) -> Result<RunOptions> {
-        let mut network = self.network.options()?;
+        let mut network = self.network.options(self.place.root())?;
         if !shares.contains(&Shared::Net) && network == NetworkOptions::default() {
             // Nobody would use it.
             network.mode = NetworkMode::None;

@@ -170,7 +170,7 @@ fn row(one: &ListedPod, arguments: &ListArguments, now: u64) -> Value {
         Field::new("Labels", one.labels().clone()),
         Field::new("Name", one.pod.name.clone()),
         Field::new("Namespace", namespaces(one)),
-        Field::new("Networks", one.network().unwrap_or_default()),
+        Field::new("Networks", one.networks().join(",")),
         Field::new("NumberOfContainers", one.members.len() as u64),
         Field::new("Restarts", restarts.to_string()),
         Field::new("Status", one.state.name()),
@@ -200,7 +200,7 @@ fn document(one: &ListedPod) -> serde_json::Value {
         "InfraId": one.infra_id(),
         "Name": one.pod.name,
         "Namespace": namespaces(one),
-        "Networks": one.network().into_iter().collect::<Vec<_>>(),
+        "Networks": one.networks(),
         "Status": one.state.name(),
         "Labels": one.labels(),
     })

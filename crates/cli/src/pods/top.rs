@@ -6,12 +6,10 @@ use clap::Args;
 use engine::{Descriptor, Error, ErrorKind, Result};
 
 use super::latest;
+use crate::containers::PODMANS;
 use crate::images::print;
 use crate::life::PlaceArguments;
 use crate::template::columns;
-
-/// What is shown without a word, as podman has it.
-const USUAL: [&str; 8] = ["user", "pid", "ppid", "pcpu", "etime", "tty", "time", "args"];
 
 /// Lists the processes of a pod, in columns that are named, as for `rabbitc top`.
 #[derive(Debug, Args)]
@@ -37,7 +35,7 @@ pub(super) fn top(arguments: &TopArguments) -> Result<ExitCode> {
         }
     };
     let named: Vec<&str> = match words {
-        [] => USUAL.to_vec(),
+        [] => PODMANS.to_vec(),
         words => {
             words.iter().flat_map(|word| word.split([',', ' '])).filter(|name| !name.is_empty()).collect()
         }

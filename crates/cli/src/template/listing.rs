@@ -4,6 +4,7 @@ use engine::Result;
 
 use super::Template;
 use super::value::{Field, Value};
+use crate::manner::is_podmans;
 
 /// How a listing looks.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +31,9 @@ impl Listing<'_> {
     pub(crate) fn render(&self, rows: &[Value]) -> Result<String> {
         let (template, is_table) = match self.format.map(str::trim) {
             None | Some("" | "table") => (self.columns, true),
+            Some("json") if is_podmans() => {
+                return Ok(format!("{}\n", Value::List(rows.to_vec()).pretty_json()));
+            }
             Some("json") => return Ok(rows.iter().map(|row| format!("{}\n", row.json())).collect()),
             Some(format) => match format.strip_prefix("table") {
                 Some(rest) if rest.starts_with([' ', '\t', '{', '\\']) => (rest.trim_start(), true),

@@ -38,6 +38,11 @@ impl Map {
     pub(crate) fn with_zero(zero: impl Into<Value>) -> Map {
         Map { entries: BTreeMap::new(), zero: Box::new(zero.into()) }
     }
+
+    /// What a key has.
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
+        self.entries.get(key)
+    }
 }
 
 /// A field of a record.

@@ -44,6 +44,7 @@ fn value(volume: Volume) -> Value {
         let written = (!map.is_empty()).then(|| serde_json::json!(map));
         Value::of_kind(&kind, written.as_ref())
     };
+    let is_empty = super::list::is_empty(&volume);
     vec![
         Field::new("CreatedAt", rfc3339(volume.created)),
         Field::new("Driver", "local"),
@@ -53,6 +54,8 @@ fn value(volume: Volume) -> Value {
         Field::new("Options", texts(volume.options)),
         Field::new("Scope", "local"),
         Field::if_set("Anonymous", Value::Bool(volume.is_anonymous)),
+        Field::alias("NeedsCopyUp", Value::Bool(is_empty)),
+        Field::alias("NeedsChown", Value::Bool(is_empty)),
     ]
     .into()
 }

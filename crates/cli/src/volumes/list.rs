@@ -1,12 +1,13 @@
 //! `rabbitc volume ls`: what volumes are here.
 
 use clap::Args;
-use engine::{Notice, Result, Volume, VolumeFilter, VolumeUsers};
+use engine::{Notice, Result, Volume, VolumeFilter, VolumeUsers, rfc3339};
 
 use crate::images::print;
 use crate::life::PlaceArguments;
+use crate::manner::is_podmans;
 use crate::render;
-use crate::template::{Field, Heading, Listing, Value};
+use crate::template::{Field, Heading, Listing, Map, Value};
 
 const COLUMNS: &str = "{{.Driver}}\t{{.Name}}";
 const TITLES: [(&str, &str); 10] = [
@@ -59,7 +60,8 @@ pub(super) fn list(arguments: &ListArguments) -> Result<()> {
     if arguments.quiet && arguments.format.is_none() {
         return print(&volumes.iter().map(|volume| format!("{}\n", volume.name)).collect::<String>());
     }
-    let rows: Vec<Value> = volumes.iter().map(row).collect();
+    let is_podmans_json = is_podmans() && arguments.format.as_deref().map(str::trim) == Some("json");
+    let rows: Vec<Value> = volumes.iter().map(if is_podmans_json { podmans } else { row }).collect();
     let listing = Listing {
         format: arguments.format.as_deref(),
         columns: COLUMNS,
@@ -67,6 +69,31 @@ pub(super) fn list(arguments: &ListArguments) -> Result<()> {
         heading: if arguments.noheading { Heading::LeftOut } else { Heading::Shown },
     };
     print(&listing.render(&rows)?)
+}
+
+/// Whether what the image has in its place still comes into it.
+pub(super) fn is_empty(volume: &Volume) -> bool {
+    std::fs::read_dir(&volume.mountpoint).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// Podman's fields. What comes into one that is empty has the owner of what it is, so that both questions are one.
+fn podmans(volume: &Volume) -> Value {
+    let texts = |map: &std::collections::BTreeMap<String, String>| {
+        Value::of_kind(&Value::Map(Map::with_zero("")), Some(&serde_json::json!(map)))
+    };
+    let is_empty = is_empty(volume);
+    Value::Record(vec![
+        Field::new("Name", volume.name.clone()),
+        Field::new("Driver", "local"),
+        Field::new("Mountpoint", volume.mountpoint.display().to_string()),
+        Field::new("CreatedAt", rfc3339(volume.created)),
+        Field::new("Labels", texts(&volume.labels)),
+        Field::new("Scope", "local"),
+        Field::new("Options", texts(&volume.options)),
+        Field::new("Anonymous", Value::Bool(volume.is_anonymous)),
+        Field::new("NeedsCopyUp", Value::Bool(is_empty)),
+        Field::new("NeedsChown", Value::Bool(is_empty)),
+    ])
 }
 
 /// Docker's fields, in its order.

@@ -21,6 +21,7 @@ use crate::images::prune::is_wanted;
 use crate::images::table::size;
 use crate::images::{failed, print};
 use crate::life::PlaceArguments;
+use crate::manner::{exit_code, is_podmans};
 use crate::render;
 
 /// What concerns volumes: directories that are kept for containers.
@@ -204,6 +205,21 @@ fn create(arguments: &CreateArguments) -> Result<()> {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         options.insert(name.to_owned(), value.to_owned());
     }
+    let device = options.get("device").filter(|_| options.get("type").is_some_and(|kind| kind == "bind"));
+    if let Some(device) = device.filter(|device| is_podmans() && !std::path::Path::new(device).exists()) {
+        // docker says it where a container is to have it.
+        let reason = format!(
+            "invalid volume option device for driver 'local': faccessat {device}: no such file or directory"
+        );
+        return Err(Error::new(ErrorKind::NotFound, "", reason));
+    }
+    if is_podmans() && options.get("type").is_some_and(|kind| kind == "bind") {
+        // Podman's word for what mount(8) and docker have as an option of no file system.
+        options.insert("type".to_owned(), "none".to_owned());
+        let flags = options.get("o").filter(|flags| !flags.is_empty());
+        let flags = flags.map_or_else(|| "bind".to_owned(), |flags| format!("{flags},bind"));
+        options.insert("o".to_owned(), flags);
+    }
     let new = NewVolume {
         name: arguments.name.clone().filter(|name| !name.is_empty()),
         options,
@@ -309,9 +325,10 @@ fn remove(arguments: &RemoveArguments) -> Result<ExitCode> {
         match volumes.remove(name, &paths) {
             Err(error) if !(arguments.force && error.kind == ErrorKind::NotFound) => {
                 render::error(&error);
-                // As docker's.
-                code = ExitCode::from(1);
+                code = exit_code(1, if error.kind == ErrorKind::NotFound { 1 } else { 2 });
             }
+            // Of one that is not there podman says nothing.
+            Err(_) if is_podmans() => {}
             _ => print(&format!("{name}\n"))?,
         }
     }
@@ -367,12 +384,24 @@ fn prune(arguments: &PruneArguments) -> Result<()> {
     let filters: Vec<VolumeFilter> =
         arguments.filter.iter().map(|filter| filter.parse()).collect::<Result<_>>()?;
     let (volumes, paths) = arguments.place.open_volumes()?;
-    let (which, what) = unneeded(arguments.all || filters.contains(&VolumeFilter::All(true)));
-    let warning = format!("WARNING! This will remove {what}.\n");
+    // Podman's is about those with names, too, and says which they are.
+    let (which, what) = unneeded(arguments.all || is_podmans() || filters.contains(&VolumeFilter::All(true)));
+    let mut warning = format!("WARNING! This will remove {what}.\n");
+    if is_podmans() && !arguments.force {
+        let mut unused = filters.clone();
+        unused.push(VolumeFilter::Dangling(true));
+        let found = VolumeFilter::apply(&unused, volumes.survey()?.volumes, &volumes.users(&paths)?)?;
+        let names: String = found.iter().map(|volume| format!("{}\n", volume.name)).collect();
+        let what = "all volumes not used by at least one container. The following volumes will be removed:";
+        warning = format!("WARNING! This will remove {what}\n{names}");
+    }
     if !arguments.force && !is_wanted("rabbitc volume prune", what, &warning)? {
         return Ok(());
     }
     let pruned = volumes.prune(which, &filters, &paths)?;
     pruned.notices.iter().for_each(render::notice);
+    if is_podmans() {
+        return print(&pruned.names.iter().map(|name| format!("{name}\n")).collect::<String>());
+    }
     print(&format!("{}Total reclaimed space: {}\n", deleted(&pruned.names), size(pruned.bytes)))
 }

@@ -245,7 +245,7 @@ fn flags_that_can_not_be_read_are_told_like_all_other_errors() {
         ("--stop-timeout=x", &["--stop-timeout: `x` is not a number of seconds", "-1 for ever"]),
         ("--pull=always", &["--pull: there is no image to fetch", "in the place of `--rootfs`"]),
         ("--rootfs=", &["--rootfs: needs a value", "`--rootfs=DIR`", "variable"]),
-        ("--network=mybridge", &["--network: `mybridge` is not known", "--network-name"]),
+        ("--network=mybridge", &["--network: find the network `mybridge`: network mybridge not found"]),
         ("--userns=foo", &["--userns: `foo` is not known", "as root use auto"]),
         ("--volume=~/x:/x", &["`~/x`", "\"$HOME\"/x"]),
         ("--volume=", &["--volume: is empty", "[SOURCE:]DESTINATION"]),

@@ -26,9 +26,9 @@ fn own_state_is_hidden_on_the_hosts_root() {
     let Some(host) = Host::new() else { return };
     let state = host.directory().join("run/rabbitc");
     std::fs::create_dir_all(&state).expect("made");
-    // As on a host whose /run holds the state: bound there, on this test's own mounts.
+    // As on a host whose /run holds the state: bound there, on this test's own mounts, so that the host's own /run stays as it is.
     let script = format!(
-        "mkdir -p /run/rabbitc && mount --bind {} /run/rabbitc && exec \"$0\" \"$@\"",
+        "mount -t tmpfs none /run && mkdir /run/rabbitc && mount --bind {} /run/rabbitc && exec \"$0\" \"$@\"",
         state.display()
     );
     let mut command = host.command("unshare");

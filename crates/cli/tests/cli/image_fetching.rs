@@ -191,3 +191,20 @@ fn layers_come_as_skopeo_compresses_them_and_none_that_is_encrypted() {
     assert_eq!(registry.kept(), [""; 0]);
     registry.end();
 }
+
+#[test]
+fn pull_fetches_by_its_policy() {
+    let Some(registry) = Registry::new() else { return };
+    const APP: &str = "127.0.0.1:5000/team/app:v1";
+    registry.rabbitc("pull", &["--policy=never", APP]).refuses(125, &["find the image", "it is not here"]);
+    assert_eq!(registry.rabbitc("pull", &["-q", "--policy=missing", APP]).code(), 0);
+    let id = registry.rabbitc("inspect", &["--format={{.Id}}", APP]);
+    let registry = registry.without_server();
+    for policy in ["missing", "never"] {
+        let ran = registry.rabbitc("pull", &[&format!("--policy={policy}"), APP]);
+        assert_eq!((ran.text(), ran.stderr.as_str()), (id.text(), ""), "nobody is asked");
+    }
+    let wrong = registry.rabbitc("pull", &["--policy=sometimes", APP]);
+    wrong.refuses(125, &["--policy", "sometimes"]);
+    registry.end();
+}

@@ -177,6 +177,8 @@ fn end_that_nobody_saw_is_not_made_up() {
     assert_eq!(place.script("run", &["-d", "--name=gone"], WAITS).code(), 0);
     let pid = place.field("gone", ".State.Pid");
     host.shell(&format!("kill -9 {} {pid}", place.monitor("gone")));
+    // Whoever looks while it is dying is told by the kernel.
+    eventually("it is dead", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
     eventually("it is found out", || place.status("gone") == "exited");
     assert_eq!(place.verb("inspect", &["--format", "{{json .State.ExitCode}}", "gone"]).text(), "null");
     assert!(place.verb("ps", &["-a"]).text().contains("Exited (unknown)"));
@@ -603,16 +605,13 @@ fn container_is_on_the_disk_with_its_name_before_its_id_is_told_and_starts_meanw
             .lines()
             .position(|line| line.contains("write(1<") && line.contains(&id[..24]))
             .expect("told");
-        let before: String = text.lines().take(told).map(|line| format!("{line}\n")).collect();
+        let before: Vec<&str> = text.lines().take(told).filter(|line| line.contains("fsync(")).collect();
         let directory = containers.join(&id);
         for path in
             [directory.join("container.json"), directory, containers.join(".names"), containers.clone()]
         {
-            assert!(
-                before.contains(&format!("<{}>)", path.display())),
-                "{verb}: {}: {before}",
-                path.display()
-            );
+            let synced = format!("<{}>", path.display());
+            assert!(before.iter().any(|line| line.contains(&synced)), "{verb}: {synced}: {before:#?}");
         }
         assert_eq!(place.verb("rm", &["-f", verb]).code(), 0);
     }

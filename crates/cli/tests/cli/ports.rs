@@ -67,11 +67,11 @@ fn answers(pid: u32, address: &str, name: &str) -> String {
     seen
 }
 
-fn has_ipv6(host: &Host) -> bool {
+pub(crate) fn has_ipv6(host: &Host) -> bool {
     host.shell("ip -6 addr show dev rabbitc0").contains("inet6 fd")
 }
 
-fn filter_bridged_packets(host: &Host, value: u8) -> bool {
+pub(crate) fn filter_bridged_packets(host: &Host, value: u8) -> bool {
     let set = format!(
         "sysctl -q -w net.bridge.bridge-nf-call-iptables={value} net.bridge.bridge-nf-call-ip6tables={value}"
     );

@@ -282,6 +282,44 @@ fn kernel_parameters_of_its_own_namespaces_are_set() {
 }
 
 #[test]
+fn ping_needs_no_capability_in_a_network_of_its_own() {
+    let Some(host) = Host::new() else { return };
+    let groups = "cat /proc/sys/net/ipv4/ping_group_range";
+    let of_the_host = host.shell(groups);
+    for (flags, expected) in [
+        (&[][..], "0\t2147483647"),
+        (&["--network=none"], "0\t2147483647"),
+        (&["--sysctl=net/ipv4/ping_group_range=1 0"], "1\t0"),
+        (&["--network=host"], of_the_host.as_str()),
+        (&["--userns=auto:size=4000"], "0\t3999"),
+    ] {
+        assert_eq!(host.inside(flags, groups).text(), expected, "{flags:?}");
+    }
+    assert_eq!(host.shell(groups), of_the_host);
+    // As `ping` does it; the kernel looks at the group alone.
+    let may_ping = |flags: &[&str]| {
+        let container = host.background(flags, "up", "read end");
+        let [id] = host.containers().try_into().expect("one container");
+        let record = std::fs::read(host.state().join("containers").join(id).join("state.json"));
+        let record: serde_json::Value = serde_json::from_slice(&record.expect("a record")).expect("JSON");
+        let pid = record["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("a pid");
+        let opened = crate::ports::in_network_of(pid, || {
+            use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
+            let nobody = rustix::process::Gid::from_raw(1234);
+            rustix::thread::set_thread_groups(&[]).expect("the thread's own");
+            rustix::thread::set_thread_res_gid(nobody, nobody, nobody).expect("the thread's own");
+            let protocol = Some(ipproto::ICMP);
+            socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, protocol).is_ok()
+        });
+        assert_eq!(container.release().code(), 0);
+        opened
+    };
+    assert!(may_ping(&[]));
+    assert!(!may_ping(&["--sysctl=net.ipv4.ping_group_range=0 1000"]), "the sign tells");
+    host.assert_nothing_left();
+}
+
+#[test]
 fn kernel_parameters_of_the_host_are_refused() {
     let Some(host) = Host::new() else { return };
     for (flags, said) in [

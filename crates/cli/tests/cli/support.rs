@@ -342,7 +342,7 @@ impl Host {
         if mounts.lines().count() != self.mounts {
             found.push(format!("mounts: {mounts}"));
         }
-        for directory in ["containers", "network", "roots", "scratch", "user-ids"] {
+        for directory in ["cni", "containers", "network", "roots", "scratch", "user-ids"] {
             let names = names(&self.state().join(directory));
             found.extend(names.into_iter().map(|name| format!("state `{directory}/{name}`")));
         }

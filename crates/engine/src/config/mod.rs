@@ -57,6 +57,7 @@ pub(crate) use labels::{label, wants_label};
 pub(crate) use limits::{changed as changed_limits, notices as limit_notices};
 pub(crate) use process::shown_environment;
 pub(crate) use security::{Rights, give_rights};
+pub(crate) use sysctl::let_ping;
 
 /// Adds the devices that a person asks for, once it is known whose users the container has, and puts outer mounts first.
 pub(crate) fn give_devices(options: &RunOptions, spec: &mut Spec) -> Result<()> {

@@ -1,9 +1,10 @@
-//! Kernel parameters that a person sets: only those of the container's own namespaces.
+//! Kernel parameters that a person sets, only those of the container's own namespaces, and one that every container has.
 
 use std::collections::BTreeMap;
 
+use runtime::caller::Caller;
 use runtime::plan::{FixedSysctl, sysctl_namespace};
-use runtime::spec::{Linux, NamespaceKind};
+use runtime::spec::{Linux, NamespaceKind, Spec};
 
 use super::WhoseUsers;
 use crate::error::{Error, Result};
@@ -22,6 +23,46 @@ pub(super) fn check_domain(sysctls: &BTreeMap<String, String>, domain: Option<&s
         }
         None => Ok(()),
     }
+}
+
+/// Lets all groups send echo requests without a capability (`IPPROTO_ICMP` in icmp(7)), as docker and podman do, in a network
+/// of the container's own. What a person has set of it stays.
+pub(crate) fn let_ping(spec: &mut Spec) {
+    let Some(linux) = spec.linux.as_mut() else { return };
+    let find = |kind: NamespaceKind| linux.namespaces.iter().find(|namespace| namespace.kind == kind);
+    let has_own_network = find(NamespaceKind::Network).is_some_and(|network| network.path.is_none());
+    let is_set = linux.sysctl.keys().any(|name| name.replace('/', ".") == PING_GROUPS);
+    if !has_own_network || is_set {
+        return;
+    }
+    // The kernel takes no group that the namespace does not have.
+    let last = match find(NamespaceKind::User).map(|users| users.path.is_some()) {
+        Some(true) => None,
+        Some(false) => {
+            let of_root = linux.gid_mappings.iter().find(|map| map.container_id == 0);
+            of_root.map(|map| map.size.saturating_sub(1))
+        }
+        None if Caller::find() == Caller::NamespaceRoot => own_last_group(),
+        None => Some(u32::MAX),
+    };
+    if let Some(last) = last {
+        linux.sysctl.insert(PING_GROUPS.to_owned(), format!("0 {}", last.min(LAST_GROUP)));
+    }
+}
+
+const PING_GROUPS: &str = "net.ipv4.ping_group_range";
+
+/// The highest that the parameter takes.
+const LAST_GROUP: u32 = i32::MAX.cast_unsigned();
+
+/// The last of the groups from 0 on that this process's user namespace has.
+fn own_last_group() -> Option<u32> {
+    let map = std::fs::read_to_string("/proc/self/gid_map").ok()?;
+    map.lines().find_map(|line| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
+        let [first, _, count] = [numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?];
+        (first == 0).then(|| count.saturating_sub(1))
+    })
 }
 
 /// Refuses a parameter that would change the host or another container.

@@ -20,6 +20,7 @@ use super::keep::{Found, keep};
 use super::sweep::sweep_noting;
 use super::{Birth, Effects, Notice, Prepared, preparations};
 use crate::accounts;
+use crate::cni;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::host_root;
@@ -74,6 +75,10 @@ pub(super) fn draft(
         NetworkMode::Bridge => Some(network::check(options)?),
         _ => None,
     };
+    let cni = match &options.network.mode {
+        NetworkMode::Cni(network) => Some(cni::Plan::find(network, options)?),
+        _ => None,
+    };
     let root = root(options, &mut notices)?;
     let account = accounts::look_up(&|| layers(options, &root), &options.process)?;
     let id = match &birth {
@@ -91,6 +96,10 @@ pub(super) fn draft(
     notices.extend(config::limit_notices(&options.limits));
     let categories = label(options, paths, &id, effects, &mut spec, &mut notices)?;
     let (connection, wiring) = connect(bridge, options, paths, &id, effects, &mut notices)?;
+    let cni = match effects {
+        Effects::Allowed => cni.map(|plan| plan.of(id.as_str())).transpose()?,
+        Effects::None => cni,
+    };
     let state_directory = StateRoot::new(paths.containers()).directory(&id);
     let mut pasta_request = match options.network.mode {
         NetworkMode::Pasta => {
@@ -113,6 +122,7 @@ pub(super) fn draft(
     if let Some(users) = &users {
         users.adapt(&mut spec, owners);
     }
+    config::let_ping(&mut spec);
     let fitted = image_for(options, user.as_ref(), effects, &mut spec, &mut notices)?;
     let options = fitted.as_ref().unwrap_or(options);
     let root = match &fitted {
@@ -150,6 +160,7 @@ pub(super) fn draft(
     };
     let kept = keep(options, user.is_some(), &id, birth, &found, effects)?;
     shown.name = kept.as_ref().map_or_else(String::new, |lease| lease.record().name.clone());
+    connection.iter().try_for_each(|connection| connection.note_names(&shown.name, options))?;
     // Files of an ordinary user's other ids take a process in a user namespace to remove; what is in memory goes by itself.
     let is_image = matches!(options.files.root, RootOptions::Image(_));
     let is_on_disk = |lease: &&Lease| lease.record().stay == Stay::Kept || (is_image && user.is_none());
@@ -189,6 +200,7 @@ pub(super) fn draft(
         points,
         volumes,
         connection,
+        cni,
         pasta,
         users,
         categories,
@@ -415,15 +427,22 @@ fn lay_out(
 fn plug_in(options: &RunOptions, wiring: Option<Wiring>, plan_options: &mut PlanOptions) {
     match wiring {
         Some(wiring) => {
-            plan_options.attachment = Some(format!("`eth0` to `{}`", options.network.bridge()));
+            plan_options.attachment = Some(wiring.attachment);
             plan_options.publication = wiring.publication;
             plan_options.network = Some(wiring.program);
         }
         // pasta would bring it up as well, but a container may have to do without it.
-        None if matches!(options.network.mode, NetworkMode::None | NetworkMode::Pasta) => {
+        None if matches!(
+            options.network.mode,
+            NetworkMode::None | NetworkMode::Pasta | NetworkMode::Cni(_)
+        ) =>
+        {
             plan_options.network = Some(network::loopback());
         }
         None => {}
+    }
+    if let NetworkMode::Cni(network) = &options.network.mode {
+        plan_options.attachment = Some(format!("`eth0` to the CNI network `{}`", network.name));
     }
     if options.network.mode == NetworkMode::Pasta {
         plan_options.attachment = Some("`eth0` to `pasta`".to_owned());

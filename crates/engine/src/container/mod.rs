@@ -18,12 +18,13 @@ use sys::signal::SignalDescriptor;
 
 pub(crate) use self::draft::new_id;
 pub(crate) use self::sweep::{release_unheld, sweep};
+use crate::cni;
 use crate::error::{Error, Result, from_monitor};
 use crate::events::{Subject, VolumesOf};
 use crate::kept::{End, Lease, MemoryEnd, Shown, StartNote, Stay, now, parse_name};
 use crate::mount_points::{Directory, Ground, MountPoints};
 use crate::network::Connection;
-use crate::options::RunOptions;
+use crate::options::{RunOptions, publish_text};
 use crate::paths::EnginePaths;
 use crate::rootless::PastaPlan;
 use crate::rootless::pasta::{Namespaces, Pasta, Stopped};
@@ -50,6 +51,7 @@ pub struct Prepared {
     points: Vec<MountPoint>,
     volumes: Volumes,
     connection: Option<Connection>,
+    cni: Option<cni::Plan>,
     pasta: Option<PastaPlan>,
     users: Option<RangeLease>,
     categories: Option<RangeLease>,
@@ -113,6 +115,7 @@ impl Prepared {
             points,
             volumes,
             connection,
+            cni,
             pasta,
             mut users,
             mut categories,
@@ -134,6 +137,8 @@ impl Prepared {
             points: &points,
             volumes: &volumes,
             connection,
+            cni: cni.as_ref(),
+            plugged: None,
             pasta: pasta.as_ref(),
             namespaces: None,
             attached: None,
@@ -157,7 +162,7 @@ impl Prepared {
             error.rollback.extend(kept.take().and_then(|kept: Lease| kept.give_up().err()));
             error
         })?;
-        let EngineHost { connection, stakes, attached: pasta, notices: more, note, .. } = host;
+        let EngineHost { connection, plugged, stakes, attached: pasta, notices: more, note, .. } = host;
         notices.extend(more);
         connection.iter().for_each(Connection::settle);
         kept.iter_mut().for_each(Lease::settle);
@@ -178,6 +183,7 @@ impl Prepared {
             note,
             began,
             connection,
+            plugged,
             pasta,
             users,
             categories,
@@ -209,6 +215,9 @@ struct EngineHost<'a> {
     points: &'a [MountPoint],
     volumes: &'a Volumes,
     connection: Option<Connection>,
+    cni: Option<&'a cni::Plan>,
+    /// What CNI plugins have made.
+    plugged: Option<cni::Attachment>,
     pasta: Option<&'a PastaPlan>,
     /// What pasta connects.
     namespaces: Option<Namespaces>,
@@ -265,7 +274,8 @@ impl Host for EngineHost<'_> {
                 made.map_err(|error| Error::at_path("make", &path, error))
             }
             Some(preparations::NETWORK_PREPARATION) => {
-                self.connection.as_mut().map_or(Ok(()), Connection::ensure)
+                let paths = self.paths;
+                self.connection.as_mut().map_or(Ok(()), |connection| connection.ensure(paths))
             }
             _ => Ok(()),
         }
@@ -279,6 +289,11 @@ impl Host for EngineHost<'_> {
     }
 
     fn attach_network(&mut self, pid: i32) -> Result<()> {
+        if let Some(plan) = self.cni {
+            let directory = StateRoot::new(self.paths.containers()).directory(self.plan.id());
+            self.plugged = Some(cni::Attachment::make(self.paths, plan, pid, &directory)?);
+            return Ok(());
+        }
         if let Some(pasta) = self.pasta {
             let namespaces =
                 self.namespaces.take().expect("heard of at the clone, as pasta connects no other");
@@ -286,7 +301,14 @@ impl Host for EngineHost<'_> {
             self.attached = pasta.attach(namespaces, &directory, &mut self.notices)?;
             return Ok(());
         }
-        self.connection.as_ref().map_or(Ok(()), |connection| connection.attach(pid))
+        let Some(connection) = &self.connection else { return Ok(()) };
+        connection.attach(pid)?;
+        if let Err(error) = connection.answer_names(self.paths) {
+            // It runs all the same, and reaches the others by their addresses.
+            let what = format!("nobody answers names on the container's network: {error}");
+            self.notices.push(Notice { what, remedy: error.hint });
+        }
+        Ok(())
     }
 
     fn publish_ports(&mut self) -> Result<()> {
@@ -297,10 +319,12 @@ impl Host for EngineHost<'_> {
         self.attached = None;
         if processes == Processes::MayRemain {
             let record = StateRoot::new(self.paths.containers()).directory(self.plan.id());
+            self.plugged.take().into_iter().for_each(cni::Attachment::leave);
             return leave_to_processes(&record, self.connection.take(), std::mem::take(&mut self.stakes));
         }
         let ended = self.connection.take().map(Connection::end);
         let mut failures: Vec<Error> = ended.and_then(Result::err).into_iter().collect();
+        failures.extend(self.plugged.take().into_iter().flat_map(cni::Attachment::end));
         failures.extend(self.stakes.drain(..).rev().filter_map(|mut stake| stake.release().err()));
         failures
     }
@@ -312,9 +336,10 @@ impl Host for EngineHost<'_> {
             Some(Err(error)) => self.notices.push(unwritten(error)),
             None => {}
         }
-        self.shown.network = self.connection.as_ref().map(Connection::shown);
         if let Some(connection) = &self.connection {
+            (self.shown.network, self.shown.more_networks) = connection.shown();
             self.shown.ports = connection.publications().iter().map(PublishedPort::from).collect();
+            self.shown.asked = Some(connection.requests().iter().map(publish_text).collect());
         }
         let mut record = serde_json::to_value(&self.shown).expect("only string keys");
         let of_pasta = self.pasta.map_or(serde_json::Value::Null, PastaPlan::record);
@@ -344,6 +369,7 @@ pub struct Running {
     /// Nanoseconds since 1970 at which the start began.
     began: u64,
     connection: Option<Connection>,
+    plugged: Option<cni::Attachment>,
     pasta: Option<Pasta>,
     /// Its ids, which no other container gets before it has ended.
     users: Option<RangeLease>,
@@ -446,6 +472,7 @@ impl Running {
         let Running {
             container,
             connection,
+            plugged,
             pasta,
             users,
             categories,
@@ -465,6 +492,7 @@ impl Running {
         if let Some(connection) = connection {
             held.extend(connection.entrust(&record)?);
         }
+        held.extend(plugged.into_iter().flat_map(cni::Attachment::entrust));
         for stake in stakes {
             stake.leave(&record)?;
         }
@@ -565,7 +593,7 @@ impl Running {
 
     /// Removes everything; each part is tried, whatever became of the others.
     fn finish(self) -> Finished {
-        let Running { container, connection, pasta, users, categories, stakes, .. } = self;
+        let Running { container, connection, plugged, pasta, users, categories, stakes, .. } = self;
         let mut remains = Vec::new();
         let mut notices = Vec::new();
         if pasta.map(Pasta::stop) == Some(Stopped::EndedBefore) {
@@ -585,6 +613,7 @@ impl Running {
         let network_idle = connection.is_some();
         let mut lingering = None;
         if remains.is_empty() {
+            remains.extend(plugged.into_iter().flat_map(cni::Attachment::end));
             match connection.map(Connection::end) {
                 Some(Ok(descriptor)) => lingering = descriptor.map(::network::Lingering::into_descriptor),
                 Some(Err(error)) => remains.push(error),
@@ -592,6 +621,7 @@ impl Running {
             }
             remains.extend(stakes.into_iter().filter_map(|mut stake| stake.release().err()));
         } else {
+            plugged.into_iter().for_each(cni::Attachment::leave);
             remains.extend(leave_to_processes(container.state.path(), connection, stakes));
         }
         // After all of that: where something is left, or this is killed before, it is by the record that the next command

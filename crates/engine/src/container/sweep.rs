@@ -5,6 +5,7 @@ use runtime::lifecycle;
 use runtime::state_dir::{self, Lock, StateRoot};
 
 use super::Notice;
+use crate::cni;
 use crate::error::Error;
 use crate::kept::Shown;
 use crate::mount_points;
@@ -38,6 +39,8 @@ pub(crate) fn sweep(paths: &EnginePaths, failed: &mut dyn FnMut(Error)) {
         Vec::new()
     });
     swept.extend(sweep_ended(&root, failed));
+    // Also of one that was killed before it had a record.
+    cni::sweep(paths, failed);
     match swept.is_empty() {
         true => mount_points::sweep(&paths.roots(), failed),
         false => release_unheld(paths, failed),
@@ -67,6 +70,7 @@ fn sweep_ended(root: &StateRoot, failed: &mut dyn FnMut(Error)) -> Vec<Container
 
 /// Removes what nobody holds any more of mount points, ids, labels and networks.
 pub(crate) fn release_unheld(paths: &EnginePaths, failed: &mut dyn FnMut(Error)) {
+    cni::sweep(paths, failed);
     mount_points::sweep(&paths.roots(), failed);
     leases::sweep(&paths.user_ids(), failed);
     leases::sweep(&paths.labels(), failed);

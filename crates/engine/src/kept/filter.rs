@@ -129,7 +129,7 @@ impl ContainerFilter {
                 pattern.is_in(&container.name) || pattern.is_in(&format!("/{}", container.name))
             }
             ContainerFilter::Volume(what) => container.mounts.iter().any(|mount| has_mounted(mount, what)),
-            ContainerFilter::Network(name) => container.network.as_deref() == Some(name.as_str()),
+            ContainerFilter::Network(name) => container.networks.iter().any(|one| one == name),
             ContainerFilter::Status(status) => container.status() == status,
             ContainerFilter::Exited(wanted) => {
                 matches!(container.state, KeptState::Exited { code, .. } if code == *wanted)

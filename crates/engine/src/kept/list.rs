@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use ::network::PortRequest;
 use image::pack::walk;
 use runtime::lifecycle::{self, Status};
 use runtime::state_dir::StateRoot;
@@ -17,7 +18,7 @@ use super::{
 use crate::error::{Error, Result, from_image};
 use crate::health::HealthStatus;
 use crate::life::RestartPolicy;
-use crate::options::{MountRequest, RootOptions, RunOptions};
+use crate::options::{MountRequest, NetworkMode, RootOptions, RunOptions};
 use crate::paths::EnginePaths;
 use crate::running::PublishedPort;
 
@@ -42,12 +43,18 @@ pub(crate) struct Shown {
     /// The same in numbers, those that were chosen included.
     #[serde(default)]
     pub(crate) ports: Vec<PublishedPort>,
+    /// What the ports that it has were asked for as; none where it has no bridge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) asked: Option<Vec<String>>,
     /// Its labels.
     #[serde(default)]
     pub(crate) labels: BTreeMap<String, String>,
     /// Where it is in its network, while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) network: Option<ShownNetwork>,
+    /// The network of CNI plugins that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cni: Option<String>,
     /// The same in the others that it has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) more_networks: Vec<ShownNetwork>,
@@ -73,6 +80,39 @@ pub(crate) struct ShownNetwork {
     pub(crate) address_ipv6: Option<std::net::Ipv6Addr>,
     /// Its hardware address.
     pub(crate) mac: String,
+    /// The network's id, where it is kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) id: String,
+    /// Under what name its leases are: its bridge's, if it has one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) state: String,
+    /// The interface inside.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) interface: String,
+    /// Its number there, from 0.
+    #[serde(default)]
+    pub(crate) slot: u32,
+    /// How many bits of the address of IPv6 are the network's.
+    #[serde(default)]
+    pub(crate) prefix_ipv6: u8,
+    /// Where the host is by IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gateway_ipv6: Option<std::net::Ipv6Addr>,
+    /// The container's other names there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) aliases: Vec<String>,
+}
+
+impl ShownNetwork {
+    /// The interface inside.
+    pub(crate) fn interface(&self) -> &str {
+        if self.interface.is_empty() { "eth0" } else { &self.interface }
+    }
+
+    /// Under what name its leases are.
+    pub(crate) fn state_name(&self) -> &str {
+        if self.state.is_empty() { &self.name } else { &self.state }
+    }
 }
 
 impl Shown {
@@ -87,11 +127,22 @@ impl Shown {
             command: options.process.command.clone(),
             published: options.network.publish.iter().map(published).collect(),
             ports: options.network.publish.iter().filter_map(PublishedPort::named).collect(),
+            asked: None,
             labels: labels(&options.process.annotations),
             network: None,
+            cni: match &options.network.mode {
+                NetworkMode::Cni(network) => Some(network.name.clone()),
+                _ => None,
+            },
             more_networks: Vec::new(),
             mounts: options.files.mounts.clone(),
         }
+    }
+
+    /// Tells of these ports, as far as they are known before a start.
+    pub(crate) fn publish(&mut self, requests: &[PortRequest]) {
+        self.published = requests.iter().map(published).collect();
+        self.ports = requests.iter().filter_map(PublishedPort::named).collect();
     }
 }
 
@@ -109,7 +160,7 @@ fn labels(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
 }
 
 /// `0.0.0.0:8080->80/tcp`; without a port of the host where that is chosen later.
-fn published(request: &::network::PortRequest) -> String {
+fn published(request: &PortRequest) -> String {
     if let Some(published) = PublishedPort::named(request) {
         return published.to_string();
     }
@@ -149,8 +200,8 @@ pub struct ListedContainer {
     pub restart: RestartPolicy,
     /// What a person and its image have mounted.
     pub mounts: Vec<MountRequest>,
-    /// The name of its network, where it has one while it runs.
-    pub network: Option<String>,
+    /// The names of its networks, while it runs.
+    pub networks: Vec<String>,
     /// The pod that it is of.
     pub pod: Option<PodMember>,
     /// That pod's name.
@@ -196,14 +247,15 @@ impl KeptContainers {
             let pid = Some(view.record.pid);
             let shown: Shown = serde_json::from_value(view.record.caller).unwrap_or_default();
             // Of a record that tells of those that were chosen, all are there.
-            let network = shown.network.as_ref().map(|network| network.name.clone());
+            let mut networks: Vec<String> = shown.networks().map(|network| network.name.clone()).collect();
+            networks.extend(shown.cni.clone());
             let ports = match shown.ports.is_empty() {
                 true => shown.published,
                 false => shown.ports.iter().map(ToString::to_string).collect(),
             };
             if let Some(known) = all.iter_mut().find(|one| one.id == id.as_str()) {
                 (known.is_paused, known.pid, known.ports) = (is_paused, pid, ports);
-                known.network = network;
+                known.networks = networks;
                 continue;
             }
             all.push(ListedContainer {
@@ -224,7 +276,7 @@ impl KeptContainers {
                 labels: shown.labels,
                 restart: RestartPolicy::No,
                 mounts: shown.mounts,
-                network,
+                networks,
                 pod: None,
                 pod_name: String::new(),
                 restarts: 0,
@@ -261,7 +313,7 @@ impl From<Kept> for ListedContainer {
             labels: kept.record.shown.labels.clone(),
             restart: kept.record.asked.as_ref().map(|asked| asked.life.restart).unwrap_or_default(),
             mounts: kept.record.shown.mounts.clone(),
-            network: None,
+            networks: Vec::new(),
             pod: kept.record.pod.clone(),
             pod_name: String::new(),
             restarts: kept.record.restarts,

@@ -178,6 +178,12 @@ enum OfDisk {
     Endured,
 }
 
+impl OfDisk {
+    fn endures(self, error: &Error) -> bool {
+        self == OfDisk::Endured && is_of_disk(error)
+    }
+}
+
 /// Whether it is the disk that takes nothing: it is full, or worn.
 fn is_of_disk(error: &Error) -> bool {
     let of_disk = [Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::IO];
@@ -365,19 +371,39 @@ impl KeptContainers {
         id: &str,
         change: impl FnOnce(&mut Record),
     ) -> Result<Record> {
-        let directory = self.path.join(id);
-        let endures = |error: &Error| of_disk == OfDisk::Endured && is_of_disk(error);
-        let _turn = match lock_file(&directory.join(EDIT)) {
-            Err(error) if endures(&error) => None,
+        let _turn = match self.turn(id) {
+            Err(error) if of_disk.endures(&error) => None,
             turn => Some(turn?),
         };
+        self.change(durability, of_disk, id, change)
+    }
+
+    /// Changes what a container is asked for as long as nobody else does, who has its turn.
+    pub(crate) fn edit_in_turn(
+        &self,
+        _turn: &File,
+        id: &str,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<Record> {
+        self.change(Durability::Power, OfDisk::Told, id, change)
+    }
+
+    /// For whoever has its turn.
+    fn change(
+        &self,
+        durability: Durability,
+        of_disk: OfDisk,
+        id: &str,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<Record> {
+        let directory = self.path.join(id);
         let gone = || {
             Error::new(ErrorKind::NotFound, format!("find the container `{id}`"), "it has just been removed")
         };
         let mut record = Record::read(&directory)?.ok_or_else(gone)?;
         change(&mut record);
         match record.write(&directory, durability) {
-            Err(error) if endures(&error) => {
+            Err(error) if of_disk.endures(&error) => {
                 if record.wish != Wish::Run {
                     // Where there is no room for a name either, nothing keeps the wish.
                     let _ = File::create(directory.join(STOPPED));

@@ -16,6 +16,7 @@ use super::end::{Ended, finish, memory};
 use crate::error::{Error, Result};
 use crate::kept::{Kept, KeptContainers, KeptState, Lease};
 use crate::paths::EnginePaths;
+use crate::running::hold_again;
 
 /// The internal verb: `internal-adopt ID ROOT BASE`.
 pub const ADOPT: &str = "internal-adopt";
@@ -97,7 +98,8 @@ pub(super) fn left_over(place: &Place, lease: &Lease) -> Result<LeftOver> {
     let state = root.open(&id, Lock::Wait)?;
     let process =
         Process { pid: view.record.pid, pidfd, parentage: Parentage::Adopted, io: io(lease.directory())? };
-    let service = service(place, lease, process, vec![state.into_lock()])?;
+    let held = [state.into_lock()].into_iter().chain(hold_again(&place.paths, &view)).collect();
+    let service = service(place, lease, process, held)?;
     Ok(LeftOver::Running(Box::new(Standing::of(service))))
 }
 

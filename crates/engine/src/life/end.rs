@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use runtime::lifecycle::{self, Force};
@@ -71,7 +72,10 @@ pub fn end(arguments: &[OsString]) -> Result<Ended> {
     // As long as its record is held: whoever sweeps may remove the group after.
     let memory = memory(&place);
     // Its record, and all that was held for it: whoever looks finds nobody.
-    held.into_iter().for_each(|number| drop(sys::fd::adopt(number)));
+    let held = held.into_iter().filter_map(|number| sys::fd::adopt(number).ok());
+    // But its network namespace, into which CNI plugins look once more.
+    let is_network = |held: &OwnedFd| sys::namespace::kind(held.as_fd()).is_ok();
+    let _network: Vec<OwnedFd> = held.filter(is_network).collect();
     let lock = File::from(sys::fd::adopt(lock).map_err(|error| Error::system("take a lock over", error))?);
     // Those who are attached wait for the end of this process, and of no other.
     sys::fd::close_on_exec_from(3)

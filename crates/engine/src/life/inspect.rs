@@ -10,12 +10,13 @@ use runtime::state_dir::StateRoot;
 use serde_json::{Map, Value, json};
 
 use super::{RestartPolicy, StandardInput};
+use crate::cni;
 use crate::config;
 use crate::error::Result;
-use crate::kept::{Asked, Kept, KeptContainers, KeptRoot, KeptState, Shown, Stay, Wish};
+use crate::kept::{Asked, Kept, KeptContainers, KeptRoot, KeptState, Shown, ShownNetwork, Stay, Wish};
 use crate::options::{
-    Access, Identity, IpcMode, MountKind, NamespaceMode, NetworkMode, Propagation, RunOptions, SecretOptions,
-    SecretPlace, TerminalMode, UserOption,
+    Access, Identity, IpcMode, MountKind, NamespaceMode, NetworkAttachment, NetworkMode, NetworkOptions,
+    Propagation, RunOptions, SecretOptions, SecretPlace, TerminalMode, UserOption,
 };
 use crate::paths::EnginePaths;
 use crate::running::PublishedPort;
@@ -39,7 +40,7 @@ impl KeptContainers {
         let asked = kept.record.asked.clone().unwrap_or_default();
         let shown = match &view {
             Some(view) => serde_json::from_value(view.record.caller.clone()).unwrap_or_default(),
-            None => Shown { network: None, ..kept.record.shown.clone() },
+            None => Shown { network: None, more_networks: Vec::new(), ..kept.record.shown.clone() },
         };
         let (image, manifest) = kept.digests().unwrap_or_default();
         let said = Said(&asked.life.flags);
@@ -75,7 +76,13 @@ impl KeptContainers {
             "GraphDriver": graph(kept),
             "Mounts": mounts(&asked.options),
             "Config": config(kept, &asked, &said),
-            "NetworkSettings": network_settings(&shown, &said),
+            "NetworkSettings": network_settings(
+                kept,
+                &shown,
+                &asked.options.network,
+                &said,
+                view.as_ref().and_then(|_| cni::Shown::of(paths, &kept.id)),
+            ),
         }))
     }
 }
@@ -295,6 +302,7 @@ fn host_config(kept: &Kept, asked: &Asked, said: &Said<'_>) -> Value {
     };
     let network_mode = match &network.mode {
         NetworkMode::Container(id) => format!("container:{id}"),
+        _ if !network.attachments.is_empty() => network.attachments[0].network.clone(),
         _ => mode("network", "bridge"),
     };
     let ulimits: Vec<Value> = limits
@@ -466,27 +474,91 @@ fn mounts(options: &RunOptions) -> Value {
     Value::Array(mounts.collect())
 }
 
-fn network_settings(shown: &Shown, said: &Said<'_>) -> Value {
+/// What CNI plugins have made, in docker's words.
+fn of_plugins(outcome: &cni::Outcome) -> Value {
+    let addresses = outcome.addresses();
+    let one = addresses.iter().find(|(address, _)| address.is_ipv4());
+    let other = addresses.iter().find(|(address, _)| address.is_ipv6());
+    let gateway = outcome.gateway().map(|gateway| gateway.to_string());
+    json!({
+        "IPAddress": one.map(|(address, _)| address.to_string()).unwrap_or_default(),
+        "IPPrefixLen": one.map_or(0, |(_, prefix)| *prefix),
+        "Gateway": gateway.unwrap_or_default(),
+        "MacAddress": outcome.mac().unwrap_or_default(),
+        "GlobalIPv6Address": other.map(|(address, _)| address.to_string()).unwrap_or_default(),
+    })
+}
+
+/// A container's place in one network, as docker has it; of one that does not run, what was asked for.
+fn endpoint(kept: &Kept, shown: Option<&ShownNetwork>, asked: Option<&NetworkAttachment>) -> Value {
+    let text = |text: Option<String>| text.unwrap_or_default();
+    let aliases =
+        shown.map(|shown| &shown.aliases).or(asked.map(|asked| &asked.aliases)).cloned().unwrap_or_default();
+    let short = kept.id.get(..12).unwrap_or(&kept.id).to_owned();
+    let names = [kept.name.clone(), short].into_iter().chain(aliases.iter().cloned());
+    json!({
+        "IPAMConfig": asked.map(|asked| json!({
+            "IPv4Address": text(asked.ip.map(|ip| ip.to_string())),
+            "IPv6Address": text(asked.ip6.map(|ip| ip.to_string())),
+        })),
+        "Links": null,
+        "Aliases": aliases,
+        "MacAddress": text(shown.map(|shown| shown.mac.clone())),
+        "DriverOpts": null,
+        "GwPriority": 0,
+        "NetworkID": text(shown.map(|shown| shown.id.clone())),
+        "EndpointID": "",
+        "Gateway": text(shown.map(|shown| shown.gateway.to_string())),
+        "IPAddress": text(shown.map(|shown| shown.address.to_string())),
+        "IPPrefixLen": shown.map_or(0, |shown| shown.prefix),
+        "IPv6Gateway": text(shown.and_then(|shown| shown.gateway_ipv6).map(|address| address.to_string())),
+        "GlobalIPv6Address": text(shown.and_then(|shown| shown.address_ipv6).map(|address| address.to_string())),
+        "GlobalIPv6PrefixLen": shown.map_or(0, |shown| shown.prefix_ipv6),
+        "DNSNames": names.filter(|name| !name.is_empty()).collect::<Vec<_>>(),
+    })
+}
+
+fn network_settings(
+    kept: &Kept,
+    shown: &Shown,
+    options: &NetworkOptions,
+    said: &Said<'_>,
+    plugged: Option<cni::Shown>,
+) -> Value {
     let mut ports: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for (inside, address, host) in shown.ports.iter().flat_map(PublishedPort::each) {
         let address = address.map_or_else(|| "0.0.0.0".to_owned(), |address| address.to_string());
         let binding = json!({"HostIp": address, "HostPort": host.to_string()});
         ports.entry(inside.to_string()).or_default().push(binding);
     }
-    let mut networks = Map::new();
-    let mut flat =
-        json!({"IPAddress": "", "IPPrefixLen": 0, "Gateway": "", "MacAddress": "", "GlobalIPv6Address": ""});
-    if let Some(network) = &shown.network {
-        flat = json!({
+    let mut networks: Map<String, Value> =
+        shown.networks().map(|network| (network.name.clone(), endpoint(kept, Some(network), None))).collect();
+    let flat = match &shown.network {
+        Some(network) => json!({
             "IPAddress": network.address,
             "IPPrefixLen": network.prefix,
             "Gateway": network.gateway,
             "MacAddress": network.mac,
             "GlobalIPv6Address": network.address_ipv6.map(|address| address.to_string()).unwrap_or_default(),
-        });
-        networks.insert(network.name.clone(), flat.clone());
-    } else if let name @ ("host" | "none") = said.last("network") {
-        networks.insert(name.to_owned(), flat.clone());
+        }),
+        None => plugged.as_ref().map_or_else(
+            || json!({"IPAddress": "", "IPPrefixLen": 0, "Gateway": "", "MacAddress": "", "GlobalIPv6Address": ""}),
+            |plugged| of_plugins(&plugged.outcome),
+        ),
+    };
+    if let Some(plugged) = plugged {
+        let mut own = flat.clone();
+        // As the plugins have said it.
+        own["CNIResult"] = plugged.result;
+        networks.insert(plugged.name, own);
+    }
+    if networks.is_empty() {
+        for attachment in &options.attachments {
+            networks.insert(attachment.network.clone(), endpoint(kept, None, Some(attachment)));
+        }
+        if let name @ ("host" | "none") = said.last("network") {
+            networks.insert(name.to_owned(), flat.clone());
+        }
     }
     let Value::Object(mut settings) = flat else { return Value::Null };
     settings.insert("Bridge".to_owned(), json!(""));

@@ -109,7 +109,7 @@ impl KeptContainers {
     }
 
     /// Gives a container another name.
-    pub fn rename(&self, kept: &Kept, new: &str) -> Result<()> {
+    pub fn rename(&self, kept: &Kept, new: &str, paths: &EnginePaths) -> Result<()> {
         let name = crate::kept::parse_name(new)
             .map_err(|error| Error { operation: format!("rename `{}`", kept.shown_name()), ..error })?;
         if name == kept.name {
@@ -119,6 +119,7 @@ impl KeptContainers {
         self.claim_name(&kept.id, Some(&name))?;
         let record = self.edit(&kept.id, |record| record.name.clone_from(&name))?;
         self.release_name(&kept.name, &kept.id);
+        crate::names::rename(paths, &kept.id, &kept.name, &name)?;
         // With the slash that docker's names have here.
         record.subject(self.path()).tell_with("rename", [("oldName", format!("/{}", kept.name))]);
         Ok(())

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 
 use super::BEGIN;
@@ -59,6 +59,8 @@ impl KeptContainers {
         let (mut ours, theirs) = UnixStream::pair().map_err(failed)?;
         // By this link, as the file that runs may have no path.
         let mut command = Command::new("/proc/self/exe");
+        // It says what goes wrong in the manner of whoever called.
+        command.arg0(std::env::args_os().next().unwrap_or_default());
         command.arg(BEGIN).arg(id).arg(self.data()).arg(paths.base());
         command.stdin(OwnedFd::from(theirs)).stdout(client.map_or_else(Stdio::null, Stdio::from));
         let mut child = command.spawn().map_err(failed)?;

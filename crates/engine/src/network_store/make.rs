@@ -84,7 +84,11 @@ impl NetworkStore {
         }
         let id = new_id()?.to_string();
         let mut network = Network {
-            interface: asked.interface.clone().unwrap_or_else(|| format!("br-{}", &id[..12])),
+            interface: match (asked.driver, asked.interface.clone()) {
+                (NetworkDriver::Bridge, None) => format!("br-{}", &id[..12]),
+                // Of a wire that nobody named, it is that of the host's default route.
+                (_, named) => named.unwrap_or_default(),
+            },
             id,
             name: new.name.clone(),
             created: now(),

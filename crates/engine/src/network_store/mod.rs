@@ -9,6 +9,7 @@
 //! Beside them there are three that nobody makes: `bridge`, whose interface is `rabbitc0`, `host` and `none`.
 
 mod check;
+mod connect;
 mod filter;
 mod make;
 mod prune;
@@ -26,12 +27,14 @@ use std::path::{Path, PathBuf};
 
 use ::network::{Ipv4Network, Ipv6Choice, Ipv6Network};
 use runtime::ErrorKind;
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 pub use self::check::check_network_name;
 pub use self::filter::NetworkFilter;
 pub use self::make::{CreatedNetwork, NewNetwork};
 pub use self::prune::PrunedNetworks;
+pub(crate) use self::settings::Settings;
 pub use self::users::{NetworkUser, NetworkUsers};
 use crate::directories::{self, Durability, read_record, write_record};
 use crate::error::{Code, Error, Result};
@@ -259,6 +262,20 @@ impl NetworkStore {
     /// The one that is called so, which must be there.
     pub fn find(&self, called: &str) -> Result<Network> {
         self.get(called)?.ok_or_else(|| no_such(called))
+    }
+
+    /// Shares the lock: as long as it is held, no network is made or removed. None where there never was one.
+    pub(crate) fn share(&self) -> Result<Option<File>> {
+        let path = self.path.join(LOCK);
+        match File::open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            opened => {
+                let file = opened.map_err(|error| Error::at_path("open", &path, error))?;
+                rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockShared))
+                    .map_err(|error| Error::at_path("lock", &path, error))?;
+                Ok(Some(file))
+            }
+        }
     }
 
     /// The lock of whoever makes or removes one.

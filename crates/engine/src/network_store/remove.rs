@@ -3,7 +3,7 @@
 use ::network::InterfaceName;
 use runtime::ErrorKind;
 
-use super::{Network, NetworkDriver, NetworkStore, NetworkUser, RECORD};
+use super::{Network, NetworkStore, NetworkUser, RECORD};
 use crate::directories::{remove_file, sync};
 use crate::error::{Code, Error, Result, from_network};
 use crate::network::namespace_of;
@@ -39,18 +39,13 @@ impl NetworkStore {
     /// Who has addresses in it: of containers that begin or end, records tell nothing yet, or no longer. What is left of its
     /// bridge goes where nobody has.
     fn holders(&self, network: &Network, paths: &EnginePaths) -> Result<Option<Vec<NetworkUser>>> {
-        let Ok(name) = InterfaceName::parse(&network.interface) else { return Ok(None) };
+        let Ok(name) = InterfaceName::parse(&network.state_name()) else { return Ok(None) };
         let Some(namespace) = namespace_of(paths)? else { return Ok(None) };
         let state = namespace.network(&name);
-        let held = match network.driver {
-            NetworkDriver::Bridge => state.held_leases().map_err(from_network)?,
-            _ => Vec::new(),
-        };
+        let held = state.held_leases().map_err(from_network)?;
         if held.is_empty() {
-            if network.driver == NetworkDriver::Bridge {
-                // Whatever interface is left: whoever tidies comes back to it.
-                let _ = ::network::remove_if_unused(&state);
-            }
+            // Whatever interface is left: whoever tidies comes back to it.
+            let _ = ::network::remove_if_unused(&state);
             return Ok(None);
         }
         let user = |lease: ::network::HeldLease| NetworkUser {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ::network::InterfaceName;
+use ::network::{InterfaceName, WireKind};
 
 use super::NetworkDriver;
 use crate::error::{Error, Result};
@@ -10,7 +10,6 @@ use crate::filter::truth;
 
 /// Options of all drivers, with what is absent resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(dead_code)]
 pub(crate) struct Settings {
     /// The largest packet in bytes; none where the kernel's own is meant.
     pub(crate) mtu: Option<u32>,
@@ -23,27 +22,7 @@ pub(crate) struct Settings {
     /// The bridge's name, or the interface of the host whose wire it is.
     pub(crate) interface: Option<String>,
     /// How macvlan or ipvlan are joined to the wire.
-    pub(crate) mode: Option<Mode>,
-}
-
-/// How an interface on a wire of the host takes part in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code)]
-pub(crate) enum Mode {
-    /// macvlan: interfaces of the same wire reach each other without it.
-    Bridge,
-    /// macvlan: they don't reach each other.
-    Private,
-    /// macvlan: they reach each other by way of the switch.
-    Vepa,
-    /// macvlan: the wire is the container's alone.
-    Passthru,
-    /// ipvlan: a switch.
-    L2,
-    /// ipvlan: a router.
-    L3,
-    /// ipvlan: a router whose packets pass the host's connection tracking.
-    L3s,
+    mode: Option<WireKind>,
 }
 
 const BRIDGE: &str = "there are com.docker.network.bridge.name, com.docker.network.driver.mtu or mtu, \
@@ -52,6 +31,20 @@ const BRIDGE: &str = "there are com.docker.network.bridge.name, com.docker.netwo
 const WIRE: &str = "there are parent, mtu, mode (macvlan_mode, ipvlan_mode), no_default_route and metric";
 
 impl Settings {
+    /// How containers take part in the wire of a driver that has one.
+    pub(crate) fn wire_kind(&self, driver: NetworkDriver) -> WireKind {
+        let default = match driver {
+            NetworkDriver::Ipvlan => WireKind::L2,
+            _ => WireKind::BRIDGE,
+        };
+        self.mode.unwrap_or(default)
+    }
+
+    /// Whether packets leave without a gateway's hardware address.
+    pub(crate) fn is_routed_by_the_wire(&self) -> bool {
+        matches!(self.mode, Some(WireKind::L3 | WireKind::L3S))
+    }
+
     /// Reads those of a driver.
     pub(crate) fn read(driver: NetworkDriver, options: &BTreeMap<String, String>) -> Result<Settings> {
         let mut settings = Settings {
@@ -120,18 +113,18 @@ impl Settings {
                 }
                 "mode" | "macvlan_mode" if driver == NetworkDriver::Macvlan => {
                     settings.mode = Some(match value.as_str() {
-                        "bridge" => Mode::Bridge,
-                        "private" => Mode::Private,
-                        "vepa" => Mode::Vepa,
-                        "passthru" => Mode::Passthru,
+                        "bridge" => WireKind::BRIDGE,
+                        "private" => WireKind::PRIVATE,
+                        "vepa" => WireKind::VEPA,
+                        "passthru" => WireKind::PASSTHRU,
                         _ => return Err(wrong("there are bridge, private, vepa and passthru".to_owned())),
                     });
                 }
                 "mode" | "ipvlan_mode" if driver == NetworkDriver::Ipvlan => {
                     settings.mode = Some(match value.as_str() {
-                        "l2" => Mode::L2,
-                        "l3" => Mode::L3,
-                        "l3s" => Mode::L3s,
+                        "l2" => WireKind::L2,
+                        "l3" => WireKind::L3,
+                        "l3s" => WireKind::L3S,
                         _ => return Err(wrong("there are l2, l3 and l3s".to_owned())),
                     });
                 }

@@ -33,10 +33,12 @@ pub use self::mounts::{
 pub(crate) use self::mounts::{VOLUME_NAME_HINT, check_volume_name};
 pub use self::namespaces::{CgroupMode, Clock, IpcMode, NamespaceMode, NamespaceOptions, TimeMode};
 pub use self::network::{
-    HostAddress, NameOptions, NetworkAttachment, NetworkMode, NetworkOptions, OwnedFile, parse_host,
-    parse_mac, parse_name_server, parse_resolver_word,
+    CniNetwork, HostAddress, NameOptions, NetworkAttachment, NetworkMode, NetworkOptions, OwnedFile,
+    parse_alias, parse_container_ip, parse_container_ip6, parse_host, parse_mac, parse_name_server,
+    parse_networks, parse_resolver_word,
 };
 pub(crate) use self::network::{Lack, Unnamed};
+pub(crate) use self::ports::publish_text;
 pub use self::ports::{parse_exposed, parse_publish, publish_exposed};
 pub use self::process::{
     Identity, ProcessOptions, ProgramSource, Source, TerminalMode, UserOption, parse_entrypoint, parse_group,
@@ -75,7 +77,7 @@ pub struct RunOptions {
     #[serde(serialize_with = "record::sparse")]
     pub network: NetworkOptions,
     /// Its secrets.
-    #[serde(serialize_with = "record::sparse")]
+    #[serde(skip_serializing_if = "SecretOptions::is_none")]
     pub secrets: SecretOptions,
     /// Where what it writes to its root is on the disk, and whether that stays; without it, it is in memory and goes.
     #[serde(skip_serializing_if = "Option::is_none")]

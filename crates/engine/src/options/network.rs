@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record;
 use crate::error::{Error, Result};
-use crate::network_store::NetworkStore;
+use crate::network_store::{DEFAULT, NetworkStore};
 
 /// How the container is connected.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub enum NetworkMode {
     Bridge,
     /// Sockets of the calling user stand behind an interface inside.
     Pasta,
+    /// A network that CNI plugins make.
+    Cni(CniNetwork),
     /// Loopback alone.
     None,
     /// The host's own network.
@@ -36,8 +38,22 @@ pub enum NetworkMode {
     },
 }
 
+/// A network that CNI plugins make, as a list of them describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CniNetwork {
+    /// Its name.
+    pub name: String,
+    /// Where the lists are; without one, `/etc/cni/net.d`.
+    pub configurations: Option<PathBuf>,
+    /// By what other names containers of the network find it.
+    pub aliases: Vec<String>,
+    /// Where plugins are; without any, `/opt/cni/bin`, `/usr/lib/cni` and `/usr/libexec/cni`.
+    pub plugins: Vec<PathBuf>,
+}
+
 impl NetworkMode {
-    /// Reads `bridge`, `none`, `host`, `container:ID` or `ns:PATH`.
+    /// Reads `bridge`, `none`, `host`, `cni:NAME`, `container:ID` or `ns:PATH`.
     pub fn parse(flag: &str, text: &str) -> Result<NetworkMode> {
         match text {
             "bridge" => Ok(NetworkMode::Bridge),
@@ -45,15 +61,18 @@ impl NetworkMode {
             "none" => Ok(NetworkMode::None),
             "host" => Ok(NetworkMode::Host),
             _ => match text.split_once(':') {
+                Some(("cni", name)) if !name.is_empty() => {
+                    Ok(NetworkMode::Cni(CniNetwork { name: name.to_owned(), ..CniNetwork::default() }))
+                }
                 Some(("container", id)) if !id.is_empty() => Ok(NetworkMode::Container(id.to_owned())),
                 Some(("ns", path)) if path.starts_with('/') => {
                     Ok(NetworkMode::Joined { namespace: path.into(), files: None })
                 }
                 _ => {
-                    let known = ["bridge", "pasta", "none", "host", "container:ID", "ns:PATH"];
+                    let known = ["bridge", "pasta", "none", "host", "cni:NAME", "container:ID", "ns:PATH"];
                     let error = super::namespaces::unknown(flag, text, &known);
                     let hint = error.hint.clone().unwrap_or_default();
-                    Err(error.with_hint(format!("{hint}; another bridge is named with `--network-name`")))
+                    Err(error.with_hint(hint))
                 }
             },
         }
@@ -64,6 +83,7 @@ impl NetworkMode {
         match self {
             NetworkMode::Default | NetworkMode::Bridge => "bridge",
             NetworkMode::Pasta => "pasta",
+            NetworkMode::Cni(_) => "cni:NAME",
             NetworkMode::None => "none",
             NetworkMode::Host => "host",
             NetworkMode::Container(_) | NetworkMode::Joined { files: Some(_), .. } => "container:ID",
@@ -97,6 +117,9 @@ pub struct NetworkOptions {
     /// Ports of the host that lead to it.
     #[serde(with = "record::ports")]
     pub publish: Vec<PortRequest>,
+    /// Whether firewalls of the host that are in the bridge's way are told to let it through.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub firewall_integrate: bool,
     /// How it looks names up.
     pub names: NameOptions,
 }
@@ -248,7 +271,7 @@ impl NetworkOptions {
 
     /// The first of the flags that means nothing with the way of connection.
     fn contradiction(&self) -> Option<Contradiction> {
-        use NetworkMode::{Bridge, Container, Default, Host, Joined, None as Nothing, Pasta};
+        use NetworkMode::{Bridge, Cni, Container, Default, Host, Joined, None as Nothing, Pasta};
         if matches!(self.mode, Default | Bridge) {
             return None;
         }
@@ -277,11 +300,28 @@ impl NetworkOptions {
             Nothing | Joined { .. } if to_host => (Some("host-gateway"), Some("there is no way to the host")),
             _ => (None, None),
         };
-        let bridge = "there is no bridge";
+        let bridge = match self.mode {
+            Cni(_) => "the list of its plugins says how it is made",
+            _ => "there is no bridge",
+        };
+        if let Cni(_) = self.mode {
+            let rows = [
+                ("--network-name", self.name.is_some(), "the network has its name in `--network`"),
+                ("--network-ip", self.ip.is_some(), bridge),
+            ];
+            let found = rows.into_iter().find(|(_, is_said, _)| *is_said);
+            return found.map(|(flag, _, reason)| Contradiction {
+                flag,
+                value: None,
+                reason,
+                goes_with_pasta: false,
+            });
+        }
         let rows = [
             ("--publish", (!self.publish.is_empty() && self.mode != Pasta).then_some(ports), true),
             ("--network-name", self.name.as_ref().map(|_| bridge), false),
             ("--network-ip", self.ip.as_ref().map(|_| bridge), false),
+            ("--firewall-integrate", self.firewall_integrate.then_some(bridge), false),
             ("--container-ip", self.container_ip.as_ref().map(|_| address), false),
             ("--mac-address", self.mac.map(|_| address), false),
             ("--dns", lookup.filter(|_| !names.servers.is_empty()), true),
@@ -294,6 +334,126 @@ impl NetworkOptions {
             Some(Contradiction { flag, value, reason: reason?, goes_with_pasta })
         })
     }
+}
+
+/// Reads what `--network` says, once or several times: a way of connection, or networks, each `NAME`, `NAME:ip=…,alias=…` as podman
+/// has it, or `name=NAME,ip=…,alias=…` as docker has it. As everywhere, of two that can't be had together the last counts.
+pub fn parse_networks(flag: &str, texts: &[String]) -> Result<(NetworkMode, Vec<NetworkAttachment>)> {
+    let default = NetworkAttachment { network: DEFAULT.to_owned(), ..NetworkAttachment::default() };
+    let (mut mode, mut attachments) = (NetworkMode::Default, Vec::<NetworkAttachment>::new());
+    let words = texts.iter().flat_map(|text| match text.contains([':', '=']) {
+        true => vec![text.as_str()],
+        // Podman's list of networks.
+        false => text.split(',').collect(),
+    });
+    for text in words {
+        let name = text.split(':').next().unwrap_or_default();
+        let is_of_docker = text.split(',').any(|part| part.starts_with("name="));
+        let attachment = match (text, name) {
+            ("bridge" | "default", _) => default.clone(),
+            ("private", _) => continue,
+            ("pasta" | "none" | "host", _) | (_, "container" | "ns" | "cni" | "pasta" | "slirp4netns") => {
+                (mode, attachments) = (NetworkMode::parse(flag, text)?, Vec::new());
+                continue;
+            }
+            _ if is_of_docker => NetworkAttachment::parse_of_docker(flag, text)?,
+            _ => NetworkAttachment::parse_of_podman(flag, text)?,
+        };
+        if !matches!(mode, NetworkMode::Default | NetworkMode::Bridge) {
+            attachments.clear();
+        }
+        mode = NetworkMode::Bridge;
+        if attachments.last() != Some(&attachment) {
+            attachments.push(attachment);
+        }
+    }
+    if attachments == [default] {
+        attachments.clear();
+    }
+    Ok((mode, attachments))
+}
+
+/// Reads the address of a container in a kept network, plain or with the prefix length, which is the network's.
+pub fn parse_container_ip(flag: &str, text: &str) -> Result<Ipv4Addr> {
+    text.split('/').next().unwrap_or_default().parse().map_err(|_| {
+        let error = Error::invalid(flag, format!("`{}` is not an IPv4 address", text.escape_debug()));
+        error.with_hint("write such as `10.5.0.9`")
+    })
+}
+
+/// Reads an address of IPv6 of a container.
+pub fn parse_container_ip6(flag: &str, text: &str) -> Result<Ipv6Addr> {
+    text.parse().map_err(|_| {
+        let error = Error::invalid(flag, format!("`{}` is not an IPv6 address", text.escape_debug()));
+        error.with_hint("write such as `fd00:5::9`")
+    })
+}
+
+impl NetworkAttachment {
+    /// `name=NAME,ip=…`.
+    fn parse_of_docker(flag: &str, text: &str) -> Result<NetworkAttachment> {
+        let mut attachment = NetworkAttachment::default();
+        for part in text.split(',') {
+            match part.split_once('=') {
+                Some(("name", name)) => name.clone_into(&mut attachment.network),
+                _ => attachment.set(flag, part)?,
+            }
+        }
+        attachment.checked(flag)
+    }
+
+    /// `NAME:ip=…`.
+    fn parse_of_podman(flag: &str, text: &str) -> Result<NetworkAttachment> {
+        let (name, options) = text.split_once(':').unwrap_or((text, ""));
+        let mut attachment = NetworkAttachment { network: name.to_owned(), ..NetworkAttachment::default() };
+        for part in options.split(',').filter(|part| !part.is_empty()) {
+            attachment.set(flag, part)?;
+        }
+        attachment.checked(flag)
+    }
+
+    /// Takes one of its options.
+    fn set(&mut self, flag: &str, part: &str) -> Result<()> {
+        let refuse = |reason: String| {
+            let error = Error::invalid(flag, reason);
+            Err(error.with_hint("there are ip=, ip6=, mac=, alias= and interface_name="))
+        };
+        let Some((key, value)) = part.split_once('=') else {
+            return refuse(format!("`{}` has no `=`", part.escape_debug()));
+        };
+        match key {
+            "ip" if value.contains(':') => self.ip6 = Some(parse_container_ip6(flag, value)?),
+            "ip" => self.ip = Some(parse_container_ip(flag, value)?),
+            "ip6" => self.ip6 = Some(parse_container_ip6(flag, value)?),
+            "mac" | "mac-address" => self.mac = Some(parse_mac(flag, value)?),
+            "alias" => self.aliases.push(parse_alias(flag, value)?),
+            "interface_name" => self.interface = Some(value.to_owned()),
+            "driver-opt" => match value.split_once('=') {
+                Some(("com.docker.network.endpoint.ifname", name)) => self.interface = Some(name.to_owned()),
+                _ => return refuse(format!("`{}` is no option of an end here", value.escape_debug())),
+            },
+            _ => return refuse(format!("`{}` is not known", key.escape_debug())),
+        }
+        Ok(())
+    }
+
+    fn checked(self, flag: &str) -> Result<NetworkAttachment> {
+        if self.network.is_empty() {
+            let error = Error::invalid(flag, "the network has no name".to_owned());
+            return Err(error.with_hint("write `NAME`, `NAME:ip=…` or `name=NAME,ip=…`"));
+        }
+        Ok(self)
+    }
+}
+
+/// Reads another name of a container, by which it is found on a network.
+pub fn parse_alias(flag: &str, text: &str) -> Result<String> {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if text.is_empty() || text.len() > 253 || !text.bytes().all(is_legal) || text.starts_with(['-', '.']) {
+        let error = Error::invalid(flag, format!("`{}` is no name of a host", text.escape_debug()));
+        return Err(error.with_hint("write letters, digits, `-`, `_` and `.`"));
+    }
+    Ok(text.to_owned())
 }
 
 /// Reads `NAME:IP`, `NAME=IP` or, in place of the address, `host-gateway`: an entry of the container's `hosts`.
@@ -377,6 +537,46 @@ mod tests {
         for text in ["", "db", ":10.0.0.7", "db:", "db:10.0.0", "a b:10.0.0.7", "-x:10.0.0.7", "a\nb:1.2.3.4"]
         {
             assert!(parse_host("--add-host", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_are_named_as_docker_and_podman_name_them() {
+        let read = |texts: &[&str]| {
+            let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+            parse_networks("--network", &texts)
+        };
+        let named = |texts: &[&str]| -> Vec<String> {
+            let (mode, attachments) = read(texts).expect("legal");
+            assert_eq!(mode, NetworkMode::Bridge, "{texts:?}");
+            attachments.into_iter().map(|one| one.network).collect()
+        };
+        assert_eq!(read(&[]).expect("nothing"), (NetworkMode::Default, Vec::new()));
+        assert_eq!(read(&["bridge"]).expect("alone"), (NetworkMode::Bridge, Vec::new()));
+        assert_eq!(named(&["bridge", "back"]), ["bridge", "back"]);
+        assert_eq!(named(&["front,back"]), ["front", "back"]);
+        assert_eq!(named(&["none", "back"]), ["back"], "the last counts");
+        assert_eq!(read(&["back", "none"]).expect("likewise"), (NetworkMode::None, Vec::new()));
+        assert_eq!(named(&["bridge:ip=172.19.0.9"]), ["bridge"]);
+        let whole = NetworkAttachment {
+            network: "back".to_owned(),
+            ip: Some([10, 5, 0, 9].into()),
+            ip6: Some("fd00:5::9".parse().expect("an address")),
+            mac: Some([2, 0x42, 0xac, 0x11, 0, 2]),
+            aliases: vec!["a".to_owned(), "b".to_owned()],
+            interface: Some("lan0".to_owned()),
+        };
+        for text in [
+            "back:ip=10.5.0.9,ip=fd00:5::9,mac=02:42:ac:11:00:02,alias=a,alias=b,interface_name=lan0",
+            "name=back,ip=10.5.0.9,ip6=fd00:5::9,mac-address=02:42:ac:11:00:02,alias=a,alias=b,\
+             driver-opt=com.docker.network.endpoint.ifname=lan0",
+        ] {
+            assert_eq!(read(&[text]).expect(text), (NetworkMode::Bridge, vec![whole.clone()]), "{text}");
+        }
+        for text in
+            ["back:ip", "back:ip=10.5", "back:colour=red", "name=,ip=10.5.0.9", ":ip=10.5.0.9", "slirp4netns"]
+        {
+            assert!(read(&[text]).is_err(), "{text}");
         }
     }
 

@@ -41,7 +41,7 @@ pub fn parse_publish(field: &str, text: &str) -> Result<PortRequest> {
 }
 
 /// What [`parse_publish`] reads as `request`.
-pub(super) fn publish_text(request: &PortRequest) -> String {
+pub(crate) fn publish_text(request: &PortRequest) -> String {
     let address = match request.address {
         Some(IpAddr::V6(address)) => format!("[{address}]:"),
         Some(address) => format!("{address}:"),

@@ -74,9 +74,16 @@ impl RunOptions {
         if let Some(SeccompChoice::File(path)) = &mut security.seccomp {
             paths.push(path);
         }
-        if let NetworkMode::Joined { namespace, files } = &mut network.mode {
-            paths.push(namespace);
-            paths.extend(files);
+        match &mut network.mode {
+            NetworkMode::Joined { namespace, files } => {
+                paths.push(namespace);
+                paths.extend(files);
+            }
+            NetworkMode::Cni(network) => {
+                paths.extend(&mut network.configurations);
+                paths.extend(&mut network.plugins);
+            }
+            _ => {}
         }
         paths.extend(network.store.as_mut().map(NetworkStore::path_mut));
         paths.extend(stay.as_mut().map(|(containers, _)| containers.path_mut()));

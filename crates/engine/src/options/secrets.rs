@@ -150,6 +150,11 @@ fn path_of(target: &str) -> std::result::Result<String, String> {
 }
 
 impl SecretOptions {
+    /// Whether there are none.
+    pub(crate) fn is_none(&self) -> bool {
+        *self == SecretOptions::default()
+    }
+
     /// Refuses what gets in each other's way, or in that of a mount.
     pub(crate) fn check(&self, mounts: &[MountRequest]) -> Result<()> {
         for (index, request) in self.requests.iter().enumerate() {

@@ -107,7 +107,7 @@ impl PodFilter {
             PodFilter::ContainerName(pattern) => members.any(|one| pattern.is_in(&one.name)),
             PodFilter::ContainerNumber(number) => members.count() == *number,
             PodFilter::ContainerStatus(status) => members.any(|one| one.status() == status),
-            PodFilter::Network(name) => listed.network() == Some(name),
+            PodFilter::Network(name) => listed.networks().contains(name),
             PodFilter::Until(moment) => listed.created() < *moment,
         }
     }

@@ -61,8 +61,17 @@ impl ListedPod {
         let list = |list: Vec<String>| if list.is_empty() { Value::Null } else { json!(list) };
         let servers = names.servers.iter().map(ToString::to_string).collect();
         let networks = match &network.mode {
-            NetworkMode::Default | NetworkMode::Bridge => json!([network.bridge()]),
+            NetworkMode::Default | NetworkMode::Bridge if network.attachments.is_empty() => {
+                match &network.name {
+                    Some(name) => json!([name]),
+                    None => json!(["bridge"]),
+                }
+            }
+            NetworkMode::Default | NetworkMode::Bridge => {
+                network.attachments.iter().map(|attachment| json!(attachment.network)).collect()
+            }
             NetworkMode::Pasta => json!(["pasta"]),
+            NetworkMode::Cni(network) => json!([network.name]),
             _ => Value::Null,
         };
         let mode = |mode: &NamespaceMode| if *mode == NamespaceMode::Host { "host" } else { "private" };

@@ -89,9 +89,13 @@ impl ListedPod {
         self.pod.infra().map_or("", |infra| &infra.id)
     }
 
-    /// The name of its network, where it has one.
-    pub fn network(&self) -> Option<&str> {
-        self.members.iter().find_map(|member| member.network.as_deref())
+    /// The names of its networks.
+    pub fn networks(&self) -> &[String] {
+        self.members
+            .iter()
+            .map(|member| &member.networks[..])
+            .find(|networks| !networks.is_empty())
+            .unwrap_or_default()
     }
 
     /// Where its own cgroup is, if it has one.

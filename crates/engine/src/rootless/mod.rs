@@ -241,6 +241,11 @@ impl Unprivileged {
             let error = Error::new(ErrorKind::Permission, "--network: make a bridge", "this takes root");
             return Err(error.with_hint("leave `--network` out to get `pasta`, or run it with sudo"));
         }
+        if let NetworkMode::Cni(_) = mode {
+            let error =
+                Error::new(ErrorKind::Permission, "--network: have CNI plugins run", "this takes root");
+            return Err(error.with_hint("leave `--network` out to get `pasta`, or run it with sudo"));
+        }
         let identity = CallerIds::find()?;
         notices.extend(identity.single.as_ref().map(in_container));
         // A port that nobody listens on would be missed.

@@ -13,6 +13,8 @@ use crate::paths::EnginePaths;
 /// What the record of a container keeps.
 #[derive(Serialize, Deserialize)]
 struct Kept {
+    // Beside what a listing shows, which is called `ports`.
+    #[serde(rename = "boundByPasta")]
     ports: Vec<Ports>,
 }
 

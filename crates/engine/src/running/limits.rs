@@ -1,9 +1,9 @@
-//! `update`: other limits for a container, now where it runs and for each later start, another restart policy, other health checks. What it does not
-//! name stays as it is.
+//! `update`: other limits for a container, now where it runs and for each later start, another restart policy, other health
+//! checks, other ports. What it does not name stays as it is.
 
 use runtime::limits;
 
-use super::Found;
+use super::{Found, PortChange};
 use crate::config;
 use crate::container::Notice;
 use crate::error::{Error, Result};
@@ -21,11 +21,23 @@ pub struct UpdateRequest {
     pub restart: Option<RestartPolicy>,
     /// How its health is checked.
     pub health: Option<HealthUpdate>,
+    /// Its published ports.
+    pub ports: PortChange,
+}
+
+/// What a change came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Updated {
+    /// What was left out, and why.
+    pub notices: Vec<Notice>,
+    /// Published ports that nobody named, in words.
+    pub chosen_ports: Vec<String>,
 }
 
 impl Found {
-    /// Changes it; what is left out, and why, comes back.
-    pub fn update(&self, request: &UpdateRequest) -> Result<Vec<Notice>> {
+    /// Changes it.
+    pub fn update(&self, request: &UpdateRequest) -> Result<Updated> {
+        self.check_ports(&request.ports)?;
         let Some(asked) = self.kept.as_ref().and_then(|kept| kept.record.asked.as_deref()) else {
             return self.update_until_end(request);
         };
@@ -63,8 +75,12 @@ impl Found {
         if self.is_up() && request.health.is_some() {
             notices.extend(self.begin_checks(health.as_ref())?);
         }
+        let chosen_ports = match request.ports.is_empty() {
+            true => Vec::new(),
+            false => self.change_ports(&request.ports)?,
+        };
         self.tell_with("update", []);
-        Ok(notices)
+        Ok(Updated { notices, chosen_ports })
     }
 
     /// Of one that runs and had no checks, or none that are made by themselves, nobody keeps the time.
@@ -96,7 +112,7 @@ impl Found {
     }
 
     /// The same for one that nobody will start again.
-    fn update_until_end(&self, request: &UpdateRequest) -> Result<Vec<Notice>> {
+    fn update_until_end(&self, request: &UpdateRequest) -> Result<Updated> {
         self.up("update")?;
         if request.restart.is_some_and(|policy| policy != RestartPolicy::No) {
             let error = self.wrong("update", "goes with the command that runs it");
@@ -109,7 +125,7 @@ impl Found {
         request.limits.check()?;
         let notices = self.apply(&request.limits)?;
         self.tell_with("update", []);
-        Ok(notices)
+        Ok(Updated { notices, chosen_ports: Vec::new() })
     }
 
     fn check_restart(&self, request: &UpdateRequest) -> Result<()> {

@@ -4,9 +4,11 @@
 mod basis;
 mod copy;
 mod exec;
+mod exposed;
 mod limits;
 mod ports;
 mod processes;
+mod publish;
 mod signal;
 mod usage;
 mod wait;
@@ -23,10 +25,13 @@ use runtime::{ContainerId, ErrorKind};
 pub(crate) use self::basis::Basis;
 pub use self::copy::{CopyEnd, CopyRequest, copy, copy_apart, is_copy_verb};
 pub use self::exec::{ExecOutcome, ExecRequest, Execution, exec_exit_code};
-pub use self::limits::UpdateRequest;
+pub use self::exposed::{ExposedFilter, ExposedPort, Exposure, Wall};
+pub use self::limits::{UpdateRequest, Updated};
 pub(crate) use self::ports::PublishedPort;
 pub use self::ports::{PortMapping, WantedPort};
 pub use self::processes::Descriptor;
+pub use self::publish::PortChange;
+pub(crate) use self::publish::hold_again;
 pub use self::usage::{Usage, memory_of_host};
 pub use self::wait::{WaitCondition, Waited};
 use crate::error::{Error, Result};
@@ -125,7 +130,9 @@ impl Containers {
             None => view.as_ref().and_then(named).map(|shown| shown.name),
         };
         let name = name.filter(|name| !name.is_empty());
-        Ok(Some(Found { id: id.to_owned(), name, view, kept, containers: self.kept.clone(), state }))
+        let mut found = Found { id: id.to_owned(), name, view, kept, containers: self.kept.clone(), state };
+        found.heal_ports();
+        Ok(Some(found))
     }
 }
 
@@ -169,7 +176,7 @@ impl Found {
     }
 
     /// What a listing shows of it.
-    fn shown(&self) -> Shown {
+    pub(crate) fn shown(&self) -> Shown {
         match &self.view {
             Some(view) => serde_json::from_value(view.record.caller.clone()).unwrap_or_default(),
             None => Shown::default(),
@@ -221,7 +228,7 @@ impl Found {
     }
 
     /// What is opened by the pid of its first process, and is that process's own: by then its number may have been another's.
-    fn of_first<T>(&self, operation: &str, open: impl FnOnce(i32) -> Result<T>) -> Result<T> {
+    pub(crate) fn of_first<T>(&self, operation: &str, open: impl FnOnce(i32) -> Result<T>) -> Result<T> {
         let (view, first) = self.first(operation)?;
         let opened = open(view.record.pid);
         match lifecycle::has_ended(first.as_fd()) {

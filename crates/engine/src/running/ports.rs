@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use ::network::{HostPorts, PortRequest, Protocol, Publication};
+use ::network::{HostPorts, PortRange, PortRequest, Protocol, Publication};
 use runtime::ErrorKind;
 use serde::{Deserialize, Serialize};
 
@@ -14,13 +14,13 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PublishedPort {
     /// The host's address; without one, every address.
-    address: Option<IpAddr>,
+    pub(super) address: Option<IpAddr>,
     /// The first and the last of the host's ports.
-    first: u16,
-    last: u16,
+    pub(super) first: u16,
+    pub(super) last: u16,
     /// The container's port to which the first one leads.
-    container: u16,
-    protocol: String,
+    pub(super) container: u16,
+    pub(super) protocol: String,
 }
 
 impl PublishedPort {
@@ -33,6 +33,23 @@ impl PublishedPort {
             last: first.saturating_add(request.container.last() - request.container.first()),
             container: request.container.first(),
             protocol: request.protocol.to_string(),
+        })
+    }
+
+    /// What carries them; none where the record has a word for it that nobody knows.
+    pub(super) fn protocol(&self) -> Option<Protocol> {
+        [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
+            .into_iter()
+            .find(|known| known.to_string() == self.protocol)
+    }
+
+    /// As it was made.
+    pub(super) fn publication(&self) -> Option<Publication> {
+        Some(Publication {
+            address: self.address,
+            host: PortRange::new(self.first, self.last)?,
+            container: self.container,
+            protocol: self.protocol()?,
         })
     }
 

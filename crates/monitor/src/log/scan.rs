@@ -37,9 +37,7 @@ pub(super) fn character_length(first: u8) -> usize {
 }
 
 fn is_plain(byte: u8) -> bool {
-    // Without branches, so that many are looked at in a few instructions.
-    let is_special = |special: &[u8]| special.iter().fold(false, |found, one| found | (byte == *one));
-    (0x20..0x80).contains(&byte) & !is_special(b"\"\\<>&")
+    matches!(byte, 0x20..0x80) && !matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&')
 }
 
 /// The high bit of each byte that is this one, and perhaps of some above the first.
@@ -48,20 +46,15 @@ fn equal(word: u64, byte: u8) -> u64 {
     other.wrapping_sub(ONES) & !other & HIGH
 }
 
-/// So many bytes are looked at together first, for whether any is one at all: the compiler makes a few instructions of that.
-const MANY: usize = 32;
-
 fn first(bytes: &[u8], in_word: impl Fn(u64) -> u64, is_it: impl Fn(u8) -> bool) -> Option<usize> {
-    let none = |many: &[u8; MANY]| !many.iter().fold(false, |found, byte| found | is_it(*byte));
-    let skipped = bytes.as_chunks::<MANY>().0.iter().take_while(|many| none(many)).count() * MANY;
-    let (words, rest) = bytes[skipped..].as_chunks::<8>();
+    let (words, rest) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
         let found = in_word(u64::from_le_bytes(*word));
         if found != 0 {
-            return Some(skipped + index * 8 + found.trailing_zeros() as usize / 8);
+            return Some(index * 8 + found.trailing_zeros() as usize / 8);
         }
     }
-    rest.iter().position(|byte| is_it(*byte)).map(|at| skipped + words.len() * 8 + at)
+    rest.iter().position(|byte| is_it(*byte)).map(|at| words.len() * 8 + at)
 }
 
 #[cfg(test)]
@@ -71,16 +64,16 @@ mod tests {
     #[test]
     fn first_byte_that_needs_care_is_found_wherever_it_is() {
         for byte in 0..=255u8 {
-            for at in 0..71 {
-                let mut bytes = [b'a'; 71];
+            for at in 0..24 {
+                let mut bytes = [b'a'; 24];
                 bytes[at] = byte;
                 assert_eq!(not_plain(&bytes), (!is_plain(byte)).then_some(at), "{byte} at {at}");
                 assert_eq!(line_feed(&bytes), (byte == b'\n').then_some(at), "{byte} at {at}");
                 // Another one above it.
                 bytes[at..].fill(byte);
-                bytes[70] = b'\n';
-                assert_eq!(not_plain(&bytes), Some(if is_plain(byte) { 70 } else { at }));
-                assert_eq!(line_feed(&bytes), Some(if byte == b'\n' { at } else { 70 }));
+                bytes[23] = b'\n';
+                assert_eq!(not_plain(&bytes), Some(if is_plain(byte) { 23 } else { at }));
+                assert_eq!(line_feed(&bytes), Some(if byte == b'\n' { at } else { 23 }));
             }
         }
         assert_eq!((line_feed(b""), not_plain(b"")), (None, None));

@@ -1,12 +1,12 @@
 //! Owns the clients of a container: what they are told, and what is asked of them. Must never wait for one.
 
-use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, SocketFlags, accept_with, recvmsg, sockopt};
+use rustix::net::{SocketFlags, accept_with, sockopt};
 
 use crate::exit_record::ExitRecord;
+use crate::holdings;
 use crate::log::LogStream;
 use crate::protocol::{self, send};
 
@@ -26,7 +26,7 @@ pub(super) enum Delivery {
 }
 
 /// What a client says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Request {
     /// So many bytes of input are in the room that was given.
     Input(usize),
@@ -38,6 +38,10 @@ pub(super) enum Request {
     Resize(u16, u16),
     /// How much of the output could not be logged?
     Unlogged,
+    /// These are to be held.
+    Hold(Vec<OwnedFd>),
+    /// Which of those that are held may stay so: in so many bytes of the room.
+    Keep(usize),
     /// Nothing that concerns the container.
     Nothing,
 }
@@ -157,6 +161,15 @@ impl Clients {
         }
     }
 
+    /// Tells the client at `index` what became of what it asked for.
+    pub(super) fn answer(&self, index: usize, result: Result<(), Errno>) {
+        let code = result.map_or_else(Errno::raw_os_error, |()| 0);
+        if let Some(client) = self.list.get(index) {
+            // One that does not listen learns it from its connection's end.
+            let _ = send(client.connection.as_fd(), protocol::ANSWER, &code.to_le_bytes());
+        }
+    }
+
     /// Reads one message of the client at `index`; input goes to `room`, which has room for a whole message. One that is
     /// gone, or says what no client says, is removed.
     pub(super) fn listen(&mut self, index: usize, room: &mut [u8]) -> Request {
@@ -216,23 +229,16 @@ impl Client {
     }
 
     fn receive(&mut self, room: &mut [u8]) -> Result<Request, Gone> {
-        let mut kind = [0];
-        let mut parts = [IoSliceMut::new(&mut kind), IoSliceMut::new(room)];
-        let mut no_descriptors = RecvAncillaryBuffer::default();
-        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-        let mut receive = || recvmsg(&self.connection, &mut parts, &mut no_descriptors, flags);
+        let mut receive = || holdings::receive(self.connection.as_fd(), room);
         // One that left without having read all is told of before what it said last.
         let received =
             receive().or_else(|errno| if errno == Errno::CONNRESET { receive() } else { Err(errno) });
-        let length = match received {
-            Ok(message) if message.bytes == 0 || message.flags.contains(ReturnFlags::TRUNC) => {
-                return Err(Gone);
-            }
-            Ok(message) => message.bytes - 1,
+        let (kind, length, sockets) = match received {
+            Ok(message) => message.ok_or(Gone)?,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(Request::Nothing),
             Err(_) => return Err(Gone),
         };
-        match (kind[0], &room[..length]) {
+        match (kind, &room[..length]) {
             (protocol::HELLO, [wants]) => {
                 // It was given to the one that was there from the start.
                 let most = if self.may_hold() { u8::MAX } else { !protocol::WANTS_ALL };
@@ -246,6 +252,8 @@ impl Client {
                 Ok(Request::InputEnd)
             }
             (protocol::ASK_UNLOGGED, []) => Ok(Request::Unlogged),
+            (protocol::HOLD, []) => Ok(Request::Hold(sockets)),
+            (protocol::KEEP, _) => Ok(Request::Keep(length)),
             (protocol::RESIZE, [a, b, c, d]) => {
                 Ok(Request::Resize(u16::from_le_bytes([*a, *b]), u16::from_le_bytes([*c, *d])))
             }

@@ -54,7 +54,8 @@ pub struct Service {
     pub log: LogOptions,
     /// The record of the end that is put there, see [`ExitRecord`](crate::ExitRecord); whatever is there is replaced.
     pub exit: PathBuf,
-    /// Descriptors that are only held, and that `then` inherits under the same numbers: locks, sockets of ports.
+    /// Descriptors that are only held, and that `then` inherits under the same numbers: locks, sockets of ports. Of the sockets,
+    /// a client may have it let go of some ([`keep_sockets`](crate::keep_sockets())): `/dev/null` has their numbers then.
     pub keep: Vec<OwnedFd>,
     /// The arguments, with the program's name first, with which this program (`/proc/self/exe`) is executed at the end in
     /// the monitor's place: with the descriptors of `keep`, and the connections of the clients, which see the end of file
@@ -113,13 +114,13 @@ pub fn run_service(
 ) -> i32 {
     let Ok(mut service) = Service::from_arguments(words) else { return FAILED };
     process::prepare();
-    let (keep, then) = (std::mem::take(&mut service.keep), std::mem::take(&mut service.then));
-    let clients = serve::serve(service);
+    let then = std::mem::take(&mut service.then);
+    let serve::Left { clients, held } = serve::serve(service);
     if then.is_empty() {
         return 0;
     }
     // There is nobody to tell why not: the record of the end is there, and who looks next does what is left to do.
-    let _ = process::become_next(then, environment, &keep, &clients);
+    let _ = process::become_next(then, environment, &held, &clients);
     FAILED
 }
 

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 
 use crate::error::{Error, Incidents, Operation};
 use crate::exit_record::{ExitRecord, Place};
+use crate::holdings::Holdings;
 use crate::init;
 use crate::log::Log;
 use crate::log::LogStream;
@@ -31,12 +32,19 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// After how long without anything to do the process lets go of what it needs no more: there is one for each container.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// Stands behind the container until it has ended and its record is written; answers with the connections of its clients,
-/// which were told.
-pub(super) fn serve(service: Service) -> Vec<OwnedFd> {
+/// Stands behind the container until it has ended and its record is written, and its clients were told.
+pub(super) fn serve(service: Service) -> Left {
     let mut server = Server::new(service);
     server.stand_by();
     server.finish()
+}
+
+/// What is left at the end, for the program that follows.
+pub(super) struct Left {
+    /// The connections of the clients.
+    pub(super) clients: Vec<OwnedFd>,
+    /// What was held from the start.
+    pub(super) held: Vec<OwnedFd>,
 }
 
 struct Server {
@@ -48,6 +56,7 @@ struct Server {
     /// Until when nobody is taken.
     pause: Option<Instant>,
     clients: Clients,
+    holdings: Holdings,
     log: Log,
     exit: Place,
     incidents: Incidents,
@@ -98,6 +107,7 @@ impl Server {
             listener: service.listener,
             pause: None,
             clients: Clients::new(service.first_client),
+            holdings: Holdings::new(service.keep),
             log: Log::open(service.log, &mut incidents),
             exit: Place::reserve(service.exit),
             incidents,
@@ -198,6 +208,14 @@ impl Server {
             Request::Left => self.streams.leave_input(),
             Request::Resize(rows, columns) => self.streams.resize(rows, columns),
             Request::Unlogged => self.clients.tell_unlogged(index, self.log.lost()),
+            Request::Hold(sockets) => {
+                self.holdings.add(sockets);
+                self.clients.answer(index, Ok(()));
+            }
+            Request::Keep(count) => {
+                let kept = self.holdings.keep_only(&room[..count]);
+                self.clients.answer(index, kept);
+            }
             Request::Nothing => {}
         }
     }
@@ -280,7 +298,7 @@ impl Server {
     }
 
     /// Init has ended: hands on what it left, writes the record, and only then says so.
-    fn finish(mut self) -> Vec<OwnedFd> {
+    fn finish(mut self) -> Left {
         let time = Moment::now();
         self.checks.take().into_iter().for_each(Checks::end);
         self.clients.make_room_for_first();
@@ -306,7 +324,7 @@ impl Server {
         // Those that came too late for anything else.
         let _ = self.clients.accept(self.listener.as_fd());
         self.clients.tell_end(&record);
-        self.clients.into_connections()
+        Left { clients: self.clients.into_connections(), held: self.holdings.into_first() }
     }
 
     fn drain(&mut self) {

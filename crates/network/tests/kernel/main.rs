@@ -2,6 +2,7 @@
 
 mod bridge;
 mod foreign_firewall;
+mod integration;
 mod isolation;
 mod leases;
 mod port_holders;

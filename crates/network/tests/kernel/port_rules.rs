@@ -168,3 +168,53 @@ fn twenty_at_once_publish_each_its_port_and_none_loses_the_others() {
     assert!(all.iter().all(|one| one.ports.publications().len() == 1));
     host.run(move || drop(all));
 }
+
+#[test]
+fn ports_are_exchanged_in_one_step_and_doing_it_again_changes_nothing() {
+    if !may_run("ports_are_exchanged") || !has_program("ports_are_exchanged", "nft") {
+        return;
+    }
+    Namespace::new().run(|| {
+        sh("ip link set lo up");
+        let parent = StateParent::new("exchange");
+        let network = network("rabbitc0", "172.19.0.1/16");
+        let state = parent.network(&network);
+        let one = start_publisher(&network, &state, "one", &[tcp(8080, 80)]).expect("published");
+        let two = start_publisher(&network, &state, "two", &[tcp(9090, 90)]).expect("published");
+        let _peers = (serve(&one.namespace, 80), serve(&one.namespace, 81), serve(&two.namespace, 90));
+        let (address, interface) = (one.lease.address(), "eth0");
+        let tenant = Tenant { holder: "one", address, interface, namespace: one.namespace.fd() };
+        let ports =
+            |requests: &[PortRequest]| HeldPorts::take(requests, network.families(), &state).expect("free");
+        let new = ports(&[tcp(8081, 81)]);
+        let mut wanted = one.ports.publications().to_vec();
+        wanted.extend(new.publications().to_vec());
+        for _ in 0..2 {
+            republish(&network, &state, tenant, &wanted).expect("exchanged");
+            let reached = [("8080", "port 80"), ("8081", "port 81"), ("9090", "port 90")];
+            for (port, answer) in reached {
+                assert_eq!(fetch(&format!("127.0.0.1:{port}")).expect(port), answer);
+            }
+        }
+        let table = sh("nft list table inet rabbitc");
+        republish(&network, &state, tenant, &wanted).expect("exchanged");
+        assert_eq!(sh("nft list table inet rabbitc"), table, "nothing changes");
+        // The same port to another one inside, and one that goes.
+        let mut other = new.publications()[0].clone();
+        other.container = 80;
+        republish(&network, &state, tenant, std::slice::from_ref(&other)).expect("exchanged");
+        assert_eq!(fetch("127.0.0.1:8081").expect("another"), "port 80");
+        fetch("127.0.0.1:8080").expect_err("gone");
+        // What another container has, even where nothing holds the socket.
+        let mut taken = two.ports.publications().to_vec();
+        taken.push(other);
+        let error = republish(&network, &state, tenant, &taken).expect_err("taken");
+        assert_eq!(error.kind, Kind::PortTaken(PortHolder::Container("two".into())));
+        assert_eq!(fetch("127.0.0.1:8081").expect("as before"), "port 80");
+        assert_eq!(fetch("127.0.0.1:9090").expect("the other's"), "port 90");
+        republish(&network, &state, tenant, &[]).expect("none");
+        fetch("127.0.0.1:8081").expect_err("gone");
+        let stranger = Tenant { holder: "nobody", ..tenant };
+        republish(&network, &state, stranger, &wanted).expect_err("not the holder");
+    });
+}

@@ -27,7 +27,7 @@ pub fn start_publisher(
     let lease = state.lease(network, AddressRequest::LowestFree, id)?;
     let bridge = ensure(network, state, &lease)?;
     attach(&bridge, NetnsTarget::Fd(namespace.fd()), lease.interface(), Hairpin::On)?;
-    let plan = NamespaceConfiguration::plan(lease.interface());
+    let plan = NamespaceConfiguration::plan(&[*lease.interface()]);
     namespace.run(move || {
         let count = u32::try_from(plan.steps.len()).expect("few");
         sys::netlink::send_route_batch(&plan.messages, count).expect("configured");

@@ -130,9 +130,14 @@ pub fn sh(command: &str) -> String {
 }
 
 pub fn network(name: &str, ipv4: &str) -> BridgeNetwork {
-    NetworkOptions { name: name.into(), ipv4: ipv4.into(), ipv6: Ipv6Choice::WhereTheHostHasIt }
-        .check()
-        .expect("a good network")
+    NetworkOptions {
+        name: name.into(),
+        ipv4: ipv4.into(),
+        ipv6: Ipv6Choice::WhereTheHostHasIt,
+        ..NetworkOptions::default()
+    }
+    .check()
+    .expect("a good network")
 }
 
 /// Starts a container's network as the engine would: lease, bridge, pair, configuration from inside.
@@ -144,7 +149,7 @@ pub fn start(
     let lease = state.lease(network, AddressRequest::LowestFree, "container").expect("a lease");
     let bridge = ensure(network, state, &lease).expect("a bridge");
     attach(&bridge, NetnsTarget::Fd(container.fd()), lease.interface(), Hairpin::Off).expect("a veth");
-    let plan = NamespaceConfiguration::plan(lease.interface());
+    let plan = NamespaceConfiguration::plan(&[*lease.interface()]);
     container.run(move || {
         let count = u32::try_from(plan.steps.len()).expect("few");
         if let Err(failure) = sys::netlink::send_route_batch(&plan.messages, count) {

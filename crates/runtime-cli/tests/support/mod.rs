@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod calls;
+pub mod killing;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

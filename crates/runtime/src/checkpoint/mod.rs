@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 pub use self::criu::Criu;
 use self::criu::{News, Process};
 use self::messages::{Options, PageServer, Request, kind};
+pub(crate) use self::restore::PLACE;
 pub use self::restore::{RestoreOptions, restore};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;

@@ -33,6 +33,9 @@ pub struct RestoreOptions {
 
 const LOG: &str = "restore.log";
 
+/// Where criu sees the root, in the state directory: there from when the container's groups are made until it runs.
+pub(crate) const PLACE: &str = "criu-root";
+
 /// Starts the container of `plan`, whose configuration is `spec`, from the image directory.
 ///
 /// Its init is a child of this process. Whatever fails, everything made so far is taken back.
@@ -96,7 +99,7 @@ impl Made {
         make_mount_points(spec, plan, &inside)?;
         self.make_cgroup(plan)?;
         self.rdt = plan.rdt.as_ref().map(crate::rdt::Group::make).transpose()?;
-        let place = self.directory().join("criu-root");
+        let place = self.directory().join(PLACE);
         std::fs::create_dir(&place).map_err(|error| Error::at_path("make", &place, error))?;
         let bound =
             BoundRoot { source: c_path(plan.root.path(), "root.path")?, place: c_path(&place, "restore")? };

@@ -38,7 +38,7 @@ pub fn delete(root: &StateRoot, id: &ContainerId, force: Force) -> Result<Warnin
     };
     let record = match state.read() {
         Ok(record) => record,
-        Err(_) if force == Force::Yes => unreadable(id),
+        Err(_) if force == Force::Yes => unreadable(&state, id),
         Err(error) => return Err(error),
     };
     let status = status(&state, &record);
@@ -129,7 +129,7 @@ pub fn sweep(
             continue;
         }
         // A record that can't be read tells nothing of a container that should live on.
-        let record = state.read().unwrap_or_else(|_| unreadable(&id));
+        let record = state.read().unwrap_or_else(|_| unreadable(&state, &id));
         if record.dies_with_launcher || record.pid == 0 {
             // Whoever held the lock is gone, and so is its reason to be.
             removed(&record);
@@ -146,7 +146,10 @@ pub fn sweep(
 }
 
 /// What is assumed of a container whose record is gone: the default path of its cgroup is the best guess.
-fn unreadable(id: &ContainerId) -> Record {
+fn unreadable(state: &StateDir, id: &ContainerId) -> Record {
+    // A restore that died half way has made the groups, and its criu, which is in them, may still be at work.
+    let is_half_restored = state.path().join(crate::checkpoint::PLACE).exists();
+    let is_own = |pids: &[i32]| is_half_restored || are_a_containers(pids);
     let guess = || -> Option<String> {
         let layout = cgroup::Layout::detect().ok()?;
         let open = |name: &str| {
@@ -154,17 +157,18 @@ fn unreadable(id: &ContainerId) -> Record {
             cgroup::Cgroup::open(&layout, &path).ok()
         };
         // Nobody but `rabbitc` names groups so.
-        let group = open(&format!("rabbitc-{id}")).or_else(|| open(id.as_str()).filter(is_a_containers))?;
+        let group = open(&format!("rabbitc-{id}"))
+            .or_else(|| open(id.as_str()).filter(|group| is_a_containers(group, &is_own)))?;
         Some(group.path().as_str().to_owned())
     };
-    let rdt = crate::rdt::guess(id.as_str(), &are_a_containers);
+    let rdt = crate::rdt::guess(id.as_str(), &is_own);
     Record { id: id.to_string(), cgroup_path: guess(), rdt, ..Record::default() }
 }
 
 /// Whether a group that was guessed by its name may be killed: an id such as `docker` names somebody else's group too.
 /// A container's processes are not in the pid namespace of the one who asks; one that shares it is left alone.
-fn is_a_containers(group: &cgroup::Cgroup) -> bool {
-    group.processes_recursive().is_ok_and(|pids| are_a_containers(&pids))
+fn is_a_containers(group: &cgroup::Cgroup, is_own: &dyn Fn(&[i32]) -> bool) -> bool {
+    group.processes_recursive().is_ok_and(|pids| is_own(&pids))
 }
 
 fn are_a_containers(pids: &[i32]) -> bool {

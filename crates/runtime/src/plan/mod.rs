@@ -196,7 +196,6 @@ impl ContainerPlan {
         }
         let user = process::program_user(process, groups_of(spec, id_maps.as_ref()));
         warnings.extend(cgroup.as_ref().and_then(|plan| Warning::of_limits(&plan.resources)));
-        warnings.extend(closed::relative_paths(&linux));
         let hooks = spec.hooks.clone().unwrap_or_default();
         let net_devices = net_devices::plan_net_devices(&linux)?;
 

@@ -196,7 +196,7 @@ fn remedy(action: &InitAction, failure: Failure) -> Option<String> {
         ) => return no_namespaces(errno, *flags),
         (InitAction::JoinNamespaces { .. }, Call::Setns, EPERM) => {
             "from a user namespace of its own a container can join only what belongs to that one: join the other's user \
-             namespace too, or leave it out"
+             namespace too, or leave it out; and a mount namespace takes CAP_SYS_CHROOT (setns(2))"
         }
         (InitAction::OverlayRoot(_), Call::Fsopen, 19) => {
             "this kernel has no overlay file system; `modprobe overlay` may bring it"

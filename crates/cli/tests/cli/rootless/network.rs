@@ -256,6 +256,12 @@ fn published_port_is_reached_from_outside_and_shows_who_calls() {
         .refuses(125, &[&format!("8081/tcp`: the port is taken by container `{}`", &id[..12])]);
     user.inside_as_is(&["--publish=81:80"], "true")
         .refuses(125, &["--publish", "81/tcp", "ports below 1024 are root's"]);
+    let mut exposed = user.command(crate::support::binary());
+    let root = format!("--root={}", user.session().join("store").display());
+    let format = "--format={{.ID}} {{.Host}} {{.Container}} {{.Network}} {{.Access}}";
+    exposed.args(["ports", &root, &user.state_flag(), format]);
+    let exposed = finish(exposed.spawn().expect("nsenter runs"), None);
+    assert_eq!(exposed.text(), format!("{} *:8081 80 pasta host", &id[..12]), "{exposed:?}");
     container.write(b"end\n");
     assert_eq!(container.finish().code(), 0);
     assert_ne!(call(neighbour.holder.pid()).code(), 0);

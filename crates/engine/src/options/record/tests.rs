@@ -355,13 +355,19 @@ impl Choices {
 
     fn network(&mut self) -> NetworkOptions {
         NetworkOptions {
-            mode: match self.below(7) {
+            mode: match self.below(8) {
                 0 => NetworkMode::Default,
                 1 => NetworkMode::Bridge,
                 2 => NetworkMode::Pasta,
                 3 => NetworkMode::None,
                 4 => NetworkMode::Host,
                 5 => NetworkMode::Container(self.word()),
+                6 => NetworkMode::Cni(CniNetwork {
+                    name: self.word(),
+                    configurations: self.maybe(Choices::path),
+                    plugins: self.some(Choices::path),
+                    aliases: self.words(),
+                }),
                 _ => NetworkMode::Joined { namespace: self.path(), files: self.maybe(Choices::path) },
             },
             name: self.maybe(Choices::word),
@@ -378,6 +384,7 @@ impl Choices {
             }),
             store: self.maybe(|choices| NetworkStore::beside(&choices.path().join("images"))),
             publish: self.some(Choices::port),
+            firewall_integrate: self.below(2) == 0,
             names: NameOptions {
                 servers: self.some(Choices::address),
                 search: self.words(),

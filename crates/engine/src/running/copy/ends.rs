@@ -195,6 +195,13 @@ impl Target {
         let refused = |reason: &str, hint: &str| {
             Err(Error::new(ErrorKind::Invalid, operation(), reason).with_hint(hint))
         };
+        // Such as `/dev/stdout`, where what the last link leads to has no path.
+        if place.standing(path) == Ok(Standing::Other) {
+            return refused(
+                "it must be a directory or a regular file",
+                "write `-` to have an archive on a stream",
+            );
+        }
         let resolved = place.follow(path).map_err(failed)?;
         let standing = match place.standing(&resolved) {
             // Something on the way, or what must be a directory, is none.

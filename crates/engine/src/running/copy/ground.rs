@@ -101,6 +101,15 @@ impl Found {
         Ok(Ground { root, whole: None, users, _lock: None })
     }
 
+    /// Where its program begins: the directory that podman's paths begin in.
+    pub fn working_directory(&self) -> Result<String> {
+        if let Some(view) = &self.view {
+            return Ok(Basis::read(&self.state, view)?.spec.process.unwrap_or_default().cwd);
+        }
+        let asked = self.kept.as_ref().and_then(|kept| kept.record.asked.as_ref());
+        Ok(asked.map_or_else(|| "/".to_owned(), |asked| asked.options.process.directory.clone()))
+    }
+
     /// The user and the group of its program, as they are inside. Of one that has ended and of which no record tells that, root.
     pub(super) fn owner(&self, ground: &Ground) -> Result<(u32, u32)> {
         if let Some(view) = &self.view {
