@@ -84,6 +84,7 @@ fn run_container(
     image: Option<ReadyImage>,
 ) -> Result<(Finished, Vec<StepTiming>)> {
     let options = arguments.options(terminal(&arguments.process), image.as_ref())?;
+    tell_typed(&arguments.process);
     image.iter().for_each(tell_foreign);
     let name = arguments.life.name.as_deref().filter(|name| !name.is_empty());
     let files = IdFiles::open(&arguments.process)?;
@@ -146,7 +147,12 @@ pub(crate) fn terminal(process: &ProcessArguments) -> TerminalMode {
     if !process.tty && (process.interactive || !input || !output) {
         return TerminalMode::Inherit;
     }
-    if process.tty && process.interactive && !input {
+    window()
+}
+
+/// What becomes of an input that is no terminal, for whoever passes it to a container with one.
+pub(crate) fn tell_typed(process: &ProcessArguments) {
+    if process.tty && process.interactive && !std::io::stdin().is_terminal() {
         render::notice(&engine::Notice {
             what: "standard input is no terminal, and is typed into the container's: keys such as Ctrl-C in it do what \
                    they do, and it is echoed"
@@ -154,7 +160,6 @@ pub(crate) fn terminal(process: &ProcessArguments) -> TerminalMode {
             remedy: Some("leave `-t` out to pass it on as it is".to_owned()),
         });
     }
-    window()
 }
 
 /// A terminal of the size of the caller's.

@@ -75,7 +75,11 @@ pub(crate) fn write_record<T: Serialize>(path: &Path, record: &T, durability: Du
         }
         std::fs::rename(&draft, path)
     };
-    write().map_err(|error| Error::at_path("write", path, error))
+    write().map_err(|error| {
+        // Half a draft on a full disk takes room from others.
+        let _ = std::fs::remove_file(&draft);
+        Error::at_path("write", path, error)
+    })
 }
 
 /// A lock on the directory that a path leads to; no link is followed.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Operation, errno_of};
@@ -62,6 +62,10 @@ impl ExitRecord {
 /// How long a record without incidents may be, with room to spare.
 const ROOM: usize = 512;
 
+/// How much of the disk is held beside it, where the file system can do that without its being written. It is given back with the
+/// record, so that whoever writes down the end elsewhere on the same disk finds room.
+const SPARE: u64 = 16 * 1024;
+
 /// The place of a record, with room on the disk from the start: a disk that is full by then does not keep a container's end
 /// from being told.
 pub(crate) struct Place {
@@ -77,6 +81,8 @@ impl Place {
         let temporary = PathBuf::from(temporary);
         let file = open(&temporary).and_then(|file| {
             write(&file, &[b' '; ROOM])?;
+            // Best effort: the record itself has its room.
+            let _ = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, SPARE);
             Ok(file)
         });
         Place { path, temporary, file }

@@ -30,7 +30,9 @@ mod supervise;
 mod typist;
 mod wait;
 
-pub use attach::{Attached, Attachment, Departure, Reaction, Role, Terminal, attach, wait_for_hangup};
+pub use attach::{
+    Attached, Attachment, Departure, Reaction, Role, Terminal, ask_unlogged, attach, wait_for_hangup,
+};
 pub use caller::copy_window_size;
 pub use error::{Error, Operation};
 pub use exit::Exit;

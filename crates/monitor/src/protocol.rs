@@ -15,6 +15,8 @@ pub(crate) const INPUT: u8 = b'I';
 pub(crate) const INPUT_END: u8 = b'E';
 /// Client: the size of its window, rows and columns of two bytes each.
 pub(crate) const RESIZE: u8 = b'R';
+/// Client: how much of the output could not be logged so far?
+pub(crate) const ASK_UNLOGGED: u8 = b'U';
 /// Client: sockets to hold, which come along (SCM_RIGHTS).
 pub(crate) const HOLD: u8 = b'S';
 /// Client: where the sockets of the Internet that are held may be bound; others are let go.
@@ -28,6 +30,8 @@ pub(crate) const OUTPUT: u8 = b'O';
 pub(crate) const ERROR: u8 = b'E';
 /// Monitor: how many bytes were left out here, of eight bytes.
 pub(crate) const LOST: u8 = b'L';
+/// Monitor: how many bytes of output could not be logged so far, of eight bytes.
+pub(crate) const UNLOGGED: u8 = b'U';
 /// Monitor: it has ended: the exit code, of four bytes, and one of `EXIT_…`.
 pub(crate) const EXIT: u8 = b'X';
 

@@ -1,5 +1,7 @@
 //! How a container lives, as typed.
 
+use std::io::IsTerminal;
+
 use clap::Args;
 use engine::{
     Error, InputUntil, LifeOptions, ReadyImage, Result, StandardInput, Stay, parse_log, parse_restart,
@@ -106,13 +108,24 @@ impl RunArguments {
         })
     }
 
+    /// Whether the caller's standard input is read for a container that lives on: only where that is said, or where somebody sits
+    /// at the terminal that it gets. Whatever else is in it is not rabbitc's to take, such as the rest of a script.
+    pub(crate) fn reads_input(&self) -> bool {
+        let is_stdin = |stream: &String| stream.eq_ignore_ascii_case("stdin");
+        if self.process.interactive || self.life.attach.iter().any(is_stdin) {
+            return true;
+        }
+        let gets_terminal = self.process.tty || std::io::stdout().is_terminal();
+        self.life.attach.is_empty() && gets_terminal && std::io::stdin().is_terminal()
+    }
+
     /// What is to become of a container that lives on.
     pub(crate) fn life(&self, image: Option<&ReadyImage>) -> Result<LifeOptions> {
         let life = &self.life;
         let input = match (self.process.interactive, life.detach) {
-            (false, true) => StandardInput::Closed,
             (true, true) => StandardInput::Open(InputUntil::ContainerEnd),
-            (_, false) => StandardInput::Open(InputUntil::FirstEnd),
+            (_, false) if self.reads_input() => StandardInput::Open(InputUntil::FirstEnd),
+            _ => StandardInput::Closed,
         };
         Ok(LifeOptions {
             restart: parse_restart(said(&life.restart).unwrap_or_default())?,

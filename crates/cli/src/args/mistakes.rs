@@ -21,7 +21,16 @@ pub(super) fn missing(refusal: &clap::Error) -> &'static str {
         Some("<LIST>") => "a list is to be named",
         Some("<FILE>") => "a file is to be named",
         Some("<NAME>") => "a new name is to be given",
-        _ => "an image is to be named",
+        Some("<IMAGE>") => "an image is to be named",
+        Some("<CONTAINER|IMAGE>") => "a container or an image is to be named",
+        Some("<NETWORK>") => "a network is to be named",
+        Some("<POD>") => "a pod is to be named",
+        Some("<SECRET>") => "a secret is to be named",
+        Some("<SHELL>") => "a shell is to be named",
+        Some("<SOURCE>") => "what to copy is to be named, and where to",
+        Some("<DESTINATION>") => "where to is to be named",
+        Some("<VOLUME>") => "a volume is to be named",
+        _ => "something is to be named",
     }
 }
 

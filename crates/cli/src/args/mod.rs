@@ -292,7 +292,16 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> std::result::Result<Command, Ex
         "network" => read_plain::<NetworkVerbs>(words.skip(1)).map(|read| Command::Networks(read.command)),
         "secret" => read_plain::<SecretArguments>(words.skip(1)).map(|read| Command::Secrets(read.command)),
         "pod" => read_plain::<PodArguments>(words.skip(1)).map(|read| Command::Pods(Box::new(read.command))),
-        "help" if words.len() == 1 => read_run(["--help".into()]),
+        "help" => {
+            // `help help` is no more than `help`.
+            let mut asked: Vec<OsString> = words.skip_while(|word| word == "help").collect();
+            if !asked.is_empty() {
+                asked.insert(0, "rabbitc".into());
+                asked.push("--help".into());
+                return parse(behind_container(verb_first(asked)));
+            }
+            read_run(["--help".into()])
+        }
         "version" => read_plain(words.skip(1)).map(SystemCommand::Version).map(Command::System),
         verb if refused::is_command(verb) => Err(Refusal::Words(refused::command(verb))),
         "run" => read_configured(words.skip(1)).and_then(|command| match &command {
@@ -381,7 +390,8 @@ fn read_images(words: Vec<OsString>) -> std::result::Result<Command, Refusal> {
         _ if matches!(word(1), "" | "help" | "--help" | "-h") => {
             read_plain::<GroupArguments>(["--help".into()]).and_then(|_| Err(refused("image")))
         }
-        _ => Err(refused(&format!("image {}", word(1)))),
+        _ if self::refused::is_command(word(1)) => Err(refused(&format!("image {}", word(1)))),
+        _ => Err(Refusal::Words(self::refused::none_of("rabbitc image", word(1)))),
     };
     return read.map(Command::Images);
 

@@ -155,6 +155,12 @@ pub(crate) fn command(word: &str) -> Error {
     Error::new(engine::ErrorKind::Unsupported, format!("`{word}`"), reason).with_hint(hint)
 }
 
+/// The refusal of a word that is none of the commands behind `program`.
+pub(crate) fn none_of(program: &str, word: &str) -> Error {
+    let error = Error::invalid(program, format!("`{}` is none of its commands", word.escape_debug()));
+    error.with_hint(format!("`{program} --help` lists what there is"))
+}
+
 /// Commands that there are.
 fn own() -> impl Iterator<Item = &'static str> {
     let alone = [

@@ -276,7 +276,7 @@ fn values(place: &Arg, verb: &str, names: &Names) -> Offer {
         "SECRET" | "SECRET[,KEY=VALUE…]" => (names.secrets(), Also::Nothing),
         "POD" => (names.pods(), Also::Nothing),
         // Of `inspect`, containers and images.
-        "NAME" if verb == "inspect" => {
+        "CONTAINER|IMAGE" => {
             (names.containers(verb).into_iter().chain(names.images()).collect(), Also::Nothing)
         }
         "SOURCE" | "DESTINATION" if verb == "cp" => {

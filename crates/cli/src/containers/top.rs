@@ -84,7 +84,11 @@ fn of_ps(words: &[String]) -> std::result::Result<String, String> {
     })?;
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        false => Err(format!("ps: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        false => Err(match String::from_utf8_lossy(&output.stderr).trim() {
+            // As where its options are one that it does not say it lacks.
+            "" => format!("ps(1) says nothing with `{}`, and ended with {}", words.join(" "), output.status),
+            said => format!("ps: {said}"),
+        }),
     }
 }
 

@@ -29,7 +29,7 @@ const RECORDS: &[&str] = &[
 #[command(name = "rabbitc inspect", max_term_width = 100)]
 pub(crate) struct InspectArguments {
     /// Their names or ids; of a container and an image of one name, the container
-    #[arg(required_unless_present = "latest", value_name = "NAME")]
+    #[arg(required_unless_present = "latest", value_name = "CONTAINER|IMAGE")]
     names: Vec<String>,
     /// The container that was made last
     #[arg(short, long)]
@@ -40,7 +40,7 @@ pub(crate) struct InspectArguments {
     /// Of which kind they are: container or image [default: either]
     #[arg(long, value_name = "KIND", default_value = "all", hide_default_value = true)]
     r#type: String,
-    /// Sizes, too, which are always there
+    /// How much room a container takes, too, as SizeRw and SizeRootFs; of images that is always there
     #[arg(short, long)]
     size: bool,
     /// Directory that containers and images are kept below [default: /var/lib/rabbitc]
@@ -80,7 +80,11 @@ fn show(arguments: &InspectArguments) -> Result<ExitCode> {
     };
     let form = Form::parse(arguments.format.as_deref())?;
     let root = arguments.root.as_deref();
-    let (containers, paths) = (KeptContainers::of(root)?, life::paths(arguments.runroot.as_deref())?);
+    let paths = life::paths(arguments.runroot.as_deref())?;
+    let containers = match arguments.size && kind != Kind::Image {
+        true => KeptContainers::open(root)?,
+        false => KeptContainers::of(root)?,
+    };
     let mut names = arguments.names.clone();
     if arguments.latest {
         names.push(life::latest(&containers, &paths)?.0);
@@ -91,7 +95,13 @@ fn show(arguments: &InspectArguments) -> Result<ExitCode> {
             Kind::Either | Kind::Container => Some(containers.find_living(name, &paths)),
         };
         match container {
-            Some(Ok(kept)) => containers.inspect(&kept, &paths).map(|all| of_container(all, &kept)),
+            Some(Ok(kept)) => {
+                let all = match arguments.size {
+                    true => containers.inspect_sized(&kept, &paths),
+                    false => containers.inspect(&kept, &paths),
+                };
+                all.map(|all| of_container(all, &kept))
+            }
             Some(Err(error)) if kind == Kind::Container || error.kind != ErrorKind::NotFound => {
                 match is_podmans() {
                     true if error.kind == ErrorKind::NotFound => {

@@ -1,6 +1,5 @@
 //! `rabbitc attach`, and what `run` and `start` have in common with it: the caller's streams and a container's.
 
-use std::io::IsTerminal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
@@ -13,7 +12,7 @@ use sys::signal::SignalDescriptor;
 
 use super::PlaceArguments;
 use super::targets::latest;
-use crate::args::ProcessArguments;
+use crate::args::RunArguments;
 use crate::manner::is_podmans;
 use crate::render;
 
@@ -77,11 +76,8 @@ pub(super) struct Streams {
 
 impl Streams {
     /// Those of `run`.
-    pub(super) fn of_run(
-        attach: &[String],
-        has_terminal: bool,
-        process: &ProcessArguments,
-    ) -> Result<Streams> {
+    pub(super) fn of_run(arguments: &RunArguments, has_terminal: bool) -> Result<Streams> {
+        let attach = &arguments.life.attach;
         let mut wanted = [attach.is_empty(); 3];
         for name in attach {
             let number = ["stdin", "stdout", "stderr"].iter().position(|one| name.eq_ignore_ascii_case(one));
@@ -91,8 +87,7 @@ impl Streams {
             })?;
             wanted[number] = true;
         }
-        // A terminal reads the keyboard only where somebody sits there, or where it is said.
-        let input = wanted[0] && (process.interactive || std::io::stdin().is_terminal() || !has_terminal);
+        let input = wanted[0] && arguments.reads_input();
         Ok(Streams::new([input, wanted[1], wanted[2]], has_terminal, Role::First))
     }
 

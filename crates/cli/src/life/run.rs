@@ -11,7 +11,7 @@ use crate::args::{Life, RunArguments};
 use crate::id_files::{IdFiles, Pids};
 use crate::images::{self, NotReady, print};
 use crate::pods::PodPlace;
-use crate::run::terminal;
+use crate::run::{tell_typed, terminal};
 
 /// Starts a container that lives on; attached to it, unless it is to be left alone.
 pub(crate) fn live(
@@ -26,6 +26,9 @@ pub(crate) fn live(
     let files = IdFiles::open(&arguments.process)?;
     make_room(arguments, &containers, paths)?;
     let has_terminal = request.options.process.terminal != engine::TerminalMode::Inherit;
+    if !arguments.life.detach {
+        tell_typed(&arguments.process);
+    }
     if arguments.life.detach {
         let id = place.make(&containers, request, paths, Look::AtStart)?;
         return match containers.start_new(&id, stay, None, paths)? {
@@ -51,7 +54,7 @@ pub(crate) fn live(
         // As docker has it: whoever sees nothing of the container learns what it is called.
         print(&format!("{id}\n"))?;
     }
-    let streams = Streams::of_run(&arguments.life.attach, has_terminal, &arguments.process)?;
+    let streams = Streams::of_run(arguments, has_terminal)?;
     follow(&containers, &id, paths, ours.as_fd(), &signals, streams, bond)
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use clap::Parser;
 use engine::{EnginePaths, ImageFilters, ImageStore, KeptContainers, KeptState, Result, memory_of_host};
 
+use crate::containers::binary;
 use crate::images::print;
-use crate::images::table::size;
 use crate::life::PlaceArguments;
 use crate::template::{Field, Template, Value};
 
@@ -218,7 +218,7 @@ fn text(host: &Host, counts: &Counts, images: u64, containers: &KeptContainers) 
         host.system,
         host.machine,
         host.processors,
-        size(host.memory),
+        binary(host.memory),
         host.name,
         containers.data().display(),
     )

@@ -307,6 +307,11 @@ fn verbs_of_images_are_read_like_all_others() {
         (&["commit"], &["rabbitc commit: a container is to be named"]),
         (&["export"], &["rabbitc export: a container is to be named"]),
         (&["manifest", "rm"], &["rabbitc manifest: a list is to be named"]),
+        (&["cp"], &["rabbitc cp: what to copy is to be named, and where to"]),
+        (&["cp", "x"], &["rabbitc cp: where to is to be named"]),
+        (&["inspect"], &["rabbitc inspect: a container or an image is to be named"]),
+        (&["image", "foo"], &["rabbitc image: `foo` is none of its commands", "`rabbitc image --help`"]),
+        (&["image", "build"], &["`image build`: rabbitc does not have this command yet"]),
         (&["run", "-h"], &["--hostname: needs a value", "help is `rabbitc --help`"]),
     ] {
         bare(arguments).refuses(125, parts);
@@ -436,6 +441,16 @@ fn help_and_version_are_no_errors() {
         assert!(bare(arguments).text().contains(usage), "{arguments:?}");
     }
     assert!(bare(&["--version"]).text().starts_with("rabbitc "));
+    for (arguments, usage) in [
+        (&["help", "stop"][..], "Usage: rabbitc stop [OPTIONS] "),
+        (&["help", "container", "stop"], "Usage: rabbitc stop [OPTIONS] "),
+        (&["help", "pod", "create"], "Usage: rabbitc pod create [OPTIONS] "),
+        (&["help", "run"], "Usage: rabbitc [OPTIONS] "),
+        (&["help", "help"], "Usage: rabbitc [OPTIONS] "),
+    ] {
+        assert!(bare(arguments).text().contains(usage), "{arguments:?}");
+    }
+    bare(&["help", "nonsense"]).refuses(125, &["`nonsense`: rabbitc has no such command"]);
 }
 
 #[test]

@@ -231,6 +231,7 @@ fn name_is_one_containers_until_that_is_gone() {
     assert_eq!(place.field("two", ".Name"), "/two");
     assert_eq!(place.script("create", &["--name=one"], "true").code(), 0, "it is free now");
     place.verb("rename", &["one", "two"]).refuses(125, &["\"/two\" is already in use"]);
+    place.verb("rename", &["one", "two/2"]).refuses(125, &["error: rename `one`: `two/2` is no name"]);
     let replaced = place.script("create", &["--name=two", "--replace"], "true");
     assert_ne!(replaced.text(), first.text());
     // Half a removal: whoever died before it gave the name back.
@@ -553,6 +554,7 @@ fn log_in_the_systems_journal_is_read_back() {
     assert_eq!(finish(following, None).text(), "up\ntold");
     journal.kill().expect("it runs");
     journal.wait().expect("it ends");
+    place.verb("start", &["told"]).refuses(125, &["--log-driver: ", "`/run/systemd/journal/socket`"]);
     host.set_up("umount --lazy /run");
     place.assert_nothing_left();
 }

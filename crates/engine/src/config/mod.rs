@@ -55,6 +55,7 @@ pub(crate) use files::is_of_the_kernel;
 pub(crate) use host_cgroups::group_path;
 pub(crate) use labels::{label, wants_label};
 pub(crate) use limits::{changed as changed_limits, notices as limit_notices};
+pub(crate) use process::shown_environment;
 pub(crate) use security::{Rights, give_rights};
 pub(crate) use sysctl::let_ping;
 

@@ -56,6 +56,13 @@ fn environment(options: &RunOptions, account: &Account) -> Vec<String> {
     environment
 }
 
+/// The variables that docker shows of a container: those that were asked for, and where it looks for programs.
+pub(crate) fn shown_environment(asked: &ProcessOptions) -> Vec<String> {
+    let is_path = |entry: &String| entry.split('=').next() == Some("PATH");
+    let path = (!asked.leaves_out("PATH") && !asked.environment.iter().any(is_path)).then(|| PATH.to_owned());
+    path.into_iter().chain(asked.environment.iter().cloned()).collect()
+}
+
 /// What asked for the program.
 pub(super) fn source(options: &ProcessOptions) -> &'static str {
     match options.source {

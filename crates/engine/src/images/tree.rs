@@ -1,5 +1,7 @@
 //! Of which layers an image is, and which images are of the same.
 
+use std::collections::BTreeSet;
+
 use image::store::Image;
 
 use super::list::familiar;
@@ -36,7 +38,10 @@ impl ImageStore {
     /// The layers of an image.
     pub fn tree(&self, name: &ImageName) -> Result<Tree> {
         let image = self.wanted(name, &format!("show the layers of the image `{}`", name.as_str()))?;
-        let images: Vec<Image> = self.store.images().map_err(from_image)?.into_values().collect();
+        let mut images: Vec<Image> = self.store.images().map_err(from_image)?.into_values().collect();
+        // Of several manifests one image, and its names are those of all of them.
+        let mut seen = BTreeSet::new();
+        images.retain(|image| seen.insert(image.id.to_string()));
         let mut tree = self.tree_of(&image, &images, 0)?;
         for other in &images {
             if other.layers.len() > image.layers.len() && begins_with(other, &image, image.layers.len()) {

@@ -339,17 +339,21 @@ impl ListedContainer {
 
     /// How much room it takes; of one that is not kept nobody knows.
     pub fn size(&self) -> Result<Option<ContainerSize>> {
-        let Some(kept) = &self.kept else { return Ok(None) };
-        let own = kept.own_bytes()?;
-        let below = match kept.root {
-            KeptRoot::Image { .. } => kept.image()?.1.size(),
-            KeptRoot::Directory { .. } | KeptRoot::Bare { .. } | KeptRoot::Host => 0,
-        };
-        Ok(Some(ContainerSize { own, all: own + below }))
+        self.kept.as_ref().map(Kept::size).transpose()
     }
 }
 
 impl Kept {
+    /// How much room it takes.
+    pub fn size(&self) -> Result<ContainerSize> {
+        let own = self.own_bytes()?;
+        let below = match self.root {
+            KeptRoot::Image { .. } => self.image()?.1.size(),
+            KeptRoot::Directory { .. } | KeptRoot::Bare { .. } | KeptRoot::Host => 0,
+        };
+        Ok(ContainerSize { own, all: own + below })
+    }
+
     /// Bytes of files that it has made or changed, by their lengths, as docker counts them; one of several names counts once.
     pub(crate) fn own_bytes(&self) -> Result<u64> {
         let uppers: Vec<PathBuf> = self.uppers().into_iter().map(|(upper, _)| upper).collect();

@@ -8,6 +8,7 @@
 //! containers/ID/health.json       how its health is, where that is checked
 //! containers/ID/secrets.json      copies of its secrets, where it has any
 //! containers/ID/edit              whose lock those have who change that
+//! containers/ID/stopped           somebody stops it, and the disk has no room to write that down
 //! containers/ID/start.json        what its last start consisted of
 //! containers/ID/log, log.1        its output, where that is logged
 //! containers/ID/in, out, err      FIFOs of one that lives on, while it runs; `attach` is where its monitor listens, `exit` what that learned
@@ -36,6 +37,7 @@ use std::time::{Duration, Instant};
 
 use runtime::ErrorKind;
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::changes::changes_of;
@@ -66,6 +68,9 @@ const PASSING: &str = "passing.json";
 
 /// The file whose lock those have who change the record.
 const EDIT: &str = "edit";
+
+/// Without a byte in it, and so without room on a full disk: the wish that it ends, as long as the record can't tell of that.
+const STOPPED: &str = "stopped";
 
 /// How long those who only look at a container are waited for.
 const LOOK: Duration = Duration::from_millis(250);
@@ -162,6 +167,27 @@ impl From<&End> for KeptState {
             None => KeptState::Unknown,
         }
     }
+}
+
+/// What becomes of a change that the disk does not take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OfDisk {
+    /// It fails.
+    Told,
+    /// It goes on.
+    Endured,
+}
+
+impl OfDisk {
+    fn endures(self, error: &Error) -> bool {
+        self == OfDisk::Endured && is_of_disk(error)
+    }
+}
+
+/// Whether it is the disk that takes nothing: it is full, or worn.
+fn is_of_disk(error: &Error) -> bool {
+    let of_disk = [Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::IO];
+    error.errno.is_some_and(|errno| of_disk.iter().any(|one| one.raw_os_error() == errno))
 }
 
 /// Whether a directory's name is a container's id.
@@ -324,33 +350,49 @@ impl KeptContainers {
 
     /// Changes the record of a container as nobody else does at the same time; what comes back is the record as it is then.
     pub(crate) fn edit(&self, id: &str, change: impl FnOnce(&mut Record)) -> Result<Record> {
-        self.edit_for(Durability::Process, id, change)
+        self.edit_for(Durability::Process, OfDisk::Told, id, change)
+    }
+
+    /// The same before it is told to end: a disk that takes nothing keeps nobody from ending what fills it. That it is to end
+    /// is kept all the same, if the disk takes as much as a name; what else was noted is lost then.
+    pub(crate) fn edit_to_end(&self, id: &str, change: impl FnOnce(&mut Record)) -> Result<Record> {
+        self.edit_for(Durability::Process, OfDisk::Endured, id, change)
     }
 
     /// The same for what it is asked for, which outlives power.
     pub(crate) fn redefine(&self, id: &str, change: impl FnOnce(&mut Record)) -> Result<Record> {
-        self.edit_for(Durability::Power, id, change)
+        self.edit_for(Durability::Power, OfDisk::Told, id, change)
     }
 
-    fn edit_for(&self, durability: Durability, id: &str, change: impl FnOnce(&mut Record)) -> Result<Record> {
-        let turn = self.turn(id)?;
-        self.change(durability, &turn, id, change)
+    fn edit_for(
+        &self,
+        durability: Durability,
+        of_disk: OfDisk,
+        id: &str,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<Record> {
+        let _turn = match self.turn(id) {
+            Err(error) if of_disk.endures(&error) => None,
+            turn => Some(turn?),
+        };
+        self.change(durability, of_disk, id, change)
     }
 
     /// Changes what a container is asked for as long as nobody else does, who has its turn.
     pub(crate) fn edit_in_turn(
         &self,
-        turn: &File,
+        _turn: &File,
         id: &str,
         change: impl FnOnce(&mut Record),
     ) -> Result<Record> {
-        self.change(Durability::Power, turn, id, change)
+        self.change(Durability::Power, OfDisk::Told, id, change)
     }
 
+    /// For whoever has its turn.
     fn change(
         &self,
         durability: Durability,
-        _turn: &File,
+        of_disk: OfDisk,
         id: &str,
         change: impl FnOnce(&mut Record),
     ) -> Result<Record> {
@@ -360,7 +402,19 @@ impl KeptContainers {
         };
         let mut record = Record::read(&directory)?.ok_or_else(gone)?;
         change(&mut record);
-        record.write(&directory, durability)?;
+        match record.write(&directory, durability) {
+            Err(error) if of_disk.endures(&error) => {
+                if record.wish != Wish::Run {
+                    // Where there is no room for a name either, nothing keeps the wish.
+                    let _ = File::create(directory.join(STOPPED));
+                }
+            }
+            // The record has it now, or another wish.
+            Ok(()) => {
+                remove_file(&directory.join(STOPPED))?;
+            }
+            Err(error) => return Err(error),
+        }
         Ok(record)
     }
 

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use runtime::Signal;
 use serde::{Deserialize, Serialize};
 
-use super::{PASSING, RECORD, Shown, Stay};
+use super::{PASSING, RECORD, STOPPED, Shown, Stay};
 use crate::directories::{Durability, read_record, write_record};
 use crate::error::{Error, Result};
 use crate::life::LifeOptions;
@@ -278,12 +278,15 @@ impl Record {
             if is_empty(&directory.join(name)) {
                 continue;
             }
-            let found = read_record(
+            let found: Option<Record> = read_record(
                 &directory.join(name),
                 "remove the directory that it is in, and with it what this container has changed",
             )?;
-            if found.is_some() {
-                return Ok(found);
+            if let Some(mut record) = found {
+                if record.wish == Wish::Run && directory.join(STOPPED).exists() {
+                    record.wish = Wish::Stop;
+                }
+                return Ok(Some(record));
             }
         }
         Ok(None)

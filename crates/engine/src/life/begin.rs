@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::adopt::{LeftOver, left_over};
 use super::end::remove_from_host;
 use super::start::{RAN, RUNS};
-use super::{END, InputUntil, LogChoice, StandardInput};
+use super::{END, InputUntil, LogChoice, StandardInput, journal};
 use crate::container::{self, Entrusted, Notice};
 use crate::directories::remove_file;
 use crate::error::{Error, Result, from_monitor};
@@ -213,6 +213,10 @@ struct More {
 
 fn launch(place: &Place, lease: Lease, report: Option<&OwnedFd>) -> Result<(Entrusted, More)> {
     let Asked { mut options, life } = asked(lease.record())?.clone();
+    if report.is_some() {
+        // One that comes back by itself does so without its log, too.
+        journal::check(&life.log)?;
+    }
     let directory = lease.directory().to_owned();
     // Nobody removes the group of its pod until its own is there.
     let containers = place.containers()?;

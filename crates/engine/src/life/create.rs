@@ -1,6 +1,6 @@
 //! Making a container that lives on: looked at, named, written down. Nothing runs.
 
-use super::LifeOptions;
+use super::{LifeOptions, journal};
 use crate::container::{self, Effects, new_id};
 use crate::error::Result;
 use crate::kept::{Asked, KeptContainers, KeptRoot, PodMember, Record, Shown, Stay, parse_name};
@@ -39,6 +39,7 @@ impl KeptContainers {
     pub fn create(&self, request: CreateRequest, paths: &EnginePaths, look: Look) -> Result<String> {
         let CreateRequest { options, life, name, stay, pod } = request;
         let name = name.as_deref().map(parse_name).transpose()?;
+        journal::check(&life.log)?;
         if look == Look::Now && !options.waits_for_peers(self, paths) {
             container::plan(&options, paths)?;
         }

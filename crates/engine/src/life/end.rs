@@ -92,15 +92,20 @@ pub(super) fn finish(place: &Place, mut lease: Lease, mut memory: Option<MemoryE
         let code = end.code;
         // Of a start that failed nothing has ended.
         let told = end.error.is_none().then(|| end.clone());
-        lease.note_end(end)?;
+        let noted = lease.note_end(end);
+        let is_noted = noted.is_ok();
+        // A disk that takes nothing keeps nobody from cleaning up, and from removing what was to go. Of what stays the end is not
+        // known then, and whoever looks next tries again to write down as much.
+        remains.extend(noted.err());
         let record = lease.record();
-        if let Some(end) = told {
+        if let Some(end) = told.filter(|_| is_noted || record.stay == Stay::Removed) {
             let (container, volumes) = lease.told();
             container.tell_end(&end, record.started);
             volumes.tell_unmounted();
         }
         let policy = record.asked.as_ref().map(|asked| asked.life.restart).unwrap_or_default();
-        let returns = record.wish == Wish::Run
+        let returns = is_noted
+            && record.wish == Wish::Run
             && policy.wants(code, record.restarts)
             && wait_to_start(&place.containers()?, record, pause(record.short_lives.saturating_sub(1)));
         if !returns {

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{RestartPolicy, StandardInput};
 use crate::cni;
+use crate::config;
 use crate::error::Result;
 use crate::kept::{Asked, Kept, KeptContainers, KeptRoot, KeptState, Shown, ShownNetwork, Stay, Wish};
 use crate::options::{
@@ -24,6 +25,14 @@ use crate::running::PublishedPort;
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
 impl KeptContainers {
+    /// The same with how much room it takes. The files that are looked at may have other owners: see [`KeptContainers::open`].
+    pub fn inspect_sized(&self, kept: &Kept, paths: &EnginePaths) -> Result<Value> {
+        let mut all = self.inspect(kept, paths)?;
+        let size = kept.size()?;
+        (all["SizeRw"], all["SizeRootFs"]) = (json!(size.own), json!(size.all));
+        Ok(all)
+    }
+
     /// All that is known of a container, as docker's API has it, and some of what podman shows beside it.
     pub fn inspect(&self, kept: &Kept, paths: &EnginePaths) -> Result<Value> {
         let view = lifecycle::view(&StateRoot::new(paths.containers()), &ContainerId::parse(&kept.id)?).ok();
@@ -233,7 +242,7 @@ fn config(kept: &Kept, asked: &Asked, said: &Said<'_>) -> Value {
         "Tty": process.terminal != TerminalMode::Inherit,
         "OpenStdin": said.has("interactive"),
         "StdinOnce": said.has("interactive") && !said.has("detach"),
-        "Env": process.environment,
+        "Env": config::shown_environment(process),
         "Cmd": process.command,
         "Image": kept.record.shown.root,
         "Volumes": null,

@@ -1,5 +1,5 @@
-//! What a container has written into the system's journal, read back by journalctl(1): how the journal keeps it is nobody else's. Must
-//! not write there.
+//! What a container has written into the system's journal, read back by journalctl(1): how the journal keeps it is nobody else's; and whether
+//! there is one. Must not write there.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, ErrorKind as IoKind, Read};
@@ -8,11 +8,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use monitor::{LogEntry, LogQuery, LogStream, Moment};
+use monitor::{JOURNAL_SOCKET, LogEntry, LogQuery, LogStream, Moment};
 use runtime::ErrorKind;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use serde_json::Value;
 
+use super::LogChoice;
 use crate::error::{Error, Result};
 
 /// Where the program is.
@@ -65,6 +67,22 @@ pub(super) fn read(
             reading.follow(query, is_served, entry).map_err(failed)
         }
     }
+}
+
+/// Refuses a log in the journal where nothing takes it: all that is written would be lost, and nobody would know.
+pub(super) fn check(log: &LogChoice) -> Result<()> {
+    if log.driver != "journald" {
+        return Ok(());
+    }
+    let listens = || -> rustix::io::Result<()> {
+        let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+        connect(&socket, &SocketAddrUnix::new(JOURNAL_SOCKET)?)
+    };
+    listens().map_err(|error| {
+        Error::at_path("reach the system's journal at", Path::new(JOURNAL_SOCKET), error)
+            .from_field("--log-driver")
+            .with_hint("it takes a host on which systemd-journald runs; json-file and k8s-file need none")
+    })
 }
 
 fn quiet(program: &Path) -> Command {

@@ -110,7 +110,8 @@ impl KeptContainers {
 
     /// Gives a container another name.
     pub fn rename(&self, kept: &Kept, new: &str, paths: &EnginePaths) -> Result<()> {
-        let name = crate::kept::parse_name(new)?;
+        let name = crate::kept::parse_name(new)
+            .map_err(|error| Error { operation: format!("rename `{}`", kept.shown_name()), ..error })?;
         if name == kept.name {
             let reason = "it is called so already";
             return Err(Error::invalid(format!("rename `{}`", kept.name), reason.to_owned()));

@@ -1,6 +1,8 @@
 //! Removing a container, whatever its state.
 
-use runtime::ErrorKind;
+use runtime::lifecycle;
+use runtime::state_dir::StateRoot;
+use runtime::{ContainerId, ErrorKind};
 
 use super::{Patience, StopRequest};
 use crate::error::{Error, Result};
@@ -19,8 +21,9 @@ pub enum Removal {
 impl KeptContainers {
     /// Ends a container that is to be removed, if it runs and that is wanted.
     pub fn make_removable(&self, kept: &Kept, removal: Removal, paths: &EnginePaths) -> Result<()> {
-        if self.heal(std::slice::from_ref(kept), paths)? {
-            // Whoever was to take it over has died, too.
+        if self.heal(std::slice::from_ref(kept), paths)? && is_there(&kept.id, paths)? {
+            // Whoever was to take it over has died, too. Where nothing of it is there it has ended, and only that could not be
+            // written down, as on a full disk.
             let reason = "nobody stands behind it, though it may run";
             let operation = format!("remove the container `{}`", kept.shown_name());
             return Err(Error::new(ErrorKind::WrongStatus, operation, reason).with_hint("try it again"));
@@ -63,5 +66,13 @@ impl KeptContainers {
         let kept = self.find_living(&name, paths)?;
         self.make_removable(&kept, Removal::Stopping(Patience::For(std::time::Duration::ZERO)), paths)?;
         self.remove_removable(&kept)
+    }
+}
+
+/// Whether the host has anything of it.
+fn is_there(id: &str, paths: &EnginePaths) -> Result<bool> {
+    match lifecycle::view(&StateRoot::new(paths.containers()), &ContainerId::parse(id)?) {
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
+        _ => Ok(true),
     }
 }

@@ -96,7 +96,7 @@ impl KeptContainers {
         paths: &EnginePaths,
     ) -> Result<Stopped> {
         // First, so that it is not started again.
-        let record = self.edit(&kept.id, |record| record.wish = wish)?;
+        let record = self.edit_to_end(&kept.id, |record| record.wish = wish)?;
         let asked = record.asked.as_ref().map(|asked| &asked.options.process);
         let signal = request.signal.or(asked.map(|process| process.stop_signal)).unwrap_or(Signal::TERM);
         let patience = match request.patience {
@@ -109,7 +109,7 @@ impl KeptContainers {
         let subject = record.subject(self.path());
         // A zero is docker's word for: at once.
         if patience != Some(Duration::ZERO) {
-            self.edit(&kept.id, |record| record.note_sent("stop", signal))?;
+            self.edit_to_end(&kept.id, |record| record.note_sent("stop", signal))?;
             subject.tell_signal(signal);
             send(&root, &id, signal)?;
             // One that stands still hears nothing.
@@ -140,7 +140,7 @@ impl KeptContainers {
     }
 
     fn note_kill(&self, id: &str) -> Result<()> {
-        match self.edit(id, |record| record.note_sent("stop", Signal::KILL)) {
+        match self.edit_to_end(id, |record| record.note_sent("stop", Signal::KILL)) {
             // It has just gone by itself.
             Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
             noted => noted.map(drop),

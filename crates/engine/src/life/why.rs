@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use monitor::{LogQuery, LogStream};
@@ -17,6 +18,9 @@ const LINES: u64 = 10;
 
 /// How long before an end a signal was sent that may be its cause.
 const CAUSE: Duration = Duration::from_secs(30);
+
+/// How long the monitor of a container may take for an answer.
+const ANSWER: Duration = Duration::from_millis(500);
 
 /// What is known, and what follows from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +58,9 @@ impl KeptContainers {
                     None => format!("`{name}` runs"),
                 };
                 verdict.facts.extend(pid.map(|pid| ("pid", pid.to_string())));
+                verdict
+                    .facts
+                    .extend(self.unlogged(kept).map(|bytes| ("log", lost(record, bytes, "so far "))));
             }
             (_, Some(end)) if end.error.is_some() => did_not_start(&name, end, &mut verdict),
             (_, Some(end)) => ended(&name, record, end, &mut verdict),
@@ -70,6 +77,12 @@ impl KeptContainers {
         }
         facts(kept, &mut verdict);
         Ok(verdict)
+    }
+
+    /// How many bytes of the output of one that runs could not be kept, where there are any and its monitor says so.
+    fn unlogged(&self, kept: &Kept) -> Option<u64> {
+        let connection = self.connect(kept).ok()?;
+        monitor::ask_unlogged(connection.as_fd(), ANSWER).filter(|bytes| *bytes > 0)
     }
 
     fn last_output(&self, kept: &Kept) -> Vec<(&'static str, String)> {
@@ -140,10 +153,16 @@ fn ended(name: &str, record: &Record, end: &End, verdict: &mut Verdict) {
             .push(("core", "it left one: see `coredumpctl`, or /proc/sys/kernel/core_pattern".to_owned()));
     }
     if end.lost_bytes > 0 {
-        let lost = format!("{} bytes of its output could not be kept: is the disk full?", end.lost_bytes);
-        verdict.facts.push(("log", lost));
+        verdict.facts.push(("log", lost(record, end.lost_bytes, "")));
     }
     verdict.facts.extend(end.incidents.iter().map(|incident| ("monitor", incident.clone())));
+}
+
+/// That some of the output is not in the log, and what may be the cause.
+fn lost(record: &Record, bytes: u64, when: &str) -> String {
+    let is_in_journal = record.asked.as_ref().is_some_and(|asked| asked.life.log.driver == "journald");
+    let question = if is_in_journal { "does the system's journal run?" } else { "is the disk full?" };
+    format!("{when}{bytes} bytes of its output could not be kept: {question}")
 }
 
 fn exited(name: &str, code: i32, verdict: &mut Verdict) -> String {

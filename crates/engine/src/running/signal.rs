@@ -26,7 +26,7 @@ impl Found {
     fn note_signal(&self, signal: Signal) -> Result<()> {
         let Some(kept) = &self.kept else { return Ok(()) };
         let own = kept.record.asked.as_ref().map(|asked| asked.options.process.stop_signal);
-        let noted = self.containers.edit(&self.id, |record| {
+        let noted = self.containers.edit_to_end(&self.id, |record| {
             record.note_sent("kill", signal);
             if signal == Signal::KILL || Some(signal) == own {
                 record.wish = Wish::Stop;

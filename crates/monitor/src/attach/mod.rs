@@ -4,13 +4,17 @@
 mod client;
 
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use sys::signal::SignalDescriptor;
 
 use crate::error::{Error, Operation};
 use crate::keys::DetachKeys;
+use crate::protocol;
+use crate::wait::Wait;
 
 /// Whether the container has a terminal of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +112,22 @@ pub fn wait_for_hangup(connection: BorrowedFd<'_>) -> Result<(), Error> {
             Ok(_) => return Ok(()),
             Err(errno) => return Err(converse_error(errno)),
         }
+    }
+}
+
+/// How many bytes of the container's output could not be logged so far, by the word of the monitor at the other end of `connection`,
+/// which is this question's alone. None where no answer comes within `limit`: the container may have ended, or the program may
+/// not take what was typed before.
+pub fn ask_unlogged(connection: BorrowedFd<'_>, limit: Duration) -> Option<u64> {
+    protocol::send(connection, protocol::ASK_UNLOGGED, &[]).ok()?;
+    let mut wait = Wait::for_some(1);
+    wait.add(Some(connection), PollFlags::IN);
+    wait.wait(Some(limit)).ok().filter(|ready| *ready > 0)?;
+    let mut message = [0u8; 9];
+    let (length, _) = recv(connection, &mut message, RecvFlags::DONTWAIT).ok()?;
+    match message {
+        [protocol::UNLOGGED, count @ ..] if length == message.len() => Some(u64::from_le_bytes(count)),
+        _ => None,
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) enum Request {
     Left,
     /// Its window's rows and columns.
     Resize(u16, u16),
+    /// How much of the output could not be logged?
+    Unlogged,
     /// These are to be held.
     Hold(Vec<OwnedFd>),
     /// Which of those that are held may stay so: in so many bytes of the room.
@@ -151,6 +153,14 @@ impl Clients {
         }
     }
 
+    /// Tells the client at `index` how many bytes of output could not be logged.
+    pub(super) fn tell_unlogged(&self, index: usize, bytes: u64) {
+        if let Some(client) = self.list.get(index) {
+            // One that does not read has no answer.
+            let _ = send(client.connection.as_fd(), protocol::UNLOGGED, &bytes.to_le_bytes());
+        }
+    }
+
     /// Tells the client at `index` what became of what it asked for.
     pub(super) fn answer(&self, index: usize, result: Result<(), Errno>) {
         let code = result.map_or_else(Errno::raw_os_error, |()| 0);
@@ -241,6 +251,7 @@ impl Client {
                 self.wants &= !protocol::WANTS_INPUT;
                 Ok(Request::InputEnd)
             }
+            (protocol::ASK_UNLOGGED, []) => Ok(Request::Unlogged),
             (protocol::HOLD, []) => Ok(Request::Hold(sockets)),
             (protocol::KEEP, _) => Ok(Request::Keep(length)),
             (protocol::RESIZE, [a, b, c, d]) => {

@@ -207,6 +207,7 @@ impl Server {
             Request::InputEnd => self.streams.end_input(),
             Request::Left => self.streams.leave_input(),
             Request::Resize(rows, columns) => self.streams.resize(rows, columns),
+            Request::Unlogged => self.clients.tell_unlogged(index, self.log.lost()),
             Request::Hold(sockets) => {
                 self.holdings.add(sockets);
                 self.clients.answer(index, Ok(()));

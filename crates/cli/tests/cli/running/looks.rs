@@ -2,7 +2,7 @@
 
 use super::{Scene, with_accounts, without_accounts};
 use crate::life::Place;
-use crate::support::{Host, has_controller, has_program, skip};
+use crate::support::{Host, finish, has_controller, has_program, skip};
 
 #[test]
 fn top_shows_dockers_columns_or_those_that_are_named() {
@@ -24,6 +24,16 @@ fn top_shows_dockers_columns_or_those_that_are_named() {
     assert_eq!(lines[1][..3], ["root", "0", "sh"]);
     assert_eq!(lines[2], ["alice", "0", "sleep", "sleep", "1000"]);
     scene.verb("top", &[&scene.id, "-o", "comm"]).refuses(1, &["couldn't find PID field"]);
+    // One that says nothing of what is wrong with its options.
+    let script = "printf '#!/bin/sh\nexit 3\n' >$0/ps; chmod 755 $0/ps";
+    let mut writer = scene.host.command("sh");
+    writer.args(["-c", script]).arg(scene.host.directory());
+    finish(writer.spawn().expect("nsenter runs"), None).text();
+    let mut silent = scene.command("top", &[&scene.id, "-Z9"]);
+    let path = std::env::var("PATH").unwrap_or_default();
+    silent.env("PATH", format!("{}:{path}", scene.host.directory().display()));
+    let silent = finish(silent.spawn().expect("nsenter runs"), None);
+    silent.refuses(1, &["ps(1) says nothing with `-Z9`, and ended with exit status: 3"]);
     without_accounts(&scene.host);
     scene.end();
 }
