@@ -22,8 +22,8 @@ fn what_the_host_exposes_is_listed_with_what_its_firewall_does_to_it() {
         lines[1..],
         [
             [dns.as_str(), "dns", "*:53", "udp", "10.88.0.2:53", "lab0", "open"],
-            [web.as_str(), "web", "*:8080", "tcp", "172.19.0.2:80", "rabbitc0", "open"],
-            [web.as_str(), "web", "127.0.0.1:8443", "tcp", "172.19.0.2:443", "rabbitc0", "local"],
+            [web.as_str(), "web", "*:8080", "tcp", "172.19.0.2:80", "bridge", "open"],
+            [web.as_str(), "web", "127.0.0.1:8443", "tcp", "172.19.0.2:443", "bridge", "local"],
         ]
     );
     let names = |filters: &[&str]| {
@@ -36,7 +36,7 @@ fn what_the_host_exposes_is_listed_with_what_its_firewall_does_to_it() {
     };
     assert_eq!(names(&["name=web"]), "web:8080 web:8443");
     assert_eq!(names(&["protocol=udp"]), "dns:53");
-    assert_eq!(names(&["access=open", "network=rabbitc0"]), "web:8080");
+    assert_eq!(names(&["access=open", "network=bridge"]), "web:8080");
     assert_eq!(names(&["port=8443"]), "web:8443");
     place.verb("ports", &["-f", "colour=red"]).refuses(125, &["--filter", "colour", "`name=`"]);
     let line = place.verb("ports", &["-f", "port=53", "--format=json"]);
