@@ -50,8 +50,8 @@ fn what_the_host_exposes_is_listed_with_what_its_firewall_does_to_it() {
         host.shell(&format!("nft 'table inet corporate {{ {rules}; }}'"));
         assert_eq!(names(&["access=dropped"]), "web:8080", "what is local needs no way through");
         let table = place.verb("ports", &[]);
-        assert_eq!(table.stderr.matches("drops what is forwarded to `rabbitc0`").count(), 1, "{table:?}");
-        assert!(table.stderr.contains("nft insert rule inet corporate guard"), "{table:?}");
+        assert_eq!(table.stderr.matches("drops what is forwarded to `bridge`").count(), 1, "{table:?}");
+        assert!(table.stderr.contains("nft insert rule inet corporate guard iifname rabbitc0"), "{table:?}");
         let remedy = place.verb("ports", &["-f", "port=8080", "--format={{.Firewall}}|{{.Remedy}}"]);
         assert!(remedy.text().starts_with("guard of inet corporate (policy drop)|nft insert"), "{remedy:?}");
     }

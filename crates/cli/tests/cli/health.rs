@@ -237,6 +237,38 @@ fn unhealthy_container_is_killed_stopped_or_started_again_where_that_is_asked_fo
 }
 
 #[test]
+fn unhealthy_container_that_takes_its_time_is_stopped_once_and_a_persons_stop_wins() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    let flags = [
+        "--health-cmd=false",
+        "--health-interval=100ms",
+        "--health-retries=1",
+        "--health-on-failure=restart",
+        "--stop-timeout=2",
+    ];
+    let deaf = "trap '' TERM; echo began; while :; do sleep 0.1; done";
+    let stops = || told(&place, "container=deaf").iter().filter(|action| *action == "stop").count();
+    started(&place, "deaf", &flags, deaf);
+    let began = || place.verb("logs", &["deaf"]).text().lines().count();
+    eventually("it has begun again", || began() == 2);
+    assert_eq!(stops(), 1, "{:?}", told(&place, "container=deaf"));
+    // The next one is at it by now.
+    std::thread::sleep(Duration::from_millis(600));
+    let at_it = host.processes().iter().filter(|line| line.contains("internal-heal")).count();
+    assert_eq!(at_it, 1, "{:?}", host.processes());
+    assert_eq!(place.verb("stop", &["-t=0", "deaf"]).code(), 0);
+    eventually("nobody is at it", || !host.processes().iter().any(|line| line.contains("internal-")));
+    assert_eq!((place.status("deaf"), began()), ("exited".to_owned(), 2), "a person has stopped it");
+    assert_eq!(place.verb("start", &["deaf"]).code(), 0);
+    std::thread::sleep(Duration::from_millis(600));
+    let removed = place.verb("rm", &["-f", "-t=0", "deaf"]);
+    assert_eq!((removed.code(), removed.stderr.as_str()), (0, ""), "{removed:?}");
+    eventually("nobody is at it", || !host.processes().iter().any(|line| line.contains("internal-")));
+    place.assert_nothing_left();
+}
+
+#[test]
 fn check_is_made_when_a_person_asks_for_it() {
     let Some(host) = Host::new() else { return };
     let place = Place::of(&host);

@@ -1,19 +1,23 @@
 //! What is done to a container that is unhealthy, or does not come up.
 
 use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 
 use runtime::state_dir::StateRoot;
 use runtime::{ContainerId, Signal};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::state::Consequence;
 use super::{HealthCheck, OnFailure};
 use crate::error::{Error, Result};
-use crate::kept::{Kept, KeptContainers};
-use crate::life::{Place, StopRequest, send};
+use crate::kept::{Kept, KeptContainers, Wish};
+use crate::life::{Place, Started, send};
 use crate::paths::EnginePaths;
 
-/// The internal verb: `internal-heal ID ROOT BASE stop|restart`.
+/// The internal verb: `internal-heal ID ROOT BASE stop|restart STARTED`, the last as the container's record has it.
 pub const HEAL: &str = "internal-heal";
 
 /// The verb that is noted as the sender of its signals.
@@ -46,11 +50,31 @@ fn kill(containers: &KeptContainers, kept: &Kept, paths: &EnginePaths) -> Result
     send(&StateRoot::new(paths.containers()), &ContainerId::parse(&kept.id)?, Signal::KILL)
 }
 
+/// The file in a container's directory whose lock the one has who stops it.
+const TURN: &str = "heal";
+
+/// The turn to stop a container; none where somebody has it.
+fn turn(kept: &Kept) -> Result<Option<File>> {
+    let path = kept.directory.join(TURN);
+    let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let file = open.map_err(|error| Error::at_path("open", &path, error))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(Error::at_path("lock", &path, error)),
+    }
+}
+
 /// Whoever stands behind a container ends this process with it. So another one, of a group of its own, stops the container.
 fn apart(containers: &KeptContainers, kept: &Kept, action: OnFailure, paths: &EnginePaths) -> Result<()> {
+    // A container takes its time to stop, and checks fail meanwhile.
+    if turn(kept)?.is_none() {
+        return Ok(());
+    }
     // By this link, as the file that runs may have no path.
     let mut command = Command::new("/proc/self/exe");
     command.arg(HEAL).arg(&kept.id).arg(containers.data()).arg(paths.base()).arg(action.to_string());
+    command.arg(kept.record.started.unwrap_or_default().to_string());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let spawned = command.spawn();
@@ -64,9 +88,18 @@ pub fn heal(arguments: &[OsString]) -> Result<()> {
     let _ = rustix::process::setsid();
     let containers = place.containers()?;
     let kept = containers.find_living(&place.id, &place.paths)?;
-    containers.stop(&kept, StopRequest::default(), &place.paths)?;
-    if arguments.get(3).is_some_and(|action| action == "restart") {
-        containers.start(&kept.id, None, &place.paths)?;
+    let Some(_turn) = turn(&kept)? else { return Ok(()) };
+    let checked = arguments.get(4).and_then(|started| started.to_str()?.parse().ok());
+    // Somebody may have started it anew since.
+    if kept.record.started != checked {
+        return Ok(());
+    }
+    let starts = arguments.get(3).is_some_and(|action| action == "restart");
+    let wish = if starts { Wish::Again } else { Wish::Stop };
+    if containers.stop_ill(&kept, wish, &place.paths)?
+        && starts
+        && containers.start_again(&kept.id, &place.paths)? == Started::Now
+    {
         containers.tell_restarted(&kept);
     }
     Ok(())

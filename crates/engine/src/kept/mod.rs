@@ -306,8 +306,8 @@ impl KeptContainers {
         // Whoever has noted an end is nobody who runs, so that its lock is left to those who remove it; unless it is to be started
         // again by itself.
         let may_return = |record: &Record| {
-            record.wish == Wish::Run
-                && record.asked.as_ref().is_some_and(|asked| asked.life.restart != RestartPolicy::No)
+            let policy = || record.asked.as_ref().map_or(RestartPolicy::No, |asked| asked.life.restart);
+            record.wish == Wish::Again || (record.wish == Wish::Run && policy() != RestartPolicy::No)
         };
         let state = match record.end.clone() {
             Some(end) if !may_return(&record) => KeptState::from(&end),

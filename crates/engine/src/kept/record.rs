@@ -153,6 +153,8 @@ pub(crate) enum Wish {
     Stop,
     /// The same until the next boot.
     Rest,
+    /// It ends, and who ends it starts it again, unless a person wants something else meanwhile.
+    Again,
 }
 
 /// How it ended, or why it did not start.

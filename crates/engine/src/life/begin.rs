@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::adopt::{LeftOver, left_over};
 use super::end::remove_from_host;
-use super::start::{RAN, RUNS};
+use super::start::{AGAIN, RAN, RUNS};
 use super::{END, InputUntil, LogChoice, StandardInput, journal};
 use crate::container::{self, Entrusted, Notice};
 use crate::directories::remove_file;
@@ -24,7 +24,7 @@ use crate::kept::{Asked, End, KeptContainers, Lease, Record, StartNote, StartRec
 use crate::options::TerminalMode;
 use crate::paths::EnginePaths;
 
-/// The internal verb: `internal-start ID ROOT BASE`.
+/// The internal verb: `internal-start ID ROOT BASE [again]`.
 pub const BEGIN: &str = "internal-start";
 
 /// What the verb came to.
@@ -126,28 +126,53 @@ pub fn begin(arguments: &[OsString]) -> std::result::Result<Begun, Box<FailedBeg
         LeftOver::Nothing => {}
     }
     let flags = lease.record().asked.as_ref().map(|asked| asked.life.all_flags()).unwrap_or_default();
-    match start(&place, lease, Some(report), client) {
+    let cause = match arguments.get(3) {
+        Some(word) if word == AGAIN => Cause::Again,
+        _ => Cause::Asked,
+    };
+    match start(&place, lease, cause, Some(report), client) {
         Ok(standing) => Ok(Begun::Now(Box::new(standing))),
         Err(error) => Err(Box::new(FailedBegin { error, flags })),
     }
+}
+
+/// Why a container is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// A person wants it.
+    Asked,
+    /// It was ended for that, and who did it starts it.
+    Again,
+    /// Its restart policy.
+    Policy,
 }
 
 /// Starts the container whose directory is held.
 pub(super) fn start(
     place: &Place,
     mut lease: Lease,
+    cause: Cause,
     report: Option<OwnedFd>,
     client: Option<OwnedFd>,
 ) -> Result<Standing> {
     let lock = lease.lock().try_clone().map_err(|error| Error::system("keep a lock", error))?;
+    let mut is_wanted = true;
     lease.edit(|record| {
+        is_wanted = cause != Cause::Again || record.wish == Wish::Again;
+        if !is_wanted {
+            return;
+        }
         // One that comes back by itself does not overrule whoever has just stopped it.
-        if report.is_some() {
+        if cause != Cause::Policy {
             (record.wish, record.restarts, record.short_lives) = (Wish::Run, 0, 0);
         }
         (record.end, record.started) = (None, Some(now()));
         record.sent.clear();
     })?;
+    if !is_wanted {
+        let operation = format!("start `{}` again", place.id);
+        return Err(Error::new(runtime::ErrorKind::WrongStatus, operation, "somebody has stopped it"));
+    }
     if lease.record().asked.as_ref().is_some_and(|asked| asked.life.health_check().is_some()) {
         Health::begin(lease.directory(), lease.record().started.unwrap_or_default())?;
     }

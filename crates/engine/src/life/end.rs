@@ -10,7 +10,7 @@ use runtime::state_dir::StateRoot;
 use runtime::{ContainerId, ErrorKind};
 use serde::Deserialize;
 
-use super::begin::{Place, Standing, start};
+use super::begin::{Cause, Place, Standing, start};
 use super::options::pause;
 use crate::container::release_unheld;
 use crate::error::{Error, Result};
@@ -119,7 +119,7 @@ pub(super) fn finish(place: &Place, mut lease: Lease, mut memory: Option<MemoryE
         }
         lease.edit(|record| record.restarts += 1)?;
         let lock = lease.lock().try_clone().map_err(|error| Error::system("keep a lock", error))?;
-        match start(place, lease, None, None) {
+        match start(place, lease, Cause::Policy, None, None) {
             Ok(standing) => return Ok(Ended::Again(Box::new(standing))),
             // It is told by the record, and tried again as its policy says.
             Err(_) => lease = place.containers()?.inherit(&place.id, lock)?,

@@ -29,7 +29,7 @@ impl KeptContainers {
             return Err(Error::new(ErrorKind::WrongStatus, operation, reason).with_hint("try it again"));
         }
         if !kept.state.is_up() {
-            return Ok(());
+            return self.end(kept, StopRequest::default(), paths).map(drop);
         }
         let Removal::Stopping(patience) = removal else {
             let operation = format!("remove the container `{}`", kept.shown_name());

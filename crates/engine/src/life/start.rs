@@ -26,11 +26,19 @@ pub enum Started {
 pub(super) const RUNS: u8 = b'+';
 pub(super) const RAN: u8 = b'=';
 
+/// The word to it of who has ended the container to start it again.
+pub(super) const AGAIN: &str = "again";
+
 impl KeptContainers {
     /// Starts the container `id`; `client` is the other end of the one who attaches to it from the first byte on. What goes wrong is
     /// told on the standard error of this process, as is what a person should know.
     pub fn start(&self, id: &str, client: Option<OwnedFd>, paths: &EnginePaths) -> Result<Started> {
-        self.start_while(id, client, paths, || Ok(()))
+        self.start_while(id, client, paths, None, || Ok(()))
+    }
+
+    /// Starts one again that was ended for that, unless a person has stopped it meanwhile.
+    pub(crate) fn start_again(&self, id: &str, paths: &EnginePaths) -> Result<Started> {
+        self.start_while(id, None, paths, Some(AGAIN), || Ok(()))
     }
 
     /// The same for one that was just made: while it starts, it comes onto the disk, if it is to be kept.
@@ -41,7 +49,7 @@ impl KeptContainers {
         client: Option<OwnedFd>,
         paths: &EnginePaths,
     ) -> Result<Started> {
-        self.start_while(id, client, paths, || match stay {
+        self.start_while(id, client, paths, None, || match stay {
             Stay::Kept => self.outlive_power(id),
             Stay::Removed => Ok(()),
         })
@@ -53,6 +61,7 @@ impl KeptContainers {
         id: &str,
         client: Option<OwnedFd>,
         paths: &EnginePaths,
+        word: Option<&str>,
         meanwhile: impl FnOnce() -> Result<()>,
     ) -> Result<Started> {
         let failed = |error: std::io::Error| Error::system("start the process behind a container", error);
@@ -61,7 +70,7 @@ impl KeptContainers {
         let mut command = Command::new("/proc/self/exe");
         // It says what goes wrong in the manner of whoever called.
         command.arg0(std::env::args_os().next().unwrap_or_default());
-        command.arg(BEGIN).arg(id).arg(self.data()).arg(paths.base());
+        command.arg(BEGIN).arg(id).arg(self.data()).arg(paths.base()).args(word);
         command.stdin(OwnedFd::from(theirs)).stdout(client.map_or_else(Stdio::null, Stdio::from));
         let mut child = command.spawn().map_err(failed)?;
         // With it, our copies of what the other has.

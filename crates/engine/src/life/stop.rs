@@ -7,7 +7,7 @@ use runtime::state_dir::StateRoot;
 use runtime::{ContainerId, ErrorKind, Signal};
 
 use crate::error::{Error, Result};
-use crate::kept::{Kept, KeptContainers, Wish};
+use crate::kept::{Kept, KeptContainers, Record, Wish};
 use crate::paths::EnginePaths;
 
 /// How a container is stopped.
@@ -71,9 +71,42 @@ impl KeptContainers {
     /// The same for one that is to be removed then.
     pub(super) fn end(&self, kept: &Kept, request: StopRequest, paths: &EnginePaths) -> Result<Stopped> {
         if !kept.state.is_up() {
+            self.forget_again(kept)?;
             return Ok(Stopped::Before);
         }
         self.stop_wishing(kept, request, Wish::Stop, paths)
+    }
+
+    /// One that has ended stays so, though somebody may be about to start it again.
+    fn forget_again(&self, kept: &Kept) -> Result<()> {
+        if kept.record.wish != Wish::Again {
+            return Ok(());
+        }
+        let forget = |record: &mut Record| {
+            if record.wish == Wish::Again {
+                record.wish = Wish::Stop;
+            }
+        };
+        self.edit(&kept.id, forget).map(drop)
+    }
+
+    /// Stops a container that is ill, and whether it was this that stopped it: not one that was started anew since `kept` was looked
+    /// at, nor one that a person has stopped.
+    pub(crate) fn stop_ill(&self, kept: &Kept, wish: Wish, paths: &EnginePaths) -> Result<bool> {
+        let mut is_due = false;
+        let record = self.edit(&kept.id, |record| {
+            is_due = record.started == kept.record.started
+                && record.end.is_none()
+                && matches!(record.wish, Wish::Run | Wish::Again);
+            if is_due {
+                record.wish = wish;
+            }
+        })?;
+        if is_due {
+            self.stop_noted(kept, &record, StopRequest::default(), paths)?;
+            kept.subject().tell("stop");
+        }
+        Ok(is_due)
     }
 
     /// Stops all containers until the next boot; what failed.
@@ -97,6 +130,17 @@ impl KeptContainers {
     ) -> Result<Stopped> {
         // First, so that it is not started again.
         let record = self.edit_to_end(&kept.id, |record| record.wish = wish)?;
+        self.stop_noted(kept, &record, request, paths)
+    }
+
+    /// The same, where `record` says already what is to become of it.
+    fn stop_noted(
+        &self,
+        kept: &Kept,
+        record: &Record,
+        request: StopRequest,
+        paths: &EnginePaths,
+    ) -> Result<Stopped> {
         let asked = record.asked.as_ref().map(|asked| &asked.options.process);
         let signal = request.signal.or(asked.map(|process| process.stop_signal)).unwrap_or(Signal::TERM);
         let patience = match request.patience {

@@ -124,8 +124,9 @@ impl Found {
                     _ if port.address.is_some_and(|address| address.is_loopback()) => Exposure::Local,
                     None => Exposure::AsTheHosts,
                     Some(network) => {
-                        let looked = walls.entry(network.name.clone());
-                        looked.or_insert_with(|| look(&network.name, network.address_ipv6.is_some())).clone()
+                        let bridge = network.state_name();
+                        let looked = walls.entry(bridge.to_owned());
+                        looked.or_insert_with(|| look(bridge, network.address_ipv6.is_some())).clone()
                     }
                 };
                 let count = port.last - port.first;
