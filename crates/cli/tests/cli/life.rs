@@ -617,3 +617,42 @@ fn container_is_on_the_disk_with_its_name_before_its_id_is_told_and_starts_meanw
     }
     place.assert_nothing_left();
 }
+
+#[test]
+fn container_whose_state_directory_was_cleaned_up_is_signalled_stopped_and_removed() {
+    let Some(host) = Host::new() else { return };
+    let place = Place::of(&host);
+    let waits = "trap 'exit 3' TERM; trap 'echo heard' USR1; while :; do sleep 0.1; done";
+    for name in ["stopped", "killed", "removed", "ended", "orphan"] {
+        // What an overlay writes needs no record of mount points.
+        let flags = ["-d", "--overlay", &format!("--name={name}")];
+        assert_eq!(place.script("run", &flags, waits).code(), 0);
+    }
+    let monitor = place.monitor("orphan");
+    let pid = place.field("ended", ".State.Pid");
+    let clean_up = || std::fs::remove_dir_all(host.state()).expect("removed");
+    clean_up();
+    let began = Instant::now();
+    assert_eq!(place.verb("stop", &["stopped"]).code(), 0);
+    assert_eq!(place.field("stopped", ".State.ExitCode"), "3", "it was asked");
+    clean_up();
+    assert_eq!(place.verb("kill", &["-s", "USR1", "killed"]).code(), 0);
+    eventually("it has heard", || place.verb("logs", &["killed"]).text() == "heard");
+    clean_up();
+    assert_eq!(place.verb("kill", &["killed"]).code(), 0);
+    assert_eq!(place.verb("wait", &["killed"]).text(), "137");
+    clean_up();
+    let removed = place.verb("rm", &["-f", "-t=0", "removed"]);
+    assert_eq!((removed.code(), removed.stderr.as_str()), (0, ""), "{removed:?}");
+    clean_up();
+    // By itself, and nobody has looked since.
+    host.shell(&format!("kill {pid}"));
+    assert_eq!(place.verb("wait", &["ended"]).text(), "3");
+    clean_up();
+    host.shell(&format!("kill -9 {monitor}"));
+    eventually("it is dead", || !std::path::Path::new(&format!("/proc/{monitor}/exe")).exists());
+    assert_eq!(place.status("orphan"), "running");
+    assert_eq!(place.verb("stop", &["orphan"]).code(), 0);
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
+    place.assert_nothing_left();
+}

@@ -56,6 +56,7 @@ pub use self::load::{LoadFrom, Loaded};
 pub use self::logins::{LoggedOut, Logins};
 pub use self::mounts::{ImageMount, Unmount};
 use self::namespaces::Namespaces;
+pub(crate) use self::namespaces::boot_id;
 pub use self::pages::is_address;
 pub use self::prune::{Pruned, Unneeded};
 pub(crate) use self::pull::Told;

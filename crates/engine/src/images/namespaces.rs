@@ -61,16 +61,21 @@ impl Namespaces {
     }
 }
 
+/// Which start of the host this is.
+pub(crate) fn boot_id() -> Result<String> {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    let boot = std::fs::read_to_string(path).map_err(|error| Error::at_path("read", path, error))?;
+    Ok(boot.trim().to_owned())
+}
+
 /// The namespace that this process mounts in.
 pub(super) fn own() -> Result<MountNamespace> {
     let find = |path: &str| {
         let found = std::fs::metadata(path);
         found.map(|found| file(&found)).map_err(|error| Error::at_path("examine", Path::new(path), error))
     };
-    let path = Path::new("/proc/sys/kernel/random/boot_id");
-    let boot = std::fs::read_to_string(path).map_err(|error| Error::at_path("read", path, error))?;
     Ok(MountNamespace {
-        boot: boot.trim().to_owned(),
+        boot: boot_id()?,
         mounts: find("/proc/self/ns/mnt")?,
         processes: find("/proc/self/ns/pid")?,
     })

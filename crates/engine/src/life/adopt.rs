@@ -13,6 +13,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::begin::{Place, Process, Standing, service};
 use super::end::{Ended, finish, memory};
+use super::runtime_record::bring_back;
 use crate::error::{Error, Result};
 use crate::kept::{Kept, KeptContainers, KeptState, Lease};
 use crate::paths::EnginePaths;
@@ -83,6 +84,7 @@ pub(super) enum LeftOver {
 pub(super) fn left_over(place: &Place, lease: &Lease) -> Result<LeftOver> {
     let root = StateRoot::new(place.paths.containers());
     let id = ContainerId::parse(&place.id)?;
+    bring_back(&place.id, lease.directory(), &place.paths)?;
     let view = match lifecycle::view(&root, &id) {
         Ok(view) => view,
         Err(error) if error.kind == ErrorKind::NotFound => return Ok(LeftOver::Nothing),

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::adopt::{LeftOver, left_over};
 use super::end::remove_from_host;
 use super::start::{AGAIN, RAN, RUNS};
-use super::{END, InputUntil, LogChoice, StandardInput, journal};
+use super::{END, InputUntil, LogChoice, StandardInput, journal, runtime_record};
 use crate::container::{self, Entrusted, Notice};
 use crate::directories::remove_file;
 use crate::error::{Error, Result, from_monitor};
@@ -122,7 +122,7 @@ pub fn begin(arguments: &[OsString]) -> std::result::Result<Begun, Box<FailedBeg
             tell(&report, RAN);
             return Ok(Begun::Now(standing));
         }
-        LeftOver::Remains => remove_from_host(&place)?,
+        LeftOver::Remains => remove_from_host(&place, lease.directory())?,
         LeftOver::Nothing => {}
     }
     let flags = lease.record().asked.as_ref().map(|asked| asked.life.all_flags()).unwrap_or_default();
@@ -187,7 +187,7 @@ pub(super) fn start(
         let served = serve(place, entrusted, client, more);
         served
             .map_err(|mut error| {
-                error.rollback.extend(remove_from_host(place).err());
+                error.rollback.extend(remove_from_host(place, &directory).err());
                 error
             })
             .inspect(|_| {
@@ -270,6 +270,7 @@ fn launch(place: &Place, lease: Lease, report: Option<&OwnedFd>) -> Result<(Entr
 fn serve(place: &Place, entrusted: Entrusted, client: Option<OwnedFd>, more: More) -> Result<Standing> {
     let Entrusted { pid, pidfd, console, held, kept, note } = entrusted;
     let lease = kept.ok_or_else(|| Error::invalid(BEGIN, "the container has no record".to_owned()))?;
+    runtime_record::copy(place, lease.directory())?;
     let io = match console {
         Some(outer) => Io::Terminal { outer },
         None => more.streams.into_io(),

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use runtime::lifecycle::{self, Force};
@@ -12,6 +13,7 @@ use serde::Deserialize;
 
 use super::begin::{Cause, Place, Standing, start};
 use super::options::pause;
+use super::runtime_record;
 use crate::container::release_unheld;
 use crate::error::{Error, Result};
 use crate::kept::{End, KeptContainers, Lease, MemoryEnd, Record, Stay, Wish};
@@ -153,7 +155,7 @@ fn clean_up(place: &Place, lease: &Lease, memory: Option<MemoryEnd>, remains: &m
         None => exit.unwrap_or_default().end(),
     };
     end.memory = end.memory.or(memory);
-    remains.extend(remove_from_host(place).err());
+    remains.extend(remove_from_host(place, lease.directory()).err());
     release_unheld(&place.paths, &mut |error| remains.push(error));
     for name in ["exit", "in", "out", "err", "attach"] {
         // What stays is replaced by the next start.
@@ -163,12 +165,14 @@ fn clean_up(place: &Place, lease: &Lease, memory: Option<MemoryEnd>, remains: &m
 }
 
 /// Ends what there is of the container, and removes it and its record; it need not be there.
-pub(super) fn remove_from_host(place: &Place) -> Result<()> {
+pub(super) fn remove_from_host(place: &Place, directory: &Path) -> Result<()> {
+    runtime_record::bring_back_remains(&place.id, directory, &place.paths)?;
     let root = StateRoot::new(place.paths.containers());
     match lifecycle::delete(&root, &ContainerId::parse(&place.id)?, Force::Yes) {
-        Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
-        deleted => deleted.map(drop),
+        Err(error) if error.kind == ErrorKind::NotFound => {}
+        deleted => drop(deleted?),
     }
+    runtime_record::forget(directory)
 }
 
 /// What the container's group tells of memory that ran out.

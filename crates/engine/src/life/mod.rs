@@ -14,6 +14,7 @@ mod journal;
 mod look;
 mod options;
 mod remove;
+mod runtime_record;
 mod start;
 mod stop;
 mod why;
@@ -29,6 +30,7 @@ pub use self::options::{
     InputUntil, LifeOptions, LogChoice, RestartPolicy, StandardInput, parse_log, parse_restart,
 };
 pub use self::remove::Removal;
+pub(crate) use self::runtime_record::bring_back;
 pub use self::start::Started;
 pub(crate) use self::stop::send;
 pub use self::stop::{Patience, StopRequest, Stopped};

@@ -6,6 +6,7 @@ use runtime::lifecycle::{self, Target};
 use runtime::state_dir::StateRoot;
 use runtime::{ContainerId, ErrorKind, Signal};
 
+use super::runtime_record::bring_back;
 use crate::error::{Error, Result};
 use crate::kept::{Kept, KeptContainers, Record, Wish};
 use crate::paths::EnginePaths;
@@ -56,6 +57,27 @@ pub(crate) fn send(root: &StateRoot, id: &ContainerId, signal: Signal) -> Result
         Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::WrongStatus) => Ok(()),
         sent => sent,
     }
+}
+
+/// Why nobody has gone from behind a container that was to be killed, and what one can do.
+fn why_it_stays(root: &StateRoot, id: &ContainerId) -> (String, &'static str) {
+    let behind = "`rabbitc inspect --format '{{.State.ConmonPid}}'` names the process behind it: `kill -CONT` lets it go on, and after \
+                  `kill -9` the next command takes its place";
+    let record = match lifecycle::view(root, id) {
+        Ok(view) => view.record,
+        Err(_) => {
+            let path = root.directory(id);
+            return (format!("it does not end, and its state, `{}`, is gone", path.display()), behind);
+        }
+    };
+    let group = lifecycle::cgroup_of(&record).ok().flatten();
+    let has_processes =
+        group.is_some_and(|group| group.processes_recursive().is_ok_and(|pids| !pids.is_empty()));
+    if has_processes || lifecycle::init(&record).is_some() {
+        let hint = "a process of it waits in the kernel, for a disk or a network file system; `rabbitc top` shows which";
+        return ("it does not end, though it was killed".to_owned(), hint);
+    }
+    ("its program has ended, but the process behind it does not clean up".to_owned(), behind)
 }
 
 impl KeptContainers {
@@ -150,6 +172,7 @@ impl KeptContainers {
         };
         let root = StateRoot::new(paths.containers());
         let id = ContainerId::parse(&kept.id)?;
+        bring_back(&kept.id, &kept.directory, paths)?;
         let subject = record.subject(self.path());
         // A zero is docker's word for: at once.
         if patience != Some(Duration::ZERO) {
@@ -167,6 +190,7 @@ impl KeptContainers {
         subject.tell_signal(Signal::KILL);
         let end = Instant::now() + CLEANING;
         while Instant::now() < end {
+            bring_back(&kept.id, &kept.directory, paths)?;
             // Again and again: one that is just being started may be there only after the first.
             send(&root, &id, Signal::KILL)?;
             let _ = lifecycle::resume(&root, &id);
@@ -178,9 +202,8 @@ impl KeptContainers {
                 );
             }
         }
-        let reason = "it does not end, though it was killed";
-        Err(Error::new(ErrorKind::System, format!("stop `{}`", kept.id), reason)
-            .with_hint("a process of it waits in the kernel, for a disk or a network file system; `rabbitc top` shows which"))
+        let (reason, hint) = why_it_stays(&root, &id);
+        Err(Error::new(ErrorKind::System, format!("stop `{}`", kept.id), reason).with_hint(hint))
     }
 
     fn note_kill(&self, id: &str) -> Result<()> {

@@ -37,6 +37,7 @@ pub use self::wait::{WaitCondition, Waited};
 use crate::error::{Error, Result};
 use crate::events::Subject;
 use crate::kept::{Kept, KeptContainers, KeptState, Shown};
+use crate::life::bring_back;
 use crate::paths::EnginePaths;
 
 /// The containers of the caller: those that run, and those that are kept.
@@ -113,6 +114,10 @@ impl Containers {
             && self.kept.heal(std::slice::from_ref(found), &self.paths)?
         {
             kept = self.kept.kept(id)?;
+        }
+        if let Some(found) = kept.as_ref().filter(|found| found.state == KeptState::Running) {
+            // Where that fails, it is as it was before.
+            let _ = bring_back(id, &found.directory, &self.paths);
         }
         let state = StateRoot::new(self.paths.containers());
         let is_up = |view: &View| matches!(view.status, Status::Running | Status::Paused);

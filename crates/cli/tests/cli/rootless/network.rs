@@ -262,6 +262,15 @@ fn published_port_is_reached_from_outside_and_shows_who_calls() {
     exposed.args(["ports", &root, &user.state_flag(), format]);
     let exposed = finish(exposed.spawn().expect("nsenter runs"), None);
     assert_eq!(exposed.text(), format!("{} *:8081 80 pasta host", &id[..12]), "{exposed:?}");
+    for (verb, last, shown) in [
+        ("ps", "--format={{.Ports}}", "0.0.0.0:8081->80/tcp"),
+        ("port", id.as_str(), "80/tcp -> 0.0.0.0:8081"),
+    ] {
+        let mut command = user.command(crate::support::binary());
+        command.args([verb, &root, &user.state_flag(), last]);
+        let ran = finish(command.spawn().expect("nsenter runs"), None);
+        assert_eq!((ran.code(), ran.text()), (0, shown), "{ran:?}");
+    }
     container.write(b"end\n");
     assert_eq!(container.finish().code(), 0);
     assert_ne!(call(neighbour.holder.pid()).code(), 0);
