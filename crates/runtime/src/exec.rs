@@ -224,7 +224,7 @@ pub(crate) fn run_in(
                     total: steps.len(),
                     asked_by: None,
                     call: Some(failure.call.name()),
-                    program: crate::remedy::refused_program(&steps[index], failure),
+                    program: steps.get(index).and_then(|step| crate::remedy::refused_program(step, failure)),
                     timeline: Vec::new(),
                 }));
                 let joins = matches!(

@@ -87,7 +87,10 @@ fn run_one(hook: &Hook, field: &str, operation: String, state: &[u8], world: Wor
         let error = Error::system(operation.clone(), error);
         Error { reason: format!("{name}: {}", error.reason), ..error }
     };
-    let deadline = hook.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds as u64));
+    let deadline = hook
+        .timeout
+        // One beyond what a clock can tell is none.
+        .and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds as u64)));
     let input = state_file(state).map_err(system)?;
     let mut told = None;
     let mut guard = match world {

@@ -295,9 +295,9 @@ impl StateDir {
         }
     }
 
-    /// Takes the lock if nobody holds it.
+    /// Takes the lock if nobody holds it, and the id has not become another container's since this was opened.
     pub fn try_lock(&self) -> bool {
-        flock(&self.descriptor, FlockOperation::NonBlockingLockExclusive).is_ok()
+        flock(&self.descriptor, FlockOperation::NonBlockingLockExclusive).is_ok() && self.is_current()
     }
 
     /// Whether somebody else holds the lock.
@@ -426,7 +426,14 @@ pub fn write_atomically(directory: &Path, name: &str, content: &[u8]) -> Result<
     let unfinished = unfinished(directory, name);
     let path = directory.join(name);
     let write = || -> std::io::Result<()> {
-        create_file(&unfinished)?.write_all(content)?;
+        // Never through what lies there, which in a directory of others may be a link: one of ours is left of a process that
+        // had this number and was killed.
+        match std::fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+        file.write_all(content)?;
         std::fs::rename(&unfinished, &path)
     };
     write().map_err(|error| {

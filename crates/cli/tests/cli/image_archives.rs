@@ -345,8 +345,7 @@ fn verbs_of_images_say_what_dockers_and_podmans_say() {
     assert_eq!(place.kept(), [""; 0]);
     let mut command = place.host.command(binary());
     command.args(["image", "sign"]);
-    finish(command.spawn().expect("nsenter runs"), None)
-        .refuses(125, &["`image sign`: rabbitc does not have this command yet"]);
+    finish(command.spawn().expect("nsenter runs"), None).refuses(125, &["`sign` is none of its commands"]);
     place.end();
 }
 

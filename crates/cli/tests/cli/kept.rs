@@ -306,7 +306,7 @@ fn what_nobody_needs_goes_at_once_when_somebody_says_yes() {
         "run",
         &place.root,
         "--network=none",
-        "-u0",
+        "-iu0",
         APP,
         "-c",
         "echo up; read end; true",

@@ -317,7 +317,7 @@ fn unknown_modes_are_refused_with_the_known_ones() {
         ("--uts=none", "private, host, container:ID, ns:PATH"),
         ("--cgroupns=container:x", "private, host"),
         ("--timens=ns:/x", "host, private"),
-        ("--net=container:", "bridge, pasta, none, host, container:ID, ns:PATH"),
+        ("--net=container:", "bridge, pasta, none, host, cni:NAME, container:ID, ns:PATH"),
         ("--time-offset=realtime=3", "monotonic=SECONDS"),
     ] {
         let ran = host.inside(&[flag], "true");

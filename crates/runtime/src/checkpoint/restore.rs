@@ -293,6 +293,6 @@ fn make_mount_points(spec: &Spec, plan: &ContainerPlan, inside: &external::Root)
 fn inherited_pipes(common: &Common) -> Result<Vec<Inherited>> {
     let path = common.images.join(external::DESCRIPTORS);
     let streams: Vec<String> = crate::bundle::read_json(&path)?;
-    let pipes = streams.into_iter().zip(0..).filter(|(stream, _)| stream.starts_with("pipe:["));
+    let pipes = streams.into_iter().zip(0..3).filter(|(stream, _)| stream.starts_with("pipe:["));
     Ok(pipes.map(|(key, descriptor)| Inherited { key, descriptor }).collect())
 }

@@ -69,6 +69,8 @@ fn overlay(lower: BorrowedFd<'_>, place: BorrowedFd<'_>, rights: Rights) -> Resu
     attach(lower, below.as_fd())?;
     let made = overlay_over(Ground::of(scratch.as_fd()), &[Some(lower)], 0, rights, None, &[]);
     let mut path = Digits::after(b"/proc/self/fd/", scratch.as_raw_fd() as usize);
-    unmount(path.c_str(), UnmountFlags::DETACH).during(Call::Umount)?;
-    made
+    let unmounted = unmount(path.c_str(), UnmountFlags::DETACH).during(Call::Umount);
+    let overlay = made?;
+    unmounted?;
+    Ok(overlay)
 }

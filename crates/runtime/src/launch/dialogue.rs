@@ -206,7 +206,8 @@ impl Launch<'_> {
 
     pub(super) fn explain(&self, index: usize, failure: Failure) -> Error {
         let mut step = self.failed_step(index, Some(failure.call.name()));
-        step.program = crate::remedy::refused_program(&self.plan.steps[index], failure);
+        let named = self.plan.steps.get(index);
+        step.program = named.and_then(|named| crate::remedy::refused_program(named, failure));
         let error = crate::remedy::explain_step(&self.plan.steps, index, failure, self.plan.root.path());
         Error { step: Some(step), ..error }.in_container(self.plan.id.as_str())
     }

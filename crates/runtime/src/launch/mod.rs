@@ -281,7 +281,7 @@ impl<'a> Launch<'a> {
         Box::new(FailedStep {
             number: index + 1,
             total: self.plan.steps.len(),
-            asked_by: self.plan.steps[index].asked_by.clone(),
+            asked_by: self.plan.steps.get(index).and_then(|step| step.asked_by.clone()),
             call,
             program: None,
             timeline: Vec::new(),

@@ -24,7 +24,11 @@ pub(crate) use self::program::{elf_interpreter, kind_of_exec, refused_program};
 
 /// The error for a step that the child reported.
 pub(crate) fn explain_step(steps: &[Step], index: usize, failure: Failure, rootfs: &Path) -> Error {
-    let step = &steps[index];
+    let Some(step) = steps.get(index) else {
+        // With an init of ours, what tells it is in the container.
+        let reason = format!("it says that step {} has failed, which there is not", index + 1);
+        return Error::new(ErrorKind::System, "hear of the container's init", reason);
+    };
     let words = step.describe(index + 1);
     let Action::Init(action) = &step.action else {
         return Error::new(ErrorKind::System, words.name, sys::errno_text(failure.errno));
