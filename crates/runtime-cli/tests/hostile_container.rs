@@ -134,6 +134,10 @@ fn user_that_is_no_number_is_refused_and_starts_nothing() {
         assert!(!output.status.success() && errors(&output).contains("--user"), "{user:?}: {output:?}");
     }
     assert!(!bundle.rootfs("started").exists());
+    for (user, field) in [("4294967295:1", "process.user.uid"), ("1:4294967295", "process.user.gid")] {
+        let output = bundle.runtime(&["exec", "--user", user, &bundle.id, "id"]);
+        assert!(!output.status.success() && errors(&output).contains(field), "{user}: {output:?}");
+    }
     let largest = bundle.succeed(&["exec", "--user", "4294967294:4294967294", &bundle.id, "id", "-u"]);
     assert_eq!(largest, "4294967294\n");
     bundle.succeed(&["delete", "--force", &bundle.id]);

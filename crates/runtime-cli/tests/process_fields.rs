@@ -208,6 +208,10 @@ fn wrong_field_is_refused_by_its_path_and_nothing_is_made() {
         ("/linux/intelRdt", json!({ "memBwSchema": "0=20" }), "linux.intelRdt.memBwSchema"),
         ("/process/consoleSize", json!({ "height": 65_536, "width": 80 }), "process.consoleSize.height"),
         ("/process/user/umask", json!(4096), "process.user.umask"),
+        // By which the kernel is told to leave ids as they are: the program would be root.
+        ("/process/user/uid", json!(u32::MAX), "process.user.uid"),
+        ("/process/user/gid", json!(u32::MAX), "process.user.gid"),
+        ("/process/user/additionalGids", json!([1, u32::MAX]), "process.user.additionalGids"),
         (
             "/process/rlimits",
             json!([{ "type": "RLIMIT_NOFILE", "soft": -1, "hard": 1 }]),

@@ -24,6 +24,14 @@ fn capability_bits<'a>(names: &'a [String], known: u32, unknown: &mut BTreeSet<&
     bits
 }
 
+/// Refuses the number by which setresuid(2) and its like are told to leave an id as it is: the program would stay root.
+fn check_number(field: &str, id: u32) -> Result<()> {
+    if id != u32::MAX {
+        return Ok(());
+    }
+    Err(Error::invalid(field, format!("{id} is the id of nobody")).with_hint("the largest is 4294967294"))
+}
+
 /// The kernel takes no capability as inheritable that is not in the bounding set, unless the process has it so already
 /// (capset(2)): refused before anything is made, and not by `start`.
 ///
@@ -109,6 +117,9 @@ pub(crate) fn plan_rights(
     let asked = "process.capabilities";
     steps.push(init_step(InitAction::BoundingSet { drop, kept: bounding.count_ones() as usize }, asked));
     let ProgramUser { uid, gid, groups } = user.clone();
+    check_number("process.user.uid", uid)?;
+    check_number("process.user.gid", gid)?;
+    groups.iter().flatten().try_for_each(|group| check_number("process.user.additionalGids", *group))?;
     steps.push(init_step(InitAction::Credentials { uid, gid, groups }, "process.user"));
     let raised = ambient & inheritable & permitted;
     // As runc does: what can't be had is told, and the program starts without it (capabilities(7)).
