@@ -243,29 +243,6 @@ fn wrong_field_is_refused_by_its_path_and_nothing_is_made() {
     }
 }
 
-/// Whoever asks to be confined is not left without.
-#[test]
-fn label_of_a_module_that_is_not_in_force_is_refused() {
-    root_only!();
-    let bundle = Bundle::new("labels", &["true"]);
-    let path = bundle.path.join("config.json");
-    let plain = std::fs::read_to_string(&path).expect("read");
-    for (name, label, is_there) in [
-        ("apparmorProfile", "strict", "/sys/kernel/security/apparmor"),
-        ("selinuxLabel", "a:b:c:d", "/sys/fs/selinux/enforce"),
-    ] {
-        if std::path::Path::new(is_there).exists() {
-            continue;
-        }
-        std::fs::write(&path, &plain).expect("written");
-        bundle.edit(|config| config["process"][name] = json!(label));
-        let output = bundle.run_to_its_end();
-        assert!(!output.status.success(), "{name}: {output:?}");
-        assert!(errors(&output).contains(&format!("process.{name}: `{label}`")), "{name}: {output:?}");
-        bundle.assert_clean(name);
-    }
-}
-
 #[test]
 fn missing_working_directory_is_made_also_below_a_read_only_root() {
     root_only!();
